@@ -1,0 +1,56 @@
+"""opsdash: the operations console for Celery on Redis.
+
+Public names are imported when first used: a Celery worker that loads ``opsdash.worker`` runs this file too, and must
+not pay for Panel, Param, pandas or SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+    from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+    from opsdash.services.console import connect
+
+_HOMES = {
+    "connect": "opsdash.services.console",
+    "PauseProcessing": "opsdash.operations",
+    "ResumeProcessing": "opsdash.operations",
+    "ClearQueue": "opsdash.operations",
+    "SyncTenantConfigs": "opsdash.operations",
+    "OpsdashError": "opsdash.errors",
+    "Invalid": "opsdash.errors",
+    "Refused": "opsdash.errors",
+    "Unavailable": "opsdash.errors",
+    "Uncertain": "opsdash.errors",
+}
+
+__all__ = [
+    "ClearQueue",
+    "Invalid",
+    "OpsdashError",
+    "PauseProcessing",
+    "Refused",
+    "ResumeProcessing",
+    "SyncTenantConfigs",
+    "Unavailable",
+    "Uncertain",
+    "__version__",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from its home on first use (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'opsdash' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, for completion."""
+    return __all__

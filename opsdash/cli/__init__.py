@@ -1,0 +1,67 @@
+"""The command line. Each command is thin: it reads its arguments, calls one service and prints the answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from opsdash import __version__
+from opsdash.cli.administration import db, demo, serve
+from opsdash.cli.operations import operation_commands
+from opsdash.cli.output import print_json
+from opsdash.cli.reads import audit, queues, status, workers
+from opsdash.errors import OpsdashError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
+
+EPILOG = """\b
+Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing changed
+4 unavailable, nothing changed · 5 uncertain, look."""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="opsdash")
+def cli() -> None:
+    """opsdash: the operations console for Celery on Redis.
+
+    Settings come from the environment (OPSDASH_REDIS_URL, OPSDASH_DATABASE_URL, ...).
+    """
+
+
+for command in (demo, serve, db, status, queues, workers, audit, *operation_commands()):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Runs the command line: one line for every mistake, the contract's exit codes, a traceback only for a bug."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        code = cli.main(standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = EXIT_USAGE
+    except click.ClickException as error:
+        click.echo(f"opsdash: {_one_line(error.format_message())}", err=True)
+        code = EXIT_USAGE
+    except OpsdashError as error:
+        if "--json" in sys.argv:
+            print_json({"error": {"type": type(error).__name__.lower(), "message": str(error)}})
+        click.echo(f"opsdash: {_one_line(str(error))}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("opsdash: interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # `opsdash audit | head`: the reader has seen enough. Nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,5 @@
+"""``python -m opsdash.cli``: the same as ``opsdash``."""
+
+from opsdash.cli import main
+
+main()

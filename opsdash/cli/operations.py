@@ -1,0 +1,124 @@
+"""One command for each declared operation; nothing here knows a particular one."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+import opsdash.operations  # noqa: F401 - registers the operations
+from opsdash.cli.output import print_json, print_line, warn
+from opsdash.cli.reads import connected
+from opsdash.errors import Refused, Uncertain
+from opsdash.model import Preview, Status, to_plain
+from opsdash.operation import CONFIRMATION, Operation, registry
+
+
+def operation_commands() -> Iterator[click.Command]:
+    """A click command per operation, from its declaration."""
+    for operation in registry().values():
+        yield click.Command(
+            operation.name.replace("_", "-"),
+            callback=_callback(operation),
+            params=[*_parameters(operation), *_common_options()],
+            help=f"{operation.help}\n\n{operation.warning}",
+            short_help=operation.help,
+        )
+
+
+def _callback(kind: type[Operation]) -> Callable[..., None]:
+    def run(*, confirm: str | None, dry_run: bool, as_json: bool, **params: Any) -> None:
+        operation = kind(**params)
+        with connected() as console:
+            if dry_run:
+                _print_preview(console.preview(operation), as_json=as_json)
+                return
+            actor = console.settings.actor(getpass.getuser(), surface="cli")
+            asked = confirm is None and sys.stdin.isatty()
+            if asked:
+                _print_preview(console.preview(operation), as_json=False, err=as_json)
+                confirm = _ask()
+            try:
+                effect = console.run(operation, actor=actor, confirm=confirm or "")
+            except Refused as error:
+                if confirm is None:
+                    raise Refused(f"{error} Without a terminal to ask on, pass --confirm {CONFIRMATION}.") from None
+                raise
+        if as_json:
+            status = Status.SUCCESS if effect.ok else Status.FAILURE
+            print_json({"operation": kind.name, "status": status, **to_plain(effect)})
+        elif effect.ok:
+            print_line(effect.message)
+        if not effect.ok:
+            warn(effect.message)
+            click.get_current_context().exit(Uncertain.exit_code)
+
+    return run
+
+
+def _ask() -> str:
+    try:
+        return str(click.prompt(f"Type {CONFIRMATION} to confirm", default="", show_default=False, err=True))
+    except click.Abort:  # Ctrl-C or Ctrl-D at the question is an answer: no
+        click.echo(err=True)
+        return ""
+
+
+def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
+    for field in dataclasses.fields(operation):  # type: ignore[arg-type]
+        meta = field.metadata
+        if meta["positional"]:
+            yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name))
+        else:
+            spelled = meta["option"] or "--" + field.name.replace("_", "-")
+            default = None if field.default is dataclasses.MISSING else field.default
+            yield click.Option(
+                [spelled, field.name],
+                type=_Parsed(meta["parse"], spelled.lstrip("-")),
+                default=default,
+                required=field.default is dataclasses.MISSING,
+                help=meta["help"],
+            )
+
+
+def _common_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--confirm"], metavar=CONFIRMATION, help="The confirmation; asked for on a terminal when absent."
+        ),
+        click.Option(["--dry-run"], is_flag=True, help="Print what it would do, and change nothing."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print JSON for programs."),
+    ]
+
+
+def _print_preview(preview: Preview, *, as_json: bool, err: bool = False) -> None:
+    if as_json:
+        print_json(preview)
+        return
+    if err:  # stdout is kept for the JSON of the result
+        for text in (preview.title, preview.warning, *preview.lines):
+            click.echo(text, err=True)
+        return
+    print_line(f"{preview.title}: {preview.warning}")
+    for text in preview.lines:
+        print_line(f"  {text}")
+
+
+class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """A declaration's own parser as a click type."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.parse = parse
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

@@ -1,0 +1,184 @@
+"""``status``, ``queues``, ``workers``, ``audit``: what a tired operator types first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+
+import opsdash
+from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
+from opsdash.errors import Unavailable
+from opsdash.model import PauseInfo, Snapshot, WorkerStats, count, format_duration, to_plain
+from opsdash.services.console import Console
+
+NO_WORKERS = "No active workers detected. Check Celery deployment."
+NO_OPERATIONS = "No operations logged yet."
+
+
+@contextmanager
+def connected() -> Iterator[Console]:
+    """A console from the environment, closed afterwards."""
+    console = opsdash.connect()
+    try:
+        yield console
+    finally:
+        console.close()
+
+
+@click.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """One screen: is processing paused, what waits, who works."""
+    with connected() as console:
+        snapshot = console.snapshot()
+    if snapshot.redis_error:
+        raise Unavailable(snapshot.redis_error)
+    if as_json:
+        print_json({"processing": _processing(snapshot), **to_plain(snapshot)})
+        return
+    print_line("Processing Status:", _processing(snapshot), _story(snapshot.pause))
+    print_line(f"{console.settings.redis_label}, answered in {snapshot.redis_ms:.1f} ms")
+    _print_queues(snapshot)
+    active = [worker for worker in snapshot.workers if worker.state != "offline"]
+    if active:
+        running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
+        print_line(
+            f"{count(len(active), 'worker')} online, {len(snapshot.workers) - len(active)} offline;"
+            f" {running:,} tasks running, {reserved:,} reserved, {scheduled:,} scheduled"
+        )
+        _print_pausing(snapshot, active)
+    else:
+        print_line(NO_WORKERS)
+    if snapshot.database_error:
+        warn(snapshot.database_error)
+    elif snapshot.operations:
+        last = snapshot.operations[0]
+        print_line(
+            f"Last operation: {last.timestamp:%Y-%m-%d %H:%M:%S} UTC {last.user} {last.title}", last.status.value
+        )
+
+
+@click.command()
+@json_option
+def queues(*, as_json: bool) -> None:
+    """Pending tasks of each queue, by priority."""
+    with connected() as console:
+        snapshot = console.snapshot()
+    if snapshot.redis_error:
+        raise Unavailable(snapshot.redis_error)
+    if as_json:
+        print_json(snapshot.queues)
+    else:
+        _print_queues(snapshot)
+
+
+@click.command()
+@json_option
+def workers(*, as_json: bool) -> None:
+    """Each worker: uptime, tasks processed, what it holds, and whether it has applied the pause."""
+    with connected() as console:
+        stats = console.get_worker_stats()
+    if as_json:
+        print_json([{**to_plain(worker), "uptime": worker.uptime} for worker in stats])
+        return
+    now = datetime.now(UTC)
+    print_table(
+        ["Worker", "State", "Uptime", "Processed", "Running", "Reserved", "Scheduled", "Pool", "Pause", "Heartbeat"],
+        [
+            (
+                worker.hostname,
+                worker.state,
+                worker.uptime,
+                worker.processed,
+                worker.active,
+                worker.reserved,
+                worker.scheduled,
+                f"{worker.pool} x {worker.concurrency}",
+                _pause_applied(worker),
+                f"{format_duration((now - worker.heartbeat_at).total_seconds())} ago",
+            )
+            for worker in stats
+        ],
+        empty=NO_WORKERS,
+    )
+
+
+@click.command()
+@json_option
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@click.option("--csv", "as_csv", is_flag=True, help="Export the whole log as CSV.")
+def audit(*, as_json: bool, limit: int, as_csv: bool) -> None:
+    """Recent operations, newest first: when, who, what, how it ended."""
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    with connected() as console:
+        if as_csv:
+            for line in console.audit.export_csv():
+                sys.stdout.write(line)
+            return
+        entries = console.get_recent_operations(limit)
+    if as_json:
+        print_json(entries)
+        return
+    print_table(
+        ["Time (UTC)", "User", "Operation", "Status", "Details"],
+        [
+            (f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", entry.user, entry.title, entry.status.value, entry.summary)
+            for entry in entries
+        ],
+        empty=NO_OPERATIONS,
+    )
+
+
+def _processing(snapshot: Snapshot) -> str:
+    return "PAUSED" if snapshot.pause else "RUNNING"
+
+
+def _story(pause: PauseInfo | None) -> str:
+    if pause is None:
+        return ""
+    parts = [
+        f"by {pause.by}" if pause.by else "set outside opsdash",
+        f"since {pause.at:%Y-%m-%d %H:%M:%S} UTC" if pause.at else "",
+        f"until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else "without an end",
+        f"({pause.reason})" if pause.reason else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _print_queues(snapshot: Snapshot) -> None:
+    print_table(
+        ["Queue", "Pending Tasks", "By priority", "State"],
+        [
+            (
+                queue.name,
+                queue.waiting,
+                ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
+                "paused" if queue.paused else "running",
+            )
+            for queue in snapshot.queues
+        ],
+        empty="No queue is known.",
+    )
+    print_line(f"{snapshot.unacked:,} more held by workers (running, reserved or scheduled)")
+
+
+def _print_pausing(snapshot: Snapshot, active: list[WorkerStats]) -> None:
+    if snapshot.pause is not None:
+        stopped = sum(worker.paused for worker in active)
+        print_line(f"{stopped} of {count(len(active), 'worker')} confirmed the pause")
+    for worker in active:
+        if worker.pausing != "ready":
+            warn(f"{worker.hostname} can't pause: {worker.pausing}")
+
+
+def _pause_applied(worker: WorkerStats) -> str:
+    if worker.pausing != "ready":
+        return worker.pausing
+    if worker.paused:
+        return "paused"
+    return f"paused: {', '.join(worker.paused_queues)}" if worker.paused_queues else "-"

@@ -1,0 +1,70 @@
+"""The demo's database: migrated, and filled with sample tenants. Runs as a process of its own, beside the broker's start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from opsdash.errors import OpsdashError
+from opsdash.services import database, migrations
+from opsdash.services.tables import tenant_config
+
+TENANTS = 200
+_PLANS = ("free", "team", "business", "enterprise")
+_REGIONS = ("eu-central", "eu-west", "us-east", "ap-south")
+_FIRST = ("Acme", "Blue", "Copper", "Delta", "Evergreen", "Falcon", "Granite", "Harbor", "Indigo", "Juniper")
+_SECOND = ("Logistics", "Foods", "Robotics", "Media", "Health", "Energy", "Travel", "Books", "Studios", "Metals")
+
+
+def sample_tenants() -> list[dict[str, Any]]:
+    """200 rows, the same each time. The keys look like what they are: samples, good for nothing."""
+    return [
+        {
+            "tenant_id": f"tenant-{number:03}",
+            "name": f"{_FIRST[number % 10]} {_SECOND[number // 10 % 10]}{' II' if number >= 100 else ''}",
+            "enabled": number % 12 != 0,
+            "settings": {
+                "plan": _PLANS[number % len(_PLANS)],
+                "region": _REGIONS[number // 3 % len(_REGIONS)],
+                "rate_limit_per_minute": 60 * (1 + number % 10),
+                "features": {"exports": number % 2 == 0, "sso": number % 4 == 3},
+            },
+            "api_key": f"demo-not-a-real-key-{number:03}",
+            "updated_at": datetime(2025, 1, 1 + number % 28, 12, tzinfo=UTC),
+        }
+        for number in range(TENANTS)
+    ]
+
+
+def prepare(url: str) -> int:
+    """Migrates to the newest version and adds the sample tenants that are missing; says how many there are."""
+    migrations.upgrade(url)
+    engine = database.connect(url)
+    try:
+        with engine.begin() as connection:
+            there = set(connection.scalars(sa.select(tenant_config.c.tenant_id)))
+            missing = [row for row in sample_tenants() if row["tenant_id"] not in there]
+            if missing:
+                connection.execute(sa.insert(tenant_config), missing)
+        return len(there) + len(missing)
+    finally:
+        engine.dispose()
+
+
+def main() -> int:
+    """Prepares the database that the environment names."""
+    try:
+        tenants = prepare(os.environ["OPSDASH_DATABASE_URL"])
+    except OpsdashError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{tenants} tenants\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

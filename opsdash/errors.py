@@ -1,0 +1,38 @@
+"""What can go wrong, in the operator's words: each error says whether anything changed.
+
+The exit code of the command line belongs to the class (``exit_code``), so every surface agrees on it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OpsdashError(Exception):
+    """Base of every error opsdash raises on purpose; its text is one line written for an operator."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class Invalid(OpsdashError):
+    """A setting or an argument is wrong. Nothing was changed."""
+
+    exit_code = 2
+
+
+class Refused(OpsdashError):
+    """opsdash would not do it: role, confirmation, or a rule of the operation. Nothing was changed."""
+
+    exit_code = 3
+
+
+class Unavailable(OpsdashError):
+    """Redis or the database did not answer before anything was done. Nothing was changed; try again."""
+
+    exit_code = 4
+
+
+class Uncertain(OpsdashError):
+    """The act was begun and its end is not known, or not recorded. Look before trying again."""
+
+    exit_code = 5

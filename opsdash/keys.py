@@ -1,0 +1,66 @@
+"""The names opsdash uses in Redis, in one place. Standard library only: workers load this file.
+
+A deployment that shares its Redis with another one sets ``global_keyprefix`` in Celery's transport options; the same
+prefix goes before every name here, so that pausing one deployment never pauses its neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PAUSE = "system:pause_processing"
+PAUSE_VALUE = "true"
+EVERYTHING = "*"
+"""Field of the pause hash that stands for all queues; every other field is a queue's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Redis key names under one optional prefix.
+
+    Attributes:
+        prefix: The broker's ``global_keyprefix``, or nothing.
+    """
+
+    prefix: str = ""
+
+    def pause(self, queue: str | None = None) -> str:
+        """The flag (a string with a TTL) that pauses one queue, or everything when ``queue`` is None."""
+        return f"{self.prefix}{PAUSE}" if queue is None else f"{self.prefix}{PAUSE}:{queue}"
+
+    @property
+    def pause_info(self) -> str:
+        """Hash: ``*`` or a queue's name → JSON ``{by, at, reason, expires_at, epoch}``."""
+        return f"{self.prefix}opsdash:pause"
+
+    @property
+    def pause_epoch(self) -> str:
+        """Counter of all pause changes; a worker reports the epoch it has applied."""
+        return f"{self.prefix}opsdash:pause:epoch"
+
+    @property
+    def nudge(self) -> str:
+        """Pub/sub channel: read the flags again now. The message is no authority, the flag is."""
+        return f"{self.prefix}opsdash:nudge"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: hostname → time of its last pushed health, in seconds since the epoch."""
+        return f"{self.prefix}opsdash:workers"
+
+    def worker(self, hostname: str) -> str:
+        """Hash with a TTL: one worker's pushed health."""
+        return f"{self.prefix}opsdash:worker:{hostname}"
+
+    @property
+    def trash_index(self) -> str:
+        """Sorted set: trash id → when its undo window ends, in seconds since the epoch."""
+        return f"{self.prefix}opsdash:trash"
+
+    def trash(self, trash_id: str, part: str) -> str:
+        """One part of a cleared queue: ``info`` (hash) or a priority step (list). All carry a TTL."""
+        return f"{self.prefix}opsdash:trash:{trash_id}:{part}"
+
+    def tenant_config(self, tenant_id: str) -> str:
+        """String: one tenant's configuration as JSON, without secrets."""
+        return f"{self.prefix}tenant_config:{tenant_id}"

@@ -1,0 +1,282 @@
+"""The values opsdash passes around: frozen, comparable, standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+DETAILS_WIDTH = 50
+"""Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
+
+
+class Role(enum.IntEnum):
+    """What an actor may do. Each role includes the ones below it."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+
+class Status(enum.StrEnum):
+    """How an audit entry ended."""
+
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who acts, with which role, and through which door.
+
+    Attributes:
+        name: User name as the proxy, the operating system or the caller gives it.
+        role: None means: known, but may do and see nothing.
+        surface: ``page``, ``cli`` or ``python``.
+    """
+
+    name: str
+    role: Role | None
+    surface: str = "python"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an operation would do, read without changing anything.
+
+    Attributes:
+        title: The operation's name for people, e.g. ``Clear Queue``.
+        warning: One sentence: what this does to a running system.
+        lines: What would happen and what would not, one sentence each.
+        figures: The same numbers for programs.
+    """
+
+    title: str
+    warning: str
+    lines: tuple[str, ...]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What an operation did, counted where it was done.
+
+    Attributes:
+        affected: How many things changed (tasks, tenants, flags).
+        message: One sentence for the operator, with the number.
+        details: What the audit trail keeps beside the message.
+        ok: False when a part failed; the audit entry then says ``failure``.
+        audit_id: The audit entry that records it; set by ``Console.run``.
+    """
+
+    affected: int
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    ok: bool = True
+    audit_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseInfo:
+    """One pause: of everything, or of one queue.
+
+    A flag that somebody set by hand has no story: ``by`` is empty and ``at`` and ``epoch`` are None.
+
+    Attributes:
+        queue: None for everything.
+        expires_at: When the flag's TTL ends, in UTC; None when somebody set it without one.
+        epoch: The pause counter's value after this change.
+    """
+
+    queue: str | None
+    by: str = ""
+    reason: str = ""
+    at: datetime | None = None
+    expires_at: datetime | None = None
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """One queue: messages in its Redis lists, by priority step.
+
+    Attributes:
+        by_priority: Priority step → waiting messages; steps without messages are left out.
+        paused: By its own flag or by the one for everything.
+    """
+
+    name: str
+    waiting: int
+    by_priority: Mapping[int, int] = field(default_factory=dict)
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    """One worker, as it last reported itself.
+
+    Attributes:
+        state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
+        heartbeat_at: When it last reported, by its own clock, in UTC.
+        uptime_s: Seconds since the worker started.
+        processed: Tasks it has executed since it started.
+        active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
+        concurrency: Slots of its pool.
+        memory_bytes: Resident memory of the main process and its pool's children; None where unknown.
+        paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
+        epoch: The pause epoch it has applied; None when it can't read the flag.
+        pausing: ``ready``, or why this worker can't pause.
+    """
+
+    hostname: str
+    state: str
+    heartbeat_at: datetime
+    pid: int = 0
+    uptime_s: float = 0.0
+    processed: int = 0
+    active: int = 0
+    reserved: int = 0
+    scheduled: int = 0
+    concurrency: int = 0
+    pool: str = ""
+    memory_bytes: int | None = None
+    queues: tuple[str, ...] = ()
+    paused: bool = False
+    paused_queues: tuple[str, ...] = ()
+    epoch: int | None = None
+    pausing: str = "ready"
+    version: str = ""
+
+    @property
+    def uptime(self) -> str:
+        """``2h 34m 12s``."""
+        return format_duration(self.uptime_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One act, or attempt, in the audit log.
+
+    Attributes:
+        timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
+        details: ``message``, ``params``, ``surface``, and what the operation adds.
+    """
+
+    id: UUID
+    timestamp: datetime
+    user: str
+    operation: str
+    status: Status
+    details: Mapping[str, Any]
+    request_id: UUID
+    finished_at: datetime | None = None
+
+    @property
+    def title(self) -> str:
+        """The operation's name for people, e.g. ``Clear Queue``."""
+        return self.operation.replace("_", " ").title()
+
+    @property
+    def summary(self) -> str:
+        """What happened in at most 50 characters: the outcome's message, else the parameters."""
+        text = str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
+        return text if len(text) <= DETAILS_WIDTH else text[: DETAILS_WIDTH - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One read of everything a page shows. Stale beats blank: each half carries its own age and error.
+
+    Attributes:
+        taken_at: When this snapshot was put together, in UTC.
+        pause: The pause of everything; None while running.
+        paused_queues: Queues with a pause of their own.
+        unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        redis_age_s: Seconds since the Redis half was read; None when it never was.
+        redis_error: Why the Redis half is not fresh; empty when it is.
+        redis_ms: Broker round trip of the last good read, in milliseconds.
+        database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
+    """
+
+    taken_at: datetime
+    pause: PauseInfo | None = None
+    paused_queues: Mapping[str, PauseInfo] = field(default_factory=dict)
+    queues: tuple[QueueStats, ...] = ()
+    workers: tuple[WorkerStats, ...] = ()
+    unacked: int = 0
+    operations: tuple[AuditEntry, ...] = ()
+    tenants: int | None = None
+    redis_age_s: float | None = None
+    redis_error: str = ""
+    redis_ms: float | None = None
+    database_age_s: float | None = None
+    database_error: str = ""
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as an operator reads them: ``2h 34m 12s``, days in front where there are any."""
+    total = max(0, int(seconds))
+    days, total = divmod(total, 86_400)
+    hours, total = divmod(total, 3_600)
+    minutes, rest = divmod(total, 60)
+    parts = [f"{days}d"] if days else []
+    if days or hours:
+        parts.append(f"{hours}h")
+    if days or hours or minutes:
+        parts.append(f"{minutes}m")
+    return " ".join([*parts, f"{rest}s"])
+
+
+def parse_duration(text: str) -> int:
+    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds.
+
+    Raises:
+        ValueError: With a sentence for the operator.
+    """
+    units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+    stripped = text.strip().lower()
+    if stripped.isascii() and stripped.isdigit():
+        stripped += "s"
+    total, digits = 0, ""
+    for char in stripped:
+        if char.isascii() and char.isdigit():
+            digits += char
+        elif char in units and digits:
+            total += int(digits) * units[char]
+            digits = ""
+        else:
+            total = 0
+            break
+    if digits or total <= 0:
+        raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m, 2h or 1h30m")
+    return total
+
+
+def count(number: int, noun: str) -> str:
+    """``1 task``, ``1,204 tasks``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def to_plain(value: Any) -> Any:
+    """A value of this module as what ``json.dumps`` takes: times in ISO 8601, enums by name or value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Role):
+        return value.name.lower()
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    return value

@@ -1,0 +1,110 @@
+"""An operation is declared once; page, command line, audit log and Python derive the rest from the declaration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+
+from opsdash.model import Actor, Effect, Preview, Role, to_plain
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from opsdash.services.console import Console
+
+CONFIRMATION = "YES"
+"""What an operator types to confirm: exactly this, no blanks, no other case."""
+
+_registry: dict[str, type[Operation]] = {}
+
+
+def argument(
+    *,
+    help: str,
+    default: Any = dataclasses.MISSING,
+    option: str | None = None,
+    positional: bool = False,
+    parse: Callable[[str], Any] = str,
+) -> Any:
+    """Declares one parameter of an operation.
+
+    Args:
+        help: One sentence for the command line and the form.
+        default: What Python and the page take when nothing is said.
+        positional: Required and without a dash on the command line: what is destroyed is named there, never a default.
+        option: The command line's spelling where it differs from the field's name, e.g. ``--for``.
+        parse: Turns typed text into the value; raises ValueError with a sentence for the operator.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "option": option, "positional": positional, "parse": parse}
+    )
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(argument,))
+class Operation:
+    """Base of every operation. A subclass is a frozen, keyword-only record of its parameters.
+
+    Class attributes:
+        name: With underscores: the audit log's and the API's name; with hyphens: the command.
+        title: As the button and the dialog say it.
+        help: One sentence: what it does.
+        warning: One sentence: what it does to a running system.
+        minimum_role: Who may run it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    help: ClassVar[str]
+    warning: ClassVar[str]
+    minimum_role: ClassVar[Role] = Role.OPERATOR
+
+    def __init_subclass__(cls) -> None:
+        """Checks the declaration when the class is made, and registers it."""
+        for attribute in ("name", "title", "help", "warning"):
+            if not isinstance(getattr(cls, attribute, None), str):
+                raise TypeError(f"{cls.__name__} declares no {attribute}")
+        if not cls.name.replace("_", "").isalnum() or not cls.name.islower():
+            raise TypeError(f"{cls.__name__}.name is {cls.name!r}; expected lower case letters and underscores")
+        if cls.name in _registry:
+            raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
+        dataclass(frozen=True, kw_only=True)(cls)
+        _registry[cls.name] = cls
+
+    def preview(self, console: Console) -> Preview:
+        """Reads what ``execute`` would do; changes nothing.
+
+        Raises:
+            Refused: The parameters name something that does not exist.
+            Unavailable: Redis or the database does not answer.
+        """
+        raise NotImplementedError
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Does it. Called by ``Console.run`` alone, after role, confirmation and audit intent.
+
+        Raises:
+            Refused: Nothing was changed.
+            Unavailable: Nothing was changed.
+            Uncertain: Something may have been.
+        """
+        raise NotImplementedError
+
+    def params(self) -> dict[str, Any]:
+        """The parameters as plain values, for the audit log."""
+        return {f.name: to_plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One run of an operation: who, and under which audit entry."""
+
+    actor: Actor
+    audit_id: UUID
+
+
+def registry() -> Mapping[str, type[Operation]]:
+    """Every declared operation by name, in the order of declaration."""
+    return MappingProxyType(_registry)

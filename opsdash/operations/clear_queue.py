@@ -1,0 +1,62 @@
+"""Clear: everything that waits in one queue goes to the trash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.model import Effect, Preview, count
+from opsdash.operation import Act, Operation, argument
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class ClearQueue(Operation):
+    """Moves all waiting messages of one queue, every priority, to the trash in one atomic step."""
+
+    name: ClassVar[str] = "clear_queue"
+    title: ClassVar[str] = "Clear Queue"
+    help: ClassVar[str] = "Remove all pending tasks of one queue."
+    warning: ClassVar[str] = "Every pending task of this queue is removed and will not run."
+
+    queue: str = argument(default="celery", positional=True, help="The queue to clear.")
+
+    def preview(self, console: Console) -> Preview:
+        """What waits, by priority, and what workers hold already and a clear does not remove."""
+        console.queues.check(self.queue, console.queue_names())
+        (stats,) = console.queues.read([self.queue])
+        workers = [w for w in console.workers.read() if w.state != "offline" and self.queue in w.queues]
+        reserved, scheduled, active = (
+            sum(getattr(w, field) for w in workers) for field in ("reserved", "scheduled", "active")
+        )
+        unacked = console.queues.unacked()
+        lines = [f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed."]
+        if len(stats.by_priority) > 1:
+            lines.append(
+                "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in sorted(stats.by_priority.items())) + "."
+            )
+        lines.append(
+            f"Not removed by this: {active:,} running, {reserved:,} reserved and {scheduled:,} scheduled tasks"
+            f" of the {count(len(workers), 'worker')} on this queue ({unacked:,} unacknowledged in all queues)."
+        )
+        figures = {
+            "waiting": stats.waiting,
+            "by_priority": dict(stats.by_priority),
+            "active": active,
+            "reserved": reserved,
+            "scheduled": scheduled,
+            "unacked": unacked,
+        }
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Counts and moves in one script; the audit entry's id names the trash."""
+        console.queues.check(self.queue, console.queue_names())
+        cleared = console.queues.clear(
+            self.queue, by=act.actor.name, keep_s=console.settings.undo_window_s, trash_id=act.audit_id.hex
+        )
+        return Effect(
+            affected=cleared.total,
+            message=f"Cleared {count(cleared.total, 'task')} from {self.queue}.",
+            details={"by_priority": cleared.by_priority, "trash_id": cleared.trash_id},
+        )

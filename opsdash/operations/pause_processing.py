@@ -1,0 +1,87 @@
+"""Pause: workers stop taking new tasks; nothing is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.errors import Refused
+from opsdash.model import Effect, Preview, count, parse_duration
+from opsdash.operation import Act, Operation, argument
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+MAX_TTL_S = 365 * 86_400
+
+
+class PauseProcessing(Operation):
+    """Sets the pause flag of everything, or of one queue, with a TTL so that a forgotten pause ends by itself."""
+
+    name: ClassVar[str] = "pause_processing"
+    title: ClassVar[str] = "Pause Processing"
+    help: ClassVar[str] = "Stop workers from picking up new tasks; running tasks finish."
+    warning: ClassVar[str] = "Workers stop picking up new tasks until someone resumes or the pause expires."
+
+    queue: str | None = argument(default=None, help="Pause this queue only.")
+    duration_s: int | None = argument(
+        default=None,
+        option="--for",
+        parse=parse_duration,
+        help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
+    )
+    reason: str = argument(default="", help="Why; shown to everybody who looks.")
+
+    def preview(self, console: Console) -> Preview:
+        """Who will stop, what finishes, what stays, and when it ends."""
+        self._check(console)
+        ttl_s = self._ttl_s(console)
+        workers = [w for w in console.workers.read() if w.state != "offline" and _serves(w.queues, self.queue)]
+        names = console.queue_names() if self.queue is None else (self.queue,)
+        waiting = sum(queue.waiting for queue in console.queues.read(names))
+        active = sum(w.active for w in workers)
+        held = sum(w.reserved + w.scheduled for w in workers)
+        lines = [
+            f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}; {active:,} running finish."
+            if workers
+            else "No worker reports to opsdash: a worker without the plug-in is not held.",
+            f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+            f"It ends by itself after {_span(ttl_s)}.",
+        ]
+        lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
+        figures = {"workers": len(workers), "active": active, "waiting": waiting, "held": held, "ttl_s": ttl_s}
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Sets the flag, its story and the next epoch in one step, and nudges the workers."""
+        self._check(console)
+        info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
+        what = "all processing" if self.queue is None else f"queue {self.queue}"
+        return Effect(
+            affected=1,
+            message=f"Paused {what} until {info.expires_at:%Y-%m-%d %H:%M} UTC.",
+            details={"epoch": info.epoch, "expires_at": info.expires_at},
+        )
+
+    def _check(self, console: Console) -> None:
+        if self.queue is not None:
+            console.queues.check(self.queue, console.queue_names())
+        if not 1 <= self._ttl_s(console) <= MAX_TTL_S:
+            raise Refused(f"A pause lasts from one second to {_span(MAX_TTL_S)}. Nothing was changed.")
+
+    def _ttl_s(self, console: Console) -> int:
+        return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
+
+
+def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
+    return queue is None or queue in queues
+
+
+def _of(queue: str | None) -> str:
+    return "" if queue is None else f" of queue {queue}"
+
+
+def _span(seconds: int) -> str:
+    for unit, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds % unit == 0 and seconds > unit:
+            return count(seconds // unit, noun)
+    return "24 hours" if seconds == 86_400 else count(seconds, "second")

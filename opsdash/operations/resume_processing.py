@@ -1,0 +1,53 @@
+"""Resume: the pause flag goes, work goes on at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.model import Effect, Preview, count
+from opsdash.operation import Act, Operation, argument
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class ResumeProcessing(Operation):
+    """Deletes the pause flag of everything, or of one queue. Each is lifted by itself."""
+
+    name: ClassVar[str] = "resume_processing"
+    title: ClassVar[str] = "Resume Processing"
+    help: ClassVar[str] = "Let workers pick up tasks again."
+    warning: ClassVar[str] = "Workers start on everything that has gathered since the pause, at once."
+
+    queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
+
+    def preview(self, console: Console) -> Preview:
+        """Whether there is a pause, how much waits behind it, and which pauses remain."""
+        self._check(console)
+        names = console.queue_names()
+        pauses = console.pause.read(names if self.queue is None else (*names, self.queue))
+        waiting = sum(queue.waiting for queue in console.queues.read(names if self.queue is None else (self.queue,)))
+        what = "Processing" if self.queue is None else f"Queue {self.queue}"
+        lines = [
+            f"{count(waiting, 'task')} waiting will run."
+            if self.queue in pauses
+            else f"{what} is not paused: nothing will change."
+        ]
+        if self.queue is None:
+            lines += [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
+        elif None in pauses:
+            lines.append("All processing stays paused: that is a flag of its own.")
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures={"waiting": waiting})
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Deletes the flag and its story in one step, and nudges the workers."""
+        self._check(console)
+        removed = console.pause.resume(self.queue)
+        what = "all processing" if self.queue is None else f"queue {self.queue}"
+        message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
+        return Effect(affected=int(removed), message=message)
+
+    def _check(self, console: Console) -> None:
+        # A queue that nobody names any more may still have a flag: it can be lifted.
+        if self.queue is not None and self.queue not in console.pause.read([self.queue]):
+            console.queues.check(self.queue, console.queue_names())

@@ -1,0 +1,135 @@
+"""The Redis side: one client, and the key layout of the Celery app on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from opsdash.errors import Invalid, Unavailable
+from opsdash.keys import Keys
+from opsdash.settings import Settings
+
+# kombu's defaults (kombu.transport.redis.Channel), here so that a console without an app needn't import Celery.
+PRIORITY_STEPS = (0, 3, 6, 9)
+PRIORITY_SEPARATOR = "\x06\x16"
+UNACKED = "unacked"
+TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """One Redis or Valkey server as Celery uses it.
+
+    Attributes:
+        client: Decodes to str; gives up after 2 s and never sends a command twice.
+        label: The server for people, without a password.
+        queues: Queue names from the settings, else from the app, else ``celery``.
+        priority_steps: kombu's priority steps; step 0 is the list named like the queue.
+    """
+
+    client: redis.Redis
+    keys: Keys
+    label: str
+    queues: tuple[str, ...]
+    priority_steps: tuple[int, ...] = PRIORITY_STEPS
+    separator: str = PRIORITY_SEPARATOR
+    unacked_name: str = UNACKED
+
+    def lists(self, queue: str) -> dict[int, str]:
+        """Priority step → Redis list of one queue. Source: kombu's ``Channel._q_for_pri``."""
+        return {
+            step: f"{self.keys.prefix}{queue}{self.separator}{step}" if step else f"{self.keys.prefix}{queue}"
+            for step in self.priority_steps
+        }
+
+    @property
+    def unacked(self) -> str:
+        """Hash of all messages that workers hold: reserved, active and scheduled."""
+        return self.keys.prefix + self.unacked_name
+
+    def ping(self) -> None:
+        """Asks for an answer.
+
+        Raises:
+            Unavailable: There was none.
+        """
+        with self.reading():
+            self.client.ping()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turns a Redis fault during a read into one line; use around reads only, since it says nothing was changed.
+
+        Raises:
+            Unavailable: Redis did not answer, or answered with an error.
+        """
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise Unavailable(
+                f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed."
+            ) from error
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis at {self.label} answered with an error: {error}. Nothing was changed.") from error
+
+
+def connect(settings: Settings) -> Broker:
+    """A broker from the settings; opens no connection yet.
+
+    Raises:
+        Invalid: The URL or the Celery app can't be used.
+    """
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url,
+            decode_responses=True,
+            encoding_errors="backslashreplace",  # a foreign value that isn't UTF-8 must not break a page
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            # A write whose answer got lost may have happened: it is reported as uncertain, never sent again.
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
+    if settings.celery_app is None:
+        return Broker(client, Keys(), settings.redis_label, settings.queues or ("celery",))
+    app = _load_app(settings.celery_app)
+    options = dict(app.conf.broker_transport_options or {})
+    return Broker(
+        client,
+        Keys(str(options.get("global_keyprefix", ""))),
+        settings.redis_label,
+        settings.queues or tuple(app.amqp.queues),
+        tuple(int(step) for step in options.get("priority_steps", PRIORITY_STEPS)),
+        str(options.get("sep", PRIORITY_SEPARATOR)),
+        str(options.get("unacked_key", UNACKED)),
+    )
+
+
+def _load_app(path: str) -> Any:
+    from celery.app.utils import find_app
+
+    if (here := os.getcwd()) not in sys.path:  # as the celery command does
+        sys.path.insert(0, here)
+    try:
+        app = find_app(path)
+    except Exception as error:
+        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {type(error).__name__}: {error}") from error
+    if not hasattr(app, "amqp"):
+        raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")
+    return app
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, redis.TimeoutError):
+        return f"no answer within {TIMEOUT_S:g} s"
+    text = str(error).rstrip(".")
+    return text[:1].lower() + text[1:] if text else "connection lost"

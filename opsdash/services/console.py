@@ -1,0 +1,179 @@
+"""The service layer's front door. ``Console.run`` is the ONE place that authorizes, confirms, audits and executes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from uuid import UUID
+
+import redis
+
+from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.model import Actor, AuditEntry, Effect, Preview, Snapshot, Status, WorkerStats
+from opsdash.operation import CONFIRMATION, Act, Operation
+from opsdash.services import broker as brokers
+from opsdash.services import database
+from opsdash.services.audit import AuditLog
+from opsdash.services.pause import PauseFlags
+from opsdash.services.poller import Poller
+from opsdash.services.queues import Queues
+from opsdash.services.snapshots import Snapshots
+from opsdash.services.tenants import Tenants
+from opsdash.services.workers import Workers
+from opsdash.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def connect(**overrides: Any) -> Console:
+    """A console from the environment; keyword arguments (the fields of `Settings`) win over it.
+
+    Opens no connection yet: an outage shows in what is called, not here.
+
+    Raises:
+        Invalid: A setting is wrong.
+    """
+    return Console(Settings.from_env(**overrides))
+
+
+class Console:
+    """Everything opsdash can read and do, for one deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.broker = brokers.connect(settings)
+        self.engine = database.connect(settings.database_url)
+        self.audit = AuditLog(self.engine)
+        self.pause = PauseFlags(self.broker)
+        self.queues = Queues(self.broker)
+        self.workers = Workers(self.broker)
+        self.tenants = Tenants(self.engine, self.broker, settings.secret)
+        self._snapshots = Snapshots(self.broker, self.pause, self.queues, self.workers, self.audit, self.tenants)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s)
+
+    def preview(self, operation: Operation) -> Preview:
+        """What ``operation`` would do now; changes nothing.
+
+        Raises:
+            Refused: The operation's parameters name something that does not exist.
+            Unavailable: Redis or the database did not answer.
+        """
+        return operation.preview(self)
+
+    def run(self, operation: Operation, *, actor: Actor | str, confirm: str, request_id: UUID | None = None) -> Effect:
+        """Does it: role, typed confirmation, audit intent committed, act, audit outcome.
+
+        Args:
+            actor: Who; a name alone is given its role by the settings.
+            confirm: What was typed: exactly ``YES``.
+            request_id: The caller's id for this one act.
+
+        Raises:
+            Refused: Role, confirmation or a rule of the operation; audited; nothing was changed.
+            Unavailable: Something did not answer before anything was done; nothing was changed.
+            Uncertain: It was begun, and how it ended is not known or not recorded.
+        """
+        if isinstance(actor, str):
+            actor = self.settings.actor(actor, surface="python")
+        if why := _objection(operation, actor, confirm):
+            self._record_refusal(operation, actor, why, request_id)
+            raise Refused(why)
+        entry = self._begin(operation, actor, request_id)
+        try:
+            self.broker.ping()
+            effect = operation.execute(self, Act(actor=actor, audit_id=entry.id))
+        except OpsdashError as error:
+            self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__})
+            raise
+        except redis.RedisError as error:
+            message = (
+                f"Redis broke off during {operation.title}: {error}. It may be done in part; look before trying again."
+            )
+            self._finish(entry, Status.UNKNOWN, {"message": message, "error": type(error).__name__})
+            raise Uncertain(message) from error
+        except BaseException as error:
+            # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
+            log.exception("%s failed", operation.name)
+            self._finish(entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__})
+            raise
+        self._finish(
+            entry,
+            Status.SUCCESS if effect.ok else Status.FAILURE,
+            {"message": effect.message, "affected": effect.affected, **effect.details},
+            done=effect.message,
+        )
+        return Effect(
+            affected=effect.affected, message=effect.message, details=effect.details, ok=effect.ok, audit_id=entry.id
+        )
+
+    def snapshot(self) -> Snapshot:
+        """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
+        return self._snapshots.take()
+
+    def queue_names(self) -> tuple[str, ...]:
+        """Known queues: the configured ones, then those that only a worker names."""
+        return self._snapshots.names(self.workers.read())
+
+    def is_processing_paused(self) -> bool:
+        """Whether everything is paused, read now."""
+        return None in self.pause.read(())
+
+    def get_queue_length(self, queue: str = "celery") -> int:
+        """Tasks that wait in one queue, all priorities, read now."""
+        return self.queues.read([queue])[0].waiting
+
+    def get_worker_stats(self) -> tuple[WorkerStats, ...]:
+        """Every worker that reported within the last day, offline ones included, read now."""
+        return self.workers.read()
+
+    def get_active_workers(self) -> tuple[str, ...]:
+        """Hostnames of the workers that report, read now."""
+        return tuple(worker.hostname for worker in self.workers.read() if worker.state != "offline")
+
+    def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
+        """The newest audit entries, newest first, read now."""
+        return self.audit.recent(limit)
+
+    def close(self) -> None:
+        """Gives back connections."""
+        self.broker.client.close()
+        self.engine.dispose()
+
+    def _begin(self, operation: Operation, actor: Actor, request_id: UUID | None) -> AuditEntry:
+        try:
+            return self.audit.begin(operation, actor, request_id)
+        except Uncertain as error:
+            raise Unavailable(f"{error}. Nothing was changed but, perhaps, an audit entry left in progress.") from error
+
+    def _record_refusal(self, operation: Operation, actor: Actor, why: str, request_id: UUID | None) -> None:
+        try:
+            self.audit.refuse(operation, actor, why, request_id)
+        except (Unavailable, Uncertain) as error:
+            # Refused either way; that the trail misses it must at least stand in the log.
+            log.error("refused %s to %s, not audited: %s", operation.name, actor.name, error)
+
+    def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
+        try:
+            self.audit.finish(entry, status, details)
+        except (Unavailable, Uncertain) as error:
+            log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error)
+            if done:
+                raise Uncertain(
+                    f"{done} But the database did not take the outcome: audit entry {entry.id} still says in progress."
+                ) from error
+
+
+def _objection(operation: Operation, actor: Actor, confirm: str) -> str:
+    if actor.role is None or actor.role < operation.minimum_role:
+        has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
+        needs = operation.minimum_role.name.lower()
+        return f"{actor.name} has {has}; {operation.title} needs {needs}. Nothing was changed."
+    if confirm != CONFIRMATION:
+        return f"{operation.title} was not confirmed with {CONFIRMATION}. Nothing was changed."
+    return ""
+
+
+def _status_of(error: OpsdashError) -> Status:
+    if isinstance(error, Refused | Invalid):
+        return Status.REFUSED
+    return Status.UNKNOWN if isinstance(error, Uncertain) else Status.FAILURE

@@ -1,0 +1,210 @@
+"""Connecting to the database, and saying in an operator's words why it did not answer."""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from opsdash.errors import Invalid, OpsdashError, Unavailable, Uncertain
+
+VARIABLE = "OPSDASH_DATABASE_URL"
+EXPECTED = "expected postgresql://user:password@host/database or sqlite:////folder/file.sqlite3"
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 15
+"""PostgreSQL ends a statement after this long: a page that waits for a lock is a page that hangs."""
+SILENCE_TIMEOUT_S = 10
+"""A server that acknowledges nothing for this long is gone, as after a pulled cable."""
+LOCK_TIMEOUT_S = 5
+"""SQLite: how long a writer waits for another one."""
+REASON_WIDTH = 160
+
+_MISSING = ("no such table", "no such column", "has no column named")
+_MISSING_CODES = {"42P01", "42703"}  # PostgreSQL: undefined_table, undefined_column
+_DENIED_CODE = "42501"
+_BAD_DSN = ("invalid dsn", "invalid connection option", "invalid integer value", "invalid port")
+
+
+def connect(url: str) -> sa.Engine:
+    """An engine for the URL; the first connection is made by whoever first uses it.
+
+    Connections are checked before use, limited in time, and, on SQLite, in write-ahead mode with foreign keys enforced.
+    The folder of a SQLite file is made when it is missing.
+
+    Raises:
+        Invalid: The URL can't be read, names a database that opsdash doesn't speak to, or a folder that can't be made.
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _connect_sqlite(parsed)
+    return _connect_postgresql(parsed)
+
+
+def parse(url: str) -> sa.URL:
+    """The URL with the driver opsdash uses; its text is never repeated in an error, for it holds a password.
+
+    Raises:
+        Invalid: One line naming the setting, the problem and what is expected.
+    """
+    try:
+        parsed = sa.make_url(url.strip())
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
+        raise Invalid(f"{VARIABLE}: this is not a database URL; {EXPECTED}") from None
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend in {"postgresql", "postgres"} and driver in {"", "psycopg2"}:
+        if not parsed.database:
+            raise Invalid(f"{VARIABLE}: names no database after the host; {EXPECTED}")
+        # Said in full: SQLAlchemy 2.0 and 2.1 differ in what plain postgresql:// means.
+        return parsed.set(drivername="postgresql+psycopg2")
+    if backend == "sqlite" and driver in {"", "pysqlite"}:
+        if parsed.host:
+            raise Invalid(
+                f"{VARIABLE}: sqlite:// takes a third slash before the file, a fourth if it starts at the root"
+            )
+        if not parsed.database or parsed.database == ":memory:":
+            raise Invalid(f"{VARIABLE}: names no file, and an audit log in memory is none; {EXPECTED}")
+        return parsed.set(drivername="sqlite")
+    raise Invalid(f"{VARIABLE}: opsdash can't use {parsed.drivername!r}; {EXPECTED}")
+
+
+def label(url: str | sa.URL) -> str:
+    """The database for people: ``host/database`` or the file, never a user or a password."""
+    parsed = parse(url) if isinstance(url, str) else url
+    if parsed.get_backend_name() == "sqlite":
+        return str(parsed.database)
+    host = parsed.host or parsed.query.get("host") or "localhost"
+    port = f":{parsed.port}" if parsed.port else ""
+    return f"{host if isinstance(host, str) else ','.join(host)}{port}/{parsed.database}"
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction, committed at the end, rolled back on any error; the errors of ``answering``.
+
+    Raises:
+        Uncertain: The connection was lost while the commit was under way: it may have been done.
+    """
+    with answering(engine), engine.connect() as connection, connection.begin() as begun:
+        yield connection
+        try:
+            begun.commit()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise Uncertain(
+                f"The database at {label(engine.url)} was lost while it was writing; look before trying again"
+            ) from error
+
+
+@contextmanager
+def answering(engine: sa.Engine) -> Iterator[None]:
+    """Around the use of a database: what the driver raises becomes one line for the operator.
+
+    A broken rule of the schema (``IntegrityError``) passes through: that is for the caller to understand.
+
+    Raises:
+        Unavailable: It did not answer, or lacks a table. Nothing was changed.
+        Invalid: The driver can't make sense of the URL's options.
+    """
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise Unavailable(
+            f"The database at {label(engine.url)} did not answer (all connections are busy); nothing was changed"
+        ) from error
+    except DBAPIError as error:
+        known = _explain(engine, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
+    where, text = label(engine.url), str(error.orig)
+    code = getattr(error.orig, "pgcode", None)
+    if code in _MISSING_CODES or any(part in text for part in _MISSING):
+        return Unavailable(
+            f"The database at {where} lacks a table or column of this opsdash; "
+            "nothing was changed. Run: opsdash db upgrade"
+        )
+    if any(part in text for part in _BAD_DSN):
+        return Invalid(f"{VARIABLE}: an option or the port in the URL means nothing to PostgreSQL; {EXPECTED}")
+    if code == _DENIED_CODE:
+        return Unavailable(f"The database at {where} refused ({_reason(text)}); nothing was changed")
+    unreadable = type(error.orig) is sqlite3.DatabaseError  # "file is not a database", "disk image is malformed"
+    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated or unreadable:
+        return Unavailable(f"The database at {where} did not answer ({_reason(text)}); nothing was changed")
+    return None
+
+
+def _reason(text: str) -> str:
+    """The driver's own reason in a few words: the last thing the server or the system said."""
+    line = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    for mark in ("FATAL:", "ERROR:", "failed:"):
+        line = line.rpartition(mark)[2]
+    line = line.strip()
+    return line if len(line) <= REASON_WIDTH else line[: REASON_WIDTH - 1] + "…"
+
+
+def _connect_postgresql(url: sa.URL) -> sa.Engine:
+    if importlib.util.find_spec("psycopg2") is None:
+        raise Invalid(f"{VARIABLE}: PostgreSQL needs the package psycopg2-binary, which is not installed")
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "opsdash",
+        "tcp_user_timeout": SILENCE_TIMEOUT_S * 1_000,
+        "keepalives_idle": SILENCE_TIMEOUT_S,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+    }
+    engine = sa.create_engine(
+        url,
+        connect_args={key: value for key, value in defaults.items() if key not in url.query},
+        pool_pre_ping=True,
+        pool_recycle=1_800,
+        pool_timeout=CONNECT_TIMEOUT_S,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        # Said in SQL, not in the connection's startup options: PgBouncer refuses those.
+        if "options" not in url.query:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+            connection.commit()
+
+    return engine
+
+
+def _connect_sqlite(url: sa.URL) -> sa.Engine:
+    path = str(url.database)
+    if not path.startswith("file:"):
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Invalid(f"{VARIABLE}: the folder of {path} can't be made: {error.strerror}") from error
+    engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S}, pool_timeout=LOCK_TIMEOUT_S)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # Python's driver begins transactions late and never before DDL; "begin" below does it for every statement.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # `execution_options(sqlite_begin="IMMEDIATE")` takes the write lock first: needed to read, then write what was read.
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine

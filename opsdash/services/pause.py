@@ -1,0 +1,97 @@
+"""Pause flags: written here, read by every worker. The flag's existence is the truth; all else explains it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opsdash.keys import EVERYTHING, PAUSE_VALUE
+from opsdash.model import PauseInfo
+from opsdash.services.broker import Broker
+
+# One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value.
+_PAUSE = """
+local epoch = redis.call('INCR', KEYS[3])
+redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
+redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
+return epoch
+"""
+# KEYS as above. ARGV: field, channel. Returns {flags deleted, epoch}.
+_RESUME = """
+local removed = redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+local epoch = redis.call('INCR', KEYS[3])
+redis.call('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
+return {removed, epoch}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFlags:
+    """Sets, removes and reads the pause of everything and of single queues."""
+
+    broker: Broker
+
+    def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
+        """Sets the flag (again): new TTL, new story, next epoch. Cost: one script, O(1)."""
+        now = datetime.now(UTC)
+        expires_at = now + timedelta(seconds=ttl_s)
+        story = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
+        epoch = self._run(
+            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE
+        )
+        return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
+
+    def resume(self, queue: str | None) -> bool:
+        """Removes the flag; True when there was one. Cost: one script, O(1)."""
+        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge)
+        return bool(removed)
+
+    def read(self, queues: Iterable[str]) -> dict[str | None, PauseInfo]:
+        """What is paused now: None → everything, a name → that queue. Cost: one MULTI, O(queues)."""
+        names: list[str | None] = [None, *queues]
+        with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
+            self.ask(pipe, names)
+            return self.answer(names, pipe.execute())
+
+    def ask(self, pipe: Any, names: Iterable[str | None]) -> None:
+        """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
+        for name in names:
+            pipe.pttl(self.broker.keys.pause(name))
+        pipe.hgetall(self.broker.keys.pause_info)
+
+    def answer(self, names: Iterable[str | None], replies: list[Any]) -> dict[str | None, PauseInfo]:
+        """The replies to `ask`, in its order, as pauses."""
+        *ttls_ms, stories = replies
+        now = datetime.now(UTC)
+        return {
+            name: _info(name, ttl_ms, stories, now)
+            for name, ttl_ms in zip(names, ttls_ms, strict=True)
+            if ttl_ms != -2  # PTTL: -2 no key, -1 a key without TTL
+        }
+
+    def _run(self, script: str, queue: str | None, *args: Any) -> Any:
+        keys = self.broker.keys
+        return self.broker.client.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
+
+
+def _info(queue: str | None, ttl_ms: int, stories: Mapping[str, str], now: datetime) -> PauseInfo:
+    # The story may be missing (a flag set by hand) or foreign nonsense: the flag holds all the same.
+    expires_at = now + timedelta(milliseconds=ttl_ms) if ttl_ms >= 0 else None
+    try:
+        story = json.loads(stories.get(queue or EVERYTHING, "{}"))
+        return PauseInfo(
+            queue=queue,
+            by=str(story.get("by", "")),
+            reason=str(story.get("reason", "")),
+            at=datetime.fromisoformat(story["at"]) if "at" in story else None,
+            expires_at=expires_at,
+            epoch=int(story["epoch"]) if "epoch" in story else None,
+        )
+    except (ValueError, TypeError, AttributeError):
+        return PauseInfo(queue=queue, expires_at=expires_at)

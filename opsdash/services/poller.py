@@ -1,0 +1,89 @@
+"""One reader per process: every page, widget and waiting command shares its snapshots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from opsdash.model import Snapshot
+
+log = logging.getLogger(__name__)
+
+Subscriber = Callable[[Snapshot], None]
+
+
+class Poller:
+    """Reads a snapshot every ``interval_s`` while anybody subscribes, and hands it to all.
+
+    The thread ends with its last subscriber; nothing is read while nobody looks.
+    """
+
+    def __init__(self, read: Callable[[], Snapshot], interval_s: float) -> None:
+        self.interval_s = interval_s
+        self.latest: Snapshot | None = None
+        self._read = read
+        self._subscribers: dict[int, Subscriber] = {}
+        self._next_id = 0
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Calls ``subscriber`` at once with the latest snapshot, if any, then after each read, in the poller's thread.
+
+        Returns:
+            A callable that ends the subscription; calling it again does nothing.
+        """
+        with self._lock:
+            self._next_id += 1
+            number = self._next_id
+            self._subscribers[number] = subscriber
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="opsdash-poller", daemon=True)
+                self._thread.start()
+        if self.latest is not None:
+            self._tell(subscriber, self.latest)
+        return partial(self._unsubscribe, number)
+
+    def refresh(self) -> Snapshot:
+        """Reads now, in the caller's thread, and hands the snapshot to every subscriber."""
+        with self._reading:  # one read at a time: a refresh while another runs waits and then sees the newer state
+            snapshot = self._read()
+            self.latest = snapshot
+            with self._lock:
+                subscribers = list(self._subscribers.values())
+            for subscriber in subscribers:
+                self._tell(subscriber, snapshot)
+        return snapshot
+
+    def _unsubscribe(self, number: int) -> None:
+        with self._lock:
+            self._subscribers.pop(number, None)
+            if not self._subscribers:
+                self._wake.set()
+
+    def _tell(self, subscriber: Subscriber, snapshot: Snapshot) -> None:
+        try:
+            subscriber(snapshot)
+        except Exception:
+            # One broken page must not stop the figures of all others.
+            log.exception("a subscriber of the poller failed")
+
+    def _loop(self) -> None:
+        while True:
+            with self._lock:
+                self._wake.clear()
+                if not self._subscribers:
+                    self._thread = None
+                    return
+            started = time.monotonic()
+            try:
+                self.refresh()
+            except Exception:
+                # snapshot() answers for outages itself; what arrives here is a bug, and the next read may go well.
+                log.exception("reading a snapshot failed")
+            self._wake.wait(max(0.05, self.interval_s - (time.monotonic() - started)))

@@ -1,0 +1,95 @@
+"""One consistent read of everything; when a half fails, its last good figures with their age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from opsdash.errors import OpsdashError
+from opsdash.model import Snapshot, WorkerStats
+from opsdash.services.audit import AuditLog
+from opsdash.services.broker import Broker
+from opsdash.services.pause import PauseFlags
+from opsdash.services.queues import Queues
+from opsdash.services.tenants import Tenants
+from opsdash.services.workers import Workers
+
+RECENT = 20
+"""Operations that a snapshot carries."""
+
+
+class Snapshots:
+    """Reads snapshots and remembers the last good half of each side."""
+
+    def __init__(
+        self, broker: Broker, pause: PauseFlags, queues: Queues, workers: Workers, audit: AuditLog, tenants: Tenants
+    ) -> None:
+        self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
+        self._audit, self._tenants = audit, tenants
+        self._lock = threading.Lock()
+        self._redis: dict[str, Any] = {}
+        self._database: dict[str, Any] = {}
+        self._redis_read_s: float | None = None  # monotonic
+        self._database_read_s: float | None = None
+        self._names: tuple[str, ...] = broker.queues
+
+    def names(self, workers: tuple[WorkerStats, ...]) -> tuple[str, ...]:
+        """Known queues: the configured ones first, then those that only a worker names."""
+        found = dict.fromkeys([*self._broker.queues, *(name for worker in workers for name in worker.queues)])
+        return tuple(found)
+
+    def take(self) -> Snapshot:
+        """A snapshot now. Never raises for an outage.
+
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked); database two queries.
+        """
+        with self._lock:
+            redis_error = database_error = ""
+            try:
+                self._redis = self._read_redis()
+                self._redis_read_s = time.monotonic()
+            except OpsdashError as error:
+                redis_error = str(error)
+            try:
+                self._database = {"operations": self._audit.recent(RECENT), "tenants": self._tenants.count()}
+                self._database_read_s = time.monotonic()
+            except OpsdashError as error:
+                database_error = str(error)
+            return Snapshot(
+                taken_at=datetime.now(UTC),
+                redis_age_s=_age_s(self._redis_read_s),
+                redis_error=redis_error,
+                database_age_s=_age_s(self._database_read_s),
+                database_error=database_error,
+                **self._redis,
+                **self._database,
+            )
+
+    def _read_redis(self) -> dict[str, Any]:
+        workers = self._workers.read()
+        names = self.names(workers)
+        started = time.perf_counter()
+        with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
+            flags: tuple[str | None, ...] = (None, *names)
+            self._pause.ask(pipe, flags)
+            self._queues.ask(pipe, names)
+            pipe.hlen(self._broker.unacked)
+            replies = pipe.execute()
+        redis_ms = (time.perf_counter() - started) * 1000
+        pauses = self._pause.answer(flags, replies[: len(flags) + 1])
+        queues = self._queues.answer(names, replies[len(flags) + 1 : -1])
+        return {
+            "pause": pauses.get(None),
+            "paused_queues": {name: info for name, info in pauses.items() if name is not None},
+            "queues": tuple(replace(queue, paused=None in pauses or queue.name in pauses) for queue in queues),
+            "workers": workers,
+            "unacked": replies[-1],
+            "redis_ms": redis_ms,
+        }
+
+
+def _age_s(read_s: float | None) -> float | None:
+    return None if read_s is None else time.monotonic() - read_s

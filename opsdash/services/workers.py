@@ -1,0 +1,86 @@
+"""Workers, as they report themselves: a read costs two round trips, however many there are, and asks no worker."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opsdash.model import WorkerStats
+from opsdash.services.broker import Broker
+
+OFFLINE_AFTER_S = 15.0
+"""A worker reports every 2 s; silent this long, it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Reads the health that workers push."""
+
+    broker: Broker
+
+    def read(self) -> tuple[WorkerStats, ...]:
+        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HGETALL each, pipelined."""
+        keys, client = self.broker.keys, self.broker.client
+        with self.broker.reading():
+            seen: list[tuple[str, float]] = client.zrange(keys.workers, 0, -1, withscores=True)  # type: ignore[assignment]
+            if not seen:
+                return ()
+            with client.pipeline(transaction=False) as pipe:
+                for hostname, _ in seen:
+                    pipe.hgetall(keys.worker(hostname))
+                hashes = pipe.execute()
+        now = time.time()
+        stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
+        return tuple(sorted(stats, key=lambda worker: worker.hostname))
+
+
+def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -> WorkerStats:
+    reported = _number(raw, "time", reported)
+    tick_age_s = reported - _number(raw, "loop_tick", reported)
+    if now - reported > OFFLINE_AFTER_S or not raw:
+        state = "offline"
+    elif tick_age_s > OFFLINE_AFTER_S and raw.get("pool") != "solo":  # a busy solo worker has no turning loop to show
+        state = "stalled"
+    else:
+        state = "online"
+    memory, epoch = _number(raw, "memory_bytes", -1), _number(raw, "epoch", -1)
+    return WorkerStats(
+        hostname=hostname,
+        state=state,
+        heartbeat_at=datetime.fromtimestamp(reported, UTC),
+        pid=int(_number(raw, "pid")),
+        uptime_s=_number(raw, "uptime_s"),
+        processed=int(_number(raw, "processed")),
+        active=int(_number(raw, "active")),
+        reserved=int(_number(raw, "reserved")),
+        scheduled=int(_number(raw, "scheduled")),
+        concurrency=int(_number(raw, "concurrency")),
+        pool=raw.get("pool", ""),
+        memory_bytes=int(memory) if memory >= 0 else None,
+        queues=_names(raw, "queues"),
+        paused=raw.get("paused") == "1",
+        paused_queues=_names(raw, "paused_queues"),
+        epoch=int(epoch) if epoch >= 0 else None,
+        pausing=raw.get("pausing", "ready"),
+        version=raw.get("version", ""),
+    )
+
+
+def _number(raw: Mapping[str, str], field: str, default: float = 0.0) -> float:
+    # The hash is outside input: a worker of another version may leave a field out or write it otherwise.
+    try:
+        return float(raw.get(field, default))
+    except ValueError:
+        return default
+
+
+def _names(raw: Mapping[str, str], field: str) -> tuple[str, ...]:
+    try:
+        value: Any = json.loads(raw.get(field, "[]"))
+    except ValueError:
+        return ()
+    return tuple(str(name) for name in value) if isinstance(value, list) else ()

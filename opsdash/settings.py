@@ -1,0 +1,244 @@
+"""Settings: environment variables with the prefix ``OPSDASH_``, checked once, one clear line for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from opsdash.errors import Invalid
+from opsdash.model import Actor, Role
+
+PREFIX = "OPSDASH_"
+MIN_SECRET_LENGTH = 16
+_DAY_S = 86_400
+
+
+def _text(value: str) -> str | None:
+    return value.strip() or None
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            raise ValueError(f"expected a number, got {value!r}") from None
+        if not low <= number <= high:
+            raise ValueError(f"expected {low:,} to {high:,}, got {value!r}")
+        return number
+
+    return parse
+
+
+def _auth(value: str) -> str | None:
+    if value.strip() not in {"", "dev", "header"}:
+        raise ValueError(f"expected dev or header, got {value!r}")
+    return value.strip() or None
+
+
+def _redis_url(value: str) -> str:
+    url = value.strip()
+    scheme = urlsplit(url).scheme
+    if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"}:
+        raise ValueError(f"expected redis://host:port/db, got a URL that starts with {scheme or 'nothing'!r}")
+    return url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
+
+
+def _secret(value: str) -> str | None:
+    if value and len(value) < MIN_SECRET_LENGTH:
+        raise ValueError(f"expected at least {MIN_SECRET_LENGTH} characters, got {len(value)}")
+    return value or None
+
+
+def data_dir() -> Path:
+    """Where opsdash keeps its own files when nothing else is said."""
+    import platformdirs
+
+    return platformdirs.user_data_path("opsdash")
+
+
+def _default_database_url() -> str:
+    return f"sqlite:///{data_dir() / 'opsdash.sqlite3'}"
+
+
+def _setting(
+    *,
+    doc: str,
+    parse: Callable[[str], Any],
+    default: Any = dataclasses.MISSING,
+    factory: Any = None,
+    secret: bool = False,
+) -> Any:
+    metadata = {"doc": doc, "parse": parse}
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata, repr=not secret)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be configured: each field is the variable of its name, in capitals, after ``OPSDASH_``."""
+
+    redis_url: str = _setting(
+        default="redis://localhost:6379/0",
+        parse=_redis_url,
+        secret=True,
+        doc="The Celery broker; also holds opsdash's keys.",
+    )
+    database_url: str = _setting(
+        factory=_default_database_url,
+        parse=str.strip,
+        secret=True,
+        doc="Audit log and tenant configs, as a SQLAlchemy URL.",
+    )
+    celery_app: str | None = _setting(
+        default=None, parse=_text, doc="`package.module:app`; gives queues, priorities and the key prefix."
+    )
+    queues: tuple[str, ...] = _setting(
+        default=(), parse=_names, doc="Queues to show, comma-separated; default: the app's, else `celery`."
+    )
+    auth: str | None = _setting(
+        default=None,
+        parse=_auth,
+        doc="`dev` (loopback, one local user) or `header` (trusted proxy); unset: the page is closed.",
+    )
+    user_header: str = _setting(
+        default="X-Auth-Request-User", parse=str.strip, doc="Request header with the user's name (`header` only)."
+    )
+    groups_header: str = _setting(
+        default="X-Auth-Request-Groups", parse=str.strip, doc="Request header with the user's groups (`header` only)."
+    )
+    admins: tuple[str, ...] = _setting(
+        default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
+    )
+    operators: tuple[str, ...] = _setting(default=(), parse=_names, doc="As above, role operator.")
+    viewers: tuple[str, ...] = _setting(
+        default=(), parse=_names, doc="As above, role viewer: sees all, may do nothing."
+    )
+    pause_ttl_s: int = _setting(
+        default=_DAY_S, parse=_number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
+    )
+    undo_window_s: int = _setting(
+        default=_DAY_S,
+        parse=_number(0, 365 * _DAY_S, int),
+        doc="Seconds for which cleared messages are kept; 0: deleted at once.",
+    )
+    poll_interval_s: float = _setting(
+        default=2.0,
+        parse=_number(0.2, 10, float),
+        doc="Seconds between two reads, however many pages are open; at most 10.",
+    )
+    environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
+    secret_key: str | None = _setting(
+        default=None,
+        parse=_secret,
+        secret=True,
+        doc="Signs sessions and fingerprints secrets; made and kept beside the SQLite file when unset.",
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from the environment; keyword arguments win.
+
+        Raises:
+            Invalid: One line naming the variable, what is wrong with its value and what is expected.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            variable = PREFIX + field.name.upper()
+            given = environ.get(variable)
+            if given is None or not given.strip():
+                continue
+            try:
+                values[field.name] = field.metadata["parse"](given)
+            except ValueError as error:
+                shown = str(error) if field.repr else str(error).replace(given, "…")
+                raise Invalid(f"{variable}: {shown}") from None
+        unknown = overrides.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise Invalid(f"unknown setting: {', '.join(sorted(unknown))}")
+        values.update(overrides)
+        return cls(**values)
+
+    @property
+    def redis_label(self) -> str:
+        """The broker for people: host, port and database, never a password."""
+        return _without_password(self.redis_url)
+
+    @property
+    def roles_configured(self) -> bool:
+        """Whether any of the three role lists says anything."""
+        return bool(self.admins or self.operators or self.viewers)
+
+    def actor(self, name: str, groups: Iterable[str] = (), *, surface: str) -> Actor:
+        """An identity with the role the lists give it.
+
+        Without any list, whoever holds the credentials of Redis and the database in a shell or a notebook, and the one
+        local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Behind a proxy
+        (``header``) nobody has a role until a list gives one.
+        """
+        if not self.roles_configured and (surface != "page" or self.auth == "dev"):
+            return Actor(name=name, role=Role.ADMIN, surface=surface)
+        marks = {"*", name, *(f"group:{group}" for group in groups)}
+        for role, members in ((Role.ADMIN, self.admins), (Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
+            if marks.intersection(members):
+                return Actor(name=name, role=role, surface=surface)
+        return Actor(name=name, role=None, surface=surface)
+
+    def secret(self) -> bytes:
+        """The key that signs sessions and fingerprints secrets; made (mode 0600) beside the SQLite file when unset.
+
+        Raises:
+            Invalid: There is no key and no SQLite file to keep one beside, or it can't be read or written.
+        """
+        if self.secret_key:
+            return self.secret_key.encode()
+        path = _sqlite_path(self.database_url)
+        if path is None:
+            raise Invalid("OPSDASH_SECRET_KEY: not set; expected a long random text, the same for every console")
+        file = path.parent / "secret.key"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # O_EXCL: of two consoles that start together one writes the key and both read that one.
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be written: {error.strerror}") from error
+        else:
+            with os.fdopen(descriptor, "w") as out:
+                out.write(secrets.token_urlsafe(48))
+        try:
+            key = file.read_text().strip()
+        except OSError as error:
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be read: {error.strerror}") from error
+        if len(key) < MIN_SECRET_LENGTH:
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} is empty or cut short; remove it to make a new one")
+        return key.encode()
+
+
+def _sqlite_path(url: str) -> Path | None:
+    scheme, _, rest = url.partition("://")
+    path = unquote(rest.removeprefix("/").partition("?")[0])
+    return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None
+
+
+def _without_password(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "the configured address"
+    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))

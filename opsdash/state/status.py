@@ -1,0 +1,118 @@
+"""One browser session's view of the system: a snapshot as Param parameters that widgets follow."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import param
+
+from opsdash.model import QueueStats, Snapshot
+
+RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
+STALE_AFTER_S = 10.0
+"""Figures older than this are called old, whatever the reason: nothing here is read less often (R14)."""
+
+
+class SystemStatus(param.Parameterized):
+    """What the page knows. Fed by ``update``; everything that follows from it is derived, never assigned."""
+
+    known = param.Boolean(default=False, doc="Redis has been read at least once; without it paused means nothing.")
+    paused = param.Boolean(default=False, doc="Everything is paused.")
+    pause_by = param.String(default="", doc="Who paused; empty for a flag somebody set by hand.")
+    pause_reason = param.String(default="")
+    pause_since = param.Parameter(default=None, allow_refs=False, doc="When, in UTC; None when unknown.")
+    pause_until = param.Parameter(default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never.")
+    paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
+    queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
+    selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
+    pending_tasks = param.Integer(default=None, allow_None=True, doc="Waiting in the selected queue; None while unknown.")
+    workers = param.List(default=[], allow_refs=False, doc="WorkerStats, as last reported.")
+    unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
+    operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
+    tenants = param.Integer(default=None, allow_None=True, doc="Rows of tenant_config; None while unknown.")
+    updated_at = param.Parameter(default=None, allow_refs=False, doc="When the snapshot was taken, in UTC.")
+    redis_error = param.String(default="", doc="Why Redis figures are not fresh; empty when they are.")
+    redis_age_s = param.Number(default=None, allow_None=True, doc="Age of the Redis figures; None: never read.")
+    redis_ms = param.Number(default=None, allow_None=True, doc="Broker round trip of the last good read.")
+    database_error = param.String(default="", doc="Why log and tenants are not fresh; empty when they are.")
+    database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
+    stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
+
+    processing_status = param.Selector(default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True)
+    can_pause = param.Boolean(default=False, constant=True)
+    can_resume = param.Boolean(default=False, constant=True)
+
+    @param.depends("known", "paused", watch=True, on_init=True)
+    def _derive_processing(self) -> None:
+        running = self.known and not self.paused
+        paused = self.known and self.paused
+        with param.edit_constant(self):
+            self.param.update(
+                processing_status=PAUSED if paused else RUNNING if running else UNKNOWN,
+                can_pause=running,
+                can_resume=paused,
+            )
+
+    @param.depends("queues", "selected_queue", "known", watch=True)
+    def _derive_pending(self) -> None:
+        chosen = self.queue(self.selected_queue)
+        self.pending_tasks = chosen.waiting if chosen is not None and self.known else None
+
+    def queue(self, name: str) -> QueueStats | None:
+        """The named queue's figures, or None for a queue nobody knows."""
+        return next((queue for queue in self.queues if queue.name == name), None)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Takes over one snapshot as a whole: watchers run once, on a consistent state."""
+        pause = snapshot.pause
+        names = [queue.name for queue in snapshot.queues]
+        selected = self.selected_queue
+        if names and selected not in names:
+            selected = "celery" if "celery" in names else names[0]
+        self.param.update(
+            known=snapshot.redis_age_s is not None,
+            paused=pause is not None,
+            pause_by=pause.by if pause else "",
+            pause_reason=pause.reason if pause else "",
+            pause_since=pause.at if pause else None,
+            pause_until=pause.expires_at if pause else None,
+            paused_queues=dict(snapshot.paused_queues),
+            queues=list(snapshot.queues),
+            selected_queue=selected,
+            workers=list(snapshot.workers),
+            unacked=snapshot.unacked,
+            operations=list(snapshot.operations),
+            tenants=snapshot.tenants,
+            updated_at=snapshot.taken_at,
+            redis_error=snapshot.redis_error,
+            redis_age_s=snapshot.redis_age_s,
+            redis_ms=snapshot.redis_ms,
+            database_error=snapshot.database_error,
+            database_age_s=snapshot.database_age_s,
+            stalled_s=0,
+        )
+
+    def tick(self, now: datetime | None = None) -> None:
+        """Notices that snapshots have stopped coming; called now and then by whoever owns a clock."""
+        if self.updated_at is None:
+            return
+        silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
+        self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """One sentence for each half that is not fresh; empty when all is well."""
+        found = []
+        if self.stalled_s:
+            found.append(f"No new figures for {self.stalled_s} s; what you see may be out of date")
+        elif self.redis_error:
+            found.append(_sentence("Redis", self.redis_age_s, "figures are"))
+        if self.database_error and not self.stalled_s:
+            found.append(_sentence("The database", self.database_age_s, "log and tenants are"))
+        return tuple(found)
+
+
+def _sentence(who: str, age_s: float | None, what: str) -> str:
+    if age_s is None:
+        return f"{who} did not answer; nothing is known yet"
+    return f"{who} did not answer; {what} {age_s:.0f} s old"

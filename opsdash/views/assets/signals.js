@@ -1,0 +1,36 @@
+// Result messages, gone after `shown_ms`; and the watchdog: a page whose server has gone would show frozen numbers for
+// ever, so it says so, and loads anew once something answers again.
+export function render({model}) {
+  const root = document.createElement('div'), bar = document.createElement('div'), toasts = document.createElement('div')
+  bar.className = 'bar'
+  bar.hidden = true
+  bar.setAttribute('role', 'status')
+  toasts.className = 'toasts'
+  root.append(bar, toasts)
+  let last = performance.now(), asking = false
+  model.on('beat', () => { last = performance.now(); bar.hidden = true })
+  const id = setInterval(async () => {
+    const silent = performance.now() - last
+    if (silent < model.limit_ms) return
+    bar.textContent = `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
+    bar.hidden = false
+    if (silent < 1.5 * model.limit_ms || asking) return
+    asking = true
+    // healthz, not the page: each GET of the page builds a session. Where it is not served, a 404 is an answer too.
+    try { const r = await fetch('healthz', {cache: 'no-store'}); if (r.status < 500) location.reload() } catch { /* still away */ }
+    asking = false
+  }, 1000)
+  model.on('remove', () => clearInterval(id))
+  model.on('msg:custom', (msg) => {
+    const toast = document.createElement('div'), dot = document.createElement('span'), text = document.createElement('span')
+    toast.className = 'toast'
+    toast.dataset.tone = msg.tone
+    toast.setAttribute('role', 'alert')
+    dot.className = 'dot'
+    text.textContent = msg.text
+    toast.append(dot, text)
+    toasts.append(toast)
+    setTimeout(() => toast.remove(), model.shown_ms)
+  })
+  return root
+}

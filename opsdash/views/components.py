@@ -1,0 +1,136 @@
+"""opsdash's own browser components: few and large, because every component of a page costs each session about 7 ms.
+
+They show text that other people wrote (queue names, reasons, hostnames), so their scripts write ``textContent`` and never
+HTML. What they may do is decided elsewhere: they hold no rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import param
+from panel.custom import Child, JSComponent
+
+ASSETS = Path(__file__).parent / "assets"
+_BASE = (ASSETS / "base.css").read_text(encoding="utf-8")
+
+
+def _styles(name: str) -> list[str]:
+    return [_BASE, (ASSETS / f"{name}.css").read_text(encoding="utf-8")]
+
+
+class LiveTable(JSComponent):
+    """A card with a heading, a note, at most one button, and a table keyed by ``key``: only changed cells touch the DOM."""
+
+    heading = param.String(doc="The card's h2, and the table's accessible name.")
+    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, number or state.")
+    rows = param.List(item_type=dict, doc="Values by field; a state is ``[tone, word, remark]``.")
+    key = param.String(default="key", doc="Field that identifies a row from one update to the next.")
+    details = param.String(default="", doc="Field whose text an expanded row shows; empty: rows don't expand.")
+    note = param.String(default="", doc="Short text at the right of the heading.")
+    empty = param.String(default="", doc="Shown instead of the table when there is no row.")
+    action = param.String(default="", doc="Label of the card's button; empty: none.")
+    on_action = param.Callable(default=None, allow_refs=False, precedence=-1, doc="Coroutine function run on a click.")
+
+    _esm = ASSETS / "table.js"
+    _stylesheets = _styles("table")
+
+    async def _handle_msg(self, data: Any) -> None:
+        if not (isinstance(data, dict) and data.get("type") == "action" and self.on_action is not None):
+            return
+        run: Callable[[], Awaitable[None]] = self.on_action
+        try:
+            await run()
+        finally:
+            self._send_msg({"type": "ready"})
+
+    def download(self, name: str, pieces: list[str]) -> None:
+        """Gives the browser a text file to save, over the session's own connection."""
+        for piece in pieces:
+            self._send_msg({"type": "piece", "text": piece})
+        self._send_msg({"type": "file", "name": name})
+
+
+class Overview(JSComponent):
+    """The top of the page: title, caution, what is stale, and the status strip."""
+
+    heading = param.String(default="System Operations")
+    caution = param.String(default="Caution: Manual operations can affect system behavior")
+    notices = param.List(item_type=str, doc="What is wrong or old, one sentence each.")
+    status = param.String(doc="``Processing Status: RUNNING``")
+    tone = param.String(default="none", doc="ok, warn or none.")
+    why = param.String(doc="The reason somebody gave.")
+    story = param.String(doc="Who, since when, until when.")
+    figures = param.List(item_type=list, doc="``[label, value, unit]``, five of them.")
+
+    _esm = ASSETS / "overview.js"
+    _stylesheets = _styles("overview")
+
+
+class ControlDeck(JSComponent):
+    """Three cards: worker control, queue operations, tenant configuration. The buttons are its children."""
+
+    pause = Child()
+    resume = Child()
+    clear = Child()
+    sync = Child()
+    reason = param.String(default="", doc="Why a pause is made, as typed.")
+    reason_enabled = param.Boolean(default=True)
+    queues = param.List(item_type=list, doc="``[name, waiting, paused]``, the selector's rows.")
+    selected = param.String(default="", doc="The chosen queue.")
+    tenants = param.String(default="–")
+    tenants_unit = param.String(default="tenants")
+    note = param.String(default="", doc="Why this user can't act; empty when they can.")
+
+    _esm = ASSETS / "controls.js"
+    _stylesheets = _styles("controls")
+
+
+class Signals(JSComponent):
+    """Result messages (role alert) and the watchdog that says when the page is no longer live."""
+
+    beat = param.Integer(default=0, doc="Bumped while the server lives.")
+    limit_ms = param.Integer(default=8000, doc="Silence after which the page counts as not live.")
+    shown_ms = param.Integer(default=3000, doc="How long a result message stays.")
+
+    _esm = ASSETS / "signals.js"
+    _stylesheets = _styles("signals")
+
+    def show(self, text: str, tone: str) -> None:
+        """Shows one message for `shown_ms`. ``tone`` is ok, bad or warn."""
+        self._send_msg({"text": text, "tone": tone})
+
+
+class Explanation(JSComponent):
+    """What the dialog says before it asks for YES: the warning, then the preview's sentences."""
+
+    warning = param.String()
+    lines = param.List(item_type=str)
+
+    _esm = ASSETS / "lines.js"
+    _stylesheets = _styles("lines")
+
+
+class Masthead(JSComponent):
+    """Which deployment this is, and who is looking."""
+
+    environment = param.String()
+    where = param.String()
+    who = param.String()
+    mode = param.String()
+
+    _esm = ASSETS / "masthead.js"
+    _stylesheets = _styles("masthead")
+
+
+class ClosedDoor(JSComponent):
+    """The page for somebody who may not see the page: what is wrong and what to do."""
+
+    heading = param.String()
+    lines = param.List(item_type=str)
+    commands = param.String()
+
+    _esm = ASSETS / "notice.js"
+    _stylesheets = _styles("notice")

@@ -1,0 +1,145 @@
+"""From figures to what a table or the strip shows: plain functions on plain values, no Panel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from opsdash.model import AuditEntry, Status, WorkerStats, to_plain
+from opsdash.state.status import PAUSED, RUNNING, SystemStatus
+
+Row = dict[str, Any]
+
+WORKER_COLUMNS: list[Row] = [
+    {"field": "hostname", "title": "Worker"},
+    {"field": "state", "title": "State", "kind": "state"},
+    {"field": "uptime", "title": "Uptime", "kind": "number"},
+    {"field": "processed", "title": "Processed", "kind": "number"},
+    {"field": "active", "title": "Active", "kind": "number"},
+    {"field": "reserved", "title": "Reserved", "kind": "number"},
+    {"field": "scheduled", "title": "Scheduled", "kind": "number"},
+    {"field": "memory", "title": "Memory", "kind": "number"},
+    {"field": "queues", "title": "Queues"},
+    {"field": "pool", "title": "Pool"},
+    {"field": "pause", "title": "Pause applied", "kind": "state"},
+]
+NO_WORKERS = "No active workers detected. Check Celery deployment."
+_WORKER_TONES = {"online": "ok", "stalled": "warn", "offline": "bad"}
+
+OPERATION_COLUMNS: list[Row] = [
+    {"field": "timestamp", "title": "Timestamp (UTC)"},
+    {"field": "user", "title": "User"},
+    {"field": "operation", "title": "Operation"},
+    {"field": "status", "title": "Status", "kind": "state"},
+    {"field": "summary", "title": "Details"},
+]
+NO_OPERATIONS = "No operations logged yet."
+_STATUS_TONES = {
+    Status.SUCCESS: "ok",
+    Status.FAILURE: "bad",
+    Status.REFUSED: "bad",
+    Status.IN_PROGRESS: "info",
+    Status.UNKNOWN: "warn",
+}
+
+
+def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
+    """One row per worker, those that report first."""
+    order = list(_WORKER_TONES)
+    ranked = sorted(workers, key=lambda w: (order.index(w.state) if w.state in order else len(order), w.hostname))
+    return [
+        {
+            "key": worker.hostname,
+            "hostname": worker.hostname,
+            "state": [_WORKER_TONES.get(worker.state, "warn"), worker.state, _last_seen(worker)],
+            "uptime": worker.uptime,
+            "uptime_rank": worker.uptime_s,
+            "processed": worker.processed,
+            "active": worker.active,
+            "reserved": worker.reserved,
+            "scheduled": worker.scheduled,
+            "memory": _memory(worker.memory_bytes),
+            "memory_rank": worker.memory_bytes or 0,
+            "queues": ", ".join(worker.queues),
+            "pool": f"{worker.pool} × {worker.concurrency}" if worker.concurrency else worker.pool,
+            "pause": _pause_applied(worker),
+        }
+        for worker in ranked
+    ]
+
+
+def _last_seen(worker: WorkerStats) -> str:
+    return "" if worker.state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
+
+
+def _memory(size: int | None) -> str | None:
+    return None if size is None else f"{size / 1_000_000:,.0f} MB"
+
+
+def _pause_applied(worker: WorkerStats) -> list[str]:
+    if worker.pausing != "ready":
+        return ["bad", "can't pause", worker.pausing]
+    if worker.paused:
+        return ["warn", "yes", ""]
+    if worker.paused_queues:
+        return ["warn", "in part", ", ".join(worker.paused_queues)]
+    return ["none", "no", ""]
+
+
+def operation_rows(entries: Iterable[AuditEntry]) -> list[Row]:
+    """One row per audit entry, with the whole entry as JSON for who expands it."""
+    return [
+        {
+            "key": str(entry.id),
+            "timestamp": f"{entry.timestamp:%Y-%m-%d %H:%M:%S}",
+            "user": entry.user,
+            "operation": entry.title,
+            "status": [_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
+            "summary": entry.summary,
+            "json": json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
+        }
+        for entry in entries
+    ]
+
+
+def status_tone(status: SystemStatus) -> str:
+    """Colour of the status: running is calm, paused can't be overlooked."""
+    return {RUNNING: "ok", PAUSED: "warn"}.get(status.processing_status, "none")
+
+
+def pause_story(status: SystemStatus) -> str:
+    """Who paused, since when, until when; what the deployment is doing otherwise."""
+    if status.processing_status == PAUSED:
+        parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused by somebody outside opsdash"]
+        if status.pause_since:
+            parts.append(f"since {moment(status.pause_since, status.updated_at)}")
+        parts.append(f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end")
+        return " ".join(parts)
+    if status.processing_status != RUNNING:
+        return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"
+    held = len(status.paused_queues)
+    if held:
+        return f"{held} of {len(status.queues)} queues paused: {', '.join(sorted(status.paused_queues))}"
+    return "Workers pick up tasks from every queue"
+
+
+def moment(when: datetime, now: datetime | None) -> str:
+    """A time of today as ``13:10``, any other with its date."""
+    return f"{when:%H:%M}" if now is not None and when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
+
+
+def figures(status: SystemStatus) -> list[list[str]]:
+    """The strip's five figures as ``[label, value, unit]``."""
+    online = [worker for worker in status.workers if worker.state != "offline"]
+    slots = sum(worker.concurrency for worker in online)
+    active = sum(worker.active for worker in online)
+    known = status.known
+    return [
+        ["Pending Tasks", f"{status.pending_tasks:,}" if status.pending_tasks is not None else "–", status.selected_queue],
+        ["Waiting in all queues", f"{sum(q.waiting for q in status.queues):,}" if known else "–", "tasks"],
+        ["Workers online", f"{len(online)}" if known else "–", f"of {len(status.workers)}" if known else ""],
+        ["Running now", f"{active:,}" if known else "–", f"of {slots} slots" if slots else ""],
+        ["Redis round trip", f"{status.redis_ms:.1f}" if status.redis_ms is not None else "–", "ms"],
+    ]

