@@ -50,7 +50,7 @@ def _valkey_server() -> Iterator[services.Valkey]:
 
 @pytest.fixture
 def valkey(_valkey_server: services.Valkey) -> services.Valkey:
-    """A real broker, running and empty: ``url``, ``port``, ``stop()``, ``start()``, ``kill()``, ``freeze()``, ``thaw()``."""
+    """A real broker, running and empty; ``stop()``, ``start()``, ``kill()``, ``freeze()`` and ``thaw()`` it at will."""
     _valkey_server.restore()
     _valkey_server.flush()
     return _valkey_server

@@ -1,7 +1,7 @@
 """``opsdash demo``: a whole deployment on one machine, for looking at and playing with.
 
-A broker, two Celery workers with the plug-in, a producer of sample tasks, a migrated database with sample tenants, and the
-page. The workers import this package for `opsdash.demo.tasks`, so nothing heavy is imported here.
+A broker, two Celery workers with the plug-in, a producer of sample tasks, a migrated database with sample tenants, and
+the page. The workers import this package for `opsdash.demo.tasks`, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ def run(*, port: int = 5006, data_dir: Path | None = None, open_browser: bool = 
         Invalid: A wrong port or data folder, or no broker to be found.
         Unavailable: A part of the demo did not start or kept ending. Everything is stopped by then.
     """
-    from opsdash.demo.supervisor import run as supervise
+    from opsdash.demo import launch
 
-    return supervise(port=port, data_dir=data_dir, open_browser=open_browser)
+    return launch.run(port=port, data_dir=data_dir, open_browser=open_browser)

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from opsdash.demo.ports import HOST
 from opsdash.errors import Invalid
@@ -47,7 +49,7 @@ def _from_wheel() -> Path | None:
 
 
 def config(port: int, password: str) -> bytes:
-    """The server's configuration, for its standard input: a password in its arguments would be there for all to read."""
+    """The server's configuration, for its standard input: a password among its arguments is there for all to read."""
     lines = [
         f"bind {HOST}",
         f"port {port}",
@@ -69,7 +71,11 @@ def client(url: str) -> redis.Redis:
     """
     try:
         return redis.Redis.from_url(
-            url, decode_responses=True, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+            url,
+            decode_responses=True,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # whoever asks, asks again
         )
     except ValueError as error:
         raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None

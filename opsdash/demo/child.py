@@ -65,7 +65,7 @@ class Child:
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             # A Popen that is still running at exit would be a warning; the supervisor always waits for it.
-            self._process: subprocess.Popen[Any] = subprocess.Popen(
+            self._process: subprocess.Popen[Any] = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 part.command(),
                 stdin=subprocess.PIPE if part.config else subprocess.DEVNULL,
                 stdout=log,

@@ -1,4 +1,4 @@
-"""The demo's database: migrated, and filled with sample tenants. Runs as a process of its own, beside the broker's start."""
+"""The demo's database: migrated, and filled with sample tenants. A process of its own, beside the broker's start."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _lock(path: Path) -> int:
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise Invalid(
-                f"--data-dir {path}: another demo is using it (process {holder}); stop that one or choose another folder"
+                f"--data-dir {path}: another demo is using it (process {holder}); stop that one or choose another"
             ) from None
         if _same_file(descriptor, file):
             os.ftruncate(descriptor, 0)

@@ -1,8 +1,8 @@
 """Cleans up after a demo whose supervisor was killed. Standard library only, run by its path: it must start at once.
 
-It reads JSON lines from the supervisor on standard input. The end of input without a ``goodbye`` means that the supervisor
-died without stopping anything (SIGKILL, out of memory, a bug): every process of the demo is killed and its temporary folder
-removed. It inherits the data folder's lock, so that no other demo takes the folder before that is done.
+It reads JSON lines from the supervisor on standard input. The end of input without a ``goodbye`` means that the
+supervisor died without stopping anything (SIGKILL, out of memory, a bug): every process of the demo is killed and its
+temporary folder removed. It inherits the folder's lock, so that no other demo takes the folder before that is done.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Estate:
 
     Attributes:
         demo_id: Value of `MARK` in every process of this demo.
-        folder: Removed at the end; empty for a folder that the user wants to keep.
+        remove: File or folder removed at the end: a temporary folder, or what is no longer true in a kept one.
         groups: Process groups that are running.
     """
 
     demo_id: str = ""
-    folder: str = ""
+    remove: str = ""
     groups: set[int] = field(default_factory=set)
 
     def clean(self) -> None:
@@ -41,8 +41,11 @@ class Estate:
         deadline = time.monotonic() + PATIENCE_S
         while self._kill() and time.monotonic() < deadline:
             time.sleep(0.02)
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        path = Path(self.remove) if self.remove else None
+        if path and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path:
+            path.unlink(missing_ok=True)
 
     def _kill(self) -> bool:
         """One round; says whether it found anything alive."""
@@ -91,8 +94,8 @@ def main() -> int:
         match json.loads(line):
             case {"goodbye": _}:
                 return 0
-            case {"demo_id": str(demo_id), "folder": str(folder)}:
-                estate.demo_id, estate.folder = demo_id, folder
+            case {"demo_id": str(demo_id), "remove": str(remove)}:
+                estate.demo_id, estate.remove = demo_id, remove
             case {"started": int(group)}:
                 estate.groups.add(group)
             case {"ended": int(group)}:

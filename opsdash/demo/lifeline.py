@@ -17,13 +17,13 @@ class Lifeline:
 
     Args:
         demo_id: The demo's id, in every process's environment.
-        folder: Temporary folder that the keeper removes; None when the folder is the user's.
+        remove: File or folder that the keeper removes.
         lock: File descriptor of the folder's lock, shared with the keeper.
         env: Environment of the keeper.
     """
 
-    def __init__(self, *, demo_id: str, folder: Path | None, lock: int, env: Mapping[str, str]) -> None:
-        self._about = {"demo_id": demo_id, "folder": str(folder) if folder else ""}
+    def __init__(self, *, demo_id: str, remove: Path, lock: int, env: Mapping[str, str]) -> None:
+        self._about = {"demo_id": demo_id, "remove": str(remove)}
         self._lock = lock
         self._env = dict(env)
         self._groups: set[int] = set()
@@ -62,7 +62,7 @@ class Lifeline:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # -I -S: neither site-packages nor the user's variables; ready in some 15 ms.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, "-I", "-S", str(Path(keeper.__file__))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -72,8 +72,9 @@ class Lifeline:
             start_new_session=True,
             pass_fds=(self._lock,),
         )
-        for message in (self._about, *({"started": group} for group in sorted(self._groups))):
-            self._write(process, message)
+        self._write(process, self._about)
+        for group in sorted(self._groups):
+            self._write(process, {"started": group})
         return process
 
     def _tell(self, message: Mapping[str, Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import sys
 
 HOST = "127.0.0.1"
 AVOID = 6379
 """Redis's own port: a program on this machine that expects its Redis there must not find the demo's."""
+_ABSTRACT_NAMES = sys.platform == "linux"
 
 
 def is_free(port: int) -> bool:
@@ -37,8 +37,9 @@ def free_port() -> int:
 class Claim:
     """A port that no other demo takes while its page is still starting.
 
-    Two demos that start together both find 5006 free, and the slower one would take the faster one's page for its own. An
-    abstract socket (Linux) is a claim that ends with this process, however it ends. Elsewhere the page that loses is moved.
+    Two demos that start together both find 5006 free, and the slower one would take the faster one's page for its own.
+    An abstract socket (Linux) is a claim that ends with this process, however it ends. Elsewhere the page that loses
+    the race is moved.
 
     Attributes:
         port: The claimed port.
@@ -67,16 +68,15 @@ class Claim:
             self._socket = None
 
     def _take(self, port: int) -> bool:
-        if sys.platform == "linux":
-            with contextlib.ExitStack() as stack:
-                claim = stack.enter_context(socket.socket(socket.AF_UNIX))
-                try:
-                    claim.bind(f"\0opsdash-demo-port-{port}")
-                except OSError:
-                    return False
-                if not is_free(port):
-                    return False
-                stack.pop_all()
-                self._socket = claim
-                return True
-        return is_free(port)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            if _ABSTRACT_NAMES:
+                claim.bind(f"\0opsdash-demo-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        if not is_free(port):
+            claim.close()
+            return False
+        self._socket = claim
+        return True

@@ -30,7 +30,7 @@ log = logging.getLogger("opsdash.demo.producer")
 def quota(waiting: int, seconds: float, phase: float) -> int:
     """How many tasks to add to a queue in this tick.
 
-    One at least, so that a paused queue is seen to grow; more while the backlog is below the wave; none when it is full.
+    One at least, so that a paused queue is seen to grow; more while the backlog is below the wave; none when full.
 
     Args:
         waiting: Messages in the queue now.
@@ -62,7 +62,7 @@ def produce(connection: Any, stopped: threading.Event) -> None:
     while not stopped.is_set():
         try:
             for index, queue in enumerate(QUEUES):
-                # kombu's own count, over all priority lists and with the key prefix; private, and good enough for a demo.
+                # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
                 waiting = int(connection.default_channel._size(queue))
                 number = quota(waiting, time.monotonic() - started, phase=0.15 + index / 2)
                 for kind in random.choices(kinds[queue], [kind.share for kind in kinds[queue]], k=number):  # noqa: S311

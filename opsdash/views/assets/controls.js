@@ -1,7 +1,8 @@
 // The three cards an operator acts from. Buttons are Panel's own, put in as children: gating them is Python's business.
 export function render({model}) {
   const make = (tag, name, text) => { const e = document.createElement(tag); if (name) e.className = name; if (text != null) e.textContent = text; return e }
-  const deck = make('div', 'deck')
+  const deck = make('div', 'deck'), role = make('p', 'role')
+  deck.append(role)
   const card = (title, ...parts) => { const s = make('section', 'card'); s.append(make('h2', '', title), ...parts); deck.append(s); return s }
   const acts = (...names) => { const row = make('div', 'acts'); row.append(...names.map((n) => model.get_child(n))); return row }
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text }
@@ -13,8 +14,7 @@ export function render({model}) {
   reason.placeholder = 'Optional; everybody who looks sees it'
   reason.onchange = () => { model.reason = reason.value }
   field.append(reason)
-  const role = make('p', 'note')
-  card('Worker Control', make('p', '', 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'), field, role, acts('pause', 'resume'))
+  card('Worker Control', make('p', '', 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'), field, acts('pause', 'resume'))
 
   const list = make('div', 'queues')
   list.setAttribute('role', 'radiogroup')

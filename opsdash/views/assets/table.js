@@ -1,5 +1,5 @@
 // A keyed table in a card: only changed cells touch the DOM, and text is never parsed as HTML (textContent only).
-// Cell kinds: text | number | state. A state's value is [tone, word, remark].
+// Cell kinds: text | right (text, right-aligned) | number | state. A state's value is [tone, word, remark].
 export function render({model}) {
   const make = (tag, name) => { const e = document.createElement(tag); if (name) e.className = name; return e }
   const card = make('section', 'card'), header = make('header'), title = make('h2'), note = make('span', 'note')
@@ -27,6 +27,7 @@ export function render({model}) {
       td.childNodes[0].dataset.tone = tone
       td.childNodes[1].nodeValue = word
       td.childNodes[2].textContent = remark || ''
+      td.title = remark || ''
     } else {
       td.textContent = value == null ? '–' : kind === 'number' ? Number(value).toLocaleString('en-US') : String(value)
       td.title = td.textContent.length > 40 ? td.textContent : ''
@@ -101,7 +102,7 @@ export function render({model}) {
     }
     for (const [key, tr] of live) if (!seen.has(key)) { tr.__detail?.remove(); tr.remove(); live.delete(key) }
     none.textContent = model.empty
-    none.hidden = rows.length > 0 || !model.empty
+    none.hidden = !model.empty
     table.hidden = rows.length === 0
     note.textContent = model.note
   }

@@ -1,0 +1,145 @@
+"""Serving the page: signed sessions, named origins, nothing of the machine given away."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+from bokeh.settings import settings as bokeh_settings
+from tornado.web import RequestHandler
+
+from opsdash.errors import Invalid
+from opsdash.services.console import Console, connect
+from opsdash.settings import Settings
+from opsdash.views import operations_page
+from opsdash.views.identity import is_loopback
+from opsdash.views.page import TITLE
+
+if TYPE_CHECKING:
+    from panel.io.server import Server
+
+UNUSED_SESSION_MS = 20_000
+"""A page that was fetched and never connected is thrown away after this long; Bokeh's own default is 15 s checked every 17."""
+
+
+class Alive(RequestHandler):
+    """The process lives and its loop turns. Never the page itself: each GET of that builds a session."""
+
+    def get(self) -> None:
+        """Answers ``ok``."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.finish("ok")
+
+
+def create_server(
+    console: Console,
+    *,
+    port: int = 0,
+    address: str = "127.0.0.1",
+    prefix: str = "",
+    origins: Iterable[str] = (),
+    show: bool = False,
+) -> Server:
+    """A server that listens and has not started; ``server.port`` is the port it got.
+
+    Args:
+        console: What to serve.
+        port: 0 takes any free one.
+        address: Where to listen.
+        prefix: Path before every route, e.g. ``/ops``.
+        origins: Further ``host:port`` that browsers come from, e.g. the proxy's public name.
+        show: Open a browser.
+
+    Raises:
+        Invalid: The settings don't allow serving like this.
+        OSError: The port is taken.
+    """
+    settings = console.settings
+    if settings.auth == "dev" and not is_loopback(address):
+        raise Invalid(f"OPSDASH_AUTH: dev serves this machine only, got the address {address!r}; expected 127.0.0.1, or header")
+    port = port or _free_port(address)
+    allowed = _origins(origins, address, port)
+    secret = settings.secret().hex()
+    # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
+    bokeh_settings.sign_sessions.set_value(True)
+    bokeh_settings.secret_key.set_value(secret)
+    silence()
+
+    def page() -> Any:  # Panel calls plain functions only, not partials
+        return operations_page(console)
+
+    headers = [_canonical(settings.user_header), _canonical(settings.groups_header)] if settings.auth == "header" else []
+    server: Server = pn.serve(
+        {"operations": page},
+        port=port,
+        address=address,
+        prefix=prefix.strip("/"),
+        title=TITLE,
+        show=show,
+        start=False,
+        verbose=False,
+        location=False,
+        secret_key=secret,
+        sign_sessions=True,
+        include_headers=headers,
+        include_cookies=[],
+        unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
+        check_unused_sessions_milliseconds=UNUSED_SESSION_MS // 4,
+        websocket_origin=allowed,
+        extra_patterns=[("/healthz", Alive)],
+        compress_response=not is_loopback(address),
+    )
+    return server
+
+
+def serve(console: Console, **options: Any) -> None:
+    """Serves until interrupted. Options as for ``create_server``."""
+    server = create_server(console, **options)
+    server.start()
+    try:
+        server.io_loop.start()
+    finally:
+        server.stop()
+        console.close()
+
+
+@functools.cache
+def shared_console() -> Console:
+    """The process's one console, for ``panel serve``, which runs the app's script once per session."""
+    silence()
+    return connect()
+
+
+def silence() -> None:
+    """Keeps Bokeh's and Tornado's chatter about every request and closed socket out of the log; faults still show."""
+    for name in ("bokeh.server.views.ws", "tornado.access"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _origins(given: Iterable[str], address: str, port: int) -> list[str]:
+    """Who may open the websocket: the names asked for, and this machine's own. Never everybody."""
+    named = list(given)
+    if any("*" in origin for origin in named):
+        raise Invalid("allowed origin: got '*'; expected the host and port in the browser's address bar")
+    own = [f"localhost:{port}", f"127.0.0.1:{port}"]
+    if not is_loopback(address) and address not in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        own.append(f"{address}:{port}")
+    return [*named, *own]
+
+
+def _free_port(address: str) -> int:
+    # Bokeh wants the origins, and with them the port, before it binds.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _canonical(header: str) -> str:
+    return "-".join(part.capitalize() for part in header.split("-"))

@@ -1,0 +1,97 @@
+"""The Operations page, put together from its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+import panel_material_ui as pmui
+from panel.viewable import Viewer
+
+from opsdash.model import Actor
+from opsdash.views import rows
+from opsdash.views.components import ClosedDoor, Masthead, Overview
+from opsdash.views.confirmation import ConfirmationDialog
+from opsdash.views.controls import OperationControls
+from opsdash.views.identity import Closed, identify
+from opsdash.views.session import Session
+from opsdash.views.tables import RecentOperations, WorkerHealth
+from opsdash.views.theme import THEME
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+TITLE = "System Operations"
+
+
+class StatusOverview(Viewer):
+    """Title, caution, what is stale, and the strip with the processing status."""
+
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(**params)
+        self._status = session.status
+        self._overview = Overview(heading=TITLE, sizing_mode="stretch_width", margin=0)
+        self._status.param.watch(self._follow, ["updated_at", "stalled_s", "selected_queue", "pending_tasks"])
+        self._follow()
+
+    def __panel__(self) -> Overview:
+        return self._overview
+
+    def _follow(self, *_events: Any) -> None:
+        status = self._status
+        self._overview.param.update(
+            status=f"Processing Status: {status.processing_status}",
+            tone=rows.status_tone(status),
+            why=f"“{status.pause_reason}”" if status.pause_reason else "",
+            story=rows.pause_story(status),
+            figures=rows.figures(status),
+            notices=list(status.stale),
+        )
+
+
+def operations_page(console: Console) -> pmui.Page:
+    """The page for whoever asks: the operations, or why they may not see them."""
+    answer = identify(console.settings)
+    if isinstance(answer, Closed):
+        door = ClosedDoor(
+            heading=answer.heading, lines=list(answer.lines), commands=answer.commands, sizing_mode="stretch_width"
+        )
+        return _shell([door], [Masthead(sizing_mode="stretch_width", margin=0)])
+    session = Session(console, answer)
+    dialog = ConfirmationDialog(session)
+    parts = [
+        StatusOverview(session),
+        OperationControls(session, dialog),
+        WorkerHealth(session),
+        RecentOperations(session),
+    ]
+    column = pmui.Column(
+        *parts, dialog, session.signals, sizing_mode="stretch_width", margin=0, theme_config=THEME,
+        sx={"padding": "20px 24px", "gap": "12px"},
+    )  # fmt: skip
+    page = _shell([column], [_masthead(console, answer)])
+    session.attach()
+    return page
+
+
+def _masthead(console: Console, actor: Actor) -> Masthead:
+    role = actor.role.name.lower() if actor.role else ""
+    return Masthead(
+        environment=console.settings.environment or "",
+        where=console.settings.redis_label,
+        who=f"{actor.name} · {role}",
+        mode="development mode" if console.settings.auth == "dev" else "",
+        sizing_mode="stretch_width",
+        margin=0,
+    )
+
+
+def _shell(main: list[Any], header: list[Any]) -> pmui.Page:
+    page = pmui.Page(
+        meta_title=TITLE, main=main, header=header, theme_config=THEME, busy_indicator=None, sizing_mode="stretch_width"
+    )
+    # The page follows the process-wide busy flag by a watcher that keeps every closed session alive; following one of its
+    # own parameters instead replaces that reference. The indicator is off either way.
+    with pn.util.edit_readonly(page):
+        page.busy = page.param.contextbar_open
+    return page

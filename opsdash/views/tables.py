@@ -1,0 +1,95 @@
+"""The two tables: who works, and who did what."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from panel.viewable import Viewer
+
+from opsdash.errors import OpsdashError
+from opsdash.views import rows
+from opsdash.views.components import LiveTable
+from opsdash.views.session import Session
+
+PIECE_CHARS = 200_000
+
+
+class WorkerHealth(Viewer):
+    """Every worker that reported within the last day, and when the page last heard."""
+
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(**params)
+        self._status = session.status
+        self._table = LiveTable(
+            heading="Worker Health",
+            columns=rows.WORKER_COLUMNS,
+            action="Refresh",
+            on_action=session.refresh,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self._status.param.watch(self._follow, ["workers", "updated_at", "known"])
+        self._follow()
+
+    def __panel__(self) -> LiveTable:
+        return self._table
+
+    def _follow(self, *_events: Any) -> None:
+        status = self._status
+        nobody = status.known and not any(worker.state != "offline" for worker in status.workers)
+        self._table.param.update(
+            rows=rows.worker_rows(status.workers),
+            note=f"Last updated {status.updated_at:%H:%M:%S} UTC" if status.updated_at else "Reading …",
+            empty=rows.NO_WORKERS if nobody else "",
+        )
+
+
+class RecentOperations(Viewer):
+    """The last 20 audit entries, and the whole log as CSV."""
+
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(**params)
+        self._session, self._status = session, session.status
+        self._table = LiveTable(
+            heading="Recent Operations",
+            columns=rows.OPERATION_COLUMNS,
+            details="json",
+            action="Export Logs",
+            on_action=self._export,
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self._status.param.watch(self._follow, ["operations", "database_age_s"])
+        self._follow()
+
+    def __panel__(self) -> LiveTable:
+        return self._table
+
+    def _follow(self, *_events: Any) -> None:
+        status = self._status
+        read = status.database_age_s is not None
+        self._table.param.update(
+            rows=rows.operation_rows(status.operations),
+            empty=rows.NO_OPERATIONS if read and not status.operations else "",
+        )
+
+    async def _export(self) -> None:
+        try:
+            pieces = await asyncio.to_thread(self._read)
+        except OpsdashError as error:
+            self._session.signals.show(str(error), "bad")
+            return
+        self._table.download(f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv", pieces)
+
+    def _read(self) -> list[str]:
+        """The CSV in pieces that each fit one websocket message."""
+        pieces, piece, size = [], [], 0
+        for line in self._session.console.audit.export_csv():
+            piece.append(line)
+            size += len(line)
+            if size > PIECE_CHARS:
+                pieces.append("".join(piece))
+                piece, size = [], 0
+        return [*pieces, "".join(piece)]

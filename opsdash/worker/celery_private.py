@@ -1,0 +1,228 @@
+"""Every private name of Celery, kombu and billiard that the plug-in leans on, in one place and behind one check.
+
+Tried with Celery 5.4, 5.5, 5.6 and 5.7. When a name moves, ``missing`` says which; the worker then works as if opsdash
+were not there, and its health says why it can't pause.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from celery.worker import state as worker_state
+
+POOL_NAMES = {"thread": "threads"}
+
+Wanted = Callable[[Any], bool]
+
+
+def pool_name(pool: Any) -> str:
+    """``prefork``, ``threads``, ``solo``, ``gevent`` …: what one writes after ``celery worker -P``."""
+    module = type(pool).__module__.rsplit(".", 1)[-1]
+    return POOL_NAMES.get(module, module)
+
+
+def missing(consumer: Any) -> str:
+    """The private names this Celery doesn't have, as one readable text; empty when pausing can work."""
+    channel = consumer.task_consumer.channel
+    wanted: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
+        ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
+        ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "_lookup", "typeof", "active_queues", "qos")),
+        ("channel.qos", getattr(channel, "qos", None), ("_delivered", "_quick_ack", "restore_by_tag")),
+    ]
+    pool, kind = consumer.pool, pool_name(consumer.pool)
+    if kind == "prefork":
+        semaphore = getattr(consumer.controller, "semaphore", None)
+        wanted.append(("pool", pool._pool, ("outbound_buffer", "_cache")))
+        if semaphore is not None:
+            wanted.append(("semaphore", semaphore, ("_waiting", "release")))
+    elif kind == "threads":
+        wanted.append(("pool", pool, ("on_apply",)))
+    elif kind == "gevent":
+        wanted.append(("pool", pool._pool, ("wait_available",)))
+    lost = [f"{label}.{name}" for label, owner, names in wanted for name in names if not hasattr(owner, name)]
+    if not lost and "leftmost" not in inspect.signature(channel.qos.restore_by_tag).parameters:
+        lost.append("channel.qos.restore_by_tag(leftmost)")
+    return ", ".join(lost)
+
+
+def replace_queue_cycle(channel: Any, fetchable: Callable[[list[str]], list[str]]) -> None:
+    """Lets ``fetchable`` choose which queues this channel sends BRPOP for.
+
+    The consumers' callbacks stay registered: the reply to a BRPOP that is under way (1 s at most) still arrives, at the
+    execution gate.
+    """
+
+    def update() -> None:
+        channel._queue_cycle.update(fetchable(list(channel.active_queues)))
+
+    channel._update_queue_cycle = update
+
+
+def update_queue_cycle(channel: Any) -> None:
+    """Chooses the queues to fetch from anew. Event loop only."""
+    channel._update_queue_cycle()
+
+
+def is_broadcast(channel: Any, message: Any) -> bool:
+    """The message came over a fanout exchange. Cost: no round trip."""
+    exchange = (message.delivery_info or {}).get("exchange")
+    return bool(exchange) and channel.typeof(exchange).type == "fanout"
+
+
+def queues_of(channel: Any, message: Any) -> list[str]:
+    """The queues a message would be put back into. Cost: one SMEMBERS, for a named exchange only."""
+    info = message.delivery_info or {}
+    return list(channel._lookup(info.get("exchange"), info.get("routing_key")))
+
+
+def put_back(channel: Any, request: Any) -> None:
+    """Returns an unstarted message to the end its queue is read from, and forgets the request. Event loop only.
+
+    ``message.requeue()`` would put it at the far end, behind everything that came later.
+    Cost: one WATCH, one HGET and one MULTI. Source: kombu's Redis transport, ``QoS.restore_by_tag``.
+    """
+    message, qos = request.message, channel.qos
+    tag = message.delivery_tag
+    if tag in qos._delivered:
+        qos.restore_by_tag(tag, leftmost=False)
+        qos._quick_ack(tag)
+    # else it came over an earlier connection: kombu has restored it, or will when its visibility timeout ends
+    request.acknowledged = True
+    message._state = "REQUEUED"
+    worker_state.task_ready(request)
+
+
+def newest_first(channel: Any, requests: Iterable[Any]) -> list[Any]:
+    """The order to put them back in, so that they come out again in the order they came."""
+    order = {tag: index for index, tag in enumerate(list(channel.qos._delivered))}
+    return sorted(requests, key=lambda request: order.get(request.message.delivery_tag, -1), reverse=True)
+
+
+def take_waiting_for_a_process(consumer: Any, wanted: Wanted) -> list[Any]:
+    """Prefork: requests that wait for a free process. They leave the worker's line."""
+    semaphore = getattr(consumer.controller, "semaphore", None)
+    if semaphore is None:
+        return []
+    taken: list[Any] = []
+    kept: list[Any] = []
+    while semaphore._waiting:
+        waiter = semaphore._waiting.popleft()
+        request = waiter[1][0] if waiter[1] else None
+        if hasattr(request, "message") and wanted(request):
+            taken.append(request)
+        else:
+            kept.append(waiter)
+    semaphore._waiting.extend(kept)
+    return taken
+
+
+def take_unwritten(consumer: Any, wanted: Wanted) -> list[Any]:
+    """Prefork: jobs given to billiard and not written to a child yet; each has taken a slot of the semaphore."""
+    pool = consumer.pool._pool
+    taken: list[Any] = []
+    for job in list(getattr(pool, "outbound_buffer", ())):
+        request = getattr(getattr(job, "_accept_callback", None), "__self__", None)
+        if request is not None and not job._accepted and wanted(request):
+            pool.outbound_buffer.remove(job)
+            pool._cache.pop(job._job, None)
+            taken.append(request)
+    return taken
+
+
+def release_slots(consumer: Any, number: int) -> None:
+    """Prefork: gives back the slots of jobs that were taken from billiard."""
+    for _ in range(number):
+        consumer.controller.semaphore.release()
+
+
+def take_rate_limited(consumer: Any, wanted: Wanted) -> list[Any]:
+    """Requests that wait for their rate limit."""
+    taken: list[Any] = []
+    for bucket in list(consumer.task_buckets.values()):
+        if bucket and bucket.contents:
+            items = list(bucket.contents)
+            held = [wanted(request) for request, _ in items]
+            bucket.contents.clear()
+            bucket.contents.extend(item for item, hold in zip(items, held, strict=True) if not hold)
+            taken.extend(request for (request, _), hold in zip(items, held, strict=True) if hold)
+    return taken
+
+
+class NotStarted(Exception):  # noqa: N818 - not an error: it ends a thread pool's job before its task began
+    """A thread was about to start a task that a pause has caught."""
+
+
+class ThreadWatch:
+    """Threads: remembers which request each waiting future is for, and looks once more before a thread starts one.
+
+    Cost: one dict entry per task, and one attribute test in the thread.
+    """
+
+    def __init__(self, consumer: Any, must_hold: Wanted, give_back: Callable[[Any], Any]) -> None:
+        self._waiting: dict[Any, Any] = {}
+        pool, waiting = consumer.pool, self._waiting
+        original = pool.on_apply
+
+        def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            accept: Any = options.get("accept_callback")
+            request = getattr(accept, "__self__", None)
+            if request is None:
+                return original(target, args, kwargs, **options)
+
+            def look_again(pid: int, when: float) -> Any:
+                if must_hold(request):
+                    give_back(request)
+                    raise NotStarted
+                return accept(pid, when)
+
+            options["accept_callback"] = look_again
+            result = original(target, args, kwargs, **options)
+            waiting[result.f] = request
+            result.f.add_done_callback(waiting.pop)
+            return result
+
+        pool.on_apply = on_apply
+
+    def take(self, wanted: Wanted) -> list[Any]:
+        """Requests that wait for a thread. Their futures are cancelled: no thread will start them."""
+        return [request for future, request in self._waiting.copy().items() if wanted(request) and future.cancel()]
+
+
+def wait_for_slot(pool: Any) -> Callable[[], Any] | None:
+    """Gevent: blocks until a greenlet is free. None for other pools."""
+    return pool._pool.wait_available if pool_name(pool) == "gevent" else None
+
+
+def counts(consumer: Any) -> dict[str, int]:
+    """How many messages this worker holds, by state. Lengths only: called beside the event loop."""
+    active, reserved = len(worker_state.active_requests), len(worker_state.reserved_requests)
+    limited = sum(len(bucket.contents) for bucket in list(consumer.task_buckets.values()) if bucket)
+    return {
+        "processed": worker_state.all_total_count[0],
+        "active": active,
+        # Celery keeps active requests among the reserved ones, and rate-limited ones nowhere.
+        "reserved": max(0, reserved - active) + limited,
+        "scheduled": _scheduled(consumer),
+    }
+
+
+def _scheduled(consumer: Any) -> int:
+    scheduled = getattr(worker_state, "scheduled_requests", None)
+    if scheduled is not None:
+        return len(scheduled)
+    # Before Celery 5.7: tasks with an ETA are entries of the worker's timer among others.
+    queue = getattr(consumer.timer, "queue", ())
+    entries = (getattr(waiting, "entry", None) for waiting in tuple(queue))
+    return sum(1 for entry in entries if entry is not None and entry.args and hasattr(entry.args[0], "eta"))
+
+
+def consumed_queues(consumer: Any) -> list[str]:
+    """The queues this worker takes tasks from, without broadcasts."""
+    task_consumer = consumer.task_consumer
+    if task_consumer is None:
+        return []
+    queues = list(task_consumer.queues)
+    return [q.name for q in queues if q.exchange is None or q.exchange.type != "fanout"]

@@ -1,0 +1,227 @@
+"""Follows the pause flags: one read before the worker consumes, then a thread that hears nudges and reads again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from celery.utils.log import get_logger
+
+from opsdash.worker.gate import Gate, PauseState
+from opsdash.worker.health import Health
+from opsdash.worker.link import LINK_ERRORS, Link
+
+logger = get_logger(__name__)
+
+POLL_S = 2.0
+"""Longest time between two reads of the flags, and between two reports."""
+GRACE_S = 5.0
+"""How long the last known state holds while the flags can't be read; then tasks run."""
+RETRY_S = 0.5
+
+
+def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
+    """What is paused now. Cost: one MGET.
+
+    Raises:
+        LINK_ERRORS: The flags can't be read.
+    """
+    redis, keys = link.redis, link.keys
+    names = [keys.pause_epoch, keys.pause(), *(keys.pause(queue) for queue in queues)]
+    epoch, everything, *single = cast("list[bytes | None]", redis.mget(names))
+    return PauseState(
+        everything=everything is not None,
+        queues=frozenset(queue for queue, flag in zip(queues, single, strict=True) if flag is not None),
+        # The counter is opsdash's own; a flag somebody set by hand works without it.
+        epoch=int(epoch) if epoch is not None and epoch.isdigit() else 0,
+        known=frozenset(queues),
+    )
+
+
+class FlagWatch:
+    """Keeps the gate true to the flags, and pushes the worker's health, for one broker connection of the worker.
+
+    Every (re)connection makes a new watch with a connection of its own, so that it follows a failover.
+
+    Args:
+        queues: Names the queues this worker consumes.
+        on_change: Asks the event loop to apply the gate's state; called in this thread.
+        ask_tick: Asks the event loop to note that it turns.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        gate: Gate,
+        health: Health,
+        *,
+        queues: Callable[[], list[str]],
+        on_change: Callable[[], None],
+        ask_tick: Callable[[], None],
+    ) -> None:
+        self._link = link
+        self._gate = gate
+        self._health = health
+        self._queues = queues
+        self._on_change = on_change
+        self._ask_tick = ask_tick
+        self._reading, self._pushing = threading.Lock(), threading.Lock()
+        self._stopped = threading.Event()
+        self._broken = False
+        self._handed = gate.state
+        self._reported: PauseState | None = None
+        self._failing_since: float | None = None
+        self._failure = ""
+        self._deaf = self._mute = False
+        self._next_read = self._next_report = 0.0
+        self._pubsub: Any = None
+        self._thread = threading.Thread(target=self._run, name="opsdash", daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the watch; it sets nothing and reports nothing any more. The thread goes within ``POLL_S``."""
+        with self._gate.lock:
+            self._stopped.set()
+
+    def retire(self) -> None:
+        """Stops, and takes the worker off the list of workers. Cost: one round trip."""
+        self.stop()
+        with self._pushing:  # a report that is under way would bring the worker back to the list
+            try:
+                self._health.remove(self._link)
+            except LINK_ERRORS as error:
+                logger.warning("opsdash: this worker stays on the list of workers for a minute: %r", error)
+
+    def read_now(self) -> bool:
+        """Reads the flags and sets the gate; while they can't be read, keeps the last state for a while, then opens.
+
+        Returns:
+            True when the event loop has something to apply.
+        """
+        with self._reading:
+            queues = self._queues()
+            try:
+                state = read_flags(self._link, queues)
+            except LINK_ERRORS as error:
+                state = self._unreadable(error, queues)
+            else:
+                if self._failing_since is not None:
+                    logger.warning("opsdash: the pause flag can be read again")
+                self._failing_since = None
+            self._next_read = time.monotonic() + POLL_S
+            with self._gate.lock:
+                if self._stopped.is_set():
+                    return False
+                self._gate.set(state)
+            changed, self._handed = state != self._handed, state
+            return changed
+
+    def _unreadable(self, error: BaseException, queues: Sequence[str]) -> PauseState:
+        now = time.monotonic()
+        self._broken = True
+        last = self._gate.state
+        if self._failing_since is None:
+            self._failing_since, self._failure = now, f"{type(error).__name__}: {error}"
+            logger.error(
+                "opsdash: the pause flag can't be read (%s); the last known state (%s) holds for %g s, then tasks run",
+                self._failure,
+                last,
+                GRACE_S,
+            )
+        known = last.epoch is not None
+        if known and now - self._failing_since < GRACE_S:
+            return last
+        if not last.error:
+            logger.error("opsdash: the pause flag can't be read, so tasks run (%s)", self._failure)
+        return PauseState(known=frozenset(queues), error=self._failure)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._turn()
+            except Exception:  # this thread is the worker's only ear: it must outlive any fault
+                logger.exception("opsdash: the listener stumbled and goes on")
+                self._stopped.wait(POLL_S)
+        self._drop_pubsub()
+        self._link.close()
+
+    def _turn(self) -> None:
+        """Waits for a nudge or for the time to read again; reads; reports."""
+        nudge = self._next_nudge()
+        if nudge is not None:
+            self._heed(nudge)
+        if (nudge is not None or time.monotonic() >= self._next_read) and self.read_now():
+            self._on_change()
+        self._report_if_due()
+
+    def _next_nudge(self) -> Any:
+        try:
+            if self._broken:
+                self._drop_pubsub()
+                self._link.close()
+                self._broken = False
+            if self._pubsub is None:
+                # The client first: it learns the key prefix that the channel's name carries.
+                self._pubsub = self._link.redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                self._pubsub.subscribe(self._link.keys.nudge)
+                self._next_read = 0.0  # a nudge may have come while nobody listened
+            message = self._pubsub.get_message(timeout=self._patience_s())
+        except LINK_ERRORS as error:
+            if not self._deaf:
+                logger.error("opsdash: nudges can't be heard, a pause may take %g s to arrive: %r", POLL_S, error)
+            self._deaf = self._broken = True
+            self._stopped.wait(RETRY_S)
+            return None
+        if self._deaf:
+            logger.warning("opsdash: nudges can be heard again")
+            self._deaf = False
+        return message
+
+    def _patience_s(self) -> float:
+        now = time.monotonic()
+        due = min(self._next_read, self._next_report) - now
+        # A change that the event loop is about to apply is reported as soon as it has.
+        return max(0.0, due if self._gate.applied is self._gate.state else min(due, 0.05))
+
+    def _heed(self, message: dict[str, Any]) -> None:
+        """Closes the gate on the nudge's word; whatever it says, the flags are read next."""
+        try:
+            nudge = json.loads(message["data"])
+        except (KeyError, TypeError, ValueError):
+            return  # anybody may publish; the nudge still means: read now
+        if isinstance(nudge, dict) and nudge.get("paused") is True and not self._stopped.is_set():
+            self._gate.hint(str(nudge.get("field")))
+
+    def _report_if_due(self) -> None:
+        applied, now = self._gate.applied, time.monotonic()
+        if now < self._next_report and applied is self._reported:
+            return
+        self._reported, self._next_report = applied, now + POLL_S
+        with self._pushing:
+            if self._stopped.is_set():
+                return
+            try:
+                self._health.push(self._link)
+            except LINK_ERRORS as error:
+                self._broken = True
+                if not self._mute:
+                    logger.error("opsdash: this worker's health can't be pushed: %r", error)
+                self._mute = True
+            else:
+                if self._mute:
+                    logger.warning("opsdash: this worker's health is pushed again")
+                self._mute = False
+        self._ask_tick()
+
+    def _drop_pubsub(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            with contextlib.suppress(*LINK_ERRORS):  # it was broken: that is why it goes
+                pubsub.close()

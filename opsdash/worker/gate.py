@@ -1,0 +1,141 @@
+"""The gate every task passes on its way to the pool: open it costs one attribute test, closed it puts messages back."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from celery.utils.log import get_logger
+
+from opsdash.keys import EVERYTHING
+from opsdash.worker import celery_private
+
+logger = get_logger(__name__)
+
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseState:
+    """What the flags said when they were last read.
+
+    Attributes:
+        queues: Queues with a pause of their own.
+        epoch: The pause counter; None when the flags could not be read.
+        known: Queues whose flags were read.
+        error: Why the flags could not be read; tasks run then.
+    """
+
+    everything: bool = False
+    queues: frozenset[str] = frozenset()
+    epoch: int | None = None
+    known: frozenset[str] = frozenset()
+    error: str = ""
+
+    @property
+    def closed(self) -> bool:
+        """Something is paused."""
+        return self.everything or bool(self.queues)
+
+    def holds(self, queue: str) -> bool:
+        """The queue is paused."""
+        return self.everything or queue in self.queues
+
+    def __str__(self) -> str:
+        """For the log."""
+        if self.everything:
+            return "everything is paused"
+        return f"paused: {', '.join(sorted(self.queues))}" if self.queues else "nothing is paused"
+
+
+class Gate:
+    """Holds the pause state and applies it to single messages.
+
+    ``closed`` is what a running worker tests per task. ``state`` may change in any thread; ``applied`` is the last
+    state the event loop has acted upon, so that nothing held by it starts any more.
+
+    Args:
+        pass_on: What Celery would have called: hands the request to the pool.
+        connection_errors: What Celery answers with a new connection; kombu restores unacknowledged messages then.
+    """
+
+    def __init__(self, pass_on: Callable[[Any], Any], connection_errors: tuple[type[BaseException], ...]) -> None:
+        self.closed = False
+        self.state = PauseState()
+        self.applied = PauseState()
+        self.pausing = READY
+        self.lock = threading.Lock()
+        self.channel: Any = None
+        self.wait_for_slot: Callable[[], Any] | None = None
+        self._pass_on = pass_on
+        # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
+        self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
+
+    def on_task_request(self, request: Any) -> Any:
+        """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
+        if self.closed and self.holds(request):
+            return self.put_back(request)
+        if self.wait_for_slot is not None:  # a green pool blocks when it is full; a pause may come meanwhile
+            self.wait_for_slot()
+            if self.closed and self.holds(request):
+                return self.put_back(request)
+        return self._pass_on(request)
+
+    def holds(self, request: Any) -> bool:
+        """The request's queue is paused, and its message can be put back."""
+        state = self.state
+        if not state.closed or request.acknowledged:
+            return False
+        # Broadcasts have no list to go back to: every worker has its own copy.
+        if celery_private.is_broadcast(self.channel, request.message):
+            return False
+        if state.everything:
+            return True
+        return any(queue in state.queues for queue in celery_private.queues_of(self.channel, request.message))
+
+    def put_back(self, request: Any) -> None:
+        """Returns the message to its queue, to be the next one out; when Redis refuses that, runs the task.
+
+        Raises:
+            connection_errors: The message stays unacknowledged, and kombu restores it.
+        """
+        try:
+            celery_private.put_back(self.channel, request)
+        except self.connection_errors:
+            raise
+        except Exception:  # the message must not be lost, whatever went wrong
+            logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
+            self._pass_on(request)
+
+    def set(self, state: PauseState) -> None:
+        """Takes a new state; from now on no held task passes. Call with ``lock`` held."""
+        if self.pausing != READY:
+            return
+        old, self.state = self.state, state
+        self.closed = state.closed
+        if (old.everything, old.queues) != (state.everything, state.queues):
+            logger.warning("opsdash: %s", state)
+
+    def hint(self, field: str) -> None:
+        """Closes at once on a nudge's word; the flags are read right after and have the last one."""
+        with self.lock:
+            if field == EVERYTHING:
+                self.set(dataclasses.replace(self.state, everything=True))
+            elif field in self.state.known:
+                self.set(dataclasses.replace(self.state, queues=self.state.queues | {field}))
+
+    def give_up(self, reason: str) -> None:
+        """Opens for good: this worker can't pause, and its health says why."""
+        with self.lock:
+            self.pausing = reason
+            self.closed = False
+            self.state = self.applied = PauseState()
+
+    def health(self) -> str:
+        """``ready``, or why this worker can't pause."""
+        if self.pausing == READY and self.state.error:
+            return f"the pause flag can't be read, so tasks run: {self.state.error}"
+        return self.pausing

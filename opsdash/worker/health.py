@@ -1,0 +1,106 @@
+"""What a worker reports about itself, and how it gets to Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, cast
+
+import opsdash
+from opsdash.worker import celery_private
+from opsdash.worker.gate import READY, Gate
+from opsdash.worker.link import Link
+
+TTL_S = 60
+FORGET_AFTER_S = 86_400
+"""A worker that ended without a word stays in the list of workers this long."""
+
+
+class Health:
+    """One worker's figures. Safe to use beside the event loop: it reads lengths and counters only.
+
+    Attributes:
+        tick_at: When the event loop last turned, as a callback inside it saw it (seconds since the epoch).
+    """
+
+    def __init__(self, consumer: Any, gate: Gate) -> None:
+        self._consumer = consumer
+        self._gate = gate
+        self._started = time.monotonic()
+        self.tick_at = time.time()
+
+    def tick(self) -> None:
+        """The event loop turns. Called inside it."""
+        self.tick_at = time.time()
+
+    def figures(self) -> dict[str, str]:
+        """The fields of the worker's hash, all strings."""
+        consumer, applied = self._consumer, self._gate.applied
+        pausing = self._gate.health()
+        return {
+            "time": f"{time.time():.3f}",
+            "loop_tick": f"{self.tick_at:.3f}",
+            "pid": str(os.getpid()),
+            "uptime_s": f"{time.monotonic() - self._started:.1f}",
+            **{name: str(number) for name, number in celery_private.counts(consumer).items()},
+            "concurrency": str(consumer.pool.num_processes or 0),
+            "pool": celery_private.pool_name(consumer.pool),
+            "memory_bytes": memory_bytes(consumer.pool),
+            "queues": json.dumps(celery_private.consumed_queues(consumer)),
+            "paused": "1" if applied.everything else "0",
+            "paused_queues": json.dumps(sorted(applied.queues)),
+            "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
+            "pausing": pausing,
+            "version": opsdash.__version__,
+        }
+
+    def push(self, link: Link) -> None:
+        """Writes the figures. Cost: one round trip.
+
+        Raises:
+            LINK_ERRORS: Redis doesn't take them.
+        """
+        redis, now = link.redis, time.time()
+        key = link.keys.worker(self._consumer.hostname)
+        with redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping=cast("dict[Any, Any]", self.figures()))
+            pipe.expire(key, TTL_S)
+            pipe.zadd(link.keys.workers, {self._consumer.hostname: now})
+            pipe.zremrangebyscore(link.keys.workers, "-inf", now - FORGET_AFTER_S)
+            pipe.execute()
+
+    def remove(self, link: Link) -> None:
+        """Takes the worker off the list: it ends on purpose.
+
+        Raises:
+            LINK_ERRORS: Redis doesn't answer; the hash ends by its TTL.
+        """
+        with link.redis.pipeline(transaction=True) as pipe:
+            pipe.delete(link.keys.worker(self._consumer.hostname))
+            pipe.zrem(link.keys.workers, self._consumer.hostname)
+            pipe.execute()
+
+
+def memory_bytes(pool: Any) -> str:
+    """Resident memory of this process and the pool's children; empty where the system doesn't say.
+
+    Pages that parent and children share count once for each.
+    """
+    try:
+        pids = {os.getpid(), *pool.info.get("processes", ())}
+        return str(sum(_resident_bytes(pid) for pid in pids))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return ""
+
+
+def _resident_bytes(pid: int) -> int:
+    """Resident memory of one process; 0 when it has just ended."""
+    try:
+        # The second field of statm is the resident set in pages (proc(5)): VmRSS without parsing a page of text.
+        with open(f"/proc/{pid}/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        if pid == os.getpid():
+            raise
+        return 0

@@ -1,0 +1,184 @@
+"""The bootstep: ties gate, recall, flags and health to the life of a worker's consumer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
+from celery.utils.log import get_logger
+
+from opsdash.worker import celery_private
+from opsdash.worker.flags import FlagWatch
+from opsdash.worker.gate import READY, Gate
+from opsdash.worker.health import Health
+from opsdash.worker.link import Link
+from opsdash.worker.recall import Recall
+
+logger = get_logger(__name__)
+
+
+class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Lets an operator pause this worker without losing a task.
+
+    Celery makes one per worker and calls ``start`` at every (re)connection, after the task consumer exists and before
+    it consumes. Whatever goes wrong here, the worker works on and says that it can't be paused.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    label = "opsdash"
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._consumer = consumer
+        self._watch: FlagWatch | None = None
+        self._recall: Recall | None = None
+        self._tick_asked = False
+        self._waker: _Waker | None = None
+        transport = consumer.app.connection_for_read().transport
+        self.enabled = transport.driver_type == "redis"
+        if not self.enabled:
+            logger.warning(
+                "opsdash: not active, this worker can't be paused: its broker is %s, and opsdash needs Redis",
+                transport.driver_name,
+            )
+            return
+        self.gate = Gate(consumer.on_task_request, consumer.connection_errors)
+        self.health = Health(consumer, self.gate)
+        # Tasks.start, which comes after this, hands it to every task's strategy.
+        consumer.on_task_request = self.gate.on_task_request
+
+    def start(self, consumer: Any) -> None:
+        """Reads the flags before the first message is fetched, then follows them."""
+        try:
+            self._start(consumer)
+        except Exception:  # a worker that can't be paused is better than none
+            logger.exception("opsdash: could not start; this worker works on and can't be paused")
+            self.gate.give_up("the plug-in failed at start; the worker's log says why")
+
+    def _start(self, consumer: Any) -> None:
+        gate, channel = self.gate, consumer.task_consumer.channel
+        if self._watch is not None:
+            self._watch.stop()
+        lost = celery_private.missing(consumer) if gate.pausing == READY else ""
+        if lost:
+            logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
+            gate.give_up(f"this version of Celery has no {lost}")
+        self._watch = FlagWatch(
+            Link(consumer.app),
+            gate,
+            self.health,
+            queues=lambda: celery_private.consumed_queues(consumer),
+            on_change=self._ask_apply,
+            ask_tick=self._ask_tick,
+        )
+        if gate.pausing == READY:
+            gate.channel = channel
+            if self._recall is None:
+                gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
+                self._recall = Recall(consumer, gate, lambda request: self._soon(self._put_back, request))
+            celery_private.replace_queue_cycle(channel, self._fetchable)
+            self._watch.read_now()
+            self._apply()
+        self._watch.start()
+
+    def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
+        """Lets other threads wake the event loop: before Celery 5.7 it sleeps up to 2 s on."""
+        if self._waker is None or self._waker.pid != os.getpid():
+            self._waker = _Waker()
+        hub.add_reader(self._waker.reader.fileno(), self._waker.drain)
+
+    def shutdown(self, consumer: Any) -> None:
+        """Takes the worker off the list, after its last task has ended."""
+        if self._watch is not None:
+            self._watch.retire()
+
+    def info(self, consumer: Any) -> dict[str, Any]:
+        """What ``celery inspect stats`` shows."""
+        state = self.gate.applied
+        return {
+            "opsdash": {
+                "pausing": self.gate.health(),
+                "paused": state.everything,
+                "paused_queues": sorted(state.queues),
+                "epoch": state.epoch,
+            }
+        }
+
+    def _fetchable(self, active: list[str]) -> list[str]:
+        """The queues to send BRPOP for. Event loop only."""
+        if self.gate.pausing != READY:
+            return active
+        if not self.gate.state.known.issuperset(active) and self._watch is not None and self._watch.read_now():
+            self._ask_apply()  # a queue was added to a running worker: not a message before its flag is known
+        state = self.gate.state
+        return [queue for queue in active if not state.holds(queue)]
+
+    def _ask_apply(self) -> None:
+        """From any thread: lets the event loop act on the gate's state."""
+        if celery_private.pool_name(self._consumer.pool) == "solo":
+            # A task runs in the loop itself: while it does nothing else starts, and the next one meets the gate.
+            self.gate.applied = self.gate.state
+        self._soon(self._apply)
+
+    def _apply(self) -> None:
+        """Acts on the gate's state. Event loop only."""
+        gate, state = self.gate, self.gate.state
+        if gate.pausing != READY or self._recall is None:
+            return
+        try:
+            celery_private.update_queue_cycle(gate.channel)
+            if state.closed:
+                self._recall.run()
+        except gate.connection_errors:
+            raise  # Celery reconnects, kombu restores what is unacknowledged, and start() comes again
+        except Exception:  # a fault of ours must not end the event loop
+            logger.exception("opsdash: could not apply the pause; this worker works on and can't be paused")
+            gate.give_up("applying a pause failed; the worker's log says why")
+            celery_private.update_queue_cycle(gate.channel)
+            return
+        gate.applied = state
+
+    def _put_back(self, request: Any) -> None:
+        self.gate.put_back(request)
+
+    def _ask_tick(self) -> None:
+        """From any thread: lets the event loop note that it turns. A stuck loop piles up one request, not hundreds."""
+        if not self._tick_asked:
+            self._tick_asked = True
+            self._soon(self._tick)
+
+    def _tick(self) -> None:
+        self._tick_asked = False
+        self.health.tick()
+
+    def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        self._consumer.call_soon(callback, *args)
+        if self._waker is not None:
+            self._waker.wake()
+
+
+class _Waker:
+    """A socket pair in the event loop: a byte into one end ends the loop's sleep.
+
+    Celery 5.7's hub has one of its own; a second byte costs it one more turn.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.reader, self._writer = socket.socketpair()
+        self.reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def wake(self) -> None:
+        """From any thread."""
+        with contextlib.suppress(OSError):  # full: the loop has plenty to wake up for; closed: there is no loop
+            self._writer.send(b"\0")
+
+    def drain(self) -> None:
+        """In the event loop."""
+        with contextlib.suppress(OSError):  # another turn has read it
+            self.reader.recv(4096)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from opsdash.services.broker import Broker
+from opsdash.services.pause import PauseFlags
+
+
+@pytest.fixture
+def flags(broker: Broker) -> PauseFlags:
+    return PauseFlags(broker)
+
+
+def test_a_pause_sets_the_flag_any_foreign_reader_may_test(flags: PauseFlags, broker: Broker):
+    flags.pause(None, by="maria", reason="fire", ttl_s=86_400)
+    key = f"{broker.keys.prefix}system:pause_processing"
+    assert broker.client.get(key) == "true"
+    assert 86_390 < broker.client.ttl(key) <= 86_400
+
+
+def test_a_pause_tells_who_why_since_when_and_until_when(flags: PauseFlags):
+    info = flags.pause(None, by="maria", reason='a "quoted" reason\n', ttl_s=60)
+    (read,) = flags.read(()).values()
+    assert (read.by, read.reason, read.at, read.epoch) == ("maria", 'a "quoted" reason\n', info.at, 1)
+    assert abs((read.expires_at - info.expires_at).total_seconds()) < 2
+
+
+def test_resuming_everything_does_not_lift_a_queues_own_pause(flags: PauseFlags):
+    flags.pause(None, by="maria", reason="", ttl_s=60)
+    flags.pause("emails", by="maria", reason="", ttl_s=60)
+    assert flags.resume(None)
+    assert list(flags.read(["celery", "emails"])) == ["emails"]
+
+
+def test_resuming_what_is_not_paused_says_so(flags: PauseFlags):
+    assert not flags.resume(None)
+
+
+def test_the_epoch_counts_every_change(flags: PauseFlags):
+    assert flags.pause(None, by="a", reason="", ttl_s=60).epoch == 1
+    flags.resume(None)
+    assert flags.pause("emails", by="a", reason="", ttl_s=60).epoch == 3
+
+
+def test_a_flag_set_by_hand_is_a_pause_without_a_story(flags: PauseFlags, broker: Broker):
+    broker.client.set(broker.keys.pause(), "yes please")
+    (info,) = flags.read(()).values()
+    assert (info.by, info.at, info.epoch, info.expires_at) == ("", None, None, None)
+
+
+@pytest.mark.parametrize("nonsense", ["{", "[]", "7", json.dumps({"at": "yesterday"}), json.dumps({"epoch": "many"})])
+def test_nonsense_in_the_story_does_not_hide_the_pause(flags: PauseFlags, broker: Broker, nonsense: str):
+    broker.client.set(broker.keys.pause(), "true")
+    broker.client.hset(broker.keys.pause_info, "*", nonsense)
+    assert None in flags.read(())
+
+
+def test_a_story_without_its_flag_is_no_pause(flags: PauseFlags, broker: Broker):
+    flags.pause(None, by="maria", reason="", ttl_s=60)
+    broker.client.delete(broker.keys.pause())
+    assert flags.read(()) == {}
+
+
+def test_every_change_nudges_the_workers(flags: PauseFlags, broker: Broker):
+    with broker.client.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(broker.keys.nudge)
+        listener.get_message(timeout=1)  # the subscription's own reply
+        flags.pause("emails", by="maria", reason="", ttl_s=60)
+        flags.resume("emails")
+        said = [json.loads(listener.get_message(timeout=1)["data"]) for _ in range(2)]
+    assert said == [
+        {"epoch": 1, "field": "emails", "paused": True},
+        {"epoch": 2, "field": "emails", "paused": False},
+    ]

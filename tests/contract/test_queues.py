@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from opsdash.services.broker import Broker
+from opsdash.services.queues import Queues
+
+
+def fill(broker: Broker, queue: str, **per_step: int) -> None:
+    for step, number in per_step.items():
+        key = broker.lists(queue)[int(step.removeprefix("p"))]
+        broker.client.rpush(key, *(f"{queue}-{step}-{i}" for i in range(number)))
+
+
+def everything(broker: Broker) -> dict[str, object]:
+    return {key: broker.client.type(key) for key in broker.client.scan_iter()}
+
+
+def test_pending_tasks_count_every_priority(broker: Broker):
+    fill(broker, "celery", p0=5, p3=2, p9=1)
+    celery, emails = Queues(broker).read(["celery", "emails"])
+    assert (celery.waiting, dict(celery.by_priority)) == (8, {0: 5, 3: 2, 9: 1})
+    assert (emails.waiting, dict(emails.by_priority)) == (0, {})
+
+
+def test_a_clear_empties_one_queue_over_all_priorities_and_reports_the_exact_count(broker: Broker):
+    fill(broker, "celery", p0=4, p3=3, p6=2, p9=1)
+    fill(broker, "emails", p0=7, p9=2)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60)
+    assert (cleared.total, cleared.by_priority) == (10, {0: 4, 3: 3, 6: 2, 9: 1})
+    celery, emails = Queues(broker).read(["celery", "emails"])
+    assert (celery.waiting, emails.waiting) == (0, 9)
+
+
+def test_cleared_messages_wait_in_the_trash_for_the_undo_window(broker: Broker):
+    fill(broker, "celery", p0=3, p9=1)
+    before = {step: broker.client.lrange(key, 0, -1) for step, key in broker.lists("celery").items()}
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60)
+    for step, messages in before.items():
+        kept = broker.keys.trash(cleared.trash_id, str(step))
+        assert broker.client.lrange(kept, 0, -1) == messages
+        assert not messages or 0 < broker.client.ttl(kept) <= 60
+    info = broker.client.hgetall(broker.keys.trash(cleared.trash_id, "info"))
+    assert (info["queue"], info["by"], info["count"]) == ("celery", "maria", "4")
+    assert broker.client.zrange(broker.keys.trash_index, 0, -1) == [cleared.trash_id]
+
+
+def test_the_same_clear_sent_twice_is_done_once(broker: Broker):
+    fill(broker, "celery", p0=3, p3=1)
+    first = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one")
+    fill(broker, "celery", p0=5)
+    again = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one")
+    assert again == first
+    assert Queues(broker).read(["celery"])[0].waiting == 5
+
+
+def test_without_an_undo_window_nothing_is_kept(broker: Broker):
+    fill(broker, "celery", p0=3)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=0)
+    assert (cleared.total, cleared.trash_id) == (3, None)
+    assert everything(broker) == {}
+
+
+def test_clearing_an_empty_queue_leaves_no_trace(broker: Broker):
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60)
+    assert (cleared.total, cleared.trash_id) == (0, None)
+    assert everything(broker) == {}

@@ -1,0 +1,261 @@
+"""The command line, as a tired operator types it. Real broker; exit codes as in the contract."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from support.services import Valkey, until
+
+from opsdash.cli import main
+from opsdash.model import Status
+from opsdash.operation import registry
+from opsdash.services.console import Console
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console]) -> Console:
+    return console_for(queues=("celery", "emails"))
+
+
+@pytest.fixture
+def environment(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings of a running deployment."""
+    variables = {
+        "OPSDASH_REDIS_URL": console.settings.redis_url,
+        "OPSDASH_DATABASE_URL": console.settings.database_url,
+        "OPSDASH_QUEUES": "celery,emails",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def opsdash(environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., Result]:
+    """Runs ``opsdash ARGS`` off a terminal."""
+
+    def run(*args: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["opsdash", *args])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def test_every_operation_is_a_command(opsdash):
+    listed = opsdash("--help").out
+    for name in registry():
+        assert name.replace("_", "-") in listed
+        assert "--confirm YES" in opsdash(name.replace("_", "-"), "--help").out
+
+
+def test_status_says_on_one_screen_what_is_going_on(opsdash, console: Console):
+    console.broker.client.rpush("emails", "a", "b")
+    result = opsdash("status")
+    assert result.code == 0
+    assert "Processing Status: RUNNING" in result.out
+    assert "No active workers detected. Check Celery deployment." in result.out
+    assert any(line.split()[:2] == ["emails", "2"] for line in result.out.splitlines())
+    assert "\x1b[" not in result.out, "no colour off a terminal"
+
+
+def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
+    done = opsdash("pause-processing", "--reason", "payment provider is down", "--for", "2h", "--confirm", "YES")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Paused all processing until ")
+    shown = opsdash("status").out
+    assert "Processing Status: PAUSED" in shown
+    assert "(payment provider is down)" in shown
+    assert opsdash("resume-processing", "--confirm", "YES").out == "Resumed all processing.\n"
+
+
+def test_a_dry_run_prints_the_preview_and_changes_nothing(opsdash, console: Console):
+    console.broker.client.rpush("emails", "a", "b")
+    result = opsdash("clear-queue", "emails", "--dry-run")
+    assert result.code == 0
+    assert "2 pending tasks of queue emails will be removed." in result.out
+    assert console.get_queue_length("emails") == 2
+    assert console.get_recent_operations() == ()
+
+
+@pytest.mark.parametrize("confirm", [(), ("--confirm", "yes"), ("--confirm", "YES ")])
+def test_without_yes_and_without_a_terminal_it_refuses(opsdash, console: Console, confirm: tuple[str, ...]):
+    console.broker.client.rpush("emails", "a")
+    result = opsdash("clear-queue", "emails", *confirm)
+    assert (result.code, result.out) == (3, "")
+    assert "was not confirmed with YES. Nothing was changed." in result.err
+    assert console.get_queue_length("emails") == 1
+    assert console.get_recent_operations()[0].status is Status.REFUSED
+
+
+def test_clearing_names_its_queue_or_does_not_happen(opsdash):
+    result = opsdash("clear-queue", "--confirm", "YES")
+    assert (result.code, result.err) == (2, "opsdash: Missing argument 'QUEUE'.\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["demo", "--port", "abc"], "'--port': 'abc' is not a valid"),
+        (["serve", "--port", "70000"], "'--port'"),
+        (["pause-processing", "--for", "soon"], "'soon' is not a duration; write for example 90s"),
+        (["audit", "--limit", "0"], "'--limit'"),
+        (["audit", "--csv", "--json"], "exclude each other"),
+        (["purge"], "No such command 'purge'"),
+        (["db"], "Usage:"),
+    ],
+)
+def test_a_mistake_in_typing_is_one_line_and_exit_code_two(opsdash, args: list[str], says: str):
+    result = opsdash(*args)
+    assert result.code == 2
+    assert says in result.err
+    assert "Traceback" not in result.err
+    if says != "Usage:":
+        assert result.err.count("\n") == 1
+
+
+def test_an_unknown_queue_is_refused_with_the_names_that_exist(opsdash):
+    result = opsdash("clear-queue", "emials", "--confirm", "YES")
+    assert result.code == 3
+    assert "Queue 'emials' is not known. Nothing was changed. Known queues: celery, emails." in result.err
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_two(opsdash, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPSDASH_POLL_INTERVAL_S", "often")
+    result = opsdash("status")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "OPSDASH_POLL_INTERVAL_S: expected a number, got 'often'" in result.err
+
+
+@pytest.mark.parametrize("app", ["nowhere:app", "opsdash.keys:app", "opsdash.keys", "::"])
+def test_an_app_that_cannot_be_loaded_is_one_line_and_exit_code_two(opsdash, monkeypatch: pytest.MonkeyPatch, app: str):
+    monkeypatch.setenv("OPSDASH_CELERY_APP", app)
+    result = opsdash("status")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("opsdash: OPSDASH_CELERY_APP: ")
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["queues"], ["workers"], ["clear-queue", "emails", "--confirm", "YES"]]
+)
+def test_redis_gone_is_one_line_and_exit_code_four(opsdash, valkey: Valkey, command: list[str]):
+    valkey.stop()
+    result = opsdash(*command)
+    assert result.code == 4
+    assert "Nothing was changed." in result.err
+    assert "Traceback" not in result.err
+
+
+def test_the_database_gone_still_shows_the_status(opsdash, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/empty.sqlite3")
+    result = opsdash("status")
+    assert result.code == 0
+    assert "Processing Status: RUNNING" in result.out
+    assert "opsdash db upgrade" in result.err
+    assert opsdash("pause-processing", "--confirm", "YES").code == 4
+
+
+@pytest.mark.parametrize("command", [["status"], ["queues"], ["workers"], ["audit"], ["db", "current"]])
+def test_every_read_speaks_json(opsdash, command: list[str]):
+    result = opsdash(*command, "--json")
+    assert result.code == 0
+    json.loads(result.out)
+
+
+def test_an_operation_speaks_json_when_it_succeeds_and_when_it_does_not(opsdash, console: Console):
+    console.broker.client.rpush("emails", "a")
+    done = json.loads(opsdash("clear-queue", "emails", "--confirm", "YES", "--json").out)
+    assert (done["operation"], done["status"], done["affected"]) == ("clear_queue", "success", 1)
+    assert done["audit_id"] == str(console.get_recent_operations()[0].id)
+    refused = json.loads(opsdash("clear-queue", "emails", "--confirm", "no", "--json").out)
+    assert refused["error"]["type"] == "refused"
+
+
+def test_the_audit_log_shows_who_did_what_and_exports_csv(opsdash):
+    assert opsdash("audit").out == "No operations logged yet.\n"
+    opsdash("pause-processing", "--confirm", "YES")
+    assert "Pause Processing" in opsdash("audit").out
+    assert opsdash("audit", "--csv").out.startswith("timestamp,finished_at,user,operation,status,details")
+
+
+def test_text_from_outside_does_not_drive_the_terminal(opsdash):
+    opsdash("pause-processing", "--reason", "\x1b[2J[bold]fire[/bold]", "--confirm", "YES")
+    shown = opsdash("status").out
+    assert "\x1b" not in shown
+    assert r"\x1b[2J[bold]fire[/bold]" in shown
+
+
+def test_upgrading_the_database_says_what_it_did(opsdash, monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/new/opsdash.sqlite3")
+    check = opsdash("db", "check")
+    assert check.code == 2
+    assert "opsdash db upgrade" in check.err
+    assert "from revision none to" in opsdash("db", "upgrade").out
+    assert "nothing was changed" in opsdash("db", "upgrade").out
+    assert opsdash("db", "check").code == 0
+
+
+CTRL_C, CTRL_D = "\x03", "\x04"
+
+
+def on_a_terminal(environment: dict[str, str], typed: str, *args: str) -> tuple[int, str]:
+    """Runs ``opsdash ARGS`` on a pseudo-terminal and types; gives the exit code and what the screen showed."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "opsdash", *args]
+    child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment})
+    os.close(theirs)
+    screen, answered = b"", False
+
+    def ended() -> bool:
+        nonlocal screen, answered
+        try:
+            screen += os.read(ours, 4_096)
+        except BlockingIOError:
+            return False
+        except OSError:  # the other end is closed: it has ended
+            return child.wait(10) is not None
+        if not answered and b"Type YES to confirm" in screen:
+            answered = True
+            if typed == CTRL_C:
+                child.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, typed.encode())
+        return False
+
+    with child:
+        os.set_blocking(ours, False)
+        until(ended, timeout_s=30)
+        child.kill()  # nothing, unless it hangs
+    os.close(ours)
+    return child.returncode, screen.decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"), [("YES\n", 0, 0), ("yes\n", 3, 2), ("\n", 3, 2), (CTRL_C, 3, 2), (CTRL_D, 3, 2)]
+)
+def test_on_a_terminal_it_shows_the_preview_and_asks(console: Console, environment, typed: str, code: int, left: int):
+    console.broker.client.rpush("emails", "a", "b")
+    ended, screen = on_a_terminal(environment, typed, "clear-queue", "emails")
+    assert "2 pending tasks of queue emails will be removed." in screen
+    assert ended == code, screen
+    assert "Traceback" not in screen
+    assert console.get_queue_length("emails") == left

@@ -1,0 +1,253 @@
+"""``Console.run``: the one place that authorizes, confirms, audits and executes. Real broker, both databases."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.services import Postgres, Valkey, until
+
+import opsdash
+from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.model import Actor, Role, Status
+from opsdash.services.console import Console
+
+MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")
+EVERY_OPERATION = [
+    opsdash.PauseProcessing(),
+    opsdash.ResumeProcessing(),
+    opsdash.ClearQueue(queue="emails"),
+    opsdash.SyncTenantConfigs(),
+]
+
+
+def fill(console: Console, queue: str, number: int, step: int = 0) -> None:
+    console.broker.client.rpush(console.broker.lists(queue)[step], *(f"message {i}" for i in range(number)))
+
+
+def redis_keys(console: Console) -> set[str]:
+    return set(console.broker.client.scan_iter())
+
+
+@pytest.mark.parametrize("operation", EVERY_OPERATION, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("typed", ["", "yes", "Yes", " YES", "YES ", "YES\n", "YESS", "ＹＥＳ"])
+def test_without_the_exact_yes_nothing_is_done_and_the_attempt_is_audited(console_for, operation, typed: str):
+    console = console_for(queues=("celery", "emails"))
+    fill(console, "emails", 3)
+    before = redis_keys(console)
+    with pytest.raises(Refused, match="not confirmed with YES"):
+        console.run(operation, actor=MARIA, confirm=typed)
+    assert redis_keys(console) == before
+    (entry,) = console.get_recent_operations()
+    assert (entry.status, entry.operation, entry.user) == (Status.REFUSED, operation.name, "maria")
+
+
+@pytest.mark.parametrize("operation", EVERY_OPERATION, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("role", [None, Role.VIEWER])
+def test_whoever_lacks_the_role_is_refused_and_the_attempt_is_audited(console_for, operation, role: Role | None):
+    console = console_for(queues=("celery", "emails"))
+    with pytest.raises(Refused, match=r"eve has .* needs operator"):
+        console.run(operation, actor=Actor(name="eve", role=role), confirm="YES")
+    assert redis_keys(console) == set()
+    (entry,) = console.get_recent_operations()
+    assert (entry.status, entry.user) == (Status.REFUSED, "eve")
+
+
+def test_a_name_alone_gets_its_role_from_the_settings(console_for: Callable[..., Console]):
+    console = console_for(operators=("maria",))
+    console.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+    with pytest.raises(Refused, match="eve has no role"):
+        console.run(opsdash.ResumeProcessing(), actor="eve", confirm="YES")
+    assert console.is_processing_paused()
+
+
+def test_pause_and_resume_are_done_and_audited(console: Console):
+    effect = console.run(opsdash.PauseProcessing(reason="fire"), actor=MARIA, confirm="YES")
+    assert console.is_processing_paused()
+    assert console.snapshot().pause.reason == "fire"
+    console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    assert not console.is_processing_paused()
+    resumed, paused = console.get_recent_operations()
+    assert (paused.id, paused.status, paused.details["params"]["reason"]) == (effect.audit_id, Status.SUCCESS, "fire")
+    assert (paused.details["surface"], paused.details["message"]) == ("page", effect.message)
+    assert resumed.operation == "resume_processing"
+    assert paused.timestamp <= paused.finished_at <= resumed.timestamp
+
+
+def test_a_queues_own_pause_is_independent_of_the_one_for_everything(console: Console):
+    console.run(opsdash.PauseProcessing(queue="emails"), actor=MARIA, confirm="YES")
+    console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    preview = console.preview(opsdash.ResumeProcessing())
+    assert "Queue emails stays paused by its own flag." in preview.lines
+    console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    snapshot = console.snapshot()
+    assert snapshot.pause is None
+    assert {queue.name: queue.paused for queue in snapshot.queues} == {"celery": False, "emails": True}
+
+
+def test_clear_leaves_the_other_queue_untouched_and_reports_the_exact_count(console: Console):
+    for step, number in ((0, 4), (3, 3), (6, 2), (9, 1)):
+        fill(console, "emails", number, step)
+    fill(console, "celery", 5)
+    preview = console.preview(opsdash.ClearQueue(queue="emails"))
+    assert preview.figures["waiting"] == 10
+    assert console.get_queue_length("emails") == 10, "a preview changes nothing"
+    effect = console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
+    assert (effect.affected, effect.message) == (10, "Cleared 10 tasks from emails.")
+    assert (console.get_queue_length("emails"), console.get_queue_length("celery")) == (0, 5)
+    assert console.get_recent_operations()[0].details["affected"] == 10
+
+
+def test_the_preview_of_a_clear_shows_what_it_will_not_remove(console: Console):
+    fill(console, "emails", 2)
+    console.broker.client.hset("unacked", mapping={"a": "1", "b": "2", "c": "3"})
+    preview = console.preview(opsdash.ClearQueue(queue="emails"))
+    assert preview.figures["unacked"] == 3
+    assert any(line.startswith("Not removed by this:") for line in preview.lines)
+
+
+@pytest.mark.parametrize("operation", [opsdash.ClearQueue(queue="emials"), opsdash.PauseProcessing(queue="emials")])
+def test_an_unknown_queue_is_refused_with_the_names_that_exist(console: Console, operation):
+    for act in (lambda: console.preview(operation), lambda: console.run(operation, actor=MARIA, confirm="YES")):
+        with pytest.raises(Refused, match=r"'emials' is not known. Nothing was changed. Known queues: celery, emails"):
+            act()
+    assert console.get_recent_operations()[0].status is Status.REFUSED
+
+
+def test_redis_gone_means_nothing_was_changed_and_the_attempt_is_audited(console: Console, valkey: Valkey):
+    valkey.stop()
+    with pytest.raises(Unavailable, match=r"Redis at .* did not answer .* Nothing was changed"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    (entry,) = console.get_recent_operations()
+    assert (entry.status, entry.details["error"]) == (Status.FAILURE, "Unavailable")
+
+
+def test_redis_gone_leaves_the_last_good_figures_with_their_age(console: Console, valkey: Valkey):
+    fill(console, "emails", 3)
+    good = console.snapshot()
+    assert (good.redis_error, good.redis_age_s < 1) == ("", True)
+    valkey.stop()
+    stale = console.snapshot()
+    assert "did not answer" in stale.redis_error
+    assert stale.redis_age_s > good.redis_age_s
+    assert stale.queues == good.queues
+    valkey.start()
+    assert console.snapshot().redis_error == ""
+
+
+def test_a_hung_redis_is_reported_and_not_waited_for(console: Console, valkey: Valkey):
+    valkey.freeze()
+    assert "no answer within 2 s" in console.snapshot().redis_error
+
+
+def test_the_database_gone_reads_still_show_and_operations_say_so(console_for, postgres: Postgres, postgres_url: str):
+    console = console_for(database_url=postgres_url)
+    fill(console, "celery", 3)
+    console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    console.snapshot()
+    postgres.stop()
+    snapshot = console.snapshot()
+    assert "did not answer" in snapshot.database_error
+    assert snapshot.queues[0].waiting == 3
+    assert len(snapshot.operations) == 1, "the last good list stays"
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    assert not console.is_processing_paused()
+    postgres.start()
+    assert console.snapshot().database_error == ""
+
+
+def test_the_outcome_not_recorded_is_uncertain_and_the_entry_stays_in_progress(
+    console_for, postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    console = console_for(database_url=postgres_url)
+    pause = console.pause.__class__.pause
+
+    def pause_then_lose_the_database(*args, **kwargs):
+        info = pause(*args, **kwargs)
+        postgres.stop()
+        return info
+
+    monkeypatch.setattr(console.pause.__class__, "pause", pause_then_lose_the_database)
+    with pytest.raises(Uncertain, match=r"Paused all processing .* still says in progress"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    assert console.is_processing_paused()
+    postgres.start()
+    assert console.get_recent_operations()[0].status is Status.IN_PROGRESS
+
+
+def test_a_database_that_was_never_migrated_says_what_to_run(console_for, empty_database_url: str):
+    console = console_for(database_url=empty_database_url)
+    assert "opsdash db upgrade" in console.snapshot().database_error
+    with pytest.raises(Unavailable, match="opsdash db upgrade"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    assert not console.is_processing_paused()
+
+
+def test_a_bug_in_an_operation_is_audited_as_unknown_and_goes_on_its_way(
+    console: Console, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(opsdash.SyncTenantConfigs, "execute", lambda self, console, act: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
+    assert console.get_recent_operations()[0].status is Status.UNKNOWN
+    assert "ZeroDivisionError" in caplog.text, "a bug leaves its traceback in the log"
+
+
+KILLED_MIDWAY = """
+import os, signal, sys
+import opsdash
+opsdash.PauseProcessing.execute = lambda self, console, act: os.kill(os.getpid(), signal.SIGKILL)
+opsdash.connect().run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+"""
+
+
+def test_a_process_killed_between_intent_and_outcome_leaves_a_visible_entry(console: Console):
+    environment = {
+        **os.environ,
+        "OPSDASH_REDIS_URL": console.settings.redis_url,
+        "OPSDASH_DATABASE_URL": console.settings.database_url,
+    }
+    done = subprocess.run([sys.executable, "-c", KILLED_MIDWAY], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (entry,) = console.snapshot().operations
+    assert (entry.status, entry.operation, entry.finished_at) == (Status.IN_PROGRESS, "pause_processing", None)
+
+
+def test_the_log_shows_the_newest_operations_first_and_exports_them_all(console: Console):
+    for _ in range(12):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+        console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    recent = console.get_recent_operations()
+    assert len(recent) == 20
+    assert [e.timestamp for e in recent] == sorted((e.timestamp for e in recent), reverse=True)
+    lines = list(console.audit.export_csv())
+    assert len(lines) == 25
+    assert lines[0].startswith("timestamp,finished_at,user,operation,status,details")
+
+
+def test_a_formula_in_the_log_is_text_in_the_exported_file(console: Console):
+    actor = Actor(name="=cmd|' /C calc'!A0", role=Role.ADMIN)
+    console.run(opsdash.PauseProcessing(reason="+1"), actor=actor, confirm="YES")
+    (_, line) = console.audit.export_csv()
+    assert ",'=cmd|" in line
+
+
+def test_the_poller_reads_the_real_thing(console: Console):
+    seen = []
+    end = console.poller.subscribe(seen.append)
+    assert until(lambda: bool(seen))
+    end()
+    assert seen[0].redis_error == seen[0].database_error == ""
+
+
+def test_the_package_works_from_any_folder(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "opsdash", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("opsdash")

@@ -1,0 +1,88 @@
+"""What is installed works: the library called alembic, and a wheel on a machine without the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import alembic
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The Python of a clean environment that holds the wheel and, beside it, this environment's other libraries."""
+    home = tmp_path_factory.mktemp("installed") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=60)
+    python = home / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)],
+        check=True,
+        timeout=60,
+    )
+    (site,) = home.glob("lib/python*/site-packages")
+    # A line in a .pth file appends a folder; .pth files *in* that folder, as of an editable opsdash, are not followed.
+    (site / "libraries.pth").write_text("\n".join(LIBRARIES))
+    return python
+
+
+@pytest.mark.parametrize("arguments", [("-c",), ("-P", "-c")])
+def test_the_folder_alembic_never_hides_the_library(arguments):
+    """From the top of the checkout too, where ``python -c`` looks first."""
+    assert Path(alembic.__file__).is_relative_to(sysconfig.get_path("purelib"))
+    command = [sys.executable, *arguments, "import alembic; print(alembic.__file__)"]
+    seen = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert Path(seen.strip()) == Path(alembic.__file__)
+
+
+def test_the_wheel_carries_the_migrations_and_nothing_it_should_not(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    migrations = {name for name in names if name.startswith("opsdash/migrations/")}
+    ours = {f"opsdash/migrations/{path.relative_to(ROOT / 'alembic')}" for path in (ROOT / "alembic").rglob("*.py")}
+    assert ours | {"opsdash/migrations/script.py.mako"} == migrations
+    assert "opsdash/py.typed" in names
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"opsdash"}
+    assert [name for name in names if name.endswith((".pyc", "__pycache__/"))] == []
+
+
+def test_the_wheel_carries_every_module_and_asset_of_the_package(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = [path for path in (ROOT / "opsdash").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {str(path.relative_to(ROOT)) for path in files} - names == set()
+
+
+def test_a_database_is_made_and_checked_from_an_installed_wheel(installed, empty_database_url, tmp_path):
+    program = f"""
+import opsdash
+from opsdash.services import migrations
+assert opsdash.__file__.startswith({str(installed.parent.parent)!r}), opsdash.__file__
+migrations.upgrade({empty_database_url!r})
+print(migrations.current({empty_database_url!r}), migrations.head(), migrations.check({empty_database_url!r}))
+"""
+    done = subprocess.run([installed, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0001 0001 []\n", "")
+
+
+def test_the_installed_command_upgrades_the_database(installed, empty_sqlite_url, tmp_path):
+    command = [installed.with_name("opsdash"), "db", "upgrade"]
+    environment = os.environ | {"OPSDASH_DATABASE_URL": empty_sqlite_url}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run([*command[:2], "check"], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert again.returncode == 0, again.stdout + again.stderr

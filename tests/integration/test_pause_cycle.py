@@ -1,0 +1,276 @@
+"""Pausing real workers on a real broker: nothing starts, nothing is lost, nothing runs twice."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from support.services import Valkey
+from support.workers import Records, eventually, producer, worker
+
+from opsdash.keys import Keys
+from opsdash.services.broker import Broker
+from opsdash.services.pause import PauseFlags
+
+POOLS = ["prefork", "threads", "solo"]
+SOON_S = 0.5
+"""A task that began later than this after the pause was set began in spite of it."""
+
+
+class Deployment:
+    """One broker with everything a test does to it: send, pause, look."""
+
+    def __init__(self, server: Valkey, celery: Any, keyprefix: str = "") -> None:
+        self.server = server
+        self.celery = celery
+        self.redis = redis.Redis.from_url(server.url, decode_responses=True)
+        self.keys = Keys(keyprefix)
+        self.flags = PauseFlags(Broker(self.redis, self.keys, "test", ("celery",)))
+        self.records = Records(server.url)
+        self.env = {"OPSDASH_REDIS_URL": server.url, "SAMPLE_KEYPREFIX": keyprefix}
+
+    def send(self, number: int, name: str = "sample.short", **options: Any) -> list[str]:
+        """Sends tasks with the arguments 0, 1, 2 …; returns their ids in that order."""
+        with self.celery.connection_for_write() as connection:
+            return [self.celery.send_task(name, [n], connection=connection, **options).id for n in range(number)]
+
+    def pause(self, queue: str | None = None) -> float:
+        """Pauses as the console does; returns when."""
+        at = time.time()
+        self.flags.pause(queue, by="maria", reason="test", ttl_s=600)
+        return at
+
+    def resume(self, queue: str | None = None) -> None:
+        self.flags.resume(queue)
+
+    def health(self, hostname: str) -> dict[str, str]:
+        return self.redis.hgetall(self.keys.worker(hostname))
+
+    def wait_until_confirmed(self, hostname: str) -> None:
+        """Waits until the worker reports that it has applied the latest pause or resume."""
+        epoch = self.redis.get(self.keys.pause_epoch)
+        eventually(lambda: self.health(hostname).get("epoch") == epoch, what=f"{hostname} confirms epoch {epoch}")
+
+    def waiting(self, queue: str = "celery") -> int:
+        """Messages in the queue's lists, all priorities."""
+        return sum(self.redis.llen(key) for key in self.lists(queue))
+
+    def lists(self, queue: str = "celery") -> list[str]:
+        return list(Broker(self.redis, self.keys, "test", ("celery",)).lists(queue).values())
+
+    def unacked(self) -> int:
+        """Messages that workers hold."""
+        return self.redis.hlen(f"{self.keys.prefix}unacked")
+
+    def started_after(self, at: float) -> int:
+        return sum(1 for start in self.records.starts() if start.at > at)
+
+    def close(self) -> None:
+        self.redis.close()
+        self.records.close()
+
+
+@contextlib.contextmanager
+def deploy(server: Valkey, keyprefix: str = "") -> Iterator[Deployment]:
+    with producer(server.url, keyprefix) as celery, contextlib.closing(Deployment(server, celery, keyprefix)) as made:
+        yield made
+
+
+@pytest.fixture
+def deployment(valkey: Valkey) -> Iterator[Deployment]:
+    with deploy(valkey) as made:
+        yield made
+
+
+def each_exactly_once(ids: list[str]) -> dict[str, int]:
+    return dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_pause_amid_500_tasks_starts_none_and_its_end_runs_each_exactly_once(
+    deployment: Deployment, pool: str
+) -> None:
+    ids = deployment.send(500)
+    with worker(pool=pool, env=deployment.env):
+        deployment.records.wait_for(100)
+        paused_at = deployment.pause()
+        with worker(pool=pool, env=deployment.env) as newcomer:
+            assert deployment.records.stay(max(0.0, paused_at + 3.0 - time.time())) <= 5
+            assert deployment.started_after(paused_at + SOON_S) == 0
+            assert len(deployment.records) < 500
+            assert deployment.waiting() + len(deployment.records) == 500, "every message is in the list again"
+            assert deployment.health(newcomer.hostname)["processed"] == "0"
+            deployment.resume()
+            deployment.records.wait_for(500)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_scheduled_rate_limited_and_late_acknowledged_tasks_wait_for_the_end_of_a_pause(
+    deployment: Deployment, pool: str
+) -> None:
+    with worker(pool=pool, env=deployment.env) as running:
+        due = datetime.now(UTC) + timedelta(seconds=1)
+        ids = deployment.send(5, eta=due) + deployment.send(30, "sample.limited")
+        ids += deployment.send(20, "sample.late")
+        eventually(lambda: deployment.health(running.hostname)["scheduled"] == "5", what="the worker holds the ETAs")
+        paused_at = deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        confirmed_at = time.time()
+        assert datetime.now(UTC) < due, "the pause came before they were due"
+        time.sleep(1.5)
+        assert deployment.started_after(max(paused_at + SOON_S, confirmed_at)) == 0
+        assert deployment.waiting() + len(deployment.records) == 55, "the ETA tasks met the gate and went back"
+        deployment.resume()
+        deployment.records.wait_for(55)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_queues_own_pause_holds_only_that_queue(deployment: Deployment, pool: str) -> None:
+    with worker(pool=pool, env=deployment.env, queues=["celery", "emails"]) as running:
+        emails = deployment.send(60, queue="emails", kwargs={"seconds": 0.02})
+        deployment.records.wait_for(3)
+        paused_at = deployment.pause("emails")
+        deployment.wait_until_confirmed(running.hostname)
+        others = deployment.send(50)
+        eventually(lambda: set(others) <= set(deployment.records.times_run()), what="the other queue runs")
+        late = [s for s in deployment.records.starts() if s.task_id in emails and s.at > paused_at + SOON_S]
+        assert late == []
+        assert deployment.waiting("emails") > 0
+        health = deployment.health(running.hostname)
+        assert (health["paused"], health["paused_queues"]) == ("0", '["emails"]')
+        deployment.resume("emails")
+        deployment.records.wait_for(110)
+    assert deployment.records.times_run() == each_exactly_once(emails + others)
+
+
+def test_a_flag_set_and_deleted_by_hand_is_obeyed_within_three_seconds(deployment: Deployment) -> None:
+    with worker(pool="threads", env=deployment.env) as running:
+        deployment.redis.set(deployment.keys.pause(), "true")
+        eventually(lambda: deployment.health(running.hostname)["paused"] == "1", timeout_s=3, what="paused")
+        ids = deployment.send(10)
+        assert deployment.records.stay(0.5) == 0
+        deployment.redis.delete(deployment.keys.pause())
+        deployment.records.wait_for(10, timeout_s=3)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_worker_that_loses_its_connections_or_its_broker_stays_paused(deployment: Deployment, pool: str) -> None:
+    with worker(pool=pool, env=deployment.env) as running:
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        ids = deployment.send(40)
+        for kind in ("normal", "pubsub"):
+            deployment.redis.client_kill_filter(_type=kind, skipme=True)
+        running.wait_for_log("Connection to broker lost")
+        assert deployment.records.stay(1.5) == 0
+        deployment.server.stop()
+        deployment.server.start()
+        assert deployment.records.stay(2.0) == 0
+        eventually(lambda: time.time() - float(deployment.health(running.hostname)["time"]) < 2.5, what="health again")
+        assert deployment.health(running.hostname)["paused"] == "1"
+        deployment.resume()
+        deployment.records.wait_for(40)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_ending_a_paused_worker_warmly_or_with_kill_9_loses_nothing(deployment: Deployment, pool: str) -> None:
+    ids = deployment.send(60, kwargs={"seconds": 0.05})
+    with worker(pool=pool, env=deployment.env) as killed, worker(pool=pool, env=deployment.env) as stopped:
+        deployment.records.wait_for(10)
+        deployment.pause()
+        for one in (killed, stopped):
+            deployment.wait_until_confirmed(one.hostname)
+        eventually(lambda: deployment.waiting() + len(deployment.records) == 60, what="all unstarted are in the list")
+        eventually(lambda: deployment.unacked() == 0, what="no worker holds a message")
+        killed.kill()
+        assert stopped.stop() == 0
+        assert deployment.waiting() + len(deployment.records) == 60
+        deployment.resume()
+        with worker(pool=pool, env=deployment.env):
+            deployment.records.wait_for(60)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+def test_a_deployment_with_a_key_prefix_is_paused_by_its_own_flag_only(valkey: Valkey) -> None:
+    with deploy(valkey, "blue:") as blue, deploy(valkey) as plain, worker(env=blue.env) as running:
+        plain.pause()
+        ids = blue.send(10)
+        blue.records.wait_for(10)
+        plain.resume()
+        blue.pause()
+        blue.wait_until_confirmed(running.hostname)
+        ids += blue.send(10)
+        assert blue.records.stay(0.5) == 0
+        assert blue.waiting() == 10
+        blue.resume()
+        blue.records.wait_for(20)
+        assert blue.records.times_run() == each_exactly_once(ids)
+
+
+def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment) -> None:
+    with worker(pool="solo", concurrency=1, env=deployment.env) as running:
+        blocker = deployment.send(1, kwargs={"seconds": 1.0})
+        deployment.records.wait_for(1)
+        sent = {priority: deployment.send(6, priority=priority) for priority in (9, 6, 3, 0)}
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        eventually(lambda: deployment.waiting() == 24 and deployment.unacked() == 0, what="all are in the lists")
+        assert [deployment.redis.llen(key) for key in deployment.lists()] == [6, 6, 6, 6]
+        deployment.resume()
+        deployment.records.wait_for(25)
+    started = [start.task_id for start in deployment.records.starts()]
+    assert started == blocker + sent[0] + sent[3] + sent[6] + sent[9]
+
+
+def test_a_paused_queue_that_is_added_to_a_running_worker_runs_nothing(deployment: Deployment) -> None:
+    with worker(env=deployment.env, queues=["celery"]) as running:
+        deployment.pause("reports")
+        ids = deployment.send(20, queue="reports")
+        deployment.celery.control.add_consumer("reports", destination=[running.hostname], reply=True, timeout=5)
+        assert "reports" in deployment.health(running.hostname)["queues"] or deployment.records.stay(2.5) == 0
+        assert deployment.records.stay(0.5) == 0
+        deployment.resume("reports")
+        deployment.records.wait_for(20)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+def test_broadcasts_are_left_alone(deployment: Deployment) -> None:
+    with worker(env=deployment.env) as running:
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        ids = deployment.send(3, "sample.broadcast")
+        deployment.records.wait_for(3)
+        assert "news" not in deployment.health(running.hostname)["queues"]
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_so(deployment: Deployment) -> None:
+    with worker(env=deployment.env) as running:
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        ids = deployment.send(10)
+        deployment.redis.execute_command("ACL", "SETUSER", "default", "-mget")
+        try:
+            assert deployment.records.stay(3.0) == 0, "the last known state holds for the grace"
+            deployment.records.wait_for(10, timeout_s=6)
+            eventually(lambda: "can't be read" in deployment.health(running.hostname)["pausing"], what="health says so")
+            assert deployment.health(running.hostname)["epoch"] == ""
+            assert "the pause flag can't be read, so tasks run" in running.log
+        finally:
+            deployment.redis.execute_command("ACL", "SETUSER", "default", "+mget")
+        deployment.wait_until_confirmed(running.hostname)
+        assert deployment.health(running.hostname)["pausing"] == "ready"
+        ids += deployment.send(5)
+        assert deployment.records.stay(0.5) == 0, "readable again: paused again"
+        deployment.resume()
+        deployment.records.wait_for(15)
+    assert deployment.records.times_run() == each_exactly_once(ids)

@@ -1,0 +1,126 @@
+"""Syncing tenants: real Redis, both databases."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from support.services import Valkey
+
+import opsdash
+from opsdash.errors import Uncertain
+from opsdash.model import Status
+from opsdash.services import database
+from opsdash.services.console import Console
+from opsdash.services.tables import tenant_config
+
+SECRET = "sk-live-0123456789"
+
+
+def add(console: Console, **row: Any) -> None:
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.insert(tenant_config), {"name": "Acme", "enabled": True, "settings": {}, **row})
+
+
+def sync(console: Console) -> Any:
+    return console.run(opsdash.SyncTenantConfigs(), actor="maria", confirm="YES")
+
+
+def stored(console: Console, tenant_id: str) -> Any:
+    text = console.broker.client.get(f"tenant_config:{tenant_id}")
+    return None if text is None else json.loads(text)
+
+
+def test_every_row_is_written_to_its_key(console: Console):
+    add(console, tenant_id="acme", settings={"plan": "gold", "limits": {"rps": 5}})
+    add(console, tenant_id="zen", enabled=False)
+    effect = sync(console)
+    assert (effect.affected, effect.message) == (2, "Synced 2 tenant configs.")
+    assert stored(console, "acme")["settings"] == {"plan": "gold", "limits": {"rps": 5}}
+    assert stored(console, "zen")["enabled"] is False
+
+
+def test_secrets_reach_neither_redis_nor_the_audit_log_nor_the_export(console: Console):
+    settings = {
+        "smtp": {"password": SECRET, "host": "mx"},
+        "hooks": [{"access_token": SECRET}],
+        "client_secret": SECRET,
+    }
+    add(console, tenant_id="acme", api_key=SECRET, settings=settings)
+    sync(console)
+    client = console.broker.client
+    everything = "".join(str(client.get(key)) for key in client.scan_iter("tenant_config:*"))
+    everything += str(console.get_recent_operations()) + "".join(console.audit.export_csv())
+    assert SECRET not in everything
+    assert SECRET[:10] not in everything, "the first ten characters are a leak, not a mask"
+    written = stored(console, "acme")
+    assert written["settings"]["smtp"]["host"] == "mx"
+    assert written["api_key_fingerprint"].startswith("hmac-sha256:")
+
+
+def test_a_fingerprint_changes_with_the_secret_and_only_then(console: Console):
+    add(console, tenant_id="acme", api_key=SECRET)
+    add(console, tenant_id="zen", api_key=SECRET)
+    sync(console)
+    first = stored(console, "acme")["api_key_fingerprint"]
+    assert first != stored(console, "zen")["api_key_fingerprint"], "two tenants with one key are not told apart by it"
+    sync(console)
+    assert stored(console, "acme")["api_key_fingerprint"] == first
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.update(tenant_config).values(api_key="sk-live-other"))
+    sync(console)
+    assert stored(console, "acme")["api_key_fingerprint"] != first
+
+
+@pytest.mark.parametrize("bad_id", ["", "two words", "line\nbreak", "x" * 201])
+def test_a_bad_row_fails_alone_and_is_named(console: Console, bad_id: str):
+    add(console, tenant_id="acme")
+    add(console, tenant_id=bad_id)
+    effect = sync(console)
+    assert (effect.affected, effect.ok) == (1, False)
+    assert stored(console, "acme")
+    entry = console.get_recent_operations()[0]
+    assert entry.status is Status.FAILURE
+    assert list(entry.details["failed"]) == [bad_id[:200] or "(empty)"]
+
+
+@pytest.mark.parametrize("settings", ["{broken", "[1]", '"text"'])
+def test_settings_that_are_no_json_object_fail_alone(console_for, settings: str):
+    console = console_for()  # SQLite: PostgreSQL itself refuses broken JSON
+    add(console, tenant_id="acme")
+    add(console, tenant_id="bad")
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.text("UPDATE tenant_config SET settings = :s WHERE tenant_id = 'bad'"), {"s": settings})
+    effect = sync(console)
+    assert effect.message == "Synced 1 tenant config; 1 failed: bad."
+    assert stored(console, "bad") is None
+
+
+def test_more_rows_than_one_chunk_are_all_written(console: Console):
+    rows = [{"tenant_id": f"t{i}", "name": "T", "enabled": True, "settings": {}} for i in range(1_201)]
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.insert(tenant_config), rows)
+    assert sync(console).affected == 1_201
+    assert stored(console, "t1200")
+
+
+def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
+    console: Console, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [{"tenant_id": f"t{i:04}", "name": "T", "enabled": True, "settings": {}} for i in range(700)]
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.insert(tenant_config), rows)
+    chunks = console.tenants.__class__._chunks
+
+    def lose_redis_after_the_first(tenants):
+        for number, chunk in enumerate(chunks(tenants)):
+            if number == 1:
+                valkey.stop()
+            yield chunk
+
+    monkeypatch.setattr(console.tenants.__class__, "_chunks", lose_redis_after_the_first)
+    with pytest.raises(Uncertain, match="broke off after 500 tenants"):
+        sync(console)
+    assert console.get_recent_operations()[0].status is Status.UNKNOWN

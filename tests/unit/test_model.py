@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opsdash.model import AuditEntry, Role, Status, count, format_duration, parse_duration, to_plain
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (59.9, "59s"), (60, "1m 0s"), (9_252, "2h 34m 12s"), (90_061, "1d 1h 1m 1s"), (-5, "0s")],
+)
+def test_a_duration_reads_as_an_operator_says_it(seconds: float, text: str):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("45s", 45), ("10m", 600), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), (" 2H ", 7_200)],
+)
+def test_a_typed_duration_is_understood(text: str, seconds: int):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "h", "2x", "-1h", "1.5h", "2h x", "²", "1h30"])
+def test_what_is_no_duration_is_refused_with_examples(text: str):
+    with pytest.raises(ValueError, match="write for example"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**7))
+def test_what_is_shown_as_a_duration_can_be_typed_as_one(seconds: int):
+    assert parse_duration(format_duration(seconds).replace(" ", "")) == seconds
+
+
+def entry(**details: object) -> AuditEntry:
+    return AuditEntry(
+        id=uuid4(),
+        timestamp=datetime.now(UTC),
+        user="maria",
+        operation="clear_queue",
+        status=Status.SUCCESS,
+        details=details,
+        request_id=uuid4(),
+    )
+
+
+def test_details_are_cut_at_fifty_characters():
+    assert entry(message="x" * 50).summary == "x" * 50
+    assert entry(message="x" * 51).summary == "x" * 49 + "…"
+
+
+def test_an_entry_in_progress_shows_its_parameters():
+    assert entry(params={"queue": "emails"}).summary == '{"queue": "emails"}'
+
+
+def test_an_entry_is_plain_json():
+    plain = json.loads(json.dumps(to_plain(entry(role=Role.ADMIN, by_priority={0: 3}))))
+    assert plain["status"] == "success"
+    assert plain["details"] == {"role": "admin", "by_priority": {"0": 3}}
+
+
+def test_one_task_is_not_one_tasks():
+    assert (count(0, "task"), count(1, "task"), count(1204, "task")) == ("0 tasks", "1 task", "1,204 tasks")

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+import opsdash
+from opsdash.operation import Operation, argument, registry
+
+
+def test_the_contracts_operations_are_declared():
+    assert opsdash.ClearQueue().name == "clear_queue"
+    assert {"pause_processing", "resume_processing", "clear_queue", "sync_tenant_configs"} <= registry().keys()
+
+
+def test_every_operation_says_what_it_does_to_a_running_system():
+    for operation in registry().values():
+        assert operation.title.istitle()
+        assert operation.help.endswith(".")
+        assert operation.warning.endswith(".")
+
+
+def test_a_declaration_without_a_warning_is_refused_when_the_class_is_made():
+    with pytest.raises(TypeError, match="declares no warning"):
+
+        class Silent(Operation):
+            name: ClassVar[str] = "silent"
+            title: ClassVar[str] = "Silent"
+            help: ClassVar[str] = "Says nothing."
+
+
+def test_two_operations_never_share_a_name():
+    with pytest.raises(TypeError, match="takes the name 'clear_queue', which ClearQueue has"):
+
+        class Other(Operation):
+            name: ClassVar[str] = "clear_queue"
+            title: ClassVar[str] = "Other"
+            help: ClassVar[str] = "Other."
+            warning: ClassVar[str] = "Other."
+
+            queue: str = argument(default="", help="A queue.")
+
+
+def test_an_operation_is_a_frozen_record():
+    operation = opsdash.ClearQueue(queue="emails")
+    assert operation == opsdash.ClearQueue(queue="emails")
+    with pytest.raises(AttributeError):
+        operation.queue = "celery"
+    assert operation.params() == {"queue": "emails"}

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import pytest
+
+from opsdash.errors import Invalid
+from opsdash.model import Role
+from opsdash.settings import Settings
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def settings(**variables: str) -> Settings:
+    return Settings.from_env({f"OPSDASH_{name}": value for name, value in variables.items()})
+
+
+def test_an_empty_environment_gives_the_documented_defaults():
+    plain = settings()
+    assert plain.redis_url == "redis://localhost:6379/0"
+    assert plain.database_url.startswith("sqlite:///")
+    assert (plain.auth, plain.pause_ttl_s, plain.undo_window_s, plain.poll_interval_s) == (None, 86_400, 86_400, 2)
+
+
+def test_an_empty_variable_counts_as_not_set():
+    assert settings(POLL_INTERVAL_S="  ").poll_interval_s == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("POLL_INTERVAL_S", "11", "expected 0.2 to 10"),
+        ("POLL_INTERVAL_S", "soon", "expected a number"),
+        ("POLL_INTERVAL_S", "nan", "expected 0.2 to 10"),
+        ("PAUSE_TTL_S", "0", "expected 1 to"),
+        ("PAUSE_TTL_S", "1.5", "expected a number"),
+        ("UNDO_WINDOW_S", "-1", "expected 0 to"),
+        ("AUTH", "open", "expected dev or header"),
+        ("REDIS_URL", "localhost:6379", "expected redis://host:port/db"),
+        ("SECRET_KEY", "short", "expected at least 16 characters"),
+    ],
+)
+def test_a_wrong_value_names_the_variable_and_what_is_expected(variable: str, value: str, expected: str):
+    with pytest.raises(Invalid) as raised:
+        settings(**{variable: value})
+    assert str(raised.value).startswith(f"OPSDASH_{variable}: ")
+    assert expected in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_error():
+    with pytest.raises(Invalid) as raised:
+        settings(SECRET_KEY="hunter2")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_neither_the_settings_nor_their_labels_show_a_password():
+    given = settings(
+        REDIS_URL="redis://user:hunter2@broker:6380/1",
+        DATABASE_URL="postgresql://u:hunter2@db/x",
+        SECRET_KEY="hunter2" * 4,
+    )
+    assert "hunter2" not in repr(given)
+    assert given.redis_label == "redis://broker:6380/1"
+
+
+def test_a_valkey_url_is_a_redis_url():
+    assert settings(REDIS_URL="valkey://broker:1/0").redis_url == "redis://broker:1/0"
+    assert settings(REDIS_URL="valkeys://broker:1/0").redis_url == "rediss://broker:1/0"
+
+
+def test_an_unknown_keyword_is_refused():
+    with pytest.raises(Invalid, match="unknown setting: colour"):
+        Settings.from_env({}, colour="red")
+
+
+def test_the_highest_role_that_a_list_gives_counts():
+    given = settings(ADMINS="ann", OPERATORS="bob,group:ops", VIEWERS="*")
+    assert given.actor("ann", surface="page").role is Role.ADMIN
+    assert given.actor("bob", surface="page").role is Role.OPERATOR
+    assert given.actor("eve", ["ops"], surface="page").role is Role.OPERATOR
+    assert given.actor("eve", surface="page").role is Role.VIEWER
+
+
+def test_behind_a_proxy_nobody_has_a_role_until_a_list_gives_one():
+    assert settings(AUTH="header").actor("ann", surface="page").role is None
+
+
+def test_the_local_user_of_dev_and_a_shell_are_admin_without_lists():
+    assert settings(AUTH="dev").actor("ann", surface="page").role is Role.ADMIN
+    assert settings().actor("ann", surface="cli").role is Role.ADMIN
+
+
+def test_the_lists_count_in_a_shell_too():
+    assert settings(OPERATORS="bob").actor("ann", surface="cli").role is None
+
+
+def test_a_user_named_like_a_mark_gains_nothing():
+    given = settings(ADMINS="group:ops")
+    assert given.actor("ops", surface="page").role is None
+
+
+def test_a_key_is_made_once_and_kept_beside_the_sqlite_file(tmp_path: Path):
+    given = settings(DATABASE_URL=f"sqlite:///{tmp_path}/data/opsdash.sqlite3")
+    key = given.secret()
+    assert given.secret() == key
+    assert len(key) >= 32
+    file = tmp_path / "data" / "secret.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_without_a_sqlite_file_the_key_must_be_given():
+    with pytest.raises(Invalid, match="OPSDASH_SECRET_KEY: not set"):
+        settings(DATABASE_URL="postgresql://db/x").secret()
+
+
+def test_a_key_file_cut_short_is_said_and_not_used(tmp_path: Path):
+    (tmp_path / "secret.key").write_text("abc")
+    with pytest.raises(Invalid, match="cut short"):
+        settings(DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite3").secret()
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_the_readme_documents_every_setting(field: dataclasses.Field):
+    rows = [line for line in README.read_text().splitlines() if line.startswith(f"| `OPSDASH_{field.name.upper()}` |")]
+    assert len(rows) == 1
+    assert field.metadata["doc"] in rows[0]
