@@ -14,7 +14,6 @@ from tornado.web import RequestHandler
 
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
-from opsdash.settings import Settings
 from opsdash.views import operations_page
 from opsdash.views.identity import is_loopback
 from opsdash.views.page import TITLE
@@ -22,8 +21,8 @@ from opsdash.views.page import TITLE
 if TYPE_CHECKING:
     from panel.io.server import Server
 
-UNUSED_SESSION_MS = 20_000
-"""A page that was fetched and never connected is thrown away after this long; Bokeh's own default is 15 s checked every 17."""
+UNUSED_SESSION_MS = 10_000
+"""A page that was fetched and never connected is thrown away after this long."""
 
 
 class Alive(RequestHandler):
@@ -44,6 +43,7 @@ def create_server(
     prefix: str = "",
     origins: Iterable[str] = (),
     show: bool = False,
+    unused_session_ms: int = UNUSED_SESSION_MS,
 ) -> Server:
     """A server that listens and has not started; ``server.port`` is the port it got.
 
@@ -54,6 +54,7 @@ def create_server(
         prefix: Path before every route, e.g. ``/ops``.
         origins: Further ``host:port`` that browsers come from, e.g. the proxy's public name.
         show: Open a browser.
+        unused_session_ms: How long a session may be without a browser before it is thrown away.
 
     Raises:
         Invalid: The settings don't allow serving like this.
@@ -61,7 +62,9 @@ def create_server(
     """
     settings = console.settings
     if settings.auth == "dev" and not is_loopback(address):
-        raise Invalid(f"OPSDASH_AUTH: dev serves this machine only, got the address {address!r}; expected 127.0.0.1, or header")
+        raise Invalid(
+            f"OPSDASH_AUTH: dev serves this machine only, got the address {address!r}; expected 127.0.0.1, or header"
+        )
     port = port or _free_port(address)
     allowed = _origins(origins, address, port)
     secret = settings.secret().hex()
@@ -73,7 +76,9 @@ def create_server(
     def page() -> Any:  # Panel calls plain functions only, not partials
         return operations_page(console)
 
-    headers = [_canonical(settings.user_header), _canonical(settings.groups_header)] if settings.auth == "header" else []
+    headers = (
+        [_canonical(settings.user_header), _canonical(settings.groups_header)] if settings.auth == "header" else []
+    )
     server: Server = pn.serve(
         {"operations": page},
         port=port,
@@ -88,8 +93,8 @@ def create_server(
         sign_sessions=True,
         include_headers=headers,
         include_cookies=[],
-        unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
-        check_unused_sessions_milliseconds=UNUSED_SESSION_MS // 4,
+        unused_session_lifetime_milliseconds=unused_session_ms,
+        check_unused_sessions_milliseconds=max(100, unused_session_ms // 4),
         websocket_origin=allowed,
         extra_patterns=[("/healthz", Alive)],
         compress_response=not is_loopback(address),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+import opsdash
 from opsdash.cli.output import json_option, print_json, print_line
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
@@ -48,7 +49,10 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     """Serve the page for an existing deployment."""
     from opsdash.serving import serve as serve_page
 
-    serve_page(Settings.from_env(), port=port, address=address, prefix=prefix, websocket_origins=origins, show=show)
+    try:
+        serve_page(opsdash.connect(), port=port, address=address, prefix=prefix, origins=origins, show=show)
+    except OSError as error:
+        raise Invalid(f"--port, --address: can't listen on {address}:{port}: {error.strerror}") from error
 
 
 @click.group()

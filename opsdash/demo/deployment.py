@@ -119,7 +119,13 @@ class Deployment:
             for name, value in self.user_env.items()
             if not name.startswith(("OPSDASH_", "CELERY_"))
         }
-        return kept | {"PYTHONPATH": self._python_path(), "PYTHONUNBUFFERED": "1", MARK: self.demo_id} | self.settings()
+        own = {
+            "PYTHONPATH": self._python_path(),
+            "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self.folder.temp),
+            MARK: self.demo_id,
+        }
+        return kept | own | self.settings()
 
     def _python_path(self) -> str:
         """Children run in the data folder: relative entries and the current folder would mean something else there."""

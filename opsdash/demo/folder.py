@@ -79,6 +79,16 @@ class Folder:
         """What a second terminal sources."""
         return self.path / "env"
 
+    @property
+    def temp(self) -> Path:
+        """Temporary files of the demo's processes: a killed worker can't remove its own."""
+        return self.path / "tmp"
+
+    @property
+    def passing(self) -> list[Path]:
+        """What goes when the demo ends: all of a temporary folder, of a kept one what is no longer true."""
+        return [self.env, self.temp] if self.kept else [self.path]
+
     def write_env(self, settings: Mapping[str, str]) -> None:
         """Writes ``DIR/env`` (mode 0600: it holds the broker's password), whole or not at all."""
         lines = [f"{_ENV_MARK}: source this file, then `opsdash` acts on the running demo."]
@@ -90,11 +100,13 @@ class Folder:
 
     def close(self) -> None:
         """Removes a temporary folder; a kept one loses only what is no longer true."""
+        for path in self.passing:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         if self.kept:
-            self.env.unlink(missing_ok=True)
             (self.path / "lock").unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.lock)
 
 

@@ -28,12 +28,12 @@ class Estate:
 
     Attributes:
         demo_id: Value of `MARK` in every process of this demo.
-        remove: File or folder removed at the end: a temporary folder, or what is no longer true in a kept one.
+        remove: Files and folders to remove at the end: a temporary folder, or what must go from a kept one.
         groups: Process groups that are running.
     """
 
     demo_id: str = ""
-    remove: str = ""
+    remove: list[str] = field(default_factory=list)
     groups: set[int] = field(default_factory=set)
 
     def clean(self) -> None:
@@ -41,11 +41,11 @@ class Estate:
         deadline = time.monotonic() + PATIENCE_S
         while self._kill() and time.monotonic() < deadline:
             time.sleep(0.02)
-        path = Path(self.remove) if self.remove else None
-        if path and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path:
-            path.unlink(missing_ok=True)
+        for path in map(Path, self.remove):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _kill(self) -> bool:
         """One round; says whether it found anything alive."""
@@ -94,7 +94,7 @@ def main() -> int:
         match json.loads(line):
             case {"goodbye": _}:
                 return 0
-            case {"demo_id": str(demo_id), "remove": str(remove)}:
+            case {"demo_id": str(demo_id), "remove": list(remove)}:
                 estate.demo_id, estate.remove = demo_id, remove
             case {"started": int(group)}:
                 estate.groups.add(group)

@@ -37,9 +37,7 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
         cleanup.callback(folder.close)
         demo = Deployment(folder=folder, claim=Claim(port), external_url=external)
         cleanup.callback(demo.close)
-        lifeline = Lifeline(
-            demo_id=demo.demo_id, remove=folder.env if folder.kept else folder.path, lock=folder.lock, env=demo.env()
-        )
+        lifeline = Lifeline(demo_id=demo.demo_id, remove=folder.passing, lock=folder.lock, env=demo.env())
         cleanup.callback(lifeline.goodbye)
         supervisor = Supervisor(parts(demo), demo=demo, lifeline=lifeline, progress=progress, signals=signals)
         _introduce(demo, progress, asked_for=port, external=label)
@@ -57,7 +55,8 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
 
 def _introduce(demo: Deployment, progress: Progress, *, asked_for: int, external: str) -> None:
     folder = demo.folder
-    folder.logs.mkdir(exist_ok=True)
+    for needed in (folder.logs, folder.temp):
+        needed.mkdir(exist_ok=True)
     progress.step("folder", f"{folder.path} ({'kept' if folder.kept else 'removed at the end'}; logs are in logs/)")
     if demo.claim.moved:
         progress.step("port", f"{asked_for} is taken; the page is moved to {demo.claim.port}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ class Lifeline:
 
     Args:
         demo_id: The demo's id, in every process's environment.
-        remove: File or folder that the keeper removes.
+        remove: Files and folders that the keeper removes.
         lock: File descriptor of the folder's lock, shared with the keeper.
         env: Environment of the keeper.
     """
 
-    def __init__(self, *, demo_id: str, remove: Path, lock: int, env: Mapping[str, str]) -> None:
-        self._about = {"demo_id": demo_id, "remove": str(remove)}
+    def __init__(self, *, demo_id: str, remove: Iterable[Path], lock: int, env: Mapping[str, str]) -> None:
+        self._about = {"demo_id": demo_id, "remove": [str(path) for path in remove]}
         self._lock = lock
         self._env = dict(env)
         self._groups: set[int] = set()
@@ -65,6 +65,7 @@ class Lifeline:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, "-I", "-S", str(Path(keeper.__file__))],
             stdin=subprocess.PIPE,
+            bufsize=0,  # nothing is left in a buffer for close() to fail on when the keeper is dead
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=self._env,
@@ -86,10 +87,9 @@ class Lifeline:
 
     @staticmethod
     def _write(process: subprocess.Popen[bytes], message: Mapping[str, Any]) -> None:
-        if process.stdin is None:
+        if process.stdin is None or process.stdin.closed:
             return
         try:
             process.stdin.write(json.dumps(message).encode() + b"\n")
-            process.stdin.flush()
         except OSError:  # it was killed: `check` starts another one, which is told everything again
             return

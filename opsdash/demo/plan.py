@@ -19,9 +19,13 @@ WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
 
 
 def parts(demo: Deployment) -> list[Part]:
-    """Every process of the demo in the order of starting; it is stopped in the reverse order."""
+    """Every process of the demo, in the order of starting; they are stopped in the reverse order.
+
+    The page takes longest (about 3 s of imports), so it starts at once and has one core for itself; the others follow
+    each other on the second one. On more cores the page is still the last to be ready.
+    """
     base = () if demo.external_url else ("broker",)
-    workers = [_worker(demo, name, base) for name in WORKERS]
+    workers = [_worker(demo, name, (*base, "database")) for name in WORKERS]
     return [
         *([] if demo.external_url else [_broker(demo)]),
         Part(
@@ -32,13 +36,13 @@ def parts(demo: Deployment) -> list[Part]:
             once=True,
         ),
         *workers,
-        _page(demo, (*base, "database")),
+        _page(demo, base),
         Part(
             name="producer",
             label="producer",
             command=lambda: _python("opsdash.demo.producer"),
             ready=lambda child: f"feeds {' and '.join(QUEUES)}" if "producing" in child.log_text() else None,
-            after=base,
+            after=tuple(WORKERS),
         ),
     ]
 

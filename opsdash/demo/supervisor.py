@@ -17,7 +17,7 @@ START_TIMEOUT_S = 60.0
 START_TRIES = 3
 RESTARTS, RESTARTS_WITHIN_S = 5, 120.0
 RESTART_DELAY_S = 2.0
-POLL_S = 0.05
+POLL_S, RESTART_POLL_S = 0.05, 0.2
 IDLE_S = 1.0
 
 
@@ -93,7 +93,8 @@ class Supervisor:
                 del self._due[name]
                 self._spawn(next(part for part in self.parts if part.name == name))
             waking = [due - time.monotonic() for due in self._due.values()]
-            self._signals.wait(min([IDLE_S, *waking]))
+            coming = any(not child.ready and not child.part.once for child in self.running.values())
+            self._signals.wait(min([RESTART_POLL_S if coming else IDLE_S, *waking]))
 
     def stop(self) -> None:
         """Stops everything in the reverse order; another request to stop meanwhile kills what is left at once.

@@ -19,7 +19,11 @@ class PendingConfirmation(param.Parameterized):
         class_=Operation, default=None, allow_None=True, allow_refs=False, doc="What waits; None when nothing does."
     )
     preview = param.ClassSelector(
-        class_=Preview, default=None, allow_None=True, allow_refs=False, doc="What it would do, as read when it was asked for."
+        class_=Preview,
+        default=None,
+        allow_None=True,
+        allow_refs=False,
+        doc="What it would do, as read when it was asked for.",
     )
     typed = param.String(default="", allow_refs=False, doc="What the operator has typed so far.")
     armed = param.Boolean(default=False, constant=True, doc="Exactly YES is typed and an operation waits.")
@@ -42,6 +46,6 @@ class PendingConfirmation(param.Parameterized):
         """Hands over the operation once: None when it isn't armed, and None to every later caller."""
         if not self.armed:
             return None
-        operation: Operation = self.operation
+        operation: Operation | None = self.operation
         self.cancel()
         return operation

@@ -21,11 +21,15 @@ class SystemStatus(param.Parameterized):
     pause_by = param.String(default="", doc="Who paused; empty for a flag somebody set by hand.")
     pause_reason = param.String(default="")
     pause_since = param.Parameter(default=None, allow_refs=False, doc="When, in UTC; None when unknown.")
-    pause_until = param.Parameter(default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never.")
+    pause_until = param.Parameter(
+        default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never."
+    )
     paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
     queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
     selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
-    pending_tasks = param.Integer(default=None, allow_None=True, doc="Waiting in the selected queue; None while unknown.")
+    pending_tasks = param.Integer(
+        default=None, allow_None=True, doc="Waiting in the selected queue; None while unknown."
+    )
     workers = param.List(default=[], allow_refs=False, doc="WorkerStats, as last reported.")
     unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
@@ -38,7 +42,7 @@ class SystemStatus(param.Parameterized):
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
-    processing_status = param.Selector(default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True)
+    processing_status: param.Selector[str] = param.Selector(default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True)
     can_pause = param.Boolean(default=False, constant=True)
     can_resume = param.Boolean(default=False, constant=True)
 

@@ -1,7 +1,7 @@
-"""opsdash's own browser components: few and large, because every component of a page costs each session about 7 ms.
+"""opsdash's own browser components: few and large, because each costs every session about 7 ms.
 
-They show text that other people wrote (queue names, reasons, hostnames), so their scripts write ``textContent`` and never
-HTML. What they may do is decided elsewhere: they hold no rules.
+They show text that other people wrote (queue names, reasons, hostnames), so their scripts write ``textContent`` and
+never HTML. What they may do is decided elsewhere: they hold no rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import param
-from panel.custom import Child, JSComponent
+from panel.custom import JSComponent
+from panel.viewable import Child
+
+NOT_KNOWN = "\N{EN DASH}"
+"""Stands where a figure would: it has not been read yet."""
 
 ASSETS = Path(__file__).parent / "assets"
 _BASE = (ASSETS / "base.css").read_text(encoding="utf-8")
@@ -22,7 +26,7 @@ def _styles(name: str) -> list[str]:
 
 
 class LiveTable(JSComponent):
-    """A card with a heading, a note, at most one button, and a table keyed by ``key``: only changed cells touch the DOM."""
+    """A card with a heading, at most one button, and a keyed table: only changed cells touch the DOM."""
 
     heading = param.String(doc="The card's h2, and the table's accessible name.")
     columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, right, number or state.")
@@ -41,7 +45,7 @@ class LiveTable(JSComponent):
         super().__init__(**params)
         self._on_action = on_action
 
-    async def _handle_msg(self, data: Any) -> None:
+    async def _handle_msg(self, data: Any) -> None:  # type: ignore[override] # Panel awaits coroutines here too
         if not (isinstance(data, dict) and data.get("type") == "action" and self._on_action is not None):
             return
         try:
@@ -83,7 +87,7 @@ class ControlDeck(JSComponent):
     reason_enabled = param.Boolean(default=True)
     queues = param.List(item_type=list, doc="``[name, waiting, paused]``, the selector's rows.")
     selected = param.String(default="", doc="The chosen queue.")
-    tenants = param.String(default="–")
+    tenants = param.String(default=NOT_KNOWN)
     tenants_unit = param.String(default="tenants")
     note = param.String(default="", doc="Why this user can't act; empty when they can.")
 
@@ -101,7 +105,7 @@ class Signals(JSComponent):
     _esm = ASSETS / "signals.js"
     _stylesheets = _styles("signals")
 
-    def show(self, text: str, tone: str) -> None:
+    def say(self, text: str, tone: str) -> None:
         """Shows one message for `shown_ms`. ``tone`` is ok, bad or warn."""
         self._send_msg({"text": text, "tone": tone})
 

@@ -14,6 +14,7 @@ from opsdash.operations import ClearQueue
 from opsdash.views.components import Explanation
 from opsdash.views.session import Session
 
+
 class ConfirmationDialog(Viewer):
     """Shows the session's pending confirmation; Confirm hands it over, Cancel and Esc only close."""
 

@@ -10,7 +10,7 @@ from panel.viewable import Viewer
 from opsdash.model import Role
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
-from opsdash.views.components import ControlDeck
+from opsdash.views.components import NOT_KNOWN, ControlDeck
 from opsdash.views.confirmation import ConfirmationDialog
 from opsdash.views.session import Session
 
@@ -63,7 +63,7 @@ class OperationControls(Viewer):
         self._deck.param.update(
             queues=[[queue.name, f"{queue.waiting:,}", queue.name in status.paused_queues] for queue in status.queues],
             selected=status.selected_queue,
-            tenants="–" if status.tenants is None else f"{status.tenants:,}",
+            tenants=NOT_KNOWN if status.tenants is None else f"{status.tenants:,}",
             tenants_unit="tenant" if status.tenants == 1 else "tenants",
             reason_enabled=not self._pause.disabled,
         )
@@ -112,5 +112,5 @@ def _button(operation: type[Operation], icon: str, on_click: Any, color: str = "
         margin=0,
         disabled=True,
         on_click=on_click,
-        sx=_SHAPE,
+        sx=_SHAPE if color != "default" else {**_SHAPE, "&:not(.Mui-disabled)": {"color": "text.primary"}},
     )

@@ -65,7 +65,10 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
     if not is_loopback(str(getattr(request, "remote_ip", "") or "")):
         return Closed(
             heading="Development mode answers this machine only",
-            lines=("OPSDASH_AUTH=dev takes whoever sits at this computer for the operator. Use OPSDASH_AUTH=header for others.",),
+            lines=(
+                "OPSDASH_AUTH=dev takes whoever sits at this computer for the operator.",
+                "Others need OPSDASH_AUTH=header.",
+            ),
         )
     return _known(settings.actor(getpass.getuser(), surface="page"))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import panel as pn
 import panel_material_ui as pmui
+from panel.util.parameters import edit_readonly
 from panel.viewable import Viewer
+from panel_material_ui.template.base import Page
 
 from opsdash.model import Actor
 from opsdash.views import rows
@@ -49,7 +50,7 @@ class StatusOverview(Viewer):
         )
 
 
-def operations_page(console: Console) -> pmui.Page:
+def operations_page(console: Console) -> Page:
     """The page for whoever asks: the operations, or why they may not see them."""
     answer = identify(console.settings)
     if isinstance(answer, Closed):
@@ -66,9 +67,19 @@ def operations_page(console: Console) -> pmui.Page:
         RecentOperations(session),
     ]
     column = pmui.Column(
-        *parts, dialog, session.signals, sizing_mode="stretch_width", margin=0, theme_config=THEME,
-        sx={"padding": "20px 24px", "gap": "12px"},
-    )  # fmt: skip
+        *parts,
+        dialog,
+        session.signals,
+        sizing_mode="stretch_width",
+        margin=0,
+        theme_config=THEME,
+        sx={
+            "padding": {"xs": "16px", "sm": "20px 24px"},
+            "gap": "12px",
+            "backgroundColor": "background.default",
+            "minHeight": "calc(100vh - 52px)",
+        },
+    )
     page = _shell([column], [_masthead(console, answer)])
     session.attach()
     return page
@@ -86,12 +97,12 @@ def _masthead(console: Console, actor: Actor) -> Masthead:
     )
 
 
-def _shell(main: list[Any], header: list[Any]) -> pmui.Page:
-    page = pmui.Page(
+def _shell(main: list[Any], header: list[Any]) -> Page:
+    page = Page(
         meta_title=TITLE, main=main, header=header, theme_config=THEME, busy_indicator=None, sizing_mode="stretch_width"
     )
-    # The page follows the process-wide busy flag by a watcher that keeps every closed session alive; following one of its
-    # own parameters instead replaces that reference. The indicator is off either way.
-    with pn.util.edit_readonly(page):
+    # The page follows the process-wide busy flag by a watcher that keeps every closed session alive; following one of
+    # its own parameters instead replaces that reference. The indicator is off either way.
+    with edit_readonly(page):
         page.busy = page.param.contextbar_open
     return page

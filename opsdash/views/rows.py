@@ -1,4 +1,4 @@
-"""From figures to what a table or the strip shows: plain functions on plain values, no Panel."""
+"""From figures to what a table or the strip shows: plain functions on plain values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from opsdash.model import AuditEntry, Status, WorkerStats, to_plain
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
+from opsdash.views.components import NOT_KNOWN
 
 Row = dict[str, Any]
 
@@ -63,7 +64,9 @@ def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
             "memory": _memory(worker.memory_bytes),
             "memory_rank": worker.memory_bytes or 0,
             "queues": ", ".join(worker.queues),
-            "pool": f"{worker.pool} × {worker.concurrency}" if worker.concurrency else worker.pool,
+            "pool": f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}"
+            if worker.concurrency
+            else worker.pool,
             "pause": _pause_applied(worker),
         }
         for worker in ranked
@@ -117,7 +120,9 @@ def pause_story(status: SystemStatus) -> str:
         parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused by somebody outside opsdash"]
         if status.pause_since:
             parts.append(f"since {moment(status.pause_since, status.updated_at)}")
-        parts.append(f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end")
+        parts.append(
+            f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end"
+        )
         return " ".join(parts)
     if status.processing_status != RUNNING:
         return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"
@@ -139,9 +144,13 @@ def figures(status: SystemStatus) -> list[list[str]]:
     active = sum(worker.active for worker in online)
     known = status.known
     return [
-        ["Pending Tasks", f"{status.pending_tasks:,}" if status.pending_tasks is not None else "–", status.selected_queue],
-        ["Waiting in all queues", f"{sum(q.waiting for q in status.queues):,}" if known else "–", "tasks"],
-        ["Workers online", f"{len(online)}" if known else "–", f"of {len(status.workers)}" if known else ""],
-        ["Running now", f"{active:,}" if known else "–", f"of {slots} slots" if slots else ""],
-        ["Redis round trip", f"{status.redis_ms:.1f}" if status.redis_ms is not None else "–", "ms"],
+        [
+            "Pending Tasks",
+            f"{status.pending_tasks:,}" if status.pending_tasks is not None else NOT_KNOWN,
+            status.selected_queue,
+        ],
+        ["Waiting in all queues", f"{sum(q.waiting for q in status.queues):,}" if known else NOT_KNOWN, "tasks"],
+        ["Workers online", f"{len(online)}" if known else NOT_KNOWN, f"of {len(status.workers)}" if known else ""],
+        ["Running now", f"{active:,}" if known else NOT_KNOWN, f"of {slots} slots" if slots else ""],
+        ["Redis round trip", f"{status.redis_ms:.1f}" if status.redis_ms is not None else NOT_KNOWN, "ms"],
     ]

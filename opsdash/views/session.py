@@ -89,7 +89,7 @@ class Session:
         self.signals.beat += 1
 
     def later(self, focus: Callable[[], None]) -> None:
-        """Moves the focus once the browser has drawn what was just changed: sent at once it would find nothing there."""
+        """Moves the focus once the browser has drawn what was just changed: sent at once it would find nothing."""
         if self._doc is not None and self._doc.session_context is not None:
             self._doc.add_timeout_callback(focus, LATER_MS)
 
@@ -102,11 +102,13 @@ class Session:
         try:
             return await asyncio.to_thread(self.console.preview, operation)
         except OpsdashError as error:
-            self.signals.show(str(error), "bad")
+            self.signals.say(str(error), "bad")
         except Exception:
             # The page must survive a bug in an operation, and the operator must hear of it.
             log.exception("previewing %s failed", operation.name)
-            self.signals.show(f"{operation.title} could not be previewed: opsdash's log says why. Nothing was changed.", "bad")
+            self.signals.say(
+                f"{operation.title} could not be previewed: opsdash's log says why. Nothing was changed.", "bad"
+            )
         return None
 
     async def run(self, operation: Operation, typed: str) -> bool:
@@ -119,14 +121,14 @@ class Session:
         try:
             effect = await asyncio.to_thread(self.console.run, operation, actor=self.actor, confirm=typed)
         except OpsdashError as error:
-            self.signals.show(str(error), "warn" if isinstance(error, Uncertain) else "bad")
+            self.signals.say(str(error), "warn" if isinstance(error, Uncertain) else "bad")
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)
-            self.signals.show(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
+            self.signals.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
             done = effect.ok
-            self.signals.show(effect.message, "ok" if effect.ok else "bad")
+            self.signals.say(effect.message, "ok" if effect.ok else "bad")
         await self.refresh()
         return done
 

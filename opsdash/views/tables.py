@@ -79,7 +79,7 @@ class RecentOperations(Viewer):
         try:
             pieces = await asyncio.to_thread(self._read)
         except OpsdashError as error:
-            self._session.signals.show(str(error), "bad")
+            self._session.signals.say(str(error), "bad")
             return
         self._table.download(f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv", pieces)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from celery.utils.log import get_logger
 
-from opsdash.worker.gate import Gate, PauseState
+from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.link import LINK_ERRORS, Link
 
@@ -22,6 +22,7 @@ POLL_S = 2.0
 GRACE_S = 5.0
 """How long the last known state holds while the flags can't be read; then tasks run."""
 RETRY_S = 0.5
+APPLYING_S = 0.05
 
 
 def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
@@ -115,7 +116,6 @@ class FlagWatch:
                 if self._failing_since is not None:
                     logger.warning("opsdash: the pause flag can be read again")
                 self._failing_since = None
-            self._next_read = time.monotonic() + POLL_S
             with self._gate.lock:
                 if self._stopped.is_set():
                     return False
@@ -157,8 +157,10 @@ class FlagWatch:
         nudge = self._next_nudge()
         if nudge is not None:
             self._heed(nudge)
-        if (nudge is not None or time.monotonic() >= self._next_read) and self.read_now():
-            self._on_change()
+        if nudge is not None or time.monotonic() >= self._next_read:
+            self._next_read = time.monotonic() + POLL_S
+            if self._gate.pausing == READY and self.read_now():
+                self._on_change()
         self._report_if_due()
 
     def _next_nudge(self) -> Any:
@@ -186,9 +188,11 @@ class FlagWatch:
 
     def _patience_s(self) -> float:
         now = time.monotonic()
-        due = min(self._next_read, self._next_report) - now
+        due = max(0.0, min(self._next_read, self._next_report) - now)
+        if self._gate.applied is not self._reported:
+            return 0.0
         # A change that the event loop is about to apply is reported as soon as it has.
-        return max(0.0, due if self._gate.applied is self._gate.state else min(due, 0.05))
+        return due if self._gate.applied is self._gate.state else min(due, APPLYING_S)
 
     def _heed(self, message: dict[str, Any]) -> None:
         """Closes the gate on the nudge's word; whatever it says, the flags are read next."""

@@ -112,8 +112,8 @@ class Gate:
 
     def set(self, state: PauseState) -> None:
         """Takes a new state; from now on no held task passes. Call with ``lock`` held."""
-        if self.pausing != READY:
-            return
+        if self.pausing != READY or state == self.state:
+            return  # an equal state keeps its identity: what was applied stays applied
         old, self.state = self.state, state
         self.closed = state.closed
         if (old.everything, old.queues) != (state.everything, state.queues):

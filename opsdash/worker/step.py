@@ -53,37 +53,38 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def start(self, consumer: Any) -> None:
         """Reads the flags before the first message is fetched, then follows them."""
-        try:
-            self._start(consumer)
-        except Exception:  # a worker that can't be paused is better than none
-            logger.exception("opsdash: could not start; this worker works on and can't be paused")
-            self.gate.give_up("the plug-in failed at start; the worker's log says why")
-
-    def _start(self, consumer: Any) -> None:
-        gate, channel = self.gate, consumer.task_consumer.channel
         if self._watch is not None:
             self._watch.stop()
-        lost = celery_private.missing(consumer) if gate.pausing == READY else ""
-        if lost:
-            logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
-            gate.give_up(f"this version of Celery has no {lost}")
         self._watch = FlagWatch(
             Link(consumer.app),
-            gate,
+            self.gate,
             self.health,
             queues=lambda: celery_private.consumed_queues(consumer),
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
         )
-        if gate.pausing == READY:
-            gate.channel = channel
-            if self._recall is None:
-                gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
-                self._recall = Recall(consumer, gate, lambda request: self._soon(self._put_back, request))
-            celery_private.replace_queue_cycle(channel, self._fetchable)
-            self._watch.read_now()
-            self._apply()
+        if self.gate.pausing == READY:
+            try:
+                self._close_the_gate_if_paused(consumer, self._watch)
+            except Exception:  # a worker that can't be paused is better than none
+                logger.exception("opsdash: could not start; this worker works on and can't be paused")
+                self.gate.give_up("the plug-in failed at start; the worker's log says why")
         self._watch.start()
+
+    def _close_the_gate_if_paused(self, consumer: Any, watch: FlagWatch) -> None:
+        gate, channel = self.gate, consumer.task_consumer.channel
+        lost = celery_private.missing(consumer)
+        if lost:
+            logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
+            gate.give_up(f"this version of Celery has no {lost}")
+            return
+        gate.channel = channel
+        if self._recall is None:
+            gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
+            self._recall = Recall(consumer, gate, lambda request: self._soon(self._put_back, request))
+        celery_private.replace_queue_cycle(channel, self._fetchable)
+        watch.read_now()
+        self._apply()
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Lets other threads wake the event loop: before Celery 5.7 it sleeps up to 2 s on."""

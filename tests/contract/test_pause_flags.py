@@ -74,3 +74,10 @@ def test_every_change_nudges_the_workers(flags: PauseFlags, broker: Broker):
         {"epoch": 1, "field": "emails", "paused": True},
         {"epoch": 2, "field": "emails", "paused": False},
     ]
+
+
+def test_a_flag_set_by_hand_does_not_inherit_the_story_of_an_earlier_pause(flags: PauseFlags, broker: Broker):
+    flags.pause(None, by="maria", reason="fire", ttl_s=60)
+    flags.resume(None)
+    broker.client.set(broker.keys.pause(), "true")
+    assert flags.read(())[None].by == ""

@@ -140,6 +140,7 @@ def test_redis_gone_leaves_the_last_good_figures_with_their_age(console: Console
     assert console.snapshot().redis_error == ""
 
 
+@pytest.mark.timeout(15)
 def test_a_hung_redis_is_reported_and_not_waited_for(console: Console, valkey: Valkey):
     valkey.freeze()
     assert "no answer within 2 s" in console.snapshot().redis_error

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 
-from opsdash.errors import Invalid, Unavailable
+from opsdash.errors import Invalid, Unavailable, Uncertain
 from opsdash.services import database, migrations
 from opsdash.services.tables import audit_log, tenant_config
 
@@ -254,6 +254,52 @@ def test_a_stopped_postgres_is_unavailable_and_the_message_shows_no_password(pos
     postgres.start()
     with database.transaction(engine) as connection:  # the same engine recovers by itself
         connection.execute(sa.select(audit_log))
+    engine.dispose()
+
+
+def test_a_connection_lost_during_the_commit_is_uncertain(postgres_url):
+    engine = database.connect(postgres_url)
+
+    def write_and_lose_the_connection() -> None:
+        with database.transaction(engine) as connection, database.transaction(engine) as other:
+            connection.execute(audit_log.insert(), entry())
+            victim = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": victim})
+
+    with pytest.raises(Uncertain, match="look before trying again"):
+        write_and_lose_the_connection()
+    engine.dispose()
+
+
+def test_a_statement_that_takes_too_long_is_ended_and_told(postgres_url, monkeypatch):
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT_S", 1)
+    engine = database.connect(postgres_url)
+    with pytest.raises(Unavailable, match="statement timeout"), database.transaction(engine) as connection:
+        connection.execute(sa.text("SELECT pg_sleep(20)"))
+    engine.dispose()
+
+
+def test_a_database_whose_connections_are_all_busy_is_unavailable(sqlite_url, monkeypatch):
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
+    engine = database.connect(sqlite_url)
+
+    def take_every_connection() -> None:
+        with ExitStack() as busy:
+            for _ in range(100):
+                busy.enter_context(database.transaction(engine))
+
+    with pytest.raises(Unavailable, match="all connections are busy"):
+        take_every_connection()
+    engine.dispose()
+
+
+def test_sqlite_lets_readers_read_while_one_writes_and_keeps_foreign_keys(sqlite_url):
+    engine = database.connect(sqlite_url)
+    with database.transaction(engine) as writer, database.transaction(engine) as reader:
+        writer.execute(audit_log.insert(), entry())
+        assert reader.execute(sa.select(audit_log)).all() == []
+        assert reader.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+        assert reader.scalar(sa.text("PRAGMA foreign_keys")) == 1
     engine.dispose()
 
 

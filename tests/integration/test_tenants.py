@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from support.services import Valkey
 
 import opsdash
-from opsdash.errors import Uncertain
+from opsdash.errors import Unavailable, Uncertain
 from opsdash.model import Status
 from opsdash.services import database
 from opsdash.services.console import Console
@@ -124,3 +124,20 @@ def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
     with pytest.raises(Uncertain, match="broke off after 500 tenants"):
         sync(console)
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
+
+
+def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    add(console, tenant_id="acme")
+    chunks = console.tenants.__class__._chunks
+    for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "broke off after 1 tenants: gone")):
+
+        def lose_the_database(tenants, written=written):
+            if written:
+                yield from chunks(tenants)
+            raise Unavailable("gone")
+
+        monkeypatch.setattr(console.tenants.__class__, "_chunks", lose_the_database)
+        with pytest.raises(error, match=says):
+            sync(console)

@@ -81,7 +81,7 @@ def late(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
     time.sleep(seconds)
 
 
-@app.task(name="sample.limited", bind=True, rate_limit="20/s")
+@app.task(name="sample.limited", bind=True, rate_limit="2/s")
 def limited(self: Any, argument: Any = None) -> None:
     started = time.time()
     _record(started, self, argument)

@@ -53,7 +53,7 @@ def test_the_end_of_the_supervisor_ends_its_groups_and_its_folder(
     folder = tmp_path / "demo"
     (folder / "logs").mkdir(parents=True)
     process = keeper_process()
-    tell(process, {"demo_id": "", "remove": str(folder)}, {"started": sleeper.pid})
+    tell(process, {"demo_id": "", "remove": [str(folder)]}, {"started": sleeper.pid})
     assert sleeper.wait(timeout=10) == -9
     assert process.wait(timeout=15) == 0
     assert not folder.exists()
@@ -62,7 +62,7 @@ def test_the_end_of_the_supervisor_ends_its_groups_and_its_folder(
 @linux_only
 def test_a_process_that_left_its_group_is_found_by_its_mark(sleeper: subprocess.Popen[bytes]) -> None:
     process = keeper_process()
-    tell(process, {"demo_id": sleeper.mark, "remove": ""})  # type: ignore[attr-defined]
+    tell(process, {"demo_id": sleeper.mark, "remove": []})  # type: ignore[attr-defined]
     assert sleeper.wait(timeout=10) == -9
     assert process.wait(timeout=15) == 0
     assert keeper.marked_processes(sleeper.mark) == []  # type: ignore[attr-defined]
@@ -74,14 +74,14 @@ def test_what_was_stopped_in_order_is_left_alone(
 ) -> None:
     process = keeper_process()
     told = [{"ended": sleeper.pid} if "ended" in message else message for message in messages]
-    tell(process, {"demo_id": "", "remove": ""}, {"started": sleeper.pid}, *told)
+    tell(process, {"demo_id": "", "remove": []}, {"started": sleeper.pid}, *told)
     assert process.wait(timeout=15) == 0
     assert sleeper.poll() is None
 
 
 def test_a_message_cut_short_by_death_counts_as_death(sleeper: subprocess.Popen[bytes]) -> None:
     process = keeper_process()
-    tell(process, {"demo_id": "", "remove": ""}, {"started": sleeper.pid}, end=b'{"goodbye": tr')
+    tell(process, {"demo_id": "", "remove": []}, {"started": sleeper.pid}, end=b'{"goodbye": tr')
     assert sleeper.wait(timeout=10) == -9
     process.wait(timeout=15)
 
@@ -92,13 +92,11 @@ def test_a_keeper_that_was_killed_is_replaced_and_told_everything_again(
     folder = tmp_path / "demo"
     folder.mkdir()
     with (tmp_path / "lock").open("w") as lock:
-        lifeline = Lifeline(demo_id="", remove=folder, lock=lock.fileno(), env=os.environ)
+        lifeline = Lifeline(demo_id="", remove=[folder], lock=lock.fileno(), env=os.environ)
         lifeline.started(sleeper.pid)
         first = lifeline.pid
         os.kill(first, 9)
         assert until(lambda: lifeline.check() or lifeline.pid != first)
-        lifeline.started(os.getpid())  X
-        lifeline.ended(os.getpid())
         lifeline._close()
         assert sleeper.wait(timeout=10) == -9
         assert until(lambda: not folder.exists())

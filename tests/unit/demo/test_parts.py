@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from opsdash.demo import broker, database, deployment, ports, producer, tasks
 from opsdash.demo.deployment import Deployment
-from opsdash.demo.folder import Folder
 from opsdash.demo.progress import Progress
 from opsdash.errors import Invalid, Unavailable
 from opsdash.services.tenants import public_config
-
-
-@pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
-    """Makes the addresses of a demo whose user has this environment."""
-    with contextlib.ExitStack() as stack:
-
-        def make(external: str | None = None, **env: str) -> Deployment:
-            folder = Folder.at(tmp_path)
-            stack.callback(folder.close)
-            demo = Deployment(folder=folder, claim=ports.Claim(ports.free_port()), external_url=external, user_env=env)
-            stack.callback(demo.close)
-            return demo
-
-        yield make
 
 
 def test_the_wheel_still_has_its_server_where_the_demo_looks_for_it() -> None:
@@ -68,7 +51,9 @@ def test_a_port_that_is_listened_on_or_claimed_is_not_free() -> None:
     again = ports.Claim(taken)
     assert (again.moved, again.port) == (False, taken)
     if sys.platform == "linux":
-        assert ports.Claim(taken).moved  # another demo's page may not listen yet
+        rival = ports.Claim(taken)  # another demo, while our page does not listen yet
+        assert rival.moved
+        rival.release()
     again.release()
     claim.release()
 

@@ -1,0 +1,111 @@
+"""What an operator sees when something is gone: the last figures, how old they are, and a page that comes back alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+from support import services
+
+from opsdash.model import Status
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(
+    served: Any, broker: services.Valkey, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(served.url)
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    broker.stop()
+    try:
+        notice = page.get_by_text(re.compile(r"^Redis did not answer; figures are \d+ s old$"))
+        expect(notice).to_be_visible()
+        expect(page.get_by_text("Redis did not answer; figures are 3 s old")).to_be_visible()  # it grows
+        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()  # stale beats blank
+        shoot(page, "redis_gone", all_forms=True)
+        button(page, "Sync Tenant Configs").click()
+        page.get_by_label("Type YES to confirm").fill("YES")
+        button(page, "Confirm").click()
+        expect(page.get_by_role("alert")).to_contain_text("Redis did not answer")
+        expect(page.get_by_role("alert")).to_contain_text("changed")
+        button(page, "Pause Processing").click()  # its preview needs Redis: a message, and no dialog
+        expect(page.get_by_role("alert").nth(1)).to_contain_text("Redis did not answer")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    finally:
+        broker.restore()
+    expect(notice).to_have_count(0)
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+
+
+def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(
+    serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
+) -> None:
+    served = serve_page()
+    broker.stop()
+    try:
+        page = visit(served.url, ready="Redis did not answer; nothing is known yet")
+        expect(page.get_by_text("Processing Status: UNKNOWN")).to_be_visible()
+        expect(button(page, "Pause Processing")).to_be_disabled()
+        expect(button(page, "Resume Processing")).to_be_disabled()
+        expect(page.get_by_text("No active workers detected")).to_have_count(0)
+    finally:
+        broker.restore()
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text("No active workers detected. Check Celery deployment.")).to_be_visible()
+
+
+def test_without_the_database_reads_still_show_and_an_operation_says_that_nothing_was_changed(
+    serve_page: Callable[..., Any],
+    _postgres_server: services.Postgres,
+    postgres_url: str,
+    visit: Callable[..., Page],
+    shoot: Callable[..., None],
+) -> None:
+    served = serve_page(database_url=postgres_url)
+    page = visit(served.url)
+    expect(page.get_by_text("No operations logged yet.")).to_be_visible()
+    _postgres_server.kill()
+    try:
+        expect(page.get_by_text(re.compile(r"^The database did not answer; log and tenants are \d+ s old$"))).to_be_visible()
+        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        button(page, "Pause Processing").click()
+        page.get_by_label("Type YES to confirm").fill("YES")
+        button(page, "Confirm").click()
+        expect(page.get_by_role("alert")).to_contain_text(re.compile("nothing was changed", re.IGNORECASE))
+        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        assert not served.console.is_processing_paused()
+        shoot(page, "database_gone")
+    finally:
+        _postgres_server.restore()
+    expect(page.get_by_text("The database did not answer")).to_have_count(0)
+
+
+def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], watch: Any, shoot: Callable[..., None]
+) -> None:
+    watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)")
+    served = serve_page()
+    page = visit(served.url)
+    served.stop()
+    expect(page.get_by_text("Not live: no word from the server for")).to_be_visible()
+    shoot(page, "server_gone")
+    served.start()
+    expect(page.get_by_text("Not live")).to_have_count(0)
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    served.console.poller.refresh()
+    assert served.console.poller.latest is not None
+
+
+def test_an_operation_that_could_not_be_carried_out_is_in_the_log_as_a_failure(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    page = visit(served.url)
+    row = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
+    expect(row).to_contain_text("Sync Tenant Configs")
+    expect(row).to_contain_text(Status.FAILURE.value)
+    expect(row.locator(".dot")).to_have_attribute("data-tone", "bad")

@@ -1,0 +1,198 @@
+"""What other people write, claim or craft does not reach further than it should."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from bokeh.util.token import generate_jwt_token, generate_session_id
+from playwright.sync_api import Page, expect
+from support import services
+from support.workers import eventually
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.ioloop import IOLoop
+from tornado.websocket import websocket_connect
+
+import opsdash
+from opsdash.keys import Keys
+from opsdash.model import Status
+
+KEYS = Keys()
+PAYLOAD = "<img src=x onerror='window.__opened=1'><script>window.__opened=1</script>"
+
+
+@pytest.fixture(scope="module")
+def by_proxy(serve_page: Callable[..., Any]) -> Any:
+    """The page behind a proxy that names the user."""
+    return serve_page(auth="header", operators=("maria",), viewers=("group:support",))
+
+
+@pytest.fixture
+def store(broker: services.Valkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        yield client
+
+
+def report(store: redis.Redis, hostname: str, **over: str) -> None:
+    """A worker's health, as the plug-in pushes it."""
+    now = str(time.time())
+    health = {
+        "time": now, "loop_tick": now, "pid": "1", "uptime_s": "9252", "processed": "5", "active": "1", "reserved": "2",
+        "scheduled": "0", "concurrency": "4", "pool": "prefork", "memory_bytes": "", "queues": json.dumps(["celery"]),
+        "paused": "0", "paused_queues": "[]", "epoch": "0", "pausing": "ready", "version": "1",
+    }  # fmt: skip
+    store.hset(KEYS.worker(hostname), mapping={**health, **over})
+    store.zadd(KEYS.workers, {hostname: float(now)})
+
+
+def test_text_that_other_people_wrote_is_shown_and_never_run(
+    serve_page: Callable[..., Any], store: redis.Redis, visit: Callable[..., Page]
+) -> None:
+    queue = f"q{PAYLOAD}"
+    served = serve_page(queues=("celery", queue), admins=("*",))
+    store.rpush(queue, "x")
+    report(store, f"celery@{PAYLOAD}", queues=json.dumps([queue]), pool=PAYLOAD, pausing=PAYLOAD)
+    served.console.run(opsdash.PauseProcessing(reason=PAYLOAD), actor=PAYLOAD, confirm="YES")
+    try:
+        page = visit(served.url)
+        expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+        expect(page.get_by_text(f"“{PAYLOAD}”")).to_be_visible()
+        expect(page.get_by_text(f"Paused by {PAYLOAD} since")).to_be_visible()
+        expect(page.get_by_role("cell", name=f"celery@{PAYLOAD}")).to_be_visible()
+        page.get_by_role("radio", name=queue).check()
+        page.get_by_role("button", name="Show details").first.click()
+        page.get_by_role("button", name="Clear Queue", exact=True).click()
+        expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
+        page.get_by_label("Type YES to confirm").fill("YES")
+        page.get_by_role("button", name="Confirm", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text(PAYLOAD)
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.__opened") is None
+    finally:
+        served.console.run(opsdash.ResumeProcessing(), actor="test", confirm="YES")
+
+
+def test_a_viewer_sees_everything_and_is_told_why_the_buttons_are_off(
+    by_proxy: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(
+        by_proxy.url, extra_http_headers={"X-Auth-Request-User": "paul", "X-Auth-Request-Groups": "dev,support"}
+    )
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text("paul · viewer")).to_be_visible()
+    expect(page.get_by_text("Your role is viewer")).to_be_visible()
+    for name in ("Pause Processing", "Resume Processing", "Clear Queue", "Sync Tenant Configs"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    shoot(page, "viewer")
+
+
+def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_is_in_the_log(
+    by_proxy: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    page = visit(by_proxy.url, extra_http_headers={"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support"})
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    click = """label => {
+        for (const model of Bokeh.documents[0]._all_models.values())
+            if (model.data && model.data.label === label) { model.data.disabled = false }
+    }"""
+    page.evaluate(click, "Pause Processing")
+    page.get_by_role("button", name="Pause Processing", exact=True).click()
+    page.get_by_label("Type YES to confirm").fill("YES")
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("eve has the role viewer; Pause Processing needs operator.")
+    assert not store.exists(KEYS.pause())
+    newest = by_proxy.console.get_recent_operations(limit=1)[0]
+    assert (newest.user, newest.operation, newest.status) == ("eve", "pause_processing", Status.REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({}, "Nobody is signed in"),
+        ({"X-Auth-Request-User": "stranger"}, "You have no role here"),
+        ({"X-Auth-Request-User": "stranger,maria"}, "The user name can't be trusted"),
+    ],
+)
+def test_whoever_has_no_role_sees_nothing_but_the_reason(
+    by_proxy: Any, visit: Callable[..., Page], headers: dict[str, str], said: str
+) -> None:
+    page = visit(by_proxy.url, ready=said, extra_http_headers=headers)
+    expect(page.get_by_role("heading", name=said)).to_be_visible()
+    for secret in ("Processing Status", "Worker Health", "redis://"):
+        assert secret not in page.content()
+        expect(page.get_by_text(secret)).to_have_count(0)
+
+
+def test_without_a_configured_identity_the_page_explains_how_and_shows_nothing(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(serve_page(auth=None).url, ready="opsdash is closed")
+    expect(page.get_by_text("OPSDASH_AUTH=dev opsdash serve")).to_be_visible()
+    expect(page.get_by_text("Processing Status")).to_have_count(0)
+    shoot(page, "closed")
+
+
+def websocket_opens(url: str, token: str, origin: str) -> bool:
+    """Whether the server lets a client with this token in."""
+
+    async def attempt() -> bool:
+        request = HTTPRequest(url, headers={"Origin": origin, "Sec-WebSocket-Protocol": f"bokeh, {token}"})
+        try:
+            connection = await websocket_connect(request, subprotocols=["bokeh", token])
+        except HTTPClientError:
+            return False
+        first = await connection.read_message()
+        connection.close()
+        return first is not None
+
+    loop = IOLoop(make_current=False)
+    try:
+        return bool(loop.run_sync(attempt, timeout=10))
+    finally:
+        loop.close(all_fds=True)
+
+
+def test_a_home_made_session_token_that_says_maria_is_not_maria(by_proxy: Any) -> None:
+    headers = {"X-Auth-Request-User": "maria"}
+    address = f"ws://127.0.0.1:{by_proxy.port}/operations/ws"
+    origin = f"http://127.0.0.1:{by_proxy.port}"
+    for signed, key in ((False, None), (True, b"guessed-key")):
+        session = generate_session_id(secret_key=key, signed=signed)
+        token = generate_jwt_token(
+            session, secret_key=key, signed=signed, extra_payload={"headers": headers, "cookies": {}, "arguments": {}}
+        )
+        assert not websocket_opens(address, token, origin)
+    known = by_proxy.console.settings.secret().hex().encode()
+    token = generate_jwt_token(
+        generate_session_id(secret_key=known, signed=True),
+        secret_key=known,
+        signed=True,
+        extra_payload={"headers": headers, "cookies": {}, "arguments": {}},
+    )
+    assert websocket_opens(address, token, origin)  # the check above fails for the right reason
+    assert not websocket_opens(address, token, "http://evil.example")
+
+
+def test_a_link_that_names_its_session_is_turned_away(by_proxy: Any, visit: Callable[..., Page]) -> None:
+    page = visit(
+        f"{by_proxy.url}?bokeh-session-id=chosen-by-eve",
+        ready="This link can't be used",
+        extra_http_headers={"X-Auth-Request-User": "maria"},
+    )
+    expect(page.get_by_text("Processing Status")).to_have_count(0)
+
+
+def test_the_page_lives_under_a_prefix_and_answers_a_health_check_without_a_session(
+    serve_page: Callable[..., Any], visit: Callable[..., Page]
+) -> None:
+    served = serve_page(options={"prefix": "/ops"})
+    page = visit(f"{served.root}/")
+    assert page.url == served.url
+    answer = page.request.get(f"{served.root}/healthz")
+    assert (answer.status, answer.text()) == (200, "ok")
+    subscribers = served.console.poller
+    eventually(lambda: subscribers.latest is not None, what="a snapshot")

@@ -1,0 +1,59 @@
+"""A browser session costs something while it lasts, and nothing afterwards."""
+
+from __future__ import annotations
+
+import gc
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from bokeh.document import Document
+from playwright.sync_api import Page
+from support.workers import eventually
+
+from opsdash.state import PendingConfirmation, SystemStatus
+from opsdash.views.components import LiveTable
+from opsdash.views.session import Session
+
+COUNTED = (Document, Session, SystemStatus, PendingConfirmation, LiveTable)
+
+
+def alive() -> Counter[str]:
+    """How many objects of a session's kinds there are."""
+    gc.collect()
+    kinds = Counter({kind.__name__: 0 for kind in COUNTED})
+    for thing in gc.get_objects():
+        for kind in COUNTED:
+            if isinstance(thing, kind):
+                kinds[kind.__name__] += 1
+    return kinds
+
+
+def test_a_closed_session_leaves_nothing_behind_and_the_poller_rests(
+    serve_page: Callable[..., Any], visit: Callable[..., Page]
+) -> None:
+    served = serve_page(options={"unused_session_ms": 300})
+    before = alive()
+    for _ in range(8):
+        visit(served.url).close()
+    for _ in range(8):  # fetched, and never connected: what a crawler or a health check does
+        with urllib.request.urlopen(served.url) as answer:
+            assert answer.status == 200
+    assert alive()["Session"] > before["Session"]
+    eventually(lambda: alive() == before, what="every session's end", timeout_s=15)
+    poller = served.console.poller
+    eventually(lambda: poller._thread is None, what="the poller's rest", timeout_s=5)
+
+
+def test_however_many_pages_are_open_the_figures_are_read_once(
+    serve_page: Callable[..., Any], visit: Callable[..., Page]
+) -> None:
+    served = serve_page(poll_interval_s=1.0)
+    poller = served.console.poller
+    read, reads = poller._read, []
+    poller._read = lambda: (reads.append(1), read())[1]
+    pages = [visit(served.url) for _ in range(4)]
+    reads.clear()
+    pages[0].wait_for_timeout(3_000)
+    assert 2 <= len(reads) <= 4

@@ -1,0 +1,144 @@
+"""The gate: what passes, what goes back, and what happens when going back fails."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opsdash.worker import celery_private
+from opsdash.worker.gate import READY, Gate, PauseState
+from opsdash.worker.health import memory_bytes
+
+
+class Lost(Exception):  # noqa: N818 - it plays one of kombu's
+    """Stands for a broken broker connection."""
+
+
+def request(queue: str = "celery", *, acknowledged: bool = False) -> Any:
+    return SimpleNamespace(acknowledged=acknowledged, message=SimpleNamespace(delivery_info={"routing_key": queue}))
+
+
+@pytest.fixture
+def returned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Requests whose message went back to its queue."""
+    went: list[Any] = []
+    monkeypatch.setattr(celery_private, "put_back", lambda channel, request: went.append(request))
+    monkeypatch.setattr(celery_private, "is_broadcast", lambda channel, message: False)
+    monkeypatch.setattr(celery_private, "queues_of", lambda channel, message: [message.delivery_info["routing_key"]])
+    return went
+
+
+@pytest.fixture
+def passed() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def gate(passed: list[Any], returned: list[Any]) -> Gate:
+    return Gate(passed.append, (Lost, KeyError))
+
+
+def close(gate: Gate, **state: Any) -> None:
+    with gate.lock:
+        gate.set(PauseState(epoch=1, known=frozenset({"celery", "emails"}), **state))
+
+
+def test_an_open_gate_lets_every_task_pass(gate: Gate, passed: list[Any], returned: list[Any]) -> None:
+    one = request()
+    gate.on_task_request(one)
+    assert (passed, returned) == ([one], [])
+
+
+def test_a_pause_of_everything_sends_every_task_back(gate: Gate, passed: list[Any], returned: list[Any]) -> None:
+    close(gate, everything=True)
+    one = request()
+    gate.on_task_request(one)
+    assert (passed, returned) == ([], [one])
+
+
+def test_a_pause_of_one_queue_lets_the_others_pass(gate: Gate, passed: list[Any], returned: list[Any]) -> None:
+    close(gate, queues=frozenset({"emails"}))
+    mail, other = request("emails"), request("celery")
+    gate.on_task_request(mail)
+    gate.on_task_request(other)
+    assert (passed, returned) == ([other], [mail])
+
+
+def test_a_task_that_is_acknowledged_already_runs_since_it_can_not_go_back(gate: Gate, passed: list[Any]) -> None:
+    close(gate, everything=True)
+    one = request(acknowledged=True)
+    gate.on_task_request(one)
+    assert passed == [one]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyError])
+def test_a_task_that_redis_will_not_take_back_runs_rather_than_gets_lost(
+    gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def refuse(channel: Any, request: Any) -> None:
+        raise fault("no")
+
+    monkeypatch.setattr(celery_private, "put_back", refuse)
+    close(gate, everything=True)
+    one = request()
+    gate.on_task_request(one)
+    assert passed == [one]
+
+
+def test_a_lost_connection_is_celerys_to_mend(gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(channel: Any, request: Any) -> None:
+        raise Lost
+
+    monkeypatch.setattr(celery_private, "put_back", lose)
+    close(gate, everything=True)
+    with pytest.raises(Lost):
+        gate.on_task_request(request())
+    assert passed == []
+
+
+def test_a_nudge_closes_the_gate_at_once(gate: Gate) -> None:
+    close(gate)
+    gate.hint("emails")
+    assert gate.closed
+    assert gate.state.queues == {"emails"}
+    gate.hint("*")
+    assert gate.state.everything
+
+
+def test_a_nudge_about_a_queue_this_worker_does_not_consume_closes_nothing(gate: Gate) -> None:
+    close(gate)
+    gate.hint("reports")
+    assert not gate.closed
+
+
+def test_an_equal_state_stays_applied(gate: Gate) -> None:
+    close(gate, everything=True)
+    first = gate.state
+    close(gate, everything=True)
+    assert gate.state is first
+
+
+def test_a_worker_that_gave_up_stays_open_and_says_why(gate: Gate) -> None:
+    close(gate, everything=True)
+    gate.give_up("this version of Celery has no channel._lookup")
+    close(gate, everything=True)
+    gate.hint("*")
+    assert not gate.closed
+    assert gate.health() == "this version of Celery has no channel._lookup"
+
+
+def test_an_unreadable_flag_shows_in_the_health(gate: Gate) -> None:
+    assert gate.health() == READY
+    with gate.lock:
+        gate.set(PauseState(error="TimeoutError: no answer"))
+    assert gate.health() == "the pause flag can't be read, so tasks run: TimeoutError: no answer"
+
+
+def test_memory_counts_this_process_and_its_children_and_not_those_that_ended() -> None:
+    alone = int(memory_bytes(SimpleNamespace(info={})))
+    same = int(memory_bytes(SimpleNamespace(info={"processes": [os.getpid(), 2**22 + 1]})))
+    assert 5_000_000 < alone <= same * 1.1
+    assert memory_bytes(SimpleNamespace()) == ""
