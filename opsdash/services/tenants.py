@@ -14,6 +14,7 @@ import redis
 import sqlalchemy as sa
 
 from opsdash.errors import Unavailable, Uncertain
+from opsdash.model import count
 from opsdash.services.broker import Broker
 from opsdash.services.database import answering
 from opsdash.services.tables import tenant_config
@@ -65,7 +66,7 @@ class Tenants:
             if report.written == 0 and isinstance(error, Unavailable):
                 raise
             raise Uncertain(
-                f"The sync broke off after {report.written:,} tenants: {error} The others keep their old"
+                f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"
                 " configuration; it can be run again."
             ) from error
         return report

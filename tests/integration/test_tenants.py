@@ -131,7 +131,7 @@ def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
 ):
     add(console, tenant_id="acme")
     chunks = console.tenants.__class__._chunks
-    for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "broke off after 1 tenants: gone")):
+    for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "broke off after 1 tenant: gone")):
 
         def lose_the_database(tenants, written=written):
             if written:

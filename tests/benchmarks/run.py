@@ -1,0 +1,71 @@
+"""Benchmarks: opsdash beside what people use today, in one run, by turns.
+
+    python tests/benchmarks/run.py            lists them
+    python tests/benchmarks/run.py clear      runs one   [--quick] [--json]
+
+Real servers from ``tests/support``. Figures are medians with minimum and maximum; ratios are medians of the rounds' own
+ratios, so that a noisy minute hits both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+BENCHMARKS = {
+    "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
+    "health": "reading worker health: pushed hashes, inspect().stats()",
+}
+
+
+def summary(figures: dict[str, list[float]], pairs: dict[str, tuple[str, str]], unit: str, name: str) -> dict[str, Any]:
+    """Medians, spread and ratios of interleaved rounds.
+
+    Args:
+        figures: What was measured → one number per round.
+        pairs: Ratio's name → (numerator, denominator), names of figures.
+    """
+    ratios = {
+        ratio: statistics.median(a / b for a, b in zip(figures[top], figures[bottom], strict=True))
+        for ratio, (top, bottom) in pairs.items()
+    }
+    spread = {
+        what: {"median": statistics.median(v), "min": min(v), "max": max(v), "rounds": len(v)}
+        for what, v in figures.items()
+    }
+    return {"name": name, "ratio": ratios, "figures": spread, "unit": dict.fromkeys(figures, unit)}
+
+
+def main() -> int:
+    """Runs the named benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", choices=BENCHMARKS)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
+    chosen = parser.parse_args()
+    if chosen.name is None:
+        for name, what in BENCHMARKS.items():
+            print(f"{name:12} {what}")
+        return 0
+    figures, pairs, unit = import_module(f"bench_{chosen.name}").measure(quick=chosen.quick)
+    result = summary(figures, pairs, unit, chosen.name)
+    if chosen.json:
+        print(json.dumps(result, indent=2))
+        return 0
+    for what, numbers in result["figures"].items():
+        low, middle, high = (f"{numbers[key]:,.2f}" for key in ("min", "median", "max"))
+        print(f"{what:44} {middle:>12} {unit}   ({low} to {high}, {numbers['rounds']} rounds)")
+    for what, ratio in result["ratio"].items():
+        print(f"{what:44} {ratio:>12,.1f} times")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
