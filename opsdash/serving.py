@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import socket
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 from bokeh.settings import settings as bokeh_settings
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
+from tornado.websocket import WebSocketClosedError
 
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
@@ -21,7 +24,7 @@ from opsdash.views.page import TITLE
 if TYPE_CHECKING:
     from panel.io.server import Server
 
-UNUSED_SESSION_MS = 10_000
+UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is thrown away after this long."""
 
 
@@ -99,6 +102,8 @@ def create_server(
         extra_patterns=[("/healthz", Alive)],
         compress_response=not is_loopback(address),
     )
+    loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
+    loop.asyncio_loop.set_exception_handler(_on_loop_fault)
     return server
 
 
@@ -118,6 +123,12 @@ def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
     silence()
     return connect()
+
+
+def _on_loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A browser that closes its page while a figure is on the way is no fault; everything else is reported as ever."""
+    if not isinstance(context.get("exception"), WebSocketClosedError | StreamClosedError):
+        loop.default_exception_handler(context)
 
 
 def silence() -> None:

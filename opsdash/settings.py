@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,23 +211,28 @@ class Settings:
             raise Invalid("OPSDASH_SECRET_KEY: not set; expected a long random text, the same for every console")
         file = path.parent / "secret.key"
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # O_EXCL: of two consoles that start together one writes the key and both read that one.
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be written: {error.strerror}") from error
-        else:
-            with os.fdopen(descriptor, "w") as out:
-                out.write(secrets.token_urlsafe(48))
-        try:
+            if not file.exists():
+                _make_key(file)
             key = file.read_text().strip()
         except OSError as error:
-            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be read: {error.strerror}") from error
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be used: {error.strerror}") from error
         if len(key) < MIN_SECRET_LENGTH:
             raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} is empty or cut short; remove it to make a new one")
         return key.encode()
+
+
+def _make_key(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Written in full under another name (mode 0600), then linked: of two consoles that start together one key wins, and
+    # neither reads it half written.
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        os.unlink(draft)
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -32,6 +32,13 @@ class Folder:
         self.path = path
         self.kept = kept
         self.lock = _lock(path)
+        self._closed = False
+        try:
+            for needed in (self.logs, self.temp):
+                needed.mkdir(exist_ok=True)
+        except OSError:
+            self.close()
+            raise
 
     @classmethod
     def temporary(cls) -> Self:
@@ -67,7 +74,7 @@ class Folder:
                 raise Invalid(f"--data-dir {path}: holds something named env that no demo wrote; choose another folder")
             return cls(path, kept=True)
         except OSError as error:
-            raise Invalid(f"--data-dir {path}: can't be written: {_reason(error)}") from error
+            raise Invalid(f"--data-dir {path}: can't be used: {_reason(error)}") from error
 
     @property
     def logs(self) -> Path:
@@ -99,7 +106,10 @@ class Folder:
         draft.replace(self.env)
 
     def close(self) -> None:
-        """Removes a temporary folder; a kept one loses only what is no longer true."""
+        """Removes a temporary folder; a kept one loses only what is no longer true. Twice is once."""
+        if self._closed:
+            return
+        self._closed = True
         for path in self.passing:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -39,6 +39,7 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
         cleanup.callback(demo.close)
         lifeline = Lifeline(demo_id=demo.demo_id, remove=folder.passing, lock=folder.lock, env=demo.env())
         cleanup.callback(lifeline.goodbye)
+        cleanup.callback(folder.close)  # before the goodbye: killed in between, the keeper does it
         supervisor = Supervisor(parts(demo), demo=demo, lifeline=lifeline, progress=progress, signals=signals)
         _introduce(demo, progress, asked_for=port, external=label)
         # Runs whatever happens, also when something failed: then nobody waits for running tasks, and nothing may stay.
@@ -55,8 +56,6 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
 
 def _introduce(demo: Deployment, progress: Progress, *, asked_for: int, external: str) -> None:
     folder = demo.folder
-    for needed in (folder.logs, folder.temp):
-        needed.mkdir(exist_ok=True)
     progress.step("folder", f"{folder.path} ({'kept' if folder.kept else 'removed at the end'}; logs are in logs/)")
     if demo.claim.moved:
         progress.step("port", f"{asked_for} is taken; the page is moved to {demo.claim.port}")

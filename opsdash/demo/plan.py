@@ -32,7 +32,7 @@ def parts(demo: Deployment) -> list[Part]:
             name="database",
             label="database",
             command=lambda: _python("opsdash.demo.database"),
-            ready=lambda child: f"SQLite, migrated; {child.log_text().strip()}",
+            ready=lambda child: f"SQLite, migrated; {' '.join(child.last_lines(1))}",
             once=True,
         ),
         *workers,

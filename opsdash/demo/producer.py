@@ -20,6 +20,8 @@ FEW, MANY = 15, 90
 """The backlog swings between these, so that there is always something to see and to clear."""
 WAVE_S = 90.0
 PER_TICK = 4
+FIRST = 40
+"""Tasks in each queue at once: the workers prefetch two dozen, and whoever opens the page sees the rest waiting."""
 FULL = 5_000
 """Waiting messages of one queue above which nothing is added: a demo may be left paused overnight."""
 STARTED = "producing"
@@ -34,11 +36,13 @@ def quota(waiting: int, seconds: float, phase: float) -> int:
 
     Args:
         waiting: Messages in the queue now.
-        seconds: Since the producer started.
+        seconds: Since the producer's first round; 0 is that one.
         phase: Where this queue is in its wave at the start, 0 to 1.
     """
     if waiting >= FULL:
         return 0
+    if seconds == 0:
+        return FIRST
     wave = (1 - math.cos(2 * math.pi * (seconds / WAVE_S + phase))) / 2
     missing = FEW + (MANY - FEW) * wave - waiting
     return max(1, min(PER_TICK, round(missing)))
@@ -58,18 +62,19 @@ def send(kind: Kind) -> None:
 def produce(connection: Any, stopped: threading.Event) -> None:
     """Adds tasks until told to stop. Cost: one pipeline of four LLEN for each queue and tick, one LPUSH a task."""
     kinds = {queue: [kind for kind in KINDS if kind.queue == queue] for queue in QUEUES}
-    started, said = time.monotonic(), False
+    started: float | None = None
     while not stopped.is_set():
         try:
             for index, queue in enumerate(QUEUES):
                 # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
                 waiting = int(connection.default_channel._size(queue))
-                number = quota(waiting, time.monotonic() - started, phase=0.15 + index / 2)
+                seconds = time.monotonic() - started if started else 0.0
+                number = quota(waiting, seconds, phase=0.15 + index / 2)
                 for kind in random.choices(kinds[queue], [kind.share for kind in kinds[queue]], k=number):  # noqa: S311
                     send(kind)
-            if not said:
+            if started is None:
+                started = time.monotonic()
                 log.info(STARTED)
-                said = True
         except (OperationalError, *connection.connection_errors) as error:
             log.warning("the broker does not answer (%s); trying again", error)
         stopped.wait(TICK_S)

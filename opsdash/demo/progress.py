@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Progress:
         if not self._terminal:
             return
         text = f"{self.seconds:6.1f} s  … {', '.join(names)}" if names else ""
+        text = text[: shutil.get_terminal_size().columns - 1]  # a second line could not be wiped
         if text != self._transient:
             self._write(self._erase() + text)
             self._transient = text

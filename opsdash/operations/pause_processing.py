@@ -41,7 +41,7 @@ class PauseProcessing(Operation):
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
         lines = [
-            f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}; {active:,} running finish."
+            f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}; {_finishing(active)}."
             if workers
             else "No worker reports to opsdash: a worker without the plug-in is not held.",
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
@@ -74,6 +74,10 @@ class PauseProcessing(Operation):
 
 def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
     return queue is None or queue in queues
+
+
+def _finishing(active: int) -> str:
+    return f"{count(active, 'task')} running now will finish" if active else "nothing runs now"
 
 
 def _of(queue: str | None) -> str:

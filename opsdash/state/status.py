@@ -42,7 +42,9 @@ class SystemStatus(param.Parameterized):
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
-    processing_status: param.Selector[str] = param.Selector(default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True)
+    processing_status: param.Selector[str] = param.Selector(
+        default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True
+    )
     can_pause = param.Boolean(default=False, constant=True)
     can_resume = param.Boolean(default=False, constant=True)
 

@@ -99,7 +99,7 @@ class Signals(JSComponent):
     """Result messages (role alert) and the watchdog that says when the page is no longer live."""
 
     beat = param.Integer(default=0, doc="Bumped while the server lives.")
-    limit_ms = param.Integer(default=8000, doc="Silence after which the page counts as not live.")
+    limit_ms = param.Integer(default=6500, doc="Silence after which the page counts as not live.")
     shown_ms = param.Integer(default=3000, doc="How long a result message stays.")
 
     _esm = ASSETS / "signals.js"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST, patch_model_css
 from panel.util.parameters import edit_readonly
 from panel.viewable import Viewer
 from panel_material_ui.template.base import Page
@@ -20,6 +23,8 @@ from opsdash.views.tables import RecentOperations, WorkerHealth
 from opsdash.views.theme import THEME
 
 if TYPE_CHECKING:
+    from bokeh.document import Document
+
     from opsdash.services.console import Console
 
 TITLE = "System Operations"
@@ -105,4 +110,13 @@ def _shell(main: list[Any], header: list[Any]) -> Page:
     # its own parameters instead replaces that reference. The indicator is off either way.
     with edit_readonly(page):
         page.busy = page.param.contextbar_open
+    doc = pn.state.curdoc
+    if doc is not None and doc.session_context is not None:
+        doc.add_next_tick_callback(partial(_keep_styles_local, doc))
     return page
+
+
+def _keep_styles_local(doc: Document) -> None:
+    """Panel does this when it renders HTML; a session made again by its websocket would ask a CDN for its styles."""
+    for root in doc.roots:
+        patch_model_css(root, dist_url=LOCAL_DIST)

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from support import services
 from tornado.ioloop import IOLoop
 
-from opsdash.serving import create_server
 from opsdash.services.console import Console
+from opsdash.serving import create_server
 from opsdash.settings import Settings
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"

@@ -1,4 +1,4 @@
-"""What an operator sees when something is gone: the last figures, how old they are, and a page that comes back alone."""
+"""What an operator sees when something is gone: the last figures, their age, and a page that comes back alone."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
         button(page, "Sync Tenant Configs").click()
         page.get_by_label("Type YES to confirm").fill("YES")
         button(page, "Confirm").click()
-        expect(page.get_by_role("alert")).to_contain_text("Redis did not answer")
-        expect(page.get_by_role("alert")).to_contain_text("changed")
+        expect(page.get_by_role("alert")).to_contain_text(
+            re.compile("Redis .*did not answer.* nothing was changed", re.IGNORECASE)
+        )
         button(page, "Pause Processing").click()  # its preview needs Redis: a message, and no dialog
-        expect(page.get_by_role("alert").nth(1)).to_contain_text("Redis did not answer")
+        expect(page.get_by_role("alert").filter(has_text=re.compile("Redis .*did not answer")).last).to_be_visible()
         expect(page.get_by_role("dialog")).to_have_count(0)
     finally:
         broker.restore()
@@ -61,7 +62,7 @@ def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(
 
 def test_without_the_database_reads_still_show_and_an_operation_says_that_nothing_was_changed(
     serve_page: Callable[..., Any],
-    _postgres_server: services.Postgres,
+    postgres: services.Postgres,
     postgres_url: str,
     visit: Callable[..., Page],
     shoot: Callable[..., None],
@@ -69,9 +70,11 @@ def test_without_the_database_reads_still_show_and_an_operation_says_that_nothin
     served = serve_page(database_url=postgres_url)
     page = visit(served.url)
     expect(page.get_by_text("No operations logged yet.")).to_be_visible()
-    _postgres_server.kill()
+    postgres.kill()
     try:
-        expect(page.get_by_text(re.compile(r"^The database did not answer; log and tenants are \d+ s old$"))).to_be_visible()
+        expect(
+            page.get_by_text(re.compile(r"^The database did not answer; log and tenants are \d+ s old$"))
+        ).to_be_visible()
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
         button(page, "Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
@@ -81,7 +84,7 @@ def test_without_the_database_reads_still_show_and_an_operation_says_that_nothin
         assert not served.console.is_processing_paused()
         shoot(page, "database_gone")
     finally:
-        _postgres_server.restore()
+        postgres.restore()
     expect(page.get_by_text("The database did not answer")).to_have_count(0)
 
 
@@ -92,13 +95,11 @@ def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
     served = serve_page()
     page = visit(served.url)
     served.stop()
-    expect(page.get_by_text("Not live: no word from the server for")).to_be_visible()
+    expect(page.get_by_text("Not live: no word from the server for")).to_be_visible(timeout=9_000)
     shoot(page, "server_gone")
     served.start()
-    expect(page.get_by_text("Not live")).to_have_count(0)
+    expect(page.get_by_text("Not live")).to_have_count(0, timeout=9_000)
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
-    served.console.poller.refresh()
-    assert served.console.poller.latest is not None
 
 
 def test_an_operation_that_could_not_be_carried_out_is_in_the_log_as_a_failure(

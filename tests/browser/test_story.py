@@ -85,13 +85,24 @@ def log_rows(page: Page) -> list[list[str]]:
 
 
 def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_log(
-    served: Any, busy_worker: Worker, store: redis.Redis, visit: Callable[..., Page], shoot: Callable[..., None], tmp_path: Path
+    served: Any,
+    busy_worker: Worker,
+    store: redis.Redis,
+    visit: Callable[..., Page],
+    shoot: Callable[..., None],
+    tmp_path: Path,
 ) -> None:
     with served.console.engine.begin() as connection:
         connection.execute(
             tenant_config.insert(),
             [
-                {"tenant_id": f"t{i}", "name": f"Tenant {i}", "enabled": True, "settings": {"tier": i}, "api_key": API_KEY}
+                {
+                    "tenant_id": f"t{i}",
+                    "name": f"Tenant {i}",
+                    "enabled": True,
+                    "settings": {"tier": i},
+                    "api_key": API_KEY,
+                }
                 for i in range(3)
             ],
         )

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from opsdash.demo.keeper import marked_processes
 
 MARK = "MARK_OF_A_TESTED_DEMO"
-"""In the environment of everything a demo starts, its supervisor and its keeper included. No OPSDASH_ name: those end there."""
+"""In the environment of everything a demo starts, supervisor and keeper included. No OPSDASH_ name: those end there."""
 PROCESSES = 9
 """Supervisor, keeper, broker, page, producer, two workers, and two children of the prefork pool."""
 STEP = re.compile(r"^ +(\d+\.\d) s  (\w+) +(.+)$")
@@ -41,6 +42,7 @@ class Demo:
         self.mark = uuid.uuid4().hex
         self.temp = temp
         self.lines: list[str] = []
+        self._family: dict[int, str] = {}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "opsdash.cli", "demo", *arguments],
             env={**os.environ, MARK: self.mark, "TMPDIR": str(temp), **env},
@@ -73,6 +75,7 @@ class Demo:
 
     def wait_ready(self) -> Demo:
         self.read_until(lambda line: line == "ready")
+        self._family = family(self.process.pid)
         return self
 
     @property
@@ -89,7 +92,9 @@ class Demo:
         return next(match[3] for line in self.lines if (match := STEP.match(line)) and match[2] == label)
 
     def processes(self) -> list[int]:
-        return marked_processes(self.mark, MARK)
+        """What runs of it: by its mark, and by descent when it became ready (Valkey overwrites its environment)."""
+        still = [pid for pid, born in self._family.items() if born and birth(pid) == born]
+        return sorted({*marked_processes(self.mark, MARK), *still})
 
     def shell(self, script: str, *, timeout: float = 30) -> str:
         """Runs a script in a second terminal that has sourced the env file."""
@@ -116,6 +121,21 @@ class Demo:
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
+
+
+def birth(pid: int) -> str:
+    """When a process started, in the kernel's ticks: a number used again is another process. Empty: it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def family(pid: int) -> dict[int, str]:
+    """A process and everything below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {pid: birth(pid)} | {p: born for child in children for p, born in family(int(child)).items()}
 
 
 def wait_until(true: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
@@ -203,25 +223,29 @@ def test_a_second_terminal_acts_on_the_running_demo(demo: Demo) -> None:
     assert answer[2:] == [200, "", ""]
 
 
-def test_both_queues_keep_moving(demo: Demo) -> None:
-    code = (
-        "import time, opsdash; ops = opsdash.connect()\n"
-        "def done(): return sum(worker.processed for worker in ops.get_worker_stats())\n"
-        "first, deadline = done(), time.monotonic() + 20\n"
-        "while done() < first + 10 and time.monotonic() < deadline: time.sleep(0.2)\n"
-        "print(done() - first, ops.get_queue_length('celery'), ops.get_queue_length('emails'))"
-    )
+def test_both_queues_keep_moving_and_have_a_backlog_to_look_at(demo: Demo) -> None:
+    code = """
+import time, opsdash
+ops = opsdash.connect()
+def done(): return sum(worker.processed for worker in ops.get_worker_stats())
+first, waiting, deadline = done(), {"celery": 0, "emails": 0}, time.monotonic() + 20
+while (done() < first + 10 or not all(waiting.values())) and time.monotonic() < deadline:
+    waiting = {queue: max(most, ops.get_queue_length(queue)) for queue, most in waiting.items()}
+    time.sleep(0.2)
+print(done() - first, *waiting.values())
+"""
     done, celery, emails = map(int, demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}").split())
     assert done >= 10
-    assert celery + emails > 0, "there is a backlog to look at"
+    assert celery > 0
+    assert emails > 0
 
 
 def test_everything_listens_on_this_machine_only(demo: Demo) -> None:
     inodes = {
         os.readlink(entry)[8:-1]
         for pid in demo.processes()
-        for entry in Path(f"/proc/{pid}/fd").glob("*")
-        if entry.is_symlink() and os.readlink(entry).startswith("socket:[")
+        for entry in Path(f"/proc/{pid}/fd").iterdir()
+        if os.readlink(entry).startswith("socket:[")
     }
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     listening = {row[1] for row in rows if row[3] == "0A" and row[9] in inodes}
@@ -230,7 +254,7 @@ def test_everything_listens_on_this_machine_only(demo: Demo) -> None:
     assert f"{6379:04X}" not in {address.split(":")[1] for address in listening}
 
 
-def test_the_brokers_password_is_not_in_any_command_line(demo: Demo) -> None:
+def test_the_brokers_password_is_said_nowhere_but_in_the_env_file(demo: Demo) -> None:
     password = re.search(r"redis://:([^@]+)@", (demo.folder / "env").read_text())
     assert password
     arguments = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in demo.processes()]
@@ -265,41 +289,35 @@ def test_ctrl_c_stops_everything_and_keeps_the_users_folder(demo: Demo) -> None:
     connection.close()
 
 
-def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path: Path) -> None:
-    demos = [Demo("--no-browser", temp=tmp_path) for _ in range(2)]
+def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path: Path, valkey_url: str) -> None:
+    """One has its own broker and is killed; the other works on the user's and is stopped."""
+    theirs = redis.Redis.from_url(valkey_url, decode_responses=True)
+    theirs.lpush("celery", "a message of the user's own")
+    demos = [
+        Demo("--no-browser", temp=tmp_path, OPSDASH_REDIS_URL=valkey_url),
+        Demo("--no-browser", temp=tmp_path),
+    ]
     try:
-        first, second = (demo.wait_ready() for demo in demos)
-        assert len(first.processes()) == len(second.processes()) == PROCESSES
-        assert first.url != second.url
-        assert first.folder.parent == second.folder.parent == tmp_path
+        guest, killed = (demo.wait_ready() for demo in demos)
+        assert (len(guest.processes()), len(killed.processes())) == (PROCESSES - 1, PROCESSES)
+        assert guest.step("broker").startswith("OPSDASH_REDIS_URL is set: no broker is started; Valkey 9")
+        assert guest.url != killed.url
+        assert guest.folder.parent == killed.folder.parent == tmp_path
 
-        second.process.kill()
-        second.process.wait()
-        wait_until(lambda: not second.processes(), "a process outlived the killed supervisor")
-        wait_until(lambda: not second.folder.exists(), "the temporary folder is left")
-        assert get(first.url, "/healthz") == 200, "the other demo lives on"
+        killed.process.kill()
+        killed.process.wait()
+        wait_until(lambda: not killed.processes(), "a process outlived the killed supervisor")
+        wait_until(lambda: not killed.folder.exists(), "the temporary folder is left")
+        assert get(guest.url, "/healthz") == 200, "the other demo lives on"
 
-        assert first.end(signal.SIGTERM) == 0, first.lines
+        assert guest.end(signal.SIGTERM) == 0, guest.lines
         assert list(tmp_path.iterdir()) == []
+        assert theirs.keys() == ["celery"]
+        assert theirs.lrange("celery", 0, -1) == ["a message of the user's own"]
     finally:
+        theirs.close()
         for demo in demos:
             demo.close()
-
-
-def test_on_the_users_own_broker_no_broker_is_started_and_nothing_stays(tmp_path: Path, valkey_url: str) -> None:
-    import redis
-
-    with redis.Redis.from_url(valkey_url, decode_responses=True) as client:
-        client.lpush("celery", "a message of the user's own")
-        demo = Demo("--no-browser", temp=tmp_path, OPSDASH_REDIS_URL=valkey_url)
-        try:
-            demo.wait_ready()
-            assert demo.step("broker").startswith("OPSDASH_REDIS_URL is set: no broker is started; Valkey 9")
-            assert demo.end(signal.SIGTERM) == 0, demo.lines
-        finally:
-            demo.close()
-        assert client.keys() == ["celery"]
-        assert client.lrange("celery", 0, -1) == ["a message of the user's own"]
 
 
 def test_a_part_that_cannot_start_is_one_line_with_its_log_and_exit_4(tmp_path: Path) -> None:
@@ -320,9 +338,7 @@ def test_a_part_that_cannot_start_is_one_line_with_its_log_and_exit_4(tmp_path: 
     ("arguments", "says"),
     [
         (["--port", "abc"], "'abc' is not a valid"),
-        (["--port", "70000"], "70000 is not in the range"),
         (["--data-dir", "/proc/nowhere"], "/proc/nowhere"),
-        (["--data-dir", "/proc"], "/proc"),
         (["--data-dir", os.devnull], "expected a folder"),
         (["--data-dir", "/nowhere/at/all"], "/nowhere/at does not exist"),
     ],

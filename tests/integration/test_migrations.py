@@ -303,7 +303,8 @@ def test_sqlite_lets_readers_read_while_one_writes_and_keeps_foreign_keys(sqlite
     engine.dispose()
 
 
-def test_a_postgres_that_hangs_is_unavailable_within_the_timeouts(postgres, postgres_url):
+def test_a_postgres_that_hangs_is_unavailable_within_the_timeouts(postgres, postgres_url, monkeypatch):
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT_S", 2)
     engine = database.connect(postgres_url)
     postgres.freeze()
     began = time.monotonic()

@@ -106,6 +106,16 @@ def _break(what: str) -> None:
         from kombu.transport.redis import QoS
 
         del QoS.restore_by_tag
+    elif what == "late-listener":
+        from opsdash.worker.flags import FlagWatch
+
+        run = FlagWatch._run
+
+        def run_late(self: FlagWatch) -> None:
+            time.sleep(1.5)
+            run(self)
+
+        FlagWatch._run = run_late  # type: ignore[method-assign]
     elif what == "start":
         from opsdash.worker.flags import FlagWatch
 

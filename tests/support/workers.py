@@ -23,6 +23,8 @@ from support.services import LEASH, until
 
 ROOT = Path(__file__).parents[2]
 LOG_TAIL = 6_000
+PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
+"""The workers' interpreter: one of an environment with another Celery puts the suite to the test against that."""
 _numbers = count(1)
 
 
@@ -87,7 +89,7 @@ def worker(
         wait: False returns as soon as the process exists.
     """
     hostname = f"w{next(_numbers)}-{pool}@test"
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
+    command = [PYTHON, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
     command += ["-n", hostname, "-l", "INFO", "--without-mingle", *arguments]
     if queues:
         command += ["-Q", ",".join(queues)]

@@ -14,10 +14,14 @@ export function render({model}) {
     if (silent < model.limit_ms) return
     bar.textContent = `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
     bar.hidden = false
-    if (silent < 1.5 * model.limit_ms || asking) return
+    if (asking) return
     asking = true
     // healthz, not the page: each GET of the page builds a session. Where it is not served, a 404 is an answer too.
-    try { const r = await fetch('healthz', {cache: 'no-store'}); if (r.status < 500) location.reload() } catch { /* still away */ }
+    try {
+      const answer = await fetch('healthz', {cache: 'no-store'})
+      await new Promise((done) => setTimeout(done, 2000)) // a server that was only busy sends its word first
+      if (answer.status < 500 && performance.now() - last > model.limit_ms) location.reload()
+    } catch { /* still away */ }
     asking = false
   }, 1000)
   model.on('remove', () => clearInterval(id))

@@ -28,7 +28,7 @@ def test_a_kept_folder_keeps_its_data_and_loses_its_env_file(tmp_path: Path) -> 
     (tmp_path / "opsdash.sqlite3").write_text("data")
     folder.write_env({})
     folder.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["opsdash.sqlite3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "opsdash.sqlite3"]
 
 
 def test_a_folder_that_another_demo_uses_is_refused_and_free_after_it(tmp_path: Path) -> None:
@@ -53,11 +53,14 @@ def test_a_lock_that_a_killed_demo_left_is_taken_over(tmp_path: Path) -> None:
         ("file", "is a file; expected a folder"),
         ("file/demo", "can't be made: not a directory"),
         ("what?", "question mark"),
+        ("odd", "can't be used: file exists"),
         ("project", "something named env that no demo wrote"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "logs").touch()
     (tmp_path / "project" / "env").mkdir(parents=True)  # a virtual environment, say
     with pytest.raises(Invalid, match=why) as caught:
         Folder.at(tmp_path / name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo import broker, database, deployment, ports, producer, tasks
+from opsdash.demo import broker, database, deployment, plan, ports, producer, tasks
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.progress import Progress
 from opsdash.errors import Invalid, Unavailable
@@ -59,10 +59,11 @@ def test_a_port_that_is_listened_on_or_claimed_is_not_free() -> None:
 
 
 def test_the_producer_keeps_a_backlog_and_never_more_than_its_bound() -> None:
-    assert producer.quota(0, 0, 0) == producer.PER_TICK
+    assert producer.quota(0, 0, 0) == producer.FIRST
+    assert producer.quota(0, 1, 0) == producer.PER_TICK
     assert producer.quota(producer.FULL - 1, 45, 0) == 1, "a paused queue is seen to grow"
     assert producer.quota(producer.FULL, 45, 0) == 0
-    assert producer.quota(50, 0, 0) < producer.quota(50, producer.WAVE_S / 2, 0), "the backlog comes and goes"
+    assert producer.quota(50, 1, 0) < producer.quota(50, producer.WAVE_S / 2, 0), "the backlog comes and goes"
 
 
 def test_the_sample_tasks_are_of_several_kinds_and_end_within_the_workers_grace() -> None:
@@ -136,6 +137,15 @@ def test_progress_on_a_terminal_shows_what_it_waits_for_and_wipes_it(monkeypatch
     out = io.StringIO()
     out.isatty = lambda: True  # type: ignore[method-assign]
     progress = Progress(out)
-    progress.waiting(["page"])
+    monkeypatch.setenv("COLUMNS", "20")
+    progress.waiting(["page", "producer"])
     progress.step("page", "serves")
-    assert re.fullmatch(r" +0\.0 s  … page\r\x1b\[K +0\.0 s  page       serves\n", out.getvalue())
+    assert re.fullmatch(r" +0\.0 s  … page, p\r\x1b\[K +0\.0 s  page       serves\n", out.getvalue())
+
+
+def test_no_command_line_holds_a_password(deploy: Callable[..., Deployment]) -> None:
+    """All users of a machine may read them; some servers hide theirs, but only once they run."""
+    demo = deploy()
+    words = [word for part in plan.parts(demo) for word in part.command()]
+    assert not [word for word in words if demo.password in word]
+    assert not [word for word in words if demo.settings()["OPSDASH_SECRET_KEY"] in word]

@@ -45,7 +45,6 @@ class Stage:
 def stage(deploy: Callable[..., Deployment]) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         demo = deploy(**os.environ)
-        demo.folder.logs.mkdir()
         signals = stack.enter_context(Signals())
         lifeline = Lifeline(demo_id=demo.demo_id, remove=demo.folder.passing, lock=demo.folder.lock, env=demo.env())
         stack.callback(lifeline.goodbye)
@@ -69,8 +68,9 @@ def gone(pid: int) -> bool:
 
 
 def test_parts_start_when_what_they_need_is_ready_and_stop_in_the_reverse_order(stage: Stage) -> None:
+    slow = "import time; time.sleep(0.5); print('up', flush=True); time.sleep(60)"
     supervisor = stage.supervisor(
-        part("broker"), part("worker", after=("broker",)), part("producer", after=("worker",))
+        part("broker", slow), part("worker", after=("broker",)), part("producer", after=("worker",))
     )
     assert supervisor.start()
     pids = [child.pid for child in supervisor.running.values()]
