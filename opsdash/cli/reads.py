@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,9 @@ import opsdash
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.errors import Unavailable
 from opsdash.model import PauseInfo, Snapshot, WorkerStats, count, format_duration, to_plain
-from opsdash.services.console import Console
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console  # takes most of a second: --help and demo do without
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
+from opsdash.errors import Refused
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
 from opsdash.services.database import answering, transaction
@@ -55,6 +56,33 @@ class AuditLog:
             connection.execute(statement)
         return done
 
+    def note(
+        self,
+        *,
+        user: str,
+        operation: str,
+        status: Status,
+        timestamp: datetime,
+        request_id: UUID,
+        details: Mapping[str, Any],
+    ) -> bool:
+        """Writes down what happened without an act; False when an entry with this ``request_id`` tells it already."""
+        entry = AuditEntry(
+            id=uuid4(),
+            timestamp=timestamp,
+            user=user,
+            operation=operation,
+            status=status,
+            details=to_plain(details),
+            request_id=request_id,
+            finished_at=timestamp,
+        )
+        try:
+            self._insert(entry)
+        except sa.exc.IntegrityError:  # the only other rule a whole entry can break is the status check
+            return False
+        return True
+
     def recent(self, limit: int = 20) -> tuple[AuditEntry, ...]:
         """The newest entries, newest first. Cost: one query on ``ix_audit_log_timestamp``."""
         with answering(self.engine), self.engine.connect() as connection:
@@ -86,10 +114,19 @@ class AuditLog:
             request_id=request_id or uuid4(),
             finished_at=None if status is Status.IN_PROGRESS else now,
         )
-        row = {field: getattr(entry, field) for field in audit_log.columns.keys()}  # noqa: SIM118 - a column collection iterates columns, not names
-        with transaction(self.engine) as connection:
-            connection.execute(sa.insert(audit_log), row | {"status": status.value, "details": dict(entry.details)})
+        try:
+            self._insert(entry)
+        except sa.exc.IntegrityError as error:
+            raise Refused(
+                f"The request {entry.request_id} was made before: it is in the audit log. Nothing was changed."
+            ) from error
         return entry
+
+    def _insert(self, entry: AuditEntry) -> None:
+        row = {column.name: getattr(entry, column.name) for column in audit_log.c}
+        row |= {"status": entry.status.value, "details": dict(entry.details)}
+        with transaction(self.engine) as connection:
+            connection.execute(sa.insert(audit_log), row)
 
 
 def _newest_first() -> sa.Select[Any]:

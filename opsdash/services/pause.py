@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,31 @@ local epoch = redis.call('INCR', KEYS[3])
 redis.call('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
 return {removed, epoch}
 """
+
+
+# A story whose flag is gone, unless somebody paused again meanwhile. KEYS: flag, info hash. ARGV: field, epoch.
+_FORGET = """
+local story = redis.call('HGET', KEYS[2], ARGV[1])
+if not story or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local told, known = pcall(cjson.decode, story)
+if told and type(known) == 'table' and tostring(known.epoch) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[2], ARGV[1])
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagsRead:
+    """One consistent read of the flags.
+
+    Attributes:
+        active: None → the pause of everything, a name → that queue's own.
+        left: Stories whose flag is gone: those pauses expired, or were ended outside opsdash.
+        epoch: The pause counter; None when there is none.
+    """
+
+    active: dict[str | None, PauseInfo]
+    left: tuple[PauseInfo, ...]
+    epoch: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +82,43 @@ class PauseFlags:
         names: list[str | None] = [None, *queues]
         with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
             self.ask(pipe, names)
-            return self.answer(names, pipe.execute())
+            return self.answer(names, pipe.execute()).active
 
     def ask(self, pipe: Any, names: Iterable[str | None]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
         for name in names:
             pipe.pttl(self.broker.keys.pause(name))
+        pipe.get(self.broker.keys.pause_epoch)
         pipe.hgetall(self.broker.keys.pause_info)
 
-    def answer(self, names: Iterable[str | None], replies: list[Any]) -> dict[str | None, PauseInfo]:
-        """The replies to `ask`, in its order, as pauses."""
-        *ttls_ms, stories = replies
+    def answer(self, names: Iterable[str | None], replies: list[Any]) -> FlagsRead:
+        """The replies to `ask`, in its order: one per name and two more."""
+        *ttls_ms, epoch, stories = replies
         now = datetime.now(UTC)
-        return {
-            name: _info(name, ttl_ms, stories, now)
-            for name, ttl_ms in zip(names, ttls_ms, strict=True)
-            if ttl_ms != -2  # PTTL: -2 no key, -1 a key without TTL
-        }
+        active, left = {}, []
+        for name, ttl_ms in zip(names, ttls_ms, strict=True):
+            if ttl_ms != -2:  # PTTL: -2 no key, -1 a key without TTL
+                expires_at = now + timedelta(milliseconds=ttl_ms) if ttl_ms >= 0 else None
+                active[name] = replace(_story(name, stories), expires_at=expires_at)
+            elif (name or EVERYTHING) in stories:
+                left.append(_story(name, stories))
+        return FlagsRead(active=active, left=tuple(left), epoch=int(epoch) if str(epoch).isdigit() else None)
+
+    def forget(self, ended: PauseInfo) -> None:
+        """Drops the story of a pause whose flag is gone, unless there is a newer one."""
+        keys = self.broker.keys
+        with self.broker.reading():
+            self.broker.client.eval(
+                _FORGET, 2, keys.pause(ended.queue), keys.pause_info, ended.queue or EVERYTHING, str(ended.epoch)
+            )
 
     def _run(self, script: str, queue: str | None, *args: Any) -> Any:
         keys = self.broker.keys
         return self.broker.client.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
 
 
-def _info(queue: str | None, ttl_ms: int, stories: Mapping[str, str], now: datetime) -> PauseInfo:
-    # The story may be missing (a flag set by hand) or foreign nonsense: the flag holds all the same.
-    expires_at = now + timedelta(milliseconds=ttl_ms) if ttl_ms >= 0 else None
+def _story(queue: str | None, stories: Mapping[str, str]) -> PauseInfo:
+    # It may be missing (a flag set by hand) or foreign nonsense: the flag holds all the same.
     try:
         story = json.loads(stories.get(queue or EVERYTHING, "{}"))
         return PauseInfo(
@@ -90,8 +126,8 @@ def _info(queue: str | None, ttl_ms: int, stories: Mapping[str, str], now: datet
             by=str(story.get("by", "")),
             reason=str(story.get("reason", "")),
             at=datetime.fromisoformat(story["at"]) if "at" in story else None,
-            expires_at=expires_at,
+            expires_at=datetime.fromisoformat(story["expires_at"]) if "expires_at" in story else None,
             epoch=int(story["epoch"]) if "epoch" in story else None,
         )
     except (ValueError, TypeError, AttributeError):
-        return PauseInfo(queue=queue, expires_at=expires_at)
+        return PauseInfo(queue=queue)

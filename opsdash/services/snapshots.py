@@ -12,6 +12,7 @@ from opsdash.errors import OpsdashError
 from opsdash.model import Snapshot, WorkerStats
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.endings import Endings
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import Tenants
@@ -29,12 +30,12 @@ class Snapshots:
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._audit, self._tenants = audit, tenants
+        self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
         self._database: dict[str, Any] = {}
         self._redis_read_s: float | None = None  # monotonic
         self._database_read_s: float | None = None
-        self._names: tuple[str, ...] = broker.queues
 
     def names(self, workers: tuple[WorkerStats, ...]) -> tuple[str, ...]:
         """Known queues: the configured ones first, then those that only a worker names."""
@@ -79,8 +80,10 @@ class Snapshots:
             pipe.hlen(self._broker.unacked)
             replies = pipe.execute()
         redis_ms = (time.perf_counter() - started) * 1000
-        pauses = self._pause.answer(flags, replies[: len(flags) + 1])
-        queues = self._queues.answer(names, replies[len(flags) + 1 : -1])
+        read = self._pause.answer(flags, replies[: len(flags) + 2])
+        queues = self._queues.answer(names, replies[len(flags) + 2 : -1])
+        self._endings.settle(read.active, read.left, read.epoch)
+        pauses = read.active
         return {
             "pause": pauses.get(None),
             "paused_queues": {name: info for name, info in pauses.items() if name is not None},

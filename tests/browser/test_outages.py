@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 from support import services
 
 from opsdash.model import Status
+from opsdash.views.components import Signals
 
 
 def button(page: Page, name: str) -> Locator:
@@ -89,8 +91,13 @@ def test_without_the_database_reads_still_show_and_an_operation_says_that_nothin
 
 
 def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
-    serve_page: Callable[..., Any], visit: Callable[..., Page], watch: Any, shoot: Callable[..., None]
+    serve_page: Callable[..., Any],
+    visit: Callable[..., Page],
+    watch: Any,
+    shoot: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Signals.param.limit_ms, "default", 2_500)  # figures come every 0.5 s here
     watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)")
     served = serve_page()
     page = visit(served.url)

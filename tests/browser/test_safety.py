@@ -147,10 +147,9 @@ def websocket_opens(url: str, token: str, origin: str) -> bool:
         except HTTPClientError:
             return False
         let_in = await connection.read_message() is not None  # None: the server hung up
-        if let_in:
-            connection.close()
-            while await connection.read_message() is not None:
-                pass
+        connection.close()
+        while let_in and await connection.read_message() is not None:
+            pass
         return let_in
 
     async def in_time() -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from support.services import Postgres, Valkey, until
@@ -252,3 +253,12 @@ def test_the_package_works_from_any_folder(tmp_path: Path):
         [sys.executable, "-m", "opsdash", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("opsdash")
+
+
+def test_one_request_is_one_act_however_often_it_is_sent(console: Console):
+    request_id = uuid4()
+    console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
+    console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    with pytest.raises(Refused, match="was made before"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
+    assert not console.is_processing_paused()

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from support import services
 
 from opsdash.demo.keeper import marked_processes
 
@@ -172,6 +173,7 @@ def refuse(*arguments: str, **env: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """One demo for all questions that don't end it; the port it was asked for is taken."""
+    services.provide("valkey", services.valkey_program)
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = str(somebody.getsockname()[1])
         home = tmp_path_factory.mktemp("demo")
@@ -321,6 +323,7 @@ def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path
 
 
 def test_a_part_that_cannot_start_is_one_line_with_its_log_and_exit_4(tmp_path: Path) -> None:
+    services.provide("valkey", services.valkey_program)
     (tmp_path / "opsdash.sqlite3").write_text("this is no database, but long enough to look like one " * 20)
     demo = Demo("--no-browser", "--data-dir", str(tmp_path), temp=tmp_path)
     try:

@@ -1,0 +1,81 @@
+"""Pauses that nobody resumed: they expired, or their flag was removed outside opsdash. Each gets one audit entry."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import NAMESPACE_URL, uuid5
+
+from opsdash.errors import OpsdashError
+from opsdash.model import PauseInfo, Status
+from opsdash.services.audit import AuditLog
+from opsdash.services.pause import PauseFlags
+
+log = logging.getLogger(__name__)
+
+EXPIRY, OUTSIDE = "(expiry)", "(outside opsdash)"
+"""The users of entries that no user made."""
+CLOCK_SLACK = timedelta(seconds=2)
+"""Redis counts a TTL down by its own clock: that close to the end, a flag is gone because its time was up."""
+
+
+class Endings:
+    """Notices ended pauses and writes them down, exactly once however many consoles look.
+
+    The story of a pause outlives its flag in the hash, so a console that starts later still finds it. After a flush
+    the hash is gone too: then what this console saw last is what it has.
+    """
+
+    def __init__(self, audit: AuditLog, flags: PauseFlags) -> None:
+        self._audit, self._flags = audit, flags
+        self._seen: dict[str | None, PauseInfo] = {}
+        self._owed: list[PauseInfo] = []
+
+    def settle(self, active: Mapping[str | None, PauseInfo], left: Iterable[PauseInfo], epoch: int | None) -> None:
+        """Takes one read of the flags and audits what ended. Never raises for an outage: what is owed is tried again.
+
+        Args:
+            active: The pauses in force.
+            left: Stories without a flag.
+            epoch: The pause counter; a resume raises it, a flush takes it away.
+        """
+        left = list(left)
+        told = {info.queue for info in left}
+        for queue, info in self._seen.items():
+            flushed = info.epoch is not None and (epoch is None or epoch < info.epoch)
+            if flushed and queue not in active and queue not in told:
+                self._owed.append(info)
+        self._seen = dict(active)
+        try:
+            while self._owed:
+                self._write(self._owed[0])
+                self._owed.pop(0)
+            for info in left:
+                self._write(info)
+                self._flags.forget(info)
+        except OpsdashError as error:
+            log.warning("an ended pause is not audited yet: %s", error)
+
+    def _write(self, info: PauseInfo) -> None:
+        now = datetime.now(UTC)
+        expired = info.expires_at is not None and now >= info.expires_at - CLOCK_SLACK
+        what = "all processing" if info.queue is None else f"queue {info.queue}"
+        how = "expired" if expired else "was ended outside opsdash: its flag is gone"
+        at = info.at.isoformat() if info.at else ""
+        self._audit.note(
+            user=EXPIRY if expired else OUTSIDE,
+            operation="resume_processing",
+            status=Status.SUCCESS,
+            timestamp=min(now, info.expires_at) if expired and info.expires_at else now,
+            # The same for every console that sees it.
+            request_id=uuid5(NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at}"),
+            details={
+                "message": f"The pause of {what} by {info.by or 'somebody'} {how}.",
+                "params": {"queue": info.queue},
+                "surface": "system",
+                "epoch": info.epoch,
+                "paused_at": at,
+                "reason": info.reason,
+            },
+        )

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from opsdash.model import PauseInfo, QueueStats, Snapshot
+from opsdash.state import SystemStatus
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+QUEUES = (QueueStats(name="emails", waiting=3), QueueStats(name="celery", waiting=7))
+
+
+def snapshot(**over: object) -> Snapshot:
+    return Snapshot(**{"taken_at": NOW, "redis_age_s": 0.1, "database_age_s": 0.1, "queues": QUEUES, **over})  # type: ignore[arg-type]
+
+
+def test_before_the_first_figures_it_claims_neither_running_nor_paused() -> None:
+    status = SystemStatus()
+    assert status.processing_status == "UNKNOWN"
+    assert not status.can_pause
+    assert not status.can_resume
+    assert status.pending_tasks is None
+
+
+def test_what_runs_can_be_paused_and_what_is_paused_can_be_resumed() -> None:
+    status = SystemStatus()
+    status.update(snapshot())
+    assert (status.processing_status, status.can_pause, status.can_resume) == ("RUNNING", True, False)
+    status.paused = True
+    assert (status.processing_status, status.can_pause, status.can_resume) == ("PAUSED", False, True)
+
+
+def test_a_pause_is_shown_with_who_why_since_and_until_and_goes_as_a_whole() -> None:
+    status = SystemStatus()
+    pause = PauseInfo(queue=None, by="maria", reason="deploy", at=NOW, expires_at=NOW + timedelta(hours=1), epoch=3)
+    status.update(snapshot(pause=pause))
+    assert (status.pause_by, status.pause_reason, status.pause_since) == ("maria", "deploy", NOW)
+    assert status.pause_until == NOW + timedelta(hours=1)
+    status.update(snapshot())
+    assert (status.pause_by, status.pause_reason, status.pause_since, status.pause_until) == ("", "", None, None)
+
+
+def test_the_pending_tasks_are_those_of_the_chosen_queue() -> None:
+    status = SystemStatus()
+    status.update(snapshot())
+    assert (status.selected_queue, status.pending_tasks) == ("celery", 7)
+    status.selected_queue = "emails"
+    assert status.pending_tasks == 3
+    status.update(snapshot(queues=(QueueStats(name="emails", waiting=4),)))
+    assert (status.selected_queue, status.pending_tasks) == ("emails", 4)
+
+
+def test_a_chosen_queue_that_is_gone_gives_way_to_one_that_exists() -> None:
+    status = SystemStatus()
+    status.update(snapshot())
+    status.update(snapshot(queues=(QueueStats(name="reports", waiting=1),)))
+    assert (status.selected_queue, status.pending_tasks) == ("reports", 1)
+
+
+def test_redis_that_was_never_read_leaves_the_figures_unknown() -> None:
+    status = SystemStatus()
+    status.update(snapshot(redis_age_s=None, redis_error="refused"))
+    assert status.processing_status == "UNKNOWN"
+    assert status.pending_tasks is None
+    assert status.stale == ("Redis did not answer; nothing is known yet",)
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({}, ()),
+        ({"redis_error": "refused", "redis_age_s": 14.2}, ("Redis did not answer; figures are 14 s old",)),
+        (
+            {"database_error": "gone", "database_age_s": 5},
+            ("The database did not answer; log and tenants are 5 s old",),
+        ),
+    ],
+)
+def test_what_is_old_is_called_old_with_its_age(over: dict[str, object], said: tuple[str, ...]) -> None:
+    status = SystemStatus()
+    status.update(snapshot(**over))
+    assert status.stale == said
+
+
+def test_figures_that_stop_coming_are_noticed_and_forgiven_when_they_come_again() -> None:
+    status = SystemStatus()
+    status.tick(NOW)
+    assert status.stale == ()
+    status.update(snapshot())
+    status.tick(NOW + timedelta(seconds=9))
+    assert status.stale == ()
+    status.tick(NOW + timedelta(seconds=25))
+    assert status.stale == ("No new figures for 25 s; what you see may be out of date",)
+    status.update(snapshot(taken_at=NOW + timedelta(seconds=26)))
+    assert status.stale == ()
+
+
+def test_watchers_see_one_consistent_state_per_snapshot() -> None:
+    status, seen = SystemStatus(), []
+    status.param.watch(lambda *_: seen.append((status.paused, status.pause_by)), ["paused", "pause_by"])
+    status.update(snapshot(pause=PauseInfo(queue=None, by="maria")))
+    assert seen == [(True, "maria")]
