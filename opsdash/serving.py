@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
+import hmac
 import logging
+import signal
 import socket
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -17,9 +21,10 @@ from tornado.websocket import WebSocketClosedError
 
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
+from opsdash.settings import Settings
 from opsdash.views import operations_page
-from opsdash.views.identity import is_loopback
-from opsdash.views.page import TITLE
+from opsdash.views.identity import headers_needed, is_loopback
+from opsdash.views.page import TITLE, closed_page
 
 if TYPE_CHECKING:
     from panel.io.server import Server
@@ -70,20 +75,17 @@ def create_server(
         )
     port = port or _free_port(address)
     allowed = _origins(origins, address, port)
-    secret = settings.secret().hex()
+    key = session_key(settings)
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
-    bokeh_settings.secret_key.set_value(secret)
+    bokeh_settings.secret_key.set_value(key)
     silence()
 
-    def page() -> Any:  # Panel calls plain functions only, not partials
+    def operations() -> Any:  # Panel calls plain functions only, not partials
         return operations_page(console)
 
-    headers = (
-        [_canonical(settings.user_header), _canonical(settings.groups_header)] if settings.auth == "header" else []
-    )
     server: Server = pn.serve(
-        {"operations": page},
+        {"operations": operations},
         port=port,
         address=address,
         prefix=prefix.strip("/"),
@@ -92,9 +94,9 @@ def create_server(
         start=False,
         verbose=False,
         location=False,
-        secret_key=secret,
+        secret_key=key,
         sign_sessions=True,
-        include_headers=headers,
+        include_headers=[_canonical(name) for name in headers_needed(settings)],
         include_cookies=[],
         unused_session_lifetime_milliseconds=unused_session_ms,
         check_unused_sessions_milliseconds=max(100, unused_session_ms // 4),
@@ -107,10 +109,21 @@ def create_server(
     return server
 
 
-def serve(console: Console, **options: Any) -> None:
-    """Serves until interrupted. Options as for ``create_server``."""
+def serve(console: Console, *, ready: Callable[[str], None] | None = None, **options: Any) -> None:
+    """Serves until Ctrl-C or SIGTERM.
+
+    Args:
+        console: What to serve; closed at the end.
+        ready: Called with the page's address once the server listens.
+        options: As for ``create_server``.
+    """
     server = create_server(console, **options)
     server.start()
+    loop: Any = server.io_loop
+    if threading.current_thread() is threading.main_thread():
+        loop.asyncio_loop.add_signal_handler(signal.SIGTERM, loop.stop)
+    if ready is not None:
+        ready(page_url(server))
     try:
         server.io_loop.start()
     finally:
@@ -118,11 +131,36 @@ def serve(console: Console, **options: Any) -> None:
         console.close()
 
 
+def page_url(server: Server) -> str:
+    """Where the page is, for a browser on this machine."""
+    host = server.address if server.address not in {None, "", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared
+    host = f"[{host}]" if ":" in str(host) else host
+    return f"http://{host}:{server.port}{server.prefix}/operations"
+
+
+def session_key(settings: Settings) -> str:
+    """The key that signs sessions: derived, so that it opens nothing else the secret protects.
+
+    Raises:
+        Invalid: There is no secret and no place to keep one.
+    """
+    return hmac.new(settings.secret(), b"opsdash: sign sessions", hashlib.sha256).hexdigest()
+
+
 @functools.cache
 def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
     silence()
     return connect()
+
+
+def page() -> Any:
+    """The page for ``panel serve``, configured by the environment; a wrong setting is a sentence on it."""
+    try:
+        console = shared_console()
+    except Invalid as error:
+        return closed_page("opsdash is not configured", [str(error)])
+    return operations_page(console)
 
 
 def _on_loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

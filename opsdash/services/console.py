@@ -135,7 +135,8 @@ class Console:
         return self.audit.recent(limit)
 
     def close(self) -> None:
-        """Gives back connections."""
+        """Ends the poller and gives back connections."""
+        self.poller.close()
         self.broker.client.close()
         self.engine.dispose()
 

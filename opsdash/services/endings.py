@@ -31,6 +31,7 @@ class Endings:
         self._audit, self._flags = audit, flags
         self._seen: dict[str | None, PauseInfo] = {}
         self._owed: list[PauseInfo] = []
+        self._failing = False
 
     def settle(self, active: Mapping[str | None, PauseInfo], left: Iterable[PauseInfo], epoch: int | None) -> None:
         """Takes one read of the flags and audits what ended. Never raises for an outage: what is owed is tried again.
@@ -55,7 +56,11 @@ class Endings:
                 self._write(info)
                 self._flags.forget(info)
         except OpsdashError as error:
-            log.warning("an ended pause is not audited yet: %s", error)
+            if not self._failing:  # once, not at every read of a long outage
+                log.warning("an ended pause is not audited yet: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
 
     def _write(self, info: PauseInfo) -> None:
         now = datetime.now(UTC)

@@ -60,6 +60,12 @@ class Poller:
                 self._tell(subscriber, snapshot)
         return snapshot
 
+    def close(self) -> None:
+        """Ends every subscription, and with the last one the thread."""
+        with self._lock:
+            self._subscribers.clear()
+            self._wake.set()
+
     def _unsubscribe(self, number: int) -> None:
         with self._lock:
             self._subscribers.pop(number, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import param
 
@@ -104,6 +104,19 @@ class SystemStatus(param.Parameterized):
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
         self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
+
+    @property
+    def redis_stale(self) -> bool:
+        """The Redis half is not what it is now."""
+        return bool(self.redis_error or self.stalled_s)
+
+    @property
+    def redis_read_at(self) -> datetime | None:
+        """When the Redis half was read, in UTC; None before the first time."""
+        if self.updated_at is None or self.redis_age_s is None:
+            return None
+        read_at: datetime = self.updated_at - timedelta(seconds=self.redis_age_s)
+        return read_at
 
     @property
     def stale(self) -> tuple[str, ...]:

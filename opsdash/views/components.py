@@ -66,6 +66,7 @@ class Overview(JSComponent):
     heading = param.String(default="System Operations")
     caution = param.String(default="Caution: Manual operations can affect system behavior")
     notices = param.List(item_type=str, doc="What is wrong or old, one sentence each.")
+    stale = param.Boolean(default=False, doc="The strip's figures are old: they step back.")
     status = param.String(doc="``Processing Status: RUNNING``")
     tone = param.String(default="none", doc="ok, warn or none.")
     why = param.String(doc="The reason somebody gave.")

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import panel as pn
 from bokeh.settings import settings as bokeh_settings
@@ -15,6 +16,7 @@ from opsdash.model import Actor
 from opsdash.settings import Settings
 
 _NAME_LENGTH = 200
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +64,20 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
 
 
 def _local_user(settings: Settings, request: Any) -> Actor | Closed:
-    if not is_loopback(str(getattr(request, "remote_ip", "") or "")):
+    # Behind a proxy on this machine everybody comes from loopback; and a name on the internet that resolves to loopback
+    # (DNS rebinding) would let any web page in. Both show in the headers.
+    host = _header(request.headers, "Host") or "localhost"
+    elsewhere = (
+        not is_loopback(str(getattr(request, "remote_ip", "") or ""))
+        or any(_header(request.headers, name) for name in _FORWARDED)
+        or not is_loopback(urlsplit(f"//{host}").hostname or "")
+    )
+    if elsewhere:
         return Closed(
             heading="Development mode answers this machine only",
             lines=(
                 "OPSDASH_AUTH=dev takes whoever sits at this computer for the operator.",
-                "Others need OPSDASH_AUTH=header.",
+                "Others, and everybody behind a proxy, need OPSDASH_AUTH=header.",
             ),
         )
     return _known(settings.actor(getpass.getuser(), surface="page"))
@@ -109,6 +119,13 @@ def _known(actor: Actor) -> Actor | Closed:
             ),
         )
     return actor
+
+
+def headers_needed(settings: Settings) -> tuple[str, ...]:
+    """The request headers that ``identify`` reads: no others need to be kept with a session."""
+    if settings.auth == "header":
+        return settings.user_header, settings.groups_header
+    return ("Host", *_FORWARDED) if settings.auth == "dev" else ()
 
 
 def is_loopback(address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class StatusOverview(Viewer):
             story=rows.pause_story(status),
             figures=rows.figures(status),
             notices=list(status.stale),
+            stale=status.redis_stale,
         )
 
 
@@ -59,10 +61,7 @@ def operations_page(console: Console) -> Page:
     """The page for whoever asks: the operations, or why they may not see them."""
     answer = identify(console.settings)
     if isinstance(answer, Closed):
-        door = ClosedDoor(
-            heading=answer.heading, lines=list(answer.lines), commands=answer.commands, sizing_mode="stretch_width"
-        )
-        return _shell([door], [Masthead(sizing_mode="stretch_width", margin=0)])
+        return closed_page(answer.heading, answer.lines, answer.commands)
     session = Session(console, answer)
     dialog = ConfirmationDialog(session)
     parts = [
@@ -71,23 +70,15 @@ def operations_page(console: Console) -> Page:
         WorkerHealth(session),
         RecentOperations(session),
     ]
-    column = pmui.Column(
-        *parts,
-        dialog,
-        session.signals,
-        sizing_mode="stretch_width",
-        margin=0,
-        theme_config=THEME,
-        sx={
-            "padding": {"xs": "16px", "sm": "20px 24px"},
-            "gap": "12px",
-            "backgroundColor": "background.default",
-            "minHeight": "calc(100vh - 52px)",
-        },
-    )
-    page = _shell([column], [_masthead(console, answer)])
+    page = _shell([*parts, dialog, session.signals], _masthead(console, answer))
     session.attach()
     return page
+
+
+def closed_page(heading: str, lines: Iterable[str], commands: str = "") -> Page:
+    """A page that shows nothing but why, and what to do."""
+    door = ClosedDoor(heading=heading, lines=list(lines), commands=commands, sizing_mode="stretch_width")
+    return _shell([door], Masthead(sizing_mode="stretch_width", margin=0))
 
 
 def _masthead(console: Console, actor: Actor) -> Masthead:
@@ -102,12 +93,22 @@ def _masthead(console: Console, actor: Actor) -> Masthead:
     )
 
 
-def _shell(main: list[Any], header: list[Any]) -> Page:
-    page = Page(
-        meta_title=TITLE, main=main, header=header, theme_config=THEME, busy_indicator=None, sizing_mode="stretch_width"
+def _shell(parts: list[Any], masthead: Masthead) -> Page:
+    column = pmui.Column(
+        *parts,
+        sizing_mode="stretch_width",
+        margin=0,
+        theme_config=THEME,  # on the page and here: a notebook shows the column alone
+        sx={
+            "padding": {"xs": "16px", "sm": "20px 24px"},
+            "gap": "12px",
+            "backgroundColor": "background.default",
+            "minHeight": "calc(100vh - 52px)",
+        },
     )
+    page = Page(meta_title=TITLE, main=[column], header=[masthead], theme_config=THEME, sizing_mode="stretch_width")
     # The page follows the process-wide busy flag by a watcher that keeps every closed session alive; following one of
-    # its own parameters instead replaces that reference. The indicator is off either way.
+    # its own parameters instead replaces that reference. The theme hides the indicator.
     with edit_readonly(page):
         page.busy = page.param.contextbar_open
     doc = pn.state.curdoc

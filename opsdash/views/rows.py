@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from opsdash.model import AuditEntry, Status, WorkerStats, to_plain
+from opsdash.model import AuditEntry, Status, WorkerStats, count, to_plain
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.views.components import NOT_KNOWN
 
@@ -46,8 +46,13 @@ _STATUS_TONES = {
 }
 
 
-def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
-    """One row per worker: what needs a look first, what is gone last."""
+def worker_rows(workers: Iterable[WorkerStats], *, paused: bool = False) -> list[Row]:
+    """One row per worker: what needs a look first, what is gone last.
+
+    Args:
+        workers: As last reported.
+        paused: Everything is meant to be paused: a worker that has not stopped stands out.
+    """
     order = ["stalled", "online", "offline"]
     ranked = sorted(workers, key=lambda w: (order.index(w.state) if w.state in order else len(order), w.hostname))
     return [
@@ -67,7 +72,7 @@ def worker_rows(workers: Iterable[WorkerStats]) -> list[Row]:
             "pool": f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}"
             if worker.concurrency
             else worker.pool,
-            "pause": _pause_applied(worker),
+            "pause": _pause_applied(worker, paused),
         }
         for worker in ranked
     ]
@@ -83,14 +88,14 @@ def _memory(size: int | None) -> str | None:
     return None if size is None else f"{size / 1_000_000:,.0f} MB"
 
 
-def _pause_applied(worker: WorkerStats) -> list[str]:
+def _pause_applied(worker: WorkerStats, wanted: bool) -> list[str]:
     if worker.pausing != "ready":
         return ["bad", "can't pause", worker.pausing]
     if worker.paused:
         return ["warn", "yes", ""]
     if worker.paused_queues:
         return ["warn", "in part", ", ".join(worker.paused_queues)]
-    return ["none", "no", ""]
+    return ["bad", "not yet", ""] if wanted and worker.state != "offline" else ["none", "no", ""]
 
 
 def operation_rows(entries: Iterable[AuditEntry]) -> list[Row]:
@@ -110,7 +115,9 @@ def operation_rows(entries: Iterable[AuditEntry]) -> list[Row]:
 
 
 def status_tone(status: SystemStatus) -> str:
-    """Colour of the status: running is calm, paused can't be overlooked."""
+    """Colour of the status: running is calm while it is sure, paused can't be overlooked."""
+    if status.redis_stale and status.processing_status == RUNNING:
+        return "none"
     return {RUNNING: "ok", PAUSED: "warn"}.get(status.processing_status, "none")
 
 
@@ -123,6 +130,9 @@ def pause_story(status: SystemStatus) -> str:
         parts.append(
             f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end"
         )
+        online = [worker for worker in status.workers if worker.state != "offline"]
+        if online:
+            parts.append(f"· {sum(worker.paused for worker in online)} of {count(len(online), 'worker')} stopped")
         return " ".join(parts)
     if status.processing_status != RUNNING:
         return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"

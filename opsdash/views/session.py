@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,15 @@ class Session:
 
     def _deliver(self, snapshot: Snapshot) -> None:
         """Runs in the poller's thread: a Document may be touched in its own turn only."""
-        if self._doc is None or self._doc.session_context is None:
+        if self._doc is None:
             self._take(snapshot)
-        else:
+        elif self._doc.session_context is not None:
             self._doc.add_next_tick_callback(partial(self._take, snapshot))
 
     def _take(self, snapshot: Snapshot) -> None:
-        if self.status.updated_at is not None and snapshot.taken_at < self.status.updated_at:
-            return  # a refresh overtook it
+        shown_at = self.status.updated_at
+        if shown_at is not None and timedelta(0) < shown_at - snapshot.taken_at < timedelta(seconds=FRESH_S):
+            return  # a refresh overtook it; by more than that, the clock was set back
         with hold(self._doc):
             self.status.update(snapshot)
             self._bump()

@@ -30,7 +30,7 @@ class WorkerHealth(Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self._status.param.watch(self._follow, ["workers", "updated_at", "known"])
+        self._status.param.watch(self._follow, ["workers", "updated_at", "known", "paused"])
         self._follow()
 
     def __panel__(self) -> LiveTable:
@@ -38,10 +38,11 @@ class WorkerHealth(Viewer):
 
     def _follow(self, *_events: Any) -> None:
         status = self._status
+        read_at = status.redis_read_at
         nobody = status.known and not any(worker.state != "offline" for worker in status.workers)
         self._table.param.update(
-            rows=rows.worker_rows(status.workers),
-            note=f"Last updated {status.updated_at:%H:%M:%S} UTC" if status.updated_at else "Reading …",
+            rows=rows.worker_rows(status.workers, paused=status.paused),
+            note=f"Last updated {read_at:%H:%M:%S} UTC" if read_at else "Not read yet",
             empty=rows.NO_WORKERS if nobody else "",
         )
 

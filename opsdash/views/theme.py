@@ -37,6 +37,9 @@ def _palette(*, paper: str, ground: str, ink: str, accent: str, ok: str, bad: st
             },
             "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "52px !important"}}},
             "MuiDialogTitle": {"styleOverrides": {"root": {"padding": "18px 16px 10px"}}},
+            # The page's busy indicator: switched off, and out of what a screen reader hears.
+            "MuiLinearProgress": {"styleOverrides": {"root": {"display": "none"}}},
+            "MuiTypography": {"defaultProps": {"variantMapping": {"h5": "div"}}},  # an empty spacer is no heading
             "MuiButtonBase": {"defaultProps": {"disableRipple": True}},
             "MuiDialog": {
                 "styleOverrides": {

@@ -21,6 +21,7 @@ from tornado.websocket import websocket_connect
 import opsdash
 from opsdash.keys import Keys
 from opsdash.model import Status
+from opsdash.serving import session_key
 
 KEYS = Keys()
 PAYLOAD = "<img src=x onerror='window.__opened=1'><script>window.__opened=1</script>"
@@ -169,7 +170,7 @@ def test_a_home_made_session_token_that_says_maria_is_not_maria(by_proxy: Any) -
             session, secret_key=key, signed=signed, extra_payload={"headers": headers, "cookies": {}, "arguments": {}}
         )
         assert not websocket_opens(address, token, origin)
-    known = by_proxy.console.settings.secret().hex().encode()
+    known = session_key(by_proxy.console.settings).encode()
     token = generate_jwt_token(
         generate_session_id(secret_key=known, signed=True),
         secret_key=known,
@@ -182,7 +183,7 @@ def test_a_home_made_session_token_that_says_maria_is_not_maria(by_proxy: Any) -
 
 def test_a_link_that_names_its_session_is_turned_away(by_proxy: Any, visit: Callable[..., Page]) -> None:
     # An id of one's own is refused by Bokeh; one that the server signed, earlier, for somebody else is refused by us.
-    signed = generate_session_id(secret_key=by_proxy.console.settings.secret().hex().encode(), signed=True)
+    signed = generate_session_id(secret_key=session_key(by_proxy.console.settings).encode(), signed=True)
     page = visit(
         f"{by_proxy.url}?bokeh-session-id={signed}",
         ready="This link can't be used",

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import redis
 from bokeh.document import Document
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
+from support import services
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation, SystemStatus
@@ -53,6 +55,24 @@ def test_a_session_that_had_to_be_made_again_loads_nothing_from_elsewhere(
     served = serve_page(options={"unused_session_ms": 100})
     page = visit(served.url)
     page.wait_for_timeout(300)
+
+
+def test_a_refresh_and_an_operation_show_at_once_however_slowly_the_figures_are_read(
+    serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
+) -> None:
+    served = serve_page(poll_interval_s=10.0)
+    page = visit(served.url)
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    with redis.Redis.from_url(broker.url) as client:
+        client.rpush("emails", *range(1_234))
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    expect(page.get_by_role("radio", name="emails 1,234")).to_be_visible(timeout=3_000)
+    page.get_by_role("radio", name="emails").check()
+    page.get_by_role("button", name="Clear Queue", exact=True).click()
+    page.get_by_label("Type YES to confirm").fill("YES")
+    page.get_by_role("button", name="Confirm", exact=True).click()
+    expect(page.get_by_role("radio", name="emails 0")).to_be_visible(timeout=3_000)
+    expect(page.get_by_role("cell", name="Cleared 1,234 tasks from emails.")).to_be_visible(timeout=3_000)
 
 
 def test_however_many_pages_are_open_the_figures_are_read_once(

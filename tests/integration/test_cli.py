@@ -221,7 +221,10 @@ def on_a_terminal(environment: dict[str, str], typed: str, *args: str) -> tuple[
     """Runs ``opsdash ARGS`` on a pseudo-terminal and types; gives the exit code and what the screen showed."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "opsdash", *args]
+    # A shell that runs the tests in the background ignores SIGINT, and so would every child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment})
+    signal.signal(signal.SIGINT, before)
     os.close(theirs)
     screen, answered = b"", False
 

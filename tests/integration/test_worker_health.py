@@ -31,7 +31,7 @@ def environment(server: Valkey, **more: str) -> dict[str, str]:
     return {"OPSDASH_REDIS_URL": server.url, **more}
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "solo", pytest.param("threads", marks=pytest.mark.slow)])
 def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: redis.Redis, pool: str) -> None:
     slots = 1 if pool == "solo" else 2
     with (

@@ -25,7 +25,7 @@ from kombu.common import Broadcast
 import opsdash.worker
 
 STARTED = "sample:started"
-"""Redis list: JSON ``[task id, start time, name, argument, pid]`` of every start, in order."""
+"""Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
 PRIORITY_STEPS = [0, 3, 6, 9]
 
 
@@ -63,7 +63,7 @@ def _records(pid: int) -> redis.Redis:
 
 
 def _record(started: float, task: Any, argument: Any) -> None:
-    line = json.dumps([task.request.id, started, task.name, argument, os.getpid()])
+    line = json.dumps([task.request.id, started, task.name, argument, task.request.hostname])
     _records(os.getpid()).rpush(STARTED, line)
 
 

@@ -128,7 +128,7 @@ class Start:
     at: float
     name: str
     argument: Any
-    pid: int
+    worker: str
 
 
 class Records:

@@ -20,7 +20,7 @@ export function render({model}) {
     set(why, model.why)
     why.hidden = !model.why
     set(story, model.story)
-    strip.classList.toggle('stale', model.notices.length > 0)
+    strip.classList.toggle('stale', model.stale)
     const shown = [...notices.children].map((n) => n.textContent)
     if (JSON.stringify(shown) !== JSON.stringify(model.notices)) notices.replaceChildren(...model.notices.map((text) => {
       const notice = make('div', 'notice'), dot = make('span', 'dot')
@@ -43,6 +43,6 @@ export function render({model}) {
     })
   }
   draw()
-  for (const name of ['status', 'tone', 'why', 'story', 'figures', 'notices']) model.on(name, draw)
+  for (const name of ['status', 'tone', 'why', 'story', 'figures', 'notices', 'stale']) model.on(name, draw)
   return root
 }

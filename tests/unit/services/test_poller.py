@@ -31,27 +31,29 @@ def source() -> Source:
     return Source()
 
 
-def poller_threads() -> int:
-    return sum(thread.name == "opsdash-poller" for thread in threading.enumerate())
+def poller_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "opsdash-poller"}
 
 
 def test_however_many_subscribe_there_is_one_reader(source: Source):
+    before = poller_threads()
     poller = Poller(source, interval_s=0.02)
     arrived = [threading.Event() for _ in range(5)]
     ends = [poller.subscribe(lambda _snapshot, event=event: event.set()) for event in arrived]
     assert all(event.wait(PATIENCE_S) for event in arrived)
-    assert poller_threads() == 1
+    assert len(poller_threads() - before) == 1
     for end in ends:
         end()
         end()  # again does nothing
 
 
 def test_nobody_looking_nothing_is_read(source: Source):
+    before = poller_threads()
     poller = Poller(source, interval_s=0.02)
     first = threading.Event()
     end = poller.subscribe(lambda _snapshot: first.set())
     assert first.wait(PATIENCE_S)
-    thread = next(t for t in threading.enumerate() if t.name == "opsdash-poller")
+    (thread,) = poller_threads() - before
     end()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
@@ -103,3 +105,16 @@ def test_a_failed_read_is_logged_and_the_next_one_goes_on(source: Source, caplog
     assert arrived.wait(PATIENCE_S)
     end()
     assert "reading a snapshot failed" in caplog.text
+
+
+def test_a_closed_poller_tells_nobody_any_more(source: Source):
+    before = poller_threads()
+    poller = Poller(source, interval_s=0.02)
+    first = threading.Event()
+    end = poller.subscribe(lambda _snapshot: first.set())
+    assert first.wait(PATIENCE_S)
+    (thread,) = poller_threads() - before
+    poller.close()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    end()  # of a page that closes later: does nothing

@@ -53,6 +53,26 @@ def test_in_development_mode_the_local_user_acts_and_nobody_else() -> None:
     assert "this machine only" in refused(identify(dev, Request(remote_ip="")))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "10.0.0.8"},
+        {"forwarded": "for=10.0.0.8"},
+        {"X-Real-IP": "10.0.0.8"},
+        {"Host": "rebound.evil.example:5006"},
+    ],
+)
+def test_in_development_mode_a_proxy_or_a_foreign_name_is_not_this_machine(
+    headers: dict[str, str],
+) -> None:
+    assert "this machine only" in refused(identify(settings(auth="dev"), Request(headers=headers)))
+
+
+@pytest.mark.parametrize("host", ["localhost:5006", "127.0.0.1:5006", "[::1]:5006", "localhost"])
+def test_in_development_mode_this_machine_may_be_called_by_its_own_names(host: str) -> None:
+    assert isinstance(identify(settings(auth="dev"), Request(headers={"Host": host})), Actor)
+
+
 def test_in_development_mode_a_header_makes_nobody_somebody_else() -> None:
     answer = identify(settings(auth="dev"), Request(headers={"X-Auth-Request-User": "maria"}))
     assert isinstance(answer, Actor)

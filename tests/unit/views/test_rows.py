@@ -45,6 +45,16 @@ def test_whether_a_worker_has_applied_the_pause_is_said_in_a_word(over: dict[str
     assert rows.worker_rows([worker(**over)])[0]["pause"] == shown
 
 
+def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> None:
+    stopped, goes_on, gone = worker("a", paused=True), worker("b"), worker("c", state="offline")
+    listed = rows.worker_rows([stopped, goes_on, gone], paused=True)
+    assert [row["pause"][:2] for row in listed] == [["warn", "yes"], ["bad", "not yet"], ["none", "no"]]
+    status = SystemStatus()
+    pause = PauseInfo(queue=None, by="maria", at=NOW)
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on, gone)))
+    assert rows.pause_story(status).endswith("1 of 2 workers stopped")
+
+
 @pytest.mark.parametrize(
     ("status", "tone"),
     [
