@@ -85,6 +85,19 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an operation's effect has come, after the act itself.
+
+    Attributes:
+        done: It has come to its end.
+        message: One sentence for the operator.
+    """
+
+    done: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PauseInfo:
     """One pause: of everything, or of one queue.
 

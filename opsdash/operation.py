@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from opsdash.model import Actor, Effect, Preview, Role, to_plain
+from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot, to_plain
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -53,6 +53,7 @@ class Operation:
         help: One sentence: what it does.
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
+        settles: Its effect takes time after the act; ``progress`` tells how far it has come.
     """
 
     name: ClassVar[str]
@@ -60,6 +61,7 @@ class Operation:
     help: ClassVar[str]
     warning: ClassVar[str]
     minimum_role: ClassVar[Role] = Role.OPERATOR
+    settles: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Checks the declaration when the class is made, and registers it."""
@@ -90,6 +92,10 @@ class Operation:
             Unavailable: Nothing was changed.
             Uncertain: Something may have been.
         """
+        raise NotImplementedError
+
+    def progress(self, snapshot: Snapshot) -> Progress:
+        """How far the effect has come; asked of operations that ``settles``."""
         raise NotImplementedError
 
     def params(self) -> dict[str, Any]:

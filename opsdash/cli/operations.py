@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import sys
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +15,13 @@ import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.cli.output import print_json, print_line, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Refused, Uncertain
-from opsdash.model import Preview, Status, to_plain
+from opsdash.model import Preview, Progress, Status, format_duration, parse_duration, to_plain
 from opsdash.operation import CONFIRMATION, Operation, registry
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+WAIT_STEP_S = 0.2
 
 
 def operation_commands() -> Iterator[click.Command]:
@@ -24,14 +30,16 @@ def operation_commands() -> Iterator[click.Command]:
         yield click.Command(
             operation.name.replace("_", "-"),
             callback=_callback(operation),
-            params=[*_parameters(operation), *_common_options()],
+            params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
             help=f"{operation.help}\n\n{operation.warning}",
             short_help=operation.help,
         )
 
 
 def _callback(kind: type[Operation]) -> Callable[..., None]:
-    def run(*, confirm: str | None, dry_run: bool, as_json: bool, **params: Any) -> None:
+    def run(
+        *, confirm: str | None, dry_run: bool, as_json: bool, wait: bool = False, timeout: int = 0, **params: Any
+    ) -> None:
         operation = kind(**params)
         with connected() as console:
             if dry_run:
@@ -48,16 +56,35 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 if confirm is None:
                     raise Refused(f"{error} Without a terminal to ask on, pass --confirm {CONFIRMATION}.") from None
                 raise
+            progress = _wait(console, operation, timeout) if wait else None
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
-            print_json({"operation": kind.name, "status": status, **to_plain(effect)})
+            print_json({"operation": kind.name, "status": status, **to_plain(effect), "progress": to_plain(progress)})
         elif effect.ok:
             print_line(effect.message)
+            if progress is not None and progress.done:
+                print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
             click.get_current_context().exit(Uncertain.exit_code)
+        if progress is not None and not progress.done:
+            warn(f"still not done after {format_duration(timeout)}: {progress.message}")
+            click.get_current_context().exit(Uncertain.exit_code)
 
     return run
+
+
+def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
+    """Looks until the effect has come to its end, or the time is up; tells each step on stderr."""
+    deadline, told = time.monotonic() + timeout_s, ""
+    while True:
+        progress = operation.progress(console.snapshot())
+        if progress.done or time.monotonic() >= deadline:
+            return progress
+        if progress.message != told:
+            told = progress.message
+            click.echo(told, err=True)
+        time.sleep(WAIT_STEP_S)
 
 
 def _ask() -> str:
@@ -92,6 +119,19 @@ def _common_options() -> list[click.Parameter]:
         ),
         click.Option(["--dry-run"], is_flag=True, help="Print what it would do, and change nothing."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON for programs."),
+    ]
+
+
+def _wait_options() -> list[click.Parameter]:
+    return [
+        click.Option(["--wait"], is_flag=True, help="Return when it has taken effect everywhere."),
+        click.Option(
+            ["--timeout"],
+            type=_Parsed(parse_duration, "duration"),
+            default="60s",
+            show_default=True,
+            help="How long to wait; exit code 5 when that was not enough.",
+        ),
     ]
 
 

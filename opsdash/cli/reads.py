@@ -14,6 +14,7 @@ import opsdash
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.errors import Unavailable
 from opsdash.model import PauseInfo, Snapshot, WorkerStats, count, format_duration, to_plain
+from opsdash.services.drain import drain
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without
@@ -171,9 +172,12 @@ def _print_queues(snapshot: Snapshot) -> None:
 
 
 def _print_pausing(snapshot: Snapshot, active: list[WorkerStats]) -> None:
-    if snapshot.pause is not None:
-        stopped = sum(worker.paused for worker in active)
-        print_line(f"{stopped} of {count(len(active), 'worker')} confirmed the pause")
+    if stand := drain(snapshot):
+        print_line(stand.message)
+        return
+    for queue in snapshot.paused_queues:
+        if stand := drain(snapshot, queue):
+            print_line(f"Queue {queue}: {stand.message}")
     for worker in active:
         if worker.pausing != "ready":
             warn(f"{worker.hostname} can't pause: {worker.pausing}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import Effect, Preview, count, parse_duration
+from opsdash.model import Effect, Preview, Progress, Snapshot, count, parse_duration
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.drain import drain
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -21,6 +22,8 @@ class PauseProcessing(Operation):
     title: ClassVar[str] = "Pause Processing"
     help: ClassVar[str] = "Stop workers from picking up new tasks; running tasks finish."
     warning: ClassVar[str] = "Workers stop picking up new tasks until someone resumes or the pause expires."
+
+    settles: ClassVar[bool] = True
 
     queue: str | None = argument(default=None, help="Pause this queue only.")
     duration_s: int | None = argument(
@@ -61,6 +64,13 @@ class PauseProcessing(Operation):
             message=f"Paused {what} until {info.expires_at:%Y-%m-%d %H:%M} UTC.",
             details={"epoch": info.epoch, "expires_at": info.expires_at},
         )
+
+    def progress(self, snapshot: Snapshot) -> Progress:
+        """Which workers have stopped, and what the others still do."""
+        stand = drain(snapshot, self.queue)
+        if stand is None:
+            return Progress(done=False, message="The pause has ended meanwhile.")
+        return Progress(done=stand.done, message=stand.message)
 
     def _check(self, console: Console) -> None:
         if self.queue is not None:

@@ -99,14 +99,16 @@ def _shell(parts: list[Any], masthead: Masthead) -> Page:
         sizing_mode="stretch_width",
         margin=0,
         theme_config=THEME,  # on the page and here: a notebook shows the column alone
-        sx={
-            "padding": {"xs": "16px", "sm": "20px 24px"},
-            "gap": "12px",
-            "backgroundColor": "background.default",
-            "minHeight": "calc(100vh - 52px)",
-        },
+        sx={"padding": {"xs": "12px 16px", "sm": "16px 24px"}, "gap": "12px"},
     )
-    page = Page(meta_title=TITLE, main=[column], header=[masthead], theme_config=THEME, sizing_mode="stretch_width")
+    page = Page(
+        meta_title=TITLE,
+        main=[column],
+        header=[masthead],
+        theme_config=THEME,
+        sx={"& .main": {"backgroundColor": "background.default"}},
+        sizing_mode="stretch_width",
+    )
     # The page follows the process-wide busy flag by a watcher that keeps every closed session alive; following one of
     # its own parameters instead replaces that reference. The theme hides the indicator.
     with edit_readonly(page):

@@ -221,5 +221,6 @@ def shoot(request: pytest.FixtureRequest) -> Callable[..., None]:
                 page.screenshot(path=ARTIFACTS / f"{name}_{theme}{form}.png", animations="disabled")
             page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
             toggle.click()
+            page.wait_for_timeout(300)  # every component takes its colours in its own time
 
     return take

@@ -1,0 +1,75 @@
+"""Wanted against observed: how far a paused fleet has come to a stop. Pure functions on a snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opsdash.model import Snapshot, WorkerStats, count
+
+NAMED = 3
+"""Workers named in a sentence; beyond that their number stands for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """How far a pause has come.
+
+    Attributes:
+        workers: Workers that report and are meant to stop. ``stopped``: those that confirmed the pause and run nothing.
+        running: Tasks that still run on them. ``held``: fetched and not started (ETA tasks in their timers included).
+        done: Every one has stopped, none is unable to, and nothing runs.
+        message: The same as a sentence.
+    """
+
+    workers: int
+    stopped: int
+    running: int
+    held: int
+    done: bool
+    message: str
+
+
+def drain(snapshot: Snapshot, queue: str | None = None) -> Drain | None:
+    """Where the pause of everything, or of one queue, stands; None when there is no such pause.
+
+    For one queue the running tasks of its workers are counted whatever queue they came from: a worker does not say.
+    """
+    if snapshot.pause is None and (queue is None or queue not in snapshot.paused_queues):
+        return None
+    fleet = [w for w in snapshot.workers if w.state != "offline" and (queue is None or queue in w.queues)]
+    stopped = [w for w in fleet if _confirmed(w, queue) and w.active == 0]
+    running = sum(w.active for w in fleet)
+    done = bool(fleet) and len(stopped) == len(fleet)
+    return Drain(
+        workers=len(fleet),
+        stopped=len(stopped),
+        running=running,
+        held=sum(w.reserved + w.scheduled for w in fleet),
+        done=done,
+        message=_message(fleet, stopped, queue, done=done),
+    )
+
+
+def _confirmed(worker: WorkerStats, queue: str | None) -> bool:
+    return worker.pausing == "ready" and (worker.paused or (queue is not None and queue in worker.paused_queues))
+
+
+def _message(fleet: list[WorkerStats], stopped: list[WorkerStats], queue: str | None, *, done: bool) -> str:
+    if not fleet:
+        return "No worker reports to opsdash: nothing is known to have stopped."
+    if done:
+        # Of those that report, and says so: a worker without the plug-in is not seen, and not held.
+        who = f"All {len(fleet)} workers that report have" if len(fleet) > 1 else "The one worker that reports has"
+        return f"{who} stopped; " + ("safe to deploy." if queue is None else f"nothing of queue {queue} runs.")
+    late = [w for w in fleet if w not in stopped]
+    named = "; ".join(_what_keeps(worker, queue) for worker in late[:NAMED])
+    more = f"; and {len(late) - NAMED:,} more" if len(late) > NAMED else ""
+    return f"{len(stopped)} of {count(len(fleet), 'worker')} stopped; {named}{more}."
+
+
+def _what_keeps(worker: WorkerStats, queue: str | None) -> str:
+    if worker.pausing != "ready":
+        return f"{worker.hostname} can't pause: {worker.pausing}"
+    if not _confirmed(worker, queue):
+        return f"{worker.hostname} has not confirmed yet"
+    return f"{worker.hostname} finishes {count(worker.active, 'task')}"
