@@ -50,9 +50,15 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     from opsdash.serving import serve as serve_page
 
     try:
-        serve_page(opsdash.connect(), port=port, address=address, prefix=prefix, origins=origins, show=show)
+        serve_page(opsdash.connect(), ready=_say, port=port, address=address, prefix=prefix, origins=origins, show=show)
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
     except OSError as error:
         raise Invalid(f"--port, --address: can't listen on {address}:{port}: {error.strerror}") from error
+
+
+def _say(url: str) -> None:
+    click.echo(f"{url}\nServing; Ctrl-C stops.")
 
 
 @click.group()

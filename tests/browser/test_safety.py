@@ -207,7 +207,7 @@ def test_the_page_lives_under_a_prefix_and_answers_a_health_check_without_a_sess
 
 
 def test_panel_serve_alone_serves_the_page(
-    broker: services.Valkey, database_file: Path, visit: Callable[..., Page], watch: Any
+    broker: services.Valkey, database_file: Path, visit: Callable[..., Page]
 ) -> None:
     port = services.free_port()
     environment = {
