@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import param
 
 from opsdash.model import QueueStats, Snapshot
+from opsdash.services.drain import drain
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0
@@ -24,6 +25,7 @@ class SystemStatus(param.Parameterized):
     pause_until = param.Parameter(
         default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never."
     )
+    drain = param.String(default="", doc="How far the pause of everything has come, worker by worker, as a sentence.")
     paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
     queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
     selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
@@ -70,7 +72,7 @@ class SystemStatus(param.Parameterized):
 
     def update(self, snapshot: Snapshot) -> None:
         """Takes over one snapshot as a whole: watchers run once, on a consistent state."""
-        pause = snapshot.pause
+        pause, stand = snapshot.pause, drain(snapshot)
         names = [queue.name for queue in snapshot.queues]
         selected = self.selected_queue
         if names and selected not in names:
@@ -82,6 +84,7 @@ class SystemStatus(param.Parameterized):
             pause_reason=pause.reason if pause else "",
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
+            drain=stand.message if stand else "",
             paused_queues=dict(snapshot.paused_queues),
             queues=list(snapshot.queues),
             selected_queue=selected,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from opsdash.model import AuditEntry, Status, WorkerStats, count, to_plain
+from opsdash.model import AuditEntry, Status, WorkerStats, to_plain
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.views.components import NOT_KNOWN
 
@@ -130,10 +130,7 @@ def pause_story(status: SystemStatus) -> str:
         parts.append(
             f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end"
         )
-        online = [worker for worker in status.workers if worker.state != "offline"]
-        if online:
-            parts.append(f"· {sum(worker.paused for worker in online)} of {count(len(online), 'worker')} stopped")
-        return " ".join(parts)
+        return f"{' '.join(parts)}. {status.drain}"
     if status.processing_status != RUNNING:
         return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"
     held = len(status.paused_queues)

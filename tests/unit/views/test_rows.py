@@ -52,7 +52,7 @@ def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> No
     status = SystemStatus()
     pause = PauseInfo(queue=None, by="maria", at=NOW)
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on, gone)))
-    assert rows.pause_story(status).endswith("1 of 2 workers stopped")
+    assert rows.pause_story(status).endswith("1 of 2 workers stopped; b has not confirmed yet.")
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_the_story_of_a_pause_names_who_since_and_until_and_a_foreign_flag_names
     status = SystemStatus()
     pause = PauseInfo(queue=None, by="maria", at=NOW - timedelta(minutes=5), expires_at=NOW + timedelta(days=1))
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause))
-    assert rows.pause_story(status) == "Paused by maria since 12:25 until 2026-11-24 12:30 UTC"
+    assert rows.pause_story(status).startswith("Paused by maria since 12:25 until 2026-11-24 12:30 UTC. ")
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=PauseInfo(queue=None)))
-    assert rows.pause_story(status) == "Paused by somebody outside opsdash without an end"
+    assert rows.pause_story(status).startswith("Paused by somebody outside opsdash without an end. ")
 
 
 def test_a_queue_with_its_own_pause_is_named_while_the_rest_runs() -> None:
