@@ -21,6 +21,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 BENCHMARKS = {
     "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
+    "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "health": "reading worker health: pushed hashes, inspect().stats()",
 }
 
@@ -52,9 +53,9 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.name is None:
         for name, what in BENCHMARKS.items():
-            print(f"{name:12} {what}")
+            print(f"{name:14} {what}")
         return 0
-    figures, pairs, unit = import_module(f"bench_{chosen.name}").measure(quick=chosen.quick)
+    figures, pairs, unit = import_module("bench_" + chosen.name.replace("-", "_")).measure(quick=chosen.quick)
     result = summary(figures, pairs, unit, chosen.name)
     if chosen.json:
         print(json.dumps(result, indent=2))
