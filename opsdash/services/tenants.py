@@ -21,6 +21,8 @@ from opsdash.services.tables import tenant_config
 
 CHUNK = 500
 """Rows read and written at a time: bounds memory here and the time Redis spends on one pipeline."""
+NAMED = 200
+"""Tenants whose result is told one by one; beyond that the counts stand for them."""
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
 _ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
@@ -29,10 +31,23 @@ _SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|api_?key|private
 
 @dataclass(slots=True)
 class SyncReport:
-    """What one sync did: how many were written, and why each of the others was not."""
+    """What one sync did.
+
+    Attributes:
+        written: How many configurations were written.
+        failed: Tenant → why it was not.
+        first_written: The first of those that were.
+    """
 
     written: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    first_written: list[str] = field(default_factory=list)
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Tenant → ``synced`` or why not, for at most `NAMED` of them, the failed ones first."""
+        named = {**self.failed, **{tenant: "synced" for tenant in self.first_written if tenant not in self.failed}}
+        return dict(list(named.items())[:NAMED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,7 @@ class Tenants:
 
     def _write_all(self, report: SyncReport, secret: bytes) -> None:
         for rows in self._chunks():
+            sent: list[str] = []
             with self.broker.client.pipeline(transaction=False) as pipe:
                 for row in rows:
                     try:
@@ -81,7 +97,9 @@ class Tenants:
                         report.failed[str(row.tenant_id)[:MAX_ID_LENGTH] or "(empty)"] = str(error)
                     else:
                         pipe.set(self.broker.keys.tenant_config(row.tenant_id), text)
+                        sent.append(row.tenant_id)
                 report.written += len(pipe.execute())
+            report.first_written += sent[: NAMED - len(report.first_written)]
 
     def _chunks(self) -> Iterator[list[sa.Row[Any]]]:
         # settings as text: one row of broken JSON must fail alone, not the whole result.
