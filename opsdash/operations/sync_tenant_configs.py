@@ -10,8 +10,8 @@ from opsdash.operation import Act, Operation
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
-SHOWN_FAILURES = 100
-"""Failed tenants named in the audit entry; beyond that their number stands for them."""
+NAMED = 3
+"""Failed tenants named in the message; the details tell more."""
 
 
 class SyncTenantConfigs(Operation):
@@ -34,14 +34,13 @@ class SyncTenantConfigs(Operation):
     def execute(self, console: Console, act: Act) -> Effect:
         """Streams the rows and writes them in pipelines."""
         report = console.tenants.sync()
-        failures = dict(list(report.failed.items())[:SHOWN_FAILURES])
         message = f"Synced {count(report.written, 'tenant config')}."
         if report.failed:
-            named = ", ".join(list(failures)[:3]) + (", …" if len(report.failed) > 3 else "")
+            named = ", ".join(list(report.failed)[:NAMED]) + (", …" if len(report.failed) > NAMED else "")
             message = f"Synced {count(report.written, 'tenant config')}; {len(report.failed):,} failed: {named}."
         return Effect(
             affected=report.written,
             message=message,
-            details={"failed": failures, "failed_count": len(report.failed)},
+            details={"failed": len(report.failed), "tenants": report.results},
             ok=not report.failed,
         )

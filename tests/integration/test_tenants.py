@@ -83,7 +83,10 @@ def test_a_bad_row_fails_alone_and_is_named(console: Console, bad_id: str):
     assert stored(console, "acme")
     entry = console.get_recent_operations()[0]
     assert entry.status is Status.FAILURE
-    assert list(entry.details["failed"]) == [bad_id[:200] or "(empty)"]
+    named = bad_id[:200] or "(empty)"
+    assert entry.details["failed"] == 1
+    assert entry.details["tenants"] == {named: entry.details["tenants"][named], "acme": "synced"}
+    assert "tenant_id must be" in entry.details["tenants"][named]
 
 
 @pytest.mark.parametrize("settings", ["{broken", "[1]", '"text"'])
