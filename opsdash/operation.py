@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
+from opsdash.errors import Invalid
 from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot, to_plain
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CONFIRMATION = "YES"
 """What an operator types to confirm: exactly this, no blanks, no other case."""
+
+MAX_TEXT = 1_000
+"""Characters of one text parameter."""
 
 _registry: dict[str, type[Operation]] = {}
 
@@ -74,6 +78,20 @@ class Operation:
             raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
         dataclass(frozen=True, kw_only=True)(cls)
         _registry[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        """Refuses text that Redis, the database or a screen could not take; the same on every surface.
+
+        Raises:
+            Invalid: Naming the parameter.
+        """
+        for field, value in vars(self).items():
+            if not isinstance(value, str):
+                continue
+            if len(value) > MAX_TEXT:
+                raise Invalid(f"{field}: at most {MAX_TEXT:,} characters, got {len(value):,}. Nothing was changed.")
+            if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+                raise Invalid(f"{field}: contains bytes that are no text. Nothing was changed.")
 
     def preview(self, console: Console) -> Preview:
         """Reads what ``execute`` would do; changes nothing.

@@ -7,6 +7,7 @@ from typing import Any
 import panel_material_ui as pmui
 from panel.viewable import Viewer
 
+from opsdash.errors import Invalid
 from opsdash.model import Role
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
@@ -73,7 +74,12 @@ class OperationControls(Viewer):
             self._status.selected_queue = event.new
 
     async def _ask_pause(self, _event: Any) -> None:
-        await self._dialog.ask(PauseProcessing(reason=self._deck.reason.strip()), self._pause, self._paused)
+        try:
+            operation = PauseProcessing(reason=self._deck.reason.strip())
+        except Invalid as error:
+            self._session.signals.say(str(error), "bad")
+            return
+        await self._dialog.ask(operation, self._pause, self._paused)
 
     def _paused(self) -> None:
         if self._pause.disabled:

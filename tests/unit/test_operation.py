@@ -47,3 +47,14 @@ def test_an_operation_is_a_frozen_record():
     with pytest.raises(AttributeError):
         operation.queue = "celery"
     assert operation.params() == {"queue": "emails"}
+
+
+@pytest.mark.parametrize("text", ["x" * 1_001, "a\0b", "\udcff"])
+def test_text_that_no_store_could_take_is_refused_and_named(text: str):
+    with pytest.raises(opsdash.Invalid, match=r"reason: .* Nothing was changed"):
+        opsdash.PauseProcessing(reason=text)
+
+
+def test_any_other_text_is_taken():
+    text = "line one\nline two 🔥 " + "x" * 900
+    assert opsdash.PauseProcessing(reason=text).reason == text
