@@ -124,12 +124,14 @@ class QueueStats:
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
         paused: By its own flag or by the one for everything.
+        error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
     """
 
     name: str
     waiting: int
     by_priority: Mapping[int, int] = field(default_factory=dict)
     paused: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

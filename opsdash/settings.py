@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import os
 import secrets
 import tempfile
@@ -53,6 +54,9 @@ def _redis_url(value: str) -> str:
     scheme = urlsplit(url).scheme
     if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"}:
         raise ValueError(f"expected redis://host:port/db, got a URL that starts with {scheme or 'nothing'!r}")
+    number = urlsplit(url).path.strip("/")
+    if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
+        raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")
     return url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
 
 
@@ -165,8 +169,8 @@ class Settings:
             try:
                 values[field.name] = field.metadata["parse"](given)
             except ValueError as error:
-                shown = str(error) if field.repr else str(error).replace(given, "…")
-                raise Invalid(f"{variable}: {shown}") from None
+                raise Invalid(f"{variable}: {error}") from None
+        _refuse_typos(environ)
         unknown = overrides.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
             raise Invalid(f"unknown setting: {', '.join(sorted(unknown))}")
@@ -219,6 +223,14 @@ class Settings:
         if len(key) < MIN_SECRET_LENGTH:
             raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} is empty or cut short; remove it to make a new one")
         return key.encode()
+
+
+def _refuse_typos(environ: Mapping[str, str]) -> None:
+    # OPSDASH_ADMIN=alice, ignored, would leave the lists empty and everybody at a shell an admin.
+    known = [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
+            raise Invalid(f"{name}: there is no such setting; did you mean {close[0]}?")
 
 
 def _make_key(file: Path) -> None:

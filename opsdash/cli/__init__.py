@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.operations import operation_commands
-from opsdash.cli.output import print_json
+from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import audit, queues, status, workers
-from opsdash.errors import OpsdashError
+from opsdash.errors import OpsdashError, Uncertain
 
+UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
 
@@ -24,7 +26,23 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look."""
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _ReaderGoneError(Exception):
+    """Whoever read our output has closed it."""
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
+            raise _ReaderGoneError from error
+        return result
+
+
+@click.group(
+    cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="opsdash")
 def cli() -> None:
     """opsdash: the operations console for Celery on Redis.
@@ -46,21 +64,30 @@ def main() -> NoReturn:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
     except click.ClickException as error:
-        click.echo(f"opsdash: {_one_line(error.format_message())}", err=True)
+        warn(_one_line(error.format_message()))
         code = EXIT_USAGE
     except OpsdashError as error:
         if "--json" in sys.argv:
             print_json({"error": {"type": type(error).__name__.lower(), "message": str(error)}})
-        click.echo(f"opsdash: {_one_line(str(error))}", err=True)
+        warn(_one_line(str(error)))
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("opsdash: interrupted", err=True)
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # `opsdash audit | head`: the reader has seen enough. Nothing more may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _ReaderGoneError:  # opsdash audit | head
+        _write_nothing_more()
         code = 0
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _write_nothing_more()
+        warn(f"can't write the answer: {error.strerror}. What was asked for may be done: look with opsdash audit")
+        code = Uncertain.exit_code
     sys.exit(code)
+
+
+def _write_nothing_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # not even at exit
 
 
 def _one_line(text: str) -> str:

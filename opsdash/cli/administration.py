@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import json_option, print_json, print_line
+from opsdash.cli.output import json_option, print_json, print_line, warn
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
 
@@ -49,16 +49,21 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     """Serve the page for an existing deployment."""
     from opsdash.serving import serve as serve_page
 
+    console = opsdash.connect()
+
+    def ready(url: str) -> None:
+        click.echo(f"{url}\nServing; Ctrl-C stops.")
+        snapshot = console.snapshot()
+        for problem in (snapshot.redis_error, snapshot.database_error):
+            if problem:
+                warn(problem)  # and serves: the page says so too, and recovers by itself
+
     try:
-        serve_page(opsdash.connect(), ready=_say, port=port, address=address, prefix=prefix, origins=origins, show=show)
+        serve_page(console, ready=ready, port=port, address=address, prefix=prefix, origins=origins, show=show)
     except KeyboardInterrupt:
         click.echo("Stopped.")
     except OSError as error:
         raise Invalid(f"--port, --address: can't listen on {address}:{port}: {error.strerror}") from error
-
-
-def _say(url: str) -> None:
-    click.echo(f"{url}\nServing; Ctrl-C stops.")
 
 
 @click.group()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import opsdash.operations  # noqa: F401 - registers the operations
-from opsdash.cli.output import print_json, print_line, warn
+from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, format_duration, parse_duration, to_plain
@@ -83,7 +83,7 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             return progress
         if progress.message != told:
             told = progress.message
-            click.echo(told, err=True)
+            click.echo(clean(told), err=True)
         time.sleep(WAIT_STEP_S)
 
 
@@ -141,7 +141,7 @@ def _print_preview(preview: Preview, *, as_json: bool, err: bool = False) -> Non
         return
     if err:  # stdout is kept for the JSON of the result
         for text in (preview.title, preview.warning, *preview.lines):
-            click.echo(text, err=True)
+            click.echo(clean(text), err=True)
         return
     print_line(f"{preview.title}: {preview.warning}")
     for text in preview.lines:

@@ -60,16 +60,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
 
 def warn(text: str) -> None:
-    """One line on stderr."""
-    click.echo(f"opsdash: {text}", err=True)
+    """One line on stderr, whatever is in it."""
+    click.echo(f"opsdash: {clean(text)}", err=True)
 
 
 def _cell(text: str) -> Text:
-    return Text(_printable(text), style=_STYLES.get(text, ""))
+    return Text(clean(text), style=_STYLES.get(text, ""))
 
 
-def _printable(text: str) -> str:
-    # Names and messages come from outside: an escape sequence in one must not drive the terminal.
+def clean(text: str) -> str:
+    """Text from outside for a terminal: on one line, and no escape sequence in it drives anything."""
     return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text)
 
 

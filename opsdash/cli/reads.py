@@ -52,7 +52,7 @@ def status(*, as_json: bool) -> None:
         running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
         print_line(
             f"{count(len(active), 'worker')} online, {len(snapshot.workers) - len(active)} offline;"
-            f" {running:,} tasks running, {reserved:,} reserved, {scheduled:,} scheduled"
+            f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
         )
         _print_pausing(snapshot, active)
     else:
@@ -162,7 +162,7 @@ def _print_queues(snapshot: Snapshot) -> None:
                 queue.name,
                 queue.waiting,
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
-                "paused" if queue.paused else "running",
+                queue.error or ("paused" if queue.paused else "running"),
             )
             for queue in snapshot.queues
         ],

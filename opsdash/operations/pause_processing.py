@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.errors import Refused
-from opsdash.model import Effect, Preview, Progress, Snapshot, count, parse_duration
+from opsdash.errors import Invalid
+from opsdash.model import Effect, PauseInfo, Preview, Progress, Snapshot, count, parse_duration, to_plain
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.drain import drain
 
@@ -43,13 +44,18 @@ class PauseProcessing(Operation):
         waiting = sum(queue.waiting for queue in console.queues.read(names))
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
+        stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         lines = [
-            f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}; {_finishing(active)}."
+            f"{stop}; {_finishing(active, self.queue)}."
             if workers
             else "No worker reports to opsdash: a worker without the plug-in is not held.",
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
             f"It ends by itself after {_span(ttl_s)}.",
         ]
+        if self.reason:
+            lines.append(f"Reason: {self.reason}")
+        if (before := console.pause.read(names).get(self.queue)) is not None:
+            lines.append(f"It is paused already, {_told(before)}: this replaces that pause.")
         lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         figures = {"workers": len(workers), "active": active, "waiting": waiting, "held": held, "ttl_s": ttl_s}
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
@@ -57,12 +63,18 @@ class PauseProcessing(Operation):
     def execute(self, console: Console, act: Act) -> Effect:
         """Sets the flag, its story and the next epoch in one step, and nudges the workers."""
         self._check(console)
+        before = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
-        what = "all processing" if self.queue is None else f"queue {self.queue}"
+        what = "everything" if self.queue is None else f"queue {self.queue}"
         return Effect(
             affected=1,
-            message=f"Paused {what} until {info.expires_at:%Y-%m-%d %H:%M} UTC.",
-            details={"epoch": info.epoch, "expires_at": info.expires_at},
+            message=f"Paused {what} until {_moment(info.expires_at)}."
+            + (f" Replaced the one {_told(before)}." if before else ""),
+            details={
+                "epoch": info.epoch,
+                "expires_at": info.expires_at,
+                **({"replaced": to_plain(before)} if before else {}),
+            },
         )
 
     def progress(self, snapshot: Snapshot) -> Progress:
@@ -76,7 +88,7 @@ class PauseProcessing(Operation):
         if self.queue is not None:
             console.queues.check(self.queue, console.queue_names())
         if not 1 <= self._ttl_s(console) <= MAX_TTL_S:
-            raise Refused(f"A pause lasts from one second to {_span(MAX_TTL_S)}. Nothing was changed.")
+            raise Invalid(f"A pause lasts from one second to {_span(MAX_TTL_S)}. Nothing was changed.")
 
     def _ttl_s(self, console: Console) -> int:
         return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
@@ -86,12 +98,25 @@ def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
     return queue is None or queue in queues
 
 
-def _finishing(active: int) -> str:
-    return f"{count(active, 'task')} running now will finish" if active else "nothing runs now"
+def _finishing(active: int, queue: str | None) -> str:
+    if not active:
+        return "nothing runs now"
+    # A worker does not say which queue a running task came from.
+    return f"{count(active, 'task')} running now{'' if queue is None else ', of any queue,'} will finish"
 
 
 def _of(queue: str | None) -> str:
     return "" if queue is None else f" of queue {queue}"
+
+
+def _told(pause: PauseInfo) -> str:
+    who = f"by {pause.by}" if pause.by else "set outside opsdash"
+    why = f" ({pause.reason})" if pause.reason else ""
+    return f"{who}{why}, until {_moment(pause.expires_at)}" if pause.expires_at else f"{who}{why}, without an end"
+
+
+def _moment(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else "further notice"
 
 
 def _span(seconds: int) -> str:

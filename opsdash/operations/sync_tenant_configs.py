@@ -10,7 +10,7 @@ from opsdash.operation import Act, Operation
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
-NAMED = 3
+NAMED = 10
 """Failed tenants named in the message; the details tell more."""
 
 
@@ -27,7 +27,8 @@ class SyncTenantConfigs(Operation):
         tenants = console.tenants.count()
         lines = (
             f"{count(tenants, 'tenant')} will be written to Redis.",
-            "Secrets are replaced by keyed fingerprints; a row that can't be read fails alone and is named.",
+            "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret.",
+            "A row that can't be read fails alone and is named.",
         )
         return Preview(title=self.title, warning=self.warning, lines=lines, figures={"tenants": tenants})
 

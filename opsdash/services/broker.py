@@ -70,9 +70,15 @@ class Broker:
 
         Raises:
             Unavailable: Redis did not answer, or answered with an error.
+            Invalid: It refused the password.
         """
         try:
             yield
+        except redis.AuthenticationError as error:
+            raise Invalid(
+                f"OPSDASH_REDIS_URL: Redis at {self.label} refused the user or password in it, or wants one."
+                " Nothing was changed."
+            ) from error
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise Unavailable(
                 f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed."
@@ -121,7 +127,7 @@ def _load_app(path: str) -> Any:
         sys.path.insert(0, here)
     try:
         app = find_app(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
         raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {type(error).__name__}: {error}") from error
     if not hasattr(app, "amqp"):
         raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")

@@ -15,9 +15,10 @@ class Drain:
     """How far a pause has come.
 
     Attributes:
-        workers: Workers that report and are meant to stop. ``stopped``: those that confirmed the pause and run nothing.
+        workers: Workers that report and are meant to stop.
+        stopped: Those that confirmed the pause and, when it is of everything, run nothing.
         running: Tasks that still run on them. ``held``: fetched and not started (ETA tasks in their timers included).
-        done: Every one has stopped, none is unable to, and nothing runs.
+        done: Every one has stopped, and none is unable to.
         message: The same as a sentence.
     """
 
@@ -32,12 +33,13 @@ class Drain:
 def drain(snapshot: Snapshot, queue: str | None = None) -> Drain | None:
     """Where the pause of everything, or of one queue, stands; None when there is no such pause.
 
-    For one queue the running tasks of its workers are counted whatever queue they came from: a worker does not say.
+    A worker does not say which queue a running task came from. So the pause of one queue is done once it is confirmed,
+    and the tasks that run meanwhile are told for all queues together.
     """
     if snapshot.pause is None and (queue is None or queue not in snapshot.paused_queues):
         return None
     fleet = [w for w in snapshot.workers if w.state != "offline" and (queue is None or queue in w.queues)]
-    stopped = [w for w in fleet if _confirmed(w, queue) and w.active == 0]
+    stopped = [w for w in fleet if _confirmed(w, queue) and (queue is not None or w.active == 0)]
     running = sum(w.active for w in fleet)
     done = bool(fleet) and len(stopped) == len(fleet)
     return Drain(
@@ -60,7 +62,11 @@ def _message(fleet: list[WorkerStats], stopped: list[WorkerStats], queue: str | 
     if done:
         # Of those that report, and says so: a worker without the plug-in is not seen, and not held.
         who = f"All {len(fleet)} workers that report have" if len(fleet) > 1 else "The one worker that reports has"
-        return f"{who} stopped; " + ("safe to deploy." if queue is None else f"nothing of queue {queue} runs.")
+        if queue is None:
+            return f"{who} stopped; safe to deploy."
+        running = sum(w.active for w in fleet)
+        still = f"{count(running, 'task')} of all their queues still running" if running else "nothing runs on them"
+        return f"{who} stopped taking from {queue}; {still}."
     late = [w for w in fleet if w not in stopped]
     named = "; ".join(_what_keeps(worker, queue) for worker in late[:NAMED])
     more = f"; and {len(late) - NAMED:,} more" if len(late) > NAMED else ""

@@ -82,7 +82,7 @@ class Queues:
         names = tuple(queues)
         with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
             self.ask(pipe, names)
-            return self.answer(names, pipe.execute())
+            return self.answer(names, pipe.execute(raise_on_error=False))
 
     def ask(self, pipe: Any, names: Iterable[str]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
@@ -90,14 +90,18 @@ class Queues:
             for key in self.broker.lists(name).values():
                 pipe.llen(key)
 
-    def answer(self, names: Sequence[str], replies: Sequence[int]) -> tuple[QueueStats, ...]:
-        """The replies to `ask`, in its order."""
+    def answer(self, names: Sequence[str], replies: Sequence[int | Exception]) -> tuple[QueueStats, ...]:
+        """The replies to `ask`, in its order; a list that can't be counted costs its queue, not the page."""
         steps = self.broker.priority_steps
         stats = []
         for index, name in enumerate(names):
-            lengths = replies[index * len(steps) : (index + 1) * len(steps)]
-            by_priority = {step: n for step, n in zip(steps, lengths, strict=True) if n}
-            stats.append(QueueStats(name=name, waiting=sum(lengths), by_priority=by_priority))
+            given = replies[index * len(steps) : (index + 1) * len(steps)]
+            by_priority = {step: n for step, n in zip(steps, given, strict=True) if n and isinstance(n, int)}
+            bad = [
+                key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
+            ]
+            error = f"not a list: {', '.join(bad)}" if bad else ""
+            stats.append(QueueStats(name=name, waiting=sum(by_priority.values()), by_priority=by_priority, error=error))
         return tuple(stats)
 
     def unacked(self) -> int:

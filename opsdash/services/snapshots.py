@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from opsdash.errors import OpsdashError
+import redis
+
+from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import Snapshot, WorkerStats
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
@@ -78,7 +80,12 @@ class Snapshots:
             self._pause.ask(pipe, flags)
             self._queues.ask(pipe, names)
             pipe.hlen(self._broker.unacked)
-            replies = pipe.execute()
+            replies = pipe.execute(raise_on_error=False)
+        for reply in (*replies[: len(flags) + 2], replies[-1]):
+            if isinstance(reply, redis.RedisError):
+                raise Unavailable(
+                    f"Redis at {self._broker.label} answered with an error: {reply}. Nothing was changed."
+                )
         redis_ms = (time.perf_counter() - started) * 1000
         read = self._pause.answer(flags, replies[: len(flags) + 2])
         queues = self._queues.answer(names, replies[len(flags) + 2 : -1])

@@ -26,7 +26,21 @@ NAMED = 200
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
 _ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_SECRET_NAME = re.compile(r"pass(word|wd|phrase)?$|secret|token|api_?key|private_?key|credential", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
+    r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"://[^/\s@]*:[^/\s@]+@"  # a URL with a password in it
+    r"|^(Bearer|Basic|Token)\s"
+    r"|-----BEGIN"
+    r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
+    r"|hooks\.slack\.com/services/"
+    r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+)
+"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
 
 
 @dataclass(slots=True)
@@ -156,6 +170,8 @@ def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
             key: fingerprint(inner) if inner and _SECRET_NAME.search(key) else _without_secrets(inner, fingerprint)
             for key, inner in value.items()
         }
+    if isinstance(value, str) and _SECRET_VALUE.search(value):
+        return fingerprint(value)
     if isinstance(value, list):
         return [_without_secrets(inner, fingerprint) for inner in value]
     return value

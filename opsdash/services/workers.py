@@ -12,6 +12,8 @@ from typing import Any
 from opsdash.model import WorkerStats
 from opsdash.services.broker import Broker
 
+MAX_FIGURE = 1e11
+"""Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
 OFFLINE_AFTER_S = 15.0
 """A worker reports every 2 s; silent this long, it counts as gone."""
 
@@ -47,7 +49,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         state = "stalled"
     else:
         state = "online"
-    memory, epoch = _number(raw, "memory_bytes", -1), _number(raw, "epoch", -1)
+    memory, epoch = _number(raw, "memory_bytes", -1.0), _number(raw, "epoch", -1.0)
     return WorkerStats(
         hostname=hostname,
         state=state,
@@ -73,9 +75,10 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
 def _number(raw: Mapping[str, str], field: str, default: float = 0.0) -> float:
     # The hash is outside input: a worker of another version may leave a field out or write it otherwise.
     try:
-        return float(raw.get(field, default))
+        number = float(raw.get(field, default))
     except ValueError:
         return default
+    return number if 0 <= number <= MAX_FIGURE else default  # NaN and infinities are neither
 
 
 def _names(raw: Mapping[str, str], field: str) -> tuple[str, ...]:

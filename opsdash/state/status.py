@@ -128,13 +128,13 @@ class SystemStatus(param.Parameterized):
         if self.stalled_s:
             found.append(f"No new figures for {self.stalled_s} s; what you see may be out of date")
         elif self.redis_error:
-            found.append(_sentence("Redis", self.redis_age_s, "figures are"))
+            found.append(_sentence("Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:
-            found.append(_sentence("The database", self.database_age_s, "log and tenants are"))
+            found.append(_sentence("The database", self.database_error, self.database_age_s, "log and tenants are"))
         return tuple(found)
 
 
-def _sentence(who: str, age_s: float | None, what: str) -> str:
-    if age_s is None:
-        return f"{who} did not answer; nothing is known yet"
-    return f"{who} did not answer; {what} {age_s:.0f} s old"
+def _sentence(who: str, error: str, age_s: float | None, what: str) -> str:
+    # An outage in short; anything else (a wrong password, a missing table) is for the operator to read and mend.
+    reason = f"{who} did not answer" if "did not answer" in error else error.rstrip(".")
+    return f"{reason}; nothing is known yet" if age_s is None else f"{reason}; {what} {age_s:.0f} s old"

@@ -62,7 +62,10 @@ class OperationControls(Viewer):
         self._clear.disabled = not (status.selected_queue and self._may(ClearQueue))
         self._sync.disabled = not self._may(SyncTenantConfigs)
         self._deck.param.update(
-            queues=[[queue.name, f"{queue.waiting:,}", queue.name in status.paused_queues] for queue in status.queues],
+            queues=[
+                [queue.name, queue.error or f"{queue.waiting:,}", queue.name in status.paused_queues]
+                for queue in status.queues
+            ],
             selected=status.selected_queue,
             tenants=NOT_KNOWN if status.tenants is None else f"{status.tenants:,}",
             tenants_unit="tenant" if status.tenants == 1 else "tenants",

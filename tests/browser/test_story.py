@@ -142,7 +142,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         expect(button(page, "Confirm")).to_be_enabled()
         shoot(page, "dialog")
         button(page, "Confirm").click()
-        expect(page.get_by_role("alert").filter(has_text="Paused all processing")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="Paused everything")).to_be_visible()
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page.get_by_text(f"Paused by {USER} since")).to_be_visible()
         expect(page.get_by_text("deploying 4.2").first).to_be_visible()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from opsdash.services.broker import Broker
 from opsdash.services.workers import Workers
 
@@ -62,3 +64,15 @@ def test_nonsense_in_a_report_costs_the_field_and_not_the_page(broker: Broker):
     report(broker, "a@host", processed="many", queues="{", paused_queues="7", memory_bytes="", epoch="")
     (worker,) = Workers(broker).read()
     assert (worker.processed, worker.queues, worker.memory_bytes, worker.epoch) == (0, (), None, None)
+
+
+@pytest.mark.parametrize("nonsense", ["NaN", "inf", "-inf", "1e300", "-5", "\x00", "٣x"])
+@pytest.mark.parametrize(
+    "field", ["processed", "active", "uptime_s", "memory_bytes", "epoch", "time", "loop_tick", "pid"]
+)
+def test_a_figure_that_is_none_costs_itself_and_not_the_page(broker: Broker, field: str, nonsense: str):
+    report(broker, "a@host")
+    broker.client.hset(broker.keys.worker("a@host"), field, nonsense)
+    (worker,) = Workers(broker).read()
+    assert worker.hostname == "a@host"
+    assert worker.uptime

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+import sqlalchemy as sa
 from support.services import Valkey, until
 
 from opsdash.cli import main
 from opsdash.model import Status
 from opsdash.operation import registry
+from opsdash.services import database
 from opsdash.services.console import Console
+from opsdash.services.tables import tenant_config
 
 
 @dataclass
@@ -81,7 +84,7 @@ def test_status_says_on_one_screen_what_is_going_on(opsdash, console: Console):
 def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
     done = opsdash("pause-processing", "--reason", "payment provider is down", "--for", "2h", "--confirm", "YES")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("Paused all processing until ")
+    assert done.out.startswith("Paused everything until ")
     shown = opsdash("status").out
     assert "Processing Status: PAUSED" in shown
     assert "(payment provider is down)" in shown
@@ -212,6 +215,57 @@ def test_upgrading_the_database_says_what_it_did(opsdash, monkeypatch: pytest.Mo
     assert "from revision none to" in opsdash("db", "upgrade").out
     assert "nothing was changed" in opsdash("db", "upgrade").out
     assert opsdash("db", "check").code == 0
+
+
+def test_a_message_with_text_from_outside_is_clean_on_stderr_too(opsdash, console: Console):
+    with database.transaction(console.engine) as connection:
+        connection.execute(sa.insert(tenant_config), {"tenant_id": "a\n\x1b[31mb", "name": "A", "settings": {}})
+    result = opsdash("sync-tenant-configs", "--confirm", "YES")
+    assert (result.code, result.err.count("\n")) == (5, 1)
+    assert "\x1b" not in result.err
+    assert r"a\n\x1b[31mb" in result.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(opsdash, environment):
+    for _ in range(3):
+        opsdash("pause-processing", "--confirm", "YES")
+    command = f"{sys.executable} -m opsdash audit --csv | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env={**os.environ, **environment}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_an_answer_that_cannot_be_written_is_one_line_and_says_that_it_may_be_done(environment, console: Console):
+    console.broker.client.rpush("emails", "a")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "opsdash", "clear-queue", "emails", "--confirm", "YES"],
+            env={**os.environ, **environment},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert "may be done: look with opsdash audit" in done.stderr
+    assert console.get_queue_length("emails") == 0
+
+
+def test_a_misspelled_setting_is_named_with_the_right_one(opsdash, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPSDASH_ADMIN", "alice")
+    result = opsdash("status")
+    assert (result.code, result.err) == (
+        2,
+        "opsdash: OPSDASH_ADMIN: there is no such setting; did you mean OPSDASH_ADMINS?\n",
+    )
+
+
+def test_a_queue_name_that_is_no_list_costs_its_row_and_not_the_screen(opsdash, console: Console):
+    console.broker.client.set("emails", "junk")
+    console.broker.client.rpush("celery", "a")
+    result = opsdash("queues")
+    assert result.code == 0
+    assert "not a list: emails" in result.out
+    assert any(line.split()[:2] == ["celery", "1"] for line in result.out.splitlines())
 
 
 CTRL_C, CTRL_D = "\x03", "\x04"

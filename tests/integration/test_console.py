@@ -176,7 +176,7 @@ def test_the_outcome_not_recorded_is_uncertain_and_the_entry_stays_in_progress(
         return info
 
     monkeypatch.setattr(console.pause.__class__, "pause", pause_then_lose_the_database)
-    with pytest.raises(Uncertain, match=r"Paused all processing .* still says in progress"):
+    with pytest.raises(Uncertain, match=r"Paused everything .* still says in progress"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     assert console.is_processing_paused()
     postgres.start()
@@ -262,3 +262,28 @@ def test_one_request_is_one_act_however_often_it_is_sent(console: Console):
     with pytest.raises(Refused, match="was made before"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
     assert not console.is_processing_paused()
+
+
+def test_a_second_pause_says_whose_pause_it_replaces(console: Console):
+    console.run(opsdash.PauseProcessing(reason="fire"), actor=MARIA, confirm="YES")
+    again = opsdash.PauseProcessing(reason="deploy", duration_s=60)
+    preview = console.preview(again)
+    assert any(line.startswith("It is paused already, by maria (fire), until ") for line in preview.lines)
+    effect = console.run(again, actor=Actor(name="eve", role=Role.ADMIN), confirm="YES")
+    assert "Replaced the one by maria (fire)" in effect.message
+    assert console.get_recent_operations()[0].details["replaced"]["by"] == "maria"
+
+
+def test_a_wrong_password_is_said_as_such(console_for, valkey: Valkey):
+    wrong, right = (
+        console_for(redis_url=valkey.url.replace("//", f"//:{word}-password@")) for word in ("wrong", "right")
+    )
+    wrong.broker.client.config_set("requirepass", "right-password")
+    wrong.broker.client.connection_pool.disconnect()
+    try:
+        error = wrong.snapshot().redis_error
+    finally:
+        right.broker.client.config_set("requirepass", "")
+    assert error.startswith("OPSDASH_REDIS_URL: ")
+    assert "refused the user or password" in error
+    assert "wrong-password" not in error

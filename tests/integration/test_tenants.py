@@ -60,6 +60,40 @@ def test_secrets_reach_neither_redis_nor_the_audit_log_nor_the_export(console: C
     assert written["api_key_fingerprint"].startswith("hmac-sha256:")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"db": {"pwd": "hunter2!"}},
+        {"auth": "hunter2!"},
+        {"header": "Bearer hunter2!"},
+        {"database": "postgres://u:hunter2!@h/db"},
+        {"aws": "AKIAHUNTER2HUNTER2XX hunter2!"},
+        {"hook": "https://hooks.slack.com/services/T0/B0/hunter2!"},
+        {"key": "-----BEGIN PRIVATE KEY-----hunter2!"},
+        {"urls": ["amqp://u:hunter2!@mq//"]},
+        {"stripe": "sk_live_12345678hunter2!"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_what_looks_like_a_secret_by_name_or_value_is_treated_as_one(console_for, settings: dict[str, Any]):
+    console = console_for()
+    add(console, tenant_id="acme", settings=settings)
+    sync(console)
+    written = console.broker.client.get("tenant_config:acme")
+    assert "hunter2!" not in written
+    assert "hmac-sha256:" in written
+
+
+@pytest.mark.parametrize(
+    "settings", [{"author": "Ann"}, {"url": "https://acme.example/a:b@c"}, {"plan": "basic"}, {"spin": 3}]
+)
+def test_what_is_no_secret_stays_as_it_is(console_for, settings: dict[str, Any]):
+    console = console_for()
+    add(console, tenant_id="acme", settings=settings)
+    sync(console)
+    assert stored(console, "acme")["settings"] == settings
+
+
 def test_a_fingerprint_changes_with_the_secret_and_only_then(console: Console):
     add(console, tenant_id="acme", api_key=SECRET)
     add(console, tenant_id="zen", api_key=SECRET)

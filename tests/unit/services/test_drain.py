@@ -68,3 +68,12 @@ def test_a_queues_pause_is_drained_by_the_workers_of_that_queue():
 def test_a_long_list_is_cut_and_counted():
     stand = drain(paused(*(worker(f"w{i}", active=1) for i in range(9))))
     assert stand.message.endswith("; and 6 more.")
+
+
+def test_a_queues_pause_is_done_although_other_queues_keep_the_worker_busy():
+    busy = worker("a", paused=False, paused_queues=("emails",), active=3)
+    stand = drain(paused(busy, queue="emails"), "emails")
+    assert stand.done
+    assert stand.message == (
+        "The one worker that reports has stopped taking from emails; 3 tasks of all their queues still running."
+    )
