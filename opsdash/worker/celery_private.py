@@ -35,7 +35,7 @@ def missing(consumer: Any) -> str:
     pool, kind = consumer.pool, pool_name(consumer.pool)
     if kind == "prefork":
         semaphore = getattr(consumer.controller, "semaphore", None)
-        wanted.append(("pool", pool._pool, ("outbound_buffer", "_cache")))
+        wanted += guard_needs(pool._pool)
         if semaphore is not None:
             wanted.append(("semaphore", semaphore, ("_waiting", "release")))
     elif kind == "threads":
@@ -46,6 +46,39 @@ def missing(consumer: Any) -> str:
     if not lost and "leftmost" not in inspect.signature(channel.qos.restore_by_tag).parameters:
         lost.append("channel.qos.restore_by_tag(leftmost)")
     return ", ".join(lost)
+
+
+def guard_needs(pool: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """What the last look in prefork's children leans on."""
+    from opsdash.worker import prefork_guard as guard  # it loads billiard, which only prefork workers have
+
+    return [
+        ("pool", pool, guard.POOL),
+        ("pool.Worker", getattr(pool, "Worker", None), guard.WORKER),
+        ("pool results", getattr(pool, "_result_handler", None), guard.RESULTS),
+    ]
+
+
+def guard(consumer: Any) -> Any:
+    """Prefork: a ``PreforkGuard``, made before the pool forks; None for other pools and where there is no fork."""
+    if pool_name(consumer.pool) != "prefork" or not hasattr(consumer.pool, "Pool"):
+        return None
+    from opsdash.worker.prefork_guard import PreforkGuard
+
+    return PreforkGuard(consumer)
+
+
+def addresses(consumer: Any, queues: Iterable[str]) -> list[tuple[str, str]]:
+    """Exchange and routing key of the messages that come to these queues. Patterns of topic exchanges stay patterns."""
+    known = {queue.name: queue for queue in list(consumer.task_consumer.queues)} if consumer.task_consumer else {}
+    found: list[tuple[str, str]] = []
+    for name in queues:
+        found.append(("", name))
+        queue = known.get(name)
+        for bound in [queue, *(queue.bindings or ())] if queue is not None else ():
+            if bound.exchange is not None:
+                found.append((bound.exchange.name or "", bound.routing_key or ""))
+    return found
 
 
 def replace_queue_cycle(channel: Any, fetchable: Callable[[list[str]], list[str]]) -> None:

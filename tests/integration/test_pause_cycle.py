@@ -2,108 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-import redis
 from kombu import Exchange
+from support.deployment import SOON_S, Deployment, deploy, each_exactly_once
 from support.services import Valkey
-from support.workers import Records, eventually, producer, worker
-
-from opsdash.keys import Keys
-from opsdash.services.broker import Broker
-from opsdash.services.pause import PauseFlags
+from support.workers import eventually, worker
 
 POOLS = ["prefork", "threads", "solo"]
 PREFORK_NOW_OTHERS_LATER = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo"))]
 SOLO_LATER = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow)]
 LONG = {"seconds": 2.5}
-SOON_S = 0.5
-"""A task that began later than this after the pause was set began in spite of it."""
-
-
-class Deployment:
-    """One broker with everything a test does to it: send, pause, look."""
-
-    def __init__(self, server: Valkey, celery: Any, keyprefix: str = "") -> None:
-        self.server = server
-        self.celery = celery
-        self.redis = redis.Redis.from_url(server.url, decode_responses=True)
-        self.keys = Keys(keyprefix)
-        self.flags = PauseFlags(Broker(self.redis, self.keys, "test", ("celery",)))
-        self.records = Records(server.url)
-        self.env = {"OPSDASH_REDIS_URL": server.url, "SAMPLE_KEYPREFIX": keyprefix}
-
-    def send(self, number: int, name: str = "sample.short", **options: Any) -> list[str]:
-        """Sends tasks with the arguments 0, 1, 2 …; returns their ids in that order."""
-        with self.celery.connection_for_write() as connection:
-            return [self.celery.send_task(name, [n], connection=connection, **options).id for n in range(number)]
-
-    def pause(self, queue: str | None = None) -> float:
-        """Pauses as the console does; returns when."""
-        at = time.time()
-        self.flags.pause(queue, by="maria", reason="test", ttl_s=600)
-        return at
-
-    def resume(self, queue: str | None = None) -> None:
-        self.flags.resume(queue)
-
-    def health(self, hostname: str) -> dict[str, str]:
-        return self.redis.hgetall(self.keys.worker(hostname))
-
-    def wait_until_confirmed(self, hostname: str) -> None:
-        """Waits until the worker reports that it has applied the latest pause or resume."""
-        epoch = self.redis.get(self.keys.pause_epoch)
-        eventually(lambda: self.health(hostname).get("epoch") == epoch, what=f"{hostname} confirms epoch {epoch}")
-
-    def waiting(self, queue: str = "celery") -> int:
-        """Messages in the queue's lists, all priorities."""
-        return sum(self.redis.llen(key) for key in self.lists(queue))
-
-    def lists(self, queue: str = "celery") -> list[str]:
-        return list(Broker(self.redis, self.keys, "test", ("celery",)).lists(queue).values())
-
-    def unacked(self) -> int:
-        """Messages that workers hold."""
-        return self.redis.hlen(f"{self.keys.prefix}unacked")
-
-    def started_after(self, at: float) -> int:
-        return sum(1 for start in self.records.starts() if start.at > at)
-
-    def puts_in(self, seconds: float) -> int:
-        """How many messages are put into lists in so many seconds."""
-
-        def puts() -> int:
-            statistics = self.redis.info("commandstats")
-            return sum(int(statistics.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("lpush", "rpush"))
-
-        before = puts()
-        time.sleep(seconds)
-        return puts() - before
-
-    def close(self) -> None:
-        self.redis.close()
-        self.records.close()
-
-
-@contextlib.contextmanager
-def deploy(server: Valkey, keyprefix: str = "") -> Iterator[Deployment]:
-    with producer(server.url, keyprefix) as celery, contextlib.closing(Deployment(server, celery, keyprefix)) as made:
-        yield made
-
-
-@pytest.fixture
-def deployment(valkey: Valkey) -> Iterator[Deployment]:
-    with deploy(valkey) as made:
-        yield made
-
-
-def each_exactly_once(ids: list[str]) -> dict[str, int]:
-    return dict.fromkeys(ids, 1)
 
 
 @pytest.mark.parametrize("pool", POOLS)
