@@ -30,6 +30,7 @@ def missing(consumer: Any) -> str:
         ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
         ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
         ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "_lookup", "typeof", "active_queues", "qos")),
+        ("channel", channel, ("_do_restore_message", "conn_or_acquire")),
         ("channel.qos", getattr(channel, "qos", None), ("_delivered", "_quick_ack", "restore_by_tag")),
     ]
     pool, kind = consumer.pool, pool_name(consumer.pool)
@@ -38,7 +39,7 @@ def missing(consumer: Any) -> str:
         wanted += guard_needs(pool._pool)
         if semaphore is not None:
             wanted.append(("semaphore", semaphore, ("_waiting", "release")))
-    elif kind == "threads":
+    elif kind in ("threads", "solo"):
         wanted.append(("pool", pool, ("on_apply",)))
     elif kind == "gevent":
         wanted.append(("pool", pool._pool, ("wait_available",)))
@@ -128,6 +129,24 @@ def put_back(channel: Any, request: Any) -> None:
     worker_state.task_ready(request)
 
 
+def put_back_acknowledged(channel: Any, request: Any) -> None:
+    """Puts a copy of an acknowledged, unstarted message to the end its queue is read from. Any thread.
+
+    Cost: one RPUSH. Source: kombu's Redis transport, ``Channel._do_restore_message``.
+
+    Raises:
+        Exception: Whatever Redis or kombu has against it; the message is not in the queue then, as far as one can tell.
+    """
+    message = request.message
+    info = message.delivery_info
+    with channel.conn_or_acquire() as client, client.pipeline(transaction=True) as pipe:
+        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), pipe, False)
+        if not len(pipe):  # kombu logs what it could not do, and goes on
+            raise LookupError("kombu found no queue for it")
+        pipe.execute()
+    worker_state.task_ready(request)
+
+
 def newest_first(channel: Any, requests: Iterable[Any]) -> list[Any]:
     """The order to put them back in, so that they come out again in the order they came."""
     order = {tag: index for index, tag in enumerate(list(channel.qos._delivered))}
@@ -182,46 +201,6 @@ def take_rate_limited(consumer: Any, wanted: Wanted) -> list[Any]:
             bucket.contents.extend(item for item, hold in zip(items, held, strict=True) if not hold)
             taken.extend(request for (request, _), hold in zip(items, held, strict=True) if hold)
     return taken
-
-
-class NotStarted(Exception):  # noqa: N818 - not an error: it ends a thread pool's job before its task began
-    """A thread was about to start a task that a pause has caught."""
-
-
-class ThreadWatch:
-    """Threads: remembers which request each waiting future is for, and looks once more before a thread starts one.
-
-    Cost: one dict entry per task, and one attribute test in the thread.
-    """
-
-    def __init__(self, consumer: Any, must_hold: Wanted, give_back: Callable[[Any], Any]) -> None:
-        self._waiting: dict[Any, Any] = {}
-        pool, waiting = consumer.pool, self._waiting
-        original = pool.on_apply
-
-        def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-            accept: Any = options.get("accept_callback")
-            request = getattr(accept, "__self__", None)
-            if request is None:
-                return original(target, args, kwargs, **options)
-
-            def look_again(pid: int, when: float) -> Any:
-                if must_hold(request):
-                    give_back(request)
-                    raise NotStarted
-                return accept(pid, when)
-
-            options["accept_callback"] = look_again
-            result = original(target, args, kwargs, **options)
-            waiting[result.f] = request
-            result.f.add_done_callback(waiting.pop)
-            return result
-
-        pool.on_apply = on_apply
-
-    def take(self, wanted: Wanted) -> list[Any]:
-        """Requests that wait for a thread. Their futures are cancelled: no thread will start them."""
-        return [request for future, request in self._waiting.copy().items() if wanted(request) and future.cancel()]
 
 
 def wait_for_slot(pool: Any) -> Callable[[], Any] | None:

@@ -118,13 +118,23 @@ class Gate:
         Raises:
             connection_errors: The message stays unacknowledged, and kombu restores it.
         """
+        if not self.try_put_back(request):
+            self._run(request)
+
+    def try_put_back(self, request: Any) -> bool:
+        """Returns the message to its queue; False when Redis refuses that, and whoever called must run the task.
+
+        Raises:
+            connection_errors: The message stays unacknowledged, and kombu restores it.
+        """
         try:
             celery_private.put_back(self.channel, request)
         except self.connection_errors:
             raise
         except Exception:  # the message must not be lost, whatever went wrong
             logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
-            self._run(request)
+            return False
+        return True
 
     def _run(self, request: Any) -> None:
         if self.closed and self.exempt is not None:

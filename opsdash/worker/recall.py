@@ -8,6 +8,7 @@ from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
 from opsdash.worker.gate import Gate
+from opsdash.worker.last_look import LastLook
 
 logger = get_logger(__name__)
 
@@ -24,11 +25,7 @@ class Recall:
     def __init__(self, consumer: Any, gate: Gate, give_back: Any) -> None:
         self._consumer = consumer
         self._gate = gate
-        self._threads: celery_private.ThreadWatch | None = None
-        if celery_private.pool_name(consumer.pool) == "threads":
-            self._threads = celery_private.ThreadWatch(
-                consumer, lambda request: gate.closed and gate.holds(request), give_back
-            )
+        self._last_look = LastLook(consumer, gate, give_back)
 
     def run(self) -> int:
         """Puts back everything held that has not started, newest first. Event loop only.
@@ -41,8 +38,7 @@ class Recall:
         unwritten = celery_private.take_unwritten(consumer, holds)
         requests += unwritten
         requests += celery_private.take_rate_limited(consumer, holds)
-        if self._threads is not None:
-            requests += self._threads.take(holds)
+        requests += self._last_look.take_waiting(holds)
         for request in celery_private.newest_first(self._gate.channel, requests):
             self._gate.put_back(request)
         celery_private.release_slots(consumer, len(unwritten))

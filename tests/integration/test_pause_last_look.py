@@ -7,7 +7,8 @@ import time
 import pytest
 from kombu import Exchange
 from support.deployment import Deployment, each_exactly_once
-from support.workers import Worker, eventually, worker
+from support.sample_app import ACCEPTING
+from support.workers import GREEN, Worker, eventually, worker
 
 TASKS = 120
 
@@ -107,4 +108,36 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
         finally:
             deployment.redis.execute_command("ACL", "SETUSER", "default", "+watch")
         running.wait_for_log("could not put")
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("name", ["sample.short", "sample.late"])
+@pytest.mark.parametrize("pool", ["threads", "solo", *GREEN])
+def test_a_pause_that_comes_while_a_task_is_being_accepted_still_holds_it(
+    deployment: Deployment, pool: str, name: str
+) -> None:
+    with worker(pool=pool, env={**deployment.env, "SAMPLE_BREAK": "slow-accept"}) as running:
+        ids = deployment.send(6, name)
+        eventually(lambda: deployment.redis.llen(ACCEPTING), what="accepting")
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        began = len(deployment.records)
+        assert deployment.records.stay(2.0) == 0
+        eventually(lambda: deployment.waiting() == 6 - began and deployment.unacked() == 0, what="all are back")
+        assert deployment.health(running.hostname)["active"] == "0"
+        deployment.resume()
+        deployment.records.wait_for(6)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo", *GREEN])
+def test_an_acknowledged_task_that_redis_will_not_take_back_runs_rather_than_gets_lost(
+    deployment: Deployment, pool: str
+) -> None:
+    with worker(pool=pool, env={**deployment.env, "SAMPLE_BREAK": "slow-accept,no-way-back"}) as running:
+        ids = deployment.send(1)
+        eventually(lambda: deployment.redis.llen(ACCEPTING), what="accepting")
+        deployment.pause()
+        deployment.records.wait_for(1)
+        running.wait_for_log("so it runs although paused")
     assert deployment.records.times_run() == each_exactly_once(ids)

@@ -26,6 +26,8 @@ import opsdash.worker
 
 STARTED = "sample:started"
 """Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
+ACCEPTING = "sample:accepting"
+"""Redis list: ids of tasks that a worker with ``SAMPLE_BREAK=slow-accept`` has accepted, a second before they start."""
 PRIORITY_STEPS = [0, 3, 6, 9]
 
 
@@ -130,6 +132,25 @@ def _break(what: str) -> None:
             raise RuntimeError("broken on purpose")
 
         Recall.run = run  # type: ignore[method-assign]
+    elif what == "slow-accept":
+        from celery.worker.request import Request
+
+        on_accepted = Request.on_accepted
+
+        def accept_slowly(self: Request, *args: Any) -> None:
+            on_accepted(self, *args)
+            _records(os.getpid()).rpush(ACCEPTING, self.id)
+            time.sleep(1.0)  # a round trip to Redis, long enough for a pause to come
+
+        Request.on_accepted = accept_slowly
+    elif what == "no-way-back":
+        from opsdash.worker import celery_private
+
+        def refuse(channel: Any, request: Any) -> None:
+            raise redis.ResponseError("OOM on purpose")
+
+        celery_private.put_back_acknowledged = refuse  # type: ignore[assignment]
 
 
-_break(os.environ.get("SAMPLE_BREAK", ""))
+for _what in os.environ.get("SAMPLE_BREAK", "").split(","):
+    _break(_what)

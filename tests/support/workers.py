@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -23,6 +24,9 @@ from support.services import LEASH, until
 
 ROOT = Path(__file__).parents[2]
 LOG_TAIL = 6_000
+PATH = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+GREEN = ["gevent"] if importlib.util.find_spec("gevent") else []
+"""Pools of green threads that can be tried here."""
 PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
 """The workers' interpreter: one of an environment with another Celery puts the suite to the test against that."""
 _numbers = count(1)
@@ -103,7 +107,7 @@ def worker(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)]), **(env or {})},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(PATH), **(env or {})},
                 start_new_session=True,
             )
         running = Worker(process, hostname, log)
