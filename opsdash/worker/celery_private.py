@@ -100,6 +100,16 @@ def update_queue_cycle(channel: Any) -> None:
     channel._update_queue_cycle()
 
 
+def is_fetching(channel: Any) -> bool:
+    """A BRPOP is under way."""
+    return bool(getattr(channel, "_in_poll", True))
+
+
+def fetch_s(channel: Any) -> float:
+    """How long a BRPOP may take to be answered."""
+    return float(getattr(channel, "brpop_timeout", None) or 1) + 0.2
+
+
 def is_broadcast(channel: Any, message: Any) -> bool:
     """The message came over a fanout exchange. Cost: no round trip."""
     exchange = (message.delivery_info or {}).get("exchange")
@@ -222,13 +232,37 @@ def counts(consumer: Any) -> dict[str, int]:
 
 
 def _scheduled(consumer: Any) -> int:
-    scheduled = getattr(worker_state, "scheduled_requests", None)
-    if scheduled is not None:
-        return len(scheduled)
-    # Before Celery 5.7: tasks with an ETA are entries of the worker's timer among others.
-    queue = getattr(consumer.timer, "queue", ())
-    entries = (getattr(waiting, "entry", None) for waiting in tuple(queue))
-    return sum(1 for entry in entries if entry is not None and entry.args and hasattr(entry.args[0], "eta"))
+    requests = getattr(worker_state, "scheduled_requests", None)  # since Celery 5.7
+    return len(scheduled(consumer)) if requests is None else len(requests)
+
+
+def scheduled(consumer: Any) -> dict[Any, Any]:
+    """Requests that wait for their time, with what holds them in the worker's timer."""
+    found: dict[Any, Any] = {}
+    for waiting in tuple(getattr(consumer.timer, "queue", ())):
+        entry = getattr(waiting, "entry", None)
+        if entry is not None and not entry.canceled and entry.args and hasattr(entry.args[0], "eta"):
+            found[entry.args[0]] = waiting
+    return found
+
+
+def unschedule(consumer: Any, waiting: Any) -> None:
+    """Takes a request out of the worker's timer, and the place it had beside the prefetch limit. Event loop only."""
+    if hasattr(waiting, "kill"):  # green pools: a greenlet that sleeps
+        waiting.kill()
+    waiting.entry.cancel()
+    consumer.qos.decrement_eventually()
+
+
+def oldest_start() -> float | None:
+    """When the longest-running task began (seconds since the epoch); None when nothing runs. Safe beside the loop."""
+    for _ in range(5):
+        try:
+            starts = [request.time_start for request in worker_state.active_requests]
+        except RuntimeError:  # the loop has added one meanwhile
+            continue
+        return min((start for start in starts if start), default=None)
+    return None
 
 
 def consumed_queues(consumer: Any) -> list[str]:

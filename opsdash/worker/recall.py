@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -12,11 +13,13 @@ from opsdash.worker.last_look import LastLook
 
 logger = get_logger(__name__)
 
+LOOK_AGAIN_S = 0.05
+
 
 class Recall:
     """The way back from the pool's waiting lines to the queue.
 
-    Tasks with an ETA stay in the worker's timer; when they are due they meet the gate.
+    Tasks with an ETA stay in the worker's timer, and meet the gate when they are due, unless ``run_scheduled`` is told.
 
     Args:
         give_back: Puts one message back from a pool's thread, by way of the event loop.
@@ -24,7 +27,8 @@ class Recall:
 
     def __init__(self, consumer: Any, gate: Gate, give_back: Any) -> None:
         self._consumer = consumer
-        self._gate = gate
+        self.gate = gate
+        self._closed_at = 0.0
         self._last_look = LastLook(consumer, gate, give_back)
 
     def run(self) -> int:
@@ -33,15 +37,46 @@ class Recall:
         Returns:
             How many messages went back.
         """
-        consumer, holds = self._consumer, self._gate.holds
+        self._closed_at = time.monotonic()
+        consumer, holds = self._consumer, self.gate.holds
         requests = celery_private.take_waiting_for_a_process(consumer, holds)
         unwritten = celery_private.take_unwritten(consumer, holds)
         requests += unwritten
         requests += celery_private.take_rate_limited(consumer, holds)
         requests += self._last_look.take_waiting(holds)
-        for request in celery_private.newest_first(self._gate.channel, requests):
-            self._gate.put_back(request)
+        for request in celery_private.newest_first(self.gate.channel, requests):
+            self.gate.put_back(request)
         celery_private.release_slots(consumer, len(unwritten))
         if requests:
             logger.info("opsdash: %d prefetched messages put back", len(requests))
         return len(requests)
+
+    def run_scheduled(self) -> int:
+        """Puts back held tasks with an ETA, newest first; what Redis refuses stays. Event loop only.
+
+        Not before a fetch that was under way when the pause came is answered: it would get the first one put back,
+        which would come to the timer again, and to the wrong place in the queue afterwards.
+
+        Returns:
+            How many messages go back.
+        """
+        number = len(self._scheduled())
+        if number:
+            self._put_back_scheduled()
+        return number
+
+    def _scheduled(self) -> dict[Any, Any]:
+        entries = celery_private.scheduled(self._consumer)
+        return {request: waiting for request, waiting in entries.items() if self.gate.holds(request)}
+
+    def _put_back_scheduled(self) -> None:
+        fetched_s = time.monotonic() - self._closed_at
+        if celery_private.is_fetching(self.gate.channel) and fetched_s < celery_private.fetch_s(self.gate.channel):
+            self._consumer.timer.call_after(LOOK_AGAIN_S, self._put_back_scheduled)
+            return
+        held, number = self._scheduled(), 0
+        for request in celery_private.newest_first(self.gate.channel, held):
+            if self.gate.try_put_back(request):
+                celery_private.unschedule(self._consumer, held[request])
+                number += 1
+        logger.info("opsdash: %d scheduled messages put back", number)

@@ -11,7 +11,7 @@ from typing import Any
 from celery import bootsteps
 from celery.utils.log import get_logger
 
-from opsdash.worker import celery_private
+from opsdash.worker import celery_private, control
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -90,6 +90,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._recall is None:
             gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
+            control.recalls[consumer] = self._recall
             if self._guard is not None:
                 self._guard.listen(lambda request: self._soon(gate.take_back, request))
                 gate.exempt = self._guard.exempt

@@ -16,8 +16,8 @@ from opsdash.keys import Keys
 
 KEYS = Keys()
 FIELDS = {
-    "time", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "concurrency", "pool",
-    "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
+    "time", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s", "concurrency",
+    "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         assert (idle["pool"], idle["concurrency"]) == (pool, str(slots))
         assert sorted(json.loads(idle["queues"])) == ["celery", "emails"]
         assert (idle["paused"], idle["paused_queues"], idle["epoch"], idle["pausing"]) == ("0", "[]", "0", "ready")
-        assert idle["version"] == opsdash.__version__
+        assert (idle["version"], idle["oldest_s"]) == (opsdash.__version__, "")
         assert int(idle["memory_bytes"]) > 10_000_000
         assert 50 < client.ttl(key) <= 60
         for _ in range(slots * 2):
@@ -73,6 +73,21 @@ def test_a_busy_solo_worker_still_reports_and_shows_that_its_loop_stands(valkey:
         report = client.hgetall(key)
         assert float(report["time"]) - float(report["loop_tick"]) > 2
         eventually(lambda: float(client.hget(key, "loop_tick") or 0) > began + 5, what="the loop turns again")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
+    valkey: Valkey, client: redis.Redis, pool: str
+) -> None:
+    def oldest() -> float:
+        return float(client.hget(KEYS.worker(running.hostname), "oldest_s") or -1)
+
+    with worker(pool=pool, env=environment(valkey)) as running, producer(valkey.url) as celery:
+        celery.send_task("sample.short", kwargs={"seconds": 5})
+        eventually(lambda: oldest() >= 2, what="the first one")
+        celery.send_task("sample.short", kwargs={"seconds": 0.1})
+        eventually(lambda: oldest() >= 4, what="the age is that of the oldest")
+        eventually(lambda: oldest() == -1, what="nothing runs any more")
 
 
 def test_a_killed_worker_stays_listed_with_its_last_time_and_old_ones_are_forgotten(
