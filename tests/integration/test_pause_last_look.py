@@ -36,7 +36,7 @@ def stop_pause_continue(deployment: Deployment, running: Worker, paused: str | N
     return began
 
 
-@pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 @pytest.mark.parametrize("queue", [None, "emails"])
 def test_children_that_hold_a_job_when_a_pause_comes_give_it_back_unstarted(
     deployment: Deployment, queue: str | None, cycles: int

@@ -1,8 +1,8 @@
 """A Celery app whose tasks tell when they began: what the tests of the worker plug-in run for real.
 
 Environment: ``OPSDASH_REDIS_URL`` the broker, ``SAMPLE_KEYPREFIX`` its ``global_keyprefix``, ``SAMPLE_RECORDS_URL``
-where the records go when the broker isn't Redis, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for ``-I
-opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
+where the records go when the broker isn't Redis, ``SAMPLE_RESULTS=yes`` keeps results in the broker,
+``SAMPLE_PLUGIN=no`` leaves opsdash out (for ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def make_app(broker_url: str, keyprefix: str = "") -> Celery:
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
 app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""))
+if os.environ.get("SAMPLE_RESULTS") == "yes":
+    app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)
 
@@ -87,6 +89,37 @@ def late(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
 def limited(self: Any, argument: Any = None) -> None:
     started = time.time()
     _record(started, self, argument)
+
+
+@app.task(name="sample.step", bind=True, ignore_result=False)
+def step(self: Any, *arguments: Any) -> Any:
+    started = time.time()
+    _record(started, self, arguments)
+    time.sleep(0.02)
+    return arguments[0]
+
+
+@app.task(name="sample.gather", bind=True, ignore_result=False)
+def gather(self: Any, results: list[Any]) -> int:
+    started = time.time()
+    _record(started, self, results)
+    return len(results)
+
+
+@app.task(name="sample.flaky", bind=True, max_retries=10)
+def flaky(self: Any, argument: Any = None, failures: int = 1, countdown: float = 0.1, seconds: float = 0.0) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
+    if self.request.retries < failures:
+        raise self.retry(countdown=countdown)
+
+
+@app.task(name="sample.bounded", bind=True)
+def bounded(self: Any, argument: Any = None, seconds: float = 1.0) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
 
 
 @app.task(name="sample.broadcast", bind=True)
