@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -108,6 +110,29 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
         finally:
             deployment.redis.execute_command("ACL", "SETUSER", "default", "+watch")
         running.wait_for_log("could not put")
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("name", ["sample.short", "sample.late"])
+def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
+    deployment: Deployment, name: str
+) -> None:
+    with worker(env=deployment.env) as running:
+        with deployment.stopped(deployment.children(running.hostname)):
+            ids = deployment.send(20, name)
+            eventually(lambda: deployment.unacked() >= 2, what="fetched")
+            time.sleep(0.1)
+            deployment.pause()
+            deployment.wait_until_confirmed(running.hostname)
+            os.kill(running.pid, signal.SIGTERM)
+            running.wait_for_log("Warm shutdown")
+            time.sleep(0.5)
+        eventually(lambda: not running.running, what="it has ended")
+        assert len(deployment.records) == 0
+        assert (deployment.waiting(), deployment.unacked()) == (20, 0)
+    deployment.resume()
+    with worker(env=deployment.env):
+        deployment.records.wait_for(20)
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 

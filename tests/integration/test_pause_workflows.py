@@ -72,6 +72,31 @@ def test_time_limits_hold_during_a_pause_and_count_from_the_start_only(deploymen
         assert deployment.records.times_run() == each_exactly_once(soft + hard + waiting)
 
 
+def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deployment) -> None:
+    with (
+        worker(env=deployment.env, queues=["emails"]) as mails,
+        worker(env=deployment.env, queues=["celery", "reports"]) as others,
+    ):
+        deployment.pause("emails")
+        for one in (mails, others):
+            deployment.wait_until_confirmed(one.hostname)
+        assert deployment.health(mails.hostname)["paused_queues"] == '["emails"]'
+        assert deployment.health(others.hostname)["paused_queues"] == "[]"
+        held = deployment.send(5, queue="emails")
+        ids = deployment.send(5) + deployment.send(5, queue="reports")
+        deployment.records.wait_for(10)
+        assert deployment.records.stay(0.5) == 0
+        assert deployment.records.times_run() == each_exactly_once(ids)
+        deployment.pause()
+        deployment.resume("emails")
+        for one in (mails, others):
+            deployment.wait_until_confirmed(one.hostname)
+        assert deployment.records.stay(0.5) == 0, "the pause of everything stands"
+        deployment.resume()
+        deployment.records.wait_for(15)
+    assert deployment.records.times_run() == each_exactly_once(ids + held)
+
+
 @pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_busy_worker_killed_a_moment_after_a_pause_loses_and_repeats_nothing(
