@@ -9,10 +9,15 @@ import pytest
 from kombu import Exchange
 from support.deployment import SOON_S, Deployment, deploy, each_exactly_once
 from support.services import Valkey
-from support.workers import eventually, worker
+from support.workers import GREEN, eventually, worker
 
-POOLS = ["prefork", "threads", "solo"]
-PREFORK_NOW_OTHERS_LATER = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo"))]
+GREEN_LATER = [pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN]
+POOLS = ["prefork", "threads", "solo", *GREEN_LATER]
+PREFORK_NOW_OTHERS_LATER = [
+    "prefork",
+    *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo")),
+    *GREEN_LATER,
+]
 SOLO_LATER = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow)]
 LONG = {"seconds": 2.5}
 

@@ -25,11 +25,20 @@ from support.services import LEASH, until
 ROOT = Path(__file__).parents[2]
 LOG_TAIL = 6_000
 PATH = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-GREEN = ["gevent"] if importlib.util.find_spec("gevent") else []
-"""Pools of green threads that can be tried here."""
 PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
 """The workers' interpreter: one of an environment with another Celery puts the suite to the test against that."""
 _numbers = count(1)
+
+
+def _can_import(name: str) -> bool:
+    """The workers' interpreter has the module."""
+    if sys.executable == PYTHON:
+        return importlib.util.find_spec(name) is not None
+    return not subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode
+
+
+GREEN = ["gevent"] if _can_import("gevent") else []
+"""Pools of green threads that can be tried here."""
 
 
 class Worker:
