@@ -34,6 +34,11 @@ class Health:
         """The event loop turns. Called inside it."""
         self.tick_at = time.time()
 
+    def busy(self) -> bool:
+        """A task runs, or one that was fetched has not gone back yet."""
+        numbers = celery_private.counts(self._consumer)
+        return bool(numbers["active"] or numbers["reserved"])
+
     def figures(self) -> dict[str, str]:
         """The fields of the worker's hash, all strings."""
         consumer, applied = self._consumer, self._gate.applied

@@ -90,6 +90,23 @@ def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
         eventually(lambda: oldest() == -1, what="nothing runs any more")
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_the_end_of_the_last_task_of_a_paused_worker_is_reported_at_once(
+    valkey: Valkey, client: redis.Redis, pool: str
+) -> None:
+    with worker(pool=pool, env=environment(valkey)) as running, producer(valkey.url) as celery:
+        key, records = KEYS.worker(running.hostname), Records(valkey.url)
+        celery.send_task("sample.short", kwargs={"seconds": 3.2})
+        records.wait_for(1)
+        ends_at = records.starts()[0].at + 3.2
+        records.close()
+        client.set(KEYS.pause(), "true")
+        client.publish(KEYS.nudge, '{"field": "*", "paused": true}')
+        eventually(lambda: client.hmget(key, ["paused", "active"]) == ["1", "1"], what="paused, and still runs one")
+        eventually(lambda: client.hget(key, "active") == "0", what="drained")
+        assert time.time() - ends_at < 0.8
+
+
 def test_a_killed_worker_stays_listed_with_its_last_time_and_old_ones_are_forgotten(
     valkey: Valkey, client: redis.Redis
 ) -> None:
@@ -131,7 +148,7 @@ def test_a_celery_that_lacks_a_private_name_leaves_a_worker_that_works_and_says_
         assert "Traceback" not in running.log
 
 
-@pytest.mark.parametrize("fault", ["start", "recall"])
+@pytest.mark.parametrize("fault", ["start", "recall", "children"])
 def test_a_fault_in_the_plug_in_leaves_a_worker_that_works_and_says_it_can_not_pause(
     valkey: Valkey, client: redis.Redis, fault: str
 ) -> None:

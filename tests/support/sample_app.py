@@ -165,6 +165,13 @@ def _break(what: str) -> None:
             raise RuntimeError("broken on purpose")
 
         Recall.run = run  # type: ignore[method-assign]
+    elif what == "children":
+        from opsdash.worker import prefork_guard
+
+        def install(self: Any, consumer: Any) -> None:
+            raise RuntimeError("broken on purpose")
+
+        prefork_guard.PreforkGuard.__init__ = install  # type: ignore[method-assign]
     elif what == "slow-accept":
         from celery.worker.request import Request
 
