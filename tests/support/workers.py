@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import kombu.pools
 import redis
 from support.sample_app import STARTED, make_app
 from support.services import LEASH, until
@@ -184,6 +185,7 @@ def producer(url: str, keyprefix: str = "") -> Iterator[Any]:
         yield app
     finally:
         app.close()
+        kombu.pools.reset()  # they are the process's: the next test would get a connection to a server since restarted
 
 
 def eventually(check: Callable[[], Any], *, timeout_s: float = 10.0, what: str = "it") -> None:
