@@ -30,8 +30,9 @@ def missing(consumer: Any) -> str:
         ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
         ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
         ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "_lookup", "typeof", "active_queues", "qos")),
-        ("channel", channel, ("_do_restore_message", "conn_or_acquire")),
+        ("channel", channel, ("_do_restore_message", "conn_or_acquire", "global_keyprefix")),
         ("channel.qos", getattr(channel, "qos", None), ("_delivered", "_quick_ack", "restore_by_tag")),
+        ("channel.qos", getattr(channel, "qos", None), ("unacked_key", "unacked_index_key")),
     ]
     pool, kind = consumer.pool, pool_name(consumer.pool)
     if kind == "prefork":
@@ -128,15 +129,50 @@ def put_back(channel: Any, request: Any) -> None:
     ``message.requeue()`` would put it at the far end, behind everything that came later.
     Cost: one WATCH, one HGET and one MULTI. Source: kombu's Redis transport, ``QoS.restore_by_tag``.
     """
-    message, qos = request.message, channel.qos
-    tag = message.delivery_tag
+    tag, qos = request.message.delivery_tag, channel.qos
     if tag in qos._delivered:
         qos.restore_by_tag(tag, leftmost=False)
-        qos._quick_ack(tag)
+    forget(channel, request)
+
+
+def forget(channel: Any, request: Any) -> None:
+    """The request's message is no longer this worker's."""
+    qos, message = channel.qos, request.message
+    if message.delivery_tag in qos._delivered:
+        qos._quick_ack(message.delivery_tag)
     # else it came over an earlier connection: kombu has restored it, or will when its visibility timeout ends
     request.acknowledged = True
     message._state = "REQUEUED"
     worker_state.task_ready(request)
+
+
+class _Pushes:
+    """Stands in for a Redis pipeline: notes what kombu pushes."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str]] = []
+
+    def rpush(self, key: str, message: str) -> None:
+        self.made.append((key, message))
+
+
+def pushes(channel: Any, request: Any) -> list[tuple[str, str]]:
+    """Key and content of each push that puts a message back; none when it is of an earlier connection.
+
+    Source: kombu's Redis transport, ``Channel._do_restore_message``. Cost: one SMEMBERS for a named exchange.
+    """
+    noted, message = _Pushes(), request.message
+    if message.delivery_tag in channel.qos._delivered:
+        info = message.delivery_info
+        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), noted, False)
+    prefix = channel.global_keyprefix or ""
+    return [(prefix + key, content) for key, content in noted.made]
+
+
+def unacked_keys(channel: Any) -> list[str]:
+    """Where kombu keeps what is not acknowledged: the hash and its index."""
+    prefix = channel.global_keyprefix or ""
+    return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
 
 
 def put_back_acknowledged(channel: Any, request: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
 from opsdash.worker import celery_private
+from opsdash.worker.bulk import put_back_together
 
 logger = get_logger(__name__)
 
@@ -120,6 +121,22 @@ class Gate:
         """
         if not self.try_put_back(request):
             self._run(request)
+
+    def put_back_together(self, requests: Sequence[Any]) -> None:
+        """Returns messages to their queues, the last one to be the next one out; what Redis refuses runs.
+
+        Raises:
+            connection_errors: The messages stay unacknowledged, and kombu restores them.
+        """
+        try:
+            requests = put_back_together(self.channel, requests)
+        except self.connection_errors:
+            raise
+        except Exception:  # a Redis without scripts, for one
+            logger.exception("opsdash could not put messages back in one step, so it goes one by one")
+            requests = [request for request in requests if not request.acknowledged]
+        for request in requests:
+            self.put_back(request)
 
     def try_put_back(self, request: Any) -> bool:
         """Returns the message to its queue; False when Redis refuses that, and whoever called must run the task.

@@ -44,8 +44,7 @@ class Recall:
         requests += unwritten
         requests += celery_private.take_rate_limited(consumer, holds)
         requests += self._last_look.take_waiting(holds)
-        for request in celery_private.newest_first(self.gate.channel, requests):
-            self.gate.put_back(request)
+        self.gate.put_back_together(celery_private.newest_first(self.gate.channel, requests))
         celery_private.release_slots(consumer, len(unwritten))
         if requests:
             logger.info("opsdash: %d prefetched messages put back", len(requests))

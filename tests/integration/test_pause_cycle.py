@@ -188,6 +188,41 @@ def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool
     assert started == blocker + sent[0] + sent[3] + sent[6] + sent[9]
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deployment: Deployment, pool: str) -> None:
+    with worker(pool=pool, concurrency=1, env=deployment.env) as running:
+        blocker = deployment.send(1, kwargs={"seconds": 1.5})
+        deployment.records.wait_for(1)
+        ids = deployment.send(2)  # fewer than it may prefetch: a fetch is under way, and gets what is put back first
+        eventually(lambda: deployment.waiting() == 0, what="it has prefetched both")
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        eventually(lambda: deployment.waiting() == 2 and deployment.unacked() == 0, what="both are in the list")
+        assert deployment.task_ids() == ids
+        deployment.resume()
+        deployment.records.wait_for(3)
+    assert [start.task_id for start in deployment.records.starts()] == blocker + ids
+
+
+def test_a_broker_that_refuses_scripts_still_gets_every_message_back(deployment: Deployment) -> None:
+    with worker(concurrency=1, env=deployment.env) as running:
+        ids = deployment.send(1, kwargs={"seconds": 1.5})
+        deployment.records.wait_for(1)
+        ids += deployment.send(3)
+        eventually(lambda: deployment.waiting() == 0, what="it has prefetched them")
+        deployment.redis.execute_command("ACL", "SETUSER", "default", "-eval")
+        try:
+            deployment.redis.set(deployment.keys.pause(), "true")  # the console's own pause is a script
+            deployment.redis.publish(deployment.keys.nudge, "look")
+            eventually(lambda: deployment.waiting() == 3 and deployment.unacked() == 0, what="all are in the list")
+            running.wait_for_log("so it goes one by one")
+        finally:
+            deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
+        deployment.resume()
+        deployment.records.wait_for(4)
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
 def test_a_paused_queue_that_is_added_to_a_running_worker_runs_nothing(deployment: Deployment) -> None:
     with worker(env=deployment.env, queues=["celery"]) as running:
         deployment.pause("reports")

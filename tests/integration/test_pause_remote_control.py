@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,12 +19,6 @@ def recall(deployment: Deployment, running: Worker) -> Any:
     return answer[running.hostname]
 
 
-def ids_in(deployment: Deployment, queue: str = "celery") -> list[str]:
-    """The queue's task ids, the next to run first."""
-    lines = [line for key in deployment.lists(queue) for line in reversed(deployment.redis.lrange(key, 0, -1))]
-    return [json.loads(line)["headers"]["id"] for line in lines]
-
-
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
 def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env, queues=["celery", "emails"]) as running:
@@ -37,7 +30,7 @@ def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployme
         deployment.pause("celery")
         deployment.wait_until_confirmed(running.hostname)
         assert recall(deployment, running) == {"recalling": 14}
-        eventually(lambda: ids_in(deployment) == ids, timeout_s=3, what="all are in the list, in order")
+        eventually(lambda: deployment.task_ids() == ids, timeout_s=3, what="all are in the list, in order")
         assert deployment.unacked() == 3, "the other queue's stay"
         eventually(lambda: deployment.health(running.hostname)["scheduled"] == "3", what="health says so")
         assert datetime.now(UTC) < due, "the test was in time"
@@ -54,7 +47,7 @@ def test_recalled_tasks_outlive_a_killed_worker(deployment: Deployment) -> None:
         deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
         assert recall(deployment, running) == {"recalling": 10}
-        eventually(lambda: ids_in(deployment) == ids, timeout_s=3, what="all are in the list, in order")
+        eventually(lambda: deployment.task_ids() == ids, timeout_s=3, what="all are in the list, in order")
         running.kill()
     deployment.resume()
     with worker(env=deployment.env):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -61,6 +62,11 @@ class Deployment:
 
     def lists(self, queue: str = "celery") -> list[str]:
         return list(Broker(self.redis, self.keys, "test", ("celery",)).lists(queue).values())
+
+    def task_ids(self, queue: str = "celery") -> list[str]:
+        """Ids of the queue's tasks, the next to run first."""
+        lines = [line for key in self.lists(queue) for line in reversed(self.redis.lrange(key, 0, -1))]
+        return [json.loads(line)["headers"]["id"] for line in lines]
 
     def unacked(self) -> int:
         """Messages that workers hold."""
