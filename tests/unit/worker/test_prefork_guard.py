@@ -11,7 +11,7 @@ from celery import Celery
 from kombu import Exchange, Queue, binding
 
 from opsdash.worker import celery_private
-from opsdash.worker.prefork_guard import SIZE, Board, GuardedWorker, run_regardless
+from opsdash.worker.prefork_guard import SIZE, Board, GuardedPool, GuardedWorker, run_regardless
 
 
 def job(exchange: str | None = "", routing_key: str | None = "celery", function: Any = print) -> Any:
@@ -86,3 +86,12 @@ def test_a_queues_addresses_are_its_name_its_own_exchange_and_its_bindings() -> 
     assert set(celery_private.addresses(consumer, ["emails", "gone"])) >= {
         ("", "emails"), ("news", "mail"), ("", "gone"),
     }  # fmt: skip
+
+
+def test_a_pool_that_has_moved_on_is_missing_its_names() -> None:
+    lost = [
+        name for _, owner, names in celery_private.guard_needs(object()) for name in names if not hasattr(owner, name)
+    ]
+    assert {"_cache", "_result_handler", "state_handlers", "_make_child_methods"} <= set(lost)
+    here = [name for name in ("WorkerProcess", "on_job_ready") if not hasattr(GuardedPool, name)]
+    assert here == []
