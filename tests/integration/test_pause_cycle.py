@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kombu import Exchange
-from support.deployment import SOON_S, Deployment, deploy, each_exactly_once
+from support.deployment import SOON_S, Deployment, as_sent, deploy, each_exactly_once
 from support.services import Valkey
 from support.workers import GREEN, eventually, worker
 
@@ -199,9 +199,14 @@ def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deplo
         deployment.wait_until_confirmed(running.hostname)
         eventually(lambda: deployment.waiting() == 2 and deployment.unacked() == 0, what="both are in the list")
         assert deployment.task_ids() == ids
+        returned = as_sent(deployment.messages())
         deployment.resume()
         deployment.records.wait_for(3)
     assert [start.task_id for start in deployment.records.starts()] == blocker + ids
+    deployment.send(2)
+    sent = as_sent(deployment.messages())
+    assert [set(message["headers"]) for message in returned] == [set(message["headers"]) for message in sent]
+    assert [message["body"] for message in returned] == [message["body"] for message in sent]
 
 
 def test_a_broker_that_refuses_scripts_still_gets_every_message_back(deployment: Deployment) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from kombu import Exchange
-from support.deployment import Deployment, each_exactly_once
+from support.deployment import Deployment, as_sent, each_exactly_once
 from support.sample_app import ACCEPTING
 from support.workers import GREEN, Worker, eventually, worker
 
@@ -150,6 +150,8 @@ def test_a_pause_that_comes_while_a_task_is_being_accepted_still_holds_it(
         assert len(deployment.records) == 0
         eventually(lambda: deployment.waiting() == 6 and deployment.unacked() == 0, what="all are back")
         assert deployment.health(running.hostname)["active"] == "0"
+        returned = as_sent(deployment.messages())
+        assert len({frozenset(message["headers"]) for message in returned}) == 1, "all as they were sent"
         deployment.resume()
         deployment.records.wait_for(6)
     assert deployment.records.times_run() == each_exactly_once(ids)

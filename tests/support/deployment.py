@@ -65,8 +65,12 @@ class Deployment:
 
     def task_ids(self, queue: str = "celery") -> list[str]:
         """Ids of the queue's tasks, the next to run first."""
+        return [message["headers"]["id"] for message in self.messages(queue)]
+
+    def messages(self, queue: str = "celery") -> list[dict[str, Any]]:
+        """The queue's messages, the next to run first."""
         lines = [line for key in self.lists(queue) for line in reversed(self.redis.lrange(key, 0, -1))]
-        return [json.loads(line)["headers"]["id"] for line in lines]
+        return [json.loads(line) for line in lines]
 
     def unacked(self) -> int:
         """Messages that workers hold."""
@@ -111,6 +115,15 @@ class Deployment:
 def deploy(server: Valkey, keyprefix: str = "") -> Iterator[Deployment]:
     with producer(server.url, keyprefix) as celery, contextlib.closing(Deployment(server, celery, keyprefix)) as made:
         yield made
+
+
+def as_sent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages without what tells them from their first delivery."""
+    for message in messages:
+        message["headers"].pop("redelivered", None)
+        message["properties"]["delivery_info"].pop("redelivered", None)
+        message["properties"].pop("delivery_tag")
+    return messages
 
 
 def each_exactly_once(ids: list[str]) -> dict[str, int]:
