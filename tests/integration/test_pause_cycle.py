@@ -100,7 +100,7 @@ def test_a_queues_own_pause_holds_only_that_queue(deployment: Deployment, pool: 
 def test_a_flag_set_and_deleted_by_hand_is_obeyed_within_three_seconds(deployment: Deployment) -> None:
     with worker(pool="threads", env=deployment.env) as running:
         deployment.redis.set(deployment.keys.pause(), "true")
-        eventually(lambda: deployment.health(running.hostname)["paused"] == "1", timeout_s=3, what="paused")
+        eventually(lambda: deployment.health(running.hostname).get("paused") == "1", timeout_s=3, what="paused")
         ids = deployment.send(10)
         assert deployment.records.stay(0.5) == 0
         deployment.redis.delete(deployment.keys.pause())

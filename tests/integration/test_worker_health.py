@@ -83,7 +83,7 @@ def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
         return float(client.hget(KEYS.worker(running.hostname), "oldest_s") or -1)
 
     with worker(pool=pool, env=environment(valkey)) as running, producer(valkey.url) as celery:
-        celery.send_task("sample.short", kwargs={"seconds": 5})
+        celery.send_task("sample.short", kwargs={"seconds": 7})
         eventually(lambda: oldest() >= 2, what="the first one")
         celery.send_task("sample.short", kwargs={"seconds": 0.1})
         eventually(lambda: oldest() >= 4, what="the age is that of the oldest")

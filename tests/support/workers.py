@@ -18,7 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import kombu.pools
 import redis
 from support.sample_app import STARTED, make_app
 from support.services import LEASH, until
@@ -181,11 +180,12 @@ class Records:
 def producer(url: str, keyprefix: str = "") -> Iterator[Any]:
     """A Celery app that sends tasks to ``sample_app``'s workers: ``producer.send_task("sample.short", ["a"])``."""
     app = make_app(url, keyprefix)
+    # kombu's pools are the process's: the next test would get a connection to a server that was restarted meanwhile.
+    app.conf.broker_pool_limit = 0
     try:
         yield app
     finally:
         app.close()
-        kombu.pools.reset()  # they are the process's: the next test would get a connection to a server since restarted
 
 
 def eventually(check: Callable[[], Any], *, timeout_s: float = 10.0, what: str = "it") -> None:
