@@ -98,13 +98,17 @@ class Deployment:
     @contextlib.contextmanager
     def stopped(self, children: list[int]) -> Iterator[None]:
         """Children that stand still: what the worker writes to them, they read when they go on."""
-        for pid in children:
-            os.kill(pid, signal.SIGSTOP)
+
+        def tell(number: signal.Signals) -> None:
+            for pid in children:
+                with contextlib.suppress(ProcessLookupError):  # it had run as many tasks as it may, and was replaced
+                    os.kill(pid, number)
+
+        tell(signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in children:
-                os.kill(pid, signal.SIGCONT)
+            tell(signal.SIGCONT)
 
     def close(self) -> None:
         self.redis.close()
