@@ -30,15 +30,17 @@ def missing(consumer: Any) -> str:
         ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
         ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
         ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "_lookup", "typeof", "active_queues", "qos")),
+        ("channel", channel, ("_do_restore_message", "conn_or_acquire", "global_keyprefix")),
         ("channel.qos", getattr(channel, "qos", None), ("_delivered", "_quick_ack", "restore_by_tag")),
+        ("channel.qos", getattr(channel, "qos", None), ("unacked_key", "unacked_index_key")),
     ]
     pool, kind = consumer.pool, pool_name(consumer.pool)
     if kind == "prefork":
         semaphore = getattr(consumer.controller, "semaphore", None)
-        wanted.append(("pool", pool._pool, ("outbound_buffer", "_cache")))
+        wanted += guard_needs(pool._pool)
         if semaphore is not None:
             wanted.append(("semaphore", semaphore, ("_waiting", "release")))
-    elif kind == "threads":
+    elif kind in ("threads", "solo"):
         wanted.append(("pool", pool, ("on_apply",)))
     elif kind == "gevent":
         wanted.append(("pool", pool._pool, ("wait_available",)))
@@ -46,6 +48,39 @@ def missing(consumer: Any) -> str:
     if not lost and "leftmost" not in inspect.signature(channel.qos.restore_by_tag).parameters:
         lost.append("channel.qos.restore_by_tag(leftmost)")
     return ", ".join(lost)
+
+
+def guard_needs(pool: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """What the last look in prefork's children leans on."""
+    from opsdash.worker import prefork_guard as guard  # it loads billiard, which only prefork workers have
+
+    return [
+        ("pool", pool, guard.POOL),
+        ("pool.Worker", getattr(pool, "Worker", None), guard.WORKER),
+        ("pool results", getattr(pool, "_result_handler", None), guard.RESULTS),
+    ]
+
+
+def guard(consumer: Any) -> Any:
+    """Prefork: a ``PreforkGuard``, made before the pool forks; None for other pools and where there is no fork."""
+    if pool_name(consumer.pool) != "prefork" or not hasattr(consumer.pool, "Pool"):
+        return None
+    from opsdash.worker.prefork_guard import PreforkGuard
+
+    return PreforkGuard(consumer)
+
+
+def addresses(consumer: Any, queues: Iterable[str]) -> list[tuple[str, str]]:
+    """Exchange and routing key of the messages that come to these queues. Patterns of topic exchanges stay patterns."""
+    known = {queue.name: queue for queue in list(consumer.task_consumer.queues)} if consumer.task_consumer else {}
+    found: list[tuple[str, str]] = []
+    for name in queues:
+        found.append(("", name))
+        queue = known.get(name)
+        for bound in [queue, *(queue.bindings or ())] if queue is not None else ():
+            if bound.exchange is not None:
+                found.append((bound.exchange.name or "", bound.routing_key or ""))
+    return found
 
 
 def replace_queue_cycle(channel: Any, fetchable: Callable[[list[str]], list[str]]) -> None:
@@ -66,6 +101,16 @@ def update_queue_cycle(channel: Any) -> None:
     channel._update_queue_cycle()
 
 
+def is_fetching(channel: Any) -> bool:
+    """A BRPOP is under way."""
+    return bool(getattr(channel, "_in_poll", True))
+
+
+def fetch_s(channel: Any) -> float:
+    """How long a BRPOP may take to be answered."""
+    return float(getattr(channel, "brpop_timeout", None) or 1) + 0.2
+
+
 def is_broadcast(channel: Any, message: Any) -> bool:
     """The message came over a fanout exchange. Cost: no round trip."""
     exchange = (message.delivery_info or {}).get("exchange")
@@ -84,14 +129,67 @@ def put_back(channel: Any, request: Any) -> None:
     ``message.requeue()`` would put it at the far end, behind everything that came later.
     Cost: one WATCH, one HGET and one MULTI. Source: kombu's Redis transport, ``QoS.restore_by_tag``.
     """
-    message, qos = request.message, channel.qos
-    tag = message.delivery_tag
+    tag, qos = request.message.delivery_tag, channel.qos
     if tag in qos._delivered:
         qos.restore_by_tag(tag, leftmost=False)
-        qos._quick_ack(tag)
+    forget(channel, request)
+
+
+def forget(channel: Any, request: Any) -> None:
+    """The request's message is no longer this worker's."""
+    qos, message = channel.qos, request.message
+    if message.delivery_tag in qos._delivered:
+        qos._quick_ack(message.delivery_tag)
     # else it came over an earlier connection: kombu has restored it, or will when its visibility timeout ends
     request.acknowledged = True
     message._state = "REQUEUED"
+    worker_state.task_ready(request)
+
+
+class _Pushes:
+    """Stands in for a Redis pipeline: notes what kombu pushes."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str]] = []
+
+    def rpush(self, key: str, message: str) -> None:
+        self.made.append((key, message))
+
+
+def pushes(channel: Any, request: Any) -> list[tuple[str, str]]:
+    """Key and content of each push that puts a message back; none when it is of an earlier connection.
+
+    Source: kombu's Redis transport, ``Channel._do_restore_message``. Cost: one SMEMBERS for a named exchange.
+    """
+    noted, message = _Pushes(), request.message
+    if message.delivery_tag in channel.qos._delivered:
+        info = message.delivery_info
+        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), noted, False)
+    prefix = channel.global_keyprefix or ""
+    return [(prefix + key, content) for key, content in noted.made]
+
+
+def unacked_keys(channel: Any) -> list[str]:
+    """Where kombu keeps what is not acknowledged: the hash and its index."""
+    prefix = channel.global_keyprefix or ""
+    return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
+
+
+def put_back_acknowledged(channel: Any, request: Any) -> None:
+    """Puts a copy of an acknowledged, unstarted message to the end its queue is read from. Any thread.
+
+    Cost: one RPUSH. Source: kombu's Redis transport, ``Channel._do_restore_message``.
+
+    Raises:
+        Exception: Whatever Redis or kombu has against it; the message is not in the queue then, as far as one can tell.
+    """
+    message = request.message
+    info = message.delivery_info
+    with channel.conn_or_acquire() as client, client.pipeline(transaction=True) as pipe:
+        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), pipe, False)
+        if not len(pipe):  # kombu logs what it could not do, and goes on
+            raise LookupError("kombu found no queue for it")
+        pipe.execute()
     worker_state.task_ready(request)
 
 
@@ -151,46 +249,6 @@ def take_rate_limited(consumer: Any, wanted: Wanted) -> list[Any]:
     return taken
 
 
-class NotStarted(Exception):  # noqa: N818 - not an error: it ends a thread pool's job before its task began
-    """A thread was about to start a task that a pause has caught."""
-
-
-class ThreadWatch:
-    """Threads: remembers which request each waiting future is for, and looks once more before a thread starts one.
-
-    Cost: one dict entry per task, and one attribute test in the thread.
-    """
-
-    def __init__(self, consumer: Any, must_hold: Wanted, give_back: Callable[[Any], Any]) -> None:
-        self._waiting: dict[Any, Any] = {}
-        pool, waiting = consumer.pool, self._waiting
-        original = pool.on_apply
-
-        def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-            accept: Any = options.get("accept_callback")
-            request = getattr(accept, "__self__", None)
-            if request is None:
-                return original(target, args, kwargs, **options)
-
-            def look_again(pid: int, when: float) -> Any:
-                if must_hold(request):
-                    give_back(request)
-                    raise NotStarted
-                return accept(pid, when)
-
-            options["accept_callback"] = look_again
-            result = original(target, args, kwargs, **options)
-            waiting[result.f] = request
-            result.f.add_done_callback(waiting.pop)
-            return result
-
-        pool.on_apply = on_apply
-
-    def take(self, wanted: Wanted) -> list[Any]:
-        """Requests that wait for a thread. Their futures are cancelled: no thread will start them."""
-        return [request for future, request in self._waiting.copy().items() if wanted(request) and future.cancel()]
-
-
 def wait_for_slot(pool: Any) -> Callable[[], Any] | None:
     """Gevent: blocks until a greenlet is free. None for other pools."""
     return pool._pool.wait_available if pool_name(pool) == "gevent" else None
@@ -210,13 +268,37 @@ def counts(consumer: Any) -> dict[str, int]:
 
 
 def _scheduled(consumer: Any) -> int:
-    scheduled = getattr(worker_state, "scheduled_requests", None)
-    if scheduled is not None:
-        return len(scheduled)
-    # Before Celery 5.7: tasks with an ETA are entries of the worker's timer among others.
-    queue = getattr(consumer.timer, "queue", ())
-    entries = (getattr(waiting, "entry", None) for waiting in tuple(queue))
-    return sum(1 for entry in entries if entry is not None and entry.args and hasattr(entry.args[0], "eta"))
+    requests = getattr(worker_state, "scheduled_requests", None)  # since Celery 5.7
+    return len(scheduled(consumer)) if requests is None else len(requests)
+
+
+def scheduled(consumer: Any) -> dict[Any, Any]:
+    """Requests that wait for their time, with what holds them in the worker's timer."""
+    found: dict[Any, Any] = {}
+    for waiting in tuple(getattr(consumer.timer, "queue", ())):
+        entry = getattr(waiting, "entry", None)
+        if entry is not None and not entry.canceled and entry.args and hasattr(entry.args[0], "eta"):
+            found[entry.args[0]] = waiting
+    return found
+
+
+def unschedule(consumer: Any, waiting: Any) -> None:
+    """Takes a request out of the worker's timer, and the place it had beside the prefetch limit. Event loop only."""
+    if hasattr(waiting, "kill"):  # green pools: a greenlet that sleeps
+        waiting.kill()
+    waiting.entry.cancel()
+    consumer.qos.decrement_eventually()
+
+
+def oldest_start() -> float | None:
+    """When the longest-running task began (seconds since the epoch); None when nothing runs. Safe beside the loop."""
+    for _ in range(5):
+        try:
+            starts = [request.time_start for request in worker_state.active_requests]
+        except RuntimeError:  # the loop has added one meanwhile
+            continue
+        return min((start for start in starts if start), default=None)
+    return None
 
 
 def consumed_queues(consumer: Any) -> list[str]:

@@ -23,6 +23,8 @@ GRACE_S = 5.0
 """How long the last known state holds while the flags can't be read; then tasks run."""
 RETRY_S = 0.5
 APPLYING_S = 0.05
+DRAINING_S = 0.25
+"""While paused: longest time until the end of the last running task is reported."""
 
 
 def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
@@ -77,7 +79,7 @@ class FlagWatch:
         self._reported: PauseState | None = None
         self._failing_since: float | None = None
         self._failure = ""
-        self._deaf = self._mute = False
+        self._deaf = self._mute = self._draining = False
         self._next_read = self._next_report = 0.0
         self._pubsub: Any = None
         self._thread = threading.Thread(target=self._run, name="opsdash", daemon=True)
@@ -191,6 +193,8 @@ class FlagWatch:
         due = max(0.0, min(self._next_read, self._next_report) - now)
         if self._gate.applied is not self._reported:
             return 0.0
+        if self._draining:
+            due = min(due, DRAINING_S)
         # A change that the event loop is about to apply is reported as soon as it has.
         return due if self._gate.applied is self._gate.state else min(due, APPLYING_S)
 
@@ -205,8 +209,10 @@ class FlagWatch:
 
     def _report_if_due(self) -> None:
         applied, now = self._gate.applied, time.monotonic()
-        if now < self._next_report and applied is self._reported:
+        drained = self._draining and not self._health.busy()
+        if now < self._next_report and applied is self._reported and not drained:
             return
+        self._draining = applied.closed and self._health.busy()
         self._reported, self._next_report = applied, now + POLL_S
         with self._pushing:
             if self._stopped.is_set():

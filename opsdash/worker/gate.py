@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
 from opsdash.worker import celery_private
+from opsdash.worker.bulk import put_back_together
 
 logger = get_logger(__name__)
 
@@ -57,6 +58,9 @@ class Gate:
     ``closed`` is what a running worker tests per task. ``state`` may change in any thread; ``applied`` is the last
     state the event loop has acted upon, so that nothing held by it starts any more.
 
+    Attributes:
+        show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
+
     Args:
         pass_on: What Celery would have called: hands the request to the pool.
         connection_errors: What Celery answers with a new connection; kombu restores unacknowledged messages then.
@@ -70,6 +74,8 @@ class Gate:
         self.lock = threading.Lock()
         self.channel: Any = None
         self.wait_for_slot: Callable[[], Any] | None = None
+        self.show: Callable[[PauseState], None] | None = None
+        self.exempt: Callable[[Any], None] | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -84,10 +90,21 @@ class Gate:
                 return self.put_back(request)
         return self._pass_on(request)
 
+    def take_back(self, request: Any) -> None:
+        """Answers a child that did not start a request. Event loop only."""
+        if self.holds(request):
+            self.put_back(request)
+        else:  # a broadcast, or the pause has ended meanwhile
+            self._run(request)
+
     def holds(self, request: Any) -> bool:
         """The request's queue is paused, and its message can be put back."""
+        return not request.acknowledged and self.pauses(request)
+
+    def pauses(self, request: Any) -> bool:
+        """The request's queue is paused. Cost: one SMEMBERS, for a queue's own pause and a named exchange only."""
         state = self.state
-        if not state.closed or request.acknowledged:
+        if not state.closed:
             return False
         # Broadcasts have no list to go back to: every worker has its own copy.
         if celery_private.is_broadcast(self.channel, request.message):
@@ -102,20 +119,51 @@ class Gate:
         Raises:
             connection_errors: The message stays unacknowledged, and kombu restores it.
         """
+        if not self.try_put_back(request):
+            self._run(request)
+
+    def put_back_together(self, requests: Sequence[Any]) -> None:
+        """Returns messages to their queues, the last one to be the next one out; what Redis refuses runs.
+
+        Raises:
+            connection_errors: The messages stay unacknowledged, and kombu restores them.
+        """
+        try:
+            requests = put_back_together(self.channel, requests)
+        except self.connection_errors:
+            raise
+        except Exception:  # a Redis without scripts, for one
+            logger.exception("opsdash could not put messages back in one step, so it goes one by one")
+            requests = [request for request in requests if not request.acknowledged]
+        for request in requests:
+            self.put_back(request)
+
+    def try_put_back(self, request: Any) -> bool:
+        """Returns the message to its queue; False when Redis refuses that, and whoever called must run the task.
+
+        Raises:
+            connection_errors: The message stays unacknowledged, and kombu restores it.
+        """
         try:
             celery_private.put_back(self.channel, request)
         except self.connection_errors:
             raise
         except Exception:  # the message must not be lost, whatever went wrong
             logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
-            self._pass_on(request)
+            return False
+        return True
+
+    def _run(self, request: Any) -> None:
+        if self.closed and self.exempt is not None:
+            self.exempt(request)
+        self._pass_on(request)
 
     def set(self, state: PauseState) -> None:
         """Takes a new state; from now on no held task passes. Call with ``lock`` held."""
         if self.pausing != READY or state == self.state:
             return  # an equal state keeps its identity: what was applied stays applied
-        old, self.state = self.state, state
-        self.closed = state.closed
+        old = self.state
+        self._take(state)
         if (old.everything, old.queues) != (state.everything, state.queues):
             logger.warning("opsdash: %s", state)
 
@@ -131,8 +179,14 @@ class Gate:
         """Opens for good: this worker can't pause, and its health says why."""
         with self.lock:
             self.pausing = reason
-            self.closed = False
-            self.state = self.applied = PauseState()
+            self._take(PauseState())
+            self.applied = self.state
+
+    def _take(self, state: PauseState) -> None:
+        self.state = state
+        self.closed = state.closed
+        if self.show is not None:
+            self.show(state)
 
     def health(self) -> str:
         """``ready``, or why this worker can't pause."""

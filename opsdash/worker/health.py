@@ -34,6 +34,11 @@ class Health:
         """The event loop turns. Called inside it."""
         self.tick_at = time.time()
 
+    def busy(self) -> bool:
+        """A task runs, or one that was fetched has not gone back yet."""
+        numbers = celery_private.counts(self._consumer)
+        return bool(numbers["active"] or numbers["reserved"])
+
     def figures(self) -> dict[str, str]:
         """The fields of the worker's hash, all strings."""
         consumer, applied = self._consumer, self._gate.applied
@@ -44,6 +49,7 @@ class Health:
             "pid": str(os.getpid()),
             "uptime_s": f"{time.monotonic() - self._started:.1f}",
             **{name: str(number) for name, number in celery_private.counts(consumer).items()},
+            "oldest_s": age(celery_private.oldest_start()),
             "concurrency": str(consumer.pool.num_processes or 0),
             "pool": celery_private.pool_name(consumer.pool),
             "memory_bytes": memory_bytes(consumer.pool),
@@ -80,6 +86,11 @@ class Health:
             pipe.delete(link.keys.worker(self._consumer.hostname))
             pipe.zrem(link.keys.workers, self._consumer.hostname)
             pipe.execute()
+
+
+def age(since: float | None) -> str:
+    """Seconds since then by the wall clock, not below 0; empty for None."""
+    return "" if since is None else f"{max(0.0, time.time() - since):.1f}"
 
 
 def memory_bytes(pool: Any) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
 from opsdash.worker.gate import Gate
+from opsdash.worker.last_look import LastLook
 
 logger = get_logger(__name__)
+
+LOOK_AGAIN_S = 0.05
 
 
 class Recall:
     """The way back from the pool's waiting lines to the queue.
 
-    Tasks with an ETA stay in the worker's timer; when they are due they meet the gate.
+    Tasks with an ETA stay in the worker's timer, and meet the gate when they are due, unless ``run_scheduled`` is told.
 
     Args:
         give_back: Puts one message back from a pool's thread, by way of the event loop.
@@ -23,12 +27,9 @@ class Recall:
 
     def __init__(self, consumer: Any, gate: Gate, give_back: Any) -> None:
         self._consumer = consumer
-        self._gate = gate
-        self._threads: celery_private.ThreadWatch | None = None
-        if celery_private.pool_name(consumer.pool) == "threads":
-            self._threads = celery_private.ThreadWatch(
-                consumer, lambda request: gate.closed and gate.holds(request), give_back
-            )
+        self.gate = gate
+        self._closed_at = 0.0
+        self._last_look = LastLook(consumer, gate, give_back)
 
     def run(self) -> int:
         """Puts back everything held that has not started, newest first. Event loop only.
@@ -36,16 +37,45 @@ class Recall:
         Returns:
             How many messages went back.
         """
-        consumer, holds = self._consumer, self._gate.holds
+        self._closed_at = time.monotonic()
+        consumer, holds = self._consumer, self.gate.holds
         requests = celery_private.take_waiting_for_a_process(consumer, holds)
         unwritten = celery_private.take_unwritten(consumer, holds)
         requests += unwritten
         requests += celery_private.take_rate_limited(consumer, holds)
-        if self._threads is not None:
-            requests += self._threads.take(holds)
-        for request in celery_private.newest_first(self._gate.channel, requests):
-            self._gate.put_back(request)
+        requests += self._last_look.take_waiting(holds)
+        self.gate.put_back_together(celery_private.newest_first(self.gate.channel, requests))
         celery_private.release_slots(consumer, len(unwritten))
         if requests:
             logger.info("opsdash: %d prefetched messages put back", len(requests))
         return len(requests)
+
+    def run_scheduled(self) -> int:
+        """Puts back held tasks with an ETA, newest first; what Redis refuses stays. Event loop only.
+
+        Not before a fetch that was under way when the pause came is answered: it would get the first one put back,
+        which would come to the timer again, and to the wrong place in the queue afterwards.
+
+        Returns:
+            How many messages go back.
+        """
+        number = len(self._scheduled())
+        if number:
+            self._put_back_scheduled()
+        return number
+
+    def _scheduled(self) -> dict[Any, Any]:
+        entries = celery_private.scheduled(self._consumer)
+        return {request: waiting for request, waiting in entries.items() if self.gate.holds(request)}
+
+    def _put_back_scheduled(self) -> None:
+        fetched_s = time.monotonic() - self._closed_at
+        if celery_private.is_fetching(self.gate.channel) and fetched_s < celery_private.fetch_s(self.gate.channel):
+            self._consumer.timer.call_after(LOOK_AGAIN_S, self._put_back_scheduled)
+            return
+        held, number = self._scheduled(), 0
+        for request in celery_private.newest_first(self.gate.channel, held):
+            if self.gate.try_put_back(request):
+                celery_private.unschedule(self._consumer, held[request])
+                number += 1
+        logger.info("opsdash: %d scheduled messages put back", number)

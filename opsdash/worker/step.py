@@ -11,9 +11,9 @@ from typing import Any
 from celery import bootsteps
 from celery.utils.log import get_logger
 
-from opsdash.worker import celery_private
+from opsdash.worker import celery_private, control
 from opsdash.worker.flags import FlagWatch
-from opsdash.worker.gate import READY, Gate
+from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.link import Link
 from opsdash.worker.recall import Recall
@@ -48,6 +48,14 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         self.gate = Gate(consumer.on_task_request, consumer.connection_errors)
         self.health = Health(consumer, self.gate)
+        self._guard: Any = None
+        try:
+            self._guard = celery_private.guard(consumer)
+        except Exception:  # a worker that can't be paused is better than none
+            logger.exception("opsdash: could not start; this worker works on and can't be paused")
+            self.gate.give_up("the plug-in failed at start; the worker's log says why")
+        if self._guard is not None:
+            self.gate.show = self._show
         # Tasks.start, which comes after this, hands it to every task's strategy.
         consumer.on_task_request = self.gate.on_task_request
 
@@ -81,7 +89,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         gate.channel = channel
         if self._recall is None:
             gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
-            self._recall = Recall(consumer, gate, lambda request: self._soon(self._put_back, request))
+            self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
+            control.recalls[consumer] = self._recall
+            if self._guard is not None:
+                self._guard.listen(lambda request: self._soon(gate.take_back, request))
+                gate.exempt = self._guard.exempt
         celery_private.replace_queue_cycle(channel, self._fetchable)
         watch.read_now()
         self._apply()
@@ -143,8 +155,9 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         gate.applied = state
 
-    def _put_back(self, request: Any) -> None:
-        self.gate.put_back(request)
+    def _show(self, state: PauseState) -> None:
+        """From any thread: tells prefork's children what is paused."""
+        self._guard.board.show(state.everything, celery_private.addresses(self._consumer, state.queues))
 
     def _ask_tick(self) -> None:
         """From any thread: lets the event loop note that it turns. A stuck loop piles up one request, not hundreds."""

@@ -2,108 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-import redis
 from kombu import Exchange
+from support.deployment import SOON_S, Deployment, as_sent, deploy, each_exactly_once
 from support.services import Valkey
-from support.workers import Records, eventually, producer, worker
+from support.workers import GREEN, eventually, worker
 
-from opsdash.keys import Keys
-from opsdash.services.broker import Broker
-from opsdash.services.pause import PauseFlags
-
-POOLS = ["prefork", "threads", "solo"]
-PREFORK_NOW_OTHERS_LATER = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo"))]
+GREEN_LATER = [pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN]
+POOLS = ["prefork", "threads", "solo", *GREEN_LATER]
+PREFORK_NOW_OTHERS_LATER = [
+    "prefork",
+    *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo")),
+    *GREEN_LATER,
+]
 SOLO_LATER = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow)]
 LONG = {"seconds": 2.5}
-SOON_S = 0.5
-"""A task that began later than this after the pause was set began in spite of it."""
-
-
-class Deployment:
-    """One broker with everything a test does to it: send, pause, look."""
-
-    def __init__(self, server: Valkey, celery: Any, keyprefix: str = "") -> None:
-        self.server = server
-        self.celery = celery
-        self.redis = redis.Redis.from_url(server.url, decode_responses=True)
-        self.keys = Keys(keyprefix)
-        self.flags = PauseFlags(Broker(self.redis, self.keys, "test", ("celery",)))
-        self.records = Records(server.url)
-        self.env = {"OPSDASH_REDIS_URL": server.url, "SAMPLE_KEYPREFIX": keyprefix}
-
-    def send(self, number: int, name: str = "sample.short", **options: Any) -> list[str]:
-        """Sends tasks with the arguments 0, 1, 2 …; returns their ids in that order."""
-        with self.celery.connection_for_write() as connection:
-            return [self.celery.send_task(name, [n], connection=connection, **options).id for n in range(number)]
-
-    def pause(self, queue: str | None = None) -> float:
-        """Pauses as the console does; returns when."""
-        at = time.time()
-        self.flags.pause(queue, by="maria", reason="test", ttl_s=600)
-        return at
-
-    def resume(self, queue: str | None = None) -> None:
-        self.flags.resume(queue)
-
-    def health(self, hostname: str) -> dict[str, str]:
-        return self.redis.hgetall(self.keys.worker(hostname))
-
-    def wait_until_confirmed(self, hostname: str) -> None:
-        """Waits until the worker reports that it has applied the latest pause or resume."""
-        epoch = self.redis.get(self.keys.pause_epoch)
-        eventually(lambda: self.health(hostname).get("epoch") == epoch, what=f"{hostname} confirms epoch {epoch}")
-
-    def waiting(self, queue: str = "celery") -> int:
-        """Messages in the queue's lists, all priorities."""
-        return sum(self.redis.llen(key) for key in self.lists(queue))
-
-    def lists(self, queue: str = "celery") -> list[str]:
-        return list(Broker(self.redis, self.keys, "test", ("celery",)).lists(queue).values())
-
-    def unacked(self) -> int:
-        """Messages that workers hold."""
-        return self.redis.hlen(f"{self.keys.prefix}unacked")
-
-    def started_after(self, at: float) -> int:
-        return sum(1 for start in self.records.starts() if start.at > at)
-
-    def puts_in(self, seconds: float) -> int:
-        """How many messages are put into lists in so many seconds."""
-
-        def puts() -> int:
-            statistics = self.redis.info("commandstats")
-            return sum(int(statistics.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("lpush", "rpush"))
-
-        before = puts()
-        time.sleep(seconds)
-        return puts() - before
-
-    def close(self) -> None:
-        self.redis.close()
-        self.records.close()
-
-
-@contextlib.contextmanager
-def deploy(server: Valkey, keyprefix: str = "") -> Iterator[Deployment]:
-    with producer(server.url, keyprefix) as celery, contextlib.closing(Deployment(server, celery, keyprefix)) as made:
-        yield made
-
-
-@pytest.fixture
-def deployment(valkey: Valkey) -> Iterator[Deployment]:
-    with deploy(valkey) as made:
-        yield made
-
-
-def each_exactly_once(ids: list[str]) -> dict[str, int]:
-    return dict.fromkeys(ids, 1)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -184,7 +100,7 @@ def test_a_queues_own_pause_holds_only_that_queue(deployment: Deployment, pool: 
 def test_a_flag_set_and_deleted_by_hand_is_obeyed_within_three_seconds(deployment: Deployment) -> None:
     with worker(pool="threads", env=deployment.env) as running:
         deployment.redis.set(deployment.keys.pause(), "true")
-        eventually(lambda: deployment.health(running.hostname)["paused"] == "1", timeout_s=3, what="paused")
+        eventually(lambda: deployment.health(running.hostname).get("paused") == "1", timeout_s=3, what="paused")
         ids = deployment.send(10)
         assert deployment.records.stay(0.5) == 0
         deployment.redis.delete(deployment.keys.pause())
@@ -270,6 +186,46 @@ def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool
         deployment.records.wait_for(25)
     started = [start.task_id for start in deployment.records.starts()]
     assert started == blocker + sent[0] + sent[3] + sent[6] + sent[9]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deployment: Deployment, pool: str) -> None:
+    with worker(pool=pool, concurrency=1, env=deployment.env) as running:
+        blocker = deployment.send(1, kwargs={"seconds": 1.5})
+        deployment.records.wait_for(1)
+        ids = deployment.send(2)  # fewer than it may prefetch: a fetch is under way, and gets what is put back first
+        eventually(lambda: deployment.waiting() == 0, what="it has prefetched both")
+        deployment.pause()
+        deployment.wait_until_confirmed(running.hostname)
+        eventually(lambda: deployment.waiting() == 2 and deployment.unacked() == 0, what="both are in the list")
+        assert deployment.task_ids() == ids
+        returned = as_sent(deployment.messages())
+        deployment.resume()
+        deployment.records.wait_for(3)
+    assert [start.task_id for start in deployment.records.starts()] == blocker + ids
+    deployment.send(2)
+    sent = as_sent(deployment.messages())
+    assert [set(message["headers"]) for message in returned] == [set(message["headers"]) for message in sent]
+    assert [message["body"] for message in returned] == [message["body"] for message in sent]
+
+
+def test_a_broker_that_refuses_scripts_still_gets_every_message_back(deployment: Deployment) -> None:
+    with worker(concurrency=1, env=deployment.env) as running:
+        ids = deployment.send(1, kwargs={"seconds": 1.5})
+        deployment.records.wait_for(1)
+        ids += deployment.send(3)
+        eventually(lambda: deployment.waiting() == 0, what="it has prefetched them")
+        deployment.redis.execute_command("ACL", "SETUSER", "default", "-eval")
+        try:
+            deployment.redis.set(deployment.keys.pause(), "true")  # the console's own pause is a script
+            deployment.redis.publish(deployment.keys.nudge, "look")
+            eventually(lambda: deployment.waiting() == 3 and deployment.unacked() == 0, what="all are in the list")
+            running.wait_for_log("so it goes one by one")
+        finally:
+            deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
+        deployment.resume()
+        deployment.records.wait_for(4)
+    assert deployment.records.times_run() == each_exactly_once(ids)
 
 
 def test_a_paused_queue_that_is_added_to_a_running_worker_runs_nothing(deployment: Deployment) -> None:

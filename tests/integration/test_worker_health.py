@@ -16,8 +16,8 @@ from opsdash.keys import Keys
 
 KEYS = Keys()
 FIELDS = {
-    "time", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "concurrency", "pool",
-    "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
+    "time", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s", "concurrency",
+    "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         assert (idle["pool"], idle["concurrency"]) == (pool, str(slots))
         assert sorted(json.loads(idle["queues"])) == ["celery", "emails"]
         assert (idle["paused"], idle["paused_queues"], idle["epoch"], idle["pausing"]) == ("0", "[]", "0", "ready")
-        assert idle["version"] == opsdash.__version__
+        assert (idle["version"], idle["oldest_s"]) == (opsdash.__version__, "")
         assert int(idle["memory_bytes"]) > 10_000_000
         assert 50 < client.ttl(key) <= 60
         for _ in range(slots * 2):
@@ -73,6 +73,38 @@ def test_a_busy_solo_worker_still_reports_and_shows_that_its_loop_stands(valkey:
         report = client.hgetall(key)
         assert float(report["time"]) - float(report["loop_tick"]) > 2
         eventually(lambda: float(client.hget(key, "loop_tick") or 0) > began + 5, what="the loop turns again")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
+    valkey: Valkey, client: redis.Redis, pool: str
+) -> None:
+    def oldest() -> float:
+        return float(client.hget(KEYS.worker(running.hostname), "oldest_s") or -1)
+
+    with worker(pool=pool, env=environment(valkey)) as running, producer(valkey.url) as celery:
+        celery.send_task("sample.short", kwargs={"seconds": 7})
+        eventually(lambda: oldest() >= 2, what="the first one")
+        celery.send_task("sample.short", kwargs={"seconds": 0.1})
+        eventually(lambda: oldest() >= 4, what="the age is that of the oldest")
+        eventually(lambda: oldest() == -1, what="nothing runs any more")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_the_end_of_the_last_task_of_a_paused_worker_is_reported_at_once(
+    valkey: Valkey, client: redis.Redis, pool: str
+) -> None:
+    with worker(pool=pool, env=environment(valkey)) as running, producer(valkey.url) as celery:
+        key, records = KEYS.worker(running.hostname), Records(valkey.url)
+        celery.send_task("sample.short", kwargs={"seconds": 3.2})
+        records.wait_for(1)
+        ends_at = records.starts()[0].at + 3.2
+        records.close()
+        client.set(KEYS.pause(), "true")
+        client.publish(KEYS.nudge, '{"field": "*", "paused": true}')
+        eventually(lambda: client.hmget(key, ["paused", "active"]) == ["1", "1"], what="paused, and still runs one")
+        eventually(lambda: client.hget(key, "active") == "0", what="drained")
+        assert time.time() - ends_at < 0.8
 
 
 def test_a_killed_worker_stays_listed_with_its_last_time_and_old_ones_are_forgotten(
@@ -116,7 +148,7 @@ def test_a_celery_that_lacks_a_private_name_leaves_a_worker_that_works_and_says_
         assert "Traceback" not in running.log
 
 
-@pytest.mark.parametrize("fault", ["start", "recall"])
+@pytest.mark.parametrize("fault", ["start", "recall", "children"])
 def test_a_fault_in_the_plug_in_leaves_a_worker_that_works_and_says_it_can_not_pause(
     valkey: Valkey, client: redis.Redis, fault: str
 ) -> None:

@@ -1,8 +1,8 @@
 """A Celery app whose tasks tell when they began: what the tests of the worker plug-in run for real.
 
 Environment: ``OPSDASH_REDIS_URL`` the broker, ``SAMPLE_KEYPREFIX`` its ``global_keyprefix``, ``SAMPLE_RECORDS_URL``
-where the records go when the broker isn't Redis, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for ``-I
-opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
+where the records go when the broker isn't Redis, ``SAMPLE_RESULTS=yes`` keeps results in the broker,
+``SAMPLE_PLUGIN=no`` leaves opsdash out (for ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import opsdash.worker
 
 STARTED = "sample:started"
 """Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
+ACCEPTING = "sample:accepting"
+"""Redis list: ids of tasks that a worker with ``SAMPLE_BREAK=slow-accept`` has accepted, a second before they start."""
 PRIORITY_STEPS = [0, 3, 6, 9]
 
 
@@ -52,6 +54,8 @@ def make_app(broker_url: str, keyprefix: str = "") -> Celery:
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
 app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""))
+if os.environ.get("SAMPLE_RESULTS") == "yes":
+    app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)
 
@@ -85,6 +89,37 @@ def late(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
 def limited(self: Any, argument: Any = None) -> None:
     started = time.time()
     _record(started, self, argument)
+
+
+@app.task(name="sample.step", bind=True, ignore_result=False)
+def step(self: Any, *arguments: Any) -> Any:
+    started = time.time()
+    _record(started, self, arguments)
+    time.sleep(0.02)
+    return arguments[0]
+
+
+@app.task(name="sample.gather", bind=True, ignore_result=False)
+def gather(self: Any, results: list[Any]) -> int:
+    started = time.time()
+    _record(started, self, results)
+    return len(results)
+
+
+@app.task(name="sample.flaky", bind=True, max_retries=10)
+def flaky(self: Any, argument: Any = None, failures: int = 1, countdown: float = 0.1, seconds: float = 0.0) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
+    if self.request.retries < failures:
+        raise self.retry(countdown=countdown)
+
+
+@app.task(name="sample.bounded", bind=True)
+def bounded(self: Any, argument: Any = None, seconds: float = 1.0) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    time.sleep(seconds)
 
 
 @app.task(name="sample.broadcast", bind=True)
@@ -130,6 +165,32 @@ def _break(what: str) -> None:
             raise RuntimeError("broken on purpose")
 
         Recall.run = run  # type: ignore[method-assign]
+    elif what == "children":
+        from opsdash.worker import prefork_guard
+
+        def install(self: Any, consumer: Any) -> None:
+            raise RuntimeError("broken on purpose")
+
+        prefork_guard.PreforkGuard.__init__ = install  # type: ignore[method-assign]
+    elif what == "slow-accept":
+        from celery.worker.request import Request
+
+        on_accepted = Request.on_accepted
+
+        def accept_slowly(self: Request, *args: Any) -> None:
+            on_accepted(self, *args)
+            _records(os.getpid()).rpush(ACCEPTING, self.id)
+            time.sleep(1.0)  # a round trip to Redis, long enough for a pause to come
+
+        Request.on_accepted = accept_slowly
+    elif what == "no-way-back":
+        from opsdash.worker import celery_private
+
+        def refuse(channel: Any, request: Any) -> None:
+            raise redis.ResponseError("OOM on purpose")
+
+        celery_private.put_back_acknowledged = refuse  # type: ignore[assignment]
 
 
-_break(os.environ.get("SAMPLE_BREAK", ""))
+for _what in os.environ.get("SAMPLE_BREAK", "").split(","):
+    _break(_what)

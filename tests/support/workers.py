@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -23,9 +24,21 @@ from support.services import LEASH, until
 
 ROOT = Path(__file__).parents[2]
 LOG_TAIL = 6_000
+PATH = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
 """The workers' interpreter: one of an environment with another Celery puts the suite to the test against that."""
 _numbers = count(1)
+
+
+def _can_import(name: str) -> bool:
+    """The workers' interpreter has the module."""
+    if sys.executable == PYTHON:
+        return importlib.util.find_spec(name) is not None
+    return not subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode
+
+
+GREEN = ["gevent"] if _can_import("gevent") else []
+"""Pools of green threads that can be tried here."""
 
 
 class Worker:
@@ -103,7 +116,7 @@ def worker(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)]), **(env or {})},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(PATH), **(env or {})},
                 start_new_session=True,
             )
         running = Worker(process, hostname, log)
@@ -167,6 +180,8 @@ class Records:
 def producer(url: str, keyprefix: str = "") -> Iterator[Any]:
     """A Celery app that sends tasks to ``sample_app``'s workers: ``producer.send_task("sample.short", ["a"])``."""
     app = make_app(url, keyprefix)
+    # kombu's pools are the process's: the next test would get a connection to a server that was restarted meanwhile.
+    app.conf.broker_pool_limit = 0
     try:
         yield app
     finally:

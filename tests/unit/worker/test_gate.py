@@ -88,6 +88,49 @@ def test_a_task_that_redis_will_not_take_back_runs_rather_than_gets_lost(
     assert passed == [one]
 
 
+def test_a_job_a_child_did_not_start_goes_back_while_its_queue_is_paused_and_runs_otherwise(
+    gate: Gate, passed: list[Any], returned: list[Any]
+) -> None:
+    exempt: list[Any] = []
+    gate.exempt = exempt.append
+    close(gate, queues=frozenset({"emails"}))
+    mail, other, later = request("emails"), request("celery"), request("emails")
+    gate.take_back(mail)
+    assert (returned, passed, exempt) == ([mail], [], [])
+    gate.take_back(other)
+    assert (passed, exempt) == ([other], [other]), "its child must not send it back again"
+    close(gate)
+    gate.take_back(later)
+    assert (returned, passed, exempt) == ([mail], [other, later], [other])
+
+
+def test_messages_that_can_not_go_back_together_go_one_by_one_and_only_refused_ones_run(
+    gate: Gate, passed: list[Any], returned: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = request(), request()
+    close(gate, everything=True)
+    monkeypatch.setattr("opsdash.worker.gate.put_back_together", lambda channel, requests: list(requests)[1:])
+    gate.put_back_together([one, two])
+    assert (returned, passed) == ([two], [])
+
+    def refuse(channel: Any, requests: list[Any]) -> list[Any]:
+        raise RuntimeError("no scripts here")
+
+    monkeypatch.setattr("opsdash.worker.gate.put_back_together", refuse)
+    gate.put_back_together([one])
+    assert (returned, passed) == ([two, one], [])
+
+
+def test_the_children_are_shown_every_state_and_nothing_after_giving_up(gate: Gate) -> None:
+    shown: list[bool] = []
+    gate.show = lambda state: shown.append(state.closed)
+    gate.hint("*")
+    close(gate)
+    gate.hint("*")
+    gate.give_up("because")
+    assert shown == [True, False, True, False]
+
+
 def test_a_lost_connection_is_celerys_to_mend(gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     def lose(channel: Any, request: Any) -> None:
         raise Lost
