@@ -144,6 +144,7 @@ class WorkerStats:
         uptime_s: Seconds since the worker started.
         processed: Tasks it has executed since it started.
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
+        oldest_s: For how long the oldest of its running tasks runs; None when nothing does, or it does not say.
         concurrency: Slots of its pool.
         memory_bytes: Resident memory of the main process and its pool's children; None where unknown.
         paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
@@ -160,6 +161,7 @@ class WorkerStats:
     active: int = 0
     reserved: int = 0
     scheduled: int = 0
+    oldest_s: float | None = None
     concurrency: int = 0
     pool: str = ""
     memory_bytes: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opsdash.model import Snapshot, WorkerStats, count
+from opsdash.model import Snapshot, WorkerStats, count, format_duration
 
 NAMED = 3
 """Workers named in a sentence; beyond that their number stands for them."""
@@ -78,4 +78,5 @@ def _what_keeps(worker: WorkerStats, queue: str | None) -> str:
         return f"{worker.hostname} can't pause: {worker.pausing}"
     if not _confirmed(worker, queue):
         return f"{worker.hostname} has not confirmed yet"
-    return f"{worker.hostname} finishes {count(worker.active, 'task')}"
+    oldest = f", oldest {format_duration(worker.oldest_s)}" if worker.oldest_s is not None else ""
+    return f"{worker.hostname} finishes {count(worker.active, 'task')}{oldest}"

@@ -50,6 +50,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
     else:
         state = "online"
     memory, epoch = _number(raw, "memory_bytes", -1.0), _number(raw, "epoch", -1.0)
+    oldest_s = _number(raw, "oldest_s", -1.0)
     return WorkerStats(
         hostname=hostname,
         state=state,
@@ -60,6 +61,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         active=int(_number(raw, "active")),
         reserved=int(_number(raw, "reserved")),
         scheduled=int(_number(raw, "scheduled")),
+        oldest_s=oldest_s if oldest_s >= 0 else None,
         concurrency=int(_number(raw, "concurrency")),
         pool=raw.get("pool", ""),
         memory_bytes=int(memory) if memory >= 0 else None,

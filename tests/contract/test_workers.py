@@ -68,7 +68,7 @@ def test_nonsense_in_a_report_costs_the_field_and_not_the_page(broker: Broker):
 
 @pytest.mark.parametrize("nonsense", ["NaN", "inf", "-inf", "1e300", "-5", "\x00", "٣x"])
 @pytest.mark.parametrize(
-    "field", ["processed", "active", "uptime_s", "memory_bytes", "epoch", "time", "loop_tick", "pid"]
+    "field", ["processed", "active", "uptime_s", "memory_bytes", "epoch", "time", "loop_tick", "pid", "oldest_s"]
 )
 def test_a_figure_that_is_none_costs_itself_and_not_the_page(broker: Broker, field: str, nonsense: str):
     report(broker, "a@host")

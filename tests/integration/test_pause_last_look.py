@@ -38,8 +38,11 @@ def stop_pause_continue(deployment: Deployment, running: Worker, paused: str | N
     return began
 
 
+POOLS = ["threads", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", *GREEN))]
+
+
 @pytest.mark.parametrize("cycles", [3, pytest.param(12, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
-@pytest.mark.parametrize("queue", [None, "emails"])
+@pytest.mark.parametrize("queue", [pytest.param(None, marks=pytest.mark.slow), "emails"])
 def test_children_that_hold_a_job_when_a_pause_comes_give_it_back_unstarted(
     deployment: Deployment, queue: str | None, cycles: int
 ) -> None:
@@ -64,6 +67,7 @@ def test_a_queues_own_pause_lets_the_other_queues_jobs_in_the_pipes_start(deploy
         assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grows", ["by itself", "when told"])
 def test_children_made_later_look_too_and_neither_child_limits_nor_time_limits_lose_count(
     deployment: Deployment, grows: str
@@ -113,7 +117,7 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("name", ["sample.short", "sample.late"])
+@pytest.mark.parametrize("name", ["sample.short", pytest.param("sample.late", marks=pytest.mark.slow)])
 def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
     deployment: Deployment, name: str
 ) -> None:
@@ -136,8 +140,8 @@ def test_a_worker_that_ends_warmly_with_jobs_in_its_childrens_pipes_starts_none(
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("name", ["sample.short", "sample.late"])
-@pytest.mark.parametrize("pool", ["threads", "solo", *GREEN])
+@pytest.mark.parametrize("name", ["sample.short", pytest.param("sample.late", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_pause_that_comes_while_a_task_is_being_accepted_still_holds_it(
     deployment: Deployment, pool: str, name: str
 ) -> None:
@@ -157,7 +161,7 @@ def test_a_pause_that_comes_while_a_task_is_being_accepted_still_holds_it(
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo", *GREEN])
+@pytest.mark.parametrize("pool", POOLS)
 def test_an_acknowledged_task_that_redis_will_not_take_back_runs_rather_than_gets_lost(
     deployment: Deployment, pool: str
 ) -> None:

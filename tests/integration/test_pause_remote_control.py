@@ -19,7 +19,10 @@ def recall(deployment: Deployment, running: Worker) -> Any:
     return answer[running.hostname]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN))]
+
+
+@pytest.mark.parametrize("pool", POOLS)
 def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env, queues=["celery", "emails"]) as running:
         due = datetime.now(UTC) + timedelta(seconds=6)
@@ -40,6 +43,7 @@ def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployme
     assert deployment.records.times_run() == each_exactly_once(ids + others)
 
 
+@pytest.mark.slow
 def test_recalled_tasks_outlive_a_killed_worker(deployment: Deployment) -> None:
     with worker(env=deployment.env) as running:
         ids = deployment.send(10, countdown=4)
@@ -55,7 +59,7 @@ def test_recalled_tasks_outlive_a_killed_worker(deployment: Deployment) -> None:
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+@pytest.mark.parametrize("pool", POOLS)
 def test_inspect_revoke_and_rate_limit_answer_during_a_pause(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:
         one = [running.hostname]
@@ -79,6 +83,7 @@ def test_inspect_revoke_and_rate_limit_answer_during_a_pause(deployment: Deploym
     assert deployment.records.times_run() == each_exactly_once(ids[1:] + limited), "all but the revoked one"
 
 
+@pytest.mark.slow
 def test_a_consumer_cancelled_and_added_during_a_pause_stays_paused(deployment: Deployment) -> None:
     with worker(env=deployment.env, queues=["celery", "emails"]) as running:
         one = [running.hostname]
@@ -93,6 +98,7 @@ def test_a_consumer_cancelled_and_added_during_a_pause_stays_paused(deployment: 
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
+@pytest.mark.slow
 def test_a_pool_that_shrinks_and_grows_during_a_pause_works_with_its_new_size(deployment: Deployment) -> None:
     with worker(concurrency=3, env=deployment.env) as running:
         one = [running.hostname]

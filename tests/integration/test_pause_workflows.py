@@ -54,6 +54,7 @@ def test_a_task_that_retries_during_a_pause_waits_with_the_others(deployment: De
     assert deployment.records.times_run() == dict.fromkeys(ids, 3)
 
 
+@pytest.mark.slow
 def test_time_limits_hold_during_a_pause_and_count_from_the_start_only(deployment: Deployment) -> None:
     with worker(env=deployment.env) as running:
         soft = deployment.send(1, "sample.bounded", kwargs={"seconds": 30}, soft_time_limit=1.5)
@@ -72,6 +73,7 @@ def test_time_limits_hold_during_a_pause_and_count_from_the_start_only(deploymen
         assert deployment.records.times_run() == each_exactly_once(soft + hard + waiting)
 
 
+@pytest.mark.slow
 def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deployment) -> None:
     with (
         worker(env=deployment.env, queues=["emails"]) as mails,
@@ -97,7 +99,7 @@ def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deploym
     assert deployment.records.times_run() == each_exactly_once(ids + held)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+@pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["early", "late"])
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_busy_worker_killed_a_moment_after_a_pause_loses_and_repeats_nothing(
     deployment: Deployment, kills: int, late: bool

@@ -21,6 +21,9 @@ FIELDS = {
 }  # fmt: skip
 
 
+POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo"))]
+
+
 @pytest.fixture
 def client(valkey: Valkey) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(valkey.url, decode_responses=True) as made:
@@ -75,7 +78,7 @@ def test_a_busy_solo_worker_still_reports_and_shows_that_its_loop_stands(valkey:
         eventually(lambda: float(client.hget(key, "loop_tick") or 0) > began + 5, what="the loop turns again")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
     valkey: Valkey, client: redis.Redis, pool: str
 ) -> None:
@@ -90,7 +93,7 @@ def test_a_worker_tells_how_long_its_oldest_task_has_been_running(
         eventually(lambda: oldest() == -1, what="nothing runs any more")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_the_end_of_the_last_task_of_a_paused_worker_is_reported_at_once(
     valkey: Valkey, client: redis.Redis, pool: str
 ) -> None:

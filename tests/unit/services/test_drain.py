@@ -30,9 +30,9 @@ def test_without_a_pause_there_is_nothing_to_drain():
 
 
 def test_it_names_who_still_works_and_who_has_not_confirmed():
-    stand = drain(paused(worker("a"), worker("b", active=4, reserved=2), worker("c", paused=False)))
+    stand = drain(paused(worker("a"), worker("b", active=4, reserved=2, oldest_s=98.4), worker("c", paused=False)))
     assert (stand.workers, stand.stopped, stand.running, stand.held, stand.done) == (3, 1, 4, 2, False)
-    assert stand.message == "1 of 3 workers stopped; b finishes 4 tasks; c has not confirmed yet."
+    assert stand.message == "1 of 3 workers stopped; b finishes 4 tasks, oldest 1m 38s; c has not confirmed yet."
 
 
 def test_once_nothing_runs_it_is_safe_to_deploy():
