@@ -18,7 +18,6 @@ PREFORK_NOW_OTHERS_LATER = [
     *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo")),
     *GREEN_LATER,
 ]
-SOLO_LATER = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow)]
 LONG = {"seconds": 2.5}
 
 
@@ -128,7 +127,7 @@ def test_a_worker_that_loses_its_connections_or_its_broker_stays_paused(deployme
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("pool", SOLO_LATER)
+@pytest.mark.parametrize("pool", PREFORK_NOW_OTHERS_LATER)
 def test_ending_a_paused_worker_warmly_or_with_kill_9_loses_nothing(deployment: Deployment, pool: str) -> None:
     slots = 1 if pool == "solo" else 2
     with (
@@ -171,7 +170,7 @@ def test_a_deployment_with_a_key_prefix_is_paused_by_its_own_flag_only(valkey: V
         assert blue.records.times_run() == each_exactly_once(ids)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
         blocker = deployment.send(1, kwargs={"seconds": 1.0})
@@ -188,7 +187,7 @@ def test_priorities_and_their_order_outlive_a_pause(deployment: Deployment, pool
     assert started == blocker + sent[0] + sent[3] + sent[6] + sent[9]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
         blocker = deployment.send(1, kwargs={"seconds": 1.5})

@@ -100,6 +100,7 @@ def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deploym
 
 
 @pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["early", "late"])
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_busy_worker_killed_a_moment_after_a_pause_loses_and_repeats_nothing(
     deployment: Deployment, kills: int, late: bool

@@ -21,6 +21,7 @@ FIELDS = {
 }  # fmt: skip
 
 
+FAULTS = ["start", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("recall", "children"))]
 POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo"))]
 
 
@@ -34,7 +35,9 @@ def environment(server: Valkey, **more: str) -> dict[str, str]:
     return {"OPSDASH_REDIS_URL": server.url, **more}
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo", pytest.param("threads", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", "threads"))]
+)
 def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: redis.Redis, pool: str) -> None:
     slots = 1 if pool == "solo" else 2
     with (
@@ -66,6 +69,7 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         assert client.zscore(KEYS.workers, running.hostname) is None
 
 
+@pytest.mark.slow
 def test_a_busy_solo_worker_still_reports_and_shows_that_its_loop_stands(valkey: Valkey, client: redis.Redis) -> None:
     with worker(pool="solo", env=environment(valkey)) as running, producer(valkey.url) as celery:
         key = KEYS.worker(running.hostname)
@@ -121,6 +125,7 @@ def test_a_killed_worker_stays_listed_with_its_last_time_and_old_ones_are_forgot
         assert set(client.zrange(KEYS.workers, 0, -1)) == {running.hostname, "recent@test"}
 
 
+@pytest.mark.slow
 def test_a_report_that_redis_refuses_is_logged_once_until_it_works_again(valkey: Valkey, client: redis.Redis) -> None:
     with worker(env=environment(valkey)) as running:
         eventually(lambda: client.exists(KEYS.worker(running.hostname)), what="a report")
@@ -151,7 +156,9 @@ def test_a_celery_that_lacks_a_private_name_leaves_a_worker_that_works_and_says_
         assert "Traceback" not in running.log
 
 
-@pytest.mark.parametrize("fault", ["start", "recall", "children"])
+@pytest.mark.parametrize(
+    "fault", ["start", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("recall", "children"))]
+)
 def test_a_fault_in_the_plug_in_leaves_a_worker_that_works_and_says_it_can_not_pause(
     valkey: Valkey, client: redis.Redis, fault: str
 ) -> None:
@@ -174,7 +181,7 @@ def test_a_worker_on_another_broker_than_redis_starts_and_says_so_in_one_line() 
         assert "opsdash: not active, this worker can't be paused: its broker is memory" in running.log
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("solo", marks=pytest.mark.slow)])
 def test_the_auto_module_needs_no_line_of_code(valkey: Valkey, client: redis.Redis, pool: str) -> None:
     env = environment(valkey, SAMPLE_PLUGIN="no")
     client.set(KEYS.pause(), "true")
