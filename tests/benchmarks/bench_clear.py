@@ -28,7 +28,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         ways = {
             "opsdash clear": lambda: Queues(broker).clear("celery", by="bench", keep_s=60),
             "app.control.purge()": app.control.purge,
-            "DEL": lambda: broker.client.delete("celery"),
+            "DEL": lambda: broker.client.delete(*broker.lists("celery").values()),
         }
         app.control.purge()  # connects
         for _ in range(rounds):

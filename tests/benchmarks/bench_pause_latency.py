@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from support import services
-from support.sample_app import STARTED
-from support.workers import Records, eventually, producer, worker
+from support.sample_app import STARTED, make_app
+from support.workers import Records, eventually, worker
 
 from opsdash.services.broker import connect
 from opsdash.services.pause import PauseFlags
@@ -37,7 +37,8 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         stack.callback(server.kill)
         broker = connect(Settings.from_env({}, redis_url=server.url))
         stack.callback(broker.client.close)
-        app = stack.enter_context(producer(server.url))
+        app = make_app(server.url)
+        stack.callback(app.close)
         records = Records(server.url)
         stack.callback(records.close)
         for pool in POOLS:
