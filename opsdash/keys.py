@@ -39,6 +39,11 @@ class Keys:
         return f"{self.prefix}opsdash:pause:epoch"
 
     @property
+    def pause_cancelled(self) -> str:
+        """Hash: ``*`` or a queue's name → JSON ``{hostname: [queue …]}``, told to stop by ``cancel_consumer``."""
+        return f"{self.prefix}opsdash:pause:cancelled"
+
+    @property
     def nudge(self) -> str:
         """Pub/sub channel: read the flags again now. The message is no authority, the flag is."""
         return f"{self.prefix}opsdash:nudge"

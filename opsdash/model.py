@@ -179,6 +179,20 @@ class WorkerStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherWorker:
+    """A worker without the plug-in: it answers Celery's remote control, and opsdash can't hold it.
+
+    Attributes:
+        queues: The queues it takes tasks from; none after ``cancel_consumer``.
+        active: Tasks it ran when it was asked.
+    """
+
+    hostname: str
+    queues: tuple[str, ...] = ()
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
     """One act, or attempt, in the audit log.
 
@@ -216,6 +230,8 @@ class Snapshot:
         taken_at: When this snapshot was put together, in UTC.
         pause: The pause of everything; None while running.
         paused_queues: Queues with a pause of their own.
+        others: Workers without the plug-in; None while they could not be asked.
+        drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
         unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
@@ -228,6 +244,8 @@ class Snapshot:
     paused_queues: Mapping[str, PauseInfo] = field(default_factory=dict)
     queues: tuple[QueueStats, ...] = ()
     workers: tuple[WorkerStats, ...] = ()
+    others: tuple[OtherWorker, ...] | None = ()
+    drained_in_s: float | None = None
     unacked: int = 0
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None

@@ -103,6 +103,9 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
         else:
             spelled = meta["option"] or "--" + field.name.replace("_", "-")
             default = None if field.default is dataclasses.MISSING else field.default
+            if isinstance(default, bool):
+                yield click.Option([spelled, field.name], is_flag=True, help=meta["help"])
+                continue
             yield click.Option(
                 [spelled, field.name],
                 type=_Parsed(meta["parse"], spelled.lstrip("-")),

@@ -38,6 +38,7 @@ def connected() -> Iterator[Console]:
 def status(*, as_json: bool) -> None:
     """One screen: is processing paused, what waits, who works."""
     with connected() as console:
+        console.fleet.look()
         snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
@@ -57,6 +58,9 @@ def status(*, as_json: bool) -> None:
         _print_pausing(snapshot, active)
     else:
         print_line(NO_WORKERS)
+    for other in snapshot.others or ():
+        what = f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now"
+        warn(f"{other.hostname} is not held by opsdash: it runs without the plug-in, and {what}")
     if snapshot.database_error:
         warn(snapshot.database_error)
     elif snapshot.operations:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.errors import Invalid
-from opsdash.model import Effect, PauseInfo, Preview, Progress, Snapshot, count, parse_duration, to_plain
+import redis
+
+from opsdash.errors import Invalid, OpsdashError
+from opsdash.model import Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, count, parse_duration, to_plain
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.drain import drain
 
@@ -34,6 +36,10 @@ class PauseProcessing(Operation):
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
     )
     reason: str = argument(default="", help="Why; shown to everybody who looks.")
+    cancel_consumer: bool = argument(
+        default=False,
+        help="Also send Celery's cancel_consumer to workers without the plug-in; the resume undoes just that.",
+    )
 
     def preview(self, console: Console) -> Preview:
         """Who will stop, what finishes, what stays, and when it ends."""
@@ -57,7 +63,16 @@ class PauseProcessing(Operation):
         if (before := console.pause.read(names).get(self.queue)) is not None:
             lines.append(f"It is paused already, {_told(before)}: this replaces that pause.")
         lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
-        figures = {"workers": len(workers), "active": active, "waiting": waiting, "held": held, "ttl_s": ttl_s}
+        others = console.fleet.known()
+        lines += self._about(others)
+        figures = {
+            "others": None if others is None else len(others),
+            "workers": len(workers),
+            "active": active,
+            "waiting": waiting,
+            "held": held,
+            "ttl_s": ttl_s,
+        }
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
     def execute(self, console: Console, act: Act) -> Effect:
@@ -66,16 +81,41 @@ class PauseProcessing(Operation):
         before = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
         what = "everything" if self.queue is None else f"queue {self.queue}"
+        told, said = self._cancel(console) if self.cancel_consumer else ({}, "")
         return Effect(
             affected=1,
             message=f"Paused {what} until {_moment(info.expires_at)}."
-            + (f" Replaced the one {_told(before)}." if before else ""),
+            + (f" Replaced the one {_told(before)}." if before else "")
+            + said,
             details={
                 "epoch": info.epoch,
                 "expires_at": info.expires_at,
                 **({"replaced": to_plain(before)} if before else {}),
+                **({"cancel_consumer": told} if told else {}),
             },
         )
+
+    def _cancel(self, console: Console) -> tuple[dict[str, list[str]], str]:
+        """The pause stands by now, so what goes wrong here is told and not raised."""
+        try:
+            told, confirmed = console.fleet.cancel(self.queue)
+        except (OpsdashError, redis.RedisError) as error:
+            return {}, f" Workers without the plug-in were not reached: {error}"
+        if not told:
+            return {}, " There is no worker without the plug-in to tell."
+        return (
+            told,
+            f" cancel_consumer: {len(confirmed)} of {count(len(told), 'worker')} without the plug-in confirmed.",
+        )
+
+    def _about(self, others: tuple[OtherWorker, ...] | None) -> list[str]:
+        if others is None:
+            return ["Whether workers without the plug-in run could not be asked."]
+        free = [w.hostname for w in others if _serves(w.queues, self.queue)]
+        if not free:
+            return []
+        then = "sent cancel_consumer" if self.cancel_consumer else "going on, unless they are sent cancel_consumer too"
+        return [f"Not held by opsdash: {', '.join(free)}: {then}."]
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """Which workers have stopped, and what the others still do."""

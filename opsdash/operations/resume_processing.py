@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import redis
+
+from opsdash.errors import OpsdashError
 from opsdash.model import Effect, Preview, count
 from opsdash.operation import Act, Operation, argument
 
@@ -45,7 +48,17 @@ class ResumeProcessing(Operation):
         removed = console.pause.resume(self.queue)
         what = "all processing" if self.queue is None else f"queue {self.queue}"
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
-        return Effect(affected=int(removed), message=message)
+        told, said = self._add(console)
+        return Effect(affected=int(removed), message=message + said, details={"add_consumer": told} if told else {})
+
+    @staticmethod
+    def _add(console: Console) -> tuple[dict[str, list[str]], str]:
+        """Undoes the pause's ``cancel_consumer``. The flag has gone by now: what fails is told, and tried again."""
+        try:
+            told = console.fleet.release()
+        except (OpsdashError, redis.RedisError) as error:
+            return {}, f" Workers that were sent cancel_consumer could not be told, the next look tries again: {error}"
+        return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
 
     def _check(self, console: Console) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.

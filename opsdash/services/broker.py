@@ -120,6 +120,19 @@ def connect(settings: Settings) -> Broker:
     )
 
 
+def celery_app(settings: Settings) -> Any:
+    """The deployment's Celery app, else a bare one on its broker. Loads Celery.
+
+    Raises:
+        Invalid: The app can't be loaded.
+    """
+    if settings.celery_app is not None:
+        return _load_app(settings.celery_app)
+    from celery import Celery
+
+    return Celery("opsdash", broker=settings.redis_url, set_as_current=False, fixups=[])
+
+
 def _load_app(path: str) -> Any:
     from celery.app.utils import find_app
 

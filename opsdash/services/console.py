@@ -14,6 +14,7 @@ from opsdash.operation import CONFIRMATION, Act, Operation
 from opsdash.services import broker as brokers
 from opsdash.services import database
 from opsdash.services.audit import AuditLog
+from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
@@ -48,7 +49,10 @@ class Console:
         self.queues = Queues(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(self.engine, self.broker, settings.secret)
-        self._snapshots = Snapshots(self.broker, self.pause, self.queues, self.workers, self.audit, self.tenants)
+        self.fleet = Fleet(self.broker, settings)
+        self._snapshots = Snapshots(
+            self.broker, self.pause, self.queues, self.workers, self.fleet, self.audit, self.tenants
+        )
         self.poller = Poller(self.snapshot, settings.poll_interval_s)
 
     def preview(self, operation: Operation) -> Preview:
@@ -137,6 +141,7 @@ class Console:
     def close(self) -> None:
         """Ends the poller and gives back connections."""
         self.poller.close()
+        self.fleet.close()
         self.broker.client.close()
         self.engine.dispose()
 

@@ -1,10 +1,11 @@
-"""Wanted against observed: how far a paused fleet has come to a stop. Pure functions on a snapshot."""
+"""Wanted against observed: how far a paused fleet has come to a stop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from opsdash.model import Snapshot, WorkerStats, count, format_duration
+from opsdash.model import OtherWorker, PauseInfo, Snapshot, WorkerStats, count, format_duration
 
 NAMED = 3
 """Workers named in a sentence; beyond that their number stands for them."""
@@ -18,7 +19,7 @@ class Drain:
         workers: Workers that report and are meant to stop.
         stopped: Those that confirmed the pause and, when it is of everything, run nothing.
         running: Tasks that still run on them. ``held``: fetched and not started (ETA tasks in their timers included).
-        done: Every one has stopped, and none is unable to.
+        done: Every one has stopped, none is unable to, and no worker without the plug-in works on.
         message: The same as a sentence.
     """
 
@@ -40,30 +41,69 @@ def drain(snapshot: Snapshot, queue: str | None = None) -> Drain | None:
         return None
     fleet = [w for w in snapshot.workers if w.state != "offline" and (queue is None or queue in w.queues)]
     stopped = [w for w in fleet if _confirmed(w, queue) and (queue is not None or w.active == 0)]
+    free = [w for w in snapshot.others or () if _works(w, queue)]
     running = sum(w.active for w in fleet)
-    done = bool(fleet) and len(stopped) == len(fleet)
+    held = bool(fleet) and len(stopped) == len(fleet)
+    message = _message(fleet, stopped, queue, done=held, safe=not free and snapshot.others is not None)
+    if running and queue is None and snapshot.drained_in_s is not None and not held:
+        message += f" At this pace nothing runs in about {format_duration(snapshot.drained_in_s)}."
     return Drain(
         workers=len(fleet),
         stopped=len(stopped),
         running=running,
         held=sum(w.reserved + w.scheduled for w in fleet),
-        done=done,
-        message=_message(fleet, stopped, queue, done=done),
+        done=held and not free and snapshot.others is not None,
+        message=message + _not_held(free, known=snapshot.others is not None),
     )
+
+
+class Pace:
+    """How fast a pause drains: remembers the most that ran since it began, and when."""
+
+    def __init__(self) -> None:
+        self._pause: object = None
+        self._most, self._since_s = 0, 0.0
+
+    def drained_in_s(self, pause: PauseInfo | None, workers: Iterable[WorkerStats], now_s: float) -> float | None:
+        """Seconds until nothing runs, if tasks go on ending as fast as they have; None while none has ended.
+
+        Args:
+            now_s: A monotonic clock.
+        """
+        running = sum(w.active for w in workers if w.state != "offline")
+        which = None if pause is None else (pause.epoch, pause.at)
+        if which is None or which != self._pause or running >= self._most:
+            self._pause, self._most, self._since_s = which, running, now_s
+            return None
+        return running * (now_s - self._since_s) / (self._most - running)
+
+
+def _works(worker: OtherWorker, queue: str | None) -> bool:
+    return queue in worker.queues if queue is not None else bool(worker.queues or worker.active)
+
+
+def _not_held(free: list[OtherWorker], *, known: bool) -> str:
+    if not known:
+        return " Whether workers without the plug-in run is not known."
+    if not free:
+        return ""
+    names = ", ".join(w.hostname for w in free[:NAMED])
+    more = f" and {len(free) - NAMED:,} more" if len(free) > NAMED else ""
+    return f" Not held by opsdash: {names}{more}."
 
 
 def _confirmed(worker: WorkerStats, queue: str | None) -> bool:
     return worker.pausing == "ready" and (worker.paused or (queue is not None and queue in worker.paused_queues))
 
 
-def _message(fleet: list[WorkerStats], stopped: list[WorkerStats], queue: str | None, *, done: bool) -> str:
+def _message(fleet: list[WorkerStats], stopped: list[WorkerStats], queue: str | None, *, done: bool, safe: bool) -> str:
     if not fleet:
         return "No worker reports to opsdash: nothing is known to have stopped."
     if done:
-        # Of those that report, and says so: a worker without the plug-in is not seen, and not held.
+        # Of those that report, and says so: a busy solo worker without the plug-in answers nobody.
         who = f"All {len(fleet)} workers that report have" if len(fleet) > 1 else "The one worker that reports has"
         if queue is None:
-            return f"{who} stopped; safe to deploy."
+            return f"{who} stopped; safe to deploy." if safe else f"{who} stopped."
         running = sum(w.active for w in fleet)
         still = f"{count(running, 'task')} of all their queues still running" if running else "nothing runs on them"
         return f"{who} stopped taking from {queue}; {still}."

@@ -14,7 +14,9 @@ from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import Snapshot, WorkerStats
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.drain import Pace
 from opsdash.services.endings import Endings
+from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import Tenants
@@ -28,10 +30,18 @@ class Snapshots:
     """Reads snapshots and remembers the last good half of each side."""
 
     def __init__(
-        self, broker: Broker, pause: PauseFlags, queues: Queues, workers: Workers, audit: AuditLog, tenants: Tenants
+        self,
+        broker: Broker,
+        pause: PauseFlags,
+        queues: Queues,
+        workers: Workers,
+        fleet: Fleet,
+        audit: AuditLog,
+        tenants: Tenants,
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
-        self._audit, self._tenants = audit, tenants
+        self._fleet, self._audit, self._tenants = fleet, audit, tenants
+        self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -96,6 +106,8 @@ class Snapshots:
             "paused_queues": {name: info for name, info in pauses.items() if name is not None},
             "queues": tuple(replace(queue, paused=None in pauses or queue.name in pauses) for queue in queues),
             "workers": workers,
+            "others": self._fleet.latest(),
+            "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": replies[-1],
             "redis_ms": redis_ms,
         }

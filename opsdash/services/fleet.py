@@ -1,0 +1,236 @@
+"""Workers without the plug-in: found and told by Celery's own remote control, since opsdash can't hold them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+from opsdash.errors import OpsdashError, Unavailable
+from opsdash.keys import EVERYTHING
+from opsdash.model import OtherWorker
+from opsdash.services.broker import Broker, celery_app
+from opsdash.services.workers import Workers
+from opsdash.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 1.0
+"""How long workers have to answer; `inspect` with less mostly hears nothing on a busy machine."""
+FRESH_S = 10.0
+REMEMBER_S = 30.0
+"""A busy solo worker answers nobody: who answered this recently still counts."""
+
+Told = dict[str, list[str]]
+"""Hostname → queues whose consumer was cancelled there."""
+
+
+class Fleet:
+    """Knows the workers that consume from this broker and don't report to opsdash.
+
+    Cost: while every worker has the plug-in, two round trips; else a question to the others, answered within
+    ``ANSWER_S``. Asked in the background, at most every ``FRESH_S``.
+    """
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        self._broker, self._settings = broker, settings
+        self._workers = Workers(broker)
+        self._lock = threading.Lock()
+        self._asking: threading.Thread | None = None
+        self._looking = threading.Lock()
+        self._seen: dict[str, tuple[OtherWorker, float]] = {}
+        self._others: tuple[OtherWorker, ...] | None = None
+        self._looked_s: float | None = None
+        self._failing = False
+
+    def latest(self) -> tuple[OtherWorker, ...] | None:
+        """What the last look found; None while nobody has been asked, or could be. Returns at once."""
+        with self._lock:
+            due = self._looked_s is None or time.monotonic() - self._looked_s > FRESH_S
+            if due and (self._asking is None or not self._asking.is_alive()):
+                self._asking = threading.Thread(target=self.look, name="opsdash-fleet", daemon=True)
+                self._asking.start()
+        return self._others
+
+    def known(self) -> tuple[OtherWorker, ...] | None:
+        """As ``latest``; waits for the first look."""
+        return self.latest() if self._looked_s is not None else self.look()
+
+    def look(self) -> tuple[OtherWorker, ...] | None:
+        """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
+        with self._looking:
+            try:
+                self._others = self._ask()
+                self.release()
+            except (OpsdashError, redis.RedisError) as error:
+                if not self._failing:  # once, not at every look of a long outage
+                    log.warning("workers without the plug-in can't be asked: %s", error)
+                self._others, self._failing = None, True
+            else:
+                self._failing = False
+            self._looked_s = time.monotonic()
+        return self._others
+
+    def cancel(self, queue: str | None) -> tuple[Told, Told]:
+        """Sends ``cancel_consumer`` to every worker without the plug-in, for one queue or all it consumes.
+
+        What is told is written down first, so that a resume undoes just that.
+
+        Returns:
+            What was sent, and the part of it that workers have confirmed.
+
+        Raises:
+            Unavailable: The workers could not be asked; none was told.
+        """
+        others = self.look()
+        if others is None:
+            raise Unavailable("Workers without the plug-in could not be asked.")
+        told = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
+        told = {hostname: queues for hostname, queues in told.items() if queues}
+        if told:
+            field = queue or EVERYTHING
+            self._write({field: _merged(self._records().get(field, {}), told)})
+        return told, self._tell("cancel_consumer", told)
+
+    def release(self) -> Told:
+        """Sends ``add_consumer`` for what a pause that is over had cancelled, unless another pause still holds it.
+
+        Returns:
+            What was sent; told twice is told once.
+        """
+        records = self._records()
+        if not records:
+            return {}
+        keys, client = self._broker.keys, self._broker.client
+        fields = [*records, EVERYTHING, *{q for told in records.values() for queues in told.values() for q in queues}]
+        with self._broker.reading():
+            paused = {f for f in fields if client.exists(keys.pause(None if f == EVERYTHING else f))}
+        free: Told = {}
+        moved: dict[str, Told] = {field: records.get(field, {}) for field in paused}
+        for field in records.keys() - paused:
+            for hostname, queues in records[field].items():
+                for queue in queues:
+                    holder = next((f for f in (EVERYTHING, queue) if f in paused), None)
+                    if holder is None:
+                        free = _merged(free, {hostname: [queue]})
+                    else:
+                        moved[holder] = _merged(moved[holder], {hostname: [queue]})
+        self._tell("add_consumer", free, reply=False)
+        self._write({**{field: {} for field in records}, **moved})
+        return free
+
+    def close(self) -> None:
+        """Waits for a question under way: its connection closes by itself."""
+        with self._lock:
+            asking = self._asking
+        if asking is not None:
+            asking.join(3 * ANSWER_S)
+
+    def _ask(self) -> tuple[OtherWorker, ...]:
+        reporting = {w.hostname for w in self._workers.read() if w.state != "offline"}
+        with self._control() as (control, connection):
+            bound = self._bound(control)
+            asked: list[str] | None = sorted(bound - reporting)
+            if not reporting <= bound or (not bound and self._anybody_listens()):
+                asked = None  # flushed bindings: everybody is asked
+            answers: Mapping[str, Any] = {}
+            running: Mapping[str, Any] = {}
+            if asked is None or asked:
+                answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
+                strangers = sorted(answers.keys() - reporting)
+                if strangers:
+                    running = control.inspect(strangers, timeout=ANSWER_S, connection=connection).active() or {}
+        now = time.monotonic()
+        for hostname in answers.keys() - reporting:
+            queues = tuple(
+                q["name"] for q in answers[hostname] or () if (q.get("exchange") or {}).get("type") != "fanout"
+            )
+            found = OtherWorker(hostname=hostname, queues=queues, active=len(running.get(hostname) or ()))
+            self._seen[hostname] = (found, now)
+        recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
+        # Who has gone with a goodbye is unbound; a worker that is busy is not.
+        self._seen = {h: s for h, s in recent.items() if asked is None or h in bound}
+        return tuple(found for _, (found, _) in sorted(self._seen.items()))
+
+    def _bound(self, control: Any) -> set[str]:
+        """Hosts whose mailbox is bound. Source: kombu's Redis transport, ``Channel._queue_bind``."""
+        exchange = f"{control.app.conf.control_exchange}.pidbox"
+        with self._broker.reading():
+            members: set[str] = self._broker.client.smembers(f"{self._broker.keys.prefix}_kombu.binding.{exchange}")  # type: ignore[assignment]
+        queues = (member.rsplit(self._broker.separator, 1)[-1] for member in members)
+        return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
+
+    def _anybody_listens(self) -> bool:
+        """Somebody is subscribed to a pattern, as every worker with remote control is."""
+        with self._broker.reading():
+            return bool(self._broker.client.pubsub_numpat())
+
+    def _tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+        confirmed: Told = {}
+        if not told:
+            return confirmed
+        with self._control() as (control, connection):
+            for queue in sorted({q for queues in told.values() for q in queues}):
+                hosts = [hostname for hostname, queues in told.items() if queue in queues]
+                answers = getattr(control, command)(
+                    queue, destination=hosts, reply=reply, timeout=ANSWER_S, connection=connection
+                )
+                for answer in answers or ():
+                    for hostname, said in answer.items():
+                        if isinstance(said, dict) and "ok" in said:
+                            confirmed = _merged(confirmed, {hostname: [queue]})
+        return confirmed
+
+    @contextmanager
+    def _control(self) -> Iterator[tuple[Any, Any]]:
+        from kombu.exceptions import KombuError
+
+        app = celery_app(self._settings)
+        # Few retries: kombu's default is to try for ever while the broker is away.
+        options = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "max_retries": 1, "interval_start": 0.0}
+        try:
+            with app.connection_for_write(self._settings.redis_url, transport_options=options) as connection:
+                yield app.control, connection
+        except (KombuError, OSError) as error:
+            raise Unavailable(f"Celery's remote control did not answer: {error}.") from error
+        finally:
+            if self._settings.celery_app is None:
+                app.close()
+
+    def _records(self) -> dict[str, Told]:
+        with self._broker.reading():
+            raw: dict[str, str] = self._broker.client.hgetall(self._broker.keys.pause_cancelled)  # type: ignore[assignment]
+        return {field: _told(text) for field, text in raw.items()}
+
+    def _write(self, records: Mapping[str, Told]) -> None:
+        key = self._broker.keys.pause_cancelled
+        with self._broker.client.pipeline(transaction=True) as pipe:
+            _queue_writes(pipe, key, records)
+            pipe.execute()
+
+
+def _queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:
+    for field, told in records.items():
+        if told:
+            pipe.hset(key, field, json.dumps(told))
+        else:
+            pipe.hdel(key, field)
+
+
+def _merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+    return {h: sorted({*first.get(h, ()), *second.get(h, ())}) for h in sorted({*first, *second})}
+
+
+def _told(text: str) -> Told:
+    try:
+        value = json.loads(text)
+        return {str(h): [str(q) for q in queues] for h, queues in value.items()}
+    except (ValueError, TypeError, AttributeError):  # foreign nonsense names nobody
+        return {}
