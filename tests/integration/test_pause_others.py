@@ -99,5 +99,6 @@ def test_bindings_lost_in_a_flush_do_not_hide_a_worker_without_the_plug_in(
     with worker(pool="solo", env={**deployment.env, **BARE}) as free:
         deployment.redis.flushall()
         eventually(
-            lambda: [other.hostname for other in ops.fleet.look() or ()] == [free.hostname], what=f"{free.hostname} found"
+            lambda: [other.hostname for other in ops.fleet.look() or ()] == [free.hostname],
+            what=f"{free.hostname} found",
         )
