@@ -57,12 +57,14 @@ class Preview:
         warning: One sentence: what this does to a running system.
         lines: What would happen and what would not, one sentence each.
         figures: The same numbers for programs.
+        boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
     """
 
     title: str
     warning: str
     lines: tuple[str, ...]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    boundary: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +88,18 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an operation's effect has come, after the act itself.
+    """How far an operation has come: the act itself while it runs, or its effect afterwards.
 
     Attributes:
         done: It has come to its end.
         message: One sentence for the operator.
+        at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
     """
 
     done: bool
     message: str
+    at: int | None = None
+    of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,10 +123,19 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One run of an operation: who, and under which audit entry."""
+    """One run of an operation: who, and under which audit entry.
+
+    Attributes:
+        reviewed: The preview that was confirmed; None when nobody looked at one.
+        on_progress: Long work tells it, now and then, how far it has come.
+        cancelled: Long work asks it between two steps; true means: stop at the next whole step, and say what is done.
+    """
 
     actor: Actor
     audit_id: UUID
+    reviewed: Preview | None = None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    cancelled: Callable[[], bool] = lambda: False
 
 
 def registry() -> Mapping[str, type[Operation]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import redis
 
 from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, AuditEntry, Effect, Preview, Snapshot, Status, WorkerStats
+from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
 from opsdash.operation import CONFIRMATION, Act, Operation
 from opsdash.services import broker as brokers
 from opsdash.services import database
@@ -64,13 +65,26 @@ class Console:
         """
         return operation.preview(self)
 
-    def run(self, operation: Operation, *, actor: Actor | str, confirm: str, request_id: UUID | None = None) -> Effect:
+    def run(
+        self,
+        operation: Operation,
+        *,
+        actor: Actor | str,
+        confirm: str,
+        request_id: UUID | None = None,
+        reviewed: Preview | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Effect:
         """Does it: role, typed confirmation, audit intent committed, act, audit outcome.
 
         Args:
             actor: Who; a name alone is given its role by the settings.
             confirm: What was typed: exactly ``YES``.
             request_id: The caller's id for this one act.
+            reviewed: The preview that was confirmed: what arrived after it is left alone.
+            on_progress: Told by long work how far it has come, from the thread that runs it.
+            cancelled: Asked by long work between two steps; true ends it there, with what was done so far audited.
 
         Raises:
             Refused: Role, confirmation or a rule of the operation; audited; nothing was changed.
@@ -85,7 +99,8 @@ class Console:
         entry = self._begin(operation, actor, request_id)
         try:
             self.broker.ping()
-            effect = operation.execute(self, Act(actor=actor, audit_id=entry.id))
+            act = Act(actor=actor, audit_id=entry.id, reviewed=reviewed, on_progress=on_progress, cancelled=cancelled)
+            effect = operation.execute(self, act)
         except OpsdashError as error:
             self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__})
             raise
