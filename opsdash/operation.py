@@ -134,7 +134,7 @@ class Act:
     actor: Actor
     audit_id: UUID
     reviewed: Preview | None = None
-    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_progress: Callable[[Progress], None] = lambda _progress: None
     cancelled: Callable[[], bool] = lambda: False
 
 

@@ -73,7 +73,7 @@ class Console:
         confirm: str,
         request_id: UUID | None = None,
         reviewed: Preview | None = None,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda _progress: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Effect:
         """Does it: role, typed confirmation, audit intent committed, act, audit outcome.
