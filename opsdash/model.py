@@ -57,6 +57,7 @@ class Preview:
         warning: One sentence: what this does to a running system.
         lines: What would happen and what would not, one sentence each.
         figures: The same numbers for programs.
+        choices: Names of the operation's yes-or-no arguments that matter now, for the dialog to ask.
         boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
     """
 
@@ -64,6 +65,7 @@ class Preview:
     warning: str
     lines: tuple[str, ...]
     figures: Mapping[str, Any] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
     boundary: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -32,6 +32,8 @@ def argument(
     option: str | None = None,
     positional: bool = False,
     parse: Callable[[str], Any] = str,
+    label: str = "",
+    placeholder: str = "",
 ) -> Any:
     """Declares one parameter of an operation.
 
@@ -41,9 +43,20 @@ def argument(
         positional: Required and without a dash on the command line: what is destroyed is named there, never a default.
         option: The command line's spelling where it differs from the field's name, e.g. ``--for``.
         parse: Turns typed text into the value; raises ValueError with a sentence for the operator.
+        label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
+            only when the preview names it among its ``choices``.
+        placeholder: What stands in the empty field.
     """
     return dataclasses.field(
-        default=default, metadata={"help": help, "option": option, "positional": positional, "parse": parse}
+        default=default,
+        metadata={
+            "help": help,
+            "option": option,
+            "positional": positional,
+            "parse": parse,
+            "label": label,
+            "placeholder": placeholder,
+        },
     )
 
 

@@ -34,11 +34,19 @@ class PauseProcessing(Operation):
         option="--for",
         parse=parse_duration,
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
+        label="Ends by itself after",
+        placeholder="For example 90s, 10m, 2h or 1h30m",
     )
-    reason: str = argument(default="", help="Why; shown to everybody who looks.")
+    reason: str = argument(
+        default="",
+        help="Why; shown to everybody who looks.",
+        label="Reason for a pause",
+        placeholder="Optional; everybody who looks sees it",
+    )
     cancel_consumer: bool = argument(
         default=False,
         help="Also send Celery's cancel_consumer to workers without the plug-in; the resume undoes just that.",
+        label="Also send cancel_consumer to workers without the plug-in; the resume undoes just that",
     )
 
     def preview(self, console: Console) -> Preview:
@@ -73,7 +81,15 @@ class PauseProcessing(Operation):
             "held": held,
             "ttl_s": ttl_s,
         }
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+        return Preview(
+            title=self.title if self.queue is None else f"Pause Queue {self.queue}",
+            warning=self.warning
+            if self.queue is None
+            else "Workers stop picking up tasks of this queue until someone resumes it or the pause expires.",
+            lines=tuple(lines),
+            figures=figures,
+            choices=("cancel_consumer",) if others else (),
+        )
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Sets the flag, its story and the next epoch in one step, and nudges the workers."""

@@ -40,7 +40,14 @@ class ResumeProcessing(Operation):
             lines += [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
         elif None in pauses:
             lines.append("All processing stays paused: that is a flag of its own.")
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures={"waiting": waiting})
+        return Preview(
+            title=self.title if self.queue is None else f"Resume Queue {self.queue}",
+            warning=self.warning
+            if self.queue is None
+            else "Workers start on everything that has gathered in this queue, at once.",
+            lines=tuple(lines),
+            figures={"waiting": waiting},
+        )
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Deletes the flag and its story in one step, and nudges the workers."""

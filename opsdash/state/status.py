@@ -33,6 +33,12 @@ class SystemStatus(param.Parameterized):
         default=None, allow_None=True, doc="Waiting in the selected queue; None while unknown."
     )
     workers = param.List(default=[], allow_refs=False, doc="WorkerStats, as last reported.")
+    others = param.List(
+        default=None,
+        allow_None=True,
+        allow_refs=False,
+        doc="OtherWorker: those without the plug-in; None while they could not be asked.",
+    )
     unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
     tenants = param.Integer(default=None, allow_None=True, doc="Rows of tenant_config; None while unknown.")
@@ -89,6 +95,7 @@ class SystemStatus(param.Parameterized):
             queues=list(snapshot.queues),
             selected_queue=selected,
             workers=list(snapshot.workers),
+            others=None if snapshot.others is None else list(snapshot.others),
             unacked=snapshot.unacked,
             operations=list(snapshot.operations),
             tenants=snapshot.tenants,

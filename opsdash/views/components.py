@@ -82,10 +82,10 @@ class ControlDeck(JSComponent):
 
     pause = Child()
     resume = Child()
+    pause_queue = Child()
+    resume_queue = Child()
     clear = Child()
     sync = Child()
-    reason = param.String(default="", doc="Why a pause is made, as typed.")
-    reason_enabled = param.Boolean(default=True)
     queues = param.List(item_type=list, doc="``[name, waiting, paused]``, the selector's rows.")
     selected = param.String(default="", doc="The chosen queue.")
     tenants = param.String(default=NOT_KNOWN)
@@ -112,13 +112,16 @@ class Signals(JSComponent):
 
 
 class Explanation(JSComponent):
-    """What the dialog says before it asks for YES: the warning, then the preview's sentences."""
+    """What the dialog says and asks before it asks for YES: warning, preview, and the operation's fields."""
 
     warning = param.String()
     lines = param.List(item_type=str)
+    fields = param.List(item_type=dict, doc="``{name, label, kind, placeholder}``; kind is text or flag.")
+    values = param.Dict(default={}, doc="What was filled in, by the field's name, once a field is left.")
+    problem = param.String(doc="Why that can't be taken; empty when it can.")
 
-    _esm = ASSETS / "lines.js"
-    _stylesheets = _styles("lines")
+    _esm = ASSETS / "explanation.js"
+    _stylesheets = _styles("explanation")
 
 
 class Masthead(JSComponent):

@@ -9,8 +9,10 @@ import panel as pn
 import panel_material_ui as pmui
 from panel.viewable import Viewer
 
+from opsdash.errors import Invalid
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue
+from opsdash.views import form
 from opsdash.views.components import Explanation
 from opsdash.views.session import Session
 
@@ -43,6 +45,7 @@ class ConfirmationDialog(Viewer):
         # value_input follows each key; value would wait for the field to lose focus.
         self._field.param.watch(self._on_typed, "value_input")
         self._field.param.watch(self._on_confirm, "enter_pressed")
+        self._explanation.param.watch(self._on_filled, "values")
         self._pending.param.watch(self._on_armed, "armed")
         self._dialog.param.watch(self._on_open, "open")
 
@@ -62,10 +65,16 @@ class ConfirmationDialog(Viewer):
             return
         self._opener, self._after = opener, after
         self._pending.request(operation, preview)
-        self._explanation.param.update(warning=preview.warning, lines=list(preview.lines))
+        self._explanation.param.update(
+            warning=preview.warning,
+            lines=list(preview.lines),
+            values={},
+            fields=form.fields(operation, preview),
+            problem="",
+        )
         self._field.param.update(value="", value_input="")
         self._confirm.color = "error" if isinstance(operation, ClearQueue) else "primary"
-        self._dialog.param.update(title=operation.title, open=True)
+        self._dialog.param.update(title=preview.title, open=True)
         self._session.later(self._field.focus)
 
     def _on_typed(self, event: Any) -> None:
@@ -73,6 +82,21 @@ class ConfirmationDialog(Viewer):
 
     def _on_armed(self, event: Any) -> None:
         self._confirm.disabled = not event.new
+
+    async def _on_filled(self, event: Any) -> None:
+        """Shows what the operation would do as it is filled in now."""
+        asked = self._pending.operation
+        if asked is None or not event.new:
+            return
+        try:
+            operation = form.filled(asked, event.new)
+        except Invalid as error:
+            self._explanation.problem = str(error)
+            return
+        preview = await self._session.preview(operation)
+        if preview is not None and self._pending.operation is asked and self._explanation.values == event.new:
+            self._pending.preview = preview
+            self._explanation.param.update(lines=list(preview.lines), problem="")
 
     def _close(self, _event: Any = None) -> None:
         self._dialog.open = False
@@ -86,11 +110,16 @@ class ConfirmationDialog(Viewer):
             self._opener.focus()
 
     async def _on_confirm(self, _event: Any = None) -> None:
-        typed, after = self._pending.typed, self._after
-        operation = self._pending.take()  # a second click finds nothing
-        if operation is None:
+        asked, typed, preview, after = self._pending.operation, self._pending.typed, self._pending.preview, self._after
+        if asked is None or not self._pending.armed:
             return
+        try:
+            operation = form.filled(asked, self._explanation.values)
+        except Invalid as error:
+            self._explanation.problem = str(error)
+            return
+        self._pending.take()  # a second click finds nothing
         self._close()
-        await self._session.run(operation, typed)
+        await self._session.run(operation, typed, preview)
         if after is not None:
             after()

@@ -1,13 +1,13 @@
-"""What an operator can do: four buttons that follow the state and the role."""
+"""What an operator can do: buttons that follow the state and the role."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import panel_material_ui as pmui
 from panel.viewable import Viewer
 
-from opsdash.errors import Invalid
 from opsdash.model import Role
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
@@ -24,11 +24,15 @@ class OperationControls(Viewer):
         self._session, self._status, self._dialog = session, session.status, dialog
         self._pause = _button(PauseProcessing, "pause", self._ask_pause)
         self._resume = _button(ResumeProcessing, "play_arrow", self._ask_resume)
+        self._pause_queue = _button(PauseProcessing, "pause", self._ask_pause_queue, label="Pause Queue")
+        self._resume_queue = _button(ResumeProcessing, "play_arrow", self._ask_resume_queue, label="Resume Queue")
         self._clear = _button(ClearQueue, "delete_sweep", self._ask_clear, color="error")
         self._sync = _button(SyncTenantConfigs, "sync", self._ask_sync)
         self._deck = ControlDeck(
             pause=self._pause,
             resume=self._resume,
+            pause_queue=self._pause_queue,
+            resume_queue=self._resume_queue,
             clear=self._clear,
             sync=self._sync,
             note=self._why_not(),
@@ -59,6 +63,9 @@ class OperationControls(Viewer):
         status = self._status
         self._pause.disabled = not (status.can_pause and self._may(PauseProcessing))
         self._resume.disabled = not (status.can_resume and self._may(ResumeProcessing))
+        chosen, held = status.selected_queue, status.selected_queue in status.paused_queues
+        self._pause_queue.disabled = not (status.known and chosen and not held and self._may(PauseProcessing))
+        self._resume_queue.disabled = not (status.known and held and self._may(ResumeProcessing))
         self._clear.disabled = not (status.selected_queue and self._may(ClearQueue))
         self._sync.disabled = not self._may(SyncTenantConfigs)
         self._deck.param.update(
@@ -69,7 +76,6 @@ class OperationControls(Viewer):
             selected=status.selected_queue,
             tenants=NOT_KNOWN if status.tenants is None else f"{status.tenants:,}",
             tenants_unit="tenant" if status.tenants == 1 else "tenants",
-            reason_enabled=not self._pause.disabled,
         )
 
     def _on_selected(self, event: Any) -> None:
@@ -77,24 +83,22 @@ class OperationControls(Viewer):
             self._status.selected_queue = event.new
 
     async def _ask_pause(self, _event: Any) -> None:
-        try:
-            operation = PauseProcessing(reason=self._deck.reason.strip())
-        except Invalid as error:
-            self._session.signals.say(str(error), "bad")
-            return
-        await self._dialog.ask(operation, self._pause, self._paused)
-
-    def _paused(self) -> None:
-        if self._pause.disabled:
-            self._deck.reason = ""
-            self._session.later(self._resume.focus)  # the opener can't hold the focus any more
+        await self._dialog.ask(PauseProcessing(), self._pause, self._focus(self._pause, self._resume))
 
     async def _ask_resume(self, _event: Any) -> None:
-        await self._dialog.ask(ResumeProcessing(), self._resume, self._resumed)
+        await self._dialog.ask(ResumeProcessing(), self._resume, self._focus(self._resume, self._pause))
 
-    def _resumed(self) -> None:
-        if self._resume.disabled:
-            self._session.later(self._pause.focus)
+    async def _ask_pause_queue(self, _event: Any) -> None:
+        operation = PauseProcessing(queue=self._status.selected_queue)
+        await self._dialog.ask(operation, self._pause_queue, self._focus(self._pause_queue, self._resume_queue))
+
+    async def _ask_resume_queue(self, _event: Any) -> None:
+        operation = ResumeProcessing(queue=self._status.selected_queue)
+        await self._dialog.ask(operation, self._resume_queue, self._focus(self._resume_queue, self._pause_queue))
+
+    def _focus(self, opener: pmui.Button, other: pmui.Button) -> Callable[[], None]:
+        """After the act: an opener that is disabled by it can't hold the focus any more."""
+        return lambda: self._session.later(other.focus) if opener.disabled else None
 
     async def _ask_clear(self, _event: Any) -> None:
         await self._dialog.ask(ClearQueue(queue=self._status.selected_queue), self._clear)
@@ -111,9 +115,11 @@ _SHAPE = {
 }
 
 
-def _button(operation: type[Operation], icon: str, on_click: Any, color: str = "default") -> pmui.Button:
+def _button(
+    operation: type[Operation], icon: str, on_click: Any, color: str = "default", label: str = ""
+) -> pmui.Button:
     return pmui.Button(
-        label=operation.title,
+        label=label or operation.title,
         icon=icon,
         variant="outlined",
         color=color,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from opsdash.model import AuditEntry, Status, WorkerStats, to_plain
+from opsdash.model import AuditEntry, OtherWorker, Status, WorkerStats, to_plain
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.views.components import NOT_KNOWN
 
@@ -46,16 +46,20 @@ _STATUS_TONES = {
 }
 
 
-def worker_rows(workers: Iterable[WorkerStats], *, paused: bool = False) -> list[Row]:
+def worker_rows(
+    workers: Iterable[WorkerStats], others: Iterable[OtherWorker] = (), *, paused: bool = False
+) -> list[Row]:
     """One row per worker: what needs a look first, what is gone last.
 
     Args:
         workers: As last reported.
+        others: Those without the plug-in, as they last answered.
         paused: Everything is meant to be paused: a worker that has not stopped stands out.
     """
     order = ["stalled", "online", "offline"]
+    unheld = [_other_row(other, paused) for other in sorted(others, key=lambda other: other.hostname)]
     ranked = sorted(workers, key=lambda w: (order.index(w.state) if w.state in order else len(order), w.hostname))
-    return [
+    held = [
         {
             "key": worker.hostname,
             "hostname": worker.hostname,
@@ -76,6 +80,22 @@ def worker_rows(workers: Iterable[WorkerStats], *, paused: bool = False) -> list
         }
         for worker in ranked
     ]
+    return [*unheld, *held] if paused else [*held, *unheld]
+
+
+def _other_row(other: OtherWorker, paused: bool) -> Row:
+    """What Celery's own remote control tells of a worker without the plug-in; all else is not known."""
+    unknown = dict.fromkeys(("uptime", "processed", "reserved", "scheduled", "memory", "pool"))
+    told = "not held by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
+    return {
+        **unknown,
+        "key": f"other:{other.hostname}",
+        "hostname": other.hostname,
+        "state": ["warn", "no plug-in", ""],
+        "active": other.active,
+        "queues": ", ".join(other.queues),
+        "pause": ["bad" if paused and other.queues else "none", told, ""],
+    }
 
 
 def _last_seen(worker: WorkerStats) -> str:
@@ -147,6 +167,8 @@ def moment(when: datetime, now: datetime | None) -> str:
 def figures(status: SystemStatus) -> list[list[str]]:
     """The strip's five figures as ``[label, value, unit]``."""
     online = [worker for worker in status.workers if worker.state != "offline"]
+    others = len(status.others or ())
+    total = len(status.workers) + others
     slots = sum(worker.concurrency for worker in online)
     active = sum(worker.active for worker in online)
     known = status.known
@@ -157,7 +179,7 @@ def figures(status: SystemStatus) -> list[list[str]]:
             status.selected_queue,
         ],
         ["Waiting in all queues", f"{sum(q.waiting for q in status.queues):,}" if known else NOT_KNOWN, "tasks"],
-        ["Workers online", f"{len(online)}" if known else NOT_KNOWN, f"of {len(status.workers)}" if known else ""],
+        ["Workers online", f"{len(online) + others}" if known else NOT_KNOWN, f"of {total}" if known else ""],
         ["Running now", f"{active:,}" if known else NOT_KNOWN, f"of {slots} slots" if slots else ""],
         ["Redis round trip", f"{status.redis_ms:.1f}" if status.redis_ms is not None else NOT_KNOWN, "ms"],
     ]

@@ -113,15 +113,20 @@ class Session:
             )
         return None
 
-    async def run(self, operation: Operation, typed: str) -> bool:
+    async def run(self, operation: Operation, typed: str, reviewed: Preview | None) -> bool:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
+
+        Args:
+            reviewed: The preview that was on the screen when it was confirmed.
 
         Returns:
             Whether it did all it was asked for.
         """
         done = False
         try:
-            effect = await asyncio.to_thread(self.console.run, operation, actor=self.actor, confirm=typed)
+            effect = await asyncio.to_thread(
+                self.console.run, operation, actor=self.actor, confirm=typed, reviewed=reviewed
+            )
         except OpsdashError as error:
             self.signals.say(str(error), "warn" if isinstance(error, Uncertain) else "bad")
         except Exception:

@@ -30,7 +30,7 @@ class WorkerHealth(Viewer):
             sizing_mode="stretch_width",
             margin=0,
         )
-        self._status.param.watch(self._follow, ["workers", "updated_at", "known", "paused"])
+        self._status.param.watch(self._follow, ["workers", "others", "updated_at", "known", "paused"])
         self._follow()
 
     def __panel__(self) -> LiveTable:
@@ -39,9 +39,9 @@ class WorkerHealth(Viewer):
     def _follow(self, *_events: Any) -> None:
         status = self._status
         read_at = status.redis_read_at
-        nobody = status.known and not any(worker.state != "offline" for worker in status.workers)
+        nobody = status.known and not status.others and all(w.state == "offline" for w in status.workers)
         self._table.param.update(
-            rows=rows.worker_rows(status.workers, paused=status.paused),
+            rows=rows.worker_rows(status.workers, status.others or (), paused=status.paused),
             note=f"Last updated {read_at:%H:%M:%S} UTC" if read_at else "Not read yet",
             empty=rows.NO_WORKERS if nobody else "",
         )

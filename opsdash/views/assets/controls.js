@@ -7,20 +7,13 @@ export function render({model}) {
   const acts = (...names) => { const row = make('div', 'acts'); row.append(...names.map((n) => model.get_child(n))); return row }
   const set = (node, text) => { if (node.textContent !== text) node.textContent = text }
 
-  const field = make('label', 'field', 'Reason for a pause')
-  const reason = make('input')
-  reason.maxLength = 200
-  reason.autocomplete = 'off'
-  reason.placeholder = 'Optional; everybody who looks sees it'
-  reason.onchange = () => { model.reason = reason.value }
-  field.append(reason)
-  card('Worker Control', make('p', '', 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'), field, acts('pause', 'resume'))
+  card('Worker Control', make('p', '', 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'), acts('pause', 'resume'))
 
   const list = make('div', 'queues')
   list.setAttribute('role', 'radiogroup')
   list.setAttribute('aria-label', 'Queue')
   const nothing = make('p', 'note', 'No queue is known yet.')
-  card('Queue Operations', list, nothing, acts('clear'))
+  card('Queue Operations', list, nothing, acts('pause_queue', 'resume_queue', 'clear'))
   const rows = new Map()
   const group = 'queue-' + Math.random().toString(36).slice(2)
 
@@ -29,7 +22,6 @@ export function render({model}) {
   card('Tenant Configuration', tenants, make('p', '', 'Writes every tenant’s configuration from the database to Redis, without secrets.'), acts('sync'))
 
   const draw = () => {
-    reason.disabled = !model.reason_enabled
     set(role, model.note)
     role.hidden = !model.note
     tenants.firstChild.nodeValue = model.tenants
@@ -64,7 +56,6 @@ export function render({model}) {
     for (const [name, row] of rows) if (!seen.has(name)) { row.label.remove(); rows.delete(name) }
   }
   draw()
-  for (const name of ['queues', 'selected', 'tenants', 'tenants_unit', 'note', 'reason_enabled']) model.on(name, draw)
-  model.on('reason', () => { if (reason.value !== model.reason) reason.value = model.reason })
+  for (const name of ['queues', 'selected', 'tenants', 'tenants_unit', 'note']) model.on(name, draw)
   return deck
 }

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from opsdash.model import PauseInfo, Snapshot, WorkerStats
-from opsdash.services.drain import drain
+from opsdash.model import OtherWorker, PauseInfo, Snapshot, WorkerStats
+from opsdash.services.drain import Pace, drain
 
 NOW = datetime.now(UTC)
 
@@ -77,3 +78,44 @@ def test_a_queues_pause_is_done_although_other_queues_keep_the_worker_busy():
     assert stand.message == (
         "The one worker that reports has stopped taking from emails; 3 tasks of all their queues still running."
     )
+
+
+def test_a_worker_without_the_plug_in_is_named_and_it_is_never_safe_while_it_may_work():
+    free = OtherWorker(hostname="free", queues=("celery",))
+    stand = drain(replace(paused(worker("a")), others=(free,)))
+    assert not stand.done
+    assert stand.message == "The one worker that reports has stopped. Not held by opsdash: free."
+    told = OtherWorker(hostname="free", queues=(), active=0)
+    assert drain(replace(paused(worker("a")), others=(told,))).message.endswith("stopped; safe to deploy.")
+    busy = OtherWorker(hostname="free", queues=(), active=1)
+    assert not drain(replace(paused(worker("a")), others=(busy,))).done
+
+
+def test_a_worker_without_the_plug_in_keeps_only_the_queues_it_serves_from_being_done():
+    other = OtherWorker(hostname="free", queues=("reports",))
+    assert drain(replace(paused(worker("a"), queue="emails"), others=(other,)), "emails").done
+    both = OtherWorker(hostname="free", queues=("reports", "emails"))
+    assert not drain(replace(paused(worker("a"), queue="emails"), others=(both,)), "emails").done
+
+
+def test_while_nobody_could_be_asked_for_other_workers_it_says_so_and_is_not_done():
+    stand = drain(replace(paused(worker("a")), others=None))
+    assert not stand.done
+    assert stand.message.endswith("Whether workers without the plug-in run is not known.")
+
+
+def test_only_so_many_workers_without_the_plug_in_are_named():
+    others = tuple(OtherWorker(hostname=f"w{i}", queues=("celery",)) for i in range(40))
+    assert "more." in drain(replace(paused(worker("a")), others=others)).message
+    assert len(drain(replace(paused(worker("a")), others=others)).message) < 300
+
+
+def test_the_estimate_follows_the_pace_since_the_pause_began():
+    pace, pause = Pace(), PauseInfo(queue=None, epoch=7)
+    assert pace.drained_in_s(pause, [worker("a", active=8)], 100.0) is None  # nothing has ended yet
+    assert pace.drained_in_s(pause, [worker("a", active=6)], 110.0) == 30.0  # two in ten seconds, six to go
+    assert pace.drained_in_s(pause, [worker("a", active=0)], 140.0) == 0.0
+    assert pace.drained_in_s(replace(pause, epoch=8), [worker("a", active=4)], 150.0) is None  # another pause
+    assert pace.drained_in_s(None, [worker("a", active=1)], 160.0) is None
+    slow = drain(replace(paused(worker("a", active=6)), drained_in_s=30.0))
+    assert slow.message.endswith("At this pace nothing runs in about 30s.")

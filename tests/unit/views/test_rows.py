@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from opsdash.model import AuditEntry, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.state import SystemStatus
 from opsdash.views import rows
 
@@ -53,6 +53,25 @@ def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> No
     pause = PauseInfo(queue=None, by="maria", at=NOW)
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on, gone)))
     assert rows.pause_story(status).endswith("1 of 2 workers stopped; b has not confirmed yet.")
+
+
+def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause() -> None:
+    others = [OtherWorker(hostname="free", queues=("celery",), active=2), OtherWorker(hostname="told")]
+    running = rows.worker_rows([worker("a")], others)
+    assert [(row["hostname"], row["pause"]) for row in running[1:]] == [
+        ("free", ["none", "not held by opsdash", ""]),
+        ("told", ["none", "not held by opsdash", ""]),
+    ]
+    during = rows.worker_rows([worker("a", paused=True)], others, paused=True)
+    assert [(row["hostname"], row["pause"][:2]) for row in during] == [
+        ("free", ["bad", "not held by opsdash"]),
+        ("told", ["none", "sent cancel_consumer"]),
+        ("a", ["warn", "yes"]),
+    ]
+    assert {column["field"] for column in rows.WORKER_COLUMNS} <= during[0].keys()
+    status = SystemStatus()
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), others=tuple(others)))
+    assert ["Workers online", "3", "of 3"] in rows.figures(status)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,124 @@
+"""Pausing from the page: how long, one queue, and the workers that opsdash can't hold by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from playwright.sync_api import Locator, Page, expect
+from support import services
+from support.workers import worker
+
+import opsdash
+from opsdash.keys import Keys
+from opsdash.model import Actor, Role
+
+KEYS = Keys()
+MARIA = Actor(name="maria", role=Role.OPERATOR)
+
+
+@pytest.fixture(autouse=True)
+def running(served: Any, broker: services.Valkey) -> Iterator[None]:
+    """Every test starts, and leaves the deployment, without a pause."""
+    yield
+    for queue in (None, "emails"):
+        served.console.run(opsdash.ResumeProcessing(queue=queue), actor=MARIA, confirm="YES")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def confirm(page: Page) -> None:
+    page.get_by_label("Type YES to confirm").fill("YES")
+    button(page, "Confirm").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first(
+    served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(served.url)
+    button(page, "Pause Processing").click()
+    expect(page.get_by_text("It ends by itself after 24 hours.")).to_be_visible()
+    field = page.get_by_label("Ends by itself after")
+    field.fill("2h")
+    page.get_by_label("Reason for a pause").fill("payment provider is down")
+    page.get_by_label("Type YES to confirm").focus()
+    expect(page.get_by_text("It ends by itself after 2 hours.")).to_be_visible()
+    expect(page.get_by_text("Reason: payment provider is down")).to_be_visible()
+    shoot(page, "dialog_pause")
+    confirm(page)
+    expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+    pause = served.console.pause.read(())[None]
+    assert pause.reason == "payment provider is down"
+    assert timedelta(hours=1, minutes=59) < pause.expires_at - datetime.now(UTC) <= timedelta(hours=2)
+
+
+def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    page = visit(served.url)
+    button(page, "Pause Processing").click()
+    page.get_by_label("Ends by itself after").fill("soon")
+    page.get_by_label("Type YES to confirm").fill("YES")
+    expect(page.get_by_text("'soon' is not a duration")).to_be_visible()
+    button(page, "Confirm").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert not served.console.is_processing_paused()
+    page.get_by_label("Ends by itself after").fill("10m")
+    page.get_by_label("Type YES to confirm").focus()
+    expect(page.get_by_text("'soon' is not a duration")).to_have_count(0)
+    confirm(page)
+    expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+
+
+def test_one_queue_is_paused_and_resumed_by_itself(
+    served: Any, visit: Callable[..., Page], broker: services.Valkey
+) -> None:
+    page = visit(served.url)
+    page.get_by_role("radio", name="emails").check()
+    expect(button(page, "Resume Queue")).to_be_disabled()
+    button(page, "Pause Queue").click()
+    expect(page.get_by_role("dialog", name="Pause Queue emails")).to_be_visible()
+    confirm(page)
+    expect(page.get_by_role("alert").filter(has_text="Paused queue emails until")).to_be_visible()
+    expect(button(page, "Pause Queue")).to_be_disabled()
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    with redis.Redis.from_url(broker.url, decode_responses=True) as store:
+        assert (store.exists(KEYS.pause("emails")), store.exists(KEYS.pause())) == (1, 0)
+    page.get_by_role("radio", name="reports").check()
+    expect(button(page, "Pause Queue")).to_be_enabled()
+    page.get_by_role("radio", name="emails").check()
+    button(page, "Resume Queue").click()
+    confirm(page)
+    expect(page.get_by_role("alert").filter(has_text="Resumed queue emails.")).to_be_visible()
+    expect(button(page, "Resume Queue")).to_be_disabled()
+
+
+def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
+    served: Any, visit: Callable[..., Page], broker: services.Valkey, shoot: Callable[..., None]
+) -> None:
+    with worker(pool="solo", env={"OPSDASH_REDIS_URL": broker.url, "SAMPLE_PLUGIN": "no"}) as free:
+        served.console.fleet.look()
+        page = visit(served.url)
+        row = page.get_by_role("region", name="Worker Health").locator("tbody tr", has_text=free.hostname)
+        expect(row).to_contain_text("no plug-in")
+        button(page, "Pause Processing").click()
+        expect(page.get_by_text(re.compile(f"Not held by opsdash: {free.hostname}"))).to_be_visible()
+        page.get_by_label("Also send cancel_consumer").check()
+        expect(page.get_by_text("sent cancel_consumer.")).to_be_visible()
+        shoot(page, "dialog_cancel_consumer")
+        confirm(page)
+        expect(page.get_by_role("alert").filter(has_text="1 of 1 worker without the plug-in")).to_be_visible()
+        expect(row).to_contain_text("sent cancel_consumer")
+        shoot(page, "paused_others", all_forms=True)
+        assert served.console.fleet.look()[0].queues == ()
+        button(page, "Resume Processing").click()
+        confirm(page)
+        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        assert served.console.fleet.look()[0].queues == ("celery",)
