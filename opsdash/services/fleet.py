@@ -28,6 +28,9 @@ FRESH_S = 10.0
 REMEMBER_S = 30.0
 """A busy solo worker answers nobody: who answered this recently still counts."""
 
+LONG_AGO_S = float("-inf")
+"""What was found is out of date: the next one who wants to know has the workers asked again."""
+
 Told = dict[str, list[str]]
 """Hostname → queues whose consumer was cancelled there."""
 
@@ -67,15 +70,14 @@ class Fleet:
         """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
         with self._looking:
             try:
-                self._others = self._ask()
+                self._others, self._looked_s = self._ask(), time.monotonic()
                 self.release()
             except (OpsdashError, redis.RedisError) as error:
                 if not self._failing:  # once, not at every look of a long outage
                     log.warning("workers without the plug-in can't be asked: %s", error)
-                self._others, self._failing = None, True
+                self._others, self._failing, self._looked_s = None, True, time.monotonic()
             else:
                 self._failing = False
-            self._looked_s = time.monotonic()
         return self._others
 
     def cancel(self, queue: str | None) -> tuple[Told, Told]:
@@ -97,7 +99,9 @@ class Fleet:
         if told:
             field = queue or EVERYTHING
             self._write({field: _merged(self._records().get(field, {}), told)})
-        return told, self._tell("cancel_consumer", told)
+        confirmed = self._tell("cancel_consumer", told)
+        self._looked_s = LONG_AGO_S
+        return told, confirmed
 
     def release(self) -> Told:
         """Sends ``add_consumer`` for what a pause that is over had cancelled, unless another pause still holds it.
@@ -124,6 +128,7 @@ class Fleet:
                         moved[holder] = _merged(moved[holder], {hostname: [queue]})
         self._tell("add_consumer", free, reply=False)
         self._write({**{field: {} for field in records}, **moved})
+        self._looked_s = LONG_AGO_S if free else self._looked_s
         return free
 
     def close(self) -> None:
