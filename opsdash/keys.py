@@ -66,6 +66,10 @@ class Keys:
         """One part of a cleared queue: ``info`` (hash) or a priority step (list). All carry a TTL."""
         return f"{self.prefix}opsdash:trash:{trash_id}:{part}"
 
+    def history(self, step: str) -> str:
+        """Stream, bounded: one entry per bucket of ``10s`` or ``1m`` with every queue's depth and throughput."""
+        return f"{self.prefix}opsdash:history:{step}"
+
     def tenant_config(self, tenant_id: str) -> str:
         """String: one tenant's configuration as JSON, without secrets."""
         return f"{self.prefix}tenant_config:{tenant_id}"

@@ -7,7 +7,7 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -149,7 +149,7 @@ class WorkerStats:
         state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
         heartbeat_at: When it last reported, by its own clock, in UTC.
         uptime_s: Seconds since the worker started.
-        processed: Tasks it has executed since it started.
+        processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
         oldest_s: For how long the oldest of its running tasks runs; None when nothing does, or it does not say.
         concurrency: Slots of its pool.
@@ -178,11 +178,36 @@ class WorkerStats:
     epoch: int | None = None
     pausing: str = "ready"
     version: str = ""
+    started: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def uptime(self) -> str:
         """``2h 34m 12s``."""
         return format_duration(self.uptime_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPoint:
+    """What one bucket of the recorded history says.
+
+    Attributes:
+        at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
+        waiting: Queue → waiting messages.
+        started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
+        paused: Queues with a pause of their own; ``*`` for the pause of everything.
+        online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
+        redis_ms: Broker round trip of the console that wrote it.
+    """
+
+    at: datetime
+    step: timedelta
+    waiting: Mapping[str, int]
+    started_per_s: Mapping[str, float]
+    paused: frozenset[str] = frozenset()
+    online: int = 0
+    active: int = 0
+    slots: int = 0
+    redis_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
         options: As for ``create_server``.
     """
     server = create_server(console, **options)
+    console.poller.subscribe(console.history.record)  # a served console looks all the time, with no page open too
     server.start()
     loop: Any = server.io_loop
     if threading.current_thread() is threading.main_thread():
@@ -151,7 +152,9 @@ def session_key(settings: Settings) -> str:
 def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
     silence()
-    return connect()
+    console = connect()
+    console.poller.subscribe(console.history.record)
+    return console
 
 
 def page() -> Any:

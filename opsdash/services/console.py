@@ -16,6 +16,7 @@ from opsdash.services import broker as brokers
 from opsdash.services import database
 from opsdash.services.audit import AuditLog
 from opsdash.services.fleet import Fleet
+from opsdash.services.history import History
 from opsdash.services.pause import PauseFlags
 from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
@@ -51,6 +52,7 @@ class Console:
         self.workers = Workers(self.broker)
         self.tenants = Tenants(self.engine, self.broker, settings.secret)
         self.fleet = Fleet(self.broker, settings)
+        self.history = History(self.broker)
         self._snapshots = Snapshots(
             self.broker, self.pause, self.queues, self.workers, self.fleet, self.audit, self.tenants
         )

@@ -71,6 +71,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         epoch=int(epoch) if epoch >= 0 else None,
         pausing=raw.get("pausing", "ready"),
         version=raw.get("version", ""),
+        started=_counts(raw, "started"),
     )
 
 
@@ -81,6 +82,14 @@ def _number(raw: Mapping[str, str], field: str, default: float = 0.0) -> float:
     except ValueError:
         return default
     return number if 0 <= number <= MAX_FIGURE else default  # NaN and infinities are neither
+
+
+def _counts(raw: Mapping[str, str], field: str) -> dict[str, int]:
+    try:
+        value: Any = json.loads(raw.get(field, "{}"))
+        return {str(name): int(number) for name, number in value.items() if 0 <= number <= MAX_FIGURE}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _names(raw: Mapping[str, str], field: str) -> tuple[str, ...]:

@@ -1,0 +1,178 @@
+"""History: how deep each queue was and how fast it was worked off, in two bounded Redis streams.
+
+A bucket's time, by Redis's own clock, is its entry's id, and a stream takes each id once: however many consoles record,
+each bucket is written by one of them, without a lease.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opsdash.errors import OpsdashError
+from opsdash.model import HistoryPoint, Snapshot, WorkerStats
+from opsdash.services.broker import Broker
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUES = 200
+"""Queues that one entry tells of: what a stray worker names must not fill the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One resolution: a point every ``step_ms``, ``points`` of them, under a name."""
+
+    name: str
+    step_ms: int
+    points: int
+
+    @property
+    def span_s(self) -> float:
+        """How far back it goes."""
+        return self.step_ms * self.points / 1000
+
+
+FINE, COARSE = Series("10s", 10_000, 360), Series("1m", 60_000, 1440)
+SERIES = (FINE, COARSE)
+
+# KEYS: one stream per series. ARGV: step, points and payload of each, by turns. Returns each series' current bucket.
+# redis.replicate_commands: before Redis 7 a script that has read the clock could not write without it.
+_RECORD = """
+if redis.replicate_commands then redis.replicate_commands() end
+local time, buckets = redis.call('TIME'), {}
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i, key in ipairs(KEYS) do
+  local step, points, payload = tonumber(ARGV[i * 3 - 2]), ARGV[i * 3 - 1], ARGV[i * 3]
+  local bucket = now - now % step
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  if not last or tonumber(string.match(last[1], '^%d+')) < bucket then
+    redis.call('XADD', key, 'MAXLEN', points, string.format('%.0f-0', bucket), 'point', payload)
+    redis.call('PEXPIRE', key, step * points)
+  end
+  buckets[i] = bucket
+end
+return buckets
+"""
+
+Started = Mapping[tuple[str, int], Mapping[str, int]]
+"""(hostname, pid) → queue → tasks started since that worker began."""
+
+
+class History:
+    """Records snapshots, and reads them back as points."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._since: dict[Series, tuple[int, float, Started]] = {}  # current bucket, when it began here, totals then
+        self._failing = False
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Adds the snapshot to every series whose bucket nobody has written yet. Never raises for an outage.
+
+        Cost: one round trip. A subscriber of the poller: nothing else may call it meanwhile.
+        """
+        if snapshot.redis_error or snapshot.redis_age_s is None:
+            return  # nothing was read: a gap, and drawn as one
+        now_s, totals = time.monotonic(), _totals(snapshot.workers)
+        keys = [self._key(series) for series in SERIES]
+        arguments: list[Any] = []
+        for series in SERIES:
+            arguments += [series.step_ms, series.points, self._payload(series, snapshot, totals, now_s)]
+        try:
+            with self._broker.reading():
+                buckets: list[int] = self._broker.client.eval(_RECORD, len(keys), *keys, *arguments)
+        except OpsdashError as error:
+            if not self._failing:  # once, not at every read of a long outage
+                log.warning("history is not recorded: %s", error)
+            self._failing = True
+            return
+        self._failing = False
+        for series, bucket in zip(SERIES, buckets, strict=True):
+            if series not in self._since or self._since[series][0] != bucket:
+                self._since[series] = (bucket, now_s, totals)
+
+    def read(self, span_s: float = FINE.span_s) -> tuple[HistoryPoint, ...]:
+        """The points of the last ``span_s`` seconds, oldest first, from the finest series that goes back so far.
+
+        Cost: one XRANGE. A missing bucket is missing: nobody looked then.
+        """
+        series = next((s for s in SERIES if span_s <= s.span_s), COARSE)
+        with self._broker.reading():
+            seconds, micros = self._broker.client.time()
+            since = int((seconds + micros / 1e6 - min(span_s, series.span_s)) * 1000)
+            entries: list[tuple[str, dict[str, str]]] = self._broker.client.xrange(self._key(series), min=since)  # type: ignore[assignment]
+        return tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
+
+    def _key(self, series: Series) -> str:
+        return self._broker.keys.history(series.name)
+
+    def _payload(self, series: Series, snapshot: Snapshot, totals: Started, now_s: float) -> str:
+        rates: Mapping[str, float] | None = None
+        if series in self._since:
+            _, since_s, before = self._since[series]
+            rates = _rates(before, totals, now_s - since_s)
+        online = [w for w in snapshot.workers if w.state != "offline"]
+        point = {
+            "queues": {
+                q.name: [q.waiting, None if rates is None else round(rates.get(q.name, 0.0), 3)]
+                for q in snapshot.queues[:MAX_QUEUES]
+            },
+            "paused": sorted([*snapshot.paused_queues, *(["*"] if snapshot.pause else [])]),
+            "online": len(online),
+            "active": sum(w.active for w in online),
+            "slots": sum(w.concurrency for w in online),
+            "redis_ms": None if snapshot.redis_ms is None else round(snapshot.redis_ms, 2),
+        }
+        return json.dumps(point, separators=(",", ":"))
+
+
+def _totals(workers: tuple[WorkerStats, ...]) -> Started:
+    return {(w.hostname, w.pid): dict(w.started) for w in workers}
+
+
+def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str, float] | None:
+    """Tasks started per second and queue; a worker that was not there before has nothing to compare with."""
+    if elapsed_s <= 0:
+        return None
+    rates: dict[str, float] = {}
+    for worker, totals in now.items():
+        earlier = before.get(worker)
+        if earlier is None:
+            continue
+        for queue, total in totals.items():
+            rates[queue] = rates.get(queue, 0.0) + max(0, total - earlier.get(queue, 0)) / elapsed_s
+    return rates
+
+
+def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoint | None:
+    """One entry; None for what no opsdash has written."""
+    try:
+        raw = json.loads(fields["point"])
+        queues: dict[str, Any] = raw["queues"]
+        return HistoryPoint(
+            at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
+            step=timedelta(milliseconds=series.step_ms),
+            waiting={str(name): int(waiting) for name, (waiting, _) in queues.items()},
+            started_per_s={str(name): _rate(rate) for name, (_, rate) in queues.items() if rate is not None},
+            paused=frozenset(map(str, raw.get("paused", ()))),
+            online=int(raw.get("online", 0)),
+            active=int(raw.get("active", 0)),
+            slots=int(raw.get("slots", 0)),
+            redis_ms=None if raw.get("redis_ms") is None else float(raw["redis_ms"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _rate(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise ValueError("no rate")
+    return number

@@ -1,0 +1,129 @@
+"""History: bounded, written once per bucket however many consoles record, and honest about gaps."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.services import history
+from opsdash.services.broker import Broker
+from opsdash.services.history import COARSE, FINE, History, Series
+
+NOW = datetime.now(UTC)
+STEP_MS = 100
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket of a tenth of a second, three of them, so that a test needn't wait for ten."""
+    monkeypatch.setattr(history, "SERIES", (Series("short", STEP_MS, 3), Series("1m", 60_000, 5)))
+
+
+def worker(started: dict[str, int], **over: object) -> WorkerStats:
+    return WorkerStats(hostname="w1", state="online", heartbeat_at=NOW, pid=1, started=started, **over)  # type: ignore[arg-type]
+
+
+def snapshot(waiting: int = 3, *workers: WorkerStats, **over: object) -> Snapshot:
+    queues = (QueueStats(name="celery", waiting=waiting), QueueStats(name="emails", waiting=0))
+    return Snapshot(taken_at=NOW, redis_age_s=0.0, queues=queues, workers=workers, redis_ms=0.5, **over)  # type: ignore[arg-type]
+
+
+def next_bucket(broker: Broker) -> None:
+    """Until Redis's clock is in the next bucket."""
+    began = bucket(broker)
+    while bucket(broker) == began:
+        time.sleep(0.002)
+
+
+def bucket(broker: Broker) -> int:
+    seconds, micros = broker.client.time()
+    return (seconds * 1000 + micros // 1000) // STEP_MS
+
+
+def points(broker: Broker) -> list[dict[str, object]]:
+    entries = broker.client.xrange(broker.keys.history("short"))
+    return [json.loads(fields["point"]) for _, fields in entries]
+
+
+def test_each_bucket_is_written_once_however_many_consoles_record(broker: Broker) -> None:
+    consoles = [History(broker) for _ in range(3)]
+    next_bucket(broker)
+    for number, console in enumerate(consoles):
+        console.record(snapshot(number))
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [0]  # type: ignore[index]
+    next_bucket(broker)
+    for number, console in enumerate(reversed(consoles)):
+        console.record(snapshot(10 + number))
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 10]  # type: ignore[index]
+
+
+def test_the_series_is_bounded_and_ends_by_itself(broker: Broker) -> None:
+    console = History(broker)
+    for number in range(5):
+        next_bucket(broker)
+        console.record(snapshot(number))
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [2, 3, 4]  # type: ignore[index]
+    assert 0 < broker.client.pttl(broker.keys.history("short")) <= 3 * STEP_MS
+
+
+def test_throughput_is_what_the_same_worker_process_has_started_since(broker: Broker) -> None:
+    console = History(broker)
+    next_bucket(broker)
+    console.record(snapshot(3, worker({"celery": 100})))
+    next_bucket(broker)
+    again = replace(worker({"celery": 5}), pid=2)  # restarted: nothing to compare with
+    console.record(snapshot(3, worker({"celery": 140, "emails": 7}), again))
+    first, second = points(broker)
+    assert first["queues"] == {"celery": [3, None], "emails": [0, None]}  # nobody knows yet
+    rates = {name: rate for name, (_, rate) in second["queues"].items()}  # type: ignore[attr-defined]
+    assert rates["emails"] > 0
+    assert rates["celery"] == pytest.approx(rates["emails"] * 40 / 7, rel=0.01)
+
+
+def test_what_was_recorded_is_read_back_by_another_console(broker: Broker) -> None:
+    next_bucket(broker)
+    pauses = {"emails": PauseInfo(queue="emails")}
+    busy = worker({}, active=2, concurrency=4)
+    History(broker).record(snapshot(3, busy, pause=PauseInfo(queue=None), paused_queues=pauses))
+    (point,) = History(broker).read(STEP_MS * 3 / 1000)
+    assert (point.waiting, point.started_per_s) == ({"celery": 3, "emails": 0}, {})
+    assert (point.paused, point.online, point.active, point.slots, point.redis_ms) == ({"*", "emails"}, 1, 2, 4, 0.5)
+    assert point.at.timestamp() * 1000 % STEP_MS == pytest.approx(0)
+
+
+def test_while_redis_can_not_be_read_nothing_is_recorded(broker: Broker) -> None:
+    console = History(broker)
+    console.record(snapshot(redis_error="Redis did not answer"))
+    console.record(Snapshot(taken_at=NOW))
+    assert points(broker) == []
+
+
+def test_an_entry_that_no_opsdash_has_written_is_left_out(broker: Broker) -> None:
+    next_bucket(broker)
+    History(broker).record(snapshot(3))
+    for nonsense in ("", "{", "[]", '{"queues": 3}', '{"queues": {"c": [1]}}', '{"queues": {"c": [1, "NaN"]}}'):
+        broker.client.xadd(broker.keys.history("short"), {"point": nonsense})
+    broker.client.xadd(broker.keys.history("short"), {"other": "field"})
+    assert [point.waiting["celery"] for point in History(broker).read(STEP_MS * 3 / 1000)] == [3]
+
+
+def test_an_outage_is_logged_once_and_a_key_of_another_type_too(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.client.set(broker.keys.history("short"), "foreign")
+    console = History(broker)
+    for _ in range(3):
+        console.record(snapshot())
+    assert [record.message.split(":")[0] for record in caplog.records] == ["history is not recorded"]
+    broker.client.delete(broker.keys.history("short"))
+    console.record(snapshot())
+    assert len(points(broker)) == 1
+
+
+def test_the_charts_spans_have_a_series_that_goes_back_so_far() -> None:
+    assert [FINE.span_s, COARSE.span_s] == [3_600, 86_400]
