@@ -13,12 +13,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-    from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+    from opsdash.operations import ClearQueue, PauseProcessing, PruneAuditLog, ResumeProcessing, SyncTenantConfigs
     from opsdash.services.console import connect
 
 _HOMES = {
     "connect": "opsdash.services.console",
     "PauseProcessing": "opsdash.operations",
+    "PruneAuditLog": "opsdash.operations",
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
@@ -34,6 +35,7 @@ __all__ = [
     "Invalid",
     "OpsdashError",
     "PauseProcessing",
+    "PruneAuditLog",
     "Refused",
     "ResumeProcessing",
     "SyncTenantConfigs",

@@ -70,6 +70,15 @@ class Keys:
         """Stream, bounded: one entry per bucket of ``10s`` or ``1m`` with every queue's depth and throughput."""
         return f"{self.prefix}opsdash:history:{step}"
 
+    @property
+    def spool(self) -> str:
+        """Stream: steps of the audit log that wait for the database."""
+        return f"{self.prefix}opsdash:audit:spool"
+
+    def running(self, audit_id: str) -> str:
+        """String with a TTL: the act of this audit entry is under way in a process that lives."""
+        return f"{self.prefix}opsdash:running:{audit_id}"
+
     def tenant_config(self, tenant_id: str) -> str:
         """String: one tenant's configuration as JSON, without secrets."""
         return f"{self.prefix}tenant_config:{tenant_id}"

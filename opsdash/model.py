@@ -7,7 +7,7 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -41,11 +41,13 @@ class Actor:
         name: User name as the proxy, the operating system or the caller gives it.
         role: None means: known, but may do and see nothing.
         surface: ``page``, ``cli`` or ``python``.
+        client: The address it came from, as a trusted proxy gives it; empty where there is none.
     """
 
     name: str
     role: Role | None
     surface: str = "python"
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Preview:
         title: The operation's name for people, e.g. ``Clear Queue``.
         warning: One sentence: what this does to a running system.
         lines: What would happen and what would not, one sentence each.
+        taken_at: When it was read, in UTC: a confirmation that comes much later is refused.
         figures: The same numbers for programs.
         choices: Names of the operation's yes-or-no arguments that matter now, for the dialog to ask.
         boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
@@ -67,6 +70,7 @@ class Preview:
     figures: Mapping[str, Any] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
     boundary: Mapping[str, Any] = field(default_factory=dict)
+    taken_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +234,8 @@ class AuditEntry:
 
     Attributes:
         timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
-        details: ``message``, ``params``, ``surface``, and what the operation adds.
+        details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
+        seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
     """
 
     id: UUID
@@ -241,6 +246,9 @@ class AuditEntry:
     details: Mapping[str, Any]
     request_id: UUID
     finished_at: datetime | None = None
+    seq: int | None = None
+    key_id: str | None = None
+    seal: str | None = None
 
     @property
     def title(self) -> str:
@@ -269,6 +277,7 @@ class Snapshot:
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
+        spooled: Steps of the audit log that wait in Redis for the database.
     """
 
     taken_at: datetime
@@ -286,6 +295,7 @@ class Snapshot:
     redis_ms: float | None = None
     database_age_s: float | None = None
     database_error: str = ""
+    spooled: int = 0
 
 
 def format_duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid
-from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -124,6 +124,10 @@ class Operation:
             Uncertain: Something may have been.
         """
         raise NotImplementedError
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """What this act has left behind, for an entry whose process died: ``message`` in a sentence, and figures."""
+        return {}
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """How far the effect has come; asked of operations that ``settles``."""

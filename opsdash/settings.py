@@ -49,6 +49,12 @@ def _auth(value: str) -> str | None:
     return value.strip() or None
 
 
+def _audit(value: str) -> str:
+    if value.strip() not in {"spool", "strict"}:
+        raise ValueError(f"expected spool or strict, got {value!r}")
+    return value.strip()
+
+
 def _redis_url(value: str) -> str:
     url = value.strip()
     scheme = urlsplit(url).scheme
@@ -150,6 +156,15 @@ class Settings:
         parse=_secret,
         secret=True,
         doc="Signs sessions and fingerprints secrets; made and kept beside the SQLite file when unset.",
+    )
+
+    audit: str = _setting(
+        default="spool",
+        parse=_audit,
+        doc="`spool`: while the database is down, entries wait in Redis; `strict`: operations are refused instead.",
+    )
+    old_secret_keys: tuple[str, ...] = _setting(
+        default=(), parse=_names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
     )
 
     @classmethod

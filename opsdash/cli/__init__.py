@@ -12,9 +12,10 @@ import click
 
 from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
+from opsdash.cli.audit import audit
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
-from opsdash.cli.reads import audit, queues, status, workers
+from opsdash.cli.reads import queues, status, workers
 from opsdash.errors import OpsdashError, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}

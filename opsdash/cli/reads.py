@@ -1,8 +1,7 @@
-"""``status``, ``queues``, ``workers``, ``audit``: what a tired operator types first."""
+"""``status``, ``queues``, ``workers``: what a tired operator types first."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
-NO_OPERATIONS = "No operations logged yet."
 
 
 @contextmanager
@@ -112,33 +110,6 @@ def workers(*, as_json: bool) -> None:
             for worker in stats
         ],
         empty=NO_WORKERS,
-    )
-
-
-@click.command()
-@json_option
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
-@click.option("--csv", "as_csv", is_flag=True, help="Export the whole log as CSV.")
-def audit(*, as_json: bool, limit: int, as_csv: bool) -> None:
-    """Recent operations, newest first: when, who, what, how it ended."""
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
-    with connected() as console:
-        if as_csv:
-            for line in console.audit.export_csv():
-                sys.stdout.write(line)
-            return
-        entries = console.get_recent_operations(limit)
-    if as_json:
-        print_json(entries)
-        return
-    print_table(
-        ["Time (UTC)", "User", "Operation", "Status", "Details"],
-        [
-            (f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", entry.user, entry.title, entry.status.value, entry.summary)
-            for entry in entries
-        ],
-        empty=NO_OPERATIONS,
     )
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from opsdash.errors import Invalid, OpsdashError
-from opsdash.model import Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, count, parse_duration, to_plain
+from opsdash.model import (
+    AuditEntry,
+    Effect,
+    OtherWorker,
+    PauseInfo,
+    Preview,
+    Progress,
+    Snapshot,
+    count,
+    parse_duration,
+    to_plain,
+)
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.drain import drain
 
@@ -139,6 +151,16 @@ class PauseProcessing(Operation):
         if stand is None:
             return Progress(done=False, message="The pause has ended meanwhile.")
         return Progress(done=stand.done, message=stand.message)
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether the pause in force is the one this act asked for."""
+        info = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
+        if info is None:
+            return {"message": "There is no such pause now."}
+        own = info.by == entry.user and info.at is not None and info.at >= entry.timestamp
+        return {
+            "message": "The pause it asked for is in force." if own else "A pause is in force, made by another act."
+        }
 
     def _check(self, console: Console) -> None:
         if self.queue is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import Effect, Preview, count
+from opsdash.model import AuditEntry, Effect, Preview, count
 from opsdash.operation import Act, Operation, argument
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class ResumeProcessing(Operation):
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
         told, said = self._add(console)
         return Effect(affected=int(removed), message=message + said, details={"add_consumer": told} if told else {})
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether there is still a pause."""
+        paused = self.queue in console.pause.read([] if self.queue is None else [self.queue])
+        return {"message": "There is a pause now." if paused else "There is no such pause now."}
 
     @staticmethod
     def _add(console: Console) -> tuple[dict[str, list[str]], str]:

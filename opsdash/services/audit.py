@@ -1,59 +1,88 @@
-"""The audit log: intent before the act, outcome after it, every attempt kept."""
+"""The audit log: intent before the act, outcome after it, every attempt kept, each finished entry sealed.
+
+While the database does not answer, what would be written goes to the spool in Redis, and from there into the table.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import redis
 import sqlalchemy as sa
 
-from opsdash.errors import Refused
+from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
+from opsdash.services import audit_prune, audit_reading, audit_verify
+from opsdash.services.audit_prune import Pruned
+from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
+from opsdash.services.audit_verify import Verification
 from opsdash.services.database import answering, transaction
+from opsdash.services.seal import Sealer
+from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_log
 
-CSV_COLUMNS = ("timestamp", "finished_at", "user", "operation", "status", "details", "id", "request_id")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_EXPORT_CHUNK = 500
+log = logging.getLogger(__name__)
+
+DOWN_S = 5.0
+"""After a failure the database is left alone this long: an operator must not wait for its timeout at every step."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuditLog:
-    """Reads and writes ``audit_log``. Each write is its own committed transaction."""
+    """Reads and writes ``audit_log``. Each write is its own committed transaction.
+
+    Attributes:
+        spool: Takes what the database does not; None refuses instead (``OPSDASH_AUDIT=strict``).
+    """
 
     engine: sa.Engine
+    sealer: Sealer
+    spool: Spool | None = None
+    _down_until_s: float = field(default=0.0, init=False)
 
-    def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None) -> AuditEntry:
+    def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None, **details: Any) -> AuditEntry:
         """Commits the intent. What follows may crash: the entry stays ``in_progress`` and is seen.
 
         Raises:
-            Unavailable: The database did not take it; so nothing may be done.
+            Duplicate: There is an entry with this request id already.
+            Unavailable: Neither the database nor the spool took it; so nothing may be done.
         """
-        return self._write(operation, actor, Status.IN_PROGRESS, {}, request_id)
+        entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
+        self._keep("begin", entry)
+        return entry
 
-    def refuse(self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None) -> AuditEntry:
+    def refuse(
+        self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
+    ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
-        return self._write(operation, actor, Status.REFUSED, {"message": why}, request_id)
+        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, **details}, request_id)
+        try:
+            self._keep("whole", entry)
+        except Duplicate:  # a second refusal of the same request has an entry of its own
+            entry = replace(entry, request_id=uuid4())
+            self._keep("whole", entry)
+        return entry
 
     def finish(self, entry: AuditEntry, status: Status, details: Mapping[str, Any]) -> AuditEntry:
-        """Commits the outcome of an entry that is in progress."""
+        """Commits the outcome of an entry that is in progress.
+
+        Raises:
+            Unavailable: Neither the database nor the spool took it.
+        """
+        now = datetime.now(UTC)
+        took_s = round((now - entry.timestamp).total_seconds(), 3)
         done = replace(
-            entry, status=status, finished_at=datetime.now(UTC), details={**entry.details, **to_plain(details)}
+            entry, status=status, finished_at=now, details={**entry.details, **to_plain(details), "took_s": took_s}
         )
-        statement = (
-            sa.update(audit_log)
-            .where(audit_log.c.id == entry.id, audit_log.c.status == Status.IN_PROGRESS.value)
-            .values(status=status.value, finished_at=done.finished_at, details=dict(done.details))
-        )
-        with transaction(self.engine) as connection:
-            connection.execute(statement)
+        self._keep("finish", done)
         return done
 
     def note(
@@ -78,72 +107,168 @@ class AuditLog:
             finished_at=timestamp,
         )
         try:
-            self._insert(entry)
-        except sa.exc.IntegrityError:  # the only other rule a whole entry can break is the status check
+            self._write("whole", entry)
+        except Duplicate:
             return False
         return True
 
     def recent(self, limit: int = 20) -> tuple[AuditEntry, ...]:
         """The newest entries, newest first. Cost: one query on ``ix_audit_log_timestamp``."""
+        return self.page(limit=limit).entries
+
+    def page(self, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
+        """One page, newest first; see `audit_reading.page`."""
+        return audit_reading.page(self.engine, chosen, limit=limit, after=after)
+
+    def total(self, chosen: Filter = ALL) -> int:
+        """How many entries; see `audit_reading.total`."""
+        return audit_reading.total(self.engine, chosen)
+
+    def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
+        """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
+        return audit_reading.EXPORTS[form](self.engine, chosen)
+
+    def verify(
+        self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
+    ) -> Verification:
+        """Walks the sealed chain; see `audit_verify.verify`."""
+        return audit_verify.verify(self.engine, self.sealer, head, on_progress)
+
+    def by_request(self, request_id: UUID) -> AuditEntry | None:
+        """The entry of one request, if there is one."""
         with answering(self.engine), self.engine.connect() as connection:
-            return tuple(map(_entry, connection.execute(_newest_first().limit(limit))))
+            row = connection.execute(sa.select(audit_log).where(audit_log.c.request_id == request_id)).one_or_none()
+        return None if row is None else entry_of_row(row)
 
-    def export_csv(self) -> Iterator[str]:
-        """The whole log as CSV lines, newest first, header included; streams, ``_EXPORT_CHUNK`` rows at a time.
-
-        Text that a spreadsheet would take for a formula gets a leading apostrophe.
-        """
-        yield _csv_line(CSV_COLUMNS)
-        with answering(self.engine), self.engine.connect() as connection:
-            rows = connection.execution_options(yield_per=_EXPORT_CHUNK).execute(_newest_first())
-            for entry in map(_entry, rows):
-                plain = to_plain(entry) | {"details": json.dumps(to_plain(entry.details), ensure_ascii=False)}
-                yield _csv_line(plain[column] for column in CSV_COLUMNS)
-
-    def _write(
-        self, operation: Operation, actor: Actor, status: Status, details: dict[str, Any], request_id: UUID | None
-    ) -> AuditEntry:
-        now = datetime.now(UTC)
-        entry = AuditEntry(
-            id=uuid4(),
-            timestamp=now,
-            user=actor.name,
-            operation=operation.name,
-            status=status,
-            details={"params": operation.params(), "surface": actor.surface, **details},
-            request_id=request_id or uuid4(),
-            finished_at=None if status is Status.IN_PROGRESS else now,
+    def in_progress(self, before: datetime) -> tuple[AuditEntry, ...]:
+        """Entries begun before then and not finished, oldest first. Cost: one query on ``ix_audit_log_status``."""
+        unfinished = sa.select(audit_log).where(
+            audit_log.c.status == Status.IN_PROGRESS.value, audit_log.c.timestamp < before
         )
+        with answering(self.engine), self.engine.connect() as connection:
+            rows = connection.execute(unfinished.order_by(audit_log.c.timestamp).limit(100))
+            return tuple(map(entry_of_row, rows))
+
+    def drain(self) -> int:
+        """Moves what the spool holds into the table; done twice, it is done once. Never raises for an outage.
+
+        Returns:
+            How many steps it moved.
+        """
+        if self.spool is None:
+            return 0
+        moved = 0
         try:
-            self._insert(entry)
-        except sa.exc.IntegrityError as error:
-            raise Refused(
-                f"The request {entry.request_id} was made before: it is in the audit log. Nothing was changed."
-            ) from error
-        return entry
+            for place, kind, entry in self.spool.waiting(self.sealer):
+                try:
+                    self._write(kind, entry)
+                except Duplicate:
+                    log.warning("the spooled entry %s repeats the request of another one, which stays", entry.id)
+                self.spool.remove(place)
+                moved += 1
+        except (Unavailable, Uncertain, redis.RedisError) as error:
+            log.warning("the audit spool is not drained yet: %s", error)
+        if moved:
+            self._down_until_s = 0.0
+            log.info("the database answers again: %d steps of the audit log moved there from the spool", moved)
+        return moved
 
-    def _insert(self, entry: AuditEntry) -> None:
-        row = {column.name: getattr(entry, column.name) for column in audit_log.c}
-        row |= {"status": entry.status.value, "details": dict(entry.details)}
-        with transaction(self.engine) as connection:
-            connection.execute(sa.insert(audit_log), row)
+    def spooled(self) -> int:
+        """Steps that wait in the spool; 0 while Redis can't say. Cost: one XLEN."""
+        try:
+            return 0 if self.spool is None else self.spool.count()
+        except Unavailable:
+            return 0
+
+    def prunable(self, before: datetime) -> tuple[int, int]:
+        """How many entries a prune would take away, and how many would stay."""
+        return audit_prune.prunable(self.engine, before)
+
+    def prune(self, before: datetime, audit_id: UUID) -> Pruned:
+        """Takes away the beginning of the chain; see `audit_prune.prune`."""
+        return audit_prune.prune(self.engine, before, audit_id)
+
+    def _keep(self, kind: str, entry: AuditEntry) -> None:
+        """The database, or else the spool."""
+        error: Unavailable | Uncertain = Unavailable("The database did not answer a moment ago; nothing was changed")
+        if self.spool is None or time.monotonic() >= self._down_until_s:
+            try:
+                self._write(kind, entry)
+            except (Unavailable, Uncertain) as failure:
+                if self.spool is None:
+                    raise
+                why = str(failure).replace("; nothing was changed", "")
+                log.warning("the audit log goes to the spool in Redis: %s", why)
+                error, self._down_until_s = failure, time.monotonic() + DOWN_S
+            else:
+                return
+        try:
+            self.spool.put(kind, entry, self.sealer)
+        except redis.RedisError as failure:
+            raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
+
+    def _write(self, kind: str, entry: AuditEntry) -> None:
+        """Each kind may come twice: what is there already is left as it is.
+
+        Raises:
+            Duplicate: Another entry has this request id.
+        """
+        try:
+            if kind == "begin":
+                with transaction(self.engine) as connection:
+                    if not _has(connection, entry):
+                        connection.execute(sa.insert(audit_log), _row(entry))
+                return
+            with self._writing() as connection:
+                status = connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
+                if status is None:
+                    connection.execute(sa.insert(audit_log), _row(self.sealer.append(connection, entry)))
+                elif status == Status.IN_PROGRESS.value:
+                    sealed = _row(self.sealer.append(connection, entry))
+                    connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(sealed))
+                elif kind == "finish":
+                    log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+        except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
+            raise Duplicate(entry.request_id) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        # SQLite takes its write lock first: who reads the head and then writes needs it from the start.
+        with transaction(self.engine.execution_options(sqlite_begin="IMMEDIATE")) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text("SELECT 1 FROM audit_head FOR UPDATE"))
+            yield connection
 
 
-def _newest_first() -> sa.Select[Any]:
-    return sa.select(audit_log).order_by(audit_log.c.timestamp.desc(), audit_log.c.id)
+class Duplicate(Refused):
+    """A request that was made before."""
+
+    def __init__(self, request_id: UUID) -> None:
+        super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
+        self.request_id = request_id
 
 
-def _entry(row: sa.Row[Any]) -> AuditEntry:
-    values = dict(row._mapping)
-    return AuditEntry(**values | {"status": Status(values["status"])})
+def _row(entry: AuditEntry) -> dict[str, Any]:
+    row = {column.name: getattr(entry, column.name) for column in audit_log.c}
+    return row | {"status": entry.status.value, "details": dict(entry.details)}
 
 
-def _csv_line(cells: Any) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow([_no_formula(cell) for cell in cells])
-    return out.getvalue()
+def _has(connection: sa.Connection, entry: AuditEntry) -> bool:
+    return connection.scalar(sa.select(audit_log.c.id).where(audit_log.c.id == entry.id)) is not None
 
 
-def _no_formula(cell: Any) -> str:
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+def _entry_of(
+    operation: Operation, actor: Actor, status: Status, details: Mapping[str, Any], request_id: UUID | None
+) -> AuditEntry:
+    now = datetime.now(UTC)
+    origin = {"client": actor.client} if actor.client else {}
+    return AuditEntry(
+        id=uuid4(),
+        timestamp=now,
+        user=actor.name,
+        operation=operation.name,
+        status=status,
+        details={"params": operation.params(), "surface": actor.surface, **origin, **to_plain(details)},
+        request_id=request_id or uuid4(),
+        finished_at=None if status is Status.IN_PROGRESS else now,
+    )

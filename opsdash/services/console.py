@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import redis
 
 from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
-from opsdash.operation import CONFIRMATION, Act, Operation
+from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats, format_duration
+from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
 from opsdash.services.pause import PauseFlags
 from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
+from opsdash.services.seal import Sealer
 from opsdash.services.snapshots import Snapshots
+from opsdash.services.spool import Spool
 from opsdash.services.tenants import Tenants
+from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
 log = logging.getLogger(__name__)
+
+PREVIEW_MAX_S = 15 * 60
+"""A preview is what somebody decided on: later than this, they decide on something else."""
 
 
 def connect(**overrides: Any) -> Console:
@@ -46,7 +54,9 @@ class Console:
         self.settings = settings
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url)
-        self.audit = AuditLog(self.engine)
+        sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
+        self.audit = AuditLog(self.engine, sealer, None if settings.audit == "strict" else Spool(self.broker))
+        self.unfinished = Unfinished(self.broker, self.audit, self._evidence)
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.workers = Workers(self.broker)
@@ -54,7 +64,14 @@ class Console:
         self.fleet = Fleet(self.broker, settings)
         self.history = History(self.broker)
         self._snapshots = Snapshots(
-            self.broker, self.pause, self.queues, self.workers, self.fleet, self.audit, self.tenants
+            self.broker,
+            self.pause,
+            self.queues,
+            self.workers,
+            self.fleet,
+            self.audit,
+            self.tenants,
+            self.unfinished,
         )
         self.poller = Poller(self.snapshot, settings.poll_interval_s)
 
@@ -95,14 +112,31 @@ class Console:
         """
         if isinstance(actor, str):
             actor = self.settings.actor(actor, surface="python")
-        if why := _objection(operation, actor, confirm):
-            self._record_refusal(operation, actor, why, request_id)
+        story = {"previewed": reviewed.figures} if reviewed is not None else {}
+        if why := _objection(operation, actor, confirm, reviewed):
+            self._record_refusal(operation, actor, why, request_id, story)
             raise Refused(why)
-        entry = self._begin(operation, actor, request_id)
+        try:
+            entry = self.audit.begin(operation, actor, request_id, **story)
+        except Duplicate as error:
+            return self._answered(operation, error)
+        act = Act(actor=actor, audit_id=entry.id, reviewed=reviewed, on_progress=on_progress, cancelled=cancelled)
+        with self.unfinished.running(entry):
+            effect = self._execute(operation, act, entry)
+            self._finish(
+                entry,
+                Status.SUCCESS if effect.ok else Status.FAILURE,
+                {"message": effect.message, "affected": effect.affected, **effect.details},
+                done=effect.message,
+            )
+        self.audit.drain()
+        return replace(effect, audit_id=entry.id)
+
+    def _execute(self, operation: Operation, act: Act, entry: AuditEntry) -> Effect:
+        """Does it; whatever goes wrong is the entry's outcome before it goes on its way."""
         try:
             self.broker.ping()
-            act = Act(actor=actor, audit_id=entry.id, reviewed=reviewed, on_progress=on_progress, cancelled=cancelled)
-            effect = operation.execute(self, act)
+            return operation.execute(self, act)
         except OpsdashError as error:
             self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__})
             raise
@@ -117,14 +151,23 @@ class Console:
             log.exception("%s failed", operation.name)
             self._finish(entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__})
             raise
-        self._finish(
-            entry,
-            Status.SUCCESS if effect.ok else Status.FAILURE,
-            {"message": effect.message, "affected": effect.affected, **effect.details},
-            done=effect.message,
+
+    def _answered(self, operation: Operation, error: Duplicate) -> Effect:
+        """The same request, sent again: what it did the first time."""
+        entry = self.audit.by_request(error.request_id)
+        same = entry is not None and (entry.operation, entry.details.get("params")) == (
+            operation.name,
+            operation.params(),
         )
+        if entry is None or not same or entry.status not in {Status.SUCCESS, Status.FAILURE}:
+            raise error
+        details = dict(entry.details)
         return Effect(
-            affected=effect.affected, message=effect.message, details=effect.details, ok=effect.ok, audit_id=entry.id
+            affected=int(details.pop("affected", 0)),
+            message=str(details.pop("message", "")),
+            details=details,
+            ok=entry.status is Status.SUCCESS,
+            audit_id=entry.id,
         )
 
     def snapshot(self) -> Snapshot:
@@ -162,18 +205,23 @@ class Console:
         self.broker.client.close()
         self.engine.dispose()
 
-    def _begin(self, operation: Operation, actor: Actor, request_id: UUID | None) -> AuditEntry:
+    def _record_refusal(
+        self, operation: Operation, actor: Actor, why: str, request_id: UUID | None, story: dict[str, Any]
+    ) -> None:
         try:
-            return self.audit.begin(operation, actor, request_id)
-        except Uncertain as error:
-            raise Unavailable(f"{error}. Nothing was changed but, perhaps, an audit entry left in progress.") from error
-
-    def _record_refusal(self, operation: Operation, actor: Actor, why: str, request_id: UUID | None) -> None:
-        try:
-            self.audit.refuse(operation, actor, why, request_id)
+            self.audit.refuse(operation, actor, why, request_id, **story)
         except (Unavailable, Uncertain) as error:
             # Refused either way; that the trail misses it must at least stand in the log.
             log.error("refused %s to %s, not audited: %s", operation.name, actor.name, error)
+
+    def _evidence(self, entry: AuditEntry) -> Mapping[str, Any]:
+        kind = registry().get(entry.operation)
+        if kind is None:
+            return {}
+        try:
+            return kind(**entry.details.get("params", {})).evidence(self, entry)
+        except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
+            return {"message": f"What it left behind can't be read: {error}"}
 
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
@@ -186,13 +234,17 @@ class Console:
                 ) from error
 
 
-def _objection(operation: Operation, actor: Actor, confirm: str) -> str:
+def _objection(operation: Operation, actor: Actor, confirm: str, reviewed: Preview | None) -> str:
     if actor.role is None or actor.role < operation.minimum_role:
         has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
         needs = operation.minimum_role.name.lower()
         return f"{actor.name} has {has}; {operation.title} needs {needs}. Nothing was changed."
     if confirm != CONFIRMATION:
         return f"{operation.title} was not confirmed with {CONFIRMATION}. Nothing was changed."
+    if reviewed is not None:
+        age_s = (datetime.now(UTC) - reviewed.taken_at).total_seconds()
+        if age_s > PREVIEW_MAX_S:
+            return f"What was reviewed is {format_duration(age_s)} old; look again. Nothing was changed."
     return ""
 
 

@@ -20,6 +20,7 @@ from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import Tenants
+from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 
 RECENT = 20
@@ -38,9 +39,11 @@ class Snapshots:
         fleet: Fleet,
         audit: AuditLog,
         tenants: Tenants,
+        unfinished: Unfinished,
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
+        self._unfinished = unfinished
         self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
@@ -69,6 +72,10 @@ class Snapshots:
             try:
                 self._database = {"operations": self._audit.recent(RECENT), "tenants": self._tenants.count()}
                 self._database_read_s = time.monotonic()
+                if not redis_error:
+                    self._unfinished.settle()
+                    if self._audit.drain():
+                        self._database["operations"] = self._audit.recent(RECENT)
             except OpsdashError as error:
                 database_error = str(error)
             return Snapshot(
@@ -77,6 +84,7 @@ class Snapshots:
                 redis_error=redis_error,
                 database_age_s=_age_s(self._database_read_s),
                 database_error=database_error,
+                spooled=0 if redis_error else self._audit.spooled(),
                 **self._redis,
                 **self._database,
             )

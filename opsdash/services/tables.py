@@ -1,6 +1,7 @@
-"""The two tables, as SQLAlchemy Core describes them; ``alembic/versions`` makes them.
+"""The tables, as SQLAlchemy Core describes them; ``alembic/versions`` makes them.
 
-``audit_log`` is opsdash's own. ``tenant_config`` may belong to the application whose tenants it lists.
+``audit_log`` and ``audit_head`` are opsdash's own. ``tenant_config`` may belong to the application whose tenants it
+lists.
 """
 
 from __future__ import annotations
@@ -56,11 +57,27 @@ audit_log = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("request_id", sa.Uuid, nullable=False, unique=True),
     sa.Column("finished_at", UtcDateTime),
+    # The seal: set once an entry is finished, never changed again.
+    sa.Column("seq", sa.BigInteger),
+    sa.Column("key_id", sa.Text),
+    sa.Column("seal", sa.Text),
     # Text and a check, not an ENUM type: a sixth status is then one constraint away, on SQLite too.
     sa.CheckConstraint(sa.column("status").in_([status.value for status in Status]), name="status"),
 )
 sa.Index("ix_audit_log_timestamp", audit_log.c.timestamp.desc())
 sa.Index("ix_audit_log_operation", audit_log.c.operation)
+sa.Index("ix_audit_log_seq", audit_log.c.seq, unique=True)
+sa.Index("ix_audit_log_user", audit_log.c.user, audit_log.c.timestamp.desc())
+sa.Index("ix_audit_log_status", audit_log.c.status, audit_log.c.timestamp.desc())
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("seal", sa.Text, nullable=False),
+)
+"""One row: number and seal of the newest sealed entry."""
 
 tenant_config = sa.Table(
     "tenant_config",

@@ -87,7 +87,7 @@ class RecentOperations(Viewer):
     def _read(self) -> list[str]:
         """The CSV in pieces that each fit one websocket message."""
         pieces, piece, size = [], [], 0
-        for line in self._session.console.audit.export_csv():
+        for line in self._session.console.audit.export():
             piece.append(line)
             size += len(line)
             if size > PIECE_CHARS:

@@ -174,7 +174,9 @@ def test_the_database_gone_still_shows_the_status(opsdash, monkeypatch: pytest.M
     assert result.code == 0
     assert "Processing Status: RUNNING" in result.out
     assert "opsdash db upgrade" in result.err
-    assert opsdash("pause-processing", "--confirm", "YES").code == 4
+    assert opsdash("pause-processing", "--confirm", "YES").code == 0, "a pause must work while the database does not"
+    monkeypatch.setenv("OPSDASH_AUDIT", "strict")
+    assert opsdash("resume-processing", "--confirm", "YES").code == 4
 
 
 @pytest.mark.parametrize("command", [["status"], ["queues"], ["workers"], ["audit"], ["db", "current"]])

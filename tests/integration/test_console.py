@@ -147,7 +147,9 @@ def test_a_hung_redis_is_reported_and_not_waited_for(console: Console, valkey: V
     assert "no answer within 2 s" in console.snapshot().redis_error
 
 
-def test_the_database_gone_reads_still_show_and_operations_say_so(console_for, postgres: Postgres, postgres_url: str):
+def test_the_database_gone_reads_still_show_and_operations_work_and_are_audited_once_it_is_back(
+    console_for, postgres: Postgres, postgres_url: str
+):
     console = console_for(database_url=postgres_url)
     fill(console, "celery", 3)
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
@@ -157,17 +159,52 @@ def test_the_database_gone_reads_still_show_and_operations_say_so(console_for, p
     assert "did not answer" in snapshot.database_error
     assert snapshot.queues[0].waiting == 3
     assert len(snapshot.operations) == 1, "the last good list stays"
+    effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    assert console.is_processing_paused()
+    assert console.snapshot().spooled == 2, "intent and outcome"
+    with pytest.raises(Refused, match="not confirmed"):
+        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="yes")
+    postgres.start()
+    snapshot = console.snapshot()
+    assert (snapshot.database_error, snapshot.spooled) == ("", 0)
+    told = [(entry.id == effect.audit_id, entry.status) for entry in snapshot.operations]
+    assert told[:2] == [(False, Status.REFUSED), (True, Status.SUCCESS)]
+    assert console.audit.verify().ok
+
+
+def test_a_strict_audit_log_refuses_while_the_database_is_down(console_for, postgres: Postgres, postgres_url: str):
+    console = console_for(database_url=postgres_url, audit="strict")
+    postgres.stop()
     with pytest.raises(Unavailable, match="nothing was changed"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     assert not console.is_processing_paused()
     postgres.start()
-    assert console.snapshot().database_error == ""
 
 
-def test_the_outcome_not_recorded_is_uncertain_and_the_entry_stays_in_progress(
+def test_an_outcome_that_the_database_did_not_take_is_recorded_once_it_is_back(
     console_for, postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     console = console_for(database_url=postgres_url)
+    pause = console.pause.__class__.pause
+
+    def pause_then_lose_the_database(*args, **kwargs):
+        info = pause(*args, **kwargs)
+        postgres.stop()
+        return info
+
+    monkeypatch.setattr(console.pause.__class__, "pause", pause_then_lose_the_database)
+    console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    assert console.is_processing_paused()
+    postgres.start()
+    assert console.get_recent_operations()[0].status is Status.IN_PROGRESS
+    assert console.snapshot().operations[0].status is Status.SUCCESS
+    assert console.audit.verify().ok
+
+
+def test_the_outcome_recorded_nowhere_is_uncertain_and_the_entry_stays_in_progress(
+    console_for, postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    console = console_for(database_url=postgres_url, audit="strict")
     pause = console.pause.__class__.pause
 
     def pause_then_lose_the_database(*args, **kwargs):
@@ -184,7 +221,7 @@ def test_the_outcome_not_recorded_is_uncertain_and_the_entry_stays_in_progress(
 
 
 def test_a_database_that_was_never_migrated_says_what_to_run(console_for, empty_database_url: str):
-    console = console_for(database_url=empty_database_url)
+    console = console_for(database_url=empty_database_url, audit="strict")
     assert "opsdash db upgrade" in console.snapshot().database_error
     with pytest.raises(Unavailable, match="opsdash db upgrade"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
@@ -228,7 +265,7 @@ def test_the_log_shows_the_newest_operations_first_and_exports_them_all(console:
     recent = console.get_recent_operations()
     assert len(recent) == 20
     assert [e.timestamp for e in recent] == sorted((e.timestamp for e in recent), reverse=True)
-    lines = list(console.audit.export_csv())
+    lines = list(console.audit.export())
     assert len(lines) == 25
     assert lines[0].startswith("timestamp,finished_at,user,operation,status,details")
 
@@ -236,7 +273,7 @@ def test_the_log_shows_the_newest_operations_first_and_exports_them_all(console:
 def test_a_formula_in_the_log_is_text_in_the_exported_file(console: Console):
     actor = Actor(name="=cmd|' /C calc'!A0", role=Role.ADMIN)
     console.run(opsdash.PauseProcessing(reason="+1"), actor=actor, confirm="YES")
-    (_, line) = console.audit.export_csv()
+    (_, line) = console.audit.export()
     assert ",'=cmd|" in line
 
 
@@ -259,9 +296,12 @@ def test_one_request_is_one_act_however_often_it_is_sent(console: Console):
     request_id = uuid4()
     console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    again = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
+    assert not console.is_processing_paused(), "it was not done a second time"
+    assert again.message.startswith("Paused everything")
     with pytest.raises(Refused, match="was made before"):
-        console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
-    assert not console.is_processing_paused()
+        console.run(opsdash.ClearQueue(), actor=MARIA, confirm="YES", request_id=request_id)
+    assert [entry.operation for entry in console.get_recent_operations()] == ["resume_processing", "pause_processing"]
 
 
 def test_a_second_pause_says_whose_pause_it_replaces(console: Console):

@@ -56,7 +56,7 @@ def test_up_down_and_up_again_leaves_the_tables_this_opsdash_expects(empty_datab
     url = empty_database_url
     assert migrations.current(url) is None
     migrations.upgrade(url)
-    assert tables(url) == {"audit_log", "tenant_config", migrations.VERSION_TABLE}
+    assert tables(url) == {"audit_head", "audit_log", "tenant_config", migrations.VERSION_TABLE}
     migrations.downgrade(url, "base")
     assert tables(url) == {migrations.VERSION_TABLE}
     assert migrations.current(url) is None

@@ -1,0 +1,168 @@
+"""``audit``: who did what, exports, and whether the log is whole."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
+from opsdash.cli.reads import connected
+from opsdash.errors import Invalid, Refused
+from opsdash.model import Status, parse_duration, to_plain
+from opsdash.services.audit_reading import MAX_PAGE, Filter
+
+NO_OPERATIONS = "No operations logged yet."
+
+
+class _Moment(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """A time, or how long ago."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            try:
+                return datetime.now(UTC) - timedelta(seconds=parse_duration(value))
+            except (ValueError, OverflowError):
+                self.fail(f"{value!r} is neither a time (2026-11-23T03:00) nor how long ago (2h)", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _filters(command: Any) -> Any:
+    for option in (
+        click.option("--text", default="", help="Only entries whose details contain this, whatever the case."),
+        click.option("--until", type=_Moment(), help="Only entries before this time (UTC) or age."),
+        click.option("--since", type=_Moment(), help="Only entries since this time (UTC) or age, e.g. 2h."),
+        click.option(
+            "--status",
+            default="",
+            type=click.Choice(["", *(s.value for s in Status)]),
+            metavar="STATUS",
+            help=f"Only this outcome: {', '.join(s.value for s in Status)}.",
+        ),
+        click.option("--operation", default="", help="Only this operation, e.g. clear_queue."),
+        click.option("--user", default="", help="Only this user."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_PAGE), default=20, show_default=True, help="How many, newest first."
+)
+@click.option("--after", help="Go on where a page ended: the last line of the page before says it.")
+@click.option("--csv", "as_csv", is_flag=True, help="Export the whole log as CSV.")
+@_filters
+@click.pass_context
+def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None, as_csv: bool, **chosen: Any) -> None:
+    """Recent operations, newest first: when, who, what, how it ended."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    with connected() as console:
+        if as_csv:
+            for line in console.audit.export(Filter(**chosen)):
+                sys.stdout.write(line)
+            return
+        console.audit.drain()
+        page = console.audit.page(Filter(**chosen), limit=limit, after=after)
+        waiting = console.audit.spooled()
+    if as_json:
+        print_json(page.entries)
+        return
+    print_table(
+        ["Time (UTC)", "User", "Operation", "Status", "Details"],
+        [
+            (f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", entry.user, entry.title, entry.status.value, entry.summary)
+            for entry in page.entries
+        ],
+        empty=NO_OPERATIONS,
+    )
+    if waiting:
+        warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
+    if page.after and limit != 20:
+        print_line(f"More: --after {page.after}")
+
+
+@audit.command()
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: stdout.")
+@_filters
+def export(*, form: str, output: Path | None, **chosen: Any) -> None:
+    """The log as CSV or JSON Lines, newest first, with every column."""
+    with connected() as console:
+        total = console.audit.total(Filter(**chosen))
+        lines = console.audit.export(Filter(**chosen), form=form)
+        with (
+            _target(output) as out,
+            click.progressbar(
+                lines,
+                length=total,
+                label="Exporting",
+                file=sys.stderr,
+                hidden=not sys.stderr.isatty() or output is None,
+            ) as shown,
+        ):
+            for line in shown:
+                out.write(line)
+    if output is not None:
+        print_line(f"Wrote {total:,} entries to {output}.")
+
+
+@audit.command()
+@json_option
+@click.option("--head", help="A head noted earlier, NUMBER:SEAL; the log must still contain it.")
+def verify(*, as_json: bool, head: str | None) -> None:
+    """Whether the sealed log is whole: nothing changed, removed, inserted or reordered."""
+    if head is not None and not re.fullmatch(r"\d+:[0-9a-f]*", head):
+        raise Invalid(f"--head: expected NUMBER:SEAL as this command prints it, got {head!r}")
+    with connected() as console:
+        shown = sys.stderr.isatty() and not as_json
+        with click.progressbar(length=1, label="Verifying", file=sys.stderr, hidden=not shown) as bar:
+
+            def progress(at: int, of: int) -> None:
+                bar.length = max(of, 1)
+                bar.update(at - bar.pos)
+
+            found = console.audit.verify(head, progress)
+    if as_json:
+        print_json(to_plain(found) | {"ok": found.ok, "message": found.message})
+    else:
+        print_line(found.message)
+        for problem in found.problems:
+            print_line(f"  {problem}")
+        for number, what in (
+            (found.before, "were finished before there were seals"),
+            (found.unkeyed, "were sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"),
+            (found.in_progress, "have no outcome yet"),
+        ):
+            if number:
+                print_line(f"  {number:,} {'entry' if number == 1 else 'entries'}: {what}.")
+    if not found.ok:
+        raise Refused(found.message if as_json else "the audit log is not whole.")
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with output.open("w", newline="", encoding="utf-8") as file:
+            yield file
+    except (PermissionError, FileNotFoundError) as error:
+        raise Invalid(f"--output: {output} can't be written: {error.strerror}") from error

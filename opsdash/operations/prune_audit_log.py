@@ -1,0 +1,66 @@
+"""Prune: the oldest entries of the audit log go, and the sealed chain still verifies from there on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.errors import Invalid
+from opsdash.model import Effect, Preview, Role, count, format_duration, parse_duration
+from opsdash.operation import Act, Operation, argument
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+DAY_S = 86_400
+
+
+class PruneAuditLog(Operation):
+    """Deletes entries older than so much; where the chain begins then stands in this act's own sealed entry."""
+
+    name: ClassVar[str] = "prune_audit_log"
+    title: ClassVar[str] = "Prune Audit Log"
+    help: ClassVar[str] = "Delete the oldest entries of the audit log; the rest still verifies."
+    warning: ClassVar[str] = "Deleted entries can't be restored. Export them first: opsdash audit export."
+    minimum_role: ClassVar[Role] = Role.ADMIN
+
+    older_than_s: int = argument(
+        default=365 * DAY_S,
+        positional=True,
+        parse=parse_duration,
+        help="Age of the entries to delete, e.g. 365d; at least one day.",
+        label="Older than",
+        placeholder="For example 90d or 365d",
+    )
+
+    def preview(self, console: Console) -> Preview:
+        """How many entries go and how many stay."""
+        before = self._before()
+        going, staying = console.audit.prunable(before)
+        lines = (
+            f"{going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted; {staying:,} stay.",
+            "The entry of this act keeps number and seal of the last one deleted, so that the rest can be verified.",
+        )
+        return Preview(
+            title=self.title, warning=self.warning, lines=lines, figures={"going": going, "staying": staying}
+        )
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Deletes in one transaction, which also writes down where the chain begins from now on."""
+        age = format_duration(self.older_than_s)
+        pruned = console.audit.prune(self._before(), act.audit_id)
+        return Effect(
+            affected=pruned.count,
+            message=f"Deleted {pruned.count:,} entries older than {age}."
+            if pruned.count
+            else "There was none to delete.",
+            details={"removed_through": pruned.through, "seal_there": pruned.seal} if pruned.count else {},
+        )
+
+    def _before(self) -> datetime:
+        if self.older_than_s < DAY_S:
+            raise Invalid(f"Entries are kept for at least one day, got {count(self.older_than_s, 'second')}.")
+        try:
+            return datetime.now(UTC) - timedelta(seconds=self.older_than_s)
+        except OverflowError:
+            raise Invalid("There are no entries that old.") from None

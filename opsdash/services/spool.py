@@ -1,0 +1,85 @@
+"""The spool: what the audit log could not write while its database was away waits in a Redis stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from opsdash.model import AuditEntry, Status, to_plain
+from opsdash.services.broker import Broker
+from opsdash.services.seal import Sealer
+
+log = logging.getLogger(__name__)
+
+KINDS = ("begin", "finish", "whole")
+CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Steps of the audit log, in the order they were made.
+
+    A step carries a keyed digest: what somebody else puts into the stream never becomes an entry, and stays there to be
+    looked at.
+    """
+
+    broker: Broker
+
+    def put(self, kind: str, entry: AuditEntry, sealer: Sealer) -> None:
+        """Adds one step. Cost: one XADD. The stream has no bound: what it holds must not be lost.
+
+        Raises:
+            redis.RedisError: Redis did not take it.
+        """
+        text = json.dumps(to_plain(entry))
+        self.broker.client.xadd(
+            self.broker.keys.spool, {"kind": kind, "entry": text, "mac": sealer.mac(f"{kind}:{text}")}
+        )
+
+    def waiting(self, sealer: Sealer) -> Iterator[tuple[str, str, AuditEntry]]:
+        """Every step that is ours, oldest first, as (place, kind, entry)."""
+        start = "-"
+        while True:
+            steps: list[tuple[str, dict[str, str]]] = self.broker.client.xrange(  # type: ignore[assignment]
+                self.broker.keys.spool, min=start, count=CHUNK
+            )
+            for place, fields in steps:
+                entry = _entry(fields, sealer)
+                if entry is None:
+                    log.error("step %s of the audit spool was not written by opsdash, or with another key", place)
+                else:
+                    yield place, fields["kind"], entry
+            if len(steps) < CHUNK:
+                return
+            start = f"({steps[-1][0]}"
+
+    def remove(self, place: str) -> None:
+        """Takes one step off."""
+        self.broker.client.xdel(self.broker.keys.spool, place)
+
+    def count(self) -> int:
+        """Steps that wait. Cost: one XLEN."""
+        with self.broker.reading():
+            return int(self.broker.client.xlen(self.broker.keys.spool))
+
+
+def _entry(fields: dict[str, str], sealer: Sealer) -> AuditEntry | None:
+    kind, text = fields.get("kind", ""), fields.get("entry", "")
+    if kind not in KINDS or not sealer.is_mac(f"{kind}:{text}", fields.get("mac", "")):
+        return None
+    raw: dict[str, Any] = json.loads(text)
+    return AuditEntry(
+        id=UUID(raw["id"]),
+        timestamp=datetime.fromisoformat(raw["timestamp"]),
+        user=raw["user"],
+        operation=raw["operation"],
+        status=Status(raw["status"]),
+        details=raw["details"],
+        request_id=UUID(raw["request_id"]),
+        finished_at=datetime.fromisoformat(raw["finished_at"]) if raw["finished_at"] else None,
+    )
