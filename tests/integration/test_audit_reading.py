@@ -1,0 +1,147 @@
+"""Reading the audit log: filters, pages that never skip or repeat, exports, and an index for page one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid
+from opsdash.model import Status
+from opsdash.services.audit_reading import Filter, _chosen
+from opsdash.services.console import Console
+from opsdash.services.tables import audit_log
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def fill(console: Console, rows: Iterable[dict[str, Any]]) -> None:
+    made = [
+        {
+            "id": uuid4(),
+            "request_id": uuid4(),
+            "timestamp": NOON,
+            "user": "maria",
+            "operation": "clear_queue",
+            "status": "success",
+            "details": {},
+            "finished_at": NOON,
+            **row,
+        }
+        for row in rows
+    ]
+    with console.engine.begin() as connection:
+        connection.execute(sa.insert(audit_log), made)
+
+
+@pytest.fixture
+def filled(console: Console) -> Console:
+    fill(
+        console,
+        [
+            {"user": "maria", "details": {"message": "Cleared 12 tasks from Emails."}},
+            {"user": "eve", "status": "refused", "timestamp": NOON + timedelta(hours=1)},
+            {"operation": "pause_processing", "details": {"params": {"reason": "100% _sure_"}}},
+            {"timestamp": NOON - timedelta(days=1), "details": {"message": "é"}},
+        ],
+    )
+    return console
+
+
+@pytest.mark.parametrize(
+    ("chosen", "number"),
+    [
+        (Filter(), 4),
+        (Filter(user="eve"), 1),
+        (Filter(user="eve", status="success"), 0),
+        (Filter(operation="pause_processing"), 1),
+        (Filter(status="refused"), 1),
+        (Filter(since=NOON), 3),
+        (Filter(until=NOON), 1),
+        (Filter(since=NOON, until=NOON + timedelta(hours=1)), 2),
+        (Filter(text="cleared 12 TASKS"), 1),
+        (Filter(text="100% _sure"), 1),
+        (Filter(text="1%_"), 0),
+        (Filter(text="é"), 1),
+        (Filter(text="'; DROP TABLE audit_log; --"), 0),
+    ],
+    ids=str,
+)
+def test_a_filter_shows_what_it_says(filled: Console, chosen: Filter, number: int) -> None:
+    assert len(filled.audit.page(chosen).entries) == filled.audit.total(chosen) == number
+
+
+def test_pages_show_every_entry_once_even_when_many_began_in_the_same_instant(console: Console) -> None:
+    fill(console, [{"timestamp": NOON + timedelta(seconds=number // 10)} for number in range(47)])
+    seen: list[UUID] = []
+    after = None
+    while True:
+        page = console.audit.page(limit=10, after=after)
+        seen += [entry.id for entry in page.entries]
+        fill(console, [{"timestamp": NOON + timedelta(days=1)}])  # what comes meanwhile is on no later page
+        after = page.after
+        if after is None:
+            break
+    assert len(seen) == len(set(seen)) == 47
+
+
+@pytest.mark.parametrize(
+    "after", ["", "~", "yesterday~1", "2026-01-01T00:00:00~not-an-id", f"2026-01-01T00:00:00~{uuid4()}"]
+)
+def test_a_page_that_can_not_follow_is_refused_in_a_sentence(console: Console, after: str) -> None:
+    with pytest.raises(Invalid, match="is not the end of a page"):
+        console.audit.page(after=after)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10_001])
+def test_a_page_has_one_to_ten_thousand_entries(console: Console, limit: int) -> None:
+    with pytest.raises(Invalid, match="expected 1 to 10,000"):
+        console.audit.page(limit=limit)
+
+
+def test_exports_hold_every_entry_and_no_formula(filled: Console) -> None:
+    fill(filled, [{"user": "=1+1", "details": {"message": "@SUM(A1)"}}])
+    read = list(csv.DictReader(io.StringIO("".join(filled.audit.export()), newline="")))
+    assert len(read) == 5
+    assert "'=1+1" in {row["user"] for row in read}
+    lines = [json.loads(line) for line in filled.audit.export(form="jsonl")]
+    assert len(lines) == 5
+    assert {Status(line["status"]) for line in lines} == {Status.SUCCESS, Status.REFUSED}
+    assert len(list(filled.audit.export(Filter(user="eve")))) == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "index"),
+    [
+        (Filter(), "ix_audit_log_timestamp"),
+        (Filter(user="rare"), "ix_audit_log_user"),
+        (Filter(status="refused"), "ix_audit_log_status"),
+    ],
+    ids=str,
+)
+def test_page_one_of_a_long_log_is_read_by_an_index(
+    console_for: Callable[..., Console], postgres_url: str, chosen: Filter, index: str
+) -> None:
+    console = console_for(database_url=postgres_url)
+    with console.engine.begin() as connection:
+        connection.execute(sa.text(MANY))
+        connection.execute(sa.text("ANALYZE audit_log"))
+        query = _chosen(chosen).limit(51).compile(connection, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {query}".replace(":", r"\:"))))
+    assert index in plan, plan
+    assert "Seq Scan" not in plan
+
+
+MANY = """
+INSERT INTO audit_log (id, timestamp, "user", operation, details, status, request_id)
+SELECT gen_random_uuid(), now() - n * interval '1 second', CASE WHEN n % 5000 = 0 THEN 'rare' ELSE 'maria' END,
+       'clear_queue', '{}', CASE WHEN n % 7000 = 0 THEN 'refused' ELSE 'success' END, gen_random_uuid()
+FROM generate_series(1, 30000) n
+"""

@@ -1,0 +1,184 @@
+"""The audit log while its database is away, and entries whose process died: nothing is lost, nothing is told twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from support.services import Postgres, Valkey
+
+import opsdash
+from opsdash.errors import Unavailable
+from opsdash.model import Actor, AuditEntry, Role, Status
+from opsdash.services import unfinished
+from opsdash.services.console import Console
+from opsdash.services.tables import audit_log
+
+MARIA = Actor(name="maria", role=Role.ADMIN)
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console], postgres_url: str) -> Console:
+    return console_for(database_url=postgres_url)
+
+
+def pause(console: Console, **over: object) -> AuditEntry:
+    effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", **over)  # type: ignore[arg-type]
+    return AuditEntry(
+        id=effect.audit_id,  # type: ignore[arg-type]
+        timestamp=datetime.now(UTC),
+        user="maria",
+        operation="pause_processing",
+        status=Status.SUCCESS,
+        details={},
+        request_id=uuid4(),
+    )
+
+
+def test_what_waits_in_the_spool_is_written_once_however_many_consoles_and_crashes(
+    console: Console, console_for: Callable[..., Console], postgres: Postgres, postgres_url: str
+) -> None:
+    postgres.stop()
+    done = pause(console)
+    assert console.audit.spooled() == 2
+    steps = console.broker.client.xrange(console.broker.keys.spool)
+    postgres.start()
+    others = [console_for(database_url=postgres_url) for _ in range(3)]
+    assert sum(other.audit.drain() for other in others) == 2
+    # A console that died between the table and the stream leaves its steps there: they are drained again.
+    for _, fields in steps:
+        console.broker.client.xadd(console.broker.keys.spool, fields)
+    assert console.audit.drain() == 2
+    (entry,) = console.get_recent_operations()
+    assert (entry.id, entry.status, entry.seq) == (done.id, Status.SUCCESS, 1)
+    assert console.audit.verify().ok
+
+
+def test_a_step_that_opsdash_did_not_write_never_becomes_an_entry_and_stays_to_be_looked_at(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    console.broker.client.xadd(console.broker.keys.spool, {"kind": "whole", "entry": "{}", "mac": "0" * 64})
+    console.broker.client.xadd(console.broker.keys.spool, {"foreign": "field"})
+    assert console.audit.drain() == 0
+    assert console.audit.spooled() == 2
+    assert console.get_recent_operations() == ()
+    assert "was not written by opsdash" in caplog.text
+
+
+def test_with_database_and_redis_gone_nothing_is_done(console: Console, postgres: Postgres, valkey: Valkey) -> None:
+    postgres.stop()
+    valkey.stop()
+    with pytest.raises(Unavailable, match="Redis did not take the audit entry"):
+        pause(console)
+    valkey.start()
+    assert not console.is_processing_paused()
+    postgres.start()
+    assert console.snapshot().operations == ()
+
+
+def test_after_a_failure_the_database_is_left_alone_for_a_while(
+    console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.stop()
+    pause(console)
+    asked = []
+    monkeypatch.setattr(console.engine.__class__, "connect", lambda *_: asked.append(1))
+    entry = console.audit.begin(opsdash.ResumeProcessing(), MARIA)
+    console.audit.finish(entry, Status.SUCCESS, {})
+    assert asked == [], "an operator must not wait for its timeout at every step"
+    monkeypatch.undo()
+    postgres.start()
+
+
+KILLED = """
+import os, signal, opsdash
+from opsdash.services.pause import PauseFlags
+pause = PauseFlags.pause
+def pause_and_die(*args, **kwargs):
+    {before}
+    pause(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+PauseFlags.pause = pause_and_die
+opsdash.connect().run(opsdash.PauseProcessing(reason="fire"), actor="maria", confirm="YES")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("", "The pause it asked for is in force."),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "There is no such pause now."),
+    ],
+    ids=["after the act", "before the act"],
+)
+def test_an_entry_whose_process_died_becomes_unknown_with_what_is_known(
+    console: Console, monkeypatch: pytest.MonkeyPatch, before: str, told: str
+) -> None:
+    env = {
+        **os.environ,
+        "OPSDASH_REDIS_URL": console.settings.redis_url,
+        "OPSDASH_DATABASE_URL": console.settings.database_url,
+        "OPSDASH_SECRET_KEY": console.settings.secret_key or "",
+    }
+    done = subprocess.run([sys.executable, "-c", KILLED.format(before=before)], env=env, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (entry,) = console.snapshot().operations
+    assert entry.status is Status.IN_PROGRESS
+    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
+    console.snapshot()
+    assert console.snapshot().operations[0].status is Status.IN_PROGRESS, "it said a moment ago that it lives"
+    forget(console, entry)
+    console.snapshot()
+    assert console.snapshot().operations[0].status is Status.IN_PROGRESS, "one look may be a flushed Redis"
+    console.snapshot()
+    (closed,) = console.get_recent_operations()
+    assert (closed.status, closed.seq) == (Status.UNKNOWN, 1)
+    assert closed.details["message"] == f"The process that did this ended before it could say how it went. {told}"
+    assert console.audit.verify().ok
+
+
+def forget(console: Console, entry: AuditEntry) -> None:
+    """Half a minute goes by: the mark of the running act has ended, the entry is that old."""
+    console.broker.client.delete(console.broker.keys.running(str(entry.id)))
+    with console.engine.begin() as connection:
+        old = entry.timestamp - timedelta(seconds=unfinished.ALIVE_S)
+        connection.execute(sa.update(audit_log).values(timestamp=old))
+
+
+def test_a_long_act_whose_process_lives_is_never_taken_for_dead(
+    console: Console, console_for: Callable[..., Console], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
+    monkeypatch.setattr(unfinished, "ALIVE_S", 1)
+    other = console_for(database_url=postgres_url)
+
+    def long(*_: object) -> None:
+        deadline = datetime.now(UTC) + timedelta(seconds=3)
+        while datetime.now(UTC) < deadline:
+            assert other.snapshot().operations[0].status is Status.IN_PROGRESS
+        raise Unavailable("that was long")
+
+    monkeypatch.setattr(opsdash.PauseProcessing, "execute", long)
+    with pytest.raises(Unavailable, match="that was long"):
+        pause(console)
+    assert other.snapshot().operations[0].status is Status.FAILURE
+
+
+def test_an_outcome_that_comes_after_the_entry_was_closed_is_told_in_the_log(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = console.audit.begin(opsdash.PauseProcessing(), MARIA)
+    console.audit.finish(entry, Status.UNKNOWN, {"message": "gone"})
+    with caplog.at_level(logging.WARNING):
+        console.audit.finish(entry, Status.SUCCESS, {"message": "not gone"})
+    assert "came after the entry was closed" in caplog.text
+    assert console.get_recent_operations()[0].status is Status.UNKNOWN
+    assert console.audit.verify().ok
