@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opsdash.cli.output import clean
 from opsdash.keys import Keys
 from opsdash.model import AuditEntry, Status, to_plain
-from opsdash.services.audit import CSV_COLUMNS, _csv_line
+from opsdash.services.audit_reading import CSV_COLUMNS, _csv_line
 from opsdash.services.broker import PRIORITY_STEPS, Broker
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import public_config
