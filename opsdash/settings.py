@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
@@ -58,12 +58,30 @@ def _audit(value: str) -> str:
 def _redis_url(value: str) -> str:
     url = value.strip()
     scheme = urlsplit(url).scheme
+    if scheme == "sentinel":
+        return _sentinel_url(url)
     if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"}:
         raise ValueError(f"expected redis://host:port/db, got a URL that starts with {scheme or 'nothing'!r}")
     number = urlsplit(url).path.strip("/")
     if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
         raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")
     return url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
+
+
+def _sentinel_url(url: str) -> str:
+    """As kombu writes it, with the master's name added; its parts are read by ``broker.sentinel``."""
+    expected = "expected sentinel://[:password@]host:port[;sentinel://host:port]/db?master_name=NAME"
+    rest, _, query = url.partition("?")
+    if not dict(parse_qsl(query)).get("master_name"):
+        raise ValueError(f"{expected}; the name of the master is missing")
+    for part in rest.split(";"):
+        try:
+            known = urlsplit(part).hostname and urlsplit(part).port
+        except ValueError:
+            known = None
+        if not known:
+            raise ValueError(f"{expected}; a sentinel has no host or no port")
+    return url
 
 
 def _secret(value: str) -> str | None:
@@ -269,6 +287,9 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 def _without_password(url: str) -> str:
+    if url.startswith("sentinel://"):
+        servers = ",".join(part.rpartition("@")[2].rpartition("//")[2] for part in url.partition("?")[0].split(";"))
+        return f"sentinel://{servers}"
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from opsdash.errors import Invalid, Unavailable
 from opsdash.keys import Keys
@@ -93,16 +95,19 @@ def connect(settings: Settings) -> Broker:
     Raises:
         Invalid: The URL or the Celery app can't be used.
     """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "encoding_errors": "backslashreplace",  # a foreign value that isn't UTF-8 must not break a page
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        # A write whose answer got lost may have happened: it is reported as uncertain, never sent again.
+        "retry": Retry(NoBackoff(), 0),
+    }
     try:
-        client = redis.Redis.from_url(
-            settings.redis_url,
-            decode_responses=True,
-            encoding_errors="backslashreplace",  # a foreign value that isn't UTF-8 must not break a page
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            # A write whose answer got lost may have happened: it is reported as uncertain, never sent again.
-            retry=Retry(NoBackoff(), 0),
-        )
+        if settings.redis_url.startswith("sentinel://"):
+            client = sentinel(settings.redis_url).client(options)
+        else:
+            client = redis.Redis.from_url(settings.redis_url, **options)
     except ValueError as error:
         raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
     if settings.celery_app is None:
@@ -120,6 +125,51 @@ def connect(settings: Settings) -> Broker:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """A ``sentinel://`` URL, read.
+
+    Attributes:
+        hosts: (host, port) of each sentinel.
+        kombu_url: The URL as kombu takes it: without the query.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    master_name: str
+    db: int
+    username: str | None
+    password: str | None
+    kombu_url: str
+
+    def client(self, options: dict[str, Any]) -> redis.Redis:
+        """A client that asks the sentinels for the master at every new connection."""
+        asking = Sentinel(  # type: ignore[no-untyped-call]
+            self.hosts,
+            sentinel_kwargs={"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S},
+            db=self.db,
+            username=self.username,
+            password=self.password,
+        )
+        client: redis.Redis = asking.master_for(self.master_name, **options)  # type: ignore[no-untyped-call]
+        return client
+
+
+def sentinel(url: str) -> Sentinels:
+    """Reads ``sentinel://[:password@]host:port[;sentinel://host:port]/db?master_name=NAME``."""
+    rest, _, query = url.partition("?")
+    parts = [urlsplit(part) for part in rest.split(";")]
+    number = parts[-1].path.strip("/")
+    with_password = next((part for part in parts if part.password), parts[0])
+    return Sentinels(
+        hosts=tuple((part.hostname or "", part.port or 26379) for part in parts),
+        master_name=dict(parse_qsl(query))["master_name"],
+        db=int(number) if number.isdigit() else 0,
+        username=unquote(with_password.username) if with_password.username else None,
+        password=unquote(with_password.password) if with_password.password else None,
+        kombu_url=rest,
+    )
+
+
 def celery_app(settings: Settings) -> Any:
     """The deployment's Celery app, else a bare one on its broker. Loads Celery.
 
@@ -130,7 +180,12 @@ def celery_app(settings: Settings) -> Any:
         return _load_app(settings.celery_app)
     from celery import Celery
 
-    return Celery("opsdash", broker=settings.redis_url, set_as_current=False, fixups=[])
+    if not settings.redis_url.startswith("sentinel://"):
+        return Celery("opsdash", broker=settings.redis_url, set_as_current=False, fixups=[])
+    found = sentinel(settings.redis_url)
+    app = Celery("opsdash", broker=found.kombu_url, set_as_current=False, fixups=[])
+    app.conf.broker_transport_options = {"master_name": found.master_name}
+    return app
 
 
 def _load_app(path: str) -> Any:
@@ -148,6 +203,8 @@ def _load_app(path: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, MasterNotFoundError):
+        return "the sentinels name no master"
     if isinstance(error, redis.TimeoutError):
         return f"no answer within {TIMEOUT_S:g} s"
     text = str(error).rstrip(".")

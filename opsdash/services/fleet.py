@@ -16,7 +16,7 @@ from redis.client import Pipeline
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import OtherWorker
-from opsdash.services.broker import Broker, celery_app
+from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
@@ -199,9 +199,18 @@ class Fleet:
 
         app = celery_app(self._settings)
         # Few retries: kombu's default is to try for ever while the broker is away.
-        options = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "max_retries": 1, "interval_start": 0.0}
+        options: dict[str, Any] = {
+            "socket_timeout": 2.0,
+            "socket_connect_timeout": 2.0,
+            "max_retries": 1,
+            "interval_start": 0.0,
+        }
         try:
-            with app.connection_for_write(self._settings.redis_url, transport_options=options) as connection:
+            url = self._settings.redis_url
+            if url.startswith("sentinel://"):
+                found = sentinel(url)
+                url, options["master_name"] = found.kombu_url, found.master_name
+            with app.connection_for_write(url, transport_options=options) as connection:
                 yield app.control, connection
         except (KombuError, OSError) as error:
             raise Unavailable(f"Celery's remote control did not answer: {error}.") from error

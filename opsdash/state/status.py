@@ -48,6 +48,7 @@ class SystemStatus(param.Parameterized):
     redis_ms = param.Number(default=None, allow_None=True, doc="Broker round trip of the last good read.")
     database_error = param.String(default="", doc="Why log and tenants are not fresh; empty when they are.")
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
+    spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
@@ -105,6 +106,7 @@ class SystemStatus(param.Parameterized):
             redis_ms=snapshot.redis_ms,
             database_error=snapshot.database_error,
             database_age_s=snapshot.database_age_s,
+            spooled=snapshot.spooled,
             stalled_s=0,
         )
 
@@ -138,6 +140,8 @@ class SystemStatus(param.Parameterized):
             found.append(_sentence("Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:
             found.append(_sentence("The database", self.database_error, self.database_age_s, "log and tenants are"))
+        if self.spooled:
+            found.append(f"{self.spooled} steps of the log wait in Redis for the database")
         return tuple(found)
 
 

@@ -80,7 +80,7 @@ class FlagWatch:
         self._failing_since: float | None = None
         self._failure = ""
         self._deaf = self._mute = self._draining = False
-        self._next_read = self._next_report = 0.0
+        self._next_read = self._next_report = self._next_recheck = 0.0
         self._pubsub: Any = None
         self._thread = threading.Thread(target=self._run, name="opsdash", daemon=True)
 
@@ -124,6 +124,15 @@ class FlagWatch:
                 self._gate.set(state)
             changed, self._handed = state != self._handed, state
             return changed
+
+    def recheck(self) -> None:
+        """Reads again, in the event loop, before a task starts only because the flags could not be read."""
+        now = time.monotonic()
+        if now < self._next_recheck:
+            return
+        if self.read_now():
+            self._on_change()
+        self._next_recheck = time.monotonic() + RETRY_S
 
     def _unreadable(self, error: BaseException, queues: Sequence[str]) -> PauseState:
         now = time.monotonic()

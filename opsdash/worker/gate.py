@@ -55,11 +55,12 @@ class PauseState:
 class Gate:
     """Holds the pause state and applies it to single messages.
 
-    ``closed`` is what a running worker tests per task. ``state`` may change in any thread; ``applied`` is the last
-    state the event loop has acted upon, so that nothing held by it starts any more.
+    ``closed`` is what a running worker tests per task: paused, or nobody knows. ``state`` may change in any
+    thread; ``applied`` is the last state the event loop has acted upon, so that nothing held by it starts any more.
 
     Attributes:
         show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
+        recheck: Reads the flags once more, while they could not be read and tasks run for that reason.
 
     Args:
         pass_on: What Celery would have called: hands the request to the pool.
@@ -76,6 +77,7 @@ class Gate:
         self.wait_for_slot: Callable[[], Any] | None = None
         self.show: Callable[[PauseState], None] | None = None
         self.exempt: Callable[[Any], None] | None = None
+        self.recheck: Callable[[], None] | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -103,6 +105,8 @@ class Gate:
 
     def pauses(self, request: Any) -> bool:
         """The request's queue is paused. Cost: one SMEMBERS, for a queue's own pause and a named exchange only."""
+        if self.state.error and self.recheck is not None:  # a message has come: whoever sent it can tell the flags too
+            self.recheck()
         state = self.state
         if not state.closed:
             return False
@@ -184,7 +188,7 @@ class Gate:
 
     def _take(self, state: PauseState) -> None:
         self.state = state
-        self.closed = state.closed
+        self.closed = state.closed or bool(state.error)
         if self.show is not None:
             self.show(state)
 

@@ -71,6 +71,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
         )
+        self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
             try:
                 self._close_the_gate_if_paused(consumer, self._watch)

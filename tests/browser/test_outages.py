@@ -66,7 +66,7 @@ def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(
     expect(page.get_by_text("No active workers detected. Check Celery deployment.")).to_be_visible()
 
 
-def test_without_the_database_reads_still_show_and_an_operation_says_that_nothing_was_changed(
+def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_log_once_it_is_back(
     serve_page: Callable[..., Any],
     postgres: services.Postgres,
     postgres_url: str,
@@ -85,13 +85,17 @@ def test_without_the_database_reads_still_show_and_an_operation_says_that_nothin
         button(page, "Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
         button(page, "Confirm").click()
-        expect(page.get_by_role("alert")).to_contain_text(re.compile("nothing was changed", re.IGNORECASE))
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
-        assert not served.console.is_processing_paused()
+        expect(page.get_by_role("alert")).to_contain_text("Paused everything", timeout=10_000)
+        expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+        expect(page.get_by_text("2 steps of the log wait in Redis for the database")).to_be_visible()
         shoot(page, "database_gone")
     finally:
         postgres.restore()
+        served.console.pause.resume(None)
     expect(page.get_by_text("The database did not answer")).to_have_count(0)
+    expect(page.get_by_text("steps of the log wait")).to_have_count(0)
+    row = page.get_by_role("region", name="Recent Operations").locator("tbody tr", has_text="Pause Processing")
+    expect(row).to_contain_text("success")
 
 
 def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(

@@ -12,6 +12,8 @@ from pathlib import Path
 import alembic
 import pytest
 
+from opsdash.services import migrations
+
 ROOT = Path(__file__).parents[2]
 LIBRARIES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
@@ -76,7 +78,7 @@ migrations.upgrade({empty_database_url!r})
 print(migrations.current({empty_database_url!r}), migrations.head(), migrations.check({empty_database_url!r}))
 """
     done = subprocess.run([installed, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("0001 0001 []\n", "")
+    assert (done.stdout, done.stderr) == (f"{migrations.head()} {migrations.head()} []\n", "")
 
 
 def test_the_installed_command_upgrades_the_database(installed, empty_sqlite_url, tmp_path):

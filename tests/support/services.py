@@ -200,11 +200,21 @@ class Valkey(Server):
         super().__init__(home)
         self.program = valkey_program()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._more: tuple[str, ...] = ()
 
     def _command(self) -> list[str]:
         # A save point that is never reached: SIGTERM then writes the data, and nothing else ever does.
         options = {"bind": "127.0.0.1", "port": self.port, "dir": self.home, "save": "2000000000 1", "appendonly": "no"}
-        return [self.program, *(str(part) for key, value in options.items() for part in (f"--{key}", value))]
+        given = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
+        return [self.program, *given, *self._more]
+
+    def start_with(self, *more: str) -> None:
+        """Starts it with more options, this once."""
+        self._more = more
+        try:
+            self.start()
+        finally:
+            self._more = ()
 
     def _answers(self) -> bool:
         with redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2) as client:
