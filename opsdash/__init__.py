@@ -13,7 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-    from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+    from opsdash.operations import (
+        ClearQueue,
+        DeleteTrash,
+        PauseProcessing,
+        RestoreQueue,
+        ResumeProcessing,
+        SyncTenantConfigs,
+    )
     from opsdash.services.console import connect
 
 _HOMES = {
@@ -21,6 +28,8 @@ _HOMES = {
     "PauseProcessing": "opsdash.operations",
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
+    "RestoreQueue": "opsdash.operations",
+    "DeleteTrash": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
     "OpsdashError": "opsdash.errors",
     "Invalid": "opsdash.errors",
@@ -31,10 +40,12 @@ _HOMES = {
 
 __all__ = [
     "ClearQueue",
+    "DeleteTrash",
     "Invalid",
     "OpsdashError",
     "PauseProcessing",
     "Refused",
+    "RestoreQueue",
     "ResumeProcessing",
     "SyncTenantConfigs",
     "Unavailable",

@@ -12,6 +12,7 @@ import click
 
 from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
+from opsdash.cli.messages import peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import audit, queues, status, workers
@@ -51,7 +52,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, status, queues, workers, audit, *operation_commands()):
+for command in (demo, serve, db, status, queues, workers, peek, trash, audit, *operation_commands()):
     cli.add_command(command)
 
 

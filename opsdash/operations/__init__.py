@@ -1,8 +1,17 @@
 """The operations, one file each. Importing this package registers them all."""
 
 from opsdash.operations.clear_queue import ClearQueue
+from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.pause_processing import PauseProcessing
+from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 
-__all__ = ["ClearQueue", "PauseProcessing", "ResumeProcessing", "SyncTenantConfigs"]
+__all__ = [
+    "ClearQueue",
+    "DeleteTrash",
+    "PauseProcessing",
+    "RestoreQueue",
+    "ResumeProcessing",
+    "SyncTenantConfigs",
+]

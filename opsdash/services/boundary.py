@@ -30,7 +30,7 @@ def draw(broker: Broker, queue: str) -> dict[str, Any]:
         pipe.hget(broker.keys.restores, queue)
         for key in lists.values():
             # First the newest message: one that comes between the two reads is newer than the boundary.
-            pipe.execute_command("LINDEX", key, 0, NEVER_DECODE=True)
+            raw(pipe, "LINDEX", key, 0)
             pipe.llen(key)
         restores, *read = pipe.execute(raise_on_error=False)
     steps = {}
@@ -56,6 +56,11 @@ def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict
         return {step: _find(broker, queue, key, boundary["steps"].get(str(step))) for step, key in lists.items()}
 
 
+def raw(client: Any, *command: Any) -> Any:
+    """A command, on a client or a plain pipeline, whose reply stays bytes: a message need not be text."""
+    return client.execute_command(*command, NEVER_DECODE=True)
+
+
 def digest(message: bytes) -> str:
     """A message's identity: kombu gives each its own delivery tag, so no two are alike."""
     return hashlib.sha1(message, usedforsecurity=False).hexdigest()
@@ -67,7 +72,7 @@ def _find(broker: Broker, queue: str, key: str, mark: Mapping[str, Any] | None) 
     length: Any = broker.client.llen(key)
     # Taken at one end, added at the other: nothing taken means that it moved by as much as was added.
     for start in _starts(max(0, length - int(mark["length"])), length):
-        messages: Any = broker.client.execute_command("LRANGE", key, start, start + READ - 1, NEVER_DECODE=True)
+        messages: Any = raw(broker.client, "LRANGE", key, start, start + READ - 1)
         for index, message in enumerate(messages):
             if digest(message) == mark["newest"]:
                 return start + index, message

@@ -21,6 +21,7 @@ from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
 from opsdash.services.snapshots import Snapshots
 from opsdash.services.tenants import Tenants
+from opsdash.services.trash import Trash
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
@@ -48,6 +49,7 @@ class Console:
         self.audit = AuditLog(self.engine)
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
+        self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(self.engine, self.broker, settings.secret)
         self.fleet = Fleet(self.broker, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -85,9 +86,7 @@ class Lease:
             Refused: The lease was lost: this process was away for longer than it lasts.
         """
         broker = self.broker
-        answer = broker.client.eval(
-            script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args
-        )
+        answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
             raise Refused(f"This was away for more than {LEASE_S:g} s, and somebody else may go on. Run it again.")
         return answer
@@ -117,10 +116,8 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     try:
         yield Lease(broker, key, value)
     finally:
-        try:
+        with contextlib.suppress(redis.RedisError):  # it ends by itself; what went wrong is on its way up already
             broker.client.eval(_RELEASE, 1, key, value)
-        except redis.RedisError:
-            pass  # it ends by itself, and what went wrong is on its way up already
 
 
 def busy(queue: str, value: Any) -> str:

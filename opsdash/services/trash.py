@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opsdash.errors import Refused
-from opsdash.model import TrashEntry, count
+from opsdash.model import TrashEntry, count, format_duration
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, lease
 
@@ -191,12 +191,14 @@ class Trash:
 
 def time_left(entry: TrashEntry) -> str:
     """``23h 59m``: how long an entry can still be restored."""
-    from opsdash.model import format_duration
-
     if entry.expires_at is None:
         return "until it is finished"
-    left = format_duration((entry.expires_at - datetime.now(UTC)).total_seconds()).split()
-    return " ".join(left[:2])
+    return span((entry.expires_at - datetime.now(UTC)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: ``1d 0h``, ``59m 12s``."""
+    return " ".join(format_duration(seconds).split()[:2])
 
 
 def _steps(info: Mapping[str, str]) -> set[int]:

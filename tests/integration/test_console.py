@@ -23,6 +23,8 @@ EVERY_OPERATION = [
     opsdash.PauseProcessing(),
     opsdash.ResumeProcessing(),
     opsdash.ClearQueue(queue="emails"),
+    opsdash.RestoreQueue(trash_id="0123"),
+    opsdash.DeleteTrash(trash_id="0123"),
     opsdash.SyncTenantConfigs(),
 ]
 
@@ -99,7 +101,8 @@ def test_clear_leaves_the_other_queue_untouched_and_reports_the_exact_count(cons
     assert preview.figures["waiting"] == 10
     assert console.get_queue_length("emails") == 10, "a preview changes nothing"
     effect = console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
-    assert (effect.affected, effect.message) == (10, "Cleared 10 tasks from emails.")
+    assert effect.affected == 10
+    assert effect.message.startswith("Cleared 10 tasks from emails. Undo within 1d 0h: opsdash restore-queue ")
     assert (console.get_queue_length("emails"), console.get_queue_length("celery")) == (0, 5)
     assert console.get_recent_operations()[0].details["affected"] == 10
 
