@@ -12,6 +12,7 @@ from opsdash.errors import Refused
 from opsdash.model import TrashEntry, count, format_duration
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, lease
+from opsdash.services.sieving import Sieve
 
 STEP = "step:"
 """Fields of a trash entry's info that count the messages of one priority step."""
@@ -26,7 +27,7 @@ _BEGIN = (
     + """
 local state = redis.call('HGET', KEYS[2], 'state')
 if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
-if state == 'restored' or state == 'clearing' then return state end
+if state == 'restored' then return state end
 local found = 0
 for i = 5, #KEYS do
   found = found + redis.call('LLEN', KEYS[i])
@@ -115,18 +116,19 @@ class Trash:
         Raises:
             Refused: The trash is gone, or somebody else moves the queue's messages. Nothing was changed.
         """
-        info = self._info(trash_id)
-        queue, steps = info["queue"], _steps(info)
-        keys, lists = self.broker.keys, self.broker.lists(queue)
-        entry = self._entry(trash_id, None, info)
-        if unknown := sorted(steps - lists.keys()):
-            raise Refused(
-                f"Nothing takes tasks of priority {unknown[0]} from {queue}: the app's priority_steps have changed"
-                " since. Nothing was changed."
-            )
-        names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
-        kept = {step: keys.trash(trash_id, str(step)) for step in sorted(steps)}
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        lists = self.broker.lists(queue)
         with lease(self.broker, queue, by=by, what="restore") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            entry, steps = self._entry(trash_id, None, info), _steps(info)
+            if unknown := sorted(steps - lists.keys()):
+                raise Refused(
+                    f"Nothing takes tasks of priority {unknown[0]} from {queue}: the app's priority_steps have changed"
+                    " since. Nothing was changed."
+                )
+            names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
+            kept = {step: keys.trash(trash_id, str(step)) for step in sorted(steps)}
             begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
                 return entry, 0
@@ -144,10 +146,11 @@ class Trash:
         Raises:
             Refused: There are none of that id, or something was begun with them. Nothing was changed.
         """
-        info = self._info(trash_id)
-        keys, queue = self.broker.keys, info["queue"]
-        kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
         with lease(self.broker, queue, by=by, what="delete trash") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
             answer = held.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
         if answer == "restored":
             raise Refused(_restored(trash_id, info))
@@ -226,7 +229,6 @@ def _why_not(trash_id: str, answer: str) -> str:
     why = {
         "gone": "There is no such trash: its undo window is over, it was deleted, or the id is another.",
         "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
-        "clearing": "The clear that fills it has not come to its end; it is finished by clearing that queue again.",
         "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
     }.get(answer, answer)
     return f"Trash {trash_id}: {why} Nothing was changed."
