@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
     from opsdash.operations import (
         ClearQueue,
+        ClearTasks,
         DeleteTrash,
         PauseProcessing,
         RestoreQueue,
@@ -28,6 +29,7 @@ _HOMES = {
     "PauseProcessing": "opsdash.operations",
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
+    "ClearTasks": "opsdash.operations",
     "RestoreQueue": "opsdash.operations",
     "DeleteTrash": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
@@ -40,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "ClearQueue",
+    "ClearTasks",
     "DeleteTrash",
     "Invalid",
     "OpsdashError",

@@ -1,6 +1,7 @@
 """The operations, one file each. Importing this package registers them all."""
 
 from opsdash.operations.clear_queue import ClearQueue
+from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.restore_queue import RestoreQueue
@@ -9,6 +10,7 @@ from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 
 __all__ = [
     "ClearQueue",
+    "ClearTasks",
     "DeleteTrash",
     "PauseProcessing",
     "RestoreQueue",

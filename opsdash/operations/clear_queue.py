@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.model import Effect, Preview, count
+from opsdash.model import Effect, Preview, Progress, count
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.boundary import draw
 from opsdash.services.trash import span
@@ -58,10 +58,20 @@ class ClearQueue(Operation):
         reviewed = act.reviewed.boundary if act.reviewed else None
         keep_s = console.settings.undo_window_s
         cleared = console.queues.clear(
-            self.queue, by=act.actor.name, keep_s=keep_s, trash_id=act.audit_id.hex, boundary=reviewed
+            self.queue,
+            by=act.actor.name,
+            keep_s=keep_s,
+            trash_id=act.audit_id.hex,
+            boundary=reviewed,
+            told=lambda at, of: act.on_progress(
+                Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
+            ),
+            cancelled=act.cancelled,
         )
         message = f"Cleared {count(cleared.total, 'task')} from {self.queue}."
-        if cleared.newer:
+        if cleared.cancelled:
+            message = f"Cancelled. {message}"
+        if cleared.newer and not cleared.cancelled:
             message += f" {arrived(cleared.newer)}"
         if cleared.trash_id:
             message += f" Undo within {span(keep_s)}: opsdash restore-queue {cleared.trash_id}"
@@ -73,6 +83,7 @@ class ClearQueue(Operation):
                 "trash_id": cleared.trash_id,
                 "arrived_after_preview": cleared.newer,
             },
+            ok=not cleared.cancelled,
         )
 
 
