@@ -13,7 +13,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-    from opsdash.operations import ClearQueue, PauseProcessing, PruneAuditLog, ResumeProcessing, SyncTenantConfigs
+    from opsdash.operations import (
+        ClearQueue,
+        ClearTasks,
+        DeleteTrash,
+        PauseProcessing,
+        PruneAuditLog,
+        RestoreQueue,
+        ResumeProcessing,
+        SyncTenantConfigs,
+    )
     from opsdash.services.console import connect
 
 _HOMES = {
@@ -22,6 +31,9 @@ _HOMES = {
     "PruneAuditLog": "opsdash.operations",
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
+    "ClearTasks": "opsdash.operations",
+    "RestoreQueue": "opsdash.operations",
+    "DeleteTrash": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
     "OpsdashError": "opsdash.errors",
     "Invalid": "opsdash.errors",
@@ -32,11 +44,14 @@ _HOMES = {
 
 __all__ = [
     "ClearQueue",
+    "ClearTasks",
+    "DeleteTrash",
     "Invalid",
     "OpsdashError",
     "PauseProcessing",
     "PruneAuditLog",
     "Refused",
+    "RestoreQueue",
     "ResumeProcessing",
     "SyncTenantConfigs",
     "Unavailable",

@@ -63,7 +63,11 @@ class Keys:
         return f"{self.prefix}opsdash:trash"
 
     def trash(self, trash_id: str, part: str) -> str:
-        """One part of a cleared queue: ``info`` (hash) or a priority step (list). All carry a TTL."""
+        """One part of a cleared queue: ``info`` (hash) or a priority step (list). All carry a TTL.
+
+        While something is under way they carry none, so that it can't end half-way; ``kept:{step}`` (list) then holds
+        what goes back to its queue at the end.
+        """
         return f"{self.prefix}opsdash:trash:{trash_id}:{part}"
 
     def history(self, step: str) -> str:
@@ -78,6 +82,15 @@ class Keys:
     def running(self, audit_id: str) -> str:
         """String with a TTL: the act of this audit entry is under way in a process that lives."""
         return f"{self.prefix}opsdash:running:{audit_id}"
+
+    @property
+    def restores(self) -> str:
+        """Hash: queue → how often messages were put back into it: a preview from before does not cover them."""
+        return f"{self.prefix}opsdash:restores"
+
+    def busy(self, queue: str) -> str:
+        """String with a TTL: JSON of who moves this queue's messages in several steps just now."""
+        return f"{self.prefix}opsdash:busy:{queue}"
 
     def tenant_config(self, tenant_id: str) -> str:
         """String: one tenant's configuration as JSON, without secrets."""

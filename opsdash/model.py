@@ -146,6 +146,29 @@ class QueueStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrashEntry:
+    """One clear whose messages are kept.
+
+    Attributes:
+        id: What ``restore-queue`` takes.
+        count: Messages that were cleared, by all priorities.
+        size_bytes: Their size in Redis, estimated from a few of them; None when it can't be told.
+        by: Who cleared them. ``at``: when, in UTC.
+        expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
+        state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
+    """
+
+    id: str
+    queue: str
+    count: int
+    size_bytes: int | None = None
+    by: str = ""
+    at: datetime | None = None
+    expires_at: datetime | None = None
+    state: str = "kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStats:
     """One worker, as it last reported itself.
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,10 @@ from opsdash.model import Actor, Role
 PREFIX = "OPSDASH_"
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
+SECRET_LIKE = (
+    r"(?i)passw|pwd|secret|token|api_?-?key|private_?-?key|credential|authorization|cookie|session|\beyJ[\w-]{8,}"  # noqa: S105
+)
+"""What an argument's name or text has in it that is not for everybody's eyes; the last one is how a JWT begins."""
 
 
 def _text(value: str) -> str | None:
@@ -53,6 +58,14 @@ def _audit(value: str) -> str:
     if value.strip() not in {"spool", "strict"}:
         raise ValueError(f"expected spool or strict, got {value!r}")
     return value.strip()
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return value
 
 
 def _redis_url(value: str) -> str:
@@ -167,6 +180,11 @@ class Settings:
         default=2.0,
         parse=_number(0.2, 10, float),
         doc="Seconds between two reads, however many pages are open; at most 10.",
+    )
+    redact: str = _setting(
+        default=SECRET_LIKE,
+        parse=_pattern,
+        doc="Regular expression: task arguments whose name or text it finds are hidden; default: names like secrets.",
     )
     environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
     secret_key: str | None = _setting(

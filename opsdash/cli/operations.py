@@ -13,6 +13,7 @@ import click
 
 import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.cli.output import clean, print_json, print_line, warn
+from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, format_duration, parse_duration, to_plain
@@ -47,11 +48,21 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 return
             actor = console.settings.actor(getpass.getuser(), surface="cli")
             asked = confirm is None and sys.stdin.isatty()
+            reviewed = None
             if asked:
-                _print_preview(console.preview(operation), as_json=False, err=as_json)
+                reviewed = console.preview(operation)
+                _print_preview(reviewed, as_json=False, err=as_json)
                 confirm = _ask()
             try:
-                effect = console.run(operation, actor=actor, confirm=confirm or "")
+                with Bar() as bar, stopping() as cancelled:
+                    effect = console.run(
+                        operation,
+                        actor=actor,
+                        confirm=confirm or "",
+                        reviewed=reviewed,
+                        on_progress=bar.show,
+                        cancelled=cancelled,
+                    )
             except Refused as error:
                 if confirm is None:
                     raise Refused(f"{error} Without a terminal to ask on, pass --confirm {CONFIRMATION}.") from None

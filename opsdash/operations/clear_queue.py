@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.model import Effect, Preview, count
+from opsdash.model import Effect, Preview, Progress, count
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.boundary import draw
+from opsdash.services.trash import span
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -24,6 +26,7 @@ class ClearQueue(Operation):
     def preview(self, console: Console) -> Preview:
         """What waits, by priority, and what workers hold already and a clear does not remove."""
         console.queues.check(self.queue, console.queue_names())
+        boundary = draw(console.broker, self.queue)
         (stats,) = console.queues.read([self.queue])
         workers = [w for w in console.workers.read() if w.state != "offline" and self.queue in w.queues]
         reserved, scheduled, active = (
@@ -47,16 +50,43 @@ class ClearQueue(Operation):
             "scheduled": scheduled,
             "unacked": unacked,
         }
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, boundary=boundary)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
+        reviewed = act.reviewed.boundary if act.reviewed else None
+        keep_s = console.settings.undo_window_s
         cleared = console.queues.clear(
-            self.queue, by=act.actor.name, keep_s=console.settings.undo_window_s, trash_id=act.audit_id.hex
+            self.queue,
+            by=act.actor.name,
+            keep_s=keep_s,
+            trash_id=act.audit_id.hex,
+            boundary=reviewed,
+            told=lambda at, of: act.on_progress(
+                Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
+            ),
+            cancelled=act.cancelled,
         )
+        message = f"Cleared {count(cleared.total, 'task')} from {self.queue}."
+        if cleared.cancelled:
+            message = f"Cancelled. {message}"
+        if cleared.newer and not cleared.cancelled:
+            message += f" {arrived(cleared.newer)}"
+        if cleared.trash_id:
+            message += f" Undo within {span(keep_s)}: opsdash restore-queue {cleared.trash_id}"
         return Effect(
             affected=cleared.total,
-            message=f"Cleared {count(cleared.total, 'task')} from {self.queue}.",
-            details={"by_priority": cleared.by_priority, "trash_id": cleared.trash_id},
+            message=message,
+            details={
+                "by_priority": cleared.by_priority,
+                "trash_id": cleared.trash_id,
+                "arrived_after_preview": cleared.newer,
+            },
+            ok=not cleared.cancelled,
         )
+
+
+def arrived(newer: int) -> str:
+    """The sentence about what came after the preview."""
+    return f"{count(newer, 'task')} arrived after the preview and {'stays' if newer == 1 else 'stay'}."

@@ -26,6 +26,7 @@ from opsdash.services.seal import Sealer
 from opsdash.services.snapshots import Snapshots
 from opsdash.services.spool import Spool
 from opsdash.services.tenants import Tenants
+from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -59,6 +60,7 @@ class Console:
         self.unfinished = Unfinished(self.broker, self.audit, self._evidence)
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
+        self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(self.engine, self.broker, settings.secret)
         self.fleet = Fleet(self.broker, settings)

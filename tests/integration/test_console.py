@@ -23,6 +23,9 @@ EVERY_OPERATION = [
     opsdash.PauseProcessing(),
     opsdash.ResumeProcessing(),
     opsdash.ClearQueue(queue="emails"),
+    opsdash.ClearTasks(queue="emails", task="shop.*"),
+    opsdash.RestoreQueue(trash_id="0123"),
+    opsdash.DeleteTrash(trash_id="0123"),
     opsdash.SyncTenantConfigs(),
 ]
 
@@ -99,7 +102,8 @@ def test_clear_leaves_the_other_queue_untouched_and_reports_the_exact_count(cons
     assert preview.figures["waiting"] == 10
     assert console.get_queue_length("emails") == 10, "a preview changes nothing"
     effect = console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
-    assert (effect.affected, effect.message) == (10, "Cleared 10 tasks from emails.")
+    assert effect.affected == 10
+    assert effect.message.startswith("Cleared 10 tasks from emails. Undo within 1d 0h: opsdash restore-queue ")
     assert (console.get_queue_length("emails"), console.get_queue_length("celery")) == (0, 5)
     assert console.get_recent_operations()[0].details["affected"] == 10
 
@@ -327,3 +331,29 @@ def test_a_wrong_password_is_said_as_such(console_for, valkey: Valkey):
     assert error.startswith("OPSDASH_REDIS_URL: ")
     assert "refused the user or password" in error
     assert "wrong-password" not in error
+
+
+def test_a_clear_leaves_what_arrived_after_its_preview_and_can_be_undone(console_for):
+    console = console_for(queues=("celery", "emails"))
+    client, key = console.broker.client, console.broker.lists("emails")[0]
+    client.lpush(key, "old 1", "old 2")
+    clear = opsdash.ClearQueue(queue="emails")
+    reviewed = console.preview(clear)
+    client.lpush(key, "new")
+    effect = console.run(clear, actor=MARIA, confirm="YES", reviewed=reviewed)
+    assert (effect.affected, client.lrange(key, 0, -1)) == (2, ["new"])
+    assert "1 task arrived after the preview and stays." in effect.message
+    restored = console.run(opsdash.RestoreQueue(trash_id=effect.details["trash_id"]), actor=MARIA, confirm="YES")
+    assert restored.message == "Restored 2 tasks to emails."
+    assert client.lrange(key, 0, -1) == ["new", "old 2", "old 1"]
+
+
+def test_only_the_tasks_of_that_name_are_cleared(console_for):
+    console = console_for(queues=("celery", "emails"))
+    client, key = console.broker.client, console.broker.lists("emails")[0]
+    client.lpush(key, *(f'{{"headers": {{"task": "shop.{name}"}}}}' for name in ("mail", "bill", "mail")))
+    effect = console.run(opsdash.ClearTasks(queue="emails", task="shop.m*"), actor=MARIA, confirm="YES")
+    assert effect.message.startswith("Cleared 2 tasks named shop.m* from emails. Undo within 1d 0h: opsdash restore-")
+    assert client.lrange(key, 0, -1) == ['{"headers": {"task": "shop.bill"}}']
+    with pytest.raises(opsdash.Invalid, match="Say which tasks"):
+        console.run(opsdash.ClearTasks(queue="emails"), actor=MARIA, confirm="YES")

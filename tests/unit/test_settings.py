@@ -40,6 +40,7 @@ def test_an_empty_variable_counts_as_not_set():
         ("AUTH", "open", "expected dev or header"),
         ("REDIS_URL", "localhost:6379", "expected redis://host:port/db"),
         ("REDIS_URL", "redis://localhost/abc", "with db a number"),
+        ("REDACT", "(", "expected a regular expression"),
         ("SECRET_KEY", "short", "expected at least 16 characters"),
     ],
 )

@@ -1,0 +1,82 @@
+"""``peek`` and ``trash``: what is in a queue, and what can be brought back."""
+
+from __future__ import annotations
+
+import click
+
+from opsdash.cli.output import json_option, print_json, print_table
+from opsdash.cli.reads import connected
+from opsdash.model import format_duration
+from opsdash.services.trash import time_left
+
+NO_TRASH = "Nothing to restore: no queue was cleared within the undo window."
+
+
+@click.command()
+@json_option
+def trash(*, as_json: bool) -> None:
+    """Cleared tasks that can be restored: how many, by whom, for how long still."""
+    with connected() as console:
+        entries = console.trash.list()
+    if as_json:
+        print_json(entries)
+        return
+    print_table(
+        ["Trash", "Queue", "Tasks", "Size", "Cleared by", "At (UTC)", "Time left"],
+        [
+            (
+                entry.id,
+                entry.queue,
+                entry.count,
+                _size(entry.size_bytes),
+                entry.by or "-",
+                f"{entry.at:%Y-%m-%d %H:%M:%S}" if entry.at else "-",
+                time_left(entry) if entry.state == "kept" else f"{entry.state}, not finished",
+            )
+            for entry in entries
+        ],
+        empty=NO_TRASH,
+    )
+
+
+@click.command()
+@click.argument("queue")
+@json_option
+@click.option(
+    "--limit", type=click.IntRange(1, 500), default=5, show_default=True, help="How many at each end of the queue."
+)
+def peek(*, queue: str, as_json: bool, limit: int) -> None:
+    """The first and last tasks of a queue; arguments that look secret are hidden."""
+    with connected() as console:
+        console.queues.check(queue, console.queue_names())
+        seen = console.queues.peek(queue, limit, console.settings.redact)
+    if as_json:
+        print_json(seen)
+        return
+    print_table(
+        ["Position", "Task", "Id", "Priority", "Age", "ETA", "Retries", "Arguments"],
+        [
+            (
+                message.position,
+                message.unreadable or message.name or "-",
+                message.id or "-",
+                message.priority,
+                "not known" if message.age_s is None else format_duration(message.age_s),
+                f"{message.eta:%Y-%m-%d %H:%M:%S}" if message.eta else "-",
+                message.retries,
+                message.arguments,
+            )
+            for message in seen
+        ],
+        empty=f"Queue {queue} is empty.",
+    )
+
+
+def _size(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return "-"
+    size, units = float(size_bytes), ["B", "KB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"

@@ -1,0 +1,99 @@
+"""Selective clear: the tasks of one queue that are meant by name, age or arguments go to the trash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.errors import Invalid
+from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
+from opsdash.operation import Act, Operation, argument
+from opsdash.services.boundary import draw
+from opsdash.services.selecting import Selection
+from opsdash.services.sieving import Sieve
+from opsdash.services.trash import span
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class ClearTasks(Operation):
+    """Moves the waiting messages that match to the trash, in small steps; the others keep their order."""
+
+    name: ClassVar[str] = "clear_tasks"
+    title: ClassVar[str] = "Clear Tasks"
+    help: ClassVar[str] = "Remove the pending tasks of one queue that match."
+    warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
+
+    queue: str = argument(default="celery", positional=True, help="The queue to look through.")
+    task: str = argument(default="", help="Name of the task; * stands for anything.")
+    older_than_s: int | None = argument(
+        default=None,
+        option="--older-than",
+        parse=parse_duration,
+        help="Sent longer ago than this, e.g. 2h; a task that does not say when it was sent stays.",
+    )
+    containing: str = argument(default="", help="A text in the arguments; arguments that are not JSON never match.")
+
+    def preview(self, console: Console) -> Preview:
+        """What is looked for, and where it ends."""
+        self._check(console)
+        boundary = draw(console.broker, self.queue)
+        (stats,) = console.queues.read([self.queue])
+        lines = (
+            f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be looked at;"
+            f" those {self._meant()} will be removed.",
+            "The others keep their order. What workers hold already is not removed by this.",
+        )
+        figures = {"waiting": stats.waiting}
+        return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures, boundary=boundary)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""
+        self._check(console)
+        keep_s = console.settings.undo_window_s
+
+        def told(at: int, of: int) -> None:
+            act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
+
+        done = Sieve(console.broker).clear(
+            self.queue,
+            Selection.of(task=self.task, older_than_s=self.older_than_s, containing=self.containing),
+            by=act.actor.name,
+            keep_s=keep_s,
+            trash_id=act.audit_id.hex,
+            boundary=act.reviewed.boundary if act.reviewed else None,
+            told=told,
+            cancelled=act.cancelled,
+        )
+        message = f"Cleared {count(done.total, 'task')} {self._meant()} from {self.queue}."
+        if done.cancelled:
+            message = f"Cancelled. {message} The rest was not looked at."
+        if done.newer and act.reviewed:
+            message += f" {count(done.newer, 'task')} that arrived after the preview were not looked at."
+        if done.trash_id:
+            message += f" Undo within {span(keep_s)}: opsdash restore-queue {done.trash_id}"
+        return Effect(
+            affected=done.total,
+            message=message,
+            details={
+                "by_priority": done.by_priority,
+                "trash_id": done.trash_id,
+                "looked_at": done.looked_at,
+                "arrived_after_preview": done.newer,
+                "cancelled": done.cancelled,
+            },
+            ok=not done.cancelled,
+        )
+
+    def _meant(self) -> str:
+        said = [
+            f"named {self.task}" if self.task else "",
+            f"older than {format_duration(self.older_than_s)}" if self.older_than_s is not None else "",
+            f"containing {self.containing!r}" if self.containing else "",
+        ]
+        return " and ".join(part for part in said if part)
+
+    def _check(self, console: Console) -> None:
+        if not self._meant():
+            raise Invalid("Say which tasks: --task, --older-than or --containing. Nothing was changed.")
+        console.queues.check(self.queue, console.queue_names())

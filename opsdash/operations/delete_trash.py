@@ -1,0 +1,44 @@
+"""Delete for good: cleared messages can't be restored afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.model import Effect, Preview, count
+from opsdash.operation import Act, Operation, argument
+from opsdash.services.trash import time_left
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class DeleteTrash(Operation):
+    """Deletes what one clear has kept."""
+
+    name: ClassVar[str] = "delete_trash"
+    title: ClassVar[str] = "Delete Trash"
+    help: ClassVar[str] = "Delete cleared tasks for good, before their undo window ends."
+    warning: ClassVar[str] = "These tasks can't be restored afterwards."
+
+    trash_id: str = argument(default="", positional=True, help="Which clear's tasks; opsdash trash lists them.")
+
+    def preview(self, console: Console) -> Preview:
+        """What is lost."""
+        entry = console.trash.find(self.trash_id)
+        lines = (
+            f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'somebody'} will be deleted.",
+            f"They could be restored for another {time_left(entry)}."
+            if entry.state == "kept"
+            else f"Something was begun with them ({entry.state}): that must be finished first.",
+        )
+        figures = {"count": entry.count, "queue": entry.queue, "size_bytes": entry.size_bytes}
+        return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """One step; Redis frees the memory in the background."""
+        entry = console.trash.delete(self.trash_id, by=act.actor.name)
+        return Effect(
+            affected=entry.count,
+            message=f"Deleted {count(entry.count, 'task')} cleared from {entry.queue} for good.",
+            details={"queue": entry.queue, "trash_id": entry.id},
+        )

@@ -1,0 +1,58 @@
+"""Restore: cleared messages go back to their queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from opsdash.model import Effect, Preview, Progress, count
+from opsdash.operation import Act, Operation, argument
+from opsdash.services.trash import time_left
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class RestoreQueue(Operation):
+    """Undoes a clear: order and priority are kept, and what has come since runs afterwards."""
+
+    name: ClassVar[str] = "restore_queue"
+    title: ClassVar[str] = "Restore Queue"
+    help: ClassVar[str] = "Put cleared tasks back into their queue."
+    warning: ClassVar[str] = "The restored tasks run next, before everything that waits in this queue now."
+
+    trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
+
+    def preview(self, console: Console) -> Preview:
+        """What comes back, where to, and what runs after it."""
+        entry = console.trash.find(self.trash_id)
+        (stats,) = console.queues.read([entry.queue])
+        lines = [
+            f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'somebody'}"
+            + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else "."),
+            f"{count(stats.waiting, 'task')} waiting there now will run after those of the same priority.",
+        ]
+        if entry.state == "kept":
+            lines.append(f"Time left for this undo: {time_left(entry)}.")
+        else:
+            lines.append("It was begun and not finished: this goes on where it stopped.")
+        figures = {"count": entry.count, "waiting": stats.waiting, "queue": entry.queue, "state": entry.state}
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
+        most = 0
+
+        def told(left: int) -> None:
+            nonlocal most
+            most = max(most, left)
+            act.on_progress(
+                Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
+            )
+
+        entry, restored = console.trash.restore(self.trash_id, by=act.actor.name, told=told)
+        message = (
+            f"Restored {count(restored, 'task')} to {entry.queue}."
+            if restored
+            else f"The {count(entry.count, 'task')} had been restored to {entry.queue} already; nothing changed."
+        )
+        return Effect(affected=restored, message=message, details={"queue": entry.queue, "trash_id": entry.id})

@@ -1,0 +1,234 @@
+"""Trash: what was cleared, for as long as the undo window lasts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opsdash.errors import Refused
+from opsdash.model import TrashEntry, count, format_duration
+from opsdash.services.broker import Broker
+from opsdash.services.moving import GUARD, lease
+from opsdash.services.sieving import Sieve
+
+STEP = "step:"
+"""Fields of a trash entry's info that count the messages of one priority step."""
+WEIGHED = 5
+"""Messages whose size stands for all of a list."""
+TOLD_S = 3_600
+"""For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
+
+# KEYS: lease, info, trash index, restores, the kept lists. ARGV[3]: queue, by, trash id.
+_BEGIN = (
+    GUARD
+    + """
+local state = redis.call('HGET', KEYS[2], 'state')
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
+if state == 'restored' then return state end
+local found = 0
+for i = 5, #KEYS do
+  found = found + redis.call('LLEN', KEYS[i])
+  redis.call('PERSIST', KEYS[i])
+end
+if not state and found ~= tonumber(redis.call('HGET', KEYS[2], 'count')) then return 'short' end
+redis.call('PERSIST', KEYS[2])
+redis.call('ZADD', KEYS[3], '+inf', ARGV[5])
+redis.call('HSET', KEYS[2], 'state', 'restoring', 'restored_by', ARGV[4])
+redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
+return state or 'kept'
+"""
+)
+# KEYS: lease, info, trash index, restores. ARGV[3]: queue, at, trash id, seconds to remember it.
+_END = (
+    GUARD
+    + """
+redis.call('HSET', KEYS[2], 'state', 'restored', 'restored_at', ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
+redis.call('ZREM', KEYS[3], ARGV[5])
+redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
+return 0
+"""
+)
+# KEYS: lease, info, trash index, kept lists. ARGV[3]: trash id.
+_DELETE = (
+    GUARD
+    + """
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
+local state = redis.call('HGET', KEYS[2], 'state')
+if state then return state end
+for i = 4, #KEYS do redis.call('UNLINK', KEYS[i]) end
+redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[3])
+return 'deleted'
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """Lists, gives back and deletes cleared messages."""
+
+    broker: Broker
+
+    def list(self) -> tuple[TrashEntry, ...]:
+        """Everything that can be restored now, the newest first. Cost: two round trips, three commands per entry."""
+        keys, client = self.broker.keys, self.broker.client
+        with self.broker.reading():
+            ends: Any = client.zrangebyscore(keys.trash_index, time.time(), "+inf", withscores=True)
+            with client.pipeline(transaction=False) as pipe:
+                for trash_id, _ in ends:
+                    pipe.hgetall(keys.trash(trash_id, "info"))
+                infos = pipe.execute()
+        found = [
+            self._entry(trash_id, end_s, info) for (trash_id, end_s), info in zip(ends, infos, strict=True) if info
+        ]
+        return tuple(sorted(found, key=lambda entry: entry.at or datetime.min.replace(tzinfo=UTC), reverse=True))
+
+    def find(self, trash_id: str) -> TrashEntry:
+        """One entry.
+
+        Raises:
+            Refused: There is none of that id, or its messages are back in the queue.
+        """
+        info = self._info(trash_id)
+        if info.get("state") == "restored":
+            raise Refused(_restored(trash_id, info))
+        with self.broker.reading():
+            end_s: Any = self.broker.client.zscore(self.broker.keys.trash_index, trash_id)
+        return self._entry(trash_id, end_s, info)
+
+    def restore(
+        self, trash_id: str, *, by: str, told: Callable[[int], None] = lambda _left: None
+    ) -> tuple[TrashEntry, int]:
+        """Puts cleared messages back, in order and priority, before what has come since.
+
+        Safe to run again, whatever it was interrupted by; done twice it is done once.
+
+        Args:
+            told: Given, after each step, how many newer messages are still to be moved behind the restored ones.
+
+        Returns:
+            The entry, and how many messages came back: none when they had come back before.
+
+        Raises:
+            Refused: The trash is gone, or somebody else moves the queue's messages. Nothing was changed.
+        """
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        lists = self.broker.lists(queue)
+        with lease(self.broker, queue, by=by, what="restore") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            entry, steps = self._entry(trash_id, None, info), _steps(info)
+            if unknown := sorted(steps - lists.keys()):
+                raise Refused(
+                    f"Nothing takes tasks of priority {unknown[0]} from {queue}: the app's priority_steps have changed"
+                    " since. Nothing was changed."
+                )
+            names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
+            kept = {step: keys.trash(trash_id, str(step)) for step in sorted(steps)}
+            begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
+            if begun == "restored":
+                return entry, 0
+            if begun not in {"kept", "restoring"}:
+                raise Refused(_why_not(trash_id, begun))
+            for step, key in kept.items():
+                held.join(key, lists[step], told)
+            left_s = max(TOLD_S, int(float(info.get("until") or 0) - time.time()))
+            held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
+        return entry, entry.count
+
+    def delete(self, trash_id: str, *, by: str) -> TrashEntry:
+        """Deletes cleared messages for good; memory is freed in the background.
+
+        Raises:
+            Refused: There are none of that id, or something was begun with them. Nothing was changed.
+        """
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        with lease(self.broker, queue, by=by, what="delete trash") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
+            answer = held.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
+        if answer == "restored":
+            raise Refused(_restored(trash_id, info))
+        if answer != "deleted":
+            raise Refused(_why_not(trash_id, answer))
+        return self._entry(trash_id, None, info)
+
+    def _info(self, trash_id: str) -> Mapping[str, str]:
+        with self.broker.reading():
+            info: Any = self.broker.client.hgetall(self.broker.keys.trash(trash_id, "info"))
+        if not info.get("queue"):
+            raise Refused(_why_not(trash_id, "gone"))
+        return info  # type: ignore[no-any-return]
+
+    def _entry(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
+        state = info.get("state", "kept")
+        end_s = float(info.get("until") or 0) if end_s is None else end_s
+        return TrashEntry(
+            id=trash_id,
+            queue=info.get("queue", ""),
+            count=int(info.get("count") or 0),
+            size_bytes=self._size(trash_id, info),
+            by=info.get("by", ""),
+            at=_time(info.get("at", "")),
+            expires_at=datetime.fromtimestamp(end_s, UTC) if state == "kept" and 0 < end_s < 1e11 else None,
+            state=state,
+        )
+
+    def _size(self, trash_id: str, info: Mapping[str, str]) -> int | None:
+        steps = _steps(info)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for step in steps:
+                pipe.lrange(self.broker.keys.trash(trash_id, str(step)), 0, WEIGHED - 1)
+            samples = pipe.execute(raise_on_error=False)
+        size = 0.0
+        for step, sample in zip(steps, samples, strict=True):
+            if isinstance(sample, list) and sample:
+                size += int(info[f"{STEP}{step}"]) * sum(len(text.encode()) for text in sample) / len(sample)
+        return int(size) or None
+
+
+def time_left(entry: TrashEntry) -> str:
+    """``23h 59m``: how long an entry can still be restored."""
+    if entry.expires_at is None:
+        return "until it is finished"
+    return span((entry.expires_at - datetime.now(UTC)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: ``1d 0h``, ``59m 12s``."""
+    return " ".join(format_duration(seconds).split()[:2])
+
+
+def _steps(info: Mapping[str, str]) -> set[int]:
+    names = (field.removeprefix(STEP) for field in info if field.startswith(STEP) and info[field] != "0")
+    return {int(name) for name in names if name.isdigit()}
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _restored(trash_id: str, info: Mapping[str, str]) -> str:
+    at = _time(info.get("restored_at", ""))
+    when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    return (
+        f"The {count(int(info.get('count') or 0), 'task')} of trash {trash_id} went back to {info['queue']}{when},"
+        f" by {info.get('restored_by', 'somebody')}. Nothing was changed."
+    )
+
+
+def _why_not(trash_id: str, answer: str) -> str:
+    why = {
+        "gone": "There is no such trash: its undo window is over, it was deleted, or the id is another.",
+        "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
+        "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
+    }.get(answer, answer)
+    return f"Trash {trash_id}: {why} Nothing was changed."
