@@ -296,6 +296,7 @@ class Snapshot:
         others: Workers without the plug-in; None while they could not be asked.
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
         unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        trash: Clears that can be undone, the newest first.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
@@ -311,6 +312,7 @@ class Snapshot:
     others: tuple[OtherWorker, ...] | None = ()
     drained_in_s: float | None = None
     unacked: int = 0
+    trash: tuple[TrashEntry, ...] = ()
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     redis_age_s: float | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.model import Effect, Preview, Progress, count
+from opsdash.errors import Refused
+from opsdash.model import AuditEntry, Effect, Preview, Progress, count, format_duration
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.boundary import draw
+from opsdash.services.composition import compose
 from opsdash.services.trash import span
 
 if TYPE_CHECKING:
@@ -38,11 +41,27 @@ class ClearQueue(Operation):
             lines.append(
                 "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in sorted(stats.by_priority.items())) + "."
             )
+        made_of = compose(console.broker, self.queue)
+        lines += made_of.sentences()
+        if stats.waiting:
+            age = "not known" if made_of.oldest_s is None else format_duration(made_of.oldest_s)
+            lines.append(f"Age of the oldest: {age}.")
         lines.append(
             f"Not removed by this: {active:,} running, {reserved:,} reserved and {scheduled:,} scheduled tasks"
             f" of the {count(len(workers), 'worker')} on this queue ({unacked:,} unacknowledged in all queues)."
         )
+        arriving = console.history.arriving_per_s(self.queue)
+        lines.append(
+            "Producers, beat included, go on adding"
+            + (f": about {arriving:,.1f} tasks a second lately" if arriving is not None else "")
+            + "; what arrives after this preview stays."
+        )
         figures = {
+            "by_task": dict(made_of.by_task),
+            "by_task_error": dict(made_of.error),
+            "looked_at": made_of.looked_at,
+            "oldest_s": made_of.oldest_s,
+            "arriving_per_s": arriving,
             "waiting": stats.waiting,
             "by_priority": dict(stats.by_priority),
             "active": active,
@@ -85,6 +104,18 @@ class ClearQueue(Operation):
             },
             ok=not cleared.cancelled,
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """The trash of this act, which its id names."""
+        try:
+            kept = console.trash.find(entry.id.hex)
+        except Refused:
+            return {"message": "There is no trash of it: it removed nothing, or nothing is kept."}
+        return {
+            "message": f"{count(kept.count, 'task')} of it lie in the trash.",
+            "trash_id": kept.id,
+            "count": kept.count,
+        }
 
 
 def arrived(newer: int) -> str:

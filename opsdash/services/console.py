@@ -74,6 +74,7 @@ class Console:
             self.audit,
             self.tenants,
             self.unfinished,
+            self.trash,
         )
         self.poller = Poller(self.snapshot, settings.poll_interval_s)
 

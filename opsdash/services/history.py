@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opsdash.errors import OpsdashError
+from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import HistoryPoint, Snapshot, WorkerStats
 from opsdash.services.broker import Broker
 
@@ -109,6 +109,18 @@ class History:
             since = int((seconds + micros / 1e6 - min(span_s, series.span_s)) * 1000)
             entries: list[tuple[str, dict[str, str]]] = self._broker.client.xrange(self._key(series), min=since)  # type: ignore[assignment]
         return tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
+
+    def arriving_per_s(self, queue: str, span_s: float = 120.0) -> float | None:
+        """Tasks that came into a queue per second lately: what was started, and what there is more. None: not known."""
+        try:
+            known = [p for p in self.read(span_s) if queue in p.waiting and queue in p.started_per_s]
+        except Unavailable:
+            return None
+        if len(known) < 2:
+            return None
+        elapsed_s = (known[-1].at - known[0].at).total_seconds()
+        started = sum(p.started_per_s[queue] for p in known[1:]) / (len(known) - 1)
+        return max(0.0, started + (known[-1].waiting[queue] - known[0].waiting[queue]) / elapsed_s)
 
     def _key(self, series: Series) -> str:
         return self._broker.keys.history(series.name)

@@ -20,6 +20,7 @@ from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import Tenants
+from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 
@@ -40,10 +41,11 @@ class Snapshots:
         audit: AuditLog,
         tenants: Tenants,
         unfinished: Unfinished,
+        trash: Trash,
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
-        self._unfinished = unfinished
+        self._unfinished, self._trash = unfinished, trash
         self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
@@ -117,6 +119,7 @@ class Snapshots:
             "others": self._fleet.latest(),
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": replies[-1],
+            "trash": self._trash.list(),
             "redis_ms": redis_ms,
         }
 

@@ -40,6 +40,7 @@ class SystemStatus(param.Parameterized):
         doc="OtherWorker: those without the plug-in; None while they could not be asked.",
     )
     unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
+    trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
     tenants = param.Integer(default=None, allow_None=True, doc="Rows of tenant_config; None while unknown.")
     updated_at = param.Parameter(default=None, allow_refs=False, doc="When the snapshot was taken, in UTC.")
@@ -98,6 +99,7 @@ class SystemStatus(param.Parameterized):
             workers=list(snapshot.workers),
             others=None if snapshot.others is None else list(snapshot.others),
             unacked=snapshot.unacked,
+            trash=list(snapshot.trash),
             operations=list(snapshot.operations),
             tenants=snapshot.tenants,
             updated_at=snapshot.taken_at,

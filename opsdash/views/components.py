@@ -29,7 +29,7 @@ class LiveTable(JSComponent):
     """A card with a heading, at most one button, and a keyed table: only changed cells touch the DOM."""
 
     heading = param.String(doc="The card's h2, and the table's accessible name.")
-    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, right, number or state.")
+    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, right, number, state or acts.")
     rows = param.List(item_type=dict, doc="Values by field; a state is ``[tone, word, remark]``.")
     key = param.String(default="key", doc="Field that identifies a row from one update to the next.")
     details = param.String(default="", doc="Field whose text an expanded row shows; empty: rows don't expand.")
@@ -41,11 +41,19 @@ class LiveTable(JSComponent):
     _stylesheets = _styles("table")
 
     # Not a parameter: Param would run a coroutine function that is assigned to one.
-    def __init__(self, on_action: Callable[[], Awaitable[None]] | None = None, **params: Any) -> None:
+    def __init__(
+        self,
+        on_action: Callable[[], Awaitable[None]] | None = None,
+        on_row: Callable[[str, str], Awaitable[None]] | None = None,
+        **params: Any,
+    ) -> None:
         super().__init__(**params)
-        self._on_action = on_action
+        self._on_action, self._on_row = on_action, on_row
 
     async def _handle_msg(self, data: Any) -> None:  # type: ignore[override] # Panel awaits coroutines here too
+        if isinstance(data, dict) and data.get("type") == "row" and self._on_row is not None:
+            await self._on_row(str(data.get("key")), str(data.get("name")))
+            return
         if not (isinstance(data, dict) and data.get("type") == "action" and self._on_action is not None):
             return
         try:
@@ -106,9 +114,25 @@ class Signals(JSComponent):
     _esm = ASSETS / "signals.js"
     _stylesheets = _styles("signals")
 
-    def say(self, text: str, tone: str) -> None:
-        """Shows one message for `shown_ms`. ``tone`` is ok, bad or warn."""
-        self._send_msg({"text": text, "tone": tone})
+    # Not a parameter: Param would run a coroutine function that is assigned to one.
+    on_undo: Callable[[str], Awaitable[None]] | None = None
+    on_cancel: Callable[[], None] | None = None
+
+    def say(self, text: str, tone: str, undo: str = "") -> None:
+        """Shows one message for `shown_ms`. ``tone`` is ok, bad or warn; ``undo``: what its Undo button hands over."""
+        self._send_msg({"type": "say", "text": text, "tone": tone, "undo": undo})
+
+    def progress(self, text: str, at: int | None = None, of: int | None = None) -> None:
+        """Shows how far long work has come, with a Cancel button, until it is told an empty text."""
+        self._send_msg({"type": "progress", "text": text, "at": at, "of": of})
+
+    async def _handle_msg(self, data: Any) -> None:  # type: ignore[override] # Panel awaits coroutines here too
+        if not isinstance(data, dict):
+            return
+        if data.get("type") == "undo" and self.on_undo is not None:
+            await self.on_undo(str(data.get("undo")))
+        if data.get("type") == "cancel" and self.on_cancel is not None:
+            self.on_cancel()
 
 
 class Explanation(JSComponent):

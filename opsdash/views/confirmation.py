@@ -11,7 +11,7 @@ from panel.viewable import Viewer
 
 from opsdash.errors import Invalid
 from opsdash.operation import Operation
-from opsdash.operations import ClearQueue
+from opsdash.operations import ClearQueue, DeleteTrash
 from opsdash.views import form
 from opsdash.views.components import Explanation
 from opsdash.views.session import Session
@@ -52,12 +52,14 @@ class ConfirmationDialog(Viewer):
     def __panel__(self) -> pmui.Dialog:
         return self._dialog
 
-    async def ask(self, operation: Operation, opener: pmui.Button, after: Callable[[], None] | None = None) -> None:
+    async def ask(
+        self, operation: Operation, opener: pmui.Button | None = None, after: Callable[[], None] | None = None
+    ) -> None:
         """Reads the preview and opens the dialog; on an error it tells the operator and opens nothing.
 
         Args:
             operation: What was asked for.
-            opener: The button that gets the focus back.
+            opener: The button that gets the focus back; None where it will be gone.
             after: Called once the operation has run and the page knows the new state.
         """
         preview = await self._session.preview(operation)
@@ -73,7 +75,7 @@ class ConfirmationDialog(Viewer):
             problem="",
         )
         self._field.param.update(value="", value_input="")
-        self._confirm.color = "error" if isinstance(operation, ClearQueue) else "primary"
+        self._confirm.color = "error" if isinstance(operation, ClearQueue | DeleteTrash) else "primary"
         self._dialog.param.update(title=preview.title, open=True)
         self._session.later(self._field.focus)
 

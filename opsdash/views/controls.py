@@ -47,13 +47,9 @@ class OperationControls(Viewer):
     def __panel__(self) -> ControlDeck:
         return self._deck
 
-    def _may(self, operation: type[Operation]) -> bool:
-        role = self._session.actor.role
-        return role is not None and role >= operation.minimum_role
-
     def _why_not(self) -> str:
         operations = (PauseProcessing, ResumeProcessing, ClearQueue, SyncTenantConfigs)
-        if all(self._may(operation) for operation in operations):
+        if all(self._session.may(operation) for operation in operations):
             return ""
         role = self._session.actor.role or Role.VIEWER
         needed = max(operation.minimum_role for operation in operations)
@@ -61,13 +57,13 @@ class OperationControls(Viewer):
 
     def _follow(self, *_events: Any) -> None:
         status = self._status
-        self._pause.disabled = not (status.can_pause and self._may(PauseProcessing))
-        self._resume.disabled = not (status.can_resume and self._may(ResumeProcessing))
+        self._pause.disabled = not (status.can_pause and self._session.may(PauseProcessing))
+        self._resume.disabled = not (status.can_resume and self._session.may(ResumeProcessing))
         chosen, held = status.selected_queue, status.selected_queue in status.paused_queues
-        self._pause_queue.disabled = not (status.known and chosen and not held and self._may(PauseProcessing))
-        self._resume_queue.disabled = not (status.known and held and self._may(ResumeProcessing))
-        self._clear.disabled = not (status.selected_queue and self._may(ClearQueue))
-        self._sync.disabled = not self._may(SyncTenantConfigs)
+        self._pause_queue.disabled = not (status.known and chosen and not held and self._session.may(PauseProcessing))
+        self._resume_queue.disabled = not (status.known and held and self._session.may(ResumeProcessing))
+        self._clear.disabled = not (status.selected_queue and self._session.may(ClearQueue))
+        self._sync.disabled = not self._session.may(SyncTenantConfigs)
         self._deck.param.update(
             queues=[
                 [queue.name, queue.error or f"{queue.waiting:,}", queue.name in status.paused_queues]

@@ -20,7 +20,7 @@ from opsdash.views.confirmation import ConfirmationDialog
 from opsdash.views.controls import OperationControls
 from opsdash.views.identity import Closed, identify
 from opsdash.views.session import Session
-from opsdash.views.tables import RecentOperations, WorkerHealth
+from opsdash.views.tables import ClearedTasks, RecentOperations, WorkerHealth
 from opsdash.views.theme import THEME
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ def operations_page(console: Console) -> Page:
         return closed_page(answer.heading, answer.lines, answer.commands)
     session = Session(console, answer)
     dialog = ConfirmationDialog(session)
+    cleared = ClearedTasks(session, dialog)
     parts = [
         StatusOverview(session),
         OperationControls(session, dialog),
+        cleared,
         WorkerHealth(session),
-        RecentOperations(session),
+        RecentOperations(session, cleared),
     ]
     page = _shell([*parts, dialog, session.signals], _masthead(console, answer))
     session.attach()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from opsdash.model import AuditEntry, OtherWorker, Status, WorkerStats, to_plain
+from opsdash.model import AuditEntry, OtherWorker, Status, TrashEntry, WorkerStats, format_duration, to_plain
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.views.components import NOT_KNOWN
 
@@ -35,6 +36,7 @@ OPERATION_COLUMNS: list[Row] = [
     {"field": "operation", "title": "Operation"},
     {"field": "status", "title": "Status", "kind": "state"},
     {"field": "summary", "title": "Details"},
+    {"field": "acts", "title": "", "kind": "acts"},
 ]
 NO_OPERATIONS = "No operations logged yet."
 _STATUS_TONES = {
@@ -118,8 +120,12 @@ def _pause_applied(worker: WorkerStats, wanted: bool) -> list[str]:
     return ["bad", "not yet", ""] if wanted and worker.state != "offline" else ["none", "no", ""]
 
 
-def operation_rows(entries: Iterable[AuditEntry]) -> list[Row]:
-    """One row per audit entry, with the whole entry as JSON for who expands it."""
+def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
+    """One row per audit entry, with the whole entry as JSON for who expands it.
+
+    Args:
+        undoable: Trash id → time left, of clears that whoever looks may undo.
+    """
     return [
         {
             "key": str(entry.id),
@@ -128,10 +134,49 @@ def operation_rows(entries: Iterable[AuditEntry]) -> list[Row]:
             "operation": entry.title,
             "status": [_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             "summary": entry.summary,
+            "acts": [["undo", "Undo", f"{left} left"]] if (left := undoable.get(entry.id.hex)) else None,
             "json": json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         }
         for entry in entries
     ]
+
+
+TRASH_COLUMNS: list[Row] = [
+    {"field": "at", "title": "Cleared (UTC)"},
+    {"field": "queue", "title": "Queue"},
+    {"field": "count", "title": "Tasks", "kind": "number"},
+    {"field": "size", "title": "Size", "kind": "right"},
+    {"field": "by", "title": "By"},
+    {"field": "left", "title": "Undo ends in", "kind": "right"},
+    {"field": "acts", "title": "", "kind": "acts"},
+]
+
+
+def trash_rows(entries: Iterable[TrashEntry], now: datetime, *, may: bool) -> list[Row]:
+    """One row per clear that can be undone.
+
+    Args:
+        may: Whoever looks may restore and delete.
+    """
+    return [
+        {
+            "key": entry.id,
+            "at": f"{entry.at:%Y-%m-%d %H:%M:%S}" if entry.at else None,
+            "queue": entry.queue,
+            "count": entry.count,
+            "size": _memory(entry.size_bytes),
+            "by": entry.by,
+            "left": _left(entry, now),
+            "acts": [["restore", "Restore", ""], ["delete", "Delete", ""]] if may else None,
+        }
+        for entry in entries
+    ]
+
+
+def _left(entry: TrashEntry, now: datetime) -> str:
+    if entry.expires_at is None:
+        return f"{entry.state}, not finished"
+    return format_duration((entry.expires_at - now).total_seconds()).rpartition(" ")[0] or "under a minute"
 
 
 def status_tone(status: SystemStatus) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,7 +15,7 @@ import panel as pn
 from panel.io import hold
 
 from opsdash.errors import OpsdashError, Uncertain
-from opsdash.model import Actor, Preview, Snapshot
+from opsdash.model import Actor, Preview, Progress, Snapshot
 from opsdash.operation import Operation
 from opsdash.state import PendingConfirmation, SystemStatus
 from opsdash.views.components import Signals
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 BEAT_MS = 3_000
 LATER_MS = 200
 FRESH_S = 10.0
+SHOWN_S = 0.2
+"""Long work tells its progress more often than anybody can read it."""
 
 
 class Session:
@@ -47,7 +50,11 @@ class Session:
         self.signals = Signals()
         self._doc: Document | None = None
         self._unsubscribe: Callable[[], None] = _nothing
-        self._beaten_at_s = 0.0
+        self._beaten_at_s = self._shown_at_s = 0.0
+
+    def may(self, operation: type[Operation]) -> bool:
+        """Whether whoever looks has the role. A courtesy to the eye; ``Console.run`` is the guard."""
+        return self.actor.role is not None and self.actor.role >= operation.minimum_role
 
     def attach(self) -> None:
         """Joins the poller, until the browser session is destroyed."""
@@ -113,6 +120,14 @@ class Session:
             )
         return None
 
+    def _on_progress(self, progress: Progress) -> None:
+        """From the thread that works: shown at most every ``SHOWN_S``."""
+        now = time.monotonic()
+        if now - self._shown_at_s < SHOWN_S or self._doc is None or self._doc.session_context is None:
+            return
+        self._shown_at_s = now
+        self._doc.add_next_tick_callback(partial(self.signals.progress, progress.message, progress.at, progress.of))
+
     async def run(self, operation: Operation, typed: str, reviewed: Preview | None) -> bool:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
 
@@ -122,10 +137,17 @@ class Session:
         Returns:
             Whether it did all it was asked for.
         """
-        done = False
+        done, cancelled = False, threading.Event()
+        self.signals.on_cancel = cancelled.set
         try:
             effect = await asyncio.to_thread(
-                self.console.run, operation, actor=self.actor, confirm=typed, reviewed=reviewed
+                self.console.run,
+                operation,
+                actor=self.actor,
+                confirm=typed,
+                reviewed=reviewed,
+                on_progress=self._on_progress,
+                cancelled=cancelled.is_set,
             )
         except OpsdashError as error:
             self.signals.say(str(error), "warn" if isinstance(error, Uncertain) else "bad")
@@ -135,7 +157,10 @@ class Session:
             self.signals.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
             done = effect.ok
-            self.signals.say(effect.message, "ok" if effect.ok else "bad")
+            undo = str(effect.details.get("trash_id") or "") if operation.name.startswith("clear") else ""
+            self.signals.say(effect.message.partition(" Undo within")[0], "ok" if effect.ok else "bad", undo)
+        finally:
+            self.signals.progress("")
         await self.refresh()
         return done
 

@@ -60,6 +60,7 @@ class Gate:
 
     Attributes:
         show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
+        started: Routing key, which is the queue's name as a rule, → tasks handed to the pool.
         recheck: Reads the flags once more, while they could not be read and tasks run for that reason.
 
     Args:
@@ -78,6 +79,7 @@ class Gate:
         self.show: Callable[[PauseState], None] | None = None
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
+        self.started: dict[str, int] = {}
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -90,6 +92,8 @@ class Gate:
             self.wait_for_slot()
             if self.closed and self.holds(request):
                 return self.put_back(request)
+        key = request.message.delivery_info.get("routing_key")
+        self.started[key] = self.started.get(key, 0) + 1
         return self._pass_on(request)
 
     def take_back(self, request: Any) -> None:

@@ -58,6 +58,7 @@ class Health:
             "paused_queues": json.dumps(sorted(applied.queues)),
             "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
             "pausing": pausing,
+            "started": json.dumps(dict(self._gate.started)),
             "version": opsdash.__version__,
         }
 

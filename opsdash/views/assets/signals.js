@@ -25,7 +25,23 @@ export function render({model}) {
     asking = false
   }, 1000)
   model.on('remove', () => clearInterval(id))
+  const button = (text, act) => { const b = document.createElement('button'); b.type = 'button'; b.className = 'plain small'; b.textContent = text; b.onclick = act; return b }
+  const work = document.createElement('div'), words = document.createElement('span'), meter = document.createElement('progress')
+  work.className = 'toast work'
+  work.setAttribute('role', 'status')
+  work.hidden = true
+  meter.setAttribute('aria-label', 'Progress')
+  const stop = button('Cancel', () => { stop.disabled = true; model.send_msg({type: 'cancel'}) })
+  work.append(words, meter, stop)
+  toasts.append(work)
   model.on('msg:custom', (msg) => {
+    if (msg.type === 'progress') {
+      if (work.hidden) stop.disabled = false
+      work.hidden = !msg.text
+      words.textContent = msg.text
+      if (msg.of) { meter.max = msg.of; meter.value = msg.at } else meter.removeAttribute('value')
+      return
+    }
     const toast = document.createElement('div'), dot = document.createElement('span'), text = document.createElement('span')
     toast.className = 'toast'
     toast.dataset.tone = msg.tone
@@ -33,6 +49,7 @@ export function render({model}) {
     dot.className = 'dot'
     text.textContent = msg.text
     toast.append(dot, text)
+    if (msg.undo) toast.append(button('Undo', () => { toast.remove(); model.send_msg({type: 'undo', undo: msg.undo}) }))
     toasts.append(toast)
     setTimeout(() => toast.remove(), model.shown_ms)
   })

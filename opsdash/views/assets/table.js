@@ -1,5 +1,6 @@
 // A keyed table in a card: only changed cells touch the DOM, and text is never parsed as HTML (textContent only).
-// Cell kinds: text | right (text, right-aligned) | number | state. A state's value is [tone, word, remark].
+// Cell kinds: text | right (text, right-aligned) | number | state | acts. A state's value is [tone, word, remark]; acts are
+// [name, label, remark] each: a click sends the row's key and the name.
 export function render({model}) {
   const make = (tag, name) => { const e = document.createElement(tag); if (name) e.className = name; return e }
   const card = make('section', 'card'), header = make('header'), title = make('h2'), note = make('span', 'note')
@@ -21,7 +22,19 @@ export function render({model}) {
     const mark = JSON.stringify(value)
     if (td.__mark === mark) return
     td.__mark = mark
-    if (kind === 'state') {
+    if (kind === 'acts') {
+      const had = td.contains(document.activeElement) // as far as the browser lets us see into our own root
+      td.replaceChildren(...(value || []).map(([name, label, remark]) => {
+        const button = make('button', 'plain small'), key = td.parentNode.__row[model.key]
+        button.type = 'button'
+        button.textContent = label
+        button.title = remark || ''
+        button.onclick = () => model.send_msg({type: 'row', key: td.parentNode.__row[model.key], name})
+        button.setAttribute('aria-label', `${label} ${key}`)
+        return button
+      }))
+      if (had) td.querySelector('button')?.focus()
+    } else if (kind === 'state') {
       const [tone, word, remark] = value
       if (!td.firstChild) td.append(make('span', 'dot'), document.createTextNode(''), make('small'))
       td.childNodes[0].dataset.tone = tone
