@@ -337,6 +337,17 @@ def format_duration(seconds: float) -> str:
     return " ".join([*parts, f"{rest}s"])
 
 
+def format_size(size_bytes: int | None) -> str | None:
+    """Bytes as an operator reads them: ``512 B``, ``6.3 kB``, ``1.2 GB``; None stays None."""
+    if size_bytes is None:
+        return None
+    size, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
 def parse_duration(text: str) -> int:
     """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds.
 

@@ -6,7 +6,7 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_table
 from opsdash.cli.reads import connected
-from opsdash.model import format_duration
+from opsdash.model import format_duration, format_size
 from opsdash.services.trash import time_left
 
 NO_TRASH = "Nothing to restore: no queue was cleared within the undo window."
@@ -28,7 +28,7 @@ def trash(*, as_json: bool) -> None:
                 entry.id,
                 entry.queue,
                 entry.count,
-                _size(entry.size_bytes),
+                format_size(entry.size_bytes) or "-",
                 entry.by or "-",
                 f"{entry.at:%Y-%m-%d %H:%M:%S}" if entry.at else "-",
                 time_left(entry) if entry.state == "kept" else f"{entry.state}, not finished",
@@ -70,13 +70,3 @@ def peek(*, queue: str, as_json: bool, limit: int) -> None:
         ],
         empty=f"Queue {queue} is empty.",
     )
-
-
-def _size(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "-"
-    size, units = float(size_bytes), ["B", "KB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"

@@ -73,10 +73,14 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             print_json({"operation": kind.name, "status": status, **to_plain(effect), "progress": to_plain(progress)})
         elif effect.ok:
             print_line(effect.message)
+            if undo := effect.details.get("undo"):
+                print_line(str(undo))
             if progress is not None and progress.done:
                 print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
+            if undo := effect.details.get("undo"):
+                warn(str(undo))
             click.get_current_context().exit(Uncertain.exit_code)
         if progress is not None and not progress.done:
             warn(f"still not done after {format_duration(timeout)}: {progress.message}")

@@ -92,8 +92,6 @@ class ClearQueue(Operation):
             message = f"Cancelled. {message}"
         if cleared.newer and not cleared.cancelled:
             message += f" {arrived(cleared.newer)}"
-        if cleared.trash_id:
-            message += f" Undo within {span(keep_s)}: opsdash restore-queue {cleared.trash_id}"
         return Effect(
             affected=cleared.total,
             message=message,
@@ -101,6 +99,7 @@ class ClearQueue(Operation):
                 "by_priority": cleared.by_priority,
                 "trash_id": cleared.trash_id,
                 "arrived_after_preview": cleared.newer,
+                **undo(cleared.trash_id, keep_s),
             },
             ok=not cleared.cancelled,
         )
@@ -116,6 +115,11 @@ class ClearQueue(Operation):
             "trash_id": kept.id,
             "count": kept.count,
         }
+
+
+def undo(trash_id: str | None, keep_s: int) -> dict[str, str]:
+    """For the details: how to take it back; nothing where nothing is kept."""
+    return {"undo": f"Undo within {span(keep_s)}: opsdash restore-queue {trash_id}"} if trash_id else {}
 
 
 def arrived(newer: int) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from opsdash.errors import Invalid
 from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.clear_queue import undo
 from opsdash.services.boundary import draw
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
-from opsdash.services.trash import span
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -70,8 +70,6 @@ class ClearTasks(Operation):
             message = f"Cancelled. {message} The rest was not looked at."
         if done.newer and act.reviewed:
             message += f" {count(done.newer, 'task')} that arrived after the preview were not looked at."
-        if done.trash_id:
-            message += f" Undo within {span(keep_s)}: opsdash restore-queue {done.trash_id}"
         return Effect(
             affected=done.total,
             message=message,
@@ -81,6 +79,7 @@ class ClearTasks(Operation):
                 "looked_at": done.looked_at,
                 "arrived_after_preview": done.newer,
                 "cancelled": done.cancelled,
+                **undo(done.trash_id, keep_s),
             },
             ok=not done.cancelled,
         )

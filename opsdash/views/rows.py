@@ -8,7 +8,16 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from opsdash.model import AuditEntry, OtherWorker, Status, TrashEntry, WorkerStats, format_duration, to_plain
+from opsdash.model import (
+    AuditEntry,
+    OtherWorker,
+    Status,
+    TrashEntry,
+    WorkerStats,
+    format_duration,
+    format_size,
+    to_plain,
+)
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.views.components import NOT_KNOWN
 
@@ -164,7 +173,8 @@ def trash_rows(entries: Iterable[TrashEntry], now: datetime, *, may: bool) -> li
             "at": f"{entry.at:%Y-%m-%d %H:%M:%S}" if entry.at else None,
             "queue": entry.queue,
             "count": entry.count,
-            "size": _memory(entry.size_bytes),
+            "size": format_size(entry.size_bytes),
+            "size_rank": entry.size_bytes or 0,
             "by": entry.by,
             "left": _left(entry, now),
             "acts": [["restore", "Restore", ""], ["delete", "Delete", ""]] if may else None,

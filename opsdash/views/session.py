@@ -158,7 +158,7 @@ class Session:
         else:
             done = effect.ok
             undo = str(effect.details.get("trash_id") or "") if operation.name.startswith("clear") else ""
-            self.signals.say(effect.message.partition(" Undo within")[0], "ok" if effect.ok else "bad", undo)
+            self.signals.say(effect.message, "ok" if effect.ok else "bad", undo)
         finally:
             self.signals.progress("")
         await self.refresh()

@@ -103,7 +103,8 @@ def test_clear_leaves_the_other_queue_untouched_and_reports_the_exact_count(cons
     assert console.get_queue_length("emails") == 10, "a preview changes nothing"
     effect = console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
     assert effect.affected == 10
-    assert effect.message.startswith("Cleared 10 tasks from emails. Undo within 1d 0h: opsdash restore-queue ")
+    assert effect.message == "Cleared 10 tasks from emails."
+    assert effect.details["undo"].startswith("Undo within 1d 0h: opsdash restore-queue ")
     assert (console.get_queue_length("emails"), console.get_queue_length("celery")) == (0, 5)
     assert console.get_recent_operations()[0].details["affected"] == 10
 
@@ -353,7 +354,8 @@ def test_only_the_tasks_of_that_name_are_cleared(console_for):
     client, key = console.broker.client, console.broker.lists("emails")[0]
     client.lpush(key, *(f'{{"headers": {{"task": "shop.{name}"}}}}' for name in ("mail", "bill", "mail")))
     effect = console.run(opsdash.ClearTasks(queue="emails", task="shop.m*"), actor=MARIA, confirm="YES")
-    assert effect.message.startswith("Cleared 2 tasks named shop.m* from emails. Undo within 1d 0h: opsdash restore-")
+    assert effect.message == "Cleared 2 tasks named shop.m* from emails."
+    assert effect.details["undo"].startswith("Undo within 1d 0h: opsdash restore-queue ")
     assert client.lrange(key, 0, -1) == ['{"headers": {"task": "shop.bill"}}']
     with pytest.raises(opsdash.Invalid, match="Say which tasks"):
         console.run(opsdash.ClearTasks(queue="emails"), actor=MARIA, confirm="YES")
