@@ -1,4 +1,4 @@
-"""A Django project as Django's and Celery's documentation lay it out, without a database: its workers are paused too."""
+"""A Django project as the documentation of Django and Celery lays it out, without a database: its workers pause."""
 
 from __future__ import annotations
 

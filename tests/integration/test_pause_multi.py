@@ -84,9 +84,7 @@ def test_workers_started_and_stopped_by_celery_multi_are_paused(deployment: Depl
         multi("stopwait")
         assert all(gone(pid) for pid in before)
         assert not any(deployment.health(node) for node in NODES), "and off the list"
-        assert (deployment.waiting(), len(deployment.records)) == (300 - began, began), (
-            "a warm stop starts and loses none"
-        )
+        assert (deployment.waiting(), len(deployment.records)) == (300 - began, began), "none started, none lost"
 
         multi.start()
         assert until(lambda: len(multi.pids()) == 2 and set(multi.pids()).isdisjoint(before))
