@@ -37,7 +37,7 @@ def _can_import(name: str) -> bool:
     return not subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode
 
 
-GREEN = ["gevent"] if _can_import("gevent") else []
+GREEN = [pool for pool in ("gevent", "eventlet") if _can_import(pool)]
 """Pools of green threads that can be tried here."""
 
 
