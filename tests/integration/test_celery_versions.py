@@ -68,7 +68,9 @@ def environment_with(folder: Path, *packages: str) -> Path:
 @pytest.mark.timeout(INSTALL_TIMEOUT_S * 2 + RUN_TIMEOUT_S + 60)
 def test_workers_on_the_oldest_celery_pause_like_those_on_the_newest(tmp_path: Path) -> None:
     # The workers take opsdash from the checkout, and need nothing of the console's.
-    python = environment_with(tmp_path / "venv", f"celery[redis]=={OLDEST}", "gevent")
+    python = environment_with(
+        tmp_path / "venv", f"celery[redis]=={OLDEST}", "gevent", "packaging"
+    )  # kombu imports it, undeclared
     version = run([python, "-c", "import celery; print(celery.__version__)"], "Celery can't be imported", 30)
     assert version.strip() == OLDEST
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
