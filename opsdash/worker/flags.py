@@ -130,8 +130,11 @@ class FlagWatch:
         now = time.monotonic()
         if now < self._next_recheck:
             return
-        if self.read_now():
-            self._on_change()
+        try:
+            if self.read_now():
+                self._on_change()
+        except Exception:  # the event loop calls this: a fault of ours must not end the worker
+            logger.exception("opsdash: the pause flag could not be read again")
         self._next_recheck = time.monotonic() + RETRY_S
 
     def _unreadable(self, error: BaseException, queues: Sequence[str]) -> PauseState:
@@ -161,7 +164,7 @@ class FlagWatch:
                 logger.exception("opsdash: the listener stumbled and goes on")
                 self._stopped.wait(POLL_S)
         self._drop_pubsub()
-        self._link.close()
+        self._close_link()
 
     def _turn(self) -> None:
         """Waits for a nudge or for the time to read again; reads; reports."""
@@ -178,7 +181,7 @@ class FlagWatch:
         try:
             if self._broken:
                 self._drop_pubsub()
-                self._link.close()
+                self._close_link()
                 self._broken = False
             if self._pubsub is None:
                 # The client first: it learns the key prefix that the channel's name carries.
@@ -238,6 +241,10 @@ class FlagWatch:
                     logger.warning("opsdash: this worker's health is pushed again")
                 self._mute = False
         self._ask_tick()
+
+    def _close_link(self) -> None:
+        with self._reading:  # the event loop may be reading the flags by it
+            self._link.close()
 
     def _drop_pubsub(self) -> None:
         pubsub, self._pubsub = self._pubsub, None

@@ -93,7 +93,14 @@ def test_pages_show_every_entry_once_even_when_many_began_in_the_same_instant(co
 
 
 @pytest.mark.parametrize(
-    "after", ["", "~", "yesterday~1", "2026-01-01T00:00:00~not-an-id", f"2026-01-01T00:00:00~{uuid4()}"]
+    "after",
+    [
+        "",
+        "~",
+        "yesterday~1",
+        "2026-01-01T00:00:00~not-an-id",
+        "2026-01-01T00:00:00~12345678-1234-5678-1234-567812345678",
+    ],
 )
 def test_a_page_that_can_not_follow_is_refused_in_a_sentence(console: Console, after: str) -> None:
     with pytest.raises(Invalid, match="is not the end of a page"):

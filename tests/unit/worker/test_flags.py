@@ -1,0 +1,85 @@
+"""The flag watch: two threads use its link, and neither pulls it away under the other."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import redis
+
+from opsdash.worker.flags import FlagWatch
+from opsdash.worker.gate import Gate, PauseState
+
+
+class Link:
+    """A link that notices when it is closed in the middle of a read."""
+
+    def __init__(self) -> None:
+        self.reading = threading.Event()
+        self.go_on = threading.Event()
+        self.torn = False
+        self.answer: Any = [b"3", None]
+        self.keys = SimpleNamespace(pause_epoch="epoch", pause=lambda queue=None: f"pause:{queue}", nudge="nudge")
+        self.redis = self
+
+    def mget(self, _names: Any) -> Any:
+        self.reading.set()
+        self.go_on.wait(5)
+        self.reading.clear()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def close(self) -> None:
+        self.torn = self.torn or self.reading.is_set()
+
+
+def watch(link: Link, gate: Gate) -> FlagWatch:
+    health: Any = SimpleNamespace()
+    return FlagWatch(
+        link,  # type: ignore[arg-type]
+        gate,
+        health,
+        queues=list,
+        on_change=lambda: None,
+        ask_tick=lambda: None,
+    )
+
+
+def test_the_listener_does_not_close_the_link_while_the_event_loop_reads_by_it() -> None:
+    link, gate = Link(), Gate(lambda request: None, (redis.ConnectionError,))
+    made = watch(link, gate)
+    reader = threading.Thread(target=made.recheck)
+    reader.start()
+    assert link.reading.wait(5)
+    closer = threading.Thread(target=made._close_link)
+    closer.start()
+    closer.join(0.1)
+    link.go_on.set()
+    closer.join(5)
+    reader.join(5)
+    assert not link.torn
+
+
+def test_while_nobody_knows_the_flag_a_task_asks_again_before_it_starts() -> None:
+    passed: list[Any] = []
+    link, gate = Link(), Gate(passed.append, (redis.ConnectionError,))
+    link.go_on.set()
+    made = watch(link, gate)
+    gate.recheck = made.recheck
+    gate.set(PauseState(error="cut off"))
+    assert gate.closed, "a running worker tests this alone"
+    request: Any = SimpleNamespace(acknowledged=False, message=SimpleNamespace(delivery_info={"routing_key": "celery"}))
+    gate.on_task_request(request)
+    assert passed == [request]
+    assert gate.state.error == "", "the flag can be read again, and nothing is paused"
+    assert not gate.closed
+
+
+def test_a_fault_while_asking_again_never_reaches_the_event_loop(caplog: Any) -> None:
+    link, gate = Link(), Gate(lambda request: None, (redis.ConnectionError,))
+    link.go_on.set()
+    link.answer = AttributeError("a bug")
+    watch(link, gate).recheck()
+    assert "could not be read again" in caplog.text
