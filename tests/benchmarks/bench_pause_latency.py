@@ -1,15 +1,19 @@
-"""How long after a pause the last task still starts, and after a resume the first one. Three real workers, one a pool.
+"""How long after a pause the last task still starts, and after a resume the first one.
 
-Beside it what people use today, in turns: ``control.cancel_consumer`` and ``add_consumer`` for the queue.
+Four real workers, one a pool, on an otherwise idle machine and with both cores overloaded. Beside it what people use
+today, in turns: ``control.cancel_consumer`` and ``add_consumer`` for the queue.
 """
 
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from stage import POOLS
 from support import services
 from support.sample_app import STARTED, make_app
 from support.workers import Records, eventually, worker
@@ -20,7 +24,8 @@ from opsdash.services.queues import Queues
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
-POOLS = ("prefork", "threads", "solo")
+BUSY = 4
+"""Processes that do nothing but work, on two cores."""
 BACKLOG = 800
 TASK_S = 0.01
 FLOOR_MS = 0.1  # a last start before the call, or within the clocks' noise of it
@@ -29,7 +34,7 @@ RUN_S, HOLD_S = 0.5, 1.2  # the hold is longer than the slower way's last start 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
     """Milliseconds."""
-    rounds = 3 if quick else 34  # 34 rounds of three pools: 102 pauses
+    rounds, busy_rounds, every = (3, 2, 1) if quick else (100, 30, 10)
     figures: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
         server = services.Valkey(stack.enter_context(services.folder()))
@@ -44,7 +49,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         for pool in POOLS:
             stack.enter_context(worker(pool=pool, concurrency=2, env={"OPSDASH_REDIS_URL": server.url}))
         workers, flags, queues = Workers(broker), PauseFlags(broker), Queues(broker)
-        eventually(lambda: len(workers.read()) == len(POOLS), what="three workers report")
+        eventually(lambda: len(workers.read()) == len(POOLS), what="all workers report")
         ways: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "opsdash": (
                 lambda: flags.pause(None, by="bench", reason="", ttl_s=600),
@@ -55,20 +60,28 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                 lambda: app.control.add_consumer("celery"),
             ),
         }
-        for _ in range(rounds):
-            for name, (stop, go) in ways.items():
-                last_ms, first_ms = one_round(stop, go, app, records)
-                figures.setdefault(f"{name}: pause to last start", []).append(last_ms)
-                figures.setdefault(f"{name}: resume to first start", []).append(first_ms)
-                queues.clear("celery", by="bench", keep_s=0)
-                go()
-    pairs = {
-        "last start, cancel_consumer / opsdash": (
-            "cancel_consumer: pause to last start",
-            "opsdash: pause to last start",
-        )
-    }
-    return figures, pairs, "ms"
+
+        def take(name: str, load: str) -> None:
+            stop, go = ways[name]
+            last_ms, first_ms = one_round(stop, go, app, records)
+            figures.setdefault(f"{name}, {load}: pause to last start", []).append(last_ms)
+            figures.setdefault(f"{name}, {load}: resume to first start", []).append(first_ms)
+            queues.clear("celery", by="bench", keep_s=0)
+            go()
+
+        for at in range(rounds):
+            take("opsdash", "idle")
+            if at % every == 0:
+                take("cancel_consumer", "idle")
+        burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
+        try:
+            for _ in range(busy_rounds):
+                take("opsdash", "busy")
+        finally:
+            for process in burning:
+                process.kill()
+                process.wait()
+    return figures, {}, "ms"
 
 
 def one_round(stop: Callable[[], Any], go: Callable[[], Any], app: Any, records: Records) -> tuple[float, float]:

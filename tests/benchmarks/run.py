@@ -22,6 +22,11 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 BENCHMARKS = {
     "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
+    "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
+    "memory": "resident memory of a worker: plug-in, none",
+    "fleet": "200 simulated workers: one pause, one status read",
+    "stopped-children": "prefork children that hold a job while they stand still",
+    "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "health": "reading worker health: pushed hashes, inspect().stats()",
 }
 
@@ -38,10 +43,15 @@ def summary(figures: dict[str, list[float]], pairs: dict[str, tuple[str, str]], 
         for ratio, (top, bottom) in pairs.items()
     }
     spread = {
-        what: {"median": statistics.median(v), "min": min(v), "max": max(v), "rounds": len(v)}
+        what: {"median": statistics.median(v), "min": min(v), "p99": percentile(v, 99), "max": max(v), "rounds": len(v)}
         for what, v in figures.items()
     }
     return {"name": name, "ratio": ratios, "figures": spread, "unit": dict.fromkeys(figures, unit)}
+
+
+def percentile(values: list[float], share: int) -> float:
+    """The smallest of them that so many in a hundred do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * share // 100) - 1)]
 
 
 def main() -> int:
@@ -53,7 +63,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.name is None:
         for name, what in BENCHMARKS.items():
-            print(f"{name:14} {what}")
+            print(f"{name:18} {what}")
         return 0
     figures, pairs, unit = import_module("bench_" + chosen.name.replace("-", "_")).measure(quick=chosen.quick)
     result = summary(figures, pairs, unit, chosen.name)
@@ -62,9 +72,11 @@ def main() -> int:
         return 0
     for what, numbers in result["figures"].items():
         low, middle, high = (f"{numbers[key]:,.2f}" for key in ("min", "median", "max"))
-        print(f"{what:44} {middle:>12} {unit}   ({low} to {high}, {numbers['rounds']} rounds)")
+        print(
+            f"{what:44} {middle:>12} {unit}   ({low} to {high}, p99 {numbers['p99']:,.2f}, {numbers['rounds']} rounds)"
+        )
     for what, ratio in result["ratio"].items():
-        print(f"{what:44} {ratio:>12,.1f} times")
+        print(f"{what:44} {ratio:>12,.3f} times")
     return 0
 
 

@@ -3,7 +3,8 @@
 Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at the sentinels), ``SAMPLE_KEYPREFIX`` its
 ``global_keyprefix``, ``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
-``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose.
+``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose,
+``SAMPLE_HOOK=exists`` asks Redis before each task.
 """
 
 from __future__ import annotations
@@ -63,6 +64,15 @@ if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)
 
 
+if os.environ.get("SAMPLE_HOOK") == "exists":
+    # What people write today: one round trip to Redis before each task.
+    from celery.signals import task_prerun
+
+    @task_prerun.connect(weak=False)
+    def _ask(**_: Any) -> None:
+        _records(os.getpid()).exists("system:pause_processing")
+
+
 @cache
 def _records(pid: int) -> redis.Redis:
     """One client per process: a connection must not be shared over a fork."""
@@ -79,6 +89,11 @@ def short(self: Any, argument: Any = None, seconds: float = 0.005) -> None:
     started = time.time()
     _record(started, self, argument)
     time.sleep(seconds)
+
+
+@app.task(name="sample.nothing")
+def nothing() -> None:
+    """What a task costs that does nothing."""
 
 
 @app.task(name="sample.late", bind=True, acks_late=True)

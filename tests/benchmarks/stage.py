@@ -1,0 +1,72 @@
+"""What the benchmarks share: a server of their own, prepared messages, workers by pool."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+from support import services
+from support.sample_app import make_app
+
+POOLS = ("prefork", "threads", "solo", "gevent")
+STAGE = "bench:stage"
+
+
+@contextlib.contextmanager
+def server() -> Iterator[services.Valkey]:
+    """A broker, gone at the end."""
+    with services.folder() as home:
+        made = services.Valkey(home)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.kill()
+
+
+@contextlib.contextmanager
+def client(server: services.Valkey) -> Iterator[redis.Redis]:
+    """A client of its own for the measuring side."""
+    with redis.Redis.from_url(server.url, decode_responses=True) as made:
+        yield made
+
+
+def prepared(server: services.Valkey, store: redis.Redis, number: int, name: str, last: str = "") -> None:
+    """Puts messages aside, as Celery would send them; ``let_go`` hands them over at once.
+
+    Args:
+        last: Name of one more task, behind all others.
+    """
+    app = make_app(server.url)
+    try:
+        app.send_task(name, queue="bench-template")
+        if last:
+            app.send_task(last, queue="bench-template")
+    finally:
+        app.close()
+    templates = [json.loads(text) for text in store.lrange("bench-template", 0, -1)][::-1]
+    store.delete("bench-template", STAGE)
+    messages = [_copy(templates[0], at) for at in range(number)]
+    if last:
+        messages.append(_copy(templates[-1], number))
+    with store.pipeline(transaction=False) as pipe:
+        for start in range(0, len(messages), 1_000):
+            pipe.lpush(STAGE, *messages[start : start + 1_000])
+        pipe.execute()
+
+
+def let_go(store: redis.Redis, queue: str = "celery") -> None:
+    """Everything that was put aside waits in the queue now."""
+    store.rename(STAGE, queue)
+
+
+def _copy(template: dict[str, Any], at: int) -> str:
+    number = f"{at:08d}-0000-4000-8000-000000000000"
+    message = json.loads(json.dumps(template))
+    message["headers"]["id"] = message["headers"]["root_id"] = number
+    message["properties"]["correlation_id"] = message["properties"]["delivery_tag"] = number
+    message["properties"]["delivery_info"]["routing_key"] = "celery"
+    return json.dumps(message)
