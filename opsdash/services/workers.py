@@ -16,6 +16,28 @@ MAX_FIGURE = 1e11
 """Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
 OFFLINE_AFTER_S = 15.0
 """A worker reports every 2 s; silent this long, it counts as gone."""
+FIELDS = (
+    "time",
+    "loop_tick",
+    "pid",
+    "uptime_s",
+    "processed",
+    "active",
+    "reserved",
+    "scheduled",
+    "oldest_s",
+    "concurrency",
+    "pool",
+    "memory_bytes",
+    "queues",
+    "paused",
+    "paused_queues",
+    "epoch",
+    "pausing",
+    "version",
+    "started",
+)
+"""Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +47,7 @@ class Workers:
     broker: Broker
 
     def read(self) -> tuple[WorkerStats, ...]:
-        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HGETALL each, pipelined."""
+        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HMGET each, pipelined."""
         keys, client = self.broker.keys, self.broker.client
         with self.broker.reading():
             seen: list[tuple[str, float]] = client.zrange(keys.workers, 0, -1, withscores=True)  # type: ignore[assignment]
@@ -33,8 +55,11 @@ class Workers:
                 return ()
             with client.pipeline(transaction=False) as pipe:
                 for hostname, _ in seen:
-                    pipe.hgetall(keys.worker(hostname))
-                hashes = pipe.execute()
+                    pipe.hmget(keys.worker(hostname), FIELDS)
+                hashes = [
+                    {field: value for field, value in zip(FIELDS, values, strict=True) if value is not None}
+                    for values in pipe.execute()
+                ]
         now = time.time()
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
         return tuple(sorted(stats, key=lambda worker: worker.hostname))

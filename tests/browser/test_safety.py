@@ -226,6 +226,7 @@ def test_panel_serve_alone_serves_the_page(
             page = visit(url)
             expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
             expect(page.get_by_text("development mode")).to_be_visible()
+            page.close()  # before its server goes: what it would ask for then is no fault of the page
         finally:
             process.terminate()
 
