@@ -95,3 +95,18 @@ class Keys:
     def tenant_config(self, tenant_id: str) -> str:
         """String: one tenant's configuration as JSON, without secrets."""
         return f"{self.prefix}tenant_config:{tenant_id}"
+
+    @property
+    def tenants(self) -> str:
+        """Hash: tenant → digest of its configuration as the last sync wrote it; empty: it was there before."""
+        return f"{self.prefix}opsdash:tenants"
+
+    @property
+    def tenants_synced(self) -> str:
+        """Hash: what the last whole sync read (``rows``, ``newest``), ``at`` what time and ``by`` whom."""
+        return f"{self.prefix}opsdash:tenants:synced"
+
+    @property
+    def tenants_busy(self) -> str:
+        """String with a TTL: JSON of who syncs the tenants just now."""
+        return f"{self.prefix}opsdash:tenants:busy"

@@ -238,6 +238,36 @@ class HistoryPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TenantDrift:
+    """Whether the tenants' database has moved on since the last sync that came to its end.
+
+    Told by the number of rows and their newest change, so a row that is changed without its ``updated_at``, and a key
+    that is altered by hand, are for the sync's preview to find.
+
+    Attributes:
+        rows: Rows now. ``newest_at``: the newest change among them, in UTC.
+        synced_rows: Rows that the last sync read; None when there was none. ``synced_newest_at``: as ``newest_at``.
+        synced_at: When it ended, in UTC. ``synced_by``: who ran it.
+        since: The first change after it, in UTC; None when there is none (rows may still be gone).
+    """
+
+    rows: int
+    newest_at: datetime | None = None
+    synced_rows: int | None = None
+    synced_newest_at: datetime | None = None
+    synced_at: datetime | None = None
+    synced_by: str = ""
+    since: datetime | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether a sync has something to do, as far as this tells."""
+        if self.synced_rows is None:
+            return self.rows > 0
+        return (self.rows, self.newest_at) != (self.synced_rows, self.synced_newest_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherWorker:
     """A worker without the plug-in: it answers Celery's remote control, and opsdash can't hold it.
 
@@ -297,6 +327,7 @@ class Snapshot:
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
         unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
         trash: Clears that can be undone, the newest first.
+        tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
@@ -315,6 +346,7 @@ class Snapshot:
     trash: tuple[TrashEntry, ...] = ()
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
+    tenant_drift: TenantDrift | None = None
     redis_age_s: float | None = None
     redis_error: str = ""
     redis_ms: float | None = None

@@ -4,44 +4,140 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.model import Effect, Preview, count
-from opsdash.operation import Act, Operation
+from opsdash.errors import Refused
+from opsdash.model import Effect, Preview, Progress, count
+from opsdash.operation import Act, Operation, argument
+from opsdash.services.tenants import SyncReport, TenantPlan
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 NAMED = 10
-"""Failed tenants named in the message; the details tell more."""
+"""Tenants named in a sentence; the details tell more."""
+MOST = 0.5
+"""Of all tenants with a key, the share of orphans above which their number must be said too."""
 
 
 class SyncTenantConfigs(Operation):
-    """Writes every row of ``tenant_config`` to its Redis key; a bad row fails alone."""
+    """Writes every row of ``tenant_config`` to its Redis key where it differs; a bad row fails alone."""
 
     name: ClassVar[str] = "sync_tenant_configs"
     title: ClassVar[str] = "Sync Tenant Configs"
     help: ClassVar[str] = "Copy every tenant's configuration from the database to Redis, without secrets."
     warning: ClassVar[str] = "Running tasks see the new configuration from their next read on."
 
+    remove_orphans: bool = argument(
+        default=False,
+        help="Also remove the Redis keys of tenants that are gone from the database.",
+        label="Also remove the Redis keys of tenants that are gone from the database",
+    )
+    orphans: int | None = argument(
+        default=None, parse=int, help="How many would be removed; needed when that is more than half of all keys."
+    )
+
     def preview(self, console: Console) -> Preview:
-        """How many rows would be written."""
-        tenants = console.tenants.count()
-        lines = (
-            f"{count(tenants, 'tenant')} will be written to Redis.",
-            "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret.",
-            "A row that can't be read fails alone and is named.",
+        """What would be added and changed, what stays, what is orphaned and what can't be read."""
+        plan = console.tenants.plan()
+        lines = [
+            f"{count(plan.seen.rows, 'tenant')} in the database: {plan.added:,} will be added, {plan.changed:,} will be"
+            f" changed, {plan.seen.unchanged:,} stay as they are.",
+            *(f"{tenant}: {'; '.join(fields) or 'written differently'}." for tenant, fields in plan.changes.items()),
+        ]
+        if plan.changed > len(plan.changes) > 0:
+            lines.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
+        if plan.seen.unreadable:
+            lines.append(
+                f"{count(plan.seen.unreadable, 'row')} can't be read, and will not be written: {_named_with_why(plan)}."
+            )
+        if plan.orphaned:
+            lines += self._about_orphans(plan)
+        lines.append(
+            "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret."
         )
-        return Preview(title=self.title, warning=self.warning, lines=lines, figures={"tenants": tenants})
+        return Preview(
+            title=self.title,
+            warning=self.warning,
+            lines=tuple(lines),
+            figures={
+                "tenants": plan.seen.rows,
+                "added": plan.added,
+                "changed": plan.changed,
+                "unchanged": plan.seen.unchanged,
+                "orphaned": len(plan.orphaned),
+                "unreadable": plan.seen.unreadable,
+                "keys": plan.known,
+            },
+            choices=("remove_orphans",) if plan.orphaned else (),
+        )
 
     def execute(self, console: Console, act: Act) -> Effect:
-        """Streams the rows and writes them in pipelines."""
-        report = console.tenants.sync()
-        message = f"Synced {count(report.written, 'tenant config')}."
-        if report.failed:
-            named = ", ".join(list(report.failed)[:NAMED]) + (", …" if len(report.failed) > NAMED else "")
-            message = f"Synced {count(report.written, 'tenant config')}; {len(report.failed):,} failed: {named}."
-        return Effect(
-            affected=report.written,
-            message=message,
-            details={"failed": len(report.failed), "tenants": report.results},
-            ok=not report.failed,
+        """Streams the rows and writes those that differ; cancelled, each tenant is either old or new."""
+
+        def told(at: int, of: int) -> None:
+            act.on_progress(Progress(done=False, message=f"{at:,} of {count(of, 'tenant')}", at=at, of=of))
+
+        def remove(orphans: int, known: int) -> None:
+            self._check_orphans(orphans, known)
+            reviewed = act.reviewed.figures.get("orphaned", 0) if act.reviewed else orphans
+            if orphans > reviewed:
+                raise Refused(
+                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked."
+                    " Nothing was changed; look again."
+                )
+
+        report = console.tenants.sync(
+            by=act.actor.name,
+            remove=remove if self.remove_orphans else None,
+            told=told,
+            cancelled=act.cancelled,
         )
+        return Effect(
+            affected=report.written + report.removed,
+            message=_sentence(report),
+            details={
+                "written": report.written,
+                "unchanged": report.unchanged,
+                "removed": report.removed,
+                "failed": report.unreadable,
+                "tenants": report.results,
+                "cancelled": report.cancelled,
+            },
+            ok=not report.unreadable and not report.cancelled,
+        )
+
+    def _check_orphans(self, orphans: int, known: int) -> None:
+        if self.orphans is not None and self.orphans != orphans:
+            raise Refused(f"{count(orphans, 'key')} would be removed, not {self.orphans:,}. Nothing was changed.")
+        if self.orphans is None and orphans > known * MOST:
+            raise Refused(
+                f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database, more than half:"
+                f" to remove them say --orphans {orphans}. Nothing was changed."
+            )
+
+    def _about_orphans(self, plan: TenantPlan) -> list[str]:
+        orphans = len(plan.orphaned)
+        will = "will be removed" if self.remove_orphans else "will stay, unless you ask to remove them"
+        lines = [f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."]
+        if orphans > plan.known * MOST and self.orphans != orphans:
+            lines.append(f"That is more than half of all {plan.known:,}: removing them needs --orphans {orphans}.")
+        return lines
+
+
+def _sentence(report: SyncReport) -> str:
+    message = f"Synced {count(report.written, 'tenant config')}"
+    if report.unchanged:
+        message += f"; {report.unchanged:,} unchanged"
+    if report.removed:
+        message += f"; {report.removed:,} orphaned removed"
+    if report.unreadable:
+        message += f"; {report.unreadable:,} failed: {_some(list(report.failed), report.unreadable)}"
+    return f"Cancelled. {message}. The rest was not looked at." if report.cancelled else f"{message}."
+
+
+def _some(tenants: list[str], of: int = 0) -> str:
+    return ", ".join(tenants[:NAMED]) + (", …" if max(of, len(tenants)) > NAMED else "")
+
+
+def _named_with_why(plan: TenantPlan) -> str:
+    told = [f"{tenant} ({why})" for tenant, why in list(plan.seen.failed.items())[:NAMED]]
+    return ", ".join(told) + (", …" if plan.seen.unreadable > NAMED else "")

@@ -62,7 +62,8 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked); database two queries.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and one
+        for the tenants; database two queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -72,7 +73,12 @@ class Snapshots:
             except OpsdashError as error:
                 redis_error = str(error)
             try:
-                self._database = {"operations": self._audit.recent(RECENT), "tenants": self._tenants.count()}
+                drift = None if redis_error else self._tenants.drift()
+                self._database = {
+                    "operations": self._audit.recent(RECENT),
+                    "tenants": self._tenants.count() if drift is None else drift.rows,
+                    "tenant_drift": drift or self._database.get("tenant_drift"),
+                }
                 self._database_read_s = time.monotonic()
                 if not redis_error:
                     self._unfinished.settle()

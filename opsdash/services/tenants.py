@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
 import sqlalchemy as sa
 
-from opsdash.errors import Unavailable, Uncertain
-from opsdash.model import count
+from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.model import TenantDrift, count
 from opsdash.services.broker import Broker
 from opsdash.services.database import answering
+from opsdash.services.moving import Lease
 from opsdash.services.tables import tenant_config
+from opsdash.services.tenant_index import CHUNK, Config, TenantIndex, in_steps
+from opsdash.services.tenant_public import MAX_ID_LENGTH, changes, public_config
 
-CHUNK = 500
-"""Rows read and written at a time: bounds memory here and the time Redis spends on one pipeline."""
+__all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
+
 NAMED = 200
 """Tenants whose result is told one by one; beyond that the counts stand for them."""
-MAX_ID_LENGTH = 200
-MAX_CONFIG_BYTES = 1_000_000
-_ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
-    r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"://[^/\s@]*:[^/\s@]+@"  # a URL with a password in it
-    r"|^(Bearer|Basic|Token)\s"
-    r"|-----BEGIN"
-    r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
-    r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
-    r"|hooks\.slack\.com/services/"
-    r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
-)
-"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
+COMPARED = 20
+"""Changed tenants that a plan tells field by field."""
 
 
 @dataclass(slots=True)
@@ -48,20 +32,53 @@ class SyncReport:
     """What one sync did.
 
     Attributes:
-        written: How many configurations were written.
-        failed: Tenant → why it was not.
+        written: How many configurations were written. ``unchanged``: how many needed no write.
+        removed: Orphaned keys that were removed.
+        unreadable: Rows that could not be written. ``failed``: tenant → why, for the first of them.
+        rows: Rows read. ``newest``: the latest change among them.
         first_written: The first of those that were.
+        cancelled: It ended before the last row.
     """
 
     written: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unreadable: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    newest: datetime | None = None
     first_written: list[str] = field(default_factory=list)
+    cancelled: bool = False
 
     @property
     def results(self) -> dict[str, str]:
         """Tenant → ``synced`` or why not, for at most `NAMED` of them, the failed ones first."""
         named = {**self.failed, **{tenant: "synced" for tenant in self.first_written if tenant not in self.failed}}
         return dict(list(named.items())[:NAMED])
+
+    def fail(self, tenant_id: str, why: str) -> None:
+        """Notes a bad row; its name only while there is room."""
+        self.unreadable += 1
+        if len(self.failed) < NAMED:
+            self.failed[tenant_id[:MAX_ID_LENGTH] or "(empty)"] = why
+
+
+@dataclass(slots=True)
+class TenantPlan:
+    """What a sync would do now.
+
+    Attributes:
+        changes: Tenant → its changed fields, for at most `COMPARED` of the changed ones.
+        orphaned: Tenants with a key and no row. ``known``: tenants with a key.
+        seen: What was read on the way; its ``failed`` are the rows that can't be written.
+    """
+
+    added: int = 0
+    changed: int = 0
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    orphaned: list[str] = field(default_factory=list)
+    known: int = 0
+    seen: SyncReport = field(default_factory=SyncReport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,44 +93,164 @@ class Tenants:
     broker: Broker
     secret: Callable[[], bytes]
 
+    @property
+    def index(self) -> TenantIndex:
+        """The side in Redis."""
+        return TenantIndex(self.broker)
+
     def count(self) -> int:
         """Rows in the database."""
         with answering(self.engine), self.engine.connect() as connection:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(tenant_config)) or 0)
 
-    def sync(self) -> SyncReport:
-        """Writes every row's public configuration to its key; a bad row fails alone and is named.
+    def drift(self) -> TenantDrift:
+        """Whether the database has moved on since the last whole sync. Cost: one query, one HGETALL.
 
         Raises:
+            Unavailable: One of them did not answer.
+        """
+        story = self.index.story()
+        synced = datetime.fromisoformat(story["newest"]) if story.get("newest") else None
+        changed_at = tenant_config.c.updated_at
+        later = changed_at if synced is None else sa.case((changed_at > synced, changed_at))
+        query = sa.select(sa.func.count(), sa.func.max(changed_at), sa.func.min(later)).select_from(tenant_config)
+        with answering(self.engine), self.engine.connect() as connection:
+            rows, newest, since = connection.execute(query).one()
+        return TenantDrift(
+            rows=rows,
+            newest_at=newest,
+            synced_rows=int(story["rows"]) if "rows" in story else None,
+            synced_newest_at=synced,
+            synced_at=datetime.fromisoformat(story["at"]) if "at" in story else None,
+            synced_by=story.get("by", ""),
+            since=since,
+        )
+
+    def plan(self) -> TenantPlan:
+        """What a sync would do; changes nothing. Cost: as a sync without its writes, and the orphans.
+
+        Raises:
+            Unavailable: The database or Redis did not answer.
+        """
+        plan, secret = TenantPlan(), self.secret()
+        with self.broker.reading():
+            for rows in self._chunks():
+                configs = self._configs(rows, secret, plan.seen)
+                for part in in_steps(configs):
+                    for config, held in self.index.differing(part):
+                        if held is None:
+                            plan.added += 1
+                        elif held != config.text:
+                            plan.changed += 1
+                            if len(plan.changes) < COMPARED:
+                                plan.changes[config.tenant_id] = changes(held, config.text)
+            plan.orphaned, plan.known = self.orphans()
+        plan.seen.unchanged = plan.seen.rows - plan.seen.unreadable - plan.added - plan.changed
+        return plan
+
+    def orphans(self) -> tuple[list[str], int]:
+        """Tenants with a key and without a row, and how many have a key at all.
+
+        Memory: the names of the orphans. Cost: the index, and one query for each `CHUNK` of it.
+        """
+        orphaned: set[str] = set()
+        known = 0
+        for tenants in self.index.known():
+            query = sa.select(tenant_config.c.tenant_id).where(tenant_config.c.tenant_id.in_(tenants))
+            with answering(self.engine), self.engine.connect() as connection:
+                gone = set(tenants).difference(connection.scalars(query))
+            known += len(tenants) - len(gone & orphaned)
+            orphaned |= gone
+        return sorted(orphaned), known
+
+    def sync(
+        self,
+        *,
+        by: str = "",
+        remove: Callable[[int, int], None] | None = None,
+        told: Callable[[int, int], None] = lambda _at, _of: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> SyncReport:
+        """Writes every row's public configuration to its key where it differs; a bad row fails alone and is named.
+
+        Args:
+            by: Who syncs, for whoever comes second.
+            remove: Given, the orphans are removed; told how many there are, of how many keys, and what it raises ends
+                the sync before anything was changed.
+            told: How many rows were dealt with, of how many.
+            cancelled: Asked between two steps; each tenant is then old or new.
+
+        Raises:
+            Refused: Another sync is under way, or ``remove`` says so; nothing was changed.
             Unavailable: The database did not answer; nothing was written.
             Uncertain: Redis or the database broke off midway; every key is either old or new.
         """
         report, secret = SyncReport(), self.secret()
-        try:
-            self._write_all(report, secret)
-        except (Unavailable, redis.RedisError) as error:
-            if report.written == 0 and isinstance(error, Unavailable):
-                raise
-            raise Uncertain(
-                f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"
-                " configuration; it can be run again."
-            ) from error
+        with self.index.lease(by=by or "somebody") as lease:
+            try:
+                self._sync(report, secret, lease, remove, told, cancelled)
+                if not report.cancelled:
+                    self._tell(report, lease, by)
+            except (Unavailable, Refused, redis.RedisError) as error:
+                if not report.written and not report.removed and not isinstance(error, redis.RedisError):
+                    raise
+                raise Uncertain(
+                    f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"
+                    " configuration; it can be run again."
+                ) from error
         return report
 
-    def _write_all(self, report: SyncReport, secret: bytes) -> None:
+    def _sync(
+        self,
+        report: SyncReport,
+        secret: bytes,
+        lease: Lease,
+        remove: Callable[[int, int], None] | None,
+        told: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        rows_in_all = self.count()
+        self.index.adopt(lease)
+        # Before the rows: a tenant that comes back meanwhile is written again by what follows.
+        for orphans in self._to_remove(remove) if remove else ():
+            if cancelled():
+                report.cancelled = True
+                return
+            report.removed += self.index.remove(lease, orphans)
         for rows in self._chunks():
-            sent: list[str] = []
-            with self.broker.client.pipeline(transaction=False) as pipe:
-                for row in rows:
-                    try:
-                        text = public_config(row._mapping, secret)
-                    except ValueError as error:
-                        report.failed[str(row.tenant_id)[:MAX_ID_LENGTH] or "(empty)"] = str(error)
-                    else:
-                        pipe.set(self.broker.keys.tenant_config(row.tenant_id), text)
-                        sent.append(row.tenant_id)
-                report.written += len(pipe.execute())
-            report.first_written += sent[: NAMED - len(report.first_written)]
+            if cancelled():
+                report.cancelled = True
+                return
+            for part in in_steps(self._configs(rows, secret, report)):
+                differing = [config for config, _held in self.index.differing(part, lease)]
+                if differing:
+                    report.written += self.index.write(lease, differing)
+                report.unchanged += len(part) - len(differing)
+                report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
+            told(report.rows, max(report.rows, rows_in_all))
+
+    def _to_remove(self, remove: Callable[[int, int], None]) -> Iterator[list[str]]:
+        orphaned, known = self.orphans()
+        remove(len(orphaned), known)
+        for start in range(0, len(orphaned), CHUNK):
+            yield orphaned[start : start + CHUNK]
+
+    def _tell(self, report: SyncReport, lease: Lease, by: str) -> None:
+        newest = report.newest.isoformat() if report.newest else ""
+        story = {"rows": report.rows, "newest": newest, "at": datetime.now(UTC).isoformat(), "by": by}
+        self.index.tell(lease, story)
+
+    def _configs(self, rows: list[sa.Row[Any]], secret: bytes, report: SyncReport) -> list[Config]:
+        """What should stand in Redis; what a row lacks for that goes to the report."""
+        configs = []
+        for row in rows:
+            try:
+                configs.append(Config(row.tenant_id, public_config(row._mapping, secret)))
+            except ValueError as error:
+                report.fail(str(row.tenant_id), str(error))
+        report.rows += len(rows)
+        report.newest = max([row.updated_at for row in rows] + ([report.newest] if report.newest else []), default=None)
+        return configs
 
     def _chunks(self) -> Iterator[list[sa.Row[Any]]]:
         # settings as text: one row of broken JSON must fail alone, not the whole result.
@@ -123,55 +260,3 @@ class Tenants:
             result = connection.execution_options(yield_per=CHUNK).execute(query)
             for rows in result.partitions():
                 yield list(rows)
-
-
-def public_config(row: Any, secret: bytes) -> str:
-    """One row as the JSON that goes to Redis: keyed fingerprints in place of secrets.
-
-    Args:
-        row: Mapping with the columns of ``tenant_config``; ``settings`` as JSON text.
-        secret: Key of the fingerprints (HMAC-SHA-256): equal secrets of one tenant look equal, none can be guessed.
-
-    Raises:
-        ValueError: The row can't be a configuration, in a few words.
-    """
-    tenant_id = str(row["tenant_id"])
-    if not _ID.fullmatch(tenant_id) or len(tenant_id) > MAX_ID_LENGTH:
-        raise ValueError(f"tenant_id must be 1 to {MAX_ID_LENGTH} characters without blanks or control characters")
-    try:
-        settings = json.loads(row["settings"] or "{}")
-    except ValueError:
-        raise ValueError("settings are not valid JSON") from None
-    if not isinstance(settings, dict):
-        raise ValueError("settings must be a JSON object")  # noqa: TRY004 - the row is bad, not the type of an argument
-
-    def fingerprint(value: Any) -> str:
-        message = f"{tenant_id}\0{json.dumps(value, sort_keys=True)}".encode()
-        return "hmac-sha256:" + hmac.new(secret, message, hashlib.sha256).hexdigest()[:16]
-
-    updated_at = row["updated_at"]
-    config = {
-        "tenant_id": tenant_id,
-        "name": row["name"],
-        "enabled": bool(row["enabled"]),
-        "settings": _without_secrets(settings, fingerprint),
-        "api_key_fingerprint": fingerprint(row["api_key"]) if row["api_key"] else None,
-        "updated_at": updated_at.isoformat() if updated_at else None,
-    }
-    text = json.dumps(config, sort_keys=True, ensure_ascii=False)
-    if len(text.encode()) > MAX_CONFIG_BYTES:
-        raise ValueError(f"the configuration is larger than {MAX_CONFIG_BYTES:,} bytes")
-    return text
-
-
-def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: fingerprint(inner) if inner and _SECRET_NAME.search(key) else _without_secrets(inner, fingerprint)
-            for key, inner in value.items()
-        }
-    if isinstance(value, str) and _SECRET_VALUE.search(value):
-        return fingerprint(value)
-    if isinstance(value, list):
-        return [_without_secrets(inner, fingerprint) for inner in value]
-    return value

@@ -1,0 +1,206 @@
+"""The tenants' side in Redis: their keys, the index of all that were written, and one sync at a time.
+
+The index makes orphans and differences findable without a look at every key of the server. It is written in the same
+step as the configuration it is about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import redis
+
+from opsdash.errors import Refused
+from opsdash.services.broker import Broker
+from opsdash.services.moving import GUARD, LEASE_S, LOST, Lease
+from opsdash.services.tenant_public import digest, usable
+
+CHUNK = 500
+"""Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
+CHUNK_BYTES = 1_000_000
+"""And their configurations together, unless a single one is larger."""
+_ADOPTED = "adopted"
+
+# KEYS: lease, index, then one key per tenant. ARGV[3…]: tenant, configuration and digest of each.
+_WRITE = (
+    GUARD
+    + """
+for i = 3, #KEYS do
+  local at = 3 + (i - 3) * 3
+  redis.call('SET', KEYS[i], ARGV[at + 1])
+  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
+end
+return #KEYS - 2
+"""
+)
+# KEYS: lease, index, then one key per tenant. ARGV[3…]: the tenants.
+_REMOVE = (
+    GUARD
+    + """
+local removed = 0
+for i = 3, #KEYS do
+  redis.call('HDEL', KEYS[2], ARGV[i])
+  removed = removed + redis.call('DEL', KEYS[i])
+end
+return removed
+"""
+)
+# KEYS: lease, hash. ARGV[3…]: fields and values; those that are there stay when ARGV[3] is 'nx'.
+_STORE = (
+    GUARD
+    + """
+for i = 4, #ARGV, 2 do redis.call(ARGV[3] == 'nx' and 'HSETNX' or 'HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 0
+"""
+)
+_RENEW = GUARD + "return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One tenant's configuration as it should stand in Redis."""
+
+    tenant_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantIndex:
+    """Reads and writes the keys of tenants, and what is known about them."""
+
+    broker: Broker
+
+    def differing(self, configs: Sequence[Config], lease: Lease | None = None) -> list[tuple[Config, str | None]]:
+        """Those whose key or index entry is not what it should be, each with what its key holds now.
+
+        Compares what the key itself holds, so that one altered or lost outside opsdash is put right.
+        Cost: one round trip; as many bytes as the configurations have.
+
+        Raises:
+            Refused: The lease was lost.
+        """
+        if not configs:
+            return []
+        keys = self.broker.keys
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            if lease is not None:
+                pipe.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
+            pipe.hmget(keys.tenants, [config.tenant_id for config in configs])
+            pipe.mget([keys.tenant_config(config.tenant_id) for config in configs])
+            *renewed, known, held = pipe.execute()
+        if renewed == [LOST]:
+            raise Refused("Another sync may have begun meanwhile.")
+        return [
+            (config, text)
+            for config, text, mark in zip(configs, held, known, strict=True)
+            if text != config.text or mark != digest(text)
+        ]
+
+    def write(self, lease: Lease, configs: Sequence[Config]) -> int:
+        """Key and index entry of each, all in one step.
+
+        Raises:
+            Refused: The lease was lost; nothing of this was written.
+        """
+        keys = self.broker.keys
+        names = [keys.tenants, *(keys.tenant_config(config.tenant_id) for config in configs)]
+        args = [part for config in configs for part in (config.tenant_id, config.text, digest(config.text))]
+        return int(lease.run(_WRITE, names, *args))
+
+    def remove(self, lease: Lease, tenant_ids: Sequence[str]) -> int:
+        """Key and index entry of each; the number of keys that were there."""
+        keys = self.broker.keys
+        names = [keys.tenants, *(keys.tenant_config(tenant_id) for tenant_id in tenant_ids)]
+        return int(lease.run(_REMOVE, names, *tenant_ids))
+
+    def known(self) -> Iterator[list[str]]:
+        """Tenants with a key, in chunks; one may come twice.
+
+        Cost: the index, in steps. Before the first sync that kept one: every key of the server, in steps.
+        """
+        yield from _chunks(tenant for tenant, _ in self.broker.client.hscan_iter(self.broker.keys.tenants, count=CHUNK))
+        if self.broker.client.hget(self.broker.keys.tenants_synced, _ADOPTED) is None:
+            yield from self._found()
+
+    def adopt(self, lease: Lease) -> None:
+        """Takes into the index, once, what was written before there was one."""
+        if self.broker.client.hget(self.broker.keys.tenants_synced, _ADOPTED) is not None:
+            return
+        for found in self._found():
+            lease.run(_STORE, [self.broker.keys.tenants], "nx", *(part for tenant in found for part in (tenant, "")))
+        lease.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
+
+    def _found(self) -> Iterator[list[str]]:
+        start = self.broker.keys.tenant_config("")
+        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", start) + "*"
+        keys = self.broker.client.scan_iter(pattern, count=1_000)
+        yield from _chunks(tenant for key in keys if usable(tenant := key.removeprefix(start)))
+
+    def story(self) -> Mapping[str, str]:
+        """What the last sync that came to its end has left: ``rows``, ``newest``, ``at``, ``by``."""
+        with self.broker.reading():
+            return cast("dict[str, str]", self.broker.client.hgetall(self.broker.keys.tenants_synced))
+
+    def tell(self, lease: Lease, story: Mapping[str, Any]) -> None:
+        """Stores it."""
+        lease.run(_STORE, [self.broker.keys.tenants_synced], "", *(part for item in story.items() for part in item))
+
+    @contextmanager
+    def lease(self, *, by: str) -> Iterator[Lease]:
+        """Takes the right to sync.
+
+        Raises:
+            Refused: Another sync has it; with who runs it and since when.
+        """
+        value = json.dumps({"by": by, "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)})
+        key, client = self.broker.keys.tenants_busy, self.broker.client
+        if not client.set(key, value, nx=True, px=int(LEASE_S * 1000)):
+            raise Refused(_busy(client.get(key)))
+        try:
+            yield Lease(self.broker, key, value)
+        finally:
+            with contextlib.suppress(redis.RedisError):  # it ends by itself; what went wrong is on its way up already
+                client.eval(_RELEASE, 1, key, value)
+
+
+def in_steps(configs: Sequence[Config]) -> Iterator[list[Config]]:
+    """The same in parts of at most `CHUNK_BYTES` characters, or of one."""
+    part: list[Config] = []
+    size = 0
+    for config in configs:
+        if part and size + len(config.text) > CHUNK_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(config)
+        size += len(config.text)
+    if part:
+        yield part
+
+
+def _chunks(tenants: Iterator[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    for tenant in tenants:
+        part.append(tenant)
+        if len(part) == CHUNK:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _busy(value: Any) -> str:
+    try:
+        holder = json.loads(value)
+        who = f"{holder['by']} (since {datetime.fromisoformat(holder['at']):%H:%M:%S} UTC)"
+    except (ValueError, TypeError, KeyError):
+        who = "somebody else"
+    return f"The tenants are being synced by {who}. Nothing was changed; try again when that is done."

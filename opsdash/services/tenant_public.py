@@ -1,0 +1,147 @@
+"""What of a tenant's row goes to Redis: everything but its secrets, which are told by a keyed fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
+
+MAX_ID_LENGTH = 200
+MAX_CONFIG_BYTES = 1_000_000
+FINGERPRINT = "hmac-sha256:"
+SHOWN = 40
+"""Characters of a value that a preview shows."""
+_ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
+_SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
+    r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"://[^/\s@]*:[^/\s@]+@"  # a URL with a password in it
+    r"|^(Bearer|Basic|Token)\s"
+    r"|-----BEGIN"
+    r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
+    r"|hooks\.slack\.com/services/"
+    r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+)
+"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode  # one for all: making it costs more than its work
+
+
+def usable(tenant_id: str) -> bool:
+    """Whether it can be part of a key."""
+    return len(tenant_id) <= MAX_ID_LENGTH and _ID.fullmatch(tenant_id) is not None
+
+
+def digest(text: str) -> str:
+    """Of a configuration as it stands in Redis; tells it from another one, and nothing about it."""
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@lru_cache(maxsize=4_096)
+def _is_secret_name(key: str) -> bool:
+    return _SECRET_NAME.search(key) is not None
+
+
+def public_config(row: Any, secret: bytes) -> str:
+    """One row as the JSON that goes to Redis: keyed fingerprints in place of secrets.
+
+    Args:
+        row: Mapping with the columns of ``tenant_config``; ``settings`` as JSON text.
+        secret: Key of the fingerprints (HMAC-SHA-256): equal secrets of one tenant look equal, none can be guessed.
+
+    Raises:
+        ValueError: The row can't be a configuration, in a few words.
+    """
+    tenant_id = str(row["tenant_id"])
+    if not usable(tenant_id):
+        raise ValueError(f"tenant_id must be 1 to {MAX_ID_LENGTH} characters without blanks or control characters")
+    try:
+        settings = json.loads(row["settings"] or "{}")
+    except ValueError:
+        raise ValueError("settings are not valid JSON") from None
+    if not isinstance(settings, dict):
+        raise ValueError("settings must be a JSON object")  # noqa: TRY004 - the row is bad, not the type of an argument
+
+    def fingerprint(value: Any) -> str:
+        message = f"{tenant_id}\0{json.dumps(value, sort_keys=True)}".encode()
+        return FINGERPRINT + hmac.digest(secret, message, "sha256").hex()[:16]
+
+    updated_at = row["updated_at"]
+    config = {
+        "tenant_id": tenant_id,
+        "name": row["name"],
+        "enabled": bool(row["enabled"]),
+        "settings": _without_secrets(settings, fingerprint),
+        "api_key_fingerprint": fingerprint(row["api_key"]) if row["api_key"] else None,
+        "updated_at": updated_at.isoformat() if updated_at else None,
+    }
+    text = _encode(config)
+    if len(text.encode()) > MAX_CONFIG_BYTES:
+        raise ValueError(f"the configuration is larger than {MAX_CONFIG_BYTES:,} bytes")
+    return text
+
+
+def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: fingerprint(inner) if inner and _is_secret_name(key) else _without_secrets(inner, fingerprint)
+            for key, inner in value.items()
+        }
+    if isinstance(value, str) and _SECRET_VALUE.search(value):
+        return fingerprint(value)
+    if isinstance(value, list):
+        return [_without_secrets(inner, fingerprint) for inner in value]
+    return value
+
+
+def changes(old: str, new: str) -> list[str]:
+    """What differs between two configurations, a field each; of a secret only that it does.
+
+    The old one may be anything that somebody wrote to the key, so what looks like a secret in it is not shown either.
+    """
+    try:
+        before = json.loads(old)
+    except ValueError:
+        return ["was not valid JSON"]
+    if not isinstance(before, dict):
+        return ["was no JSON object"]
+    was, now = dict(_fields(before)), dict(_fields(json.loads(new)))
+    return [
+        f"{path} changed"
+        if _hidden(path, was.get(path)) or _hidden(path, now.get(path))
+        else f"{path}: {_shown(was, path)} → {_shown(now, path)}"
+        for path in sorted(was.keys() | now.keys())
+        if was.get(path, ...) != now.get(path, ...)
+    ]
+
+
+def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield from _fields(inner, f"{prefix}{key}.")
+        else:
+            yield prefix + key, inner
+
+
+def _hidden(path: str, value: Any) -> bool:
+    if any(_is_secret_name(part) for part in path.split(".")):
+        return True
+    if isinstance(value, list):
+        text = json.dumps(value)
+        return FINGERPRINT in text or json.dumps(_without_secrets(value, lambda _secret: FINGERPRINT)) != text
+    return isinstance(value, str) and (value.startswith(FINGERPRINT) or _SECRET_VALUE.search(value) is not None)
+
+
+def _shown(fields: dict[str, Any], path: str) -> str:
+    if path not in fields:
+        return "nothing"
+    text = json.dumps(fields[path], ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
