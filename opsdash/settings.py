@@ -103,6 +103,41 @@ def _secret(value: str) -> str | None:
     return value or None
 
 
+TENANT_COLUMNS = ("tenant_id", "name", "enabled", "settings", "api_key", "updated_at")
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def _callable_path(value: str) -> str | None:
+    path = value.strip()
+    module, _, name = path.partition(":")
+    if not all(_NAME.fullmatch(part) for part in (*module.split("."), name)):
+        raise ValueError(f"expected package.module:callable, got {value!r}")
+    return path
+
+
+def _table(value: str) -> str:
+    parts = value.strip().split(".")
+    if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError(f"expected table or schema.table, got {value!r}")
+    return value.strip()
+
+
+def _columns(value: str) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for pair in filter(str.strip, value.split(",")):
+        name, is_pair, own = (part.strip() for part in pair.partition("="))
+        if not is_pair or name not in TENANT_COLUMNS:
+            raise ValueError(
+                f"expected column=its name there, with column of {', '.join(TENANT_COLUMNS)}; got {pair!r}"
+            )
+        if name in found:
+            raise ValueError(f"{name} is named twice")
+        if (own and not _NAME.fullmatch(own)) or (name == "tenant_id" and not own):
+            raise ValueError(f"expected the name of a column after {name}=, got {own!r}")
+        found[name] = own
+    return tuple(found.items())
+
+
 def data_dir() -> Path:
     """Where opsdash keeps its own files when nothing else is said."""
     import platformdirs
@@ -201,6 +236,19 @@ class Settings:
     )
     old_secret_keys: tuple[str, ...] = _setting(
         default=(), parse=_names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
+    )
+    tenant_source: str | None = _setting(
+        default=None,
+        parse=_callable_path,
+        doc="`package.module:callable` that gives the tenants as mappings; default: the table.",
+    )
+    tenant_table: str = _setting(
+        default="tenant_config", parse=_table, doc="Table of the tenants in the database, `schema.table` where needed."
+    )
+    tenant_columns: tuple[tuple[str, str], ...] = _setting(
+        default=(),
+        parse=_columns,
+        doc="Its columns' own names, e.g. `tenant_id=id,name=title`; `api_key=` where it has none.",
     )
 
     @classmethod

@@ -25,6 +25,7 @@ from opsdash.services.queues import Queues
 from opsdash.services.seal import Sealer
 from opsdash.services.snapshots import Snapshots
 from opsdash.services.spool import Spool
+from opsdash.services.tenant_source import source
 from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
@@ -62,7 +63,7 @@ class Console:
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
-        self.tenants = Tenants(self.engine, self.broker, settings.secret)
+        self.tenants = Tenants(source(settings, self.engine), self.broker, settings.secret)
         self.fleet = Fleet(self.broker, settings)
         self.history = History(self.broker)
         self._snapshots = Snapshots(

@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +33,10 @@ _SECRET_VALUE = re.compile(
 )
 """What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
 
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode  # one for all: making it costs more than its work
+_encode = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, allow_nan=False
+).encode  # made once: it costs more than its work
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
 def usable(tenant_id: str) -> bool:
@@ -54,45 +58,59 @@ def public_config(row: Any, secret: bytes) -> str:
     """One row as the JSON that goes to Redis: keyed fingerprints in place of secrets.
 
     Args:
-        row: Mapping with the columns of ``tenant_config``; ``settings`` as JSON text.
+        row: Mapping with the columns of ``tenant_config``; ``settings`` as JSON text or as a dict.
         secret: Key of the fingerprints (HMAC-SHA-256): equal secrets of one tenant look equal, none can be guessed.
 
     Raises:
-        ValueError: The row can't be a configuration, in a few words.
+        ValueError: The row can't be a configuration, in a few words; never with a value of it.
     """
     tenant_id = str(row["tenant_id"])
     if not usable(tenant_id):
         raise ValueError(f"tenant_id must be 1 to {MAX_ID_LENGTH} characters without blanks or control characters")
+    settings = _settings(row.get("settings"))
+    updated_at, api_key, enabled = row.get("updated_at"), row.get("api_key"), row.get("enabled")
+
+    def fingerprint(value: Any) -> str:
+        message = f"{tenant_id}\0{_canonical(value)}".encode()
+        return FINGERPRINT + hmac.digest(secret, message, "sha256").hex()[:16]
+
     try:
-        settings = json.loads(row["settings"] or "{}")
-    except ValueError:
+        text = _encode(
+            {
+                "tenant_id": tenant_id,
+                "name": row.get("name"),
+                "enabled": enabled is None or bool(enabled),
+                "settings": _without_secrets(settings, fingerprint),
+                "api_key_fingerprint": fingerprint(api_key) if api_key else None,
+                "updated_at": updated_at.isoformat() if isinstance(updated_at, datetime) else updated_at,
+            }
+        )
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("it holds characters that are no text") from None
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("it holds values that JSON can't say") from None
+    if size > MAX_CONFIG_BYTES:
+        raise ValueError(f"the configuration is larger than {MAX_CONFIG_BYTES:,} bytes")
+    return text
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    if isinstance(given, str) and len(given) > MAX_CONFIG_BYTES:
+        raise ValueError(f"the settings are larger than {MAX_CONFIG_BYTES:,} characters")
+    try:
+        settings = json.loads(given) if isinstance(given, str) and given else given or {}
+    except (ValueError, RecursionError):
         raise ValueError("settings are not valid JSON") from None
     if not isinstance(settings, dict):
         raise ValueError("settings must be a JSON object")  # noqa: TRY004 - the row is bad, not the type of an argument
-
-    def fingerprint(value: Any) -> str:
-        message = f"{tenant_id}\0{json.dumps(value, sort_keys=True)}".encode()
-        return FINGERPRINT + hmac.digest(secret, message, "sha256").hex()[:16]
-
-    updated_at = row["updated_at"]
-    config = {
-        "tenant_id": tenant_id,
-        "name": row["name"],
-        "enabled": bool(row["enabled"]),
-        "settings": _without_secrets(settings, fingerprint),
-        "api_key_fingerprint": fingerprint(row["api_key"]) if row["api_key"] else None,
-        "updated_at": updated_at.isoformat() if updated_at else None,
-    }
-    text = _encode(config)
-    if len(text.encode()) > MAX_CONFIG_BYTES:
-        raise ValueError(f"the configuration is larger than {MAX_CONFIG_BYTES:,} bytes")
-    return text
+    return settings
 
 
 def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
     if isinstance(value, dict):
         return {
-            key: fingerprint(inner) if inner and _is_secret_name(key) else _without_secrets(inner, fingerprint)
+            key: fingerprint(inner) if inner and _is_secret_name(str(key)) else _without_secrets(inner, fingerprint)
             for key, inner in value.items()
         }
     if isinstance(value, str) and _SECRET_VALUE.search(value):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import redis
-import sqlalchemy as sa
 
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import TenantDrift, count
 from opsdash.services.broker import Broker
-from opsdash.services.database import answering
 from opsdash.services.moving import Lease
-from opsdash.services.tables import tenant_config
 from opsdash.services.tenant_index import CHUNK, Config, TenantIndex, in_steps
 from opsdash.services.tenant_public import MAX_ID_LENGTH, changes, public_config
+from opsdash.services.tenant_source import TenantSource
 
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 
@@ -83,13 +81,13 @@ class TenantPlan:
 
 @dataclass(frozen=True, slots=True)
 class Tenants:
-    """Reads ``tenant_config`` and writes its public part to Redis.
+    """Reads the tenants' source and writes its public part to Redis.
 
     Attributes:
         secret: Gives the key for fingerprints; asked when a sync begins, so that reading needs none.
     """
 
-    engine: sa.Engine
+    source: TenantSource
     broker: Broker
     secret: Callable[[], bytes]
 
@@ -98,32 +96,32 @@ class Tenants:
         """The side in Redis."""
         return TenantIndex(self.broker)
 
-    def count(self) -> int:
-        """Rows in the database."""
-        with answering(self.engine), self.engine.connect() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).select_from(tenant_config)) or 0)
+    def count(self) -> int | None:
+        """Rows in the database; None where only reading them all could tell."""
+        version = self.source.version()
+        return None if version is None else version.rows
 
-    def drift(self) -> TenantDrift:
-        """Whether the database has moved on since the last whole sync. Cost: one query, one HGETALL.
+    def drift(self) -> TenantDrift | None:
+        """Whether the database has moved on since the last whole sync; None where only reading it all could tell.
+
+        Cost: one query, one HGETALL.
 
         Raises:
             Unavailable: One of them did not answer.
         """
         story = self.index.story()
         synced = datetime.fromisoformat(story["newest"]) if story.get("newest") else None
-        changed_at = tenant_config.c.updated_at
-        later = changed_at if synced is None else sa.case((changed_at > synced, changed_at))
-        query = sa.select(sa.func.count(), sa.func.max(changed_at), sa.func.min(later)).select_from(tenant_config)
-        with answering(self.engine), self.engine.connect() as connection:
-            rows, newest, since = connection.execute(query).one()
+        now = self.source.version(synced)
+        if now is None:
+            return None
         return TenantDrift(
-            rows=rows,
-            newest_at=newest,
+            rows=now.rows,
+            newest_at=now.newest,
             synced_rows=int(story["rows"]) if "rows" in story else None,
             synced_newest_at=synced,
             synced_at=datetime.fromisoformat(story["at"]) if "at" in story else None,
             synced_by=story.get("by", ""),
-            since=since,
+            since=now.since,
         )
 
     def plan(self) -> TenantPlan:
@@ -134,7 +132,7 @@ class Tenants:
         """
         plan, secret = TenantPlan(), self.secret()
         with self.broker.reading():
-            for rows in self._chunks():
+            for rows in self.source.chunks():
                 configs = self._configs(rows, secret, plan.seen)
                 for part in in_steps(configs):
                     for config, held in self.index.differing(part):
@@ -151,16 +149,12 @@ class Tenants:
     def orphans(self) -> tuple[list[str], int]:
         """Tenants with a key and without a row, and how many have a key at all.
 
-        Memory: the names of the orphans. Cost: the index, and one query for each `CHUNK` of it.
+        The keys are read before the rows, so a tenant that is made meanwhile is none.
+        Memory: the names of the tenants. Cost: the index, and the ids of all rows.
         """
-        orphaned: set[str] = set()
-        known = 0
-        for tenants in self.index.known():
-            query = sa.select(tenant_config.c.tenant_id).where(tenant_config.c.tenant_id.in_(tenants))
-            with answering(self.engine), self.engine.connect() as connection:
-                gone = set(tenants).difference(connection.scalars(query))
-            known += len(tenants) - len(gone & orphaned)
-            orphaned |= gone
+        orphaned = {tenant for tenants in self.index.known() for tenant in tenants}
+        known = len(orphaned)
+        orphaned.difference_update(self.source.ids())
         return sorted(orphaned), known
 
     def sync(
@@ -209,7 +203,7 @@ class Tenants:
         told: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        rows_in_all = self.count()
+        rows_in_all = self.count() or 0
         self.index.adopt(lease)
         # Before the rows: a tenant that comes back meanwhile is written again by what follows.
         for orphans in self._to_remove(remove) if remove else ():
@@ -217,7 +211,7 @@ class Tenants:
                 report.cancelled = True
                 return
             report.removed += self.index.remove(lease, orphans)
-        for rows in self._chunks():
+        for rows in self.source.chunks():
             if cancelled():
                 report.cancelled = True
                 return
@@ -240,23 +234,15 @@ class Tenants:
         story = {"rows": report.rows, "newest": newest, "at": datetime.now(UTC).isoformat(), "by": by}
         self.index.tell(lease, story)
 
-    def _configs(self, rows: list[sa.Row[Any]], secret: bytes, report: SyncReport) -> list[Config]:
+    def _configs(self, rows: list[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config]:
         """What should stand in Redis; what a row lacks for that goes to the report."""
         configs = []
         for row in rows:
             try:
-                configs.append(Config(row.tenant_id, public_config(row._mapping, secret)))
+                configs.append(Config(str(row["tenant_id"]), public_config(row, secret)))
             except ValueError as error:
-                report.fail(str(row.tenant_id), str(error))
+                report.fail(str(row["tenant_id"]), str(error))
         report.rows += len(rows)
-        report.newest = max([row.updated_at for row in rows] + ([report.newest] if report.newest else []), default=None)
+        changed = [at for row in rows if isinstance(at := row.get("updated_at"), datetime) and at.tzinfo]
+        report.newest = max([*changed, *([report.newest] if report.newest else [])], default=None)
         return configs
-
-    def _chunks(self) -> Iterator[list[sa.Row[Any]]]:
-        # settings as text: one row of broken JSON must fail alone, not the whole result.
-        columns = [c if c.name != "settings" else sa.cast(c, sa.Text).label("settings") for c in tenant_config.c]
-        query = sa.select(*columns).order_by(tenant_config.c.tenant_id)
-        with answering(self.engine), self.engine.connect() as connection:
-            result = connection.execution_options(yield_per=CHUNK).execute(query)
-            for rows in result.partitions():
-                yield list(rows)

@@ -15,6 +15,7 @@ from opsdash.model import Status
 from opsdash.services import database
 from opsdash.services.console import Console
 from opsdash.services.tables import tenant_config
+from opsdash.services.tenant_source import TableSource
 
 SECRET = "sk-live-0123456789"
 
@@ -149,7 +150,7 @@ def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
     rows = [{"tenant_id": f"t{i:04}", "name": "T", "enabled": True, "settings": {}} for i in range(700)]
     with database.transaction(console.engine) as connection:
         connection.execute(sa.insert(tenant_config), rows)
-    chunks = console.tenants.__class__._chunks
+    chunks = TableSource.chunks
 
     def lose_redis_after_the_first(tenants):
         for number, chunk in enumerate(chunks(tenants)):
@@ -157,7 +158,7 @@ def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
                 valkey.stop()
             yield chunk
 
-    monkeypatch.setattr(console.tenants.__class__, "_chunks", lose_redis_after_the_first)
+    monkeypatch.setattr(TableSource, "chunks", lose_redis_after_the_first)
     with pytest.raises(Uncertain, match="broke off after 500 tenants"):
         sync(console)
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
@@ -167,7 +168,7 @@ def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ):
     add(console, tenant_id="acme")
-    chunks = console.tenants.__class__._chunks
+    chunks = TableSource.chunks
     for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "broke off after 1 tenant: gone")):
 
         def lose_the_database(tenants, written=written):
@@ -175,6 +176,6 @@ def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
                 yield from chunks(tenants)
             raise Unavailable("gone")
 
-        monkeypatch.setattr(console.tenants.__class__, "_chunks", lose_the_database)
+        monkeypatch.setattr(TableSource, "chunks", lose_the_database)
         with pytest.raises(error, match=says):
             sync(console)

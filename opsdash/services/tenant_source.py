@@ -1,0 +1,164 @@
+"""Where tenants come from: opsdash's own table, the host's, or a callable of the host."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid, OpsdashError, Unavailable
+from opsdash.services.database import answering
+from opsdash.services.tables import UtcDateTime
+from opsdash.services.tenant_index import CHUNK
+from opsdash.settings import TENANT_COLUMNS, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a source can tell without reading its rows.
+
+    Attributes:
+        rows: How many there are.
+        newest: The latest change among them, in UTC; None: no telling.
+        since: The first change after the asked time, in UTC; None where there is none, or no telling.
+    """
+
+    rows: int
+    newest: datetime | None = None
+    since: datetime | None = None
+
+
+class TenantSource(Protocol):
+    """Gives the rows of all tenants: mappings with ``tenant_id`` and any other column of ``tenant_config``."""
+
+    def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
+        """All rows, a few hundred at a time, in bounded memory."""
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all rows."""
+
+    def version(self, after: datetime | None = None) -> Version | None:
+        """Cheap enough for a page; None where only reading everything could tell."""
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table in opsdash's database.
+
+    Attributes:
+        columns: Column of ``tenant_config`` → the table's own name for it, empty where the table has none.
+    """
+
+    engine: sa.Engine
+    table: str
+    columns: Mapping[str, str]
+
+    def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
+        """Streams from a cursor on the server; one statement sees one state of the table."""
+        # settings as text: one row of broken JSON must fail alone, not the whole result.
+        asked = [
+            sa.cast(self._column(name), sa.Text).label(name) if name == "settings" else self._column(name).label(name)
+            for name in self._there()
+        ]
+        for rows in self._read(sa.select(*asked).order_by(self._column("tenant_id"))):
+            yield [dict(row._mapping) for row in rows]
+
+    def ids(self) -> Iterator[str]:
+        """Streams the ids alone."""
+        for rows in self._read(sa.select(self._column("tenant_id"))):
+            yield from (str(row[0]) for row in rows)
+
+    def version(self, after: datetime | None = None) -> Version:
+        """One aggregate: a walk over the table where ``updated_at`` has no index."""
+        asked: list[sa.ColumnElement[Any]] = [sa.func.count()]
+        if self.columns["updated_at"]:
+            changed_at = self._column("updated_at")
+            later = changed_at if after is None else sa.case((changed_at > after, changed_at))
+            asked += [sa.func.max(changed_at), sa.func.min(later)]
+        with answering(self.engine), self.engine.connect() as connection:
+            return Version(*connection.execute(sa.select(*asked).select_from(self._table)).one())
+
+    def _there(self) -> list[str]:
+        return [name for name, own in self.columns.items() if own]
+
+    @functools.cached_property
+    def _table(self) -> sa.TableClause:
+        schema, _, name = self.table.rpartition(".")
+        kinds: dict[str, sa.types.TypeEngine[Any]] = {"updated_at": UtcDateTime(), "enabled": sa.Boolean()}
+        columns: list[sa.ColumnClause[Any]] = [
+            sa.column(own, kinds.get(name, sa.types.NULLTYPE)) for name, own in self.columns.items() if own
+        ]
+        return sa.table(name, *columns, schema=schema or None)
+
+    def _column(self, name: str) -> sa.ColumnElement[Any]:
+        return self._table.c[self.columns[name]]
+
+    def _read(self, query: sa.Select[Any]) -> Iterator[list[sa.Row[Any]]]:
+        with answering(self.engine), self.engine.connect() as connection:
+            for rows in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
+                yield list(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class CallableSource:
+    """A callable of the host that gives an iterable of mappings; called anew for each sync and preview."""
+
+    path: str
+
+    def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
+        """In chunks; whatever the host's code raises becomes one line that names it."""
+        rows = self._rows()
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            yield chunk
+
+    def ids(self) -> Iterator[str]:
+        """As many as there are: the callable gives whole rows."""
+        return (str(row.get("tenant_id", "")) for row in self._rows())
+
+    def version(self, after: datetime | None = None) -> None:
+        """Only reading everything could tell."""
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        call = load(self.path)
+        try:
+            for row in call():
+                # What is no mapping is a row without an id: it fails alone, and is counted.
+                yield row if isinstance(row, Mapping) else {"tenant_id": ""}
+        except OpsdashError:
+            raise
+        except Exception as error:  # the host's code may raise anything; its text may hold a secret
+            raise Unavailable(f"The tenant source {self.path} broke off ({type(error).__name__}).") from error
+
+
+def source(settings: Settings, engine: sa.Engine) -> TenantSource:
+    """The source that the settings name."""
+    if settings.tenant_source:
+        return CallableSource(settings.tenant_source)
+    own = {name: name for name in TENANT_COLUMNS}
+    return TableSource(engine, settings.tenant_table, {**own, **dict(settings.tenant_columns)})
+
+
+def load(path: str) -> Callable[[], Any]:
+    """The host's callable.
+
+    Raises:
+        Invalid: One line that names the setting and what is wrong.
+    """
+    module, _, name = path.partition(":")
+    if (here := os.getcwd()) not in sys.path:  # as for OPSDASH_CELERY_APP
+        sys.path.insert(0, here)
+    try:
+        found = getattr(import_module(module), name)
+    except Exception as error:  # the user's module may raise anything; it is theirs to read, as one line
+        raise Invalid(f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise Invalid(f"OPSDASH_TENANT_SOURCE: {path!r} is no callable; expected package.module:callable")
+    return found  # type: ignore[no-any-return]
