@@ -174,7 +174,7 @@ class WorkerStats:
 
     Attributes:
         state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
-        heartbeat_at: When it last reported, by its own clock, in UTC.
+        heartbeat_at: When it last reported, in UTC, by this machine's clock.
         uptime_s: Seconds since the worker started.
         processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.

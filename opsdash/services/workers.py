@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opsdash.model import WorkerStats
@@ -14,6 +13,8 @@ from opsdash.services.broker import Broker
 
 MAX_FIGURE = 1e11
 """Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
+MAX_AGE_S = 1e9
+"""Above every age a report can have, and still a time that a calendar knows."""
 OFFLINE_AFTER_S = 15.0
 """A worker reports every 2 s; silent this long, it counts as gone."""
 FIELDS = (
@@ -47,10 +48,16 @@ class Workers:
     broker: Broker
 
     def read(self) -> tuple[WorkerStats, ...]:
-        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HMGET each, pipelined."""
+        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HMGET each, pipelined.
+
+        How long ago a worker reported is told by Redis's clock alone; this machine's may be wrong.
+        """
         keys, client = self.broker.keys, self.broker.client
         with self.broker.reading():
-            seen: list[tuple[str, float]] = client.zrange(keys.workers, 0, -1, withscores=True)  # type: ignore[assignment]
+            with client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.zrange(keys.workers, 0, -1, withscores=True)
+                (seconds, micros), seen = pipe.execute()
             if not seen:
                 return ()
             with client.pipeline(transaction=False) as pipe:
@@ -60,7 +67,7 @@ class Workers:
                     {field: value for field, value in zip(FIELDS, values, strict=True) if value is not None}
                     for values in pipe.execute()
                 ]
-        now = time.time()
+        now = seconds + micros / 1e6
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
         return tuple(sorted(stats, key=lambda worker: worker.hostname))
 
@@ -79,7 +86,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
     return WorkerStats(
         hostname=hostname,
         state=state,
-        heartbeat_at=datetime.fromtimestamp(reported, UTC),
+        heartbeat_at=datetime.now(UTC) - timedelta(seconds=min(now - reported, MAX_AGE_S)),
         pid=int(_number(raw, "pid")),
         uptime_s=_number(raw, "uptime_s"),
         processed=int(_number(raw, "processed")),

@@ -20,32 +20,31 @@ FORGET_AFTER_S = 86_400
 class Health:
     """One worker's figures. Safe to use beside the event loop: it reads lengths and counters only.
 
-    Attributes:
-        tick_at: When the event loop last turned, as a callback inside it saw it (seconds since the epoch).
+    Times go out by Redis's clock, so that neither a wrong clock nor one that jumps on this machine hides a worker.
     """
 
     def __init__(self, consumer: Any, gate: Gate) -> None:
         self._consumer = consumer
         self._gate = gate
-        self._started = time.monotonic()
-        self.tick_at = time.time()
+        self._ticked = self._started = time.monotonic()
+        self._redis_ahead_s: float | None = None  # of this process's monotonic clock
 
     def tick(self) -> None:
         """The event loop turns. Called inside it."""
-        self.tick_at = time.time()
+        self._ticked = time.monotonic()
 
     def busy(self) -> bool:
         """A task runs, or one that was fetched has not gone back yet."""
         numbers = celery_private.counts(self._consumer)
         return bool(numbers["active"] or numbers["reserved"])
 
-    def figures(self) -> dict[str, str]:
+    def _figures(self, redis_ahead_s: float) -> dict[str, str]:
         """The fields of the worker's hash, all strings."""
         consumer, applied = self._consumer, self._gate.applied
         pausing = self._gate.health()
         return {
-            "time": f"{time.time():.3f}",
-            "loop_tick": f"{self.tick_at:.3f}",
+            "time": f"{time.monotonic() + redis_ahead_s:.3f}",
+            "loop_tick": f"{self._ticked + redis_ahead_s:.3f}",
             "pid": str(os.getpid()),
             "uptime_s": f"{time.monotonic() - self._started:.1f}",
             **{name: str(number) for name, number in celery_private.counts(consumer).items()},
@@ -63,19 +62,22 @@ class Health:
         }
 
     def push(self, link: Link) -> None:
-        """Writes the figures. Cost: one round trip.
+        """Writes the figures. Cost: one round trip; the first time two.
 
         Raises:
             LINK_ERRORS: Redis doesn't take them.
         """
-        redis, now = link.redis, time.time()
+        redis = link.redis
+        ahead_s = self._redis_ahead_s if self._redis_ahead_s is not None else _ahead_s(redis.time())
+        now = time.monotonic() + ahead_s
         key = link.keys.worker(self._consumer.hostname)
         with redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=cast("dict[Any, Any]", self.figures()))
+            pipe.time()
+            pipe.hset(key, mapping=cast("dict[Any, Any]", self._figures(ahead_s)))
             pipe.expire(key, TTL_S)
             pipe.zadd(link.keys.workers, {self._consumer.hostname: now})
             pipe.zremrangebyscore(link.keys.workers, "-inf", now - FORGET_AFTER_S)
-            pipe.execute()
+            self._redis_ahead_s = _ahead_s(pipe.execute()[0])
 
     def remove(self, link: Link) -> None:
         """Takes the worker off the list: it ends on purpose.
@@ -87,6 +89,12 @@ class Health:
             pipe.delete(link.keys.worker(self._consumer.hostname))
             pipe.zrem(link.keys.workers, self._consumer.hostname)
             pipe.execute()
+
+
+def _ahead_s(redis_time: Any) -> float:
+    """How far Redis's clock is ahead of this process's monotonic one, given what ``TIME`` has just answered."""
+    seconds, micros = redis_time
+    return float(seconds + micros / 1e6 - time.monotonic())
 
 
 def age(since: float | None) -> str:

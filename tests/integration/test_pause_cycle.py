@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from kombu import Exchange
@@ -11,8 +12,10 @@ from support.deployment import SOON_S, Deployment, as_sent, deploy, each_exactly
 from support.services import Valkey
 from support.workers import GREEN, eventually, worker
 
+from opsdash.services.workers import Workers
+
 GREEN_LATER = [pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN]
-POOLS = ["prefork", "threads", "solo", *GREEN_LATER]
+POOLS = ["prefork", "threads", "solo", *GREEN[:1], *GREEN_LATER[1:]]
 PREFORK_NOW_OTHERS_LATER = [
     "prefork",
     *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo")),
@@ -247,6 +250,42 @@ def test_broadcasts_are_left_alone(deployment: Deployment) -> None:
         ids = deployment.send(3, "sample.broadcast", routing_key="celery", declare=[Exchange("news", type="fanout")])
         deployment.records.wait_for(3)
         assert "news" not in deployment.health(running.hostname)["queues"]
+    assert deployment.records.times_run() == each_exactly_once(ids)
+
+
+@pytest.mark.parametrize("jump_s", [86_400 * 2, pytest.param(-86_400 * 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", *GREEN))]
+)
+def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worker(
+    deployment: Deployment, tmp_path: Path, pool: str, jump_s: int
+) -> None:
+    clock = tmp_path / "clock"
+    env = {**deployment.env, "SAMPLE_BREAK": "clock", "SAMPLE_CLOCK": str(clock)}
+    workers = Workers(deployment.broker)
+
+    def states() -> dict[str, str]:
+        return {seen.hostname: seen.state for seen in workers.read()}
+
+    with worker(pool=pool, env=env) as first, worker(pool="solo", env=deployment.env) as steady:
+        deployment.pause()
+        deployment.wait_until_confirmed(first.hostname)
+        deployment.wait_until_confirmed(steady.hostname)
+        clock.write_text(str(jump_s))
+        ids = deployment.send(20)
+        reports = [deployment.health(first.hostname)["uptime_s"]]
+        for _ in range(3):  # a report every 2 s
+            eventually(lambda: deployment.health(first.hostname)["uptime_s"] != reports[-1], what="another report")
+            reports.append(deployment.health(first.hostname)["uptime_s"])
+            assert states() == {first.hostname: "online", steady.hostname: "online"}
+        assert len(deployment.records) == 0
+        clock.write_text(str(-jump_s))
+        deployment.resume()
+        deployment.records.wait_for(20)
+        deployment.pause()
+        deployment.wait_until_confirmed(first.hostname)
+        assert states() == {first.hostname: "online", steady.hostname: "online"}
+        assert all(abs((seen.heartbeat_at - datetime.now(UTC)).total_seconds()) < 10 for seen in workers.read())
     assert deployment.records.times_run() == each_exactly_once(ids)
 
 

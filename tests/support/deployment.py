@@ -30,7 +30,8 @@ class Deployment:
         self.celery = celery
         self.redis = redis.Redis.from_url(server.url, decode_responses=True)
         self.keys = Keys(keyprefix)
-        self.flags = PauseFlags(Broker(self.redis, self.keys, "test", ("celery",)))
+        self.broker = Broker(self.redis, self.keys, "test", ("celery",))
+        self.flags = PauseFlags(self.broker)
         self.records = Records(server.url)
         self.env = {"OPSDASH_REDIS_URL": server.url, "SAMPLE_KEYPREFIX": keyprefix}
 
@@ -61,7 +62,7 @@ class Deployment:
         return sum(self.redis.llen(key) for key in self.lists(queue))
 
     def lists(self, queue: str = "celery") -> list[str]:
-        return list(Broker(self.redis, self.keys, "test", ("celery",)).lists(queue).values())
+        return list(self.broker.lists(queue).values())
 
     def task_ids(self, queue: str = "celery") -> list[str]:
         """Ids of the queue's tasks, the next to run first."""

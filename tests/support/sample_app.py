@@ -3,7 +3,8 @@
 Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at the sentinels), ``SAMPLE_KEYPREFIX`` its
 ``global_keyprefix``, ``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
-``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose,
+``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
+seconds as the file ``SAMPLE_CLOCK`` says),
 ``SAMPLE_HOOK=exists`` asks Redis before each task.
 """
 
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -190,6 +192,16 @@ def _break(what: str) -> None:
             raise RuntimeError("broken on purpose")
 
         prefork_guard.PreforkGuard.__init__ = install  # type: ignore[method-assign]
+    elif what == "clock":
+        true_time = time.time
+
+        def jumped() -> float:
+            try:
+                return true_time() + float(Path(os.environ["SAMPLE_CLOCK"]).read_text())
+            except FileNotFoundError:
+                return true_time()
+
+        time.time = jumped
     elif what == "slow-accept":
         from celery.worker.request import Request
 
