@@ -36,6 +36,8 @@ _SECRET_VALUE = re.compile(
 _encode = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, allow_nan=False
 ).encode  # made once: it costs more than its work
+_decode = json.JSONDecoder().decode
+_NESTED = (dict, list, tuple)
 _canonical = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -52,6 +54,11 @@ def digest(text: str) -> str:
 @lru_cache(maxsize=4_096)
 def _is_secret_name(key: str) -> bool:
     return _SECRET_NAME.search(key) is not None
+
+
+@lru_cache(maxsize=4_096)
+def _is_secret_value(key: str) -> bool:
+    return _SECRET_VALUE.search(key) is not None
 
 
 def public_config(row: Any, secret: bytes) -> str:
@@ -78,7 +85,7 @@ def public_config(row: Any, secret: bytes) -> str:
         text = _encode(
             {
                 "tenant_id": tenant_id,
-                "name": row.get("name"),
+                "name": _without_secrets(row.get("name"), fingerprint),
                 "enabled": enabled is None or bool(enabled),
                 "settings": _without_secrets(settings, fingerprint),
                 "api_key_fingerprint": fingerprint(api_key) if api_key else None,
@@ -99,7 +106,7 @@ def _settings(given: Any) -> dict[str, Any]:
     if isinstance(given, str) and len(given) > MAX_CONFIG_BYTES:
         raise ValueError(f"the settings are larger than {MAX_CONFIG_BYTES:,} characters")
     try:
-        settings = json.loads(given) if isinstance(given, str) and given else given or {}
+        settings = _decode(given) if isinstance(given, str) and given else given or {}
     except (ValueError, RecursionError):
         raise ValueError("settings are not valid JSON") from None
     if not isinstance(settings, dict):
@@ -108,14 +115,22 @@ def _settings(given: Any) -> dict[str, Any]:
 
 
 def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
+    # Half of what a sync costs is here: a call for each number and text would double it.
     if isinstance(value, dict):
-        return {
-            key: fingerprint(inner) if inner and _is_secret_name(str(key)) else _without_secrets(inner, fingerprint)
-            for key, inner in value.items()
-        }
+        kept = {}
+        for key, inner in value.items():
+            if _is_secret_value(str(key)):
+                kept[fingerprint(key)] = _without_secrets(inner, fingerprint)
+            elif inner and _is_secret_name(str(key)):
+                kept[key] = fingerprint(inner)
+            elif isinstance(inner, str):
+                kept[key] = fingerprint(inner) if _SECRET_VALUE.search(inner) else inner
+            else:
+                kept[key] = _without_secrets(inner, fingerprint) if isinstance(inner, _NESTED) else inner
+        return kept
     if isinstance(value, str) and _SECRET_VALUE.search(value):
         return fingerprint(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_secrets(inner, fingerprint) for inner in value]
     return value
 

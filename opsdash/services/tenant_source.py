@@ -68,8 +68,9 @@ class TableSource:
             sa.cast(self._column(name), sa.Text).label(name) if name == "settings" else self._column(name).label(name)
             for name in self._there()
         ]
+        names = self._there()
         for rows in self._read(sa.select(*asked).order_by(self._column("tenant_id"))):
-            yield [dict(row._mapping) for row in rows]
+            yield [dict(zip(names, row, strict=True)) for row in rows]
 
     def ids(self) -> Iterator[str]:
         """Streams the ids alone."""
