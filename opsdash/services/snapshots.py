@@ -62,7 +62,7 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and one
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
         for the tenants; database two queries.
         """
         with self._lock:

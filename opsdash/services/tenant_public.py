@@ -7,16 +7,18 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
+OVERSIZED = "<oversized>"
+"""What a source may give in place of settings that are larger than that, so that nobody has to read them."""
 FINGERPRINT = "hmac-sha256:"
 SHOWN = 40
 """Characters of a value that a preview shows."""
-_ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
+_ID = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+")
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
     r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
@@ -32,6 +34,11 @@ _SECRET_VALUE = re.compile(
     r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
 )
 """What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
+
+_TRUTH = {**dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True), "": False} | dict.fromkeys(
+    ("false", "f", "no", "n", "off", "0"), False
+)
+"""A column of text says it in these words; any other truth in Python's own way."""
 
 _encode = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, allow_nan=False
@@ -71,11 +78,11 @@ def public_config(row: Any, secret: bytes) -> str:
     Raises:
         ValueError: The row can't be a configuration, in a few words; never with a value of it.
     """
-    tenant_id = str(row["tenant_id"])
+    tenant_id = id_of(row)
     if not usable(tenant_id):
         raise ValueError(f"tenant_id must be 1 to {MAX_ID_LENGTH} characters without blanks or control characters")
     settings = _settings(row.get("settings"))
-    updated_at, api_key, enabled = row.get("updated_at"), row.get("api_key"), row.get("enabled")
+    api_key = row.get("api_key")
 
     def fingerprint(value: Any) -> str:
         message = f"{tenant_id}\0{_canonical(value)}".encode()
@@ -86,10 +93,10 @@ def public_config(row: Any, secret: bytes) -> str:
             {
                 "tenant_id": tenant_id,
                 "name": _without_secrets(row.get("name"), fingerprint),
-                "enabled": enabled is None or bool(enabled),
+                "enabled": _truth(row.get("enabled")),
                 "settings": _without_secrets(settings, fingerprint),
                 "api_key_fingerprint": fingerprint(api_key) if api_key else None,
-                "updated_at": updated_at.isoformat() if isinstance(updated_at, datetime) else updated_at,
+                "updated_at": _in_utc(row.get("updated_at")),
             }
         )
         size = len(text.encode())
@@ -102,8 +109,41 @@ def public_config(row: Any, secret: bytes) -> str:
     return text
 
 
+def id_of(row: Any) -> str:
+    """The tenant's id as text; empty where the row has none."""
+    tenant_id = row.get("tenant_id")
+    return "" if tenant_id is None else str(tenant_id)
+
+
+def instant(value: Any) -> datetime | None:
+    """A time as databases give it, in UTC; one without a zone is UTC already. None: it is no time."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _in_utc(value: Any) -> Any:
+    at = instant(value)
+    return value if at is None else at.isoformat()
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, str):
+        if value.lower() not in _TRUTH:
+            raise ValueError("enabled is neither true nor false")
+        return _TRUTH[value.lower()]
+    return value is None or bool(value)
+
+
 def _settings(given: Any) -> dict[str, Any]:
-    if isinstance(given, str) and len(given) > MAX_CONFIG_BYTES:
+    if isinstance(given, str) and (given == OVERSIZED or len(given) > MAX_CONFIG_BYTES):
         raise ValueError(f"the settings are larger than {MAX_CONFIG_BYTES:,} characters")
     try:
         settings = _decode(given) if isinstance(given, str) and given else given or {}
@@ -142,22 +182,31 @@ def changes(old: str, new: str) -> list[str]:
     """
     try:
         before = json.loads(old)
-    except ValueError:
+        if not isinstance(before, dict):
+            return ["was no JSON object"]
+        was, now = dict(_fields(before)), dict(_fields(json.loads(new)))
+        return _differences(was, now)
+    except (ValueError, RecursionError):
         return ["was not valid JSON"]
-    if not isinstance(before, dict):
-        return ["was no JSON object"]
-    was, now = dict(_fields(before)), dict(_fields(json.loads(new)))
+
+
+def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    paths = was.keys() | now.keys()
+    grown = {path.rpartition(".")[0] for path in paths}
     return [
         f"{path} changed"
         if _hidden(path, was.get(path)) or _hidden(path, now.get(path))
         else f"{path}: {_shown(was, path)} → {_shown(now, path)}"
-        for path in sorted(was.keys() | now.keys())
+        for path in sorted(paths)
         if was.get(path, ...) != now.get(path, ...)
+        # An object that was empty, or is now, is told by what is in it.
+        and not (path in grown and not was.get(path, {}) and not now.get(path, {}))
     ]
 
 
 def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
+    for name, inner in value.items():
+        key = FINGERPRINT if _is_secret_value(name) else name
         if isinstance(inner, dict) and inner:
             yield from _fields(inner, f"{prefix}{key}.")
         else:
