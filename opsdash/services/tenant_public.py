@@ -31,7 +31,9 @@ _SECRET_VALUE = re.compile(
     r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
     r"|hooks\.slack\.com/services/"
-    r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|\beyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|[?&;\s]([\w-]*(token|secret|passw(or)?d|api_?key|signature)|sig|key|pwd)=[^&\s]"  # in a query, or a DSN
+    r"|^(password|pwd)="
 )
 """What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
 

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from opsdash.errors import Invalid, OpsdashError, Unavailable
-from opsdash.services.database import answering
-from opsdash.services.tables import UtcDateTime
+from opsdash.services.database import LACKING, answering
+from opsdash.services.tables import UtcDateTime, tenant_config
 from opsdash.services.tenant_index import CHUNK
 from opsdash.services.tenant_public import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
 from opsdash.settings import TENANT_COLUMNS, Settings
@@ -95,7 +95,7 @@ class TableSource:
             later = changed_at if after is None else sa.case((changed_at > asked_after, changed_at))
             asked += [sa.func.max(changed_at), sa.func.min(later), self._sum(changed_at)]
         try:
-            with answering(self.engine), self.engine.connect() as connection:
+            with self._answering(), self.engine.connect() as connection:
                 found = connection.execute(sa.select(*asked).select_from(self._table)).one()
         except DBAPIError as error:
             if not timed:
@@ -105,6 +105,19 @@ class TableSource:
             return self.version()
         rows, newest, since, mark = (*found, None, None, None)[:4]
         return Version(rows, instant(newest), instant(since), "" if mark is None else str(mark))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            with answering(self.engine):
+                yield
+        except Unavailable as error:
+            if LACKING not in str(error) or self.table == tenant_config.name:
+                raise
+            raise Unavailable(
+                f"The tenants' table {self.table}, or a column of it, is not there; see OPSDASH_TENANT_TABLE and"
+                " OPSDASH_TENANT_COLUMNS. Nothing was changed."
+            ) from error
 
     def _there(self) -> list[str]:
         return [name for name, own in self.columns.items() if own]
@@ -131,7 +144,7 @@ class TableSource:
 
     def _read(self, query: sa.Select[Any]) -> Iterator[list[sa.Row[Any]]]:
         try:
-            with answering(self.engine), self.engine.connect() as connection, _any_bytes(connection):
+            with self._answering(), self.engine.connect() as connection, _any_bytes(connection):
                 for rows in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
                     yield list(rows)
         except UnicodeDecodeError as error:  # PostgreSQL with the encoding SQL_ASCII, which checks nothing

@@ -40,6 +40,10 @@ def test_every_row_is_written_to_its_key(console: Console):
         {"key": "-----BEGIN PRIVATE KEY-----hunter2!"},
         {"urls": ["amqp://u:hunter2!@mq//"]},
         {"stripe": "sk_live_12345678hunter2!"},
+        {"jwt": "token is eyJhbGciOi.hunter2!.x or eyJhbGciOi.eyJhunter2.x hunter2!"},
+        {"query": "https://maps.example/v1?region=eu&api_key=hunter2!"},
+        {"signed": "https://store.example/file?sig=hunter2!"},
+        {"libpq": "host=db user=u password=hunter2!"},
     ],
     ids=lambda settings: next(iter(settings)),
 )
@@ -53,7 +57,14 @@ def test_what_looks_like_a_secret_by_name_or_value_is_treated_as_one(console_for
 
 
 @pytest.mark.parametrize(
-    "settings", [{"author": "Ann"}, {"url": "https://acme.example/a:b@c"}, {"plan": "basic"}, {"spin": 3}]
+    "settings",
+    [
+        {"author": "Ann"},
+        {"url": "https://acme.example/a:b@c"},
+        {"plan": "basic"},
+        {"spin": 3},
+        {"page": "/?tokens=3&monkey=1"},
+    ],
 )
 def test_what_is_no_secret_stays_as_it_is(console_for, settings: dict[str, Any]):
     console = console_for()
