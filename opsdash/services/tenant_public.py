@@ -18,6 +18,8 @@ OVERSIZED = "<oversized>"
 FINGERPRINT = "hmac-sha256:"
 SHOWN = 40
 """Characters of a value that a preview shows."""
+SHORTEST = 5
+"""Characters of the shortest text that can look like a secret; most settings are shorter."""
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+")
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
@@ -25,17 +27,20 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
-    r"://[^/\s@]*:[^/\s@]+@"  # a URL with a password in it
+    r"://[^/\s@:]*:[^/\s@]+@"  # a URL with a password in it
     r"|^(Bearer|Basic|Token)\s"
     r"|-----BEGIN"
     r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
     r"|hooks\.slack\.com/services/"
-    r"|\beyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
     r"|[?&;\s]([\w-]*(token|secret|passw(or)?d|api_?key|signature)|sig|key|pwd)=[^&\s]"  # in a query, or a DSN
     r"|^(password|pwd)="
 )
-"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
+"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known.
+
+Each part takes time in proportion to the text, whatever it is: a setting of a megabyte must not hold up the others.
+"""
 
 _TRUTH = {**dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True), "": False} | dict.fromkeys(
     ("false", "f", "no", "n", "off", "0"), False
@@ -61,13 +66,9 @@ def digest(text: str) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _is_secret_name(key: str) -> bool:
-    return _SECRET_NAME.search(key) is not None
-
-
-@lru_cache(maxsize=4_096)
-def _is_secret_value(key: str) -> bool:
-    return _SECRET_VALUE.search(key) is not None
+def _secrecy(key: str) -> tuple[bool, bool]:
+    """Whether a setting's name says that it is a secret, and whether the name is one itself."""
+    return _SECRET_NAME.search(key) is not None, _SECRET_VALUE.search(key) is not None
 
 
 def public_config(row: Any, secret: bytes) -> str:
@@ -161,12 +162,14 @@ def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
     if isinstance(value, dict):
         kept = {}
         for key, inner in value.items():
-            if _is_secret_value(str(key)):
+            names, is_one = _secrecy(str(key))
+            if is_one:
                 kept[fingerprint(key)] = _without_secrets(inner, fingerprint)
-            elif inner and _is_secret_name(str(key)):
+            elif names and inner:
                 kept[key] = fingerprint(inner)
             elif isinstance(inner, str):
-                kept[key] = fingerprint(inner) if _SECRET_VALUE.search(inner) else inner
+                secret = len(inner) >= SHORTEST and _SECRET_VALUE.search(inner)
+                kept[key] = fingerprint(inner) if secret else inner
             else:
                 kept[key] = _without_secrets(inner, fingerprint) if isinstance(inner, _NESTED) else inner
         return kept
@@ -208,7 +211,7 @@ def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
-        key = FINGERPRINT if _is_secret_value(name) else name
+        key = FINGERPRINT if _secrecy(name)[1] else name
         if isinstance(inner, dict) and inner:
             yield from _fields(inner, f"{prefix}{key}.")
         else:
@@ -216,7 +219,7 @@ def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _hidden(path: str, value: Any) -> bool:
-    if any(_is_secret_name(part) for part in path.split(".")):
+    if any(_secrecy(part)[0] for part in path.split(".")):
         return True
     if isinstance(value, list):
         text = json.dumps(value)

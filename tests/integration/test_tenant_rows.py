@@ -14,6 +14,7 @@ from opsdash.errors import Unavailable
 from opsdash.model import Status
 from opsdash.services import database
 from opsdash.services.console import Console
+from opsdash.services.tenant_public import MAX_CONFIG_BYTES
 
 BAD_TEXT = {
     "no JSON": ("{broken", "settings are not valid JSON"),
@@ -52,6 +53,8 @@ def test_settings_that_can_not_be_written_fail_alone_and_are_named(host: Console
     put(host, "z")
     expected = {name.replace(" ", "-"): why for name, (_, why) in BAD_TEXT.items()}
     seen = host.tenants.plan().seen.failed
+    fetched = max(len(row["settings"]) for rows in host.tenants.source.chunks() for row in rows)
+    assert fetched <= MAX_CONFIG_BYTES, "ten megabytes are not even fetched"
     effect = sync(host)
     assert (effect.affected, effect.ok) == (2, False)
     assert effect.message.startswith(f"Synced 2 tenant configs; {len(BAD_TEXT)} failed: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,15 @@ def test_equal_secrets_look_equal_within_a_tenant_and_nowhere_else(console: Cons
     first, second = stored(console, "a"), stored(console, "b")
     assert first["settings"]["password"] == first["api_key_fingerprint"]
     assert first["api_key_fingerprint"] != second["api_key_fingerprint"]
+
+
+@pytest.mark.parametrize(
+    "piece", ["://", ":", "://:", "eyJ-", "eyJ.", "?a", "?token", " ", "sk-", "a@", "AKIA", "&a-key"]
+)
+def test_no_text_takes_longer_to_look_through_than_its_length_allows(piece: str):
+    text = "://" + piece * (200_000 // len(piece))
+    began = time.perf_counter()
+    public_config({"tenant_id": "a", "settings": {"a": text, "b": [text], text: 1}}, b"key")
+    assert time.perf_counter() - began < 5, (
+        "a text of this length takes some milliseconds, or, badly looked at, minutes"
+    )

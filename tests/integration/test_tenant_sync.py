@@ -189,6 +189,16 @@ def test_whoever_was_away_for_longer_than_the_lease_lasts_writes_nothing_more(co
     assert console.broker.client.get(console.broker.keys.tenants_busy) == '{"by": "tom"}', "somebody else's, and left"
 
 
+def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
+    console = console_for()
+    add(console, "a")
+    operation = opsdash.SyncTenantConfigs()
+    dead = console.audit.begin(operation, console.settings.actor("dead", surface="cli"))
+    assert operation.evidence(console, dead)["message"] == "Each tenant is either old or new. Run it again."
+    sync(console)
+    assert "a later sync has come to its end" in operation.evidence(console, dead)["message"]
+
+
 def test_a_killed_syncs_lease_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("opsdash.services.tenant_index.LEASE_S", 0.2)
     add(console, "a")
