@@ -74,7 +74,7 @@ def test_no_planted_secret_reaches_redis_the_log_the_trail_or_an_export(
     settings = {**SETTINGS, "password": f"{KEY}2", "mirrors": [], "session": "-"}
     change(console, "acme", api_key=f"{KEY}2", settings=settings)
     remove(console, "gone")
-    console.broker.client.set("tenant_config:url", json.dumps({"name": "x", "settings": {"a": 1}}))
+    console.broker.client.set("tenant_config:url", json.dumps({"settings": {f"https://u:{KEY}@h": 1}}))
     shown += [preview(console, remove_orphans=True), str(to_plain(console.snapshot()))]
     sync(console, remove_orphans=True)
     found = {
