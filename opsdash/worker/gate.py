@@ -75,7 +75,6 @@ class Gate:
         self.pausing = READY
         self.lock = threading.Lock()
         self.channel: Any = None
-        self.wait_for_slot: Callable[[], Any] | None = None
         self.show: Callable[[PauseState], None] | None = None
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
@@ -88,10 +87,6 @@ class Gate:
         """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
         if self.closed and self.holds(request):
             return self.put_back(request)
-        if self.wait_for_slot is not None:  # a green pool blocks when it is full; a pause may come meanwhile
-            self.wait_for_slot()
-            if self.closed and self.holds(request):
-                return self.put_back(request)
         key = request.message.delivery_info.get("routing_key")
         self.started[key] = self.started.get(key, 0) + 1
         return self._pass_on(request)
