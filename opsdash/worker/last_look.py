@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -30,8 +31,9 @@ class NotStarted(Exception):  # noqa: N818 - not an error: it ends a thread pool
 class LastLook:
     """Looks at the gate around the moment a task is accepted.
 
-    Cost while nothing is paused: two attribute tests per task. Threads pay a dict entry per task besides, for the way
-    back of what waits for a thread.
+    Cost while nothing is paused: two attribute tests per task, and in threads and greenlets one object that stands
+    in for the request's callback, about 0.2 µs together. Threads pay a dict entry per task besides, for the way back of
+    what waits for a thread.
 
     Args:
         give_back: From a pool's thread, by way of the event loop; it can't tell whether Redis takes the message.
@@ -71,14 +73,15 @@ class LastLook:
             return False
         return True
 
-    def _around(self, accept: Any, give_back: GiveBack, stop: type[BaseException]) -> Callable[[int, float], None]:
-        request, gate = accept.__self__, self._gate
+    def _looks(self, give_back: GiveBack, stop: type[BaseException]) -> Callable[[Any, int, float], None]:
+        """Stands in for a request's own ``on_accepted``, which it takes as its first argument."""
+        gate = self._gate
 
-        def look_twice(pid: int, when: float) -> None:
-            if gate.closed and self._caught_before(request, give_back):
+        def look_twice(accept: Any, pid: int, when: float) -> None:
+            if gate.closed and self._caught_before(accept.__self__, give_back):
                 raise stop
             accept(pid, when)
-            if gate.closed and self._caught_after(request, give_back):
+            if gate.closed and self._caught_after(accept.__self__, give_back):
                 raise stop
 
         return look_twice
@@ -90,12 +93,14 @@ class LastLook:
             give_back(request)
             return True
 
+        look_twice = self._looks(by_the_loop, NotStarted)
+
         def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept: Any = options.get("accept_callback")
             request = getattr(accept, "__self__", None)
             if request is None:
                 return original(target, args, kwargs, **options)
-            options["accept_callback"] = self._around(accept, by_the_loop, NotStarted)
+            options["accept_callback"] = partial(look_twice, accept)
             result = original(target, args, kwargs, **options)
             waiting[result.f] = request
             result.f.add_done_callback(waiting.pop)
@@ -106,10 +111,12 @@ class LastLook:
     def _for_greenlets(self, original: Callable[..., Any]) -> Callable[..., Any]:
         from greenlet import GreenletExit  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with the pool
 
+        look_twice = self._looks(self._gate.try_put_back, GreenletExit)
+
         def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept: Any = options.get("accept_callback")
             if getattr(accept, "__self__", None) is not None:
-                options["accept_callback"] = self._around(accept, self._gate.try_put_back, GreenletExit)
+                options["accept_callback"] = partial(look_twice, accept)
             return original(target, args, kwargs, **options)
 
         return on_apply

@@ -52,8 +52,10 @@ def test_a_pause_and_a_resume_wake_a_green_worker(deployment: Deployment, pool: 
 @pytest.mark.parametrize("pool", ALL_LATER)
 def test_a_green_worker_is_woken_over_its_new_connections_too(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as running:
-        ids: list[str] = []
+        ids = deployment.send(1)  # now there is a connection that waits for more, and its loss is noticed
+        deployment.records.wait_for(1)
         for number in (1, 2):
+            eventually(lambda: deployment.unacked() == 0, what="all acknowledged")  # up to 2 s later before Celery 5.7
             deployment.cut_connections()
             eventually(lambda n=number: running.log.count("Connection to broker lost") == n, what="it noticed")  # type: ignore[misc]
             ids += deployment.send(2)  # they run as soon as it is connected again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -32,6 +33,9 @@ def test_chains_groups_and_chords_go_on_where_a_pause_stopped_them(deployment: D
         deployment.records.wait_for(85)
         for result in results:
             result.get(timeout=20, disable_sync_subtasks=False)
+    del result
+    results.clear()
+    gc.collect()  # a result unsubscribes when it goes: now, while there is a server to tell
     assert set(deployment.records.times_run().values()) == {1}
     assert len(deployment.records) == 85
 
