@@ -282,11 +282,12 @@ def take_rate_limited(consumer: Any, wanted: Wanted) -> list[Any]:
     taken: list[Any] = []
     for bucket in list(consumer.task_buckets.values()):
         if bucket and bucket.contents:
+            held = {request for request, _ in list(bucket.contents) if wanted(request)}
+            # Asking may have taken a round trip, in which a green loop went on. From here to the end it can't.
             items = list(bucket.contents)
-            held = [wanted(request) for request, _ in items]
             bucket.contents.clear()
-            bucket.contents.extend(item for item, hold in zip(items, held, strict=True) if not hold)
-            taken.extend(request for (request, _), hold in zip(items, held, strict=True) if hold)
+            bucket.contents.extend(item for item in items if item[0] not in held)
+            taken.extend(request for request, _ in items if request in held)
     return taken
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -32,8 +33,8 @@ class LastLook:
     """Looks at the gate around the moment a task is accepted.
 
     Cost while nothing is paused: two attribute tests per task, and in threads and greenlets one object that stands
-    in for the request's callback, about 0.2 µs together. Threads pay a dict entry per task besides, for the way back of
-    what waits for a thread.
+    in for the request's callback, and a dict entry for the way back of what waits: about 0.3 µs in greenlets, 0.7 µs in
+    threads, whose future calls back.
 
     Args:
         give_back: From a pool's thread, by way of the event loop; it can't tell whether Redis takes the message.
@@ -42,6 +43,7 @@ class LastLook:
     def __init__(self, consumer: Any, gate: Gate, give_back: Callable[[Any], Any]) -> None:
         self._gate = gate
         self._waiting: dict[Any, Any] = {}
+        self._claim: Callable[[Any], bool] = Future.cancel
         pool, kind = consumer.pool, celery_private.pool_name(consumer.pool)
         if kind == "threads":
             pool.on_apply = self._for_threads(pool.on_apply, give_back)
@@ -51,8 +53,8 @@ class LastLook:
             pool.on_apply = self._for_greenlets(pool.on_apply)
 
     def take_waiting(self, wanted: celery_private.Wanted) -> list[Any]:
-        """Requests that wait for a thread. Their futures are cancelled: no thread will start them."""
-        return [request for future, request in self._waiting.copy().items() if wanted(request) and future.cancel()]
+        """Requests that wait for a thread or for room for a greenlet; none of those taken will start."""
+        return [request for key, request in self._waiting.copy().items() if wanted(request) and self._claim(key)]
 
     def _caught_before(self, request: Any, give_back: GiveBack) -> bool:
         try:
@@ -112,11 +114,21 @@ class LastLook:
         from greenlet import GreenletExit  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with the pool
 
         look_twice = self._looks(self._gate.try_put_back, GreenletExit)
+        waiting = self._waiting
+        self._claim = lambda request: waiting.pop(request, None) is not None
+
+        def look(accept: Any, pid: int, when: float) -> None:
+            if waiting.pop(accept.__self__, None) is None:
+                raise GreenletExit  # it was taken, and is in its queue again
+            look_twice(accept, pid, when)
 
         def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept: Any = options.get("accept_callback")
-            if getattr(accept, "__self__", None) is not None:
-                options["accept_callback"] = partial(look_twice, accept)
+            request = getattr(accept, "__self__", None)
+            if request is not None:
+                # The pool makes its caller, which is the loop, wait for room.
+                waiting[request] = request
+                options["accept_callback"] = partial(look, accept)
             return original(target, args, kwargs, **options)
 
         return on_apply

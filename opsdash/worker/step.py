@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._recall: Recall | None = None
         self._tick_asked = False
         self._waker: Waker | None = None
+        self._applying = threading.RLock()
         transport = consumer.app.connection_for_read().transport
         self.enabled = transport.driver_type == "redis"
         if not self.enabled:
@@ -131,14 +133,29 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
     def _ask_apply(self) -> None:
         """From any thread: lets the event loop act on the gate's state."""
         pool = self._consumer.pool
-        if celery_private.is_green(pool) or celery_private.pool_name(pool) == "solo":
-            # All in one thread, so that it holds now: a greenlet that is about to start looks once more. The loop may
-            # be long in coming: it stands while a task runs (solo), or while all greenlets are busy.
+        if celery_private.is_green(pool):
+            self._apply_beside_the_loop()
+            return
+        if celery_private.pool_name(pool) == "solo":
+            # A task runs in the loop itself: while it does nothing else starts, and the next one meets the gate.
             self.gate.applied = self.gate.state
         self._soon(self._apply)
 
+    def _apply_beside_the_loop(self) -> None:
+        """Green pools: acts at once. The loop, in the same thread, may stand until a greenlet has ended."""
+        try:
+            self._apply()
+        except self.gate.connection_errors as error:
+            logger.warning("opsdash: the connection broke while a pause was being applied, so it is again: %r", error)
+            self._soon(self._apply)
+        self._wake()
+
     def _apply(self) -> None:
-        """Acts on the gate's state. Event loop only."""
+        """Acts on the gate's state. Event loop only, or a greenlet beside it: one at a time, the newest state last."""
+        with self._applying:
+            self._apply_now()
+
+    def _apply_now(self) -> None:
         gate, state = self.gate, self.gate.state
         if gate.pausing != READY or self._recall is None:
             return
@@ -176,5 +193,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
         self._consumer.call_soon(callback, *args)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waker is not None:
             self._waker.wake()
