@@ -37,6 +37,7 @@ def test_a_pause_amid_500_tasks_starts_none_and_its_end_runs_each_exactly_once(
             assert deployment.started_after(paused_at + SOON_S) == 0
             assert len(deployment.records) < 500
             assert deployment.waiting() + len(deployment.records) == 500, "every message is in the list again"
+            deployment.wait_until_confirmed(newcomer.hostname)
             assert deployment.health(newcomer.hostname)["processed"] == "0"
             assert deployment.puts_in(1.0) == 0, "paused workers leave the messages alone, they don't bounce them"
             resumed_at = time.time()
