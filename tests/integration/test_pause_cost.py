@@ -12,7 +12,7 @@ from support.workers import GREEN, eventually, worker
 TASKS = 200
 BY_TIME = 2.0
 """Reads of the flag and reports come by time, every two seconds, whatever runs."""
-POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN))]
+POOLS = ["prefork", "threads", "solo", *GREEN]
 
 
 def commands(deployment: Deployment) -> Counter[str]:
@@ -36,6 +36,7 @@ def sent_while_tasks_run(deployment: Deployment, pool: str, **env: str) -> tuple
         return commands(deployment) - before, time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_worker_that_is_not_paused_sends_redis_nothing_more_per_task(deployment: Deployment, pool: str) -> None:
     stock, _ = sent_while_tasks_run(deployment, pool, SAMPLE_PLUGIN="no")
