@@ -215,7 +215,7 @@ class AuditLog:
         """
         try:
             if kind == "begin":
-                with transaction(self.engine) as connection:
+                with transaction(self._writer) as connection:
                     if not _has(connection, entry):
                         connection.execute(sa.insert(audit_log), _row(entry))
                 return
@@ -231,10 +231,14 @@ class AuditLog:
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
 
+    @property
+    def _writer(self) -> sa.Engine:
+        # SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away.
+        return self.engine.execution_options(sqlite_begin="IMMEDIATE")
+
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        # SQLite takes its write lock first: who reads the head and then writes needs it from the start.
-        with transaction(self.engine.execution_options(sqlite_begin="IMMEDIATE")) as connection:
+        with transaction(self._writer) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT 1 FROM audit_head FOR UPDATE"))
             yield connection

@@ -12,6 +12,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import Snapshot, WorkerStats
+from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 from opsdash.services.drain import Pace
@@ -42,10 +43,11 @@ class Snapshots:
         tenants: Tenants,
         unfinished: Unfinished,
         trash: Trash,
+        approvals: Approvals,
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
-        self._unfinished, self._trash = unfinished, trash
+        self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
         self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
@@ -81,6 +83,7 @@ class Snapshots:
                 }
                 self._database_read_s = time.monotonic()
                 if not redis_error:
+                    self._approvals.settle()
                     self._unfinished.settle()
                     if self._audit.drain():
                         self._database["operations"] = self._audit.recent(RECENT)
@@ -126,6 +129,7 @@ class Snapshots:
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": replies[-1],
             "trash": self._trash.list(),
+            "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
         }
 

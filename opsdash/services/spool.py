@@ -6,11 +6,8 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
-from opsdash.model import AuditEntry, Status, to_plain
+from opsdash.model import AuditEntry, to_plain
 from opsdash.services.broker import Broker
 from opsdash.services.seal import Sealer
 
@@ -72,14 +69,4 @@ def _entry(fields: dict[str, str], sealer: Sealer) -> AuditEntry | None:
     kind, text = fields.get("kind", ""), fields.get("entry", "")
     if kind not in KINDS or not sealer.is_mac(f"{kind}:{text}", fields.get("mac", "")):
         return None
-    raw: dict[str, Any] = json.loads(text)
-    return AuditEntry(
-        id=UUID(raw["id"]),
-        timestamp=datetime.fromisoformat(raw["timestamp"]),
-        user=raw["user"],
-        operation=raw["operation"],
-        status=Status(raw["status"]),
-        details=raw["details"],
-        request_id=UUID(raw["request_id"]),
-        finished_at=datetime.fromisoformat(raw["finished_at"]) if raw["finished_at"] else None,
-    )
+    return AuditEntry.from_plain(json.loads(text))

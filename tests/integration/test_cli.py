@@ -365,3 +365,32 @@ def test_on_a_terminal_a_risky_clear_asks_for_the_name_too(
     assert ("Type emails as well" in screen) is (answers[0] != "no\n")
     assert "Traceback" not in screen
     assert console.get_queue_length("emails") == left
+
+
+def test_what_needs_two_is_asked_for_listed_and_approved(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    (tmp_path / "roles").write_text("operators: maria, bob\n")
+    monkeypatch.setenv("OPSDASH_ROLES_FILE", str(tmp_path / "roles"))
+    monkeypatch.setenv("OPSDASH_APPROVAL", "clear_queue")
+    console.broker.client.rpush("emails", "a")
+    monkeypatch.setenv("LOGNAME", "maria")
+    asked = opsdash("clear-queue", "emails", "--confirm", "YES")
+    assert (asked.code, asked.err.count("\n"), console.get_queue_length("emails")) == (3, 1, 1)
+    (waits,) = json.loads(opsdash("approvals", "--json").out)
+    assert f"opsdash approve {waits['id']}." in asked.err
+    own = opsdash("approve", waits["id"], "--confirm", "YES")
+    assert (own.code, "somebody else must approve it" in own.err) == (3, True)
+    monkeypatch.setenv("LOGNAME", "bob")
+    assert "Clear Queue (queue: emails)" in opsdash("approvals").out
+    assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out
+    done = opsdash("approve", waits["id"], "--confirm", "YES")
+    assert (done.code, done.out.splitlines()[0]) == (0, "Approved for maria: Cleared 1 task from emails.")
+    assert opsdash("approvals").out == "Nothing waits for approval.\n"
+
+
+def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(opsdash, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPSDASH_APPROVAL", "clear_que")
+    result = opsdash("status")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("opsdash: OPSDASH_APPROVAL: there is no operation 'clear_que'; expected some of ")

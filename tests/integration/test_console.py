@@ -70,6 +70,22 @@ def test_a_name_alone_gets_its_role_from_the_settings(console_for: Callable[...,
     assert console.is_processing_paused()
 
 
+@pytest.mark.parametrize("left", ["viewers: maria", "operators: eve", ""], ids=["viewer", "nothing", "empty"])
+def test_a_role_taken_away_while_the_page_is_open_counts_at_the_next_act(
+    console_for: Callable[..., Console], tmp_path: Path, left: str
+):
+    file = tmp_path / "roles"
+    file.write_text("operators: maria\n")
+    console = console_for(auth="header", roles_file=str(file))
+    maria = console.settings.actor("maria", surface="page")
+    console.run(opsdash.PauseProcessing(), actor=maria, confirm="YES")
+    file.write_text(left)
+    with pytest.raises(Refused, match=r"maria has .* needs operator"):
+        console.run(opsdash.ResumeProcessing(), actor=maria, confirm="YES")
+    assert console.is_processing_paused()
+    assert console.get_recent_operations()[0].status is Status.REFUSED
+
+
 def test_pause_and_resume_are_done_and_audited(console: Console):
     effect = console.run(opsdash.PauseProcessing(reason="fire"), actor=MARIA, confirm="YES")
     assert console.is_processing_paused()
