@@ -79,6 +79,10 @@ class Keys:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"
 
+    def request(self, request_id: str) -> str:
+        """String with a TTL: the audit entry of this request, so that it is known while the database is away."""
+        return f"{self.prefix}opsdash:request:{request_id}"
+
     @property
     def approvals(self) -> str:
         """Sorted set: approval id → when its time is over, in seconds since the epoch."""

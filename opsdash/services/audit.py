@@ -57,13 +57,18 @@ class AuditLog:
         """
         entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
+        if request_id is not None and self.spool is not None:
+            try:
+                self.spool.claim(entry)  # should the database be away when it is sent again
+            except redis.RedisError as error:  # the act itself meets the outage, and says so
+                log.debug("the request %s is known to the database only: %s", request_id, error)
         return entry
 
     def refuse(
         self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
     ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
-        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, **details}, request_id)
+        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, "took_s": 0.0, **details}, request_id)
         try:
             self._keep("whole", entry)
         except Duplicate:  # a second refusal of the same request has an entry of its own
@@ -162,8 +167,9 @@ class AuditLog:
             for place, kind, entry in self.spool.waiting(self.sealer):
                 try:
                     self._write(kind, entry)
-                except Duplicate:
-                    log.warning("the spooled entry %s repeats the request of another one, which stays", entry.id)
+                except Duplicate:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
+                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
+                    self._write(kind, replace(entry, request_id=uuid4()))
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
@@ -203,6 +209,8 @@ class AuditLog:
             else:
                 return
         try:
+            if kind == "begin" and not self.spool.claim(entry):
+                raise Duplicate(entry.request_id)
             self.spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure

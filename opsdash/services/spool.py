@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 KINDS = ("begin", "finish", "whole")
 CHUNK = 100
+CLAIMED_S = 86_400
+"""A request that is sent again within this time while the database is away is known to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,16 @@ class Spool:
         self.broker.client.xadd(
             self.broker.keys.spool, {"kind": kind, "entry": text, "mac": sealer.mac(f"{kind}:{text}")}
         )
+
+    def claim(self, entry: AuditEntry) -> bool:
+        """Whether this entry is the first with its request id within a day. Cost: one SET.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        key = self.broker.keys.request(str(entry.request_id))
+        first = self.broker.client.set(key, str(entry.id), nx=True, ex=CLAIMED_S)
+        return bool(first) or self.broker.client.get(key) == str(entry.id)
 
     def waiting(self, sealer: Sealer) -> Iterator[tuple[str, str, AuditEntry]]:
         """Every step that is ours, oldest first, as (place, kind, entry)."""

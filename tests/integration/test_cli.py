@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -394,3 +395,23 @@ def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(op
     result = opsdash("status")
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert result.err.startswith("opsdash: OPSDASH_APPROVAL: there is no operation 'clear_que'; expected some of ")
+
+
+@pytest.mark.parametrize("operation", registry().values(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("role", ["VIEWERS", "ADMINS"], ids=["a viewer", "nobody"])
+def test_whoever_lacks_the_role_is_refused_each_command_and_that_is_audited(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, operation, role: str
+):
+    monkeypatch.setenv("LOGNAME", "eve")
+    monkeypatch.setenv(f"OPSDASH_{role}", "eve" if role == "VIEWERS" else "somebody-else")
+    console.broker.client.rpush("emails", "a")
+    before = set(console.broker.client.scan_iter())
+    examples = {"queue": "emails", "older_than_s": "365d"}
+    given = [examples.get(f.name, "0123") for f in dataclasses.fields(operation) if f.metadata["positional"]]
+    result = opsdash(operation.name.replace("_", "-"), *given, "--confirm", "YES")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert f"{operation.title} needs {operation.minimum_role.name.lower()}. Nothing was changed." in result.err
+    assert set(console.broker.client.scan_iter()) == before
+    (entry,) = console.get_recent_operations()
+    assert (entry.user, entry.operation, entry.status) == ("eve", operation.name, Status.REFUSED)
+    assert entry.details["surface"] == "cli"
