@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -166,10 +165,10 @@ class AuditLog:
         try:
             for place, kind, entry in self.spool.waiting(self.sealer):
                 try:
-                    self._write(kind, entry)
+                    self._write(kind, entry, again=True)
                 except Duplicate:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
                     log.warning("the spooled entry %s repeats the request of another one", entry.id)
-                    self._write(kind, replace(entry, request_id=uuid4()))
+                    self._write(kind, replace(entry, request_id=uuid4()), again=True)
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
@@ -215,8 +214,11 @@ class AuditLog:
         except redis.RedisError as failure:
             raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
 
-    def _write(self, kind: str, entry: AuditEntry) -> None:
-        """Each kind may come twice: what is there already is left as it is.
+    def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
+        """One transaction.
+
+        Args:
+            again: It may be there already, from before a crash: then it is left as it is.
 
         Raises:
             Duplicate: Another entry has this request id.
@@ -224,18 +226,11 @@ class AuditLog:
         try:
             if kind == "begin":
                 with transaction(self._writer) as connection:
-                    if not _has(connection, entry):
+                    if not again or _status(connection, entry) is None:
                         connection.execute(sa.insert(audit_log), _row(entry))
                 return
-            with self._writing() as connection:
-                status = connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
-                if status is None:
-                    connection.execute(sa.insert(audit_log), _row(self.sealer.append(connection, entry)))
-                elif status == Status.IN_PROGRESS.value:
-                    sealed = _row(self.sealer.append(connection, entry))
-                    connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(sealed))
-                elif kind == "finish":
-                    log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+            with transaction(self._writer) as connection:
+                self.sealer.append(connection, entry, lambda sealed: _close(connection, kind, sealed))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
 
@@ -243,13 +238,6 @@ class AuditLog:
     def _writer(self) -> sa.Engine:
         # SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away.
         return self.engine.execution_options(sqlite_begin="IMMEDIATE")
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with transaction(self._writer) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT 1 FROM audit_head FOR UPDATE"))
-            yield connection
 
 
 class Duplicate(Refused):
@@ -265,8 +253,21 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
     return row | {"status": entry.status.value, "details": dict(entry.details)}
 
 
-def _has(connection: sa.Connection, entry: AuditEntry) -> bool:
-    return connection.scalar(sa.select(audit_log.c.id).where(audit_log.c.id == entry.id)) is not None
+def _status(connection: sa.Connection, entry: AuditEntry) -> str | None:
+    return connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
+
+
+def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> bool:
+    """Writes a sealed entry in as few steps as can be, for the head is locked; false when it is finished already."""
+    own = sa.and_(audit_log.c.id == entry.id, audit_log.c.status == Status.IN_PROGRESS.value)
+    if kind == "finish" and connection.execute(sa.update(audit_log).where(own).values(_row(entry))).rowcount:
+        return True
+    if _status(connection, entry) is None:
+        connection.execute(sa.insert(audit_log), _row(entry))
+        return True
+    if kind == "finish":
+        log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+    return False
 
 
 def _entry_of(

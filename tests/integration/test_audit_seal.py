@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 import opsdash
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Actor, Role, Status
+from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services import migrations
 from opsdash.services.audit_reading import entry_of_row
 from opsdash.services.console import Console
@@ -182,9 +183,12 @@ def _age(console: Console, number: int, when: datetime) -> None:
         for row in rows:
             entry = entry_of_row(row)
             entry = replace(entry, timestamp=when if row.seq == number else entry.timestamp)
-            sealed = console.audit.sealer.append(connection, entry)
-            values = {"seq": sealed.seq, "seal": sealed.seal, "timestamp": sealed.timestamp}
-            connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(values))
+            console.audit.sealer.append(connection, entry, partial(_rewrite, connection))
+
+
+def _rewrite(connection: sa.Connection, sealed: AuditEntry) -> bool:
+    values = {"seq": sealed.seq, "seal": sealed.seal, "timestamp": sealed.timestamp}
+    return bool(connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values)).rowcount)
 
 
 def test_entries_from_before_there_were_seals_are_told_apart(
