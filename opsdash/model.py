@@ -372,6 +372,7 @@ class Snapshot:
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
+        audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
     """
 
@@ -393,6 +394,7 @@ class Snapshot:
     redis_ms: float | None = None
     database_age_s: float | None = None
     database_error: str = ""
+    audit_head: str = ""
     spooled: int = 0
 
 

@@ -26,7 +26,7 @@ from opsdash.services.audit_verify import Verification
 from opsdash.services.database import answering, transaction
 from opsdash.services.seal import Sealer
 from opsdash.services.spool import Spool
-from opsdash.services.tables import audit_log
+from opsdash.services.tables import audit_head, audit_log
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,12 @@ class AuditLog:
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
         return audit_reading.EXPORTS[form](self.engine, chosen)
+
+    def head(self) -> str:
+        """``number:seal`` of the newest sealed entry; keep it elsewhere. Cost: one query for one row."""
+        with answering(self.engine), self.engine.connect() as connection:
+            row = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
+        return "" if row is None else f"{row.seq}:{row.seal}"
 
     def verify(
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -131,6 +132,22 @@ def test_a_head_that_was_kept_elsewhere_shows_that_the_end_was_cut_off_and_writt
     assert console.audit.verify().ok
     assert console.audit.verify(kept).problems == [
         f"The head {kept} is not in the chain: entries up to it were changed or removed."
+    ]
+
+
+def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="opsdash.audit.head"):
+        act(console, 1)
+        heads = [console.snapshot().audit_head, console.snapshot().audit_head]
+        act(console, 1)
+        heads.append(console.snapshot().audit_head)
+    assert heads[0] == heads[1]
+    assert heads[2] == console.audit.verify().head == console.audit.head()
+    assert [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"] == [
+        f"audit head {heads[0]}",
+        f"audit head {heads[2]}",
     ]
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -415,3 +416,26 @@ def test_whoever_lacks_the_role_is_refused_each_command_and_that_is_audited(
     (entry,) = console.get_recent_operations()
     assert (entry.user, entry.operation, entry.status) == ("eve", operation.name, Status.REFUSED)
     assert entry.details["surface"] == "cli"
+
+
+def test_an_export_into_a_file_shows_how_far_it_is_on_a_terminal_and_nothing_off_it(
+    opsdash, environment, console: Console, tmp_path
+):
+    for _ in range(3):
+        opsdash("pause-processing", "--confirm", "YES")
+    code, screen = on_a_terminal(environment, [], "audit", "export", "--output", str(tmp_path / "a.csv"))
+    assert code == 0, screen
+    assert re.search(r"Exporting .*100%", screen)
+    assert "Wrote 3 entries to" in screen
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
+    quiet = opsdash("audit", "export", "--output", str(tmp_path / "b.csv"))
+    assert (quiet.code, quiet.err) == (0, "")
+
+
+def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console: Console):
+    assert opsdash("audit", "head").out == "0:\n"
+    opsdash("pause-processing", "--confirm", "YES")
+    kept = opsdash("audit", "head").out.strip()
+    assert re.fullmatch(r"1:[0-9a-f]{64}", kept)
+    assert opsdash("audit", "verify", "--head", kept).code == 0
+    assert opsdash("audit", "verify", "--head", f"1:{'0' * 64}").code == 3
