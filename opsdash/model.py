@@ -51,6 +51,11 @@ class Actor:
     client: str = ""
     groups: tuple[str, ...] = field(default=(), compare=False)
 
+    def __post_init__(self) -> None:
+        """A name from outside may hold what no database takes; the attempt is to be audited all the same."""
+        object.__setattr__(self, "name", as_text(self.name))
+        object.__setattr__(self, "client", as_text(self.client))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
@@ -396,6 +401,11 @@ class Snapshot:
     database_error: str = ""
     audit_head: str = ""
     spooled: int = 0
+
+
+def as_text(text: str) -> str:
+    """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def format_duration(seconds: float) -> str:
