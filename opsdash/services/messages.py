@@ -73,6 +73,13 @@ def task_name(message: Mapping[str, Any] | None) -> str:
     return name if isinstance(name, str) and name else UNREADABLE
 
 
+def delivery_tag(message: Mapping[str, Any] | None) -> str:
+    """Kombu's name for this one message, which it keeps when a worker gives it back; empty where there is none."""
+    properties = message.get("properties") if message is not None else None
+    tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
+    return tag if isinstance(tag, str) else ""
+
+
 def sent_at(message: Mapping[str, Any]) -> datetime | None:
     """When it was sent: from a time in its properties or headers, or from an id that carries one; None as a rule."""
     headers = _headers(message)

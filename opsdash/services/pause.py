@@ -21,8 +21,12 @@ redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
 redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
 return epoch
 """
-# KEYS as above. ARGV: field, channel. Returns {flags deleted, epoch}.
+# KEYS as above. ARGV: field, channel, the only epoch that is meant (or nothing). Returns {flags deleted, epoch}.
 _RESUME = """
+if ARGV[3] ~= '' then
+  local told, story = pcall(cjson.decode, redis.call('HGET', KEYS[2], ARGV[1]) or '')
+  if not told or type(story) ~= 'table' or tostring(story.epoch) ~= ARGV[3] then return {0, 0} end
+end
 local removed = redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 local epoch = redis.call('INCR', KEYS[3])
@@ -72,9 +76,14 @@ class PauseFlags:
         )
         return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
 
-    def resume(self, queue: str | None) -> bool:
-        """Removes the flag; True when there was one. Cost: one script, O(1)."""
-        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge)
+    def resume(self, queue: str | None, epoch: int | None = None) -> bool:
+        """Removes the flag; True when there was one. Cost: one script, O(1).
+
+        Args:
+            epoch: Only the pause that this number was given to: one that somebody has set since stays.
+        """
+        only = "" if epoch is None else str(epoch)
+        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge, only)
         return bool(removed)
 
     def read(self, queues: Iterable[str]) -> dict[str | None, PauseInfo]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
-from opsdash.services.boundary import find, raw
+from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
 from opsdash.services.messages import Message, describe
 from opsdash.services.moving import busy, lease
@@ -184,6 +184,7 @@ class Queues:
         keep_s: int,
         trash_id: str | None = None,
         boundary: Mapping[str, Any] | None = None,
+        also: Callable[[bytes], bool] | None = None,
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Cleared:
@@ -196,6 +197,7 @@ class Queues:
             keep_s: The undo window; 0 deletes at once.
             trash_id: Given again, the same clear is answered and not repeated.
             boundary: From ``boundary.draw``: what came after it stays.
+            also: Tells what was reviewed among the messages of a list that does not hold the boundary any more.
             told: While messages are set aside: how many so far, and of how many. ``cancelled``: asked meanwhile.
 
         Raises:
@@ -211,13 +213,25 @@ class Queues:
         fields = [keep_s, queue, by, now.isoformat(), trash_id, int(now.timestamp()), restores, FEW, SLACK]
         self._settle(queue, by)
         for _ in range(TRIES):
-            marks = [part for step, mark in find(self.broker, queue, boundary).items() for part in (step, *mark)]
+            found = find(self.broker, queue, boundary)
+            if also is not None and self._one_by_one(lists, found):
+                answer, counts = "many", []
+                break
+            marks = [part for step, mark in found.items() for part in (step, *mark)]
             answer, *counts = self.broker.client.eval(_CLEAR, len(names), *names, *fields, *marks)
             if answer != "moved":
                 break
         if answer == "many":
             done = Sieve(self.broker).clear(
-                queue, None, by=by, keep_s=keep_s, trash_id=trash_id, boundary=boundary, told=told, cancelled=cancelled
+                queue,
+                None,
+                by=by,
+                keep_s=keep_s,
+                trash_id=trash_id,
+                boundary=boundary,
+                also=also,
+                told=told,
+                cancelled=cancelled,
             )
             return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
         if answer != "done":
@@ -226,6 +240,10 @@ class Queues:
         by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
         total = sum(moved)
         return Cleared(total, by_priority, trash_id if total and keep_s else None, newer)
+
+    def _one_by_one(self, lists: Mapping[int, str], found: Mapping[int, Mark]) -> bool:
+        """Some list has messages, and no boundary that tells which of them are newer."""
+        return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
 
     def _settle(self, queue: str, by: str) -> None:
         """A clear that was killed half-way has messages aside that belong to this queue."""
