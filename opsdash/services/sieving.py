@@ -195,7 +195,7 @@ class Sieve:
         kept = trash_id if run.moved and keep_s else None
         return Sieved(
             total=sum(run.moved.values()),
-            by_priority=run.moved,
+            by_priority={step: number for step, number in run.moved.items() if number},
             looked_at=run.looked_at,
             newer=run.newer,
             trash_id=kept,

@@ -12,6 +12,7 @@ from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
 from opsdash.errors import Refused, Uncertain
+from opsdash.model import Effect, Preview
 from opsdash.services import gathering
 from opsdash.services.console import Console
 from opsdash.services.fleet import Fleet
@@ -26,12 +27,12 @@ def ops(console_for: Callable[..., Console]) -> Iterator[Console]:
     return console_for(queues=("celery", "emails"))
 
 
-def clear(ops: Console, preview: opsdash.Preview | None = None, **over: object) -> opsdash.Effect:
+def clear(ops: Console, preview: Preview | None = None, **over: object) -> Effect:
     operation = opsdash.ClearQueue(queue="celery", everything=True)
     return ops.run(operation, actor="maria", confirm="YES", reviewed=preview, **over)  # type: ignore[arg-type]
 
 
-def look(ops: Console) -> opsdash.Preview:
+def look(ops: Console) -> Preview:
     return ops.preview(opsdash.ClearQueue(queue="celery", everything=True))
 
 
