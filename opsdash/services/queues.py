@@ -12,11 +12,20 @@ from opsdash.errors import Refused
 from opsdash.model import QueueStats
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
-from opsdash.services.messages import Message, describe
+from opsdash.services.messages import Message
 from opsdash.services.moving import busy, lease
+from opsdash.services.showing import LARGE, describe, too_large
 from opsdash.services.sieving import Sieve
 from opsdash.settings import SECRET_LIKE
 
+# One end of a list; in place of a message above a size its size. KEYS: list. ARGV: start, stop, size.
+_READ = """
+local read = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
+for i, message in ipairs(read) do
+  if #message > tonumber(ARGV[3]) then read[i] = #message end
+end
+return read
+"""
 # Counts and moves in one step, so the number reported is the number moved. Measured: 0.34 ms for 1,000,000 messages.
 # KEYS: info hash, trash index, lease, restores, then queue list and trash list by turns. ARGV: kept seconds, queue, by,
 # at, trash id, now, restores as reviewed (or nothing), most messages moved one by one, how far the boundary may have
@@ -153,16 +162,16 @@ class Queues:
     def peek(self, queue: str, number: int, redact: str = SECRET_LIKE) -> tuple[Message, ...]:
         """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
 
-        Cost: two round trips, two LRANGE of ``number`` per priority step.
+        Cost: one round trip, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.
         """
         lists = self.broker.lists(queue)
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
             for key in lists.values():
                 pipe.llen(key)
-                raw(pipe, "LRANGE", key, -number, -1)
-                raw(pipe, "LRANGE", key, 0, number - 1)
+                raw(pipe, "EVAL", _READ, 1, key, -number, -1, LARGE)
+                raw(pipe, "EVAL", _READ, 1, key, 0, number - 1, LARGE)
             replies = pipe.execute()
-        found: dict[int, tuple[int, bytes]] = {}
+        found: dict[int, tuple[int, bytes | int]] = {}
         before = 0
         for index, step in enumerate(lists):
             length, first, last = replies[3 * index : 3 * index + 3]
@@ -172,8 +181,11 @@ class Queues:
         ends = sorted(found)
         shown = [*ends[:number], *(position for position in ends[-number:] if position not in ends[:number])]
         return tuple(
-            describe(found[position][1], position=position, priority=found[position][0], redact=redact)
+            too_large(message, position=position, priority=step)
+            if isinstance(message, int)
+            else describe(message, position=position, priority=step, redact=redact)
             for position in shown
+            for step, message in (found[position],)
         )
 
     def clear(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 from opsdash.services.broker import Broker
 from opsdash.services.queues import Queues
+from opsdash.services.showing import LARGE
 
 
 def fill(broker: Broker, queue: str, **per_step: int) -> None:
@@ -63,3 +66,38 @@ def test_clearing_an_empty_queue_leaves_no_trace(broker: Broker):
     cleared = Queues(broker).clear("celery", by="maria", keep_s=60)
     assert (cleared.total, cleared.trash_id) == (0, None)
     assert everything(broker) == {}
+
+
+def message(number: int, size: int = 0) -> str:
+    return json.dumps({"headers": {"task": "shop.mail", "id": f"{number}"}, "body": "x" * size})
+
+
+def test_a_peek_shows_both_ends_in_the_order_workers_take_them(broker: Broker):
+    broker.client.lpush(broker.lists("celery")[0], *map(message, range(10)))
+    broker.client.lpush(broker.lists("celery")[9], *map(message, (20, 21)))
+    before = everything(broker)
+    seen = Queues(broker).peek("celery", 3)
+    assert [(m.position, m.id, m.priority) for m in seen] == [
+        (1, "0", 0),
+        (2, "1", 0),
+        (3, "2", 0),
+        (10, "9", 0),
+        (11, "20", 9),
+        (12, "21", 9),
+    ]
+    assert [m.id for m in Queues(broker).peek("celery", 100)] == [*map(str, range(10)), "20", "21"]
+    assert everything(broker) == before, "looking changes nothing"
+
+
+def test_a_peek_leaves_huge_messages_where_they_are(broker: Broker):
+    huge = message(1, LARGE)
+    broker.client.lpush(broker.lists("celery")[0], message(0), huge, message(2))
+    first, second, third = Queues(broker).peek("celery", 5)
+    assert (first.id, third.id) == ("0", "2")
+    assert (second.id, second.size_bytes) == ("", len(huge))
+    assert second.unreadable == "not looked into: larger than 262.1 kB"
+
+
+def test_a_peek_takes_bytes_that_are_no_text(broker: Broker):
+    broker.client.lpush(broker.lists("celery")[0], b"\xff\x00\xfe", message(1))
+    assert [m.unreadable[:10] for m in Queues(broker).peek("celery", 5)] == ["unreadable", ""]
