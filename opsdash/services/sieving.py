@@ -192,9 +192,10 @@ class Sieve:
                 if run.stopped:
                     break
             self._finish(held, queue, trash_id)
-        kept = trash_id if run.moved and keep_s else None
+        total = sum(run.moved.values())
+        kept = trash_id if total and keep_s else None
         return Sieved(
-            total=sum(run.moved.values()),
+            total=total,
             by_priority={step: number for step, number in run.moved.items() if number},
             looked_at=run.looked_at,
             newer=run.newer,
