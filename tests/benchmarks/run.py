@@ -20,7 +20,9 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 BENCHMARKS = {
-    "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
+    "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
+    "preview": "looking before a clear: opsdash's estimate, counting all",
+    "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "memory": "resident memory of a worker: plug-in, none",
@@ -31,12 +33,15 @@ BENCHMARKS = {
 }
 
 
-def summary(figures: dict[str, list[float]], pairs: dict[str, tuple[str, str]], unit: str, name: str) -> dict[str, Any]:
+def summary(
+    figures: dict[str, list[float]], pairs: dict[str, tuple[str, str]], unit: str | dict[str, str], name: str
+) -> dict[str, Any]:
     """Medians, spread and ratios of interleaved rounds.
 
     Args:
         figures: What was measured → one number per round.
         pairs: Ratio's name → (numerator, denominator), names of figures.
+        unit: Of all figures, or of each.
     """
     ratios = {
         ratio: statistics.median(a / b for a, b in zip(figures[top], figures[bottom], strict=True))
@@ -46,7 +51,12 @@ def summary(figures: dict[str, list[float]], pairs: dict[str, tuple[str, str]], 
         what: {"median": statistics.median(v), "min": min(v), "p99": percentile(v, 99), "max": max(v), "rounds": len(v)}
         for what, v in figures.items()
     }
-    return {"name": name, "ratio": ratios, "figures": spread, "unit": dict.fromkeys(figures, unit)}
+    return {
+        "name": name,
+        "ratio": ratios,
+        "figures": spread,
+        "unit": unit if isinstance(unit, dict) else dict.fromkeys(figures, unit),
+    }
 
 
 def percentile(values: list[float], share: int) -> float:
@@ -71,10 +81,9 @@ def main() -> int:
         print(json.dumps(result, indent=2))
         return 0
     for what, numbers in result["figures"].items():
+        of = result["unit"][what]
         low, middle, high = (f"{numbers[key]:,.2f}" for key in ("min", "median", "max"))
-        print(
-            f"{what:44} {middle:>12} {unit}   ({low} to {high}, p99 {numbers['p99']:,.2f}, {numbers['rounds']} rounds)"
-        )
+        print(f"{what:44} {middle:>12} {of}   ({low} to {high}, p99 {numbers['p99']:,.2f}, {numbers['rounds']} rounds)")
     for what, ratio in result["ratio"].items():
         print(f"{what:44} {ratio:>12,.3f} times")
     return 0

@@ -8,9 +8,18 @@ import time
 import uuid
 from typing import Any
 
+import pytest
+
+from opsdash.services import composition
 from opsdash.services.broker import Broker
 from opsdash.services.composition import COUNTED, compose
 from opsdash.services.selecting import Selection
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for every block, however busy the machine."""
+    monkeypatch.setattr(composition, "LOOK_S", 60.0)
 
 
 def message(name: str, **properties: Any) -> str:
@@ -80,3 +89,15 @@ def test_of_very_many_those_that_match_are_estimated_and_none_seen_is_not_none_t
     found = compose(broker, "emails", Selection(task="rare"), random.Random(1))
     assert (found.number, found.by_task) == (0, {})
     assert found.number_error == 91, "three in a thousand of 30,001"
+
+
+def test_when_time_is_short_fewer_are_looked_at_and_the_error_says_so(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.client.lpush(broker.lists("emails")[0], *map(message, ["charge", "mail"] * COUNTED))
+    patient = compose(broker, "emails", chance=random.Random(1))
+    monkeypatch.setattr(composition, "LOOK_S", 0.0)
+    hasty = compose(broker, "emails", chance=random.Random(1))
+    assert (patient.looked_at, hasty.looked_at) == (1_000, 400)
+    assert hasty.error["mail"] > patient.error["mail"]
+    assert hasty.sentences()[0].endswith("estimated from 400 of them.")

@@ -12,6 +12,7 @@ import pytest
 import opsdash
 from opsdash.errors import Refused
 from opsdash.model import Progress
+from opsdash.services import composition
 from opsdash.services.console import Console
 from opsdash.services.moving import lease
 from opsdash.services.outlook import arriving
@@ -51,7 +52,10 @@ def test_the_preview_says_how_many_match_of_which_kind_how_old_and_what_stays(op
     assert figures["by_task"] == {"shop.mail": 2, "shop.mend": 1}
 
 
-def test_of_more_than_ten_thousand_the_preview_is_an_estimate_and_says_so(ops: Console) -> None:
+def test_of_more_than_ten_thousand_the_preview_is_an_estimate_and_says_so(
+    ops: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "LOOK_S", 60.0)
     send(ops, *[message("shop.mail", n) for n in range(8_000)], *[message("shop.bill", n) for n in range(4_000)])
     preview = ops.preview(opsdash.ClearTasks(queue="emails", task="shop.bill"))
     number, error = preview.figures["matching"], preview.figures["matching_error"]
