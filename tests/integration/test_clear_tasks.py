@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 from uuid import uuid4
@@ -109,3 +111,42 @@ def test_it_tells_how_far_it_has_come_and_ends_where_it_is_told(ops: Console) ->
     )
     assert ops.get_queue_length("emails") == 3_000 - effect.affected
     assert ops.get_recent_operations()[0].status == "failure"
+
+
+GROWTH = """
+import resource, sys
+from pathlib import Path
+
+import opsdash
+from opsdash.services.console import Console
+from opsdash.settings import Settings
+
+url, database = sys.argv[1:]
+settings = Settings.from_env({}, redis_url=url, database_url=database, queues=("emails",), secret_key="k" * 32)
+console = Console(settings)
+clear = opsdash.ClearTasks(queue="emails", task="shop.mail")
+preview = console.preview(clear)
+
+def most_kb():
+    status = Path("/proc/self/status")
+    if status.exists():  # what rusage says on Linux includes the process that started this one
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1_000
+
+before = most_kb()
+effect = console.run(clear, actor="maria", confirm="YES", reviewed=preview)
+print(effect.affected, most_kb() - before)
+"""
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_tasks_are_looked_at_in_bounded_memory(ops: Console) -> None:
+    """200 MB of messages, half of which match: the process grows by a few steps' worth of them."""
+    for start in range(0, 200_000, 2_000):
+        names = ("shop.mail", "shop.bill") * 1_000
+        send(ops, *(message(name, start + n, "x" * 800) for n, name in enumerate(names)))
+    command = [sys.executable, "-c", GROWTH, ops.settings.redis_url, ops.settings.database_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    affected, grown = map(int, done.stdout.split())
+    assert affected == 100_000
+    assert grown < 30_000, f"{grown:,} kB"
