@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +21,7 @@ from opsdash.services import gathering
 from opsdash.services.console import Console
 from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
+from opsdash.views import form
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 POOLS = ["prefork", "threads", "solo", *GREEN]
@@ -183,3 +188,20 @@ def test_a_pause_that_somebody_sets_meanwhile_is_theirs(deployment: Deployment, 
     effect = clear(ops, cancelled=meanwhile)
     assert effect.message.endswith("The pause that was set for it had ended already.")
     assert ops.pause.read(["celery"])["celery"].by == "otto"
+
+
+def test_the_command_and_the_dialog_offer_it(deployment: Deployment, ops: Console) -> None:
+    deployment.send(3)
+    environment = {
+        **os.environ,
+        "OPSDASH_REDIS_URL": ops.settings.redis_url,
+        "OPSDASH_DATABASE_URL": ops.settings.database_url,
+    }
+    command = [sys.executable, "-m", "opsdash", "clear-queue", "celery", "--everything", "--confirm", "YES", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert (said["status"], said["affected"]) == ("success", 3)
+    assert said["details"]["everything"] == {"paused_by_this": True, "scheduled_put_back": 0, "not_reached": []}
+    (box,) = form.fields(opsdash.ClearQueue(queue="celery"), look(ops))
+    assert (box["name"], box["kind"]) == ("everything", "flag")
+    assert form.fields(opsdash.ClearQueue(queue="celery"), ops.preview(opsdash.ClearQueue(queue="celery"))) == []
