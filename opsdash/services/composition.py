@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from opsdash.services.boundary import raw
 from opsdash.services.broker import Broker
-from opsdash.services.messages import envelope, sent_at, task_name
+from opsdash.services.messages import age_s, envelope, task_name
 
 COUNTED = 10_000
 """Up to so many messages each is looked at."""
@@ -90,7 +90,7 @@ def compose(
     meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
     named = [Counter(task_name(envelope(text)) for text in block) for block in meant]
     told = replies[1::2] if matches is None else (text for block in meant for text in block)
-    ages = (_age_s(text) for text in told if isinstance(text, bytes))
+    ages = (age_s(text) for text in told if isinstance(text, bytes))
     found = Composition(
         looked_at=sum(sizes),
         counted=total <= COUNTED,
@@ -151,9 +151,3 @@ def _estimate(blocks: list[Counter[str]], sizes: list[int], total: int) -> tuple
         unseen = (confident if mean else UNSEEN) / sum(sizes)
         error[name] = math.ceil(max(confident * spread, unseen) * total)
     return estimate, error
-
-
-def _age_s(text: bytes) -> float | None:
-    message = envelope(text)
-    sent = sent_at(message) if message is not None else None
-    return None if sent is None else max(0.0, time.time() - sent.timestamp())

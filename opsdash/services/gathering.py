@@ -128,7 +128,7 @@ class Gathering:
             Uncertain: Something went wrong, and the pause could not be lifted either.
         """
         paused = self.pause.read([queue])
-        mine = None if paused else self.pause.pause(queue, by=by, reason=REASON, ttl_s=PAUSE_S)
+        mine = None if paused else self.pause.pause_if_not(queue, by=by, reason=REASON, ttl_s=PAUSE_S)
         held = Hold(mine)
         try:
             yield held

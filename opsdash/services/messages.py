@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ class Message:
     size_bytes: int = 0
 
 
-def envelope(raw: bytes) -> dict[str, Any] | None:
+def envelope(raw: bytes | str) -> dict[str, Any] | None:
     """A message's JSON; None when it is none, or no object."""
     try:
         value = json.loads(raw)
@@ -79,6 +80,13 @@ def sent_at(message: Mapping[str, Any]) -> datetime | None:
     times = [properties.get("timestamp") if isinstance(properties, dict) else None]
     times += [headers.get(field) for field in _TIME_FIELDS]
     return next((found for value in times if (found := moment(value))), None) or _uuid_time(headers.get("id"))
+
+
+def age_s(text: bytes | str) -> float | None:
+    """Seconds since a message was sent; None where it does not say."""
+    message = envelope(text)
+    sent = sent_at(message) if message is not None else None
+    return None if sent is None else max(0.0, time.time() - sent.timestamp())
 
 
 def decoded(message: Mapping[str, Any]) -> Any:

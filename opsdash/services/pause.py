@@ -13,8 +13,10 @@ from opsdash.model import PauseInfo
 from opsdash.services.broker import Broker
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
-# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value.
+# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
+# one that replaces none. Returns the epoch, 0 when there was a pause already.
 _PAUSE = """
+if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local epoch = redis.call('INCR', KEYS[3])
 redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
@@ -68,11 +70,19 @@ class PauseFlags:
 
     def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
         """Sets the flag (again): new TTL, new story, next epoch. Cost: one script, O(1)."""
+        return self._pause(queue, by, reason, ttl_s, "")
+
+    def pause_if_not(self, queue: str, *, by: str, reason: str, ttl_s: int) -> PauseInfo | None:
+        """As ``pause``; None when the queue has a pause of its own already, which stays as it is."""
+        info = self._pause(queue, by, reason, ttl_s, "new")
+        return info if info.epoch else None
+
+    def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int, only: str) -> PauseInfo:
         now = datetime.now(UTC)
         expires_at = now + timedelta(seconds=ttl_s)
         story = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
         epoch = self._run(
-            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE
+            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE, only
         )
         return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
 

@@ -12,7 +12,7 @@ from opsdash.errors import Refused
 from opsdash.model import QueueStats
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
-from opsdash.services.messages import Message
+from opsdash.services.messages import Message, age_s
 from opsdash.services.moving import busy, lease
 from opsdash.services.showing import LARGE, describe, too_large
 from opsdash.services.sieving import Sieve
@@ -25,6 +25,15 @@ for i, message in ipairs(read) do
   if #message > tonumber(ARGV[3]) then read[i] = #message end
 end
 return read
+"""
+# The next message of each list, unless it is large. KEYS: lists. ARGV: size.
+_NEXT = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local message = redis.pcall('LINDEX', key, -1)
+  if type(message) == 'string' and #message <= tonumber(ARGV[1]) then found[#found + 1] = message end
+end
+return found
 """
 # Counts and moves in one step, so the number reported is the number moved. Measured: 0.34 ms for 1,000,000 messages.
 # KEYS: info hash, trash index, lease, restores, then queue list and trash list by turns. ARGV: kept seconds, queue, by,
@@ -128,7 +137,7 @@ class Queues:
             raise Refused(f"Queue {queue!r} is not known. Nothing was changed. Known queues: {names}.")
 
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
-        """Waiting messages. Cost: one MULTI, one LLEN per queue and priority step."""
+        """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""
         names = tuple(queues)
         with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
             self.ask(pipe, names)
@@ -137,21 +146,32 @@ class Queues:
     def ask(self, pipe: Any, names: Iterable[str]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
         for name in names:
-            for key in self.broker.lists(name).values():
+            lists = list(self.broker.lists(name).values())
+            for key in lists:
                 pipe.llen(key)
+            pipe.eval(_NEXT, len(lists), *lists, LARGE)
 
-    def answer(self, names: Sequence[str], replies: Sequence[int | Exception]) -> tuple[QueueStats, ...]:
+    def answer(self, names: Sequence[str], replies: Sequence[Any]) -> tuple[QueueStats, ...]:
         """The replies to `ask`, in its order; a list that can't be counted costs its queue, not the page."""
         steps = self.broker.priority_steps
         stats = []
         for index, name in enumerate(names):
-            given = replies[index * len(steps) : (index + 1) * len(steps)]
+            *given, ends = replies[index * (len(steps) + 1) : (index + 1) * (len(steps) + 1)]
             by_priority = {step: n for step, n in zip(steps, given, strict=True) if n and isinstance(n, int)}
             bad = [
                 key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
             ]
             error = f"not a list: {', '.join(bad)}" if bad else ""
-            stats.append(QueueStats(name=name, waiting=sum(by_priority.values()), by_priority=by_priority, error=error))
+            ages = [age_s(text) for text in ends] if isinstance(ends, list) else []
+            stats.append(
+                QueueStats(
+                    name=name,
+                    waiting=sum(by_priority.values()),
+                    by_priority=by_priority,
+                    error=error,
+                    oldest_s=max((age for age in ages if age is not None), default=None),
+                )
+            )
         return tuple(stats)
 
     def unacked(self) -> int:

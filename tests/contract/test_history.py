@@ -149,3 +149,11 @@ def test_the_history_survives_a_restart_of_console_and_broker(valkey: Valkey) ->
     assert times[0] == point.at
     assert len(times) == len(set(times)), "no minute is written twice"
     broker.client.close()
+
+
+def test_the_age_of_the_oldest_task_is_recorded_where_it_is_known(broker: Broker) -> None:
+    next_bucket(broker)
+    known = (QueueStats(name="celery", waiting=3, oldest_s=61.24), QueueStats(name="emails", waiting=1))
+    History(broker).record(replace(snapshot(), queues=known))
+    (point,) = History(broker).read(STEP_MS * 3 / 1000)
+    assert point.oldest_s == {"celery": 61.2}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from opsdash.services.broker import Broker
 from opsdash.services.queues import Queues
@@ -101,3 +102,15 @@ def test_a_peek_leaves_huge_messages_where_they_are(broker: Broker):
 def test_a_peek_takes_bytes_that_are_no_text(broker: Broker):
     broker.client.lpush(broker.lists("celery")[0], b"\xff\x00\xfe", message(1))
     assert [m.unreadable[:10] for m in Queues(broker).peek("celery", 5)] == ["unreadable", ""]
+
+
+def test_a_queue_is_as_old_as_the_oldest_of_its_tasks_that_run_next(broker: Broker):
+    lists, now = broker.lists("celery"), time.time()
+    old, young = (json.dumps({"properties": {"timestamp": now - ago}}) for ago in (900, 30))
+    broker.client.lpush(lists[0], young, message(1))
+    broker.client.lpush(lists[9], old)
+    broker.client.set(lists[3], "foreign")
+    broker.client.lpush(broker.lists("emails")[0], message(1))
+    celery, emails = Queues(broker).read(["celery", "emails"])
+    assert (900 <= celery.oldest_s < 910, emails.oldest_s) == (True, None)
+    assert celery.waiting == 3
