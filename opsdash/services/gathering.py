@@ -135,7 +135,8 @@ class Gathering:
         except BaseException as error:
             lifted, said = self._lift(mine)
             if not lifted:
-                raise Uncertain(f"{error or type(error).__name__}{said}") from error
+                why = str(error or type(error).__name__).replace(" Nothing was changed.", "")  # a pause was
+                raise Uncertain(f"{why}{said}") from error
             raise
         held.said = self._lift(mine)[1]
 
