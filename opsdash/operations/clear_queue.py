@@ -71,6 +71,10 @@ class ClearQueue(Operation):
             boundary=boundary,
         )
 
+    def phrase(self, console: Console) -> str:
+        """The queue's name, where a clear is risky."""
+        return name_to_type(console, self.queue)
+
     def execute(self, console: Console, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
@@ -160,6 +164,14 @@ class ClearQueue(Operation):
 
 def _gathering(console: Console) -> Gathering:
     return Gathering(console.broker, console.pause, console.workers, console.fleet)
+
+
+def name_to_type(console: Console, queue: str) -> str:
+    """The queue's name in production, and where more tasks wait than OPSDASH_NAME_QUEUE_ABOVE; else nothing."""
+    if (console.settings.environment or "").lower() == "production":
+        return queue
+    above = console.settings.name_queue_above
+    return queue if above is not None and console.get_queue_length(queue) > above else ""
 
 
 def undo(trash_id: str | None, keep_s: int) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid
 from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.clear_queue import undo
+from opsdash.operations.clear_queue import name_to_type, undo
 from opsdash.services.boundary import draw
 from opsdash.services.composition import compose
 from opsdash.services.outlook import age, arriving, figures, held
@@ -70,6 +70,10 @@ class ClearTasks(Operation):
             },
             boundary=boundary,
         )
+
+    def phrase(self, console: Console) -> str:
+        """The queue's name, where a clear is risky."""
+        return name_to_type(console, self.queue)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""

@@ -62,7 +62,7 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and one
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
         for the tenants; database two queries.
         """
         with self._lock:
@@ -73,9 +73,9 @@ class Snapshots:
             except OpsdashError as error:
                 redis_error = str(error)
             try:
+                self._database["operations"] = self._audit.recent(RECENT)  # whatever is wrong with the host's tenants
                 drift = None if redis_error else self._tenants.drift()
-                self._database = {
-                    "operations": self._audit.recent(RECENT),
+                self._database |= {
                     "tenants": self._tenants.count() if drift is None else drift.rows,
                     "tenant_drift": drift or self._database.get("tenant_drift"),
                 }

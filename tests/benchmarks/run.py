@@ -30,6 +30,8 @@ BENCHMARKS = {
     "stopped-children": "prefork children that hold a job while they stand still",
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "health": "reading worker health: pushed hashes, inspect().stats()",
+    "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
+    "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
 }
 
 
@@ -41,7 +43,7 @@ def summary(
     Args:
         figures: What was measured → one number per round.
         pairs: Ratio's name → (numerator, denominator), names of figures.
-        unit: Of all figures, or of each.
+        unit: Of all figures, or of each by name.
     """
     ratios = {
         ratio: statistics.median(a / b for a, b in zip(figures[top], figures[bottom], strict=True))
@@ -51,12 +53,8 @@ def summary(
         what: {"median": statistics.median(v), "min": min(v), "p99": percentile(v, 99), "max": max(v), "rounds": len(v)}
         for what, v in figures.items()
     }
-    return {
-        "name": name,
-        "ratio": ratios,
-        "figures": spread,
-        "unit": unit if isinstance(unit, dict) else dict.fromkeys(figures, unit),
-    }
+    units = unit if isinstance(unit, dict) else dict.fromkeys(figures, unit)
+    return {"name": name, "ratio": ratios, "figures": spread, "unit": units}
 
 
 def percentile(values: list[float], share: int) -> float:
@@ -81,9 +79,11 @@ def main() -> int:
         print(json.dumps(result, indent=2))
         return 0
     for what, numbers in result["figures"].items():
-        of = result["unit"][what]
         low, middle, high = (f"{numbers[key]:,.2f}" for key in ("min", "median", "max"))
-        print(f"{what:44} {middle:>12} {of}   ({low} to {high}, p99 {numbers['p99']:,.2f}, {numbers['rounds']} rounds)")
+        print(
+            f"{what:44} {middle:>12} {result['unit'][what]}"
+            f"   ({low} to {high}, p99 {numbers['p99']:,.2f}, {numbers['rounds']} rounds)"
+        )
     for what, ratio in result["ratio"].items():
         print(f"{what:44} {ratio:>12,.3f} times")
     return 0
