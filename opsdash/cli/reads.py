@@ -59,6 +59,8 @@ def status(*, as_json: bool) -> None:
     for other in snapshot.others or ():
         what = f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now"
         warn(f"{other.hostname} is not held by opsdash: it runs without the plug-in, and {what}")
+    if snapshot.tenant_drift and snapshot.tenant_drift.differs:
+        warn(snapshot.tenant_drift.message)
     if snapshot.database_error:
         warn(snapshot.database_error)
     elif snapshot.operations:

@@ -29,6 +29,8 @@ BENCHMARKS = {
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",
+    "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
+    "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
 }
 
 
