@@ -34,6 +34,7 @@ def argument(
     parse: Callable[[str], Any] = str,
     label: str = "",
     placeholder: str = "",
+    when_offered: bool = False,
 ) -> Any:
     """Declares one parameter of an operation.
 
@@ -46,6 +47,7 @@ def argument(
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
         placeholder: What stands in the empty field.
+        when_offered: Asked, like a yes-or-no argument, only when the preview names it among its ``choices``.
     """
     return dataclasses.field(
         default=default,
@@ -56,6 +58,7 @@ def argument(
             "parse": parse,
             "label": label,
             "placeholder": placeholder,
+            "when_offered": when_offered,
         },
     )
 

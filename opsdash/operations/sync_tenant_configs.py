@@ -18,6 +18,12 @@ MOST = 0.5
 """Of all tenants with a key, the share of orphans above which their number must be said too."""
 
 
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError(f"{text!r} is not a number")
+    return int(text)
+
+
 class SyncTenantConfigs(Operation):
     """Writes every row of ``tenant_config`` to its Redis key where it differs; a bad row fails alone."""
 
@@ -32,7 +38,12 @@ class SyncTenantConfigs(Operation):
         label="Also remove the Redis keys of tenants that are gone from the database",
     )
     orphans: int | None = argument(
-        default=None, parse=int, help="How many would be removed; needed when that is more than half of all keys."
+        default=None,
+        parse=_number,
+        help="How many would be removed; needed when that is more than half of all keys.",
+        label="How many keys will be removed (needed when that is more than half of all)",
+        placeholder="Their number, as the preview says it",
+        when_offered=True,
     )
 
     def preview(self, console: Console) -> Preview:
@@ -67,7 +78,7 @@ class SyncTenantConfigs(Operation):
                 "unreadable": plan.seen.unreadable,
                 "keys": plan.known,
             },
-            choices=("remove_orphans",) if plan.orphaned else (),
+            choices=_choices(plan),
         )
 
     def execute(self, console: Console, act: Act) -> Effect:
@@ -121,6 +132,12 @@ class SyncTenantConfigs(Operation):
         if orphans > plan.known * MOST and self.orphans != orphans:
             lines.append(f"That is more than half of all {plan.known:,}: removing them needs --orphans {orphans}.")
         return lines
+
+
+def _choices(plan: TenantPlan) -> tuple[str, ...]:
+    if not plan.orphaned:
+        return ()
+    return ("remove_orphans", "orphans") if len(plan.orphaned) > plan.known * MOST else ("remove_orphans",)
 
 
 def _sentence(report: SyncReport) -> str:

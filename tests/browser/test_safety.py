@@ -102,11 +102,8 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
 ) -> None:
     page = visit(by_proxy.url, extra_http_headers={"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support"})
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
-    click = """label => {
-        for (const model of Bokeh.documents[0]._all_models.values())
-            if (model.data && model.data.label === label) { model.data.disabled = false }
-    }"""
-    page.evaluate(click, "Pause Processing")
+    click = "document.querySelector('body > div > *').shadowRoot.querySelector('.control button').disabled = false"
+    page.evaluate(click)
     page.get_by_role("button", name="Pause Processing", exact=True).click()
     page.get_by_label("Type YES to confirm").fill("YES")
     page.get_by_role("button", name="Confirm", exact=True).click()
