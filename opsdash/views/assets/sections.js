@@ -81,7 +81,7 @@ const clearedTasks = (page) => {
 }
 
 const KNOWN = [
-  ['state', 'State', (v) => v.filter(Boolean).slice(1).join(', ')], ['queues', 'Queues'], ['active', 'Running', number], ['oldest', 'Oldest running task', (v, now) => `since ${duration(now - v)}`],
+  ['state', 'State', (v) => v.filter(Boolean).slice(1).join(', ')], ['queues', 'Queues'], ['active', 'Running', number], ['oldest', 'Oldest running task', 'since'],
   ['reserved', 'Reserved (fetched, not started)', number], ['scheduled', 'Scheduled (ETA)', number], ['processed', 'Processed since its start', number], ['started', 'Started, by queue'],
   ['slots', 'Slots', number], ['pool', 'Pool'], ['pid', 'Process', String], ['memory', 'Memory', bytes], ['pause', 'Pause applied', (v) => v.filter(Boolean).slice(1).join(', ')], ['epoch', 'Pause epoch', String], ['version', 'opsdash'],
 ]
@@ -97,7 +97,7 @@ const workerHealth = (page) => {
       {field: 'seen', title: 'Heartbeat', kind: 'ago', more: true}, {field: 'queues', title: 'Queues'}, {field: 'pool', title: 'Pool', more: true}, {field: 'version', title: 'Version', more: true},
       {field: 'pause', title: 'Pause applied', kind: 'state'},
     ],
-    details: (row, now) => KNOWN.filter(([f]) => row[f] != null && row[f] !== '').map(([f, label, say]) => `${label}: ${say ? say(row[f], now) : row[f]}`).join('\n'),
+    details: (row, now) => KNOWN.filter(([f]) => row[f] != null && row[f] !== '').map(([f, label, say]) => `${label}: ${say === 'since' ? `since ${duration(now - row[f])}` : say ? say(row[f]) : row[f]}`).join('\n'),
   })
   const nobody = el('p', {class: 'none', hidden: true})
   const card = section('Worker Health', ['overview', 'workers'], {note, acts: [find, refresh], body: [nobody, table.node], place: 'full'})
