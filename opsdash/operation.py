@@ -34,7 +34,6 @@ def argument(
     parse: Callable[[str], Any] = str,
     label: str = "",
     placeholder: str = "",
-    when_offered: bool = False,
 ) -> Any:
     """Declares one parameter of an operation.
 
@@ -47,7 +46,6 @@ def argument(
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
         placeholder: What stands in the empty field.
-        when_offered: Asked, like a yes-or-no argument, only when the preview names it among its ``choices``.
     """
     return dataclasses.field(
         default=default,
@@ -58,7 +56,6 @@ def argument(
             "parse": parse,
             "label": label,
             "placeholder": placeholder,
-            "when_offered": when_offered,
         },
     )
 
@@ -118,6 +115,14 @@ class Operation:
         """
         raise NotImplementedError
 
+    def phrase(self, console: Console) -> str:
+        """What must be typed beside ``YES`` as things stand now, exactly so; empty: nothing.
+
+        Raises:
+            Unavailable: Redis or the database does not answer.
+        """
+        return ""
+
     def execute(self, console: Console, act: Act) -> Effect:
         """Does it. Called by ``Console.run`` alone, after role, confirmation and audit intent.
 
@@ -147,6 +152,7 @@ class Act:
 
     Attributes:
         reviewed: The preview that was confirmed; None when nobody looked at one.
+        phrase: What was typed beside ``YES``.
         on_progress: Long work tells it, now and then, how far it has come.
         cancelled: Long work asks it between two steps; true means: stop at the next whole step, and say what is done.
     """
@@ -154,6 +160,7 @@ class Act:
     actor: Actor
     audit_id: UUID
     reviewed: Preview | None = None
+    phrase: str = ""
     on_progress: Callable[[Progress], None] = lambda _progress: None
     cancelled: Callable[[], bool] = lambda: False
 

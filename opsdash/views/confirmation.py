@@ -73,9 +73,7 @@ class Confirmation:
         """Follows each key, and arms Confirm or takes that back."""
         if asked != self._id:
             return
-        self._pending.typed = text
-        if hasattr(self._pending, "phrase_typed"):
-            self._pending.phrase_typed = phrase
+        self._pending.param.update(typed=text, phrase_typed=phrase)
         self._arm()
 
     def _arm(self) -> None:
@@ -116,6 +114,7 @@ class Confirmation:
             await self.fill(asked, values)
             return
         operation, typed, preview = self._pending.operation, self._pending.typed, self._pending.preview
+        phrase = self._pending.phrase_typed
         if asked != self._id or operation is None or preview is None or self._problem or not self._pending.armed:
             return
         try:
@@ -126,7 +125,7 @@ class Confirmation:
         self._id = ""
         self._pending.take()  # a second click finds nothing
         self._session.board.tell("close", id=asked)
-        await self._session.run(operation, typed, preview)
+        await self._session.run(operation, typed, phrase, preview)
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:

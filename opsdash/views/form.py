@@ -53,7 +53,7 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
 
 
 def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]]:
-    """What the dialog asks: arguments with a label; some only when the preview has them among its choices."""
+    """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices."""
     choices = preview.choices if preview else ()
     return [
         {
@@ -63,7 +63,7 @@ def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]
             "placeholder": field.metadata["placeholder"],
         }
         for field in _asked(operation)
-        if field.name in choices or not _only_when_offered(field)
+        if field.name in choices or not isinstance(field.default, bool)
     ]
 
 
@@ -105,13 +105,9 @@ def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
         "tiles": [[label, figures[key]] for key, label in TILES.items() if isinstance(figures.get(key), int)],
         "bar": kinds,
         "lines": [[line, line.startswith(LEFT_ALONE)] for line in (preview.lines if preview else ())],
-        "phrase": str(getattr(preview, "phrase", "") or ""),
+        "phrase": preview.phrase if preview else "",
         "problem": problem,
     }
-
-
-def _only_when_offered(field: dataclasses.Field[Any]) -> bool:
-    return isinstance(field.default, bool) or bool(field.metadata["when_offered"])
 
 
 def _asked(operation: Operation) -> list[dataclasses.Field[Any]]:

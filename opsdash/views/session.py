@@ -166,10 +166,11 @@ class Session:
         work = partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of)
         self._doc.add_next_tick_callback(work)
 
-    async def run(self, operation: Operation, typed: str, reviewed: Preview | None) -> None:
+    async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> None:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
 
         Args:
+            typed: For ``YES``. ``phrase``: for what the preview asks to be typed beside it.
             reviewed: The preview that was on the screen when it was confirmed.
         """
         self._cancelled = threading.Event()
@@ -179,6 +180,7 @@ class Session:
                 operation,
                 actor=self.actor,
                 confirm=typed,
+                phrase=phrase,
                 reviewed=reviewed,
                 on_progress=self._on_progress,
                 cancelled=self._cancelled.is_set,

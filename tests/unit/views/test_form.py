@@ -43,11 +43,11 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name(values: dict[str, A
         filled(PauseProcessing(), values)
 
 
-def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_the_number_only_when_it_matters() -> None:
+def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
     assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing"]
     assert fields(SyncTenantConfigs(), preview()) == []
-    asked = fields(SyncTenantConfigs(), preview("remove_orphans", "orphans"))
-    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag"), ("orphans", "text")]
+    asked = fields(SyncTenantConfigs(), preview("remove_orphans"))
+    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag")]
 
 
 def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
