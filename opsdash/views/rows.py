@@ -143,6 +143,7 @@ def queue_rows(
     """One row per queue by name, in the order of the settings, with what may be done to it."""
     points = list(recent)
     thinned = [p for p in points if p.at.timestamp() // p.step.total_seconds() % SPARK_EVERY == 0]
+    rates = _latest_rates(points) or {}
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
@@ -159,7 +160,7 @@ def queue_rows(
             name=queue.name,
             state=_queue_state(queue, status, own),
             waiting=queue.waiting,
-            rate=_latest_rate(points, queue.name),
+            rate=rates.get(queue.name),
             spark=[_spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
             acts=acts,
         )
@@ -176,10 +177,6 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
     if status.paused:
         return ["warn", "paused", "with everything"]
     return ["ok", "running", ""] if status.known else ["none", "unknown", ""]
-
-
-def _latest_rate(points: list[HistoryPoint], queue: str) -> float | None:
-    return points[-1].started_per_s.get(queue) if points else None
 
 
 def _spark_point(point: HistoryPoint, value: float | None) -> list[float]:
@@ -288,10 +285,14 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
         found["busy"] = [sum(worker.active for worker in online), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
-    points = list(recent)
-    if points and points[-1].started_per_s:
-        found["rate"] = [round(sum(points[-1].started_per_s.values()), 1), "tasks/s"]
+    if (rates := _latest_rates(recent)) is not None:
+        found["rate"] = [round(sum(rates.values()), 1), "tasks/s"]
     return found
+
+
+def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
+    """The newest known ones of the last half minute: a console that has just started writes its first point without."""
+    return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
 
 
 def tenants(count: int | None, drift: TenantDrift | None, now: datetime | None) -> Row:

@@ -68,6 +68,7 @@ const dialogs = (root, send) => {
     }
     const show = (given) => {
       put(problem, given.problem || '')
+      problem.classList.toggle('hint', given === msg) // nothing has been filled in yet: no mistake
       second.hidden = !given.phrase
       put(second.firstChild, `Type ${given.phrase} too`)
       review.replaceChildren(
@@ -88,9 +89,9 @@ const dialogs = (root, send) => {
     keep()
     if (Object.keys(restored).length) change()
   }
-  const tell = (title, opener, ...parts) => {
-    const node = modal(root, {title, wide: true, opener}, ...parts, el('div', {class: 'acts'}, button('Close', () => node.close())))
-    node.querySelector('.acts button').focus()
+  const tell = (title, {opener, wide}, ...parts) => {
+    const node = modal(root, {title, wide, opener}, ...parts, el('div', {class: 'acts'}, button('Close', () => node.close())))
+    ;(node.querySelector('.wrap') || node.querySelector('.acts button')).focus() // at its beginning, where it is long
   }
   return {
     ask, tell, close,

@@ -45,7 +45,7 @@ export function render({model}) {
       const off = el('input', {type: 'checkbox'})
       off.checked = recall('keys') !== false
       off.onchange = () => remember('keys', off.checked)
-      dialog.tell('Keyboard shortcuts', from, el('dl', {class: 'keys'}, ...KEYS.flatMap(([key, what]) => [el('dt', {}, el('kbd', {text: key})), el('dd', {text: what})])), el('label', {class: 'flag'}, off, el('span', {text: 'Single keys work as shortcuts'})))
+      dialog.tell('Keyboard shortcuts', {opener: from}, el('dl', {class: 'keys'}, ...KEYS.flatMap(([key, what]) => [el('dt', {}, el('kbd', {text: key})), el('dd', {text: what})])), el('label', {class: 'flag'}, off, el('span', {text: 'Single keys work as shortcuts'})))
     },
     address() {
       if (!model.whole) return
@@ -115,7 +115,7 @@ export function render({model}) {
     ready(msg) { ({refresh: workers, compare: tenants, export: log})[msg.what]?.ready() },
     log: (msg) => log.page(msg), charted: () => chart.drawn(),
     compared(msg) { view.compared = true; tenants.compared(msg); page.redraw() },
-    peek(msg) { dialog.tell(`First and last tasks of ${msg.queue}`, opener, ...peeked(msg, page)) },
+    peek(msg) { dialog.tell(`First and last tasks of ${msg.queue}`, {opener, wide: true}, ...peeked(msg, page)) },
     piece(msg) { pieces.push(msg.text) },
     file(msg) {
       const link = el('a', {href: URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'})), download: msg.name})

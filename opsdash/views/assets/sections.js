@@ -88,7 +88,7 @@ const KNOWN = [
 const workerHealth = (page) => {
   const refresh = button('Refresh', () => { refresh.disabled = true; page.send({type: 'refresh'}) }, {look: 'refresh'})
   const note = el('span', {class: 'note'})
-  const find = el('input', {type: 'search', class: 'find', placeholder: 'Filter workers', 'aria-label': 'Filter workers', 'data-more': true, oninput: () => { page.view.find = find.value; page.redraw() }})
+  const find = el('input', {type: 'search', class: 'find', placeholder: 'Filter workers', 'aria-label': 'Filter workers', 'data-more': true, oninput: () => { page.view.find = find.value; page.address(); page.redraw() }})
   const table = keyedTable({
     label: 'Workers', columns: [
       {field: 'hostname', title: 'Worker'}, {field: 'state', title: 'State', kind: 'state', rank: 'rank'}, {field: 'since', title: 'Uptime', kind: 'since'},
