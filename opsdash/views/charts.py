@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, CrosshairTool, DatetimeTickFormatter, HoverTool, NumeralTickFormatter
-from bokeh.models.annotations import BoxAnnotation, Span
-from bokeh.plotting import figure
+from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models.annotations import Legend, LegendItem, Title
+from bokeh.models.axes import DatetimeAxis, LinearAxis
+from bokeh.models.formatters import DatetimeTickFormatter, NumeralTickFormatter
+from bokeh.models.glyphs import Line, VArea, VSpan, VStrip
+from bokeh.models.grids import Grid
+from bokeh.models.plots import Plot
+from bokeh.models.ranges import DataRange1d, Range1d
+from bokeh.models.scales import LinearScale
+from bokeh.models.tickers import DatetimeTicker
 
 from opsdash.model import AuditEntry, HistoryPoint
 
@@ -54,95 +62,86 @@ class Charts:
 
     Args:
         queues: Which, at most ``NAMED`` of them.
-        span_s: How far back.
         dark: Colours for a dark page.
     """
 
-    def __init__(self, queues: Iterable[str], span_s: int, *, dark: bool) -> None:
-        self.queues = tuple(queues)[:NAMED]
-        self._span = timedelta(seconds=span_s)
+    def __init__(self, queues: Iterable[str], *, dark: bool) -> None:
+        self.queues, self.dark = tuple(queues)[:NAMED], dark
         self._look = Look(dark)
         self._sources = {queue: ColumnDataSource(data=_columns((), queue)) for queue in self.queues}
-        depth = self._figure("Waiting tasks", "waiting", "0,0")
-        speed = self._figure("Tasks started per second", "rate", "0,0.[0]", x_range=depth.x_range)
-        self._figures = (depth, speed)
-        self._marks: list[Any] = []
-        self._marked: tuple[Any, ...] = ()
-        cross = CrosshairTool(dimensions="height", line_color=self._look.ink, line_alpha=0.5)
-        for plot in self._figures:
-            plot.add_tools(cross)
-        self.layout = column(*self._figures, sizing_mode="stretch_width", spacing=8)
+        self._bands, self._acts = ColumnDataSource(data={"x0": [], "x1": []}), ColumnDataSource(data={"x": []})
+        # Shared by both figures: a time axis brings a dozen models, and each is sent and drawn.
+        self._x: dict[str, Any] = {"range": Range1d(), "scale": LinearScale(), "ticker": DatetimeTicker()}
+        self._clock = DatetimeTickFormatter(
+            seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b"
+        )
+        self.layout = column(
+            self._figure("Waiting tasks", "waiting", "0,0"),
+            self._figure("Tasks started per second", "rate", "0,0.[0]"),
+            sizing_mode="stretch_width",
+            spacing=8,
+        )
 
-    def _figure(self, title: str, field: str, form: str, **options: Any) -> Any:
-        look = self._look
-        plot: Any = figure(
-            title=title,
+    def _figure(self, title: str, field: str, form: str) -> Plot:
+        look, y_scale = self._look, LinearScale()
+        plot = Plot(
+            title=Title(text=title, text_font_size="12px", text_color=look.ink),
             height=_HEIGHT,
             sizing_mode="stretch_width",
-            x_axis_type="datetime",
-            tools="",
+            x_range=self._x["range"],
+            y_range=DataRange1d(start=0),
+            x_scale=self._x["scale"],
+            y_scale=y_scale,
             toolbar_location=None,
             background_fill_color=None,
             border_fill_color=None,
             outline_line_color=None,
             min_border_left=56,
-            **options,
         )
+        axis: dict[str, Any] = {
+            "major_label_text_color": look.ink,
+            "axis_line_color": look.line,
+            "major_tick_line_color": look.line,
+            "minor_tick_line_color": None,
+        }
+        plot.add_layout(DatetimeAxis(ticker=self._x["ticker"], formatter=self._clock, **axis), "below")
+        upright = LinearAxis(**{"formatter": NumeralTickFormatter(format=form), **axis})
+        plot.add_layout(upright, "left")
+        plot.add_layout(Grid(dimension=1, ticker=upright.ticker, grid_line_color=look.line))
+        _draw(plot, self._bands, VStrip(x0="x0", x1="x1", fill_color=_PAUSED, fill_alpha=0.18, line_color=None))
+        _draw(plot, self._acts, VSpan(x="x", line_color=look.ink, line_dash="dotted"))
+        lines = []
         for i, queue in enumerate(self.queues):
-            hue = look.hues[i % len(look.hues)]
-            plot.line("at", field, source=self._sources[queue], line_width=2, color=hue, legend_label=queue)
+            hue, source = look.hues[i % len(look.hues)], self._sources[queue]
             if len(self.queues) == 1:
-                plot.varea("at", 0, field, source=self._sources[queue], color=hue, alpha=0.12)
-        plot.y_range.start = 0
-        plot.yaxis.formatter = NumeralTickFormatter(format=form)
-        plot.xaxis.formatter = DatetimeTickFormatter(
-            seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b"
-        )
-        plot.title.text_font_size, plot.title.text_color = "12px", look.ink
-        plot.grid.grid_line_color, plot.xgrid.grid_line_color = look.line, None
-        for axis in plot.axis:
-            axis.major_label_text_color = look.ink
-            axis.axis_line_color = axis.major_tick_line_color = look.line
-            axis.minor_tick_line_color = None
-        if self.queues:
-            legend = plot.legend[0]
-            legend.orientation, legend.location, legend.label_text_font_size = "horizontal", "top_left", "11px"
-            legend.background_fill_alpha, legend.border_line_color, legend.label_text_color = 0, None, look.ink
-            legend.padding = 2
-        hover: Any = HoverTool(mode="vline", tooltips=[("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")])
-        hover.formatters = {"@at": "datetime"}
-        hover.renderers = plot.renderers[: len(self.queues)]
-        plot.add_tools(hover)
+                _draw(plot, source, VArea(x="at", y1=0, y2=field, fill_color=hue, fill_alpha=0.12))
+            lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue)))
+        named = [
+            LegendItem(label=value(queue), renderers=[line]) for queue, line in zip(self.queues, lines, strict=True)
+        ]
+        words: dict[str, Any] = {"label_text_font_size": "11px", "label_text_color": look.ink, "padding": 2}
+        clear: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None}
+        plot.add_layout(Legend(items=named, orientation="horizontal", location="top_left", **words, **clear))
+        tips = [("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
+        plot.add_tools(HoverTool(mode="vline", tooltips=tips, formatters={"@at": "datetime"}, renderers=lines))
         return plot
 
-    def show(self, points: Iterable[HistoryPoint], operations: Iterable[AuditEntry], now: datetime) -> None:
-        """Puts these points on the figures, pauses as bands and operations as lines."""
-        known = list(points)
+    def show(
+        self, points: Iterable[HistoryPoint], operations: Iterable[AuditEntry], now: datetime, span_s: float
+    ) -> None:
+        """Puts the points of the last ``span_s`` seconds on the figures, pauses as bands and operations as lines."""
+        known, start = list(points), now - timedelta(seconds=span_s)
         for queue, source in self._sources.items():
             source.data = _columns(known, queue)
-        start = now - self._span
-        self._figures[0].x_range.update(start=_bare(start), end=_bare(now))
+        self._x["range"].update(start=_bare(start), end=_bare(now))
         bands = pauses(known, self.queues)
-        acts = tuple((entry.timestamp, entry.operation) for entry in operations if entry.timestamp >= start)
-        if (bands, acts) != self._marked:
-            self._marked = (bands, acts)
-            self._mark(bands, acts)
+        self._bands.data = {"x0": [_bare(left) for left, _ in bands], "x1": [_bare(right) for _, right in bands]}
+        self._acts.data = {"x": [_bare(entry.timestamp) for entry in operations if entry.timestamp >= start]}
 
-    def _mark(self, bands: tuple[tuple[datetime, datetime], ...], acts: tuple[tuple[datetime, str], ...]) -> None:
-        for plot in self._figures:
-            plot.center = [thing for thing in plot.center if thing not in self._marks]
-        self._marks = []
-        for plot in self._figures:
-            for left, right in bands:
-                band = BoxAnnotation(
-                    left=_bare(left), right=_bare(right), fill_color="#f59e0b", fill_alpha=0.16, level="underlay"
-                )
-                self._marks.append(band)
-                plot.add_layout(band)
-            for at, _ in acts:
-                line = Span(location=_bare(at), dimension="height", line_color=self._look.ink, line_dash="dotted")
-                self._marks.append(line)
-                plot.add_layout(line)
+
+def _draw(plot: Plot, source: ColumnDataSource, glyph: Any) -> Any:
+    # Without the looks of a selection, which nothing here can make.
+    return plot.add_glyph(source, glyph, selection_glyph=None, nonselection_glyph=None, muted_glyph=None)
 
 
 def pauses(points: Iterable[HistoryPoint], queues: Iterable[str]) -> tuple[tuple[datetime, datetime], ...]:

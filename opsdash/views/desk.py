@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -20,7 +22,7 @@ from opsdash.services.messages import Message
 from opsdash.services.tenants import TenantPlan
 from opsdash.views import rows
 from opsdash.views.bulletin import HISTORY_EVERY_S
-from opsdash.views.charts import SPANS_S, Charts
+from opsdash.views.charts import NAMED, SPANS_S, Charts
 from opsdash.views.components import Board
 from opsdash.views.confirmation import Confirmation
 from opsdash.views.session import Session
@@ -61,7 +63,7 @@ class Desk(Viewer):
             "unchart": self._unchart,
         }
         self._charts: Charts | None = None
-        self._span_s, self._charted_s = 0, 0.0
+        self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
         self._drawing = asyncio.Lock()
         session.on_told = self._follow_chart
         self._frame = self._board.chart = pn.Column(sizing_mode="stretch_width", margin=0)
@@ -157,44 +159,50 @@ class Desk(Viewer):
             self._board.tell("ready", what="compare")
 
     async def _chart(self, message: Mapping[str, Any]) -> None:
-        """Draws the history of one queue, or of the first few; what was drawn before goes."""
-        queue, self._span_s = _text(message, "queue"), SPANS_S.get(_text(message, "span"), SPANS_S["15m"])
+        """Draws the history of one queue, or of the first few; figures that are there already take the new points."""
+        queue, dark = _text(message, "queue"), message.get("dark") is True
         async with self._drawing:
-            names, points, entries = await asyncio.to_thread(self._history)
-            charts = Charts([queue] if queue in names else names, self._span_s, dark=message.get("dark") is True)
-            charts.show(points, entries, datetime.now(UTC))
-            self._charts, self._charted_s = charts, time.monotonic()
-            self._frame[:] = [pn.pane.Bokeh(charts.layout, sizing_mode="stretch_width", margin=0)]
+            self._span_s = SPANS_S.get(_text(message, "span"), SPANS_S["15m"])
+            before, self._charts = self._charts, await asyncio.to_thread(self._drawn, queue, dark)
+            self._charted_s, self._looked_at = time.monotonic(), True
+            if self._charts is not before:
+                self._frame[:] = [pn.pane.Bokeh(self._charts.layout, sizing_mode="stretch_width", margin=0)]
+            await self._put_in()
             self._board.tell("charted")
 
-    async def _unchart(self, _message: Mapping[str, Any]) -> None:
-        async with self._drawing:
-            self._charts = None
-            self._frame.clear()
+    def _drawn(self, queue: str, dark: bool) -> Charts:
+        """Not on the event loop: it reads, and new figures take 40 ms to make."""
+        names = self._console.queue_names()
+        shown = (queue,) if queue in names else names[:NAMED]
+        made = self._charts
+        return made if made is not None and (made.queues, made.dark) == (shown, dark) else Charts(shown, dark=dark)
 
-    def _history(self) -> tuple[tuple[str, ...], tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
+    async def _unchart(self, _message: Mapping[str, Any]) -> None:
+        self._looked_at = False
+
+    async def _put_in(self) -> None:
+        if self._charts is not None:
+            points, entries = await asyncio.to_thread(self._history)
+            # In the document's next turn: after an await, its lock is another's.
+            self._session.later(partial(self._charts.show, points, entries, datetime.now(UTC), self._span_s))
+
+    def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
         wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=self._span_s))
         return (
-            self._console.queue_names(),
             self._console.history.read(self._span_s),
             self._console.audit.page(wanted, limit=MARKED).entries,
         )
 
     def _follow_chart(self) -> None:
         """New figures have come: while charts are open, new points come into them too."""
-        if self._charts is not None and time.monotonic() - self._charted_s > HISTORY_EVERY_S:
+        if self._looked_at and time.monotonic() - self._charted_s > HISTORY_EVERY_S:
             self._charted_s = time.monotonic()
             self._session.later(self._extend)
 
     async def _extend(self) -> None:
         async with self._drawing:
-            if self._charts is None:
-                return
-            try:
-                _, points, entries = await asyncio.to_thread(self._history)
-            except OpsdashError:
-                return  # the strip says that it is old
-            self._charts.show(points, entries, datetime.now(UTC))
+            with contextlib.suppress(OpsdashError):  # the strip says that it is old
+                await self._put_in()
 
 
 def constants(session: Session) -> str:

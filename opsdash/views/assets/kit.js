@@ -74,9 +74,9 @@ const local = (seconds) => { const d = new Date(seconds * 1000); return `${two(d
 // A line over time; a missing value is a gap, drawn as one. `points` are [second, value] or [second]; `step` is how far
 // apart two neighbours may be.
 const sparkline = (points, {step = 25, width = 96, height = 28} = {}) => {
-  const picture = draw('svg', {viewBox: `0 0 ${width} ${height}`, class: 'spark', 'aria-hidden': 'true', preserveAspectRatio: 'none'})
   const known = points.filter((p) => p.length > 1)
-  if (known.length < 2) return picture
+  if (known.length < 2) return ''
+  const picture = draw('svg', {viewBox: `0 0 ${width} ${height}`, class: 'spark', 'aria-hidden': 'true', preserveAspectRatio: 'none'})
   const first = points[0][0], span = Math.max(1, points[points.length - 1][0] - first)
   const most = Math.max(...known.map((p) => p[1]), 1e-9)
   const x = (p) => ((p[0] - first) / span * (width - 2) + 1).toFixed(1), y = (p) => (height - 2 - p[1] / most * (height - 4)).toFixed(1)
