@@ -38,7 +38,7 @@ export function render({model}) {
     view, constants, send,
     now: () => Date.now() / 1000 + skew,
     ask(name, args, from, other = null) { opener = from; fallback = other; send({type: 'ask', name, args}) },
-    choose(name) { view.queue = name; page.address(); page.redraw() },
+    choose(name) { view.queue = view.charted = name; page.address(); page.redraw(); if (view.tab === 'queues') page.chart() },
     chart() { page.address(); page.redraw(); send({type: 'chart', queue: view.charted || '', span: view.span, dark: root.dataset.theme === 'dark'}) },
     turn() { remember('theme', root.dataset.theme === 'dark' ? 'light' : 'dark'); dress(root, themeOf()); head.paint(); if (view.tab === 'queues') page.chart() },
     help(from) {

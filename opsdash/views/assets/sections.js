@@ -16,8 +16,11 @@ const workerControl = (page) => {
     note: el('p', {class: 'mute', text: 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'}), acts: [pause, resume], body: [role], place: 'control',
   })
   return {node: card, pause, resume, update({controls}) {
+    const held = card.getRootNode().activeElement
     gate(pause, controls.pause)
     gate(resume, controls.resume)
+    if (held === pause && pause.disabled) resume.focus() // a disabled button can't hold the focus
+    if (held === resume && resume.disabled) pause.focus()
     pause.classList.toggle('filled', !!controls.pause)
     resume.classList.toggle('filled', !!controls.resume)
     put(role, controls.note || '')
