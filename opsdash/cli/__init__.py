@@ -13,7 +13,7 @@ import click
 from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
-from opsdash.cli.messages import peek, trash
+from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
@@ -53,7 +53,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, status, queues, workers, peek, trash, audit, *operation_commands()):
+for command in (demo, serve, db, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
     cli.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """The operations, one file each. Importing this package registers them all."""
 
+from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
@@ -10,6 +11,7 @@ from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 
 __all__ = [
+    "ApproveOperation",
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",
