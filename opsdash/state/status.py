@@ -43,6 +43,7 @@ class SystemStatus(param.Parameterized):
     )
     unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
+    approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
     tenants = param.Integer(default=None, allow_None=True, doc="Rows of tenant_config; None while unknown.")
     tenant_drift = param.ClassSelector(
@@ -107,6 +108,7 @@ class SystemStatus(param.Parameterized):
             others=None if snapshot.others is None else list(snapshot.others),
             unacked=snapshot.unacked,
             trash=list(snapshot.trash),
+            approvals=list(snapshot.approvals),
             operations=list(snapshot.operations),
             tenants=snapshot.tenants,
             tenant_drift=snapshot.tenant_drift,

@@ -16,7 +16,14 @@ from weakref import WeakKeyDictionary
 from opsdash.errors import OpsdashError
 from opsdash.model import HistoryPoint, Role, Snapshot
 from opsdash.operation import Operation
-from opsdash.operations import ClearQueue, PauseProcessing, RestoreQueue, ResumeProcessing, SyncTenantConfigs
+from opsdash.operations import (
+    ApproveOperation,
+    ClearQueue,
+    PauseProcessing,
+    RestoreQueue,
+    ResumeProcessing,
+    SyncTenantConfigs,
+)
 from opsdash.state import SystemStatus
 from opsdash.views import rows
 
@@ -163,6 +170,7 @@ def board(
         ),
         "tenants": rows.tenants(status.tenants, status.tenant_drift, status.updated_at),
         "trash": rows.trash_rows(status.trash, may=may(RestoreQueue)),
+        "approvals": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
         "log": rows.operation_rows(status.operations, undoable),
     }
 

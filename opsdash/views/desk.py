@@ -213,6 +213,7 @@ def constants(session: Session) -> str:
             "environment": settings.environment or "",
             "risk": rows.environment_risk(settings.environment or ""),
             "where": settings.redis_label,
+            "user": actor.name,
             "who": f"{actor.name} · {session.role.name.lower()}",
             "mode": "development mode" if settings.auth == "dev" else "",
             "operations": [[name, kind.title] for name, kind in registry().items()],

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from opsdash.model import (
+    Approval,
     AuditEntry,
     HistoryPoint,
     OtherWorker,
@@ -24,6 +25,7 @@ from opsdash.model import (
 )
 from opsdash.operation import Operation
 from opsdash.operations import (
+    ApproveOperation,
     ClearQueue,
     ClearTasks,
     DeleteTrash,
@@ -31,6 +33,7 @@ from opsdash.operations import (
     RestoreQueue,
     ResumeProcessing,
 )
+from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 
 Row = dict[str, Any]
@@ -239,6 +242,25 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
             acts=acts if may else None,
         )
         for entry in entries
+    }
+
+
+def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
+    """One row per act that waits for a second person, by its id.
+
+    Args:
+        may: Whoever looks may approve, unless they asked themselves.
+    """
+    return {
+        waits.id: _known(
+            at=round(waits.at.timestamp()),
+            name=described(waits),
+            by=waits.by,
+            surface=waits.surface,
+            until=round(waits.expires_at.timestamp()),
+            acts=[[ApproveOperation.name, "Approve", f"What {waits.by} asked for is done then"]] if may else None,
+        )
+        for waits in waiting
     }
 
 

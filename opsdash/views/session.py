@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from opsdash.errors import OpsdashError, Refused, Uncertain
+from opsdash.errors import NeedsApproval, OpsdashError, Refused, Uncertain
 from opsdash.model import Actor, Preview, Progress, Role, Snapshot
 from opsdash.operation import Operation
 from opsdash.state import PendingConfirmation
@@ -186,7 +186,7 @@ class Session:
                 cancelled=self._cancelled.is_set,
             )
         except OpsdashError as error:
-            self.say(str(error), "warn" if isinstance(error, Uncertain) else "bad")
+            self.say(str(error), "warn" if isinstance(error, Uncertain | NeedsApproval) else "bad")
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)

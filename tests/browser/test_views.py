@@ -115,6 +115,30 @@ def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
     expect(page.get_by_role("alert").filter(has_text="Cleared 2 tasks from emails.")).to_be_visible()
 
 
+def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_else(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    fill(store, "emails", 4)
+    served = serve_page(auth="header", operators=("maria", "bob"), approval=("clear_queue",))
+    maria = visit(served.url, extra_http_headers={"X-Auth-Request-User": "maria"})
+    bob = visit(served.url, extra_http_headers={"X-Auth-Request-User": "bob"})
+    maria.get_by_role("radio", name="emails").check()
+    button(maria, "Clear Queue").click()
+    confirm(maria)
+    expect(maria.get_by_role("alert").filter(has_text="waits for a different operator's YES")).to_be_visible()
+    waiting = maria.get_by_role("region", name="Waiting for a Second Person")
+    expect(waiting).to_contain_text("Clear Queue (queue: emails)")
+    expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
+    assert store.llen("emails") == 4
+    bob.get_by_role("button", name="Approve Clear Queue").click()
+    expect(bob.get_by_text("asked for by maria")).to_be_visible()
+    shoot(bob, "dialog_approve")
+    confirm(bob)
+    expect(bob.get_by_role("alert").filter(has_text="Cleared 4 tasks from emails")).to_be_visible()
+    expect(waiting).to_be_hidden()
+    assert store.llen("emails") == 0
+
+
 def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_remembered(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:

@@ -56,7 +56,7 @@ export function render({model}) {
     redraw() { for (const card of shown()) card.update(state, view) },
   }
   const head = masthead(page, root), strip = statusStrip(), control = workerControl(page), chart = charts(page, model.get_child('chart')), log = operationsLog(page), workers = workerHealth(page), tenants = tenantConfiguration(page)
-  const cards = [queueOperations(page), tenants, chart, clearedTasks(page), workers, log]
+  const cards = [approvals(page), queueOperations(page), tenants, chart, clearedTasks(page), workers, log]
   const signal = signals(model, send), dialog = dialogs(root, send)
   const shown = () => cards.filter((card) => card.tabs.includes(view.tab))
 

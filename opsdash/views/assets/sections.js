@@ -67,6 +67,22 @@ const charts = (page, frame) => {
   }, waiting() { words.hidden = false }, drawn() { words.hidden = true }}
 }
 
+const approvals = (page) => {
+  const table = keyedTable({
+    label: 'Waiting for approval', columns: [
+      {field: 'name', title: 'What'}, {field: 'by', title: 'Asked by'}, {field: 'at', title: 'Asked (UTC)', kind: 'time'}, {field: 'surface', title: 'From'},
+      {field: 'until', title: 'Ends in', kind: 'left'}, {field: 'acts', title: '', kind: 'acts'},
+    ], act: (row, name, opener) => page.ask(name, {approval_id: row.key}, opener),
+  })
+  const card = section('Waiting for a Second Person', ['overview', 'operations'], {body: [table.node], place: 'full waits'})
+  return {node: card, tabs: ['overview', 'operations'], update(state) {
+    // Whoever asked can't approve it: the service refuses, so the button is not even shown.
+    const rows = ROWS(state.approvals).sort((a, b) => a.at - b.at).map((row) => row.by === page.constants.user ? {...row, acts: null} : row)
+    card.dataset.empty = String(rows.length === 0)
+    table.update(rows, {at: page.now()})
+  }, tick: table.tick}
+}
+
 const clearedTasks = (page) => {
   const table = keyedTable({
     label: 'Cleared Tasks', columns: [
