@@ -63,6 +63,7 @@ class Desk(Viewer):
             "unchart": self._unchart,
         }
         self._charts: Charts | None = None
+        self._placed: Charts | None = None
         self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
         self._drawing = asyncio.Lock()
         session.on_told = self._follow_chart
@@ -163,12 +164,9 @@ class Desk(Viewer):
         queue, dark = _text(message, "queue"), message.get("dark") is True
         async with self._drawing:
             self._span_s = SPANS_S.get(_text(message, "span"), SPANS_S["15m"])
-            before, self._charts = self._charts, await asyncio.to_thread(self._drawn, queue, dark)
             self._charted_s, self._looked_at = time.monotonic(), True
-            if self._charts is not before:
-                self._frame[:] = [pn.pane.Bokeh(self._charts.layout, sizing_mode="stretch_width", margin=0)]
-            await self._put_in()
-            self._board.tell("charted")
+            self._charts = await asyncio.to_thread(self._drawn, queue, dark)
+            await self._put_in(self._charts)
 
     def _drawn(self, queue: str, dark: bool) -> Charts:
         """Not on the event loop: it reads, and new figures take 40 ms to make."""
@@ -177,14 +175,24 @@ class Desk(Viewer):
         made = self._charts
         return made if made is not None and (made.queues, made.dark) == (shown, dark) else Charts(shown, dark=dark)
 
+    async def _put_in(self, charts: Charts) -> None:
+        points, entries = await asyncio.to_thread(self._history)
+        # In the document's next turn: after an await, its lock is another's.
+        self._session.later(
+            partial(self._place, charts, partial(charts.show, points, entries, datetime.now(UTC), self._span_s))
+        )
+
+    def _place(self, charts: Charts, show: Callable[[], None]) -> None:
+        if charts is not self._charts:
+            return  # others were asked for meanwhile: these are, or will be, gone from the page
+        show()
+        if self._placed is not charts:
+            self._placed = charts
+            self._frame[:] = [pn.pane.Bokeh(charts.layout, sizing_mode="stretch_width", margin=0)]
+        self._board.tell("charted")
+
     async def _unchart(self, _message: Mapping[str, Any]) -> None:
         self._looked_at = False
-
-    async def _put_in(self) -> None:
-        if self._charts is not None:
-            points, entries = await asyncio.to_thread(self._history)
-            # In the document's next turn: after an await, its lock is another's.
-            self._session.later(partial(self._charts.show, points, entries, datetime.now(UTC), self._span_s))
 
     def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
         wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=self._span_s))
@@ -201,8 +209,9 @@ class Desk(Viewer):
 
     async def _extend(self) -> None:
         async with self._drawing:
-            with contextlib.suppress(OpsdashError):  # the strip says that it is old
-                await self._put_in()
+            if self._charts is not None:
+                with contextlib.suppress(OpsdashError):  # the strip says that it is old
+                    await self._put_in(self._charts)
 
 
 def constants(session: Session) -> str:

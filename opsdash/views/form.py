@@ -35,7 +35,7 @@ MAX_KINDS = 6
 
 
 def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
-    """The operation that a browser names, with the arguments it may choose: those that are text.
+    """The operation that a browser names, with the arguments it may choose: those that are written as text.
 
     Args:
         name: As the browser sent it, like ``args``: not to be trusted.
@@ -46,10 +46,16 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     kind = registry().get(name)
     if kind is None:
         raise Invalid(f"There is no operation {name[:40]!r}. Nothing was changed.")
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if not all(key in known and isinstance(value, str) for key, value in args.items()):
-        raise Invalid(f"{kind.title} does not take that. Nothing was changed.")
-    return kind(**args)
+    known = {field.name: field for field in dataclasses.fields(kind) if not isinstance(field.default, bool)}  # type: ignore[arg-type]
+    given = {}
+    for key, value in args.items():
+        if key not in known or not isinstance(value, str):
+            raise Invalid(f"{kind.title} does not take that. Nothing was changed.")
+        try:
+            given[key] = known[key].metadata["parse"](value)
+        except ValueError as error:
+            raise Invalid(f"{key}: {error}. Nothing was changed.") from error
+    return kind(**given)
 
 
 def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]]:

@@ -352,3 +352,31 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
     fill(store, "emails", 7)
     eventually(lambda: page.evaluate("window.__lost") == 2, what="two lost updates")
     expect(page.get_by_role("radio", name="emails 7")).to_be_visible()
+
+
+def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = visit(served.url)
+    junk: list[Any] = [None, 7, "ask", [], {}, {"type": 3}, {"type": "nonsense"}, {"type": "hello", "seq": {}}]
+    kinds = ("ask", "typed", "fill", "confirm", "close", "log", "peek", "chart", "export", "stop", "all")
+    for kind in kinds:
+        junk += [{"type": kind}, {"type": kind, "id": {}, "name": 3, "args": [1], "values": 9, "filter": "x"}]
+    junk += [
+        {"type": "ask", "name": "clear_queue", "args": {"queue": "no such queue"}},
+        {"type": "ask", "name": "pause_processing", "args": {"duration_s": "soon"}},
+        {"type": "log", "after": "nowhere", "filter": {"since": "9" * 40, "status": "x"}},
+        {"type": "peek", "queue": "__proto__"},
+        {"type": "chart", "queue": "x" * 10_000, "span": "1000y"},
+    ]
+    page.get_by_role("tablist").evaluate(
+        """(_, junk) => {
+            for (const view of Object.values(Bokeh.index.roots || Bokeh.index))
+                if (view._event_handlers) junk.forEach((msg) => view.model_proxy.send_msg(msg))
+        }""",
+        junk,
+    )
+    expect(page.get_by_role("alert").filter(has_text="'no such queue' is not known").first).to_be_visible()
+    fill(store, "emails", 6)
+    expect(page.get_by_role("radio", name="emails 6")).to_be_visible()
+    assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]

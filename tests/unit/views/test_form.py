@@ -71,7 +71,17 @@ def test_a_browser_asks_for_declared_operations_with_text_arguments_and_for_noth
     except Invalid:
         return
     assert operation.name == name
-    assert operation.params() | args == operation.params()
+    assert args.keys() <= operation.params().keys()
+    assert all(isinstance(value, str) for value in args.values())
+
+
+def test_a_browser_can_not_slip_a_value_of_another_kind_into_an_operation() -> None:
+    assert asked_for("pause_processing", {"queue": "emails", "duration_s": "2h"}) == PauseProcessing(
+        queue="emails", duration_s=7200
+    )
+    for args in ({"duration_s": "soon"}, {"cancel_consumer": "yes"}, {"queue": 7}, {"__class__": "x"}):
+        with pytest.raises(Invalid):
+            asked_for("pause_processing", args)
 
 
 @given(values=st.dictionaries(st.sampled_from(["queue", "reason", "duration_s", "name", "__class__"]), ANYTHING))
