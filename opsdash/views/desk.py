@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-import panel as pn
 from panel.viewable import Viewer
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, HistoryPoint, Status, count
+from opsdash.model import Status, count
 from opsdash.operation import registry
 from opsdash.services.audit_reading import Filter
 from opsdash.services.messages import Message
 from opsdash.services.tenants import TenantPlan
 from opsdash.views import rows
-from opsdash.views.bulletin import HISTORY_EVERY_S
-from opsdash.views.charts import NAMED, SPANS_S, Charts
+from opsdash.views.chart_frame import ChartFrame
 from opsdash.views.components import Board
 from opsdash.views.confirmation import Confirmation
 from opsdash.views.session import Session
@@ -32,8 +27,6 @@ LOG_PAGE = 50
 PEEKED = 10
 """Messages at either end of a queue that a look shows."""
 MAX_TEXT = 200
-MARKED = 100
-"""Operations that the charts mark."""
 
 
 class Desk(Viewer):
@@ -62,12 +55,7 @@ class Desk(Viewer):
             "chart": self._chart,
             "unchart": self._unchart,
         }
-        self._charts: Charts | None = None
-        self._placed: Charts | None = None
-        self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
-        self._drawing = asyncio.Lock()
-        session.on_told = self._follow_chart
-        self._frame = self._board.chart = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._frame = ChartFrame(session)
         self._board.on_message = self._on_message
 
     def __panel__(self) -> Board:
@@ -160,58 +148,10 @@ class Desk(Viewer):
             self._board.tell("ready", what="compare")
 
     async def _chart(self, message: Mapping[str, Any]) -> None:
-        """Draws the history of one queue, or of the first few; figures that are there already take the new points."""
-        queue, dark = _text(message, "queue"), message.get("dark") is True
-        async with self._drawing:
-            self._span_s = SPANS_S.get(_text(message, "span"), SPANS_S["15m"])
-            self._charted_s, self._looked_at = time.monotonic(), True
-            self._charts = await asyncio.to_thread(self._drawn, queue, dark)
-            await self._put_in(self._charts)
-
-    def _drawn(self, queue: str, dark: bool) -> Charts:
-        """Not on the event loop: it reads, and new figures take 40 ms to make."""
-        names = self._console.queue_names()
-        shown = (queue,) if queue in names else names[:NAMED]
-        made = self._charts
-        return made if made is not None and (made.queues, made.dark) == (shown, dark) else Charts(shown, dark=dark)
-
-    async def _put_in(self, charts: Charts) -> None:
-        points, entries = await asyncio.to_thread(self._history)
-        # In the document's next turn: after an await, its lock is another's.
-        self._session.later(
-            partial(self._place, charts, partial(charts.show, points, entries, datetime.now(UTC), self._span_s))
-        )
-
-    def _place(self, charts: Charts, show: Callable[[], None]) -> None:
-        if charts is not self._charts:
-            return  # others were asked for meanwhile: these are, or will be, gone from the page
-        show()
-        if self._placed is not charts:
-            self._placed = charts
-            self._frame[:] = [pn.pane.Bokeh(charts.layout, sizing_mode="stretch_width", margin=0)]
-        self._board.tell("charted")
+        await self._frame.open(_text(message, "queue"), _text(message, "span"), dark=message.get("dark") is True)
 
     async def _unchart(self, _message: Mapping[str, Any]) -> None:
-        self._looked_at = False
-
-    def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
-        wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=self._span_s))
-        return (
-            self._console.history.read(self._span_s),
-            self._console.audit.page(wanted, limit=MARKED).entries,
-        )
-
-    def _follow_chart(self) -> None:
-        """New figures have come: while charts are open, new points come into them too."""
-        if self._looked_at and time.monotonic() - self._charted_s > HISTORY_EVERY_S:
-            self._charted_s = time.monotonic()
-            self._session.later(self._extend)
-
-    async def _extend(self) -> None:
-        async with self._drawing:
-            if self._charts is not None:
-                with contextlib.suppress(OpsdashError):  # the strip says that it is old
-                    await self._put_in(self._charts)
+        self._frame.leave()
 
 
 def constants(session: Session) -> str:
