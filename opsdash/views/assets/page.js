@@ -78,7 +78,7 @@ export function render({model}) {
       const on = b.dataset.tab === tab
       b.setAttribute('aria-selected', String(on))
       b.tabIndex = on ? 0 : -1
-      if (on) board.setAttribute('aria-labelledby', b.id)
+      if (on) { board.setAttribute('aria-labelledby', b.id); requestAnimationFrame(() => { bar.scrollLeft = b.offsetLeft - bar.offsetLeft - 48 }) }
     }
     for (const card of cards) card.node.hidden = !card.tabs.includes(tab)
     page.redraw()
