@@ -14,8 +14,9 @@ import pytest
 import sqlalchemy as sa
 from support.services import Postgres
 
+import opsdash
 from opsdash.errors import Invalid
-from opsdash.model import Status
+from opsdash.model import Actor, Preview, Role, Status
 from opsdash.services import audit_reading, database
 from opsdash.services.audit_reading import Filter
 from opsdash.services.console import Console
@@ -124,6 +125,20 @@ def test_exports_hold_every_entry_and_no_formula(filled: Console) -> None:
     assert len(lines) == 5
     assert {Status(line["status"]) for line in lines} == {Status.SUCCESS, Status.REFUSED}
     assert len(list(filled.audit.export(Filter(user="eve")))) == 2
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb"], ids=["NUL", "half a pair"])
+def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(console: Console, name: str) -> None:
+    seen = Preview(title="", warning="", lines=(), figures={"by_task": {"evil \ud800\0": 3}})
+    actor = Actor(name=name, role=Role.ADMIN, client=name)
+    console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES", reviewed=seen)
+    (entry,) = console.audit.page(Filter(user=name)).entries
+    assert entry.status is Status.SUCCESS
+    assert entry.user in {r"a\x00b", r"a\udcffb"}
+    assert console.audit.page(Filter(user=name, operation=name)).entries == ()
+    for form in ("csv", "jsonl"):
+        assert "evil " in "".join(console.audit.export(form=form)).encode().decode()
+    assert console.audit.verify().ok
 
 
 LAST_WEEK = NOON - timedelta(days=7)
