@@ -89,7 +89,9 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     expect(button(page, "Confirm")).to_be_disabled()  # nothing says yet which tasks
     page.get_by_label("Name of the task").fill("shop.ma*")
     page.get_by_label("Type YES to confirm").focus()
-    expect(page.get_by_text("those named shop.ma* will be removed")).to_be_visible()
+    expect(
+        page.get_by_text("3 of 5 pending tasks of queue emails, those named shop.ma*, will be removed")
+    ).to_be_visible()
     shoot(page, "dialog_clear_tasks")
     button(page, "Confirm").click()
     expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks named shop.ma*")).to_be_visible()
