@@ -145,7 +145,7 @@ def test_each_api_token_has_a_name_and_a_role():
         ("0123456789abcdef", "expected name:role:token with role of viewer, operator, admin; number 1 is none"),
         ("ci:root:0123456789abcdef", "expected name:role:token"),
         ("ci:admin:0123456789abcdef,", "number 2 is none"),
-        ("ci:admin:s3cret", "the token of 'ci' has 7 characters; expected at least 16"),
+        ("ci:admin:s3cret", "the token of 'ci' has 6 characters; expected at least 16"),
         ("ci:admin:s3cret with blanks in it", "expected at least 16, of letters, digits and -._~+/="),
         ("ci:admin:0123456789abcdef,ci:viewer:fedcba9876543210", "'ci' repeats the name or the token"),
         ("ci:admin:0123456789abcdef,cd:viewer:0123456789abcdef", "'cd' repeats the name or the token"),
