@@ -26,6 +26,18 @@ class Refused(OpsdashError):
     exit_code = 3
 
 
+class PhraseMissing(Refused):
+    """What must be typed beside ``YES`` was not. Nothing was changed.
+
+    Attributes:
+        expected: What must be typed.
+    """
+
+    def __init__(self, title: str, expected: str) -> None:
+        super().__init__(f"{title} also needs {expected!r} typed beside YES. Nothing was changed.")
+        self.expected = expected
+
+
 class Unavailable(OpsdashError):
     """Redis or the database did not answer before anything was done. Nothing was changed; try again."""
 

@@ -62,6 +62,7 @@ class Preview:
         figures: The same numbers for programs.
         choices: Names of the operation's yes-or-no arguments that matter now, for the dialog to ask.
         boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
+        phrase: What must be typed beside ``YES`` as things stood; empty: nothing.
     """
 
     title: str
@@ -70,6 +71,7 @@ class Preview:
     figures: Mapping[str, Any] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
     boundary: Mapping[str, Any] = field(default_factory=dict)
+    phrase: str = ""
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
 

@@ -115,6 +115,14 @@ class Operation:
         """
         raise NotImplementedError
 
+    def phrase(self, console: Console) -> str:
+        """What must be typed beside ``YES`` as things stand now, exactly so; empty: nothing.
+
+        Raises:
+            Unavailable: Redis or the database does not answer.
+        """
+        return ""
+
     def execute(self, console: Console, act: Act) -> Effect:
         """Does it. Called by ``Console.run`` alone, after role, confirmation and audit intent.
 
@@ -144,6 +152,7 @@ class Act:
 
     Attributes:
         reviewed: The preview that was confirmed; None when nobody looked at one.
+        phrase: What was typed beside ``YES``.
         on_progress: Long work tells it, now and then, how far it has come.
         cancelled: Long work asks it between two steps; true means: stop at the next whole step, and say what is done.
     """
@@ -151,6 +160,7 @@ class Act:
     actor: Actor
     audit_id: UUID
     reviewed: Preview | None = None
+    phrase: str = ""
     on_progress: Callable[[Progress], None] = lambda _progress: None
     cancelled: Callable[[], bool] = lambda: False
 

@@ -260,6 +260,11 @@ class Settings:
         doc="Regular expression: task arguments whose name or text it finds are hidden; default: names like secrets.",
     )
     environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
+    name_queue_above: int | None = _setting(
+        default=None,
+        parse=_number(0, 10**9, int),
+        doc="Clearing a queue with more tasks than this asks for its name beside `YES`; in production it always does.",
+    )
     secret_key: str | None = _setting(
         default=None,
         parse=_secret,

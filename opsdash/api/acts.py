@@ -37,7 +37,11 @@ class Run(Handler):
         console: Console = self.console
         try:
             effect = console.run(
-                operation_of(kind, sent), actor=self.actor, confirm=sent.confirm, request_id=sent.request_id
+                operation_of(kind, sent),
+                actor=self.actor,
+                confirm=sent.confirm,
+                phrase=sent.phrase,
+                request_id=sent.request_id,
             )
         finally:
             console.poller.refresh()  # whoever asks next sees it

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError
 
-from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.audit import Duplicate
@@ -27,6 +27,8 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str
     outcome: dict[str, Any] | None = None
     """Of an operation that was done in part: what it did."""
+    expected: str | None = None
+    """What ``phrase`` must be for this act as things stand now."""
 
 
 class ProblemError(HTTPError):
@@ -39,21 +41,21 @@ class ProblemError(HTTPError):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        outcome: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(status)
         self.headers = dict(headers or {})
-        self.problem = problem(status, kind, detail, outcome)
+        self.problem = problem(status, kind, detail, **more)
 
 
-def problem(status: int, kind: str, detail: str, outcome: dict[str, Any] | None = None) -> Problem:
-    """A problem document; ``kind`` ends its type."""
+def problem(status: int, kind: str, detail: str, **more: Any) -> Problem:
+    """A problem document; ``kind`` ends its type, ``more`` are its further members."""
     return Problem(
         type=f"urn:opsdash:problem:{kind}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-        outcome=outcome,
+        **more,
     )
 
 
@@ -70,6 +72,8 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
     if isinstance(error, Unavailable) or misconfigured:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error), headers=headers)
+    if isinstance(error, PhraseMissing):
+        return ProblemError(HTTPStatus.CONFLICT, "phrase", str(error), expected=error.expected)
     if isinstance(error, Duplicate):
         return ProblemError(HTTPStatus.CONFLICT, "duplicate", str(error))
     if operation is not None and actor is not None and (actor.role is None or actor.role < operation.minimum_role):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
-from opsdash.errors import Refused, Uncertain
+from opsdash.errors import OpsdashError, PhraseMissing, Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, format_duration, parse_duration, to_plain
 from opsdash.operation import CONFIRMATION, Operation, registry
 
@@ -39,7 +40,14 @@ def operation_commands() -> Iterator[click.Command]:
 
 def _callback(kind: type[Operation]) -> Callable[..., None]:
     def run(
-        *, confirm: str | None, dry_run: bool, as_json: bool, wait: bool = False, timeout: int = 0, **params: Any
+        *,
+        confirm: str | None,
+        phrase: str | None,
+        dry_run: bool,
+        as_json: bool,
+        wait: bool = False,
+        timeout: int = 0,
+        **params: Any,
     ) -> None:
         operation = kind(**params)
         with connected() as console:
@@ -47,18 +55,21 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 _print_preview(console.preview(operation), as_json=as_json)
                 return
             actor = console.settings.actor(getpass.getuser(), surface="cli")
-            asked = confirm is None and sys.stdin.isatty()
             reviewed = None
-            if asked:
-                reviewed = console.preview(operation)
-                _print_preview(reviewed, as_json=False, err=as_json)
-                confirm = _ask()
+            if sys.stdin.isatty():
+                if confirm is None:
+                    reviewed = console.preview(operation)
+                    _print_preview(reviewed, as_json=False, err=as_json)
+                    confirm = _ask(f"Type {CONFIRMATION} to confirm")
+                if confirm == CONFIRMATION and phrase is None and (expected := _expected(console, operation, reviewed)):
+                    phrase = _ask(f"Type {clean(expected)} as well")
             try:
                 with Bar() as bar, stopping() as cancelled:
                     effect = console.run(
                         operation,
                         actor=actor,
                         confirm=confirm or "",
+                        phrase=phrase or "",
                         reviewed=reviewed,
                         on_progress=bar.show,
                         cancelled=cancelled,
@@ -66,6 +77,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             except Refused as error:
                 if confirm is None:
                     raise Refused(f"{error} Without a terminal to ask on, pass --confirm {CONFIRMATION}.") from None
+                if phrase is None and isinstance(error, PhraseMissing):
+                    add = f"--phrase {shlex.quote(error.expected)}"
+                    raise Refused(f"{error} Without a terminal to ask on, add {add}.") from None
                 raise
             progress = _wait(console, operation, timeout) if wait else None
         if as_json:
@@ -102,9 +116,19 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
         time.sleep(WAIT_STEP_S)
 
 
-def _ask() -> str:
+def _expected(console: Console, operation: Operation, reviewed: Preview | None) -> str:
+    """The phrase to ask for."""
+    if reviewed is not None:
+        return reviewed.phrase
     try:
-        return str(click.prompt(f"Type {CONFIRMATION} to confirm", default="", show_default=False, err=True))
+        return operation.phrase(console)
+    except OpsdashError:  # the run meets the same outage, says so and audits the attempt
+        return ""
+
+
+def _ask(question: str) -> str:
+    try:
+        return str(click.prompt(question, default="", show_default=False, err=True))
     except click.Abort:  # Ctrl-C or Ctrl-D at the question is an answer: no
         click.echo(err=True)
         return ""
@@ -135,6 +159,11 @@ def _common_options() -> list[click.Parameter]:
         click.Option(
             ["--confirm"], metavar=CONFIRMATION, help="The confirmation; asked for on a terminal when absent."
         ),
+        click.Option(
+            ["--phrase"],
+            metavar="TEXT",
+            help="What a risky act asks for beside it (--dry-run says what); asked for on a terminal when absent.",
+        ),
         click.Option(["--dry-run"], is_flag=True, help="Print what it would do, and change nothing."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON for programs."),
     ]
@@ -157,12 +186,15 @@ def _print_preview(preview: Preview, *, as_json: bool, err: bool = False) -> Non
     if as_json:
         print_json(preview)
         return
+    lines = list(preview.lines)
+    if preview.phrase:
+        lines.append(f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}")
     if err:  # stdout is kept for the JSON of the result
-        for text in (preview.title, preview.warning, *preview.lines):
+        for text in (preview.title, preview.warning, *lines):
             click.echo(clean(text), err=True)
         return
     print_line(f"{preview.title}: {preview.warning}")
-    for text in preview.lines:
+    for text in lines:
         print_line(f"  {text}")
 
 

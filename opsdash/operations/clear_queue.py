@@ -71,6 +71,10 @@ class ClearQueue(Operation):
         }
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, boundary=boundary)
 
+    def phrase(self, console: Console) -> str:
+        """The queue's name, where a clear is risky."""
+        return name_to_type(console, self.queue)
+
     def execute(self, console: Console, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
@@ -115,6 +119,14 @@ class ClearQueue(Operation):
             "trash_id": kept.id,
             "count": kept.count,
         }
+
+
+def name_to_type(console: Console, queue: str) -> str:
+    """The queue's name in production, and where more tasks wait than OPSDASH_NAME_QUEUE_ABOVE; else nothing."""
+    if (console.settings.environment or "").lower() == "production":
+        return queue
+    above = console.settings.name_queue_above
+    return queue if above is not None and console.get_queue_length(queue) > above else ""
 
 
 def undo(trash_id: str | None, keep_s: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from opsdash.errors import Invalid
 from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.clear_queue import undo
+from opsdash.operations.clear_queue import name_to_type, undo
 from opsdash.services.boundary import draw
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
@@ -46,6 +46,10 @@ class ClearTasks(Operation):
         )
         figures = {"waiting": stats.waiting}
         return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures, boundary=boundary)
+
+    def phrase(self, console: Console) -> str:
+        """The queue's name, where a clear is risky."""
+        return name_to_type(console, self.queue)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""

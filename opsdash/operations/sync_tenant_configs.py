@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 NAMED = 10
 """Tenants named in a sentence; the details tell more."""
 MOST = 0.5
-"""Of all tenants with a key, the share of orphans above which their number must be said too."""
+"""Of all tenants with a key, the share of orphans above which their number must be typed."""
 
 
 class SyncTenantConfigs(Operation):
@@ -30,9 +30,6 @@ class SyncTenantConfigs(Operation):
         default=False,
         help="Also remove the Redis keys of tenants that are gone from the database.",
         label="Also remove the Redis keys of tenants that are gone from the database",
-    )
-    orphans: int | None = argument(
-        default=None, parse=int, help="How many would be removed; needed when that is more than half of all keys."
     )
 
     def preview(self, console: Console) -> Preview:
@@ -70,6 +67,13 @@ class SyncTenantConfigs(Operation):
             choices=("remove_orphans",) if plan.orphaned else (),
         )
 
+    def phrase(self, console: Console) -> str:
+        """The number of orphans where they are to be removed and more than half of all keys."""
+        if not self.remove_orphans:
+            return ""
+        orphaned, known = console.tenants.orphans()
+        return _number_to_type(len(orphaned), known)
+
     def execute(self, console: Console, act: Act) -> Effect:
         """Streams the rows and writes those that differ; cancelled, each tenant is either old or new."""
 
@@ -77,7 +81,13 @@ class SyncTenantConfigs(Operation):
             act.on_progress(Progress(done=False, message=f"{at:,} of {count(of, 'tenant')}", at=at, of=of))
 
         def remove(orphans: int, known: int) -> None:
-            self._check_orphans(orphans, known)
+            # Counted again where they are removed: more may be gone since the number was typed.
+            expected = _number_to_type(orphans, known)
+            if expected and act.phrase != expected:
+                raise Refused(
+                    f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database by now, more than"
+                    " half, and another number was typed. Nothing was changed; look again."
+                )
             reviewed = act.reviewed.figures.get("orphaned", 0) if act.reviewed else orphans
             if orphans > reviewed:
                 raise Refused(
@@ -105,22 +115,17 @@ class SyncTenantConfigs(Operation):
             ok=not report.unreadable and not report.cancelled,
         )
 
-    def _check_orphans(self, orphans: int, known: int) -> None:
-        if self.orphans is not None and self.orphans != orphans:
-            raise Refused(f"{count(orphans, 'key')} would be removed, not {self.orphans:,}. Nothing was changed.")
-        if self.orphans is None and orphans > known * MOST:
-            raise Refused(
-                f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database, more than half:"
-                f" to remove them say --orphans {orphans}. Nothing was changed."
-            )
-
     def _about_orphans(self, plan: TenantPlan) -> list[str]:
         orphans = len(plan.orphaned)
         will = "will be removed" if self.remove_orphans else "will stay, unless you ask to remove them"
         lines = [f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."]
-        if orphans > plan.known * MOST and self.orphans != orphans:
-            lines.append(f"That is more than half of all {plan.known:,}: removing them needs --orphans {orphans}.")
+        if number := _number_to_type(orphans, plan.known):
+            lines.append(f"That is more than half of all {plan.known:,}: to remove them type {number} too.")
         return lines
+
+
+def _number_to_type(orphans: int, known: int) -> str:
+    return str(orphans) if orphans > known * MOST else ""
 
 
 def _sentence(report: SyncReport) -> str:

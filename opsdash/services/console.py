@@ -11,7 +11,7 @@ from uuid import UUID
 
 import redis
 
-from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats, format_duration
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
@@ -86,7 +86,7 @@ class Console:
             Refused: The operation's parameters name something that does not exist.
             Unavailable: Redis or the database did not answer.
         """
-        return operation.preview(self)
+        return replace(operation.preview(self), phrase=operation.phrase(self))
 
     def run(
         self,
@@ -94,6 +94,7 @@ class Console:
         *,
         actor: Actor | str,
         confirm: str,
+        phrase: str = "",
         request_id: UUID | None = None,
         reviewed: Preview | None = None,
         on_progress: Callable[[Progress], None] = lambda _progress: None,
@@ -104,6 +105,7 @@ class Console:
         Args:
             actor: Who; a name alone is given its role by the settings.
             confirm: What was typed: exactly ``YES``.
+            phrase: What was typed beside it: exactly what ``operation.phrase`` asks for as things stand now.
             request_id: The caller's id for this one act.
             reviewed: The preview that was confirmed: what arrived after it is left alone.
             on_progress: Told by long work how far it has come, from the thread that runs it.
@@ -124,7 +126,14 @@ class Console:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
             return self._answered(operation, error)
-        act = Act(actor=actor, audit_id=entry.id, reviewed=reviewed, on_progress=on_progress, cancelled=cancelled)
+        act = Act(
+            actor=actor,
+            audit_id=entry.id,
+            reviewed=reviewed,
+            phrase=phrase,
+            on_progress=on_progress,
+            cancelled=cancelled,
+        )
         with self.unfinished.running(entry):
             effect = self._execute(operation, act, entry)
             self._finish(
@@ -140,6 +149,7 @@ class Console:
         """Does it; whatever goes wrong is the entry's outcome before it goes on its way."""
         try:
             self.broker.ping()
+            self._check_phrase(operation, act.phrase)
             return operation.execute(self, act)
         except OpsdashError as error:
             self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__})
@@ -155,6 +165,11 @@ class Console:
             log.exception("%s failed", operation.name)
             self._finish(entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__})
             raise
+
+    def _check_phrase(self, operation: Operation, typed: str) -> None:
+        # Not with the other objections: it may ask Redis or the database, whose silence is to be audited as such.
+        if (expected := operation.phrase(self)) and typed != expected:
+            raise PhraseMissing(operation.title, expected)
 
     def _answered(self, operation: Operation, error: Duplicate) -> Effect:
         """The same request, sent again: what it did the first time."""

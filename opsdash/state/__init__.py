@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsdash.state.confirmation import PendingConfirmation
+from opsdash.state.confirmation import Confirmed, PendingConfirmation
 from opsdash.state.status import SystemStatus
 
-__all__ = ["PendingConfirmation", "SystemStatus"]
+__all__ = ["Confirmed", "PendingConfirmation", "SystemStatus"]

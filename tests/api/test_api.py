@@ -324,3 +324,17 @@ def test_nothing_waits_for_a_thread_that_is_not_there(api: Client):
         answers = list(pool.map(lambda _: api.get("/api/v1/status").status, range(40)))
     assert set(answers) == {200}
     assert threading.active_count() < 60
+
+
+def test_in_production_the_phrase_that_is_missing_is_named_and_then_taken(settings_for, fill):
+    tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"bot:operator:{TOKENS['operator']}"}).api_tokens
+    console = Console(settings_for(environment="production", api_tokens=tokens))
+    with serving(console, token=TOKENS["operator"]) as api:
+        fill(1)
+        preview = api.run("clear_queue", query="?dry_run=1", params={"queue": "celery"}).json
+        answer = api.run("clear_queue", params={"queue": "celery"}, confirm="YES")
+        assert (answer.status, answer.json["expected"]) == (409, preview["phrase"])
+        assert console.get_queue_length("celery") == 1
+        done = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", phrase=answer.json["expected"])
+        assert done.json["affected"] == 1
+    console.close()

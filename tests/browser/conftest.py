@@ -182,7 +182,7 @@ def serve_page(broker: services.Valkey, database_file: Path) -> Iterator[Callabl
                 "database_url": f"sqlite:///{database_file}",
                 "auth": "dev",
                 "secret_key": SECRET_KEY,
-                "environment": "production",
+                "environment": "staging",
                 "queues": ("celery", "emails", "reports"),
                 "poll_interval_s": 0.5,
                 **over,

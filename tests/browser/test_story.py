@@ -113,7 +113,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
         expect(page.get_by_text("Caution: Manual operations can affect system behavior")).to_be_visible()
         expect(page.get_by_text("Pending Tasks")).to_be_visible()
-        expect(page.get_by_text("production", exact=True)).to_be_visible()
+        expect(page.get_by_text("staging", exact=True)).to_be_visible()
         expect(page.get_by_text("No operations logged yet.")).to_be_visible()
         for heading in (
             "System Operations",

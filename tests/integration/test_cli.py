@@ -273,8 +273,12 @@ def test_a_queue_name_that_is_no_list_costs_its_row_and_not_the_screen(opsdash, 
 CTRL_C, CTRL_D = "\x03", "\x04"
 
 
-def on_a_terminal(environment: dict[str, str], typed: str, *args: str) -> tuple[int, str]:
-    """Runs ``opsdash ARGS`` on a pseudo-terminal and types; gives the exit code and what the screen showed."""
+def on_a_terminal(environment: dict[str, str], answers: list[str], *args: str) -> tuple[int, str]:
+    """Runs ``opsdash ARGS`` on a pseudo-terminal and types one answer to each question it asks.
+
+    Gives the exit code and what the screen showed.
+    """
+    answers = list(answers)
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "opsdash", *args]
     # A shell that runs the tests in the background ignores SIGINT, and so would every child.
@@ -282,18 +286,18 @@ def on_a_terminal(environment: dict[str, str], typed: str, *args: str) -> tuple[
     child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **environment})
     signal.signal(signal.SIGINT, before)
     os.close(theirs)
-    screen, answered = b"", False
+    screen, asked = b"", 0
 
     def ended() -> bool:
-        nonlocal screen, answered
+        nonlocal screen, asked
         try:
             screen += os.read(ours, 4_096)
         except BlockingIOError:
             return False
         except OSError:  # the other end is closed: it has ended
             return child.wait(10) is not None
-        if not answered and b"Type YES to confirm" in screen:
-            answered = True
+        if answers and screen.count(b"Type ") > asked:
+            asked, typed = asked + 1, answers.pop(0)
             if typed == CTRL_C:
                 child.send_signal(signal.SIGINT)
             else:
@@ -313,8 +317,51 @@ def on_a_terminal(environment: dict[str, str], typed: str, *args: str) -> tuple[
 )
 def test_on_a_terminal_it_shows_the_preview_and_asks(console: Console, environment, typed: str, code: int, left: int):
     console.broker.client.rpush("emails", "a", "b")
-    ended, screen = on_a_terminal(environment, typed, "clear-queue", "emails")
+    ended, screen = on_a_terminal(environment, [typed], "clear-queue", "emails")
     assert "2 pending tasks of queue emails will be removed." in screen
     assert ended == code, screen
+    assert "Traceback" not in screen
+    assert console.get_queue_length("emails") == left
+
+
+@pytest.fixture
+def production(environment, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The same settings, in production."""
+    monkeypatch.setenv("OPSDASH_ENVIRONMENT", "production")
+    return environment | {"OPSDASH_ENVIRONMENT": "production"}
+
+
+def test_without_a_terminal_a_risky_clear_says_what_to_add_and_then_runs(production, opsdash, console: Console):
+    console.broker.client.rpush("emails", "a")
+    shown = opsdash("clear-queue", "emails", "--dry-run")
+    assert "Beside YES type 'emails': --phrase emails" in shown.out
+    refused = opsdash("clear-queue", "emails", "--confirm", "YES")
+    assert (refused.code, refused.err.count("\n")) == (3, 1)
+    assert "needs 'emails' typed beside YES. Nothing was changed." in refused.err
+    assert "add --phrase emails." in refused.err
+    assert console.get_queue_length("emails") == 1
+    wrong = opsdash("clear-queue", "emails", "--confirm", "YES", "--phrase", "celery")
+    assert (wrong.code, console.get_queue_length("emails")) == (3, 1)
+    assert opsdash("clear-queue", "emails", "--confirm", "YES", "--phrase", "emails").code == 0
+    assert console.get_queue_length("emails") == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "args", "code", "left"),
+    [
+        (["YES\n", "emails\n"], [], 0, 0),
+        (["YES\n", "celery\n"], [], 3, 1),
+        (["YES\n", CTRL_D], [], 3, 1),
+        (["no\n"], [], 3, 1),
+        (["emails\n"], ["--confirm", "YES"], 0, 0),
+    ],
+)
+def test_on_a_terminal_a_risky_clear_asks_for_the_name_too(
+    production, console: Console, answers: list[str], args: list[str], code: int, left: int
+):
+    console.broker.client.rpush("emails", "a")
+    ended, screen = on_a_terminal(production, answers, "clear-queue", "emails", *args)
+    assert ended == code, screen
+    assert ("Type emails as well" in screen) is (answers[0] != "no\n")
     assert "Traceback" not in screen
     assert console.get_queue_length("emails") == left

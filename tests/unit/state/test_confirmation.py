@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -30,9 +31,39 @@ def test_an_operation_is_handed_over_once() -> None:
     operation = ClearQueue(queue="emails")
     pending.request(operation, PREVIEW)
     pending.typed = "YES"
-    assert pending.take() is operation
+    assert pending.take() == (operation, "")
     assert pending.take() is None
     assert (pending.operation, pending.preview, pending.typed, pending.armed) == (None, None, "", False)
+
+
+@given(typed=st.one_of(NEAR_MISSES, st.text()), phrase=st.one_of(st.sampled_from(["emails", " emails", "Emails", ""])))
+def test_where_a_phrase_is_asked_it_is_armed_by_yes_and_exactly_that_phrase(typed: str, phrase: str) -> None:
+    pending = PendingConfirmation()
+    pending.request(ClearQueue(queue="emails"), replace(PREVIEW, phrase="emails"))
+    pending.typed, pending.phrase_typed = typed, phrase
+    both = typed == "YES" and phrase == "emails"
+    assert pending.armed is both
+    assert pending.take() == ((ClearQueue(queue="emails"), "emails") if both else None)
+
+
+def test_a_preview_that_asks_for_a_phrase_by_now_disarms_what_was_armed_without_one() -> None:
+    pending = PendingConfirmation()
+    pending.request(ClearQueue(queue="emails"), PREVIEW)
+    pending.typed = "YES"
+    assert pending.armed
+    pending.preview = replace(PREVIEW, phrase="emails")
+    assert not pending.armed
+    pending.phrase_typed = "emails"
+    assert pending.armed
+
+
+def test_a_phrase_typed_for_one_operation_does_not_confirm_the_next() -> None:
+    pending = PendingConfirmation()
+    pending.request(ClearQueue(queue="emails"), replace(PREVIEW, phrase="emails"))
+    pending.typed, pending.phrase_typed = "YES", "emails"
+    pending.request(ClearQueue(queue="emails"), replace(PREVIEW, phrase="emails"))
+    pending.typed = "YES"
+    assert not pending.armed
 
 
 def test_an_unconfirmed_operation_is_not_handed_over_and_goes_on_waiting() -> None:
