@@ -6,13 +6,14 @@ import asyncio
 from http import HTTPStatus
 from typing import ClassVar
 
-import msgspec
 from tornado.iostream import StreamClosedError
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
-from opsdash.api.shapes import NoQuery, status_read
+from opsdash.api.reads import View
+from opsdash.api.shapes import NoQuery
 from opsdash.model import Snapshot
+from opsdash.services.console import Console
 
 HEARTBEAT_S = 15.0
 """A comment this often, so that proxies don't take silence for death and a client that is gone is noticed."""
@@ -23,6 +24,11 @@ class Events(Handler):
     """A subscription to the poller that lasts as long as its client."""
 
     open_streams: ClassVar[int] = 0
+
+    def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
+        """Tornado's constructor; ``view`` is the status's."""
+        super().initialize(console)
+        self.view = view
 
     async def get(self) -> None:
         """Sends the latest snapshot at once, then each new one; a slow reader gets the newest, not all."""
@@ -62,8 +68,9 @@ class Events(Handler):
                 self.write(": alive\n\n")
             self._news.clear()
             if self._latest is not None:
-                body = msgspec.json.encode(status_read(self._latest)).decode()
-                self.write(f"id: {self._latest.taken_at.isoformat()}\nevent: snapshot\ndata: {body}\n\n")
+                body, _ = self.view.of(self._latest)
+                head = f"id: {self._latest.taken_at.isoformat()}\nevent: snapshot\ndata: "
+                self.write(head.encode() + body + b"\n\n")
                 self._latest = None
             await self.flush()
 

@@ -33,27 +33,39 @@ from opsdash.services.console import Console
 FRESH_S = 10.0
 
 
+class View:
+    """One part of the latest snapshot as bytes: made once for each snapshot, however many ask for it."""
+
+    def __init__(self, part: Callable[[Snapshot], Any]) -> None:
+        self._part = part
+        self._made: tuple[Snapshot, bytes, str] | None = None
+
+    def of(self, snapshot: Snapshot) -> tuple[bytes, str]:
+        """The JSON, and an ETag for the state: it stays the same while only time goes by."""
+        if self._made is None or self._made[0] is not snapshot:
+            state = msgspec.json.encode(self._part(lasting(snapshot)))
+            tag = f'W/"{hashlib.sha256(state).hexdigest()[:32]}"'
+            self._made = (snapshot, msgspec.json.encode(self._part(snapshot)), tag)
+        return self._made[1:]
+
+
 class Look(Handler):
-    """A part of the latest snapshot.
+    """A part of the latest snapshot."""
 
-    The ETag stands for the state, not for the moment it was read: of an idle deployment it stays the same.
-    """
-
-    part: Callable[[Snapshot], Any]
-
-    def initialize(self, console: Console, part: Callable[[Snapshot], Any]) -> None:  # type: ignore[override]
-        """Tornado's constructor; ``part`` makes the answer from a snapshot."""
+    def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
+        """Tornado's constructor; ``view`` lasts as long as the server."""
         super().initialize(console)
-        self.part = part
+        self.view = view
 
     async def get(self) -> None:
         """Answers from the poller's latest snapshot; reads one when there is none that is fresh."""
         self.query(NoQuery)
-        snapshot = await self.work(lambda: fresh(self.console))
-        state = msgspec.json.encode(self.part(lasting(snapshot)))
-        self.etag = f'W/"{hashlib.sha256(state).hexdigest()[:32]}"'
+        snapshot = recent(self.console)
+        if snapshot is None:
+            snapshot = await self.work(lambda: fresh(self.console))
+        body, self.etag = self.view.of(snapshot)
         self.set_header("Cache-Control", "private, no-cache")
-        self.send(self.part(snapshot))
+        self.send(msgspec.Raw(body))
 
 
 class Audit(Handler):
@@ -106,15 +118,20 @@ class Operations(Handler):
         )
 
 
+def recent(console: Console) -> Snapshot | None:
+    """The poller's latest snapshot; None when there is none, or it is old."""
+    latest = console.poller.latest
+    fresh_enough = latest is not None and (datetime.now(UTC) - latest.taken_at).total_seconds() <= FRESH_S
+    return latest if fresh_enough and latest is not None and latest.redis_age_s is not None else None
+
+
 def fresh(console: Console) -> Snapshot:
-    """The poller's latest snapshot, or one read now when that is old.
+    """A snapshot read now.
 
     Raises:
         Unavailable: Redis has never answered this console.
     """
-    latest = console.poller.latest
-    if latest is None or (datetime.now(UTC) - latest.taken_at).total_seconds() > FRESH_S:
-        latest = console.poller.refresh()
+    latest = console.poller.refresh()
     if latest.redis_age_s is None:
         raise Unavailable(latest.redis_error)
     return latest
