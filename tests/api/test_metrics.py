@@ -226,6 +226,18 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(scrape, ap
         assert names_in(query) <= printed, place
 
 
+def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Client, monkeypatch, console: Console):
+    console.fleet.look()
+    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    api.run("pause_processing", confirm="YES")
+    assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
+    text = api.get("/metrics").text
+    printed = set(re.findall(r"^# TYPE (opsdash\w+)", text, re.MULTILINE))
+    printed = {name for name in printed if not name.endswith("_created")}
+    told = set(re.findall(r"^\| `(opsdash\w+)`", (DEPLOY.parents[1] / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert told == printed
+
+
 def test_the_alerts_that_an_operator_was_promised_are_there_and_say_what_to_do():
     groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
     rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.served import Client
 
 from opsdash.operation import registry
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_document_is_openapi_3_1_and_has_a_path_for_every_operation(api: Client):
@@ -20,6 +24,17 @@ def test_the_document_is_openapi_3_1_and_has_a_path_for_every_operation(api: Cli
     schemas = document["components"]["schemas"]
     assert schemas["AuditEntry"]["properties"]["timestamp"] == {"type": "string", "format": "date-time"}
     assert schemas["ClearQueueParams"]["required"] == ["queue"]
+
+
+def test_every_read_and_every_kind_of_problem_is_explained_in_the_docs(api: Client):
+    told = (ROOT / "docs" / "api.md").read_text()
+    for path in api.get("/api/v1/openapi.json").json["paths"]:
+        assert "/operations/" in path or f"`{path}`" in told, path
+    sources = "".join(path.read_text() for path in (ROOT / "opsdash" / "api").glob("*.py"))
+    kinds = re.findall(r'(?:problem|ProblemError)\(\s*[\w.]+,\s*"([a-z-]+)"', sources)
+    assert len(set(kinds)) > 10
+    for kind in set(kinds) - {"bug"}:
+        assert f"`{kind}`" in told, kind
 
 
 def fuzz(api: Client, examples: int, *more: str) -> subprocess.CompletedProcess[str]:

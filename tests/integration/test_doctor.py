@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,8 @@ def test_a_healthy_deployment_has_no_error(console_for, valkey: Valkey, monkeypa
         "broker", "version", "memory", "persistence", "priorities", "visibility timeout", "trash", "pause flags",
         "workers", "clocks", "database", "tables", "audit spool", "audit chain", "page", "roles", "api",
     }  # fmt: skip
+    docs = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    assert [f.check for f in found if not re.search(rf"^\| {f.check}\b", docs, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize(
