@@ -19,9 +19,12 @@ if TYPE_CHECKING:
         DeleteTrash,
         PauseProcessing,
         PruneAuditLog,
+        QuietWorker,
         RestoreQueue,
         ResumeProcessing,
+        RevokeTask,
         SyncTenantConfigs,
+        WakeWorker,
     )
     from opsdash.services.console import connect
 
@@ -35,6 +38,9 @@ _HOMES = {
     "RestoreQueue": "opsdash.operations",
     "DeleteTrash": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
+    "RevokeTask": "opsdash.operations",
+    "QuietWorker": "opsdash.operations",
+    "WakeWorker": "opsdash.operations",
     "OpsdashError": "opsdash.errors",
     "Invalid": "opsdash.errors",
     "Refused": "opsdash.errors",
@@ -50,12 +56,15 @@ __all__ = [
     "OpsdashError",
     "PauseProcessing",
     "PruneAuditLog",
+    "QuietWorker",
     "Refused",
     "RestoreQueue",
     "ResumeProcessing",
+    "RevokeTask",
     "SyncTenantConfigs",
     "Unavailable",
     "Uncertain",
+    "WakeWorker",
     "__version__",
     "connect",
 ]

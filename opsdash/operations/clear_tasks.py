@@ -25,14 +25,25 @@ class ClearTasks(Operation):
     warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
 
     queue: str = argument(default="celery", positional=True, help="The queue to look through.")
-    task: str = argument(default="", help="Name of the task; * stands for anything.")
+    task: str = argument(
+        default="",
+        help="Name of the task; * stands for anything.",
+        label="Name of the task",
+        placeholder="For example shop.send_*",
+    )
     older_than_s: int | None = argument(
         default=None,
         option="--older-than",
         parse=parse_duration,
         help="Sent longer ago than this, e.g. 2h; a task that does not say when it was sent stays.",
+        label="Sent longer ago than",
+        placeholder="For example 2h or 1d",
     )
-    containing: str = argument(default="", help="A text in the arguments; arguments that are not JSON never match.")
+    containing: str = argument(
+        default="",
+        help="A text in the arguments; arguments that are not JSON never match.",
+        label="A text in its arguments",
+    )
 
     def preview(self, console: Console) -> Preview:
         """What is looked for, and where it ends."""
