@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+    from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
     from opsdash.operations import (
+        ApproveOperation,
         ClearQueue,
         ClearTasks,
         DeleteTrash,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "connect": "opsdash.services.console",
+    "ApproveOperation": "opsdash.operations",
     "PauseProcessing": "opsdash.operations",
     "PruneAuditLog": "opsdash.operations",
     "ResumeProcessing": "opsdash.operations",
@@ -43,18 +45,23 @@ _HOMES = {
     "WakeWorker": "opsdash.operations",
     "OpsdashError": "opsdash.errors",
     "Invalid": "opsdash.errors",
+    "PhraseMissing": "opsdash.errors",
+    "NeedsApproval": "opsdash.errors",
     "Refused": "opsdash.errors",
     "Unavailable": "opsdash.errors",
     "Uncertain": "opsdash.errors",
 }
 
 __all__ = [
+    "ApproveOperation",
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",
     "Invalid",
+    "NeedsApproval",
     "OpsdashError",
     "PauseProcessing",
+    "PhraseMissing",
     "PruneAuditLog",
     "QuietWorker",
     "Refused",

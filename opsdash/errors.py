@@ -38,6 +38,21 @@ class PhraseMissing(Refused):
         self.expected = expected
 
 
+class NeedsApproval(Refused):
+    """It waits for a second person now. Nothing was changed.
+
+    Attributes:
+        approval_id: What ``opsdash approve`` takes.
+    """
+
+    def __init__(self, title: str, approval_id: str, until: str) -> None:
+        super().__init__(
+            f"{title} waits for a different operator's YES until {until}: opsdash approve {approval_id}."
+            " Nothing was changed."
+        )
+        self.approval_id = approval_id
+
+
 class Unavailable(OpsdashError):
     """Redis or the database did not answer before anything was done. Nothing was changed; try again."""
 

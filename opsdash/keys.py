@@ -84,6 +84,19 @@ class Keys:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"
 
+    def request(self, request_id: str) -> str:
+        """String with a TTL: the audit entry of this request, so that it is known while the database is away."""
+        return f"{self.prefix}opsdash:request:{request_id}"
+
+    @property
+    def approvals(self) -> str:
+        """Sorted set: approval id → when its time is over, in seconds since the epoch."""
+        return f"{self.prefix}opsdash:approvals"
+
+    def approval(self, approval_id: str) -> str:
+        """Hash with a TTL: ``asked`` (JSON of what waits for a second person), its ``mac``, and ``taken`` by whom."""
+        return f"{self.prefix}opsdash:approval:{approval_id}"
+
     def running(self, audit_id: str) -> str:
         """String with a TTL: the act of this audit entry is under way in a process that lives."""
         return f"{self.prefix}opsdash:running:{audit_id}"

@@ -42,12 +42,19 @@ class Actor:
         role: None means: known, but may do and see nothing.
         surface: ``page``, ``cli``, ``api`` or ``python``.
         client: The address it came from, as a trusted proxy gives it; empty where there is none.
+        groups: As the proxy gives them: the role is looked up again at the moment of each act.
     """
 
     name: str
     role: Role | None
     surface: str = "python"
     client: str = ""
+    groups: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """A name from outside may hold what no database takes; the attempt is to be audited all the same."""
+        object.__setattr__(self, "name", as_text(self.name))
+        object.__setattr__(self, "client", as_text(self.client))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +360,20 @@ class AuditEntry:
     key_id: str | None = None
     seal: str | None = None
 
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
+        """What ``to_plain`` made of an entry that carries no seal yet, as an entry."""
+        return cls(
+            id=UUID(raw["id"]),
+            timestamp=datetime.fromisoformat(raw["timestamp"]),
+            user=raw["user"],
+            operation=raw["operation"],
+            status=Status(raw["status"]),
+            details=raw["details"],
+            request_id=UUID(raw["request_id"]),
+            finished_at=datetime.fromisoformat(raw["finished_at"]) if raw["finished_at"] else None,
+        )
+
     @property
     def title(self) -> str:
         """The operation's name for people, e.g. ``Clear Queue``."""
@@ -363,6 +384,27 @@ class AuditEntry:
         """What happened in at most 50 characters: the outcome's message, else the parameters."""
         text = str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
         return text if len(text) <= DETAILS_WIDTH else text[: DETAILS_WIDTH - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An act that waits for a different operator's YES.
+
+    Attributes:
+        id: What ``opsdash approve`` takes.
+        operation: Its name; ``title``: for people. ``params``: its parameters.
+        by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
+        expires_at: When its time is over, in UTC.
+    """
+
+    id: str
+    operation: str
+    title: str
+    params: Mapping[str, Any]
+    by: str
+    at: datetime
+    expires_at: datetime
+    surface: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,11 +419,13 @@ class Snapshot:
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
         unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
         trash: Clears that can be undone, the newest first.
+        approvals: Acts that wait for a second person, the oldest first.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
+        audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
     """
 
@@ -394,6 +438,7 @@ class Snapshot:
     drained_in_s: float | None = None
     unacked: int = 0
     trash: tuple[TrashEntry, ...] = ()
+    approvals: tuple[Approval, ...] = ()
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     tenant_drift: TenantDrift | None = None
@@ -402,7 +447,13 @@ class Snapshot:
     redis_ms: float | None = None
     database_age_s: float | None = None
     database_error: str = ""
+    audit_head: str = ""
     spooled: int = 0
+
+
+def as_text(text: str) -> str:
+    """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def format_duration(seconds: float) -> str:

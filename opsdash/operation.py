@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
@@ -166,5 +167,6 @@ class Act:
 
 
 def registry() -> Mapping[str, type[Operation]]:
-    """Every declared operation by name, in the order of declaration."""
+    """Every declared operation by name, in the order of declaration; opsdash's own are among them."""
+    import_module("opsdash.operations")  # by its name: the arrow of imports runs the other way
     return MappingProxyType(_registry)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from opsdash import roles
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
@@ -135,6 +136,11 @@ def _api_tokens(value: str) -> tuple[ApiToken, ...]:
     return tuple(found)
 
 
+def _roles_file(value: str) -> str:
+    roles.read(value.strip())
+    return value.strip()
+
+
 TENANT_COLUMNS = ("tenant_id", "name", "enabled", "settings", "api_key", "updated_at")
 _NAME = re.compile(r"[^\W\d]\w*")
 
@@ -241,6 +247,11 @@ class Settings:
         secret=True,
         doc="`name:role:token`, comma-separated, for the JSON API and `/metrics`; unset: both are closed.",
     )
+    roles_file: str | None = _setting(
+        default=None,
+        parse=_roles_file,
+        doc="File of lines `admins: …`, `operators: …`, `viewers: …`, added to the lists; read anew when it changes.",
+    )
     pause_ttl_s: int = _setting(
         default=_DAY_S, parse=_number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
     )
@@ -260,6 +271,14 @@ class Settings:
         doc="Regular expression: task arguments whose name or text it finds are hidden; default: names like secrets.",
     )
     environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
+    approval: tuple[str, ...] = _setting(
+        default=(),
+        parse=_names,
+        doc="Operations that wait for a different operator's YES, comma-separated, e.g. `clear_queue`.",
+    )
+    approval_ttl_s: int = _setting(
+        default=900, parse=_number(10, 7 * _DAY_S, int), doc="Seconds that they wait before they expire."
+    )
     name_queue_above: int | None = _setting(
         default=None,
         parse=_number(0, 10**9, int),
@@ -326,8 +345,8 @@ class Settings:
 
     @property
     def roles_configured(self) -> bool:
-        """Whether any of the three role lists says anything."""
-        return bool(self.admins or self.operators or self.viewers)
+        """Whether any of the three role lists says anything, or a file is to say it."""
+        return bool(self.admins or self.operators or self.viewers or self.roles_file)
 
     def actor(self, name: str, groups: Iterable[str] = (), *, surface: str) -> Actor:
         """An identity with the role the lists give it.
@@ -336,13 +355,25 @@ class Settings:
         local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Behind a proxy
         (``header``) nobody has a role until a list gives one.
         """
+        groups = tuple(groups)
         if not self.roles_configured and (surface != "page" or self.auth == "dev"):
-            return Actor(name=name, role=Role.ADMIN, surface=surface)
+            return Actor(name=name, role=Role.ADMIN, surface=surface, groups=groups)
+        filed = roles.lists(self.roles_file)
         marks = {"*", name, *(f"group:{group}" for group in groups)}
         for role, members in ((Role.ADMIN, self.admins), (Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
-            if marks.intersection(members):
-                return Actor(name=name, role=role, surface=surface)
-        return Actor(name=name, role=None, surface=surface)
+            if marks.intersection((*members, *filed[role])):
+                return Actor(name=name, role=role, surface=surface, groups=groups)
+        return Actor(name=name, role=None, surface=surface, groups=groups)
+
+    def at_this_moment(self, actor: Actor) -> Actor:
+        """The actor with the role it still has: what a list has taken away counts, what it has added does not yet.
+
+        The role of the surface ``api`` comes from its token, which is looked at again with every request.
+        """
+        if not self.roles_configured or actor.surface == "api" or actor.role is None:
+            return actor
+        now = self.actor(actor.name, actor.groups, surface=actor.surface).role
+        return dataclasses.replace(actor, role=None if now is None else min(actor.role, now))
 
     def secret(self) -> bytes:
         """The key that signs sessions and fingerprints secrets; made (mode 0600) beside the SQLite file when unset.

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError
 
-from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.audit import Duplicate
@@ -27,6 +27,8 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str
     outcome: dict[str, Any] | None = None
     """Of an operation that was done in part: what it did."""
+    approval_id: str | None = None
+    """Of an act that waits for a second person: what ``approve`` takes."""
     expected: str | None = None
     """What ``phrase`` must be for this act as things stand now."""
 
@@ -72,6 +74,8 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
     if isinstance(error, Unavailable) or misconfigured:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error), headers=headers)
+    if isinstance(error, NeedsApproval):
+        return ProblemError(HTTPStatus.CONFLICT, "needs-approval", str(error), approval_id=error.approval_id)
     if isinstance(error, PhraseMissing):
         return ProblemError(HTTPStatus.CONFLICT, "phrase", str(error), expected=error.expected)
     if isinstance(error, Duplicate):

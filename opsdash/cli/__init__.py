@@ -14,7 +14,7 @@ from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
-from opsdash.cli.messages import peek, trash
+from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
@@ -54,7 +54,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, doctor, status, queues, workers, peek, trash, audit, *operation_commands()):
+for command in (demo, serve, db, doctor, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
     cli.add_command(command)
 
 

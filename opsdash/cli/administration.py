@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -50,6 +51,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     from opsdash.serving import serve as serve_page
 
     console = opsdash.connect()
+    logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
 
     def ready(url: str) -> None:
         click.echo(f"{url}\nServing; Ctrl-C stops.")

@@ -124,6 +124,13 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
 
 
 @audit.command()
+def head() -> None:
+    """Number and seal of the newest sealed entry: keep it where the database's owner can't write."""
+    with connected() as console:
+        print_line(console.audit.head())
+
+
+@audit.command()
 @json_option
 @click.option("--head", help="A head noted earlier, NUMBER:SEAL; the log must still contain it.")
 def verify(*, as_json: bool, head: str | None) -> None:

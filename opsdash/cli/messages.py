@@ -1,12 +1,15 @@
-"""``peek`` and ``trash``: what is in a queue, and what can be brought back."""
+"""``peek``, ``trash``, ``approvals``: what is in a queue, what can be brought back, what waits for a second person."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 import click
 
 from opsdash.cli.output import json_option, print_json, print_table
 from opsdash.cli.reads import connected
 from opsdash.model import format_duration, format_size
+from opsdash.operations.approve import described
 from opsdash.services.trash import time_left
 
 NO_TRASH = "Nothing to restore: no queue was cleared within the undo window."
@@ -36,6 +39,32 @@ def trash(*, as_json: bool) -> None:
             for entry in entries
         ],
         empty=NO_TRASH,
+    )
+
+
+@click.command()
+@json_option
+def approvals(*, as_json: bool) -> None:
+    """What waits for a different operator's YES: opsdash approve ID does it."""
+    with connected() as console:
+        waiting = console.approvals()
+    if as_json:
+        print_json(waiting)
+        return
+    now = datetime.now(UTC)
+    print_table(
+        ["Approval", "What", "Asked by", "At (UTC)", "Time left"],
+        [
+            (
+                one.id,
+                described(one),
+                one.by,
+                f"{one.at:%Y-%m-%d %H:%M:%S}",
+                format_duration((one.expires_at - now).total_seconds()),
+            )
+            for one in waiting
+        ],
+        empty="Nothing waits for approval.",
     )
 
 

@@ -1,6 +1,7 @@
 """The operations, one file each. Importing this package registers them all, and those of other packages."""
 
 from opsdash.operations import plugins
+from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
@@ -14,6 +15,7 @@ from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
+    "ApproveOperation",
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +26,7 @@ from opsdash.services.audit_verify import Verification
 from opsdash.services.database import answering, transaction
 from opsdash.services.seal import Sealer
 from opsdash.services.spool import Spool
-from opsdash.services.tables import audit_log
+from opsdash.services.tables import audit_head, audit_log
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +56,18 @@ class AuditLog:
         """
         entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
+        if request_id is not None and self.spool is not None:
+            try:
+                self.spool.claim(entry)  # should the database be away when it is sent again
+            except redis.RedisError as error:  # the act itself meets the outage, and says so
+                log.debug("the request %s is known to the database only: %s", request_id, error)
         return entry
 
     def refuse(
         self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
     ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
-        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, **details}, request_id)
+        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, "took_s": 0.0, **details}, request_id)
         try:
             self._keep("whole", entry)
         except Duplicate:  # a second refusal of the same request has an entry of its own
@@ -128,6 +132,12 @@ class AuditLog:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
         return audit_reading.EXPORTS[form](self.engine, chosen)
 
+    def head(self) -> str:
+        """``number:seal`` of the newest sealed entry; keep it elsewhere. Cost: one query for one row."""
+        with answering(self.engine), self.engine.connect() as connection:
+            row = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
+        return "" if row is None else f"{row.seq}:{row.seal}"
+
     def verify(
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
     ) -> Verification:
@@ -161,9 +171,10 @@ class AuditLog:
         try:
             for place, kind, entry in self.spool.waiting(self.sealer):
                 try:
-                    self._write(kind, entry)
-                except Duplicate:
-                    log.warning("the spooled entry %s repeats the request of another one, which stays", entry.id)
+                    self._write(kind, entry, again=True)
+                except Duplicate:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
+                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
+                    self._write(kind, replace(entry, request_id=uuid4()), again=True)
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
@@ -203,41 +214,36 @@ class AuditLog:
             else:
                 return
         try:
+            if kind == "begin" and not self.spool.claim(entry):
+                raise Duplicate(entry.request_id)
             self.spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
 
-    def _write(self, kind: str, entry: AuditEntry) -> None:
-        """Each kind may come twice: what is there already is left as it is.
+    def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
+        """One transaction.
+
+        Args:
+            again: It may be there already, from before a crash: then it is left as it is.
 
         Raises:
             Duplicate: Another entry has this request id.
         """
         try:
             if kind == "begin":
-                with transaction(self.engine) as connection:
-                    if not _has(connection, entry):
+                with transaction(self._writer) as connection:
+                    if not again or _status(connection, entry) is None:
                         connection.execute(sa.insert(audit_log), _row(entry))
                 return
-            with self._writing() as connection:
-                status = connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
-                if status is None:
-                    connection.execute(sa.insert(audit_log), _row(self.sealer.append(connection, entry)))
-                elif status == Status.IN_PROGRESS.value:
-                    sealed = _row(self.sealer.append(connection, entry))
-                    connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(sealed))
-                elif kind == "finish":
-                    log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+            with transaction(self._writer) as connection:
+                self.sealer.append(connection, entry, lambda sealed: _close(connection, kind, sealed))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        # SQLite takes its write lock first: who reads the head and then writes needs it from the start.
-        with transaction(self.engine.execution_options(sqlite_begin="IMMEDIATE")) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text("SELECT 1 FROM audit_head FOR UPDATE"))
-            yield connection
+    @property
+    def _writer(self) -> sa.Engine:
+        # SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away.
+        return self.engine.execution_options(sqlite_begin="IMMEDIATE")
 
 
 class Duplicate(Refused):
@@ -253,8 +259,21 @@ def _row(entry: AuditEntry) -> dict[str, Any]:
     return row | {"status": entry.status.value, "details": dict(entry.details)}
 
 
-def _has(connection: sa.Connection, entry: AuditEntry) -> bool:
-    return connection.scalar(sa.select(audit_log.c.id).where(audit_log.c.id == entry.id)) is not None
+def _status(connection: sa.Connection, entry: AuditEntry) -> str | None:
+    return connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
+
+
+def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> bool:
+    """Writes a sealed entry in as few steps as can be, for the head is locked; false when it is finished already."""
+    own = sa.and_(audit_log.c.id == entry.id, audit_log.c.status == Status.IN_PROGRESS.value)
+    if kind == "finish" and connection.execute(sa.update(audit_log).where(own).values(_row(entry))).rowcount:
+        return True
+    if _status(connection, entry) is None:
+        connection.execute(sa.insert(audit_log), _row(entry))
+        return True
+    if kind == "finish":
+        log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+    return False
 
 
 def _entry_of(

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Status, to_plain
+from opsdash.model import AuditEntry, Status, as_text, to_plain
 from opsdash.services.database import answering
 from opsdash.services.tables import audit_log
 
@@ -51,6 +51,11 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     text: str = ""
+
+    def __post_init__(self) -> None:
+        """What no database takes is looked for as it is written there."""
+        for name in ("user", "operation", "status"):
+            object.__setattr__(self, name, as_text(getattr(self, name)))
 
 
 ALL = Filter()
@@ -116,7 +121,7 @@ def export_csv(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
 def export_jsonl(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
     """JSON Lines: one entry each, every column."""
     for entry in entries(engine, chosen):
-        yield json.dumps(to_plain(entry), ensure_ascii=False) + "\n"
+        yield _writable(json.dumps(to_plain(entry), ensure_ascii=False)) + "\n"
 
 
 def newest_first() -> sa.Select[Any]:
@@ -162,7 +167,12 @@ def _place(after: str) -> tuple[datetime, UUID]:
 def _csv_line(cells: Any) -> str:
     out = io.StringIO()
     csv.writer(out).writerow([_no_formula(cell) for cell in cells])
-    return out.getvalue()
+    return _writable(out.getvalue())
+
+
+def _writable(line: str) -> str:
+    # Half a surrogate pair, from a task's name: in JSON its escape means the same.
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def _no_formula(cell: Any) -> str:

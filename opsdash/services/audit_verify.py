@@ -137,9 +137,17 @@ def _beginning(connection: sa.Connection) -> tuple[str, int]:
 
 
 def _sealed(connection: sa.Connection) -> Iterator[Any]:
-    query = sa.select(audit_log).where(audit_log.c.seq.is_not(None)).order_by(audit_log.c.seq)
+    columns = [_as_text(connection, c) if isinstance(c.type, sa.Uuid) else c for c in audit_log.c]
+    query = sa.select(*columns).where(audit_log.c.seq.is_not(None)).order_by(audit_log.c.seq)
     result = connection.execution_options(yield_per=CHUNK).execute(query)
     yield from (row._mapping for row in result)
+
+
+def _as_text(connection: sa.Connection, column: sa.Column[Any]) -> sa.Label[Any]:
+    # A seal covers an id's text: made in the database where it can be, a row costs a fifth less here.
+    if connection.dialect.name == "postgresql":
+        return sa.cast(column, sa.Text).label(column.name)
+    return sa.type_coerce(column, sa.Uuid(as_uuid=False)).label(column.name)
 
 
 def _unsealed(connection: sa.Connection, found: Verification) -> None:

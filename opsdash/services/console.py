@@ -6,16 +6,28 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import redis
 
-from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats, format_duration
+from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.model import (
+    Actor,
+    Approval,
+    AuditEntry,
+    Effect,
+    Preview,
+    Progress,
+    Snapshot,
+    Status,
+    WorkerStats,
+    format_duration,
+)
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database
+from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
@@ -33,6 +45,8 @@ from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PREVIEW_MAX_S = 15 * 60
 """A preview is what somebody decided on: later than this, they decide on something else."""
@@ -53,12 +67,14 @@ class Console:
     """Everything opsdash can read and do, for one deployment."""
 
     def __init__(self, settings: Settings) -> None:
+        _check_approval(settings)
         self.settings = settings
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url)
         sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
         self.audit = AuditLog(self.engine, sealer, None if settings.audit == "strict" else Spool(self.broker))
-        self.unfinished = Unfinished(self.broker, self.audit, self._evidence)
+        self.asked = Approvals(self.broker, self.audit, settings.approval_ttl_s)
+        self.unfinished = Unfinished(self.broker, self.audit, self.asked, self._evidence)
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
@@ -76,6 +92,7 @@ class Console:
             self.tenants,
             self.unfinished,
             self.trash,
+            self.asked,
         )
         self.poller = Poller(self.snapshot, settings.poll_interval_s)
 
@@ -118,10 +135,14 @@ class Console:
         """
         if isinstance(actor, str):
             actor = self.settings.actor(actor, surface="python")
-        story = {"previewed": reviewed.figures} if reviewed is not None else {}
+        else:
+            actor = self.settings.at_this_moment(actor)
+        story: dict[str, Any] = {"previewed": reviewed.figures} if reviewed is not None else {}
         if why := _objection(operation, actor, confirm, reviewed):
             self._record_refusal(operation, actor, why, request_id, story)
             raise Refused(why)
+        if needs_approval := operation.name in self.settings.approval:
+            story |= {"approval": "needed", "message": "Needs a different operator's YES."}
         try:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
@@ -135,40 +156,99 @@ class Console:
             cancelled=cancelled,
         )
         with self.unfinished.running(entry):
-            effect = self._execute(operation, act, entry)
-            self._finish(
-                entry,
-                Status.SUCCESS if effect.ok else Status.FAILURE,
-                {"message": effect.message, "affected": effect.affected, **effect.details},
-                done=effect.message,
-            )
+            if needs_approval:
+                asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
+                raise NeedsApproval(operation.title, asked.id, f"{asked.expires_at:%H:%M:%S} UTC")
+            effect = self._done(operation, act, entry)
         self.audit.drain()
         return replace(effect, audit_id=entry.id)
 
-    def _execute(self, operation: Operation, act: Act, entry: AuditEntry) -> Effect:
-        """Does it; whatever goes wrong is the entry's outcome before it goes on its way."""
-        try:
-            self.broker.ping()
-            self._check_phrase(operation, act.phrase)
+    def carry_out(self, approval_id: str, act: Act) -> Effect:
+        """Does what waits for approval, with the YES of another one; ``ApproveOperation`` calls it, within ``run``.
+
+        Raises:
+            Refused: It does not wait, or by these two it may not be done; nothing was changed.
+            Unavailable: Nothing was changed. Uncertain: something may have been.
+        """
+        asked = self.asked.find(approval_id)
+        operation, entry, asker = asked.operation, asked.entry, self.settings.at_this_moment(asked.actor)
+        if _same(act.actor.name, asker.name):
+            raise Refused(f"{asker.name} asked for it, so somebody else must approve it. Nothing was changed.")
+        for who in (act.actor, asker):
+            if why := _lacks_role(operation, who):
+                raise Refused(why)
+        self.asked.take(asked, act.actor.name)
+        with self.unfinished.running(entry):
+            effect = self._done(
+                operation,
+                replace(act, actor=asker, audit_id=entry.id, reviewed=asked.reviewed),
+                entry,
+                approved_by=act.actor.name,
+                approved_in=str(act.audit_id),
+            )
+        return replace(
+            effect,
+            message=f"Approved for {asker.name}: {effect.message}",
+            details={
+                **effect.details,
+                "operation": operation.name,
+                "asked_by": asker.name,
+                "asked_in": str(entry.id),
+                "asked_params": operation.params(),
+            },
+        )
+
+    def approvals(self) -> tuple[Approval, ...]:
+        """What waits for a different operator's YES, the oldest first, read now."""
+        return self.asked.waiting()
+
+    def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> Asked:
+        self._check(operation, act)
+        # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
+        now = operation.preview(self)
+        return self.asked.ask(operation, act.actor, entry, act.reviewed or now)
+
+    def _done(self, operation: Operation, act: Act, entry: AuditEntry, **story: Any) -> Effect:
+        """Does it, and writes the outcome into its entry."""
+
+        def execute() -> Effect:
+            self._check(operation, act)
             return operation.execute(self, act)
+
+        effect = self._telling(operation, entry, execute, **story)
+        self._finish(
+            entry,
+            Status.SUCCESS if effect.ok else Status.FAILURE,
+            {"message": effect.message, "affected": effect.affected, **effect.details, **story},
+            done=effect.message,
+        )
+        return effect
+
+    def _telling(self, operation: Operation, entry: AuditEntry, act: Callable[[], T], **story: Any) -> T:
+        """Whatever goes wrong is the entry's outcome before it goes on its way."""
+        try:
+            return act()
         except OpsdashError as error:
-            self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__})
+            self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__, **story})
             raise
         except redis.RedisError as error:
             message = (
                 f"Redis broke off during {operation.title}: {error}. It may be done in part; look before trying again."
             )
-            self._finish(entry, Status.UNKNOWN, {"message": message, "error": type(error).__name__})
+            self._finish(entry, Status.UNKNOWN, {"message": message, "error": type(error).__name__, **story})
             raise Uncertain(message) from error
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
             log.exception("%s failed", operation.name)
-            self._finish(entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__})
+            self._finish(
+                entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__, **story}
+            )
             raise
 
-    def _check_phrase(self, operation: Operation, typed: str) -> None:
+    def _check(self, operation: Operation, act: Act) -> None:
+        self.broker.ping()
         # Not with the other objections: it may ask Redis or the database, whose silence is to be audited as such.
-        if (expected := operation.phrase(self)) and typed != expected:
+        if (expected := operation.phrase(self)) and act.phrase != expected:
             raise PhraseMissing(operation.title, expected)
 
     def _answered(self, operation: Operation, error: Duplicate) -> Effect:
@@ -253,11 +333,31 @@ class Console:
                 ) from error
 
 
+def _check_approval(settings: Settings) -> None:
+    """Raises Invalid where a second person is asked for something that can't have one."""
+    known = [name for name in registry() if name != "approve"]
+    for name in settings.approval:
+        if name not in known:
+            raise Invalid(f"OPSDASH_APPROVAL: there is no operation {name!r}; expected some of {', '.join(known)}")
+    if settings.approval:
+        settings.secret()  # nobody must be able to ask in somebody else's name
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def _lacks_role(operation: Operation, actor: Actor) -> str:
+    if actor.role is not None and actor.role >= operation.minimum_role:
+        return ""
+    has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
+    needs = operation.minimum_role.name.lower()
+    return f"{actor.name} has {has}; {operation.title} needs {needs}. Nothing was changed."
+
+
 def _objection(operation: Operation, actor: Actor, confirm: str, reviewed: Preview | None) -> str:
-    if actor.role is None or actor.role < operation.minimum_role:
-        has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
-        needs = operation.minimum_role.name.lower()
-        return f"{actor.name} has {has}; {operation.title} needs {needs}. Nothing was changed."
+    if why := _lacks_role(operation, actor):
+        return why
     if confirm != CONFIRMATION:
         return f"{operation.title} was not confirmed with {CONFIRMATION}. Nothing was changed."
     if reviewed is not None:

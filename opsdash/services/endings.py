@@ -68,11 +68,12 @@ class Endings:
         what = "all processing" if info.queue is None else f"queue {info.queue}"
         how = "expired" if expired else "was ended outside opsdash: its flag is gone"
         at = info.at.isoformat() if info.at else ""
+        ended_at = min(now, info.expires_at) if expired and info.expires_at else now
         self._audit.note(
             user=EXPIRY if expired else OUTSIDE,
             operation="resume_processing",
             status=Status.SUCCESS,
-            timestamp=min(now, info.expires_at) if expired and info.expires_at else now,
+            timestamp=ended_at,
             # The same for every console that sees it.
             request_id=uuid5(NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at}"),
             details={
@@ -81,6 +82,7 @@ class Endings:
                 "surface": "system",
                 "epoch": info.epoch,
                 "paused_at": at,
+                "paused_s": round((ended_at - info.at).total_seconds(), 3) if info.at else None,
                 "reason": info.reason,
             },
         )

@@ -58,10 +58,13 @@ class Sealer:
         """Whether one of the keys made it."""
         return any(hmac.compare_digest(_hmac(key, b"spool", text.encode()), mac) for key in self.keys().values())
 
-    def append(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
-        """Gives a finished entry the next number and its seal, and moves the head, in the caller's transaction.
+    def append(self, connection: sa.Connection, entry: AuditEntry, write: Callable[[AuditEntry], bool]) -> None:
+        """Gives a finished entry the next number and its seal, has it written, and moves the head.
 
-        The head's row is locked until that transaction ends: of two that finish at once one waits.
+        All in the caller's transaction. The head's row is locked until that ends: of two that finish at once one waits.
+
+        Args:
+            write: Writes the sealed entry; false when there was nothing to write, and the chain stays as it is.
         """
         head = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal).with_for_update()).one_or_none()
         if head is None:  # somebody removed the row; the newest seal still says where the chain ends
@@ -72,8 +75,8 @@ class Sealer:
         key_id, key = self.key()
         numbered = replace(entry, seq=number + 1, key_id=key_id)
         sealed = replace(numbered, seal=_hmac(key, previous.encode(), content(_fields(numbered))))
-        connection.execute(sa.update(audit_head).values(seq=sealed.seq, seal=sealed.seal))
-        return sealed
+        if write(sealed):
+            connection.execute(sa.update(audit_head).values(seq=sealed.seq, seal=sealed.seal))
 
 
 def is_seal(key: bytes, previous: str, row: Mapping[str, Any]) -> bool:

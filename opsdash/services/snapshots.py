@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import Snapshot, WorkerStats
+from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 from opsdash.services.drain import Pace
@@ -24,6 +26,8 @@ from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 
+head_log = logging.getLogger("opsdash.audit.head")
+"""Its own, so that whoever keeps logs elsewhere keeps the head of the sealed chain there too."""
 RECENT = 20
 """Operations that a snapshot carries."""
 
@@ -42,10 +46,12 @@ class Snapshots:
         tenants: Tenants,
         unfinished: Unfinished,
         trash: Trash,
+        approvals: Approvals,
     ) -> None:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
-        self._unfinished, self._trash = unfinished, trash
+        self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
+        self._told_head = ""
         self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
@@ -63,7 +69,7 @@ class Snapshots:
         """A snapshot now. Never raises for an outage.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
-        for the tenants; database two queries.
+        for the tenants; database three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -77,10 +83,13 @@ class Snapshots:
                 drift = None if redis_error else self._tenants.drift()
                 self._database |= {
                     "tenants": self._tenants.count() if drift is None else drift.rows,
+                    "audit_head": self._audit.head(),
                     "tenant_drift": drift or self._database.get("tenant_drift"),
                 }
+                self._tell_head(self._database["audit_head"])
                 self._database_read_s = time.monotonic()
                 if not redis_error:
+                    self._approvals.settle()
                     self._unfinished.settle()
                     if self._audit.drain():
                         self._database["operations"] = self._audit.recent(RECENT)
@@ -96,6 +105,11 @@ class Snapshots:
                 **self._redis,
                 **self._database,
             )
+
+    def _tell_head(self, head: str) -> None:
+        if head and head != self._told_head:
+            head_log.info("audit head %s", head)
+            self._told_head = head
 
     def _read_redis(self) -> dict[str, Any]:
         workers = self._workers.read()
@@ -126,6 +140,7 @@ class Snapshots:
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": replies[-1],
             "trash": self._trash.list(),
+            "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
         }
 

@@ -6,11 +6,8 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
-from opsdash.model import AuditEntry, Status, to_plain
+from opsdash.model import AuditEntry, to_plain
 from opsdash.services.broker import Broker
 from opsdash.services.seal import Sealer
 
@@ -18,6 +15,8 @@ log = logging.getLogger(__name__)
 
 KINDS = ("begin", "finish", "whole")
 CHUNK = 100
+CLAIMED_S = 86_400
+"""A request that is sent again within this time while the database is away is known to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,16 @@ class Spool:
         self.broker.client.xadd(
             self.broker.keys.spool, {"kind": kind, "entry": text, "mac": sealer.mac(f"{kind}:{text}")}
         )
+
+    def claim(self, entry: AuditEntry) -> bool:
+        """Whether this entry is the first with its request id within a day. Cost: one SET.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        key = self.broker.keys.request(str(entry.request_id))
+        first = self.broker.client.set(key, str(entry.id), nx=True, ex=CLAIMED_S)
+        return bool(first) or self.broker.client.get(key) == str(entry.id)
 
     def waiting(self, sealer: Sealer) -> Iterator[tuple[str, str, AuditEntry]]:
         """Every step that is ours, oldest first, as (place, kind, entry)."""
@@ -72,14 +81,4 @@ def _entry(fields: dict[str, str], sealer: Sealer) -> AuditEntry | None:
     kind, text = fields.get("kind", ""), fields.get("entry", "")
     if kind not in KINDS or not sealer.is_mac(f"{kind}:{text}", fields.get("mac", "")):
         return None
-    raw: dict[str, Any] = json.loads(text)
-    return AuditEntry(
-        id=UUID(raw["id"]),
-        timestamp=datetime.fromisoformat(raw["timestamp"]),
-        user=raw["user"],
-        operation=raw["operation"],
-        status=Status(raw["status"]),
-        details=raw["details"],
-        request_id=UUID(raw["request_id"]),
-        finished_at=datetime.fromisoformat(raw["finished_at"]) if raw["finished_at"] else None,
-    )
+    return AuditEntry.from_plain(json.loads(text))

@@ -66,6 +66,7 @@ audit_log = sa.Table(
 )
 sa.Index("ix_audit_log_timestamp", audit_log.c.timestamp.desc())
 sa.Index("ix_audit_log_operation", audit_log.c.operation)
+sa.Index("ix_audit_log_operation_timestamp", audit_log.c.operation, audit_log.c.timestamp.desc())
 sa.Index("ix_audit_log_seq", audit_log.c.seq, unique=True)
 sa.Index("ix_audit_log_user", audit_log.c.user, audit_log.c.timestamp.desc())
 sa.Index("ix_audit_log_status", audit_log.c.status, audit_log.c.timestamp.desc())

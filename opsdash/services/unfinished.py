@@ -15,6 +15,7 @@ import redis
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, Status
+from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 
@@ -32,8 +33,14 @@ class Unfinished:
         evidence: Reads what an operation has left behind, for an entry without an outcome.
     """
 
-    def __init__(self, broker: Broker, audit: AuditLog, evidence: Callable[[AuditEntry], Mapping[str, Any]]) -> None:
-        self._broker, self._audit, self._evidence = broker, audit, evidence
+    def __init__(
+        self,
+        broker: Broker,
+        audit: AuditLog,
+        approvals: Approvals,
+        evidence: Callable[[AuditEntry], Mapping[str, Any]],
+    ) -> None:
+        self._broker, self._audit, self._approvals, self._evidence = broker, audit, approvals, evidence
         self._looked_s = float("-inf")
         self._suspects: set[UUID] = set()
 
@@ -77,6 +84,7 @@ class Unfinished:
                 entry
                 for entry in self._audit.in_progress(datetime.now(UTC) - timedelta(seconds=ALIVE_S))
                 if not self._broker.client.exists(self._broker.keys.running(str(entry.id)))
+                and not self._approvals.waits(entry)
             ]
             for entry in dead:
                 if entry.id in self._suspects:
@@ -88,6 +96,9 @@ class Unfinished:
     def _close(self, entry: AuditEntry) -> None:
         found = dict(self._evidence(entry))
         told = f" {found['message']}" if found.get("message") else ""
-        message = f"The process that did this ended before it could say how it went.{told}"
+        why = "The process that did this ended before it could say how it went."
+        if entry.details.get("approval"):
+            why = "It needed a second person, and how that ended was not told."
+        message = f"{why}{told}"
         self._audit.finish(entry, Status.UNKNOWN, {**found, "message": message})
         log.warning("%s by %s at %s has no outcome: its process is gone", entry.operation, entry.user, entry.timestamp)

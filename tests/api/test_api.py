@@ -338,3 +338,20 @@ def test_in_production_the_phrase_that_is_missing_is_named_and_then_taken(settin
         done = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", phrase=answer.json["expected"])
         assert done.json["affected"] == 1
     console.close()
+
+
+def test_what_needs_a_second_person_is_done_with_the_token_of_one(settings_for, fill):
+    tokens = ",".join(f"{name}:operator:{TOKENS['operator']}-{name}" for name in ("ann", "bob"))
+    known = Settings.from_env({"OPSDASH_API_TOKENS": tokens, "OPSDASH_APPROVAL": "clear_queue"})
+    console = Console(settings_for(api_tokens=known.api_tokens, approval=known.approval, operators=("ann", "bob")))
+    with serving(console) as api:
+        fill(2)
+        ann, bob = (f"{TOKENS['operator']}-{name}" for name in ("ann", "bob"))
+        asked = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", token=ann)
+        assert (asked.status, asked.problem.partition(":")[0]) == (409, "needs-approval")
+        approval = {"approval_id": asked.json["approval_id"]}
+        assert api.run("approve", params=approval, confirm="YES", token=ann).status == 409
+        assert console.get_queue_length("celery") == 2
+        done = api.run("approve", params=approval, confirm="YES", token=bob)
+        assert (done.status, console.get_queue_length("celery")) == (200, 0), done.text
+    console.close()

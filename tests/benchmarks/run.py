@@ -31,6 +31,7 @@ BENCHMARKS = {
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
     "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
+    "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",
 }
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from support.services import Postgres
 
+import opsdash
 from opsdash.errors import Invalid
-from opsdash.model import Status
-from opsdash.services.audit_reading import Filter, _chosen
+from opsdash.model import Actor, Preview, Role, Status
+from opsdash.services import audit_reading, database
+from opsdash.services.audit_reading import Filter
 from opsdash.services.console import Console
 from opsdash.services.tables import audit_log
 
@@ -124,31 +127,74 @@ def test_exports_hold_every_entry_and_no_formula(filled: Console) -> None:
     assert len(list(filled.audit.export(Filter(user="eve")))) == 2
 
 
-@pytest.mark.parametrize(
-    ("chosen", "index"),
-    [
-        (Filter(), "ix_audit_log_timestamp"),
-        (Filter(user="rare"), "ix_audit_log_user"),
-        (Filter(status="refused"), "ix_audit_log_status"),
-    ],
-    ids=str,
-)
-def test_page_one_of_a_long_log_is_read_by_an_index(
-    console_for: Callable[..., Console], postgres_url: str, chosen: Filter, index: str
-) -> None:
-    console = console_for(database_url=postgres_url)
-    with console.engine.begin() as connection:
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb"], ids=["NUL", "half a pair"])
+def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(console: Console, name: str) -> None:
+    seen = Preview(title="", warning="", lines=(), figures={"by_task": {"evil \ud800\0": 3}})
+    actor = Actor(name=name, role=Role.ADMIN, client=name)
+    console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES", reviewed=seen)
+    (entry,) = console.audit.page(Filter(user=name)).entries
+    assert entry.status is Status.SUCCESS
+    assert entry.user in {r"a\x00b", r"a\udcffb"}
+    assert console.audit.page(Filter(user=name, operation=name)).entries == ()
+    for form in ("csv", "jsonl"):
+        assert "evil " in "".join(console.audit.export(form=form)).encode().decode()
+    assert console.audit.verify().ok
+
+
+LAST_WEEK = NOON - timedelta(days=7)
+FILTERS = [
+    (Filter(), "ix_audit_log_timestamp"),
+    (Filter(user="rare"), "ix_audit_log_user"),
+    (Filter(user="maria"), "ix_audit_log_"),
+    (Filter(status="refused"), "ix_audit_log_status"),
+    (Filter(operation="prune_audit_log"), "ix_audit_log_operation"),
+    (Filter(operation="sync_tenant_configs"), "ix_audit_log_operation_timestamp"),
+    (Filter(operation="clear_queue", user="rare"), "ix_audit_log_user"),
+    (Filter(status="refused", user="maria"), "ix_audit_log_status"),
+    (Filter(since=LAST_WEEK, until=LAST_WEEK + timedelta(hours=1)), "ix_audit_log_timestamp"),
+]
+
+
+@pytest.fixture(scope="module")
+def long_log(_postgres_server: Postgres, _postgres_template: str) -> Iterator[sa.Engine]:
+    """Thirty thousand entries, one a minute, of which few are rare."""
+    _postgres_server.restore()
+    url = _postgres_server.create(_postgres_template)
+    engine = database.connect(url)
+    with engine.begin() as connection:
         connection.execute(sa.text(MANY))
         connection.execute(sa.text("ANALYZE audit_log"))
-        query = _chosen(chosen).limit(51).compile(connection, compile_kwargs={"literal_binds": True})
-        plan = "\n".join(connection.scalars(sa.text(f"EXPLAIN {query}".replace(":", r"\:"))))
+    yield engine
+    engine.dispose()
+    _postgres_server.restore()
+    _postgres_server.drop(url)
+
+
+@pytest.mark.parametrize("page", ["page one", "a page deep in it"])
+@pytest.mark.parametrize(("chosen", "index"), FILTERS, ids=str)
+def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: Filter, index: str, page: str) -> None:
+    asked: list[tuple[str, Any]] = []
+    after = f"{(LAST_WEEK + timedelta(minutes=30)).isoformat()}~{UUID(int=7)}" if page != "page one" else None
+
+    def look(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(long_log, "before_cursor_execute", look)
+    audit_reading.page(long_log, chosen, after=after)
+    sa.event.remove(long_log, "before_cursor_execute", look)
+    (statement, parameters) = asked[-1]
+    with long_log.connect() as connection:
+        rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
+        plan = "\n".join(line for (line,) in rows)
     assert index in plan, plan
-    assert "Seq Scan" not in plan
+    assert "Seq Scan" not in plan, plan
 
 
 MANY = """
-INSERT INTO audit_log (id, timestamp, "user", operation, details, status, request_id)
-SELECT gen_random_uuid(), now() - n * interval '1 second', CASE WHEN n % 5000 = 0 THEN 'rare' ELSE 'maria' END,
-       'clear_queue', '{}', CASE WHEN n % 7000 = 0 THEN 'refused' ELSE 'success' END, gen_random_uuid()
+INSERT INTO audit_log (id, timestamp, "user", operation, details, status, request_id, finished_at)
+SELECT gen_random_uuid(), timestamptz '2026-11-23 12:00+00' - n * interval '1 minute',
+       CASE WHEN n % 5000 = 0 THEN 'rare' ELSE 'maria' END,
+       CASE WHEN n % 6000 = 0 THEN 'prune_audit_log' WHEN n % 20 = 0 THEN 'sync_tenant_configs' ELSE 'clear_queue' END,
+       '{}', CASE WHEN n % 7000 = 0 THEN 'refused' ELSE 'success' END, gen_random_uuid(), now()
 FROM generate_series(1, 30000) n
 """

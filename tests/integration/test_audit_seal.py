@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +20,7 @@ import sqlalchemy as sa
 
 import opsdash
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Actor, Role, Status
+from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services import migrations
 from opsdash.services.audit_reading import entry_of_row
 from opsdash.services.console import Console
@@ -133,6 +135,22 @@ def test_a_head_that_was_kept_elsewhere_shows_that_the_end_was_cut_off_and_writt
     ]
 
 
+def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="opsdash.audit.head"):
+        act(console, 1)
+        heads = [console.snapshot().audit_head, console.snapshot().audit_head]
+        act(console, 1)
+        heads.append(console.snapshot().audit_head)
+    assert heads[0] == heads[1]
+    assert heads[2] == console.audit.verify().head == console.audit.head()
+    assert [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"] == [
+        f"audit head {heads[0]}",
+        f"audit head {heads[2]}",
+    ]
+
+
 def test_keys_rotate_and_the_old_ones_still_verify(console_for: Callable[..., Console]) -> None:
     first, second = "first-secret-key-of-many", "second-secret-key-of-many"
     act(console_for(secret_key=first), 2)
@@ -182,9 +200,12 @@ def _age(console: Console, number: int, when: datetime) -> None:
         for row in rows:
             entry = entry_of_row(row)
             entry = replace(entry, timestamp=when if row.seq == number else entry.timestamp)
-            sealed = console.audit.sealer.append(connection, entry)
-            values = {"seq": sealed.seq, "seal": sealed.seal, "timestamp": sealed.timestamp}
-            connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(values))
+            console.audit.sealer.append(connection, entry, partial(_rewrite, connection))
+
+
+def _rewrite(connection: sa.Connection, sealed: AuditEntry) -> bool:
+    values = {"seq": sealed.seq, "seal": sealed.seal, "timestamp": sealed.timestamp}
+    return bool(connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values)).rowcount)
 
 
 def test_entries_from_before_there_were_seals_are_told_apart(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -365,3 +367,75 @@ def test_on_a_terminal_a_risky_clear_asks_for_the_name_too(
     assert ("Type emails as well" in screen) is (answers[0] != "no\n")
     assert "Traceback" not in screen
     assert console.get_queue_length("emails") == left
+
+
+def test_what_needs_two_is_asked_for_listed_and_approved(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    (tmp_path / "roles").write_text("operators: maria, bob\n")
+    monkeypatch.setenv("OPSDASH_ROLES_FILE", str(tmp_path / "roles"))
+    monkeypatch.setenv("OPSDASH_APPROVAL", "clear_queue")
+    console.broker.client.rpush("emails", "a")
+    monkeypatch.setenv("LOGNAME", "maria")
+    asked = opsdash("clear-queue", "emails", "--confirm", "YES")
+    assert (asked.code, asked.err.count("\n"), console.get_queue_length("emails")) == (3, 1, 1)
+    (waits,) = json.loads(opsdash("approvals", "--json").out)
+    assert f"opsdash approve {waits['id']}." in asked.err
+    own = opsdash("approve", waits["id"], "--confirm", "YES")
+    assert (own.code, "somebody else must approve it" in own.err) == (3, True)
+    monkeypatch.setenv("LOGNAME", "bob")
+    assert "Clear Queue (queue: emails)" in opsdash("approvals").out
+    assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out
+    done = opsdash("approve", waits["id"], "--confirm", "YES")
+    assert (done.code, done.out.splitlines()[0]) == (0, "Approved for maria: Cleared 1 task from emails.")
+    assert opsdash("approvals").out == "Nothing waits for approval.\n"
+
+
+def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(opsdash, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPSDASH_APPROVAL", "clear_que")
+    result = opsdash("status")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("opsdash: OPSDASH_APPROVAL: there is no operation 'clear_que'; expected some of ")
+
+
+@pytest.mark.parametrize("operation", registry().values(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("role", ["VIEWERS", "ADMINS"], ids=["a viewer", "nobody"])
+def test_whoever_lacks_the_role_is_refused_each_command_and_that_is_audited(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, operation, role: str
+):
+    monkeypatch.setenv("LOGNAME", "eve")
+    monkeypatch.setenv(f"OPSDASH_{role}", "eve" if role == "VIEWERS" else "somebody-else")
+    console.broker.client.rpush("emails", "a")
+    before = set(console.broker.client.scan_iter())
+    examples = {"queue": "emails", "older_than_s": "365d"}
+    given = [examples.get(f.name, "0123") for f in dataclasses.fields(operation) if f.metadata["positional"]]
+    result = opsdash(operation.name.replace("_", "-"), *given, "--confirm", "YES")
+    assert (result.code, result.err.count("\n")) == (3, 1)
+    assert f"{operation.title} needs {operation.minimum_role.name.lower()}. Nothing was changed." in result.err
+    assert set(console.broker.client.scan_iter()) == before
+    (entry,) = console.get_recent_operations()
+    assert (entry.user, entry.operation, entry.status) == ("eve", operation.name, Status.REFUSED)
+    assert entry.details["surface"] == "cli"
+
+
+def test_an_export_into_a_file_shows_how_far_it_is_on_a_terminal_and_nothing_off_it(
+    opsdash, environment, console: Console, tmp_path
+):
+    for _ in range(3):
+        opsdash("pause-processing", "--confirm", "YES")
+    code, screen = on_a_terminal(environment, [], "audit", "export", "--output", str(tmp_path / "a.csv"))
+    assert code == 0, screen
+    assert re.search(r"Exporting .*100%", screen)
+    assert "Wrote 3 entries to" in screen
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
+    quiet = opsdash("audit", "export", "--output", str(tmp_path / "b.csv"))
+    assert (quiet.code, quiet.err) == (0, "")
+
+
+def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console: Console):
+    assert opsdash("audit", "head").out == "0:\n"
+    opsdash("pause-processing", "--confirm", "YES")
+    kept = opsdash("audit", "head").out.strip()
+    assert re.fullmatch(r"1:[0-9a-f]{64}", kept)
+    assert opsdash("audit", "verify", "--head", kept).code == 0
+    assert opsdash("audit", "verify", "--head", f"1:{'0' * 64}").code == 3

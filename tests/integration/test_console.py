@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from support.services import Postgres, Valkey, until
 import opsdash
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
+from opsdash.operation import registry
 from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")
@@ -27,7 +29,13 @@ EVERY_OPERATION = [
     opsdash.RestoreQueue(trash_id="0123"),
     opsdash.DeleteTrash(trash_id="0123"),
     opsdash.SyncTenantConfigs(),
+    opsdash.PruneAuditLog(),
+    opsdash.ApproveOperation(approval_id="0123"),
 ]
+
+
+def test_every_operation_is_among_those_that_are_tried_here():
+    assert {operation.name for operation in EVERY_OPERATION} == set(registry())
 
 
 def fill(console: Console, queue: str, number: int, step: int = 0) -> None:
@@ -45,7 +53,7 @@ def test_without_the_exact_yes_nothing_is_done_and_the_attempt_is_audited(consol
     fill(console, "emails", 3)
     before = redis_keys(console)
     with pytest.raises(Refused, match="not confirmed with YES"):
-        console.run(operation, actor=MARIA, confirm=typed)
+        console.run(operation, actor=replace(MARIA, role=Role.ADMIN), confirm=typed)
     assert redis_keys(console) == before
     (entry,) = console.get_recent_operations()
     assert (entry.status, entry.operation, entry.user) == (Status.REFUSED, operation.name, "maria")
@@ -55,7 +63,7 @@ def test_without_the_exact_yes_nothing_is_done_and_the_attempt_is_audited(consol
 @pytest.mark.parametrize("role", [None, Role.VIEWER])
 def test_whoever_lacks_the_role_is_refused_and_the_attempt_is_audited(console_for, operation, role: Role | None):
     console = console_for(queues=("celery", "emails"))
-    with pytest.raises(Refused, match=r"eve has .* needs operator"):
+    with pytest.raises(Refused, match=r"eve has .* needs (operator|admin)"):
         console.run(operation, actor=Actor(name="eve", role=role), confirm="YES")
     assert redis_keys(console) == set()
     (entry,) = console.get_recent_operations()
@@ -68,6 +76,22 @@ def test_a_name_alone_gets_its_role_from_the_settings(console_for: Callable[...,
     with pytest.raises(Refused, match="eve has no role"):
         console.run(opsdash.ResumeProcessing(), actor="eve", confirm="YES")
     assert console.is_processing_paused()
+
+
+@pytest.mark.parametrize("left", ["viewers: maria", "operators: eve", ""], ids=["viewer", "nothing", "empty"])
+def test_a_role_taken_away_while_the_page_is_open_counts_at_the_next_act(
+    console_for: Callable[..., Console], tmp_path: Path, left: str
+):
+    file = tmp_path / "roles"
+    file.write_text("operators: maria\n")
+    console = console_for(auth="header", roles_file=str(file))
+    maria = console.settings.actor("maria", surface="page")
+    console.run(opsdash.PauseProcessing(), actor=maria, confirm="YES")
+    file.write_text(left)
+    with pytest.raises(Refused, match=r"maria has .* needs operator"):
+        console.run(opsdash.ResumeProcessing(), actor=maria, confirm="YES")
+    assert console.is_processing_paused()
+    assert console.get_recent_operations()[0].status is Status.REFUSED
 
 
 def test_pause_and_resume_are_done_and_audited(console: Console):

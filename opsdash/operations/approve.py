@@ -1,0 +1,55 @@
+"""Approve: what one operator asked for is done with a second one's YES."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opsdash.model import Approval, Effect, Preview, format_duration
+from opsdash.operation import Act, Operation, argument
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class ApproveOperation(Operation):
+    """Does what waits for a different operator, as whoever asked has reviewed it; once."""
+
+    name: ClassVar[str] = "approve"
+    title: ClassVar[str] = "Approve"
+    help: ClassVar[str] = "Approve what another operator asked for: it is done then."
+    warning: ClassVar[str] = "It is done at once, in the name of whoever asked and with yours beside it."
+
+    approval_id: str = argument(default="", positional=True, help="Which request; opsdash approvals lists them.")
+
+    def preview(self, console: Console) -> Preview:
+        """What was asked for, by whom, and what it would do as things stand now."""
+        asked = console.asked.find(self.approval_id)
+        waits, now = asked.approval, asked.operation.preview(console)
+        left_s = (waits.expires_at - now.taken_at).total_seconds()
+        lines = (
+            f"{described(waits)}, asked for by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
+            f"It is done as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. As things stand now:",
+            *now.lines,
+        )
+        figures = {
+            "operation": waits.operation,
+            "params": dict(waits.params),
+            "asked_by": waits.by,
+            "asked": dict(asked.reviewed.figures),
+            "now": dict(now.figures),
+        }
+        return Preview(title=self.title, warning=f"{self.warning} {now.warning}", lines=lines, figures=figures)
+
+    def phrase(self, console: Console) -> str:
+        """As for the operation that was asked for."""
+        return console.asked.find(self.approval_id).operation.phrase(console)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Two entries are written: the outcome in the one of who asked, and this one, each naming the other."""
+        return console.carry_out(self.approval_id, act)
+
+
+def described(waits: Approval) -> str:
+    """``Clear Queue (queue: emails)``."""
+    said: list[Any] = [f"{name}: {value}" for name, value in waits.params.items() if value not in (None, "", False)]
+    return f"{waits.title} ({', '.join(said)})" if said else waits.title

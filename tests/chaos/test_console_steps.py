@@ -1,0 +1,348 @@
+"""Whatever dies between two steps of ``Console.run``: no act without an entry, no entry without a true outcome.
+
+Each operation, each step, each of: ``kill -9``, Redis stopped, the database stopped, both. Afterwards everything is
+started again and a console that had no part in it looks, as the next poll would.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from support import steps
+from support.services import Postgres, Valkey
+from support.steps import BOB, STEPS
+
+import opsdash
+from opsdash.errors import NeedsApproval, OpsdashError
+from opsdash.model import Actor, AuditEntry, Role, Status
+from opsdash.operation import Operation, registry
+from opsdash.services import unfinished
+from opsdash.services.approvals import Approvals
+from opsdash.services.console import Console
+from opsdash.services.seal import BEFORE
+from opsdash.services.tables import audit_log, tenant_config
+
+MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
+TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
+QUICK = {
+    ("clear_queue", "after the intent", "kill"),
+    ("clear_queue", "after the act", "kill"),
+    ("clear_queue", "before the intent", "both"),
+    ("clear_queue", "after the act", "redis"),
+    ("clear_queue", "after the act", "database"),
+    ("clear_queue", "after the act", "both"),
+}
+"""Tested at each run of the fast suite; all others by ``pytest -m slow``."""
+
+
+@dataclass
+class Scene:
+    """An operation that has something to do, and how to see whether it was done."""
+
+    operation: Operation
+    done: Callable[[Console], bool]
+
+
+def fill(console: Console) -> None:
+    console.broker.client.rpush("emails", *(TASK.replace('"1"', f'"{number}"') for number in range(3)))
+
+
+def cleared(console: Console) -> bool:
+    return console.get_queue_length("emails") == 0
+
+
+def trash_of(console: Console) -> str:
+    fill(console)
+    console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
+    return console.trash.list()[0].id
+
+
+def clear_scene(console: Console) -> Scene:
+    fill(console)
+    return Scene(opsdash.ClearQueue(queue="emails"), cleared)
+
+
+def clear_tasks_scene(console: Console) -> Scene:
+    fill(console)
+    return Scene(opsdash.ClearTasks(queue="emails", task="shop.*"), cleared)
+
+
+def restore_scene(console: Console) -> Scene:
+    operation = opsdash.RestoreQueue(trash_id=trash_of(console))
+    return Scene(operation, lambda later: later.get_queue_length("emails") == 3)
+
+
+def delete_scene(console: Console) -> Scene:
+    return Scene(opsdash.DeleteTrash(trash_id=trash_of(console)), lambda later: later.trash.list() == ())
+
+
+def resume_scene(console: Console) -> Scene:
+    console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    return Scene(opsdash.ResumeProcessing(), lambda later: not later.is_processing_paused())
+
+
+def sync_scene(console: Console) -> Scene:
+    with console.engine.begin() as connection:
+        connection.execute(sa.insert(tenant_config), {"tenant_id": "t", "name": "T", "settings": {}})
+    key = console.broker.keys.tenant_config("t")
+    return Scene(opsdash.SyncTenantConfigs(), lambda later: bool(later.broker.client.exists(key)))
+
+
+def prune_scene(console: Console) -> Scene:
+    old = uuid4()
+    row = {"id": old, "request_id": uuid4(), "timestamp": datetime(2020, 1, 1, tzinfo=UTC), "user": "maria"}
+    row |= {"operation": "clear_queue", "status": "success", "details": {}, "key_id": BEFORE}
+    with console.engine.begin() as connection:
+        connection.execute(sa.insert(audit_log), row)
+
+    def done(later: Console) -> bool:
+        with later.engine.connect() as connection:
+            return connection.scalar(sa.select(audit_log.c.id).where(audit_log.c.id == old)) is None
+
+    return Scene(opsdash.PruneAuditLog(), done)
+
+
+def approve_scene(console: Console) -> Scene:
+    fill(console)
+    with pytest.raises(NeedsApproval) as raised:
+        console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
+    return Scene(opsdash.ApproveOperation(approval_id=raised.value.approval_id), cleared)
+
+
+SCENES: dict[str, Callable[[Console], Scene]] = {
+    "pause_processing": lambda _: Scene(opsdash.PauseProcessing(), lambda later: later.is_processing_paused()),
+    "resume_processing": resume_scene,
+    "clear_queue": clear_scene,
+    "clear_tasks": clear_tasks_scene,
+    "restore_queue": restore_scene,
+    "delete_trash": delete_scene,
+    "sync_tenant_configs": sync_scene,
+    "prune_audit_log": prune_scene,
+    "approve": approve_scene,
+}
+FAULTS = ("redis", "database", "both")
+
+
+def each(*faults: str) -> list[Any]:
+    """Every operation, at every step, with each of these faults."""
+    return [
+        pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+        for case in itertools.product(SCENES, STEPS, faults)
+    ]
+
+
+def test_no_operation_is_left_out_of_the_chaos() -> None:
+    assert set(SCENES) == set(registry())
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console], postgres_url: str, request: pytest.FixtureRequest) -> Console:
+    """Clearing needs two persons in the scenes of an approval."""
+    approval = ("clear_queue",) if "approv" in request.node.name else ()
+    return console_for(database_url=postgres_url, queues=("celery", "emails"), approval=approval)
+
+
+@pytest.fixture
+def later(console: Console, console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Starts everything again; half a minute later another console has looked three times."""
+
+    def look(valkey: Valkey, postgres: Postgres) -> Console:
+        monkeypatch.undo()
+        valkey.start()
+        postgres.start()
+        other = console_for(
+            database_url=console.settings.database_url, queues=("celery", "emails"), approval=console.settings.approval
+        )
+        for key in other.broker.client.scan_iter("opsdash:running:*"):
+            other.broker.client.delete(key)
+        monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
+        monkeypatch.setattr(unfinished, "ALIVE_S", -5)
+        for _ in range(3):
+            snapshot = other.snapshot()
+        assert (snapshot.redis_error, snapshot.database_error, snapshot.spooled) == ("", "", 0)
+        return other
+
+    return look
+
+
+def outcome(later: Console, name: str, done: bool, before: set[UUID]) -> Status | None:
+    """The one entry's status, after what holds for every act: an entry for each, and each of them true."""
+    entries = [e for e in later.get_recent_operations(50) if e.operation == name and e.id not in before]
+    if not entries:
+        assert not done, "an act without an entry"
+        return None
+    (entry,) = entries
+    is_true(later, entry, done)
+    found = later.audit.verify()
+    assert found.ok, found.problems
+    return entry.status
+
+
+def is_true(later: Console, entry: AuditEntry, done: bool) -> None:
+    if entry.status is Status.SUCCESS:
+        assert done, "it says that it was done"
+    elif entry.status is Status.IN_PROGRESS:
+        assert not done
+        assert [one.id for one in later.approvals()] == [entry.id.hex], "nobody is at it"
+    elif entry.status is not Status.UNKNOWN:
+        assert not done, f"it says {entry.status}"
+    assert entry.details["message"]
+
+
+def known(console: Console) -> set[UUID]:
+    return {entry.id for entry in console.get_recent_operations(50)}
+
+
+def dies(console: Console, operation: Operation, watched: str, step: str) -> None:
+    """A real process runs it and is killed at that step."""
+    settings = console.settings
+    env = {
+        **os.environ,
+        "OPSDASH_REDIS_URL": settings.redis_url,
+        "OPSDASH_DATABASE_URL": settings.database_url,
+        "OPSDASH_SECRET_KEY": settings.secret_key or "",
+        "OPSDASH_QUEUES": "celery,emails",
+        "OPSDASH_APPROVAL": ",".join(settings.approval),
+    }
+    command = [sys.executable, str(Path(steps.__file__)), operation.name, json.dumps(operation.params()), watched, step]
+    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("name", "step", "fault"), each("kill"))
+def test_a_process_killed_between_two_steps_leaves_the_truth(
+    console: Console, later: Any, valkey: Valkey, postgres: Postgres, name: str, step: str, fault: str
+) -> None:
+    scene = SCENES[name](console)
+    before = known(console)
+    dies(console, scene.operation, name, step)
+    other = later(valkey, postgres)
+    done = scene.done(other)
+    told = outcome(other, name, done, before)
+    assert (told, done) == {
+        "before the intent": (None, False),
+        "after the intent": (Status.UNKNOWN, False),
+        "after the act": (Status.UNKNOWN, True),
+        "after the outcome": (Status.SUCCESS, True),
+    }[step]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["after the act", "after the outcome"])
+def test_an_approver_killed_while_it_is_carried_out_leaves_the_truth_in_both_entries(
+    console: Console, later: Any, valkey: Valkey, postgres: Postgres, step: str
+) -> None:
+    scene = approve_scene(console)
+    before = known(console)
+    dies(console, scene.operation, "clear_queue", step)
+    other = later(valkey, postgres)
+    assert scene.done(other)
+    assert outcome(other, "approve", True, before) is Status.UNKNOWN
+    told = outcome(other, "clear_queue", True, set())
+    assert told is (Status.UNKNOWN if step == "after the act" else Status.SUCCESS)
+
+
+@pytest.mark.parametrize(("name", "step", "fault"), each(*FAULTS))
+def test_a_server_that_stops_between_two_steps_leaves_the_truth(
+    console: Console,
+    later: Any,
+    valkey: Valkey,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    step: str,
+    fault: str,
+) -> None:
+    scene = SCENES[name](console)
+    before = known(console)
+    steps.install(registry()[name], step, lambda: stop(fault, valkey, postgres), monkeypatch.setattr)
+    with suppress(OpsdashError):
+        console.run(scene.operation, actor=BOB, confirm="YES")
+    other = later(valkey, postgres)
+    done = scene.done(other)
+    told = outcome(other, name, done, before)
+    if step == "after the outcome":
+        assert (told, done) == (Status.SUCCESS, True)
+    if fault == "both" and step == "before the intent":
+        assert (told, done) == (None, False)
+    if step in {"after the act", "after the outcome"}:
+        assert done
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in SCENES])
+def test_a_strict_log_whose_database_stops_between_two_steps_leaves_the_truth(
+    console_for: Callable[..., Console],
+    console: Console,
+    later: Any,
+    valkey: Valkey,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    step: str,
+) -> None:
+    scene = SCENES[name](console)
+    before = known(console)
+    url, approval = console.settings.database_url, console.settings.approval
+    strict = console_for(database_url=url, queues=("celery", "emails"), approval=approval, audit="strict")
+    steps.install(registry()[name], step, postgres.stop, monkeypatch.setattr)
+    with suppress(OpsdashError):
+        strict.run(scene.operation, actor=BOB, confirm="YES")
+    other = later(valkey, postgres)
+    done = scene.done(other)
+    told = outcome(other, name, done, before)
+    if step == "before the intent":
+        assert (told, done) == (None, False)
+    if step == "after the act":
+        assert (told, done) == (Status.UNKNOWN, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("step", ["after the intent", "after it was asked for"])
+def test_a_server_that_stops_while_an_approval_is_asked_for_leaves_the_truth(
+    console: Console,
+    later: Any,
+    valkey: Valkey,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    fault: str,
+) -> None:
+    fill(console)
+    ask = Approvals.ask
+
+    def asking(*args: Any) -> Any:
+        asked = ask(*args)
+        stop(fault, valkey, postgres)
+        return asked
+
+    if step == "after the intent":
+        steps.install(opsdash.ClearQueue, step, lambda: stop(fault, valkey, postgres), monkeypatch.setattr)
+    else:
+        monkeypatch.setattr(Approvals, "ask", asking)
+    with suppress(OpsdashError):
+        console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
+    other = later(valkey, postgres)
+    assert other.get_queue_length("emails") == 3
+    assert outcome(other, "clear_queue", False, set()) is not None
+
+
+def stop(fault: str, valkey: Valkey, postgres: Postgres) -> None:
+    if fault != "database":
+        valkey.stop()
+    if fault != "redis":
+        postgres.stop()
