@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -151,62 +147,3 @@ def test_nonsense_about_quieted_workers_names_none(console_for):
         console.broker.client.hset(console.broker.keys.quiet, "w1@host", nonsense)
         with pytest.raises(Refused, match="was not quieted by opsdash"):
             console.preview(WakeWorker(hostname="w1@host"))
-
-
-GREETING = '''
-from typing import ClassVar
-from opsdash.model import Effect, Preview
-from opsdash.operation import Operation, argument
-
-class GreetTeam(Operation):
-    """Greets."""
-
-    name: ClassVar[str] = "greet_team"
-    title: ClassVar[str] = "Greet Team"
-    help: ClassVar[str] = "Greet the team."
-    warning: ClassVar[str] = "The team feels greeted."
-    whom: str = argument(positional=True, default="", help="Whom.")
-
-    def preview(self, console):
-        return Preview(title=self.title, warning=self.warning, lines=(f"{self.whom} will be greeted.",))
-
-    def execute(self, console, act):
-        return Effect(affected=1, message=f"Greeted {self.whom}.")
-'''
-
-
-def test_another_packages_operation_is_on_every_surface_and_a_broken_one_is_one_line(
-    tmp_path: Path, sqlite_url, valkey
-):
-    (tmp_path / "greeting.py").write_text(GREETING)
-    (tmp_path / "broken.py").write_text("raise RuntimeError('one line\\nand another')")
-    info = tmp_path / "greeting-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-    points = "[opsdash.operations]\nbroken = broken\ngreeting = greeting:GreetTeam\nmissing = not_there\n"
-    (info / "entry_points.txt").write_text(points)
-    script = textwrap.dedent("""
-        import sys, opsdash
-        from click.testing import CliRunner
-        from opsdash.api.openapi import document
-        from opsdash.cli import cli
-        from opsdash.operation import registry
-        ops = opsdash.connect()
-        effect = ops.run(registry()["greet_team"](whom="ops"), actor="maria", confirm="YES")
-        print(effect.message, ops.get_recent_operations()[0].operation)
-        print("/api/v1/operations/greet_team" in document()["paths"])
-        print("ops will be greeted." in CliRunner().invoke(cli, ["greet-team", "ops", "--dry-run"]).output)
-    """)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
-        "OPSDASH_REDIS_URL": valkey.url,
-        "OPSDASH_DATABASE_URL": sqlite_url,
-    }
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["Greeted ops. greet_team", "True", "True"], done.stderr
-    broken, missing = done.stderr.splitlines()
-    assert broken == (
-        "the operation broken (broken) can't be loaded and is left out: RuntimeError: one line and another"
-    )
-    assert "the operation missing (not_there) can't be loaded and is left out: ModuleNotFoundError" in missing
