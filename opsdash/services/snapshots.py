@@ -80,13 +80,13 @@ class Snapshots:
                 redis_error = str(error)
             try:
                 self._database["operations"] = self._audit.recent(RECENT)  # whatever is wrong with the host's tenants
+                self._database["audit_head"] = self._audit.head()
+                self._tell_head(self._database["audit_head"])
                 drift = None if redis_error else self._tenants.drift()
                 self._database |= {
                     "tenants": self._tenants.count() if drift is None else drift.rows,
-                    "audit_head": self._audit.head(),
                     "tenant_drift": drift or self._database.get("tenant_drift"),
                 }
-                self._tell_head(self._database["audit_head"])
                 self._database_read_s = time.monotonic()
                 if not redis_error:
                     self._approvals.settle()

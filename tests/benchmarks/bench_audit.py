@@ -101,6 +101,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(number):
     act()
+print("done", flush=True)
 console.close()
 """
 
@@ -133,10 +134,10 @@ def acts(figures: dict[str, list[float]], redis_url: str, server: Durable, round
             for process in running:
                 process.stdin.write("go\n")
                 process.stdin.close()
-            codes = [process.wait(600) for process in running]
-            if any(codes):
-                raise RuntimeError("an act failed")
+            said = [process.stdout.readline() for process in running]
             took_s = time.perf_counter() - started
+            if said != ["done\n"] * PROCESSES or sum(process.wait(60) for process in running):
+                raise RuntimeError("an act failed")
             figures.setdefault(f"{way}, acts of 4 processes", []).append(PROCESSES * number / took_s)
             if way == "opsdash":
                 check(redis_url, url, PROCESSES * (number + 1))

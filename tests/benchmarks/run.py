@@ -20,7 +20,9 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 BENCHMARKS = {
-    "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
+    "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
+    "preview": "looking before a clear: opsdash's estimate, counting all",
+    "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "memory": "resident memory of a worker: plug-in, none",
