@@ -144,7 +144,7 @@ class Fleet:
         hosts = sorted(hostnames)
         if not hosts:
             return {}
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             told = control.broadcast(
                 "opsdash_recall_eta",
                 destination=hosts,
