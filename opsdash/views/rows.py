@@ -231,7 +231,7 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     acts = [[RestoreQueue.name, "Restore", "Back into its queue"], [DeleteTrash.name, "Delete", "For good"]]
     return {
         entry.id: _known(
-            at=round(entry.at.timestamp()) if entry.at else None,
+            at=entry.at.timestamp() if entry.at else None,
             name=entry.queue,
             queue=entry.queue,
             count=entry.count,
