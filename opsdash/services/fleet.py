@@ -99,7 +99,7 @@ class Fleet:
         if told:
             field = queue or EVERYTHING
             self._write({field: _merged(self._records().get(field, {}), told)})
-        confirmed = self._tell("cancel_consumer", told)
+        confirmed = self.tell("cancel_consumer", told)
         self._looked_s = LONG_AGO_S
         return told, confirmed
 
@@ -126,7 +126,7 @@ class Fleet:
                         free = _merged(free, {hostname: [queue]})
                     else:
                         moved[holder] = _merged(moved[holder], {hostname: [queue]})
-        self._tell("add_consumer", free, reply=False)
+        self.tell("add_consumer", free, reply=False)
         self._write({**{field: {} for field in records}, **moved})
         self._looked_s = LONG_AGO_S if free else self._looked_s
         return free
@@ -144,7 +144,7 @@ class Fleet:
         hosts = sorted(hostnames)
         if not hosts:
             return {}
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             told = control.broadcast(
                 "opsdash_recall_eta",
                 destination=hosts,
@@ -174,7 +174,7 @@ class Fleet:
 
     def _ask(self) -> tuple[OtherWorker, ...]:
         reporting = {w.hostname for w in self._workers.read() if w.state != "offline"}
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             bound = self._bound(control)
             asked: list[str] | None = sorted(bound - reporting)
             if not reporting <= bound or (not bound and self._anybody_listens()):
@@ -211,11 +211,12 @@ class Fleet:
         with self._broker.reading():
             return bool(self._broker.client.pubsub_numpat())
 
-    def _tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+    def tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+        """Sends a command for each queue to the hosts that it names; what they have confirmed."""
         confirmed: Told = {}
         if not told:
             return confirmed
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             for queue in sorted({q for queues in told.values() for q in queues}):
                 hosts = [hostname for hostname, queues in told.items() if queue in queues]
                 answers = getattr(control, command)(
@@ -228,7 +229,12 @@ class Fleet:
         return confirmed
 
     @contextmanager
-    def _control(self) -> Iterator[tuple[Any, Any]]:
+    def control(self) -> Iterator[tuple[Any, Any]]:
+        """Celery's remote control, and a connection for it that gives up soon.
+
+        Raises:
+            Unavailable: The broker does not answer.
+        """
         from kombu.exceptions import KombuError
 
         app = celery_app(self._settings)

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "fleet": "200 simulated workers: one pause, one status read",
     "stopped-children": "prefork children that hold a job while they stand still",
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
+    "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "browser-sessions": "an open page, and twenty of them: opsdash, Flower",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
