@@ -20,9 +20,12 @@ if TYPE_CHECKING:
         DeleteTrash,
         PauseProcessing,
         PruneAuditLog,
+        QuietWorker,
         RestoreQueue,
         ResumeProcessing,
+        RevokeTask,
         SyncTenantConfigs,
+        WakeWorker,
     )
     from opsdash.services.console import connect
 
@@ -37,6 +40,9 @@ _HOMES = {
     "RestoreQueue": "opsdash.operations",
     "DeleteTrash": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
+    "RevokeTask": "opsdash.operations",
+    "QuietWorker": "opsdash.operations",
+    "WakeWorker": "opsdash.operations",
     "OpsdashError": "opsdash.errors",
     "Invalid": "opsdash.errors",
     "PhraseMissing": "opsdash.errors",
@@ -57,12 +63,15 @@ __all__ = [
     "PauseProcessing",
     "PhraseMissing",
     "PruneAuditLog",
+    "QuietWorker",
     "Refused",
     "RestoreQueue",
     "ResumeProcessing",
+    "RevokeTask",
     "SyncTenantConfigs",
     "Unavailable",
     "Uncertain",
+    "WakeWorker",
     "__version__",
     "connect",
 ]

@@ -44,6 +44,11 @@ class Keys:
         return f"{self.prefix}opsdash:pause:cancelled"
 
     @property
+    def quiet(self) -> str:
+        """Hash: hostname → JSON of the queues that this worker was told to stop consuming."""
+        return f"{self.prefix}opsdash:quiet"
+
+    @property
     def nudge(self) -> str:
         """Pub/sub channel: read the flags again now. The message is no authority, the flag is."""
         return f"{self.prefix}opsdash:nudge"

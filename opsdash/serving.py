@@ -19,6 +19,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError
 
+from opsdash import api
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
 from opsdash.settings import Settings
@@ -101,7 +102,7 @@ def create_server(
         unused_session_lifetime_milliseconds=unused_session_ms,
         check_unused_sessions_milliseconds=max(100, unused_session_ms // 4),
         websocket_origin=allowed,
-        extra_patterns=[("/healthz", Alive)],
+        extra_patterns=[("/healthz", Alive), *api.routes(console)],
         compress_response=not is_loopback(address),
     )
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5

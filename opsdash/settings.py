@@ -23,9 +23,11 @@ PREFIX = "OPSDASH_"
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
 SECRET_LIKE = (
-    r"(?i)passw|pwd|secret|token|api_?-?key|private_?-?key|credential|authorization|cookie|session|\beyJ[\w-]{8,}"  # noqa: S105
+    r"(?i)passw|pwd|secret|token|api[_\-\s]?key|private[_\-\s]?key|credential|authorization|bearer|cookie|session"  # noqa: S105
+    r"|\beyJ[\w-]{8,}|://[^/\s:@]*:[^/\s@]+@"
 )
-"""What an argument's name or text has in it that is not for everybody's eyes; the last one is how a JWT begins."""
+"""What an argument's name or text has in it that is not for everybody's eyes; the last two are how a JWT begins, and a
+URL with a password."""
 
 
 def _text(value: str) -> str | None:
@@ -102,6 +104,38 @@ def _secret(value: str) -> str | None:
     if value and len(value) < MIN_SECRET_LENGTH:
         raise ValueError(f"expected at least {MIN_SECRET_LENGTH} characters, got {len(value)}")
     return value or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """One program's key to the JSON API: its name stands in the audit log, its role says what it may do."""
+
+    name: str
+    role: Role
+    token: str = dataclasses.field(repr=False)
+
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What an ``Authorization: Bearer`` header can carry (RFC 6750)."""
+
+
+def _api_tokens(value: str) -> tuple[ApiToken, ...]:
+    # A token is never repeated in the complaint.
+    found: list[ApiToken] = []
+    for number, part in enumerate((part.strip() for part in value.split(",")), start=1):
+        name, role, token = (*(piece.strip() for piece in part.split(":", 2)), "", "")[:3]
+        if not name or not name.isprintable() or role.upper() not in Role.__members__:
+            roles = ", ".join(known.name.lower() for known in Role)
+            raise ValueError(f"expected name:role:token with role of {roles}; number {number} is none")
+        if len(token) < MIN_SECRET_LENGTH or not _BEARER.fullmatch(token):
+            raise ValueError(
+                f"the token of {name!r} has {len(token)} characters; expected at least {MIN_SECRET_LENGTH}, of"
+                " letters, digits and -._~+/="
+            )
+        if any(name == other.name or token == other.token for other in found):
+            raise ValueError(f"{name!r} repeats the name or the token of another one")
+        found.append(ApiToken(name=name, role=Role[role.upper()], token=token))
+    return tuple(found)
 
 
 def _roles_file(value: str) -> str:
@@ -208,6 +242,12 @@ class Settings:
     operators: tuple[str, ...] = _setting(default=(), parse=_names, doc="As above, role operator.")
     viewers: tuple[str, ...] = _setting(
         default=(), parse=_names, doc="As above, role viewer: sees all, may do nothing."
+    )
+    api_tokens: tuple[ApiToken, ...] = _setting(
+        default=(),
+        parse=_api_tokens,
+        secret=True,
+        doc="`name:role:token`, comma-separated, for the JSON API and `/metrics`; unset: both are closed.",
     )
     roles_file: str | None = _setting(
         default=None,

@@ -13,6 +13,7 @@ import click
 from opsdash import __version__
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
+from opsdash.cli.doctor import doctor
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
@@ -33,6 +34,13 @@ class _ReaderGoneError(Exception):
 
 
 class _Commands(click.Group):
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Adds it, unless its name is taken: another package's operation never stands in for a command of ours."""
+        if (name or cmd.name) in self.commands:
+            warn(f"an operation is called {name or cmd.name}, as a command is: the command stays")
+            return
+        super().add_command(cmd, name)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
@@ -53,7 +61,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
+for command in (demo, serve, db, doctor, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
     cli.add_command(command)
 
 

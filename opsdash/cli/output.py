@@ -29,6 +29,9 @@ _STYLES = {
     "stalled": "yellow",
     "paused": "yellow",
     "PAUSED": "bold yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "error": "bold red",
 }
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -1,14 +1,18 @@
-"""The operations, one file each. Importing this package registers them all."""
+"""The operations, one file each. Importing this package registers them all, and those of other packages."""
 
+from opsdash.operations import plugins
 from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
+from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
+from opsdash.operations.revoke_task import RevokeTask
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
+from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
     "ApproveOperation",
@@ -17,7 +21,12 @@ __all__ = [
     "DeleteTrash",
     "PauseProcessing",
     "PruneAuditLog",
+    "QuietWorker",
     "RestoreQueue",
     "ResumeProcessing",
+    "RevokeTask",
     "SyncTenantConfigs",
+    "WakeWorker",
 ]
+
+plugins.load(__path__)

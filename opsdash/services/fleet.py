@@ -99,7 +99,7 @@ class Fleet:
         if told:
             field = queue or EVERYTHING
             self._write({field: _merged(self._records().get(field, {}), told)})
-        confirmed = self._tell("cancel_consumer", told)
+        confirmed = self.tell("cancel_consumer", told)
         self._looked_s = LONG_AGO_S
         return told, confirmed
 
@@ -126,10 +126,44 @@ class Fleet:
                         free = _merged(free, {hostname: [queue]})
                     else:
                         moved[holder] = _merged(moved[holder], {hostname: [queue]})
-        self._tell("add_consumer", free, reply=False)
+        self.tell("add_consumer", free, reply=False)
         self._write({**{field: {} for field in records}, **moved})
         self._looked_s = LONG_AGO_S if free else self._looked_s
         return free
+
+    def recall(self, hostnames: Iterable[str], queue: str) -> dict[str, tuple[int, int]]:
+        """Has workers with the plug-in put back a paused queue's ETA tasks, and asks what they still hold of it.
+
+        Returns:
+            Hostname → ETA tasks that go back now, tasks of the queue that are reserved and not back yet; a worker that
+            did not answer is missing.
+
+        Raises:
+            Unavailable: The broker did not answer.
+        """
+        hosts = sorted(hostnames)
+        if not hosts:
+            return {}
+        with self.control() as (control, connection):
+            told = control.broadcast(
+                "opsdash_recall_eta",
+                destination=hosts,
+                reply=True,
+                timeout=ANSWER_S,
+                limit=len(hosts),
+                connection=connection,
+            )
+            inspect = control.inspect(hosts, timeout=ANSWER_S, limit=len(hosts), connection=connection)
+            reserved: Mapping[str, Any] = inspect.reserved() or {}
+        going = {
+            hostname: said["recalling"]
+            for answer in told or ()
+            for hostname, said in answer.items()
+            if "recalling" in said
+        }
+        return {
+            h: (going[h], sum(1 for task in reserved[h] if _of(task, queue))) for h in going.keys() & reserved.keys()
+        }
 
     def close(self) -> None:
         """Waits for a question under way: its connection closes by itself."""
@@ -140,7 +174,7 @@ class Fleet:
 
     def _ask(self) -> tuple[OtherWorker, ...]:
         reporting = {w.hostname for w in self._workers.read() if w.state != "offline"}
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             bound = self._bound(control)
             asked: list[str] | None = sorted(bound - reporting)
             if not reporting <= bound or (not bound and self._anybody_listens()):
@@ -177,11 +211,12 @@ class Fleet:
         with self._broker.reading():
             return bool(self._broker.client.pubsub_numpat())
 
-    def _tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+    def tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+        """Sends a command for each queue to the hosts that it names; what they have confirmed."""
         confirmed: Told = {}
         if not told:
             return confirmed
-        with self._control() as (control, connection):
+        with self.control() as (control, connection):
             for queue in sorted({q for queues in told.values() for q in queues}):
                 hosts = [hostname for hostname, queues in told.items() if queue in queues]
                 answers = getattr(control, command)(
@@ -194,7 +229,12 @@ class Fleet:
         return confirmed
 
     @contextmanager
-    def _control(self) -> Iterator[tuple[Any, Any]]:
+    def control(self) -> Iterator[tuple[Any, Any]]:
+        """Celery's remote control, and a connection for it that gives up soon.
+
+        Raises:
+            Unavailable: The broker does not answer.
+        """
         from kombu.exceptions import KombuError
 
         app = celery_app(self._settings)
@@ -228,6 +268,11 @@ class Fleet:
         with self._broker.client.pipeline(transaction=True) as pipe:
             _queue_writes(pipe, key, records)
             pipe.execute()
+
+
+def _of(task: Mapping[str, Any], queue: str) -> bool:
+    """Of this queue, as far as its routing key tells; any task whose key is another one is not."""
+    return (task.get("delivery_info") or {}).get("routing_key") == queue
 
 
 def _queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:

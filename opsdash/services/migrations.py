@@ -53,7 +53,13 @@ def current(url: str) -> str | None:
         Invalid: The URL is wrong.
         Unavailable: The database did not answer.
     """
-    with _engine(url) as engine, database.transaction(engine) as connection:
+    with _engine(url) as engine:
+        return revision(engine)
+
+
+def revision(engine: sa.Engine) -> str | None:
+    """As ``current``, over an engine that is there already."""
+    with database.transaction(engine) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         return context.get_current_revision()
 

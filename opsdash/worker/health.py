@@ -44,6 +44,7 @@ class Health:
         pausing = self._gate.health()
         return {
             "time": f"{time.monotonic() + redis_ahead_s:.3f}",
+            "clock": f"{time.time():.3f}",  # this machine's own, beside Redis's: the doctor compares them
             "loop_tick": f"{self._ticked + redis_ahead_s:.3f}",
             "pid": str(os.getpid()),
             "uptime_s": f"{time.monotonic() - self._started:.1f}",

@@ -16,8 +16,9 @@ from opsdash.keys import Keys
 
 KEYS = Keys()
 FIELDS = {
-    "time", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s", "concurrency",
-    "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version", "started",
+    "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
+    "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
+    "started",
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import stat
 from pathlib import Path
 
@@ -129,3 +130,30 @@ def test_the_readme_documents_every_setting(field: dataclasses.Field):
     rows = [line for line in README.read_text().splitlines() if line.startswith(f"| `OPSDASH_{field.name.upper()}` |")]
     assert len(rows) == 1
     assert field.metadata["doc"] in rows[0]
+
+
+def test_each_api_token_has_a_name_and_a_role():
+    made = settings(API_TOKENS="ci:operator:0123456789abcdef, grafana:viewer:fedcba9876543210==")
+    assert [(token.name, token.role) for token in made.api_tokens] == [("ci", Role.OPERATOR), ("grafana", Role.VIEWER)]
+    assert made.api_tokens[1].token == "fedcba9876543210=="
+    assert "0123456789abcdef" not in repr(made) + repr(made.api_tokens[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("0123456789abcdef", "expected name:role:token with role of viewer, operator, admin; number 1 is none"),
+        ("ci:root:0123456789abcdef", "expected name:role:token"),
+        ("ci:admin:0123456789abcdef,", "number 2 is none"),
+        ("ci:admin:s3cret", "the token of 'ci' has 6 characters; expected at least 16"),
+        ("ci:admin:s3cret with blanks in it", "expected at least 16, of letters, digits and -._~+/="),
+        ("ci:admin:0123456789abcdef,ci:viewer:fedcba9876543210", "'ci' repeats the name or the token"),
+        ("ci:admin:0123456789abcdef,cd:viewer:0123456789abcdef", "'cd' repeats the name or the token"),
+    ],
+)
+def test_a_wrong_api_token_is_one_line_that_does_not_repeat_it(value: str, says: str):
+    with pytest.raises(Invalid, match=re.escape(says)) as caught:
+        settings(API_TOKENS=value)
+    assert str(caught.value).startswith("OPSDASH_API_TOKENS: ")
+    assert "0123456789abcdef" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

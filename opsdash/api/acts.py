@@ -1,0 +1,61 @@
+"""``POST /api/v1/operations/{name}``: an operation, run or previewed. The service is the guard: ``Console.run``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from opsdash.api.handler import Handler
+from opsdash.api.problems import ProblemError
+from opsdash.api.shapes import Outcome, RunQuery, operation_of, request_of
+from opsdash.model import to_plain
+from opsdash.operation import Operation, registry
+from opsdash.services.console import Console
+
+
+class Run(Handler):
+    """One operation."""
+
+    async def post(self, name: str) -> None:
+        """Runs it, or with ``?dry_run=1`` says what it would do."""
+        kind = registry().get(name)
+        if kind is None:
+            raise ProblemError(
+                HTTPStatus.NOT_FOUND, "not-found", "There is no such operation; /api/v1/operations lists them."
+            )
+        asked = self.query(RunQuery)
+        sent: Any = self.sent(request_of(kind))
+        if asked.dry_run:
+            self.send(await self.work(lambda: self.console.preview(operation_of(kind, sent)), kind))
+            return
+        outcome = await self.work(lambda: self._run(kind, sent), kind)
+        if not outcome.ok:
+            raise ProblemError(HTTPStatus.BAD_GATEWAY, "partial", outcome.message, outcome=to_plain_outcome(outcome))
+        self.send(outcome)
+
+    def _run(self, kind: type[Operation], sent: Any) -> Outcome:
+        console: Console = self.console
+        try:
+            effect = console.run(
+                operation_of(kind, sent),
+                actor=self.actor,
+                confirm=sent.confirm,
+                phrase=sent.phrase,
+                request_id=sent.request_id,
+            )
+        finally:
+            console.poller.refresh()  # whoever asks next sees it
+        return Outcome(
+            operation=kind.name,
+            status="success" if effect.ok else "failure",
+            affected=effect.affected,
+            message=effect.message,
+            details=to_plain(effect.details),
+            ok=effect.ok,
+            audit_id=effect.audit_id,
+        )
+
+
+def to_plain_outcome(outcome: Outcome) -> dict[str, Any]:
+    """For a problem document."""
+    return {field: to_plain(getattr(outcome, field)) for field in outcome.__struct_fields__}

@@ -1,0 +1,85 @@
+"""``GET /api/v1/events``: every snapshot as a server-sent event, as the page gets it."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import ClassVar
+
+from tornado.iostream import StreamClosedError
+
+from opsdash.api.handler import Handler
+from opsdash.api.problems import ProblemError
+from opsdash.api.reads import View
+from opsdash.api.shapes import NoQuery
+from opsdash.model import Snapshot
+from opsdash.services.console import Console
+
+HEARTBEAT_S = 15.0
+"""A comment this often, so that proxies don't take silence for death and a client that is gone is noticed."""
+MAX_STREAMS = 100
+
+
+class Events(Handler):
+    """A subscription to the poller that lasts as long as its client."""
+
+    open_streams: ClassVar[int] = 0
+
+    def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
+        """Tornado's constructor; ``view`` is the status's."""
+        super().initialize(console)
+        self.view = view
+
+    async def get(self) -> None:
+        """Sends the latest snapshot at once, then each new one; a slow reader gets the newest, not all."""
+        self.query(NoQuery)
+        if Events.open_streams >= MAX_STREAMS:
+            detail = f"{MAX_STREAMS} streams are open already; try again later."
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail, headers={"Retry-After": "30"})
+        self._latest: Snapshot | None = None
+        self._news = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        Events.open_streams += 1
+        unsubscribe = self.console.poller.subscribe(lambda snapshot: _hand(loop, self._offer, snapshot))
+        try:
+            await self._stream()
+        except StreamClosedError:
+            return  # the client has gone: that is how a stream ends
+        finally:
+            unsubscribe()
+            Events.open_streams -= 1
+
+    def on_connection_close(self) -> None:
+        """The client has gone."""
+        super().on_connection_close()
+        if hasattr(self, "_news"):
+            self._news.set()
+
+    async def _stream(self) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store, no-transform")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would keep events back otherwise
+        self.write("retry: 2000\n\n")
+        await self.flush()
+        while True:
+            try:
+                await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
+            except TimeoutError:
+                self.write(": alive\n\n")
+            self._news.clear()
+            if self._latest is not None:
+                body, _ = self.view.of(self._latest)
+                head = f"id: {self._latest.taken_at.isoformat()}\nevent: snapshot\ndata: "
+                self.write(head.encode() + body + b"\n\n")
+                self._latest = None
+            await self.flush()
+
+    def _offer(self, snapshot: Snapshot) -> None:
+        self._latest = snapshot
+        self._news.set()
+
+
+def _hand(loop: asyncio.AbstractEventLoop, offer: object, snapshot: Snapshot) -> None:
+    """From the poller's thread; a loop that has ended has nobody to tell."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(offer, snapshot)  # type: ignore[arg-type]

@@ -1,0 +1,214 @@
+"""What every route of the API shares: who asks, how much they send, how an answer and an error look."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, TypeVar, get_args
+
+import msgspec
+import msgspec.structs
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from opsdash.api.problems import CONTENT_TYPE, ProblemError, fault_of, problem
+from opsdash.errors import OpsdashError
+from opsdash.model import Actor
+from opsdash.operation import Operation
+from opsdash.services.console import Console
+from opsdash.settings import Settings
+
+MAX_BODY_BYTES = 1_000_000
+MAX_DETAIL = 500
+"""Characters of a sentence that repeats what the client sent."""
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@stream_request_body  # so that what is beyond the limit is never kept
+class Handler(RequestHandler):
+    """A route behind a bearer token. Nothing here reads a cookie: a foreign page has nothing to act with."""
+
+    console: Console
+    actor: Actor
+    etag: str | None = None
+
+    def initialize(self, console: Console) -> None:
+        """Tornado's constructor."""
+        self.console = console
+        self.body = bytearray()
+
+    def set_default_headers(self) -> None:
+        """For answers and errors alike."""
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def prepare(self) -> None:
+        """Refuses before a byte of the body is read."""
+        if self.request.headers.get("Sec-Fetch-Site", "none") == "cross-site":
+            raise ProblemError(HTTPStatus.FORBIDDEN, "cross-site", "A page of another site asked for this.")
+        self.actor = authenticate(
+            self.console.settings, self.request.headers.get("Authorization", ""), self._client_address()
+        )
+        length = self.request.headers.get("Content-Length", "0")
+        waits = "100-continue" in self.request.headers.get("Expect", "").lower()
+        if waits and length.isdigit() and int(length) > MAX_BODY_BYTES:
+            raise _too_large()  # others send first and read then: an answer now would be lost with the connection
+
+    def data_received(self, chunk: bytes) -> None:
+        """Takes a part of the body; what is beyond the limit is read, as HTTP wants it, and forgotten."""
+        room = MAX_BODY_BYTES + 1 - len(self.body)
+        self.body += chunk[: max(0, room)]
+
+    def compute_etag(self) -> str | None:
+        """Of the answer, or what the route says stands for it."""
+        return self.etag or super().compute_etag()
+
+    def send(self, value: Any) -> None:
+        """Answers with JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(value))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error as a problem document, whatever raised it."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = self.allowed()
+            self.set_header("Allow", allowed)
+            found = problem(status_code, "method", f"{self.request.method} is not possible here; expected {allowed}.")
+        elif isinstance(error, ProblemError):
+            found = error.problem
+            for name, text in error.headers.items():
+                self.set_header(name, text)
+        elif isinstance(error, HTTPError):
+            found = problem(status_code, "request", str(error.log_message or error.reason or "The request is broken."))
+        else:
+            found = problem(status_code, "bug", "A bug in opsdash; its log has the trace.")
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.finish(msgspec.json.encode(found))
+
+    def allowed(self) -> str:
+        """The methods of this route."""
+        nothing = RequestHandler._unimplemented_method
+        return ", ".join(m for m in ("GET", "POST") if getattr(type(self), m.lower()) is not nothing)
+
+    async def work(self, call: Callable[[], T], operation: type[Operation] | None = None) -> T:
+        """Redis and the database, beside the event loop.
+
+        Raises:
+            ProblemError: As the services' error is over HTTP.
+        """
+        try:
+            return await asyncio.to_thread(call)
+        except OpsdashError as error:
+            raise fault_of(error, operation, self.actor) from error
+
+    def sent(self, kind: type[S]) -> S:
+        """The body as ``kind``.
+
+        Raises:
+            ProblemError: It is no JSON, or not what the schema says.
+        """
+        if len(self.body) > MAX_BODY_BYTES:
+            raise _too_large()
+        media = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "media-type", "Expected Content-Type: application/json."
+            )
+        try:
+            return msgspec.convert(_with_whole_numbers(msgspec.json.decode(bytes(self.body))), kind)
+        except msgspec.ValidationError as error:
+            raise _unfit(error) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "json", f"The body is no JSON: {error}") from error
+
+    def query(self, kind: type[S]) -> S:
+        """The query parameters as ``kind``.
+
+        Raises:
+            ProblemError: One is unknown, comes twice, or is not what the schema says.
+        """
+        given: dict[str, str] = {}
+        for name, values in self.request.query_arguments.items():
+            if len(values) > 1:
+                raise ProblemError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"The parameter {name[:50]!r} comes twice."
+                )
+            try:
+                given[name] = values[0].decode()
+            except UnicodeDecodeError as error:
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "request", "A query parameter is no UTF-8.") from error
+        try:
+            return msgspec.convert({name: _typed(kind, name, text) for name, text in given.items()}, kind)
+        except msgspec.ValidationError as error:
+            raise _unfit(error) from error
+
+    def _client_address(self) -> str:
+        # The last address is the one our own proxy has added; those before it are whatever the client sent.
+        forwarded = self.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        return forwarded if forwarded and self.console.settings.auth == "header" else self.request.remote_ip or ""
+
+
+class NotFound(Handler):
+    """Every address under ``/api`` that is none."""
+
+    def prepare(self) -> None:
+        """Says so, whoever asks."""
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "not-found", "There is no such address; /api/v1/openapi.json lists them."
+        )
+
+
+def authenticate(settings: Settings, authorization: str, client: str) -> Actor:
+    """Who a bearer token stands for. Compares with every token, each in constant time.
+
+    Raises:
+        ProblemError: 401, saying how to get in.
+    """
+    if not settings.api_tokens:
+        raise _unauthorized("The API is closed: set OPSDASH_API_TOKENS=name:role:token on the server.")
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "bearer":
+        raise _unauthorized("Send a token: Authorization: Bearer TOKEN.")
+    presented = given.strip().encode("utf-8", "replace")
+    matching = [t for t in settings.api_tokens if hmac.compare_digest(t.token.encode(), presented)]
+    if not matching:
+        raise _unauthorized("This token is not known here.", ', error="invalid_token"')
+    return Actor(name=matching[0].name, role=matching[0].role, surface="api", client=client)
+
+
+def _typed(kind: type, name: str, text: str) -> Any:
+    """A query's text as the number or the truth it stands for; msgspec's own way takes ``0.5`` for a time too."""
+    wanted = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+    wanted = get_args(wanted)[0] if get_args(wanted) else wanted  # Annotated
+    if wanted is bool:
+        return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
+    if wanted is int and re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return text
+
+
+def _with_whole_numbers(body: Any) -> Any:
+    """To JSON, and JSON Schema, ``5.0`` is a whole number; a decoder for Python takes it for another type."""
+    if not isinstance(body, dict) or not isinstance(body.get("params"), dict):
+        return body
+    whole = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in body["params"].items()}
+    return {**body, "params": whole}
+
+
+def _too_large() -> ProblemError:
+    detail = f"A body has at most {MAX_BODY_BYTES:,} bytes."
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", detail)
+
+
+def _unauthorized(detail: str, more: str = "") -> ProblemError:
+    headers = {"WWW-Authenticate": f'Bearer realm="opsdash"{more}'}
+    return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers=headers)
+
+
+def _unfit(error: msgspec.ValidationError) -> ProblemError:
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{str(error)[:MAX_DETAIL]}. Nothing was changed.")

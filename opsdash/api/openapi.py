@@ -1,0 +1,205 @@
+"""The OpenAPI 3.1 document: made from the registry and the very types that requests are decoded into."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from opsdash import __version__, model
+from opsdash.api.handler import MAX_BODY_BYTES, Handler
+from opsdash.api.problems import CONTENT_TYPE, Problem
+from opsdash.api.shapes import (
+    AuditQuery,
+    AuditRead,
+    NoQuery,
+    OperationsRead,
+    Outcome,
+    QueuesRead,
+    Ready,
+    RunQuery,
+    StatusRead,
+    WorkersRead,
+    request_of,
+)
+from opsdash.model import Preview
+from opsdash.operation import registry
+
+V1 = "/api/v1"
+REF = "#/components/schemas/{name}"
+READS: tuple[tuple[str, type, type, str], ...] = (
+    ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
+    ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
+    ("workers", WorkersRead, NoQuery, "Each worker, as it last reported itself."),
+    ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
+    ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
+)
+ERRORS = {
+    401: "No token, or an unknown one.",
+    403: "The token's role is too low, or a page of another site asked.",
+    404: "There is no such thing.",
+    405: "Not with this method; Allow says which.",
+    413: f"The body has more than {MAX_BODY_BYTES:,} bytes.",
+    422: "A parameter is unknown, missing, or not what the schema says. Nothing was changed.",
+    500: "A bug.",
+    503: "Redis or the database does not answer. Nothing was changed; try again.",
+}
+OF_ACTS = {
+    400: "The body is no JSON. Nothing was changed.",
+    409: "Refused: not confirmed, a rule of the operation, or a request id used before. Nothing was changed.",
+    415: "The body is not application/json.",
+    502: "Begun, and done in part or not known to be done: look before trying again.",
+}
+
+
+class Document(Handler):
+    """The document itself."""
+
+    def get(self) -> None:
+        """With the address it was asked at as the server, so that a prefix is in it."""
+        self.query(NoQuery)
+        prefix = self.request.path.removesuffix(f"{V1}/openapi.json")
+        self.set_header("Cache-Control", "private, no-cache")
+        self.send({**document(), "servers": [{"url": prefix or "/"}]})
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """The whole document, without the server's address."""
+    requests = {name: request_of(kind) for name, kind in registry().items()}
+    answers = [*(read[1] for read in READS), Outcome, Preview, Problem, Ready]
+    schemas, components = msgspec.json.schema_components([*requests.values(), *answers], ref_template=REF)
+    refs = dict(zip([*requests.values(), *answers], schemas, strict=True))
+    paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
+    paths[f"{V1}/events"] = {"get": _events()}
+    paths[f"{V1}/openapi.json"] = {"get": _own()}
+    for name, kind in registry().items():
+        paths[f"{V1}/operations/{name}"] = {"post": _act(kind, refs[requests[name]], refs)}
+    made = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "opsdash",
+            "version": __version__,
+            "description": "The operations console for Celery on Redis, for programs.",
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "One of OPSDASH_API_TOKENS."}
+            },
+            "schemas": {name: _told(name, schema) for name, schema in components.items()},
+        },
+    }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))  # a tuple's default is an array's
+    return plain
+
+
+def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summary: str) -> dict[str, Any]:
+    tagged = {"ETag": {"description": "Send it as If-None-Match.", "schema": {"type": "string"}}}
+    return {
+        "operationId": f"read_{name}",
+        "summary": summary,
+        "parameters": _parameters(query),
+        "responses": {
+            "200": {"description": "As it is now.", "headers": tagged, "content": _json(refs[answer])},
+            "304": {"description": "As If-None-Match has it."},
+            **_errors(ERRORS),
+        },
+    }
+
+
+def _act(kind: Any, request: Any, refs: Mapping[type, Any]) -> dict[str, Any]:
+    done = {"anyOf": [refs[Outcome], refs[Preview]]}
+    return {
+        "operationId": kind.name,
+        "summary": kind.help,
+        "description": f"{kind.warning} Needs the role {kind.minimum_role.name.lower()}.",
+        "parameters": _parameters(RunQuery),
+        "requestBody": {"required": True, "content": _json(request)},
+        "responses": {
+            "200": {"description": "Done; or, with dry_run, what it would do.", "content": _json(done)},
+            **_errors(ERRORS | OF_ACTS),
+        },
+    }
+
+
+def _events() -> dict[str, Any]:
+    return {
+        "operationId": "stream_events",
+        "summary": "Every snapshot as a server-sent event named snapshot, with the body of /api/v1/status.",
+        "responses": {
+            "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **_errors(ERRORS),
+        },
+    }
+
+
+def _own() -> dict[str, Any]:
+    return {
+        "operationId": "read_openapi",
+        "summary": "This document.",
+        "responses": {
+            "200": {"description": "OpenAPI 3.1.", "content": _json({"type": "object"})},
+            "304": {"description": "As If-None-Match has it."},
+            **_errors(ERRORS),
+        },
+    }
+
+
+def _parameters(query: type) -> list[dict[str, Any]]:
+    schema = msgspec.json.schema(query)
+    found = next(iter(schema["$defs"].values()))["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": one.get("description", ""),
+            "schema": _plain(one),
+        }
+        for name, one in found.items()
+    ]
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """One parameter's schema, without what is said beside it."""
+    if "$ref" in schema or "anyOf" in schema:  # the only type of a query that has a name
+        return {"enum": [status.value for status in model.Status]}
+    return {key: value for key, value in schema.items() if key not in {"default", "description"}}
+
+
+def _errors(known: Mapping[int, str]) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}}
+    return {str(status): {"description": text, "content": content} for status, text in sorted(known.items())}
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _told(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """One component with a sentence instead of a docstring, and with its times marked as times."""
+    said = inspect.cleandoc(schema.get("description", "")).partition("\n\n")[0]
+    told = {**schema, "description": said} if said else dict(schema)
+    source = getattr(model, {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot"}.get(name, name), None)
+    if dataclasses.is_dataclass(source):
+        hints = typing.get_type_hints(source)
+        times = [field for field, hint in hints.items() if datetime in (hint, *typing.get_args(hint))]
+        told["properties"] = {**schema["properties"], **_as_times(schema["properties"], times)}
+    return told
+
+
+def _as_times(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    def marked(schema: Any) -> Any:
+        if schema.get("type") == "string":
+            return {**schema, "format": "date-time"}
+        return {**schema, "anyOf": [marked(part) for part in schema["anyOf"]]} if "anyOf" in schema else schema
+
+    return {name: marked(properties[name]) for name in names if name in properties}

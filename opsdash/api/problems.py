@@ -1,0 +1,87 @@
+"""Problem documents (RFC 9457): every error of the API, and whether anything was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from tornado.web import HTTPError
+
+from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.model import Actor
+from opsdash.operation import Operation
+from opsdash.services.audit import Duplicate
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What went wrong. ``type`` is for programs, ``detail`` one sentence for a person."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    outcome: dict[str, Any] | None = None
+    """Of an operation that was done in part: what it did."""
+    approval_id: str | None = None
+    """Of an act that waits for a second person: what ``approve`` takes."""
+    expected: str | None = None
+    """What ``phrase`` must be for this act as things stand now."""
+
+
+class ProblemError(HTTPError):
+    """An error of the API on its way to the client."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(status)
+        self.headers = dict(headers or {})
+        self.problem = problem(status, kind, detail, **more)
+
+
+def problem(status: int, kind: str, detail: str, **more: Any) -> Problem:
+    """A problem document; ``kind`` ends its type, ``more`` are its further members."""
+    return Problem(
+        type=f"urn:opsdash:problem:{kind}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        **more,
+    )
+
+
+def fault_of(error: OpsdashError, operation: type[Operation] | None = None, actor: Actor | None = None) -> ProblemError:
+    """What an error of the services is over HTTP.
+
+    Args:
+        operation: What was asked for; None for a read.
+        actor: Who asked: a role that is too low is told from the other refusals by it.
+    """
+    if isinstance(error, Uncertain):
+        return ProblemError(HTTPStatus.BAD_GATEWAY, "uncertain", str(error))
+    misconfigured = isinstance(error, Invalid) and (operation is None or str(error).startswith("OPSDASH_"))
+    if isinstance(error, Unavailable) or misconfigured:
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error), headers=headers)
+    if isinstance(error, NeedsApproval):
+        return ProblemError(HTTPStatus.CONFLICT, "needs-approval", str(error), approval_id=error.approval_id)
+    if isinstance(error, PhraseMissing):
+        return ProblemError(HTTPStatus.CONFLICT, "phrase", str(error), expected=error.expected)
+    if isinstance(error, Duplicate):
+        return ProblemError(HTTPStatus.CONFLICT, "duplicate", str(error))
+    if operation is not None and actor is not None and (actor.role is None or actor.role < operation.minimum_role):
+        return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", str(error))
+    if isinstance(error, Refused | Invalid):  # a rule of the operation; the audit log says refused for both
+        return ProblemError(HTTPStatus.CONFLICT, "refused", str(error))
+    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "bug", str(error))

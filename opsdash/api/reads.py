@@ -1,0 +1,144 @@
+"""``GET /api/v1/…``: what the page shows, for programs, at no more reads of Redis than the page makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from opsdash.api.handler import Handler
+from opsdash.api.problems import ProblemError
+from opsdash.api.shapes import (
+    AuditQuery,
+    AuditRead,
+    NoQuery,
+    OperationRead,
+    OperationsRead,
+    lasting,
+    queues_read,
+    request_of,
+    status_read,
+    workers_read,
+)
+from opsdash.errors import Invalid, Unavailable
+from opsdash.model import Snapshot
+from opsdash.operation import registry
+from opsdash.services.audit_reading import Page
+from opsdash.services.console import Console
+
+FRESH_S = 10.0
+
+
+class View:
+    """One part of the latest snapshot as bytes: made once for each snapshot, however many ask for it."""
+
+    def __init__(self, part: Callable[[Snapshot], Any]) -> None:
+        self._part = part
+        self._made: tuple[Snapshot, bytes, str] | None = None
+
+    def of(self, snapshot: Snapshot) -> tuple[bytes, str]:
+        """The JSON, and an ETag for the state: it stays the same while only time goes by."""
+        if self._made is None or self._made[0] is not snapshot:
+            state = msgspec.json.encode(self._part(lasting(snapshot)))
+            tag = f'W/"{hashlib.sha256(state).hexdigest()[:32]}"'
+            self._made = (snapshot, msgspec.json.encode(self._part(snapshot)), tag)
+        return self._made[1:]
+
+
+class Look(Handler):
+    """A part of the latest snapshot."""
+
+    def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
+        """Tornado's constructor; ``view`` lasts as long as the server."""
+        super().initialize(console)
+        self.view = view
+
+    async def get(self) -> None:
+        """Answers from the poller's latest snapshot; reads one when there is none that is fresh."""
+        self.query(NoQuery)
+        snapshot = recent(self.console)
+        if snapshot is None:
+            snapshot = await self.work(lambda: fresh(self.console))
+        body, self.etag = self.view.of(snapshot)
+        self.set_header("Cache-Control", "private, no-cache")
+        self.send(msgspec.Raw(body))
+
+
+class Audit(Handler):
+    """The audit log."""
+
+    async def get(self) -> None:
+        """A page of it, newest first."""
+        asked = self.query(AuditQuery)
+        after = asked.after or None
+
+        def read() -> tuple[Page | None, int]:
+            self.console.audit.drain()
+            try:
+                page = self.console.audit.page(asked.filter(), limit=asked.limit, after=after)
+            except Invalid:
+                if after is None:
+                    raise
+                return None, 0
+            return page, self.console.audit.spooled()
+
+        page, spooled = await self.work(read)
+        if page is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", "after: this is not the end of a page of this log.")
+        self.set_header("Cache-Control", "private, no-cache")
+        self.send(AuditRead(entries=page.entries, after=page.after, spooled=spooled))
+
+
+class Operations(Handler):
+    """What can be done."""
+
+    def get(self) -> None:
+        """Every operation with the schema of its request, from the registry."""
+        self.query(NoQuery)
+        self.set_header("Cache-Control", "private, no-cache")
+        self.send(
+            OperationsRead(
+                operations=tuple(
+                    OperationRead(
+                        name=kind.name,
+                        title=kind.title,
+                        help=kind.help,
+                        warning=kind.warning,
+                        minimum_role=kind.minimum_role.name.lower(),  # type: ignore[arg-type]
+                        settles=kind.settles,
+                        request=msgspec.json.schema(request_of(kind)),
+                    )
+                    for kind in registry().values()
+                )
+            )
+        )
+
+
+def recent(console: Console) -> Snapshot | None:
+    """The poller's latest snapshot; None when there is none, or it is old."""
+    latest = console.poller.latest
+    fresh_enough = latest is not None and (datetime.now(UTC) - latest.taken_at).total_seconds() <= FRESH_S
+    return latest if fresh_enough and latest is not None and latest.redis_age_s is not None else None
+
+
+def fresh(console: Console) -> Snapshot:
+    """A snapshot read now.
+
+    Raises:
+        Unavailable: Redis has never answered this console.
+    """
+    latest = console.poller.refresh()
+    if latest.redis_age_s is None:
+        raise Unavailable(latest.redis_error)
+    return latest
+
+
+LOOKS: dict[str, Callable[[Snapshot], Any]] = {
+    "status": status_read,
+    "queues": queues_read,
+    "workers": workers_read,
+}

@@ -1,0 +1,279 @@
+"""What goes over the wire: answers made from the model's own values, requests from the operations' declarations."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
+from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation
+from opsdash.services.audit_reading import MAX_PAGE, Filter
+
+MAX_WHOLE = 2**53 - 1
+"""Above it JavaScript and many JSON readers round."""
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+NO_NUL = r"^[^\u0000]*$"
+"""PostgreSQL takes no NUL in a text, and no screen shows it."""
+
+Text = Annotated[str, Meta(max_length=MAX_TEXT, pattern=NO_NUL)]
+Whole = Annotated[int, Meta(ge=-MAX_WHOLE, le=MAX_WHOLE)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class Read(msgspec.Struct, kw_only=True):
+    """When a figure was read, and why it is not fresh."""
+
+    taken_at: Moment
+    redis_age_s: float | None
+    redis_error: str
+
+
+class QueuesRead(Read, kw_only=True):
+    """Pending tasks of each queue, by priority, and what workers hold besides."""
+
+    queues: tuple[QueueStats, ...]
+    unacked: int
+
+
+def _fields_of(kind: type) -> list[tuple[str, Any]]:
+    hints = typing.get_type_hints(kind)
+    return [(field.name, hints[field.name]) for field in dataclasses.fields(kind)]
+
+
+WorkerRead = msgspec.defstruct(
+    "WorkerRead",
+    [*_fields_of(WorkerStats), ("uptime", str)],
+    kw_only=True,
+    namespace={"__doc__": "One worker, as it last reported itself; ``uptime`` is for people: ``2h 34m 12s``."},
+)
+
+
+class WorkersRead(Read, kw_only=True):
+    """Every worker that reported within the last day, and the others that could be asked."""
+
+    workers: tuple[WorkerRead, ...]  # type: ignore[valid-type]
+    others: tuple[OtherWorker, ...] | None
+
+
+StatusRead = msgspec.defstruct(
+    "StatusRead",
+    [("processing", Literal["RUNNING", "PAUSED"]), *_fields_of(Snapshot)],
+    kw_only=True,
+    namespace={"__doc__": "One consistent read of everything. Stale beats blank: each half has its age and error."},
+)
+
+
+class AuditRead(msgspec.Struct, kw_only=True):
+    """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last."""
+
+    entries: tuple[AuditEntry, ...]
+    after: str | None
+    spooled: int
+
+
+class OperationRead(msgspec.Struct, kw_only=True):
+    """One operation: what it does, who may run it, and the JSON Schema of what it takes."""
+
+    name: str
+    title: str
+    help: str
+    warning: str
+    minimum_role: Literal["viewer", "operator", "admin"]
+    settles: bool
+    request: dict[str, Any]
+
+
+class OperationsRead(msgspec.Struct, kw_only=True):
+    """Every operation there is."""
+
+    operations: tuple[OperationRead, ...]
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What an operation did, counted where it was done. The same as the command line's ``--json``."""
+
+    operation: str
+    status: Literal["success", "failure"]
+    affected: int
+    message: str
+    details: dict[str, Any]
+    ok: bool
+    audit_id: UUID | None
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One thing that has to be there for the console to work."""
+
+    ok: bool
+    message: str
+
+
+class Ready(msgspec.Struct, kw_only=True):
+    """Whether the console can do its work, part by part."""
+
+    ready: bool
+    redis: Part
+    database: Part
+    migrations: Part
+
+
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """No parameter at all."""
+
+
+class RunQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """How an operation is asked for."""
+
+    dry_run: Annotated[bool, Meta(description="1: preview it, and change nothing.")] = False
+
+
+class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Filters and pages of the audit log."""
+
+    user: Annotated[Text, Meta(description="Only this user.")] = ""
+    operation: Annotated[Text, Meta(description="Only this operation.")] = ""
+    status: Annotated[Status | UnsetType, Meta(description="Only this outcome.")] = UNSET
+    since: Annotated[Moment | UnsetType, Meta(description="Begun at or after this time.")] = UNSET
+    until: Annotated[Moment | UnsetType, Meta(description="Begun before this time.")] = UNSET
+    text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
+    after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
+
+    def filter(self) -> Filter:
+        """As the services take it."""
+        return Filter(
+            user=self.user,
+            operation=self.operation,
+            status=self.status or "",
+            since=self.since or None,
+            until=self.until or None,
+            text=self.text,
+        )
+
+
+_requests: dict[str, type[msgspec.Struct]] = {}
+
+
+def request_of(kind: type[Operation]) -> type[msgspec.Struct]:
+    """The body that runs or previews an operation. What is positional on the command line must be said here too."""
+    if kind.name not in _requests:
+        _requests[kind.name] = _request_of(kind)
+    return _requests[kind.name]
+
+
+def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
+    hints = typing.get_type_hints(kind)
+    fields: list[Any] = []
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        meta = field.metadata
+        said = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
+        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=said)]
+        required = meta["positional"] or field.default is dataclasses.MISSING
+        fields.append((field.name, described) if required else (field.name, described, field.default))
+    named = "".join(part.title() for part in kind.name.split("_"))
+    params = msgspec.defstruct(
+        f"{named}Params",
+        fields,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        namespace={"__doc__": f"Parameters of {kind.name}."},
+    )
+    needed = any(len(field) == 2 for field in fields)
+    confirm = Annotated[str, Meta(max_length=MAX_TEXT, description=f"Exactly {CONFIRMATION}; not for a dry run.")]
+    phrase = Annotated[Text, Meta(description="The words that some operations ask for besides.")]
+    request_id: Any = Annotated[
+        UUID | None, Meta(description="Yours, for this one act: sent again, it is answered and not done again.")
+    ]
+    return msgspec.defstruct(
+        f"{named}Request",
+        [
+            ("params", params) if needed else ("params", params, msgspec.field(default_factory=params)),
+            ("confirm", confirm, ""),
+            ("phrase", phrase, ""),
+            ("request_id", request_id, None),
+        ],
+        kw_only=True,
+        forbid_unknown_fields=True,
+        namespace={"__doc__": kind.help},
+    )
+
+
+def operation_of(kind: type[Operation], sent: Any) -> Operation:
+    """The operation that a body asks for.
+
+    Raises:
+        Invalid: A parameter holds what Redis, the database or a screen could not take.
+    """
+    return kind(**{field: getattr(sent.params, field) for field in sent.params.__struct_fields__})
+
+
+def _bounded(hint: Any) -> Any:
+    """Text and whole numbers with the bounds that every surface keeps."""
+    if hint is str:
+        return Text
+    if hint is int:
+        return Whole
+    if typing.get_args(hint):
+        bounded = tuple(_bounded(part) for part in typing.get_args(hint))
+        return typing.Union[bounded] if type(None) in bounded else hint  # noqa: UP007 - made at run time
+    return hint
+
+
+def queues_read(snapshot: Snapshot) -> QueuesRead:
+    """The queues of a snapshot."""
+    return QueuesRead(
+        taken_at=snapshot.taken_at,
+        redis_age_s=snapshot.redis_age_s,
+        redis_error=snapshot.redis_error,
+        queues=snapshot.queues,
+        unacked=snapshot.unacked,
+    )
+
+
+def workers_read(snapshot: Snapshot) -> WorkersRead:
+    """The workers of a snapshot."""
+    return WorkersRead(
+        taken_at=snapshot.taken_at,
+        redis_age_s=snapshot.redis_age_s,
+        redis_error=snapshot.redis_error,
+        workers=tuple(WorkerRead(**_values(worker), uptime=worker.uptime) for worker in snapshot.workers),
+        others=snapshot.others,
+    )
+
+
+def status_read(snapshot: Snapshot) -> msgspec.Struct:
+    """All of a snapshot."""
+    return StatusRead(processing="PAUSED" if snapshot.pause else "RUNNING", **_values(snapshot))
+
+
+def lasting(snapshot: Snapshot) -> Snapshot:
+    """A snapshot without what differs between two reads of the same state: it says whether anything has changed."""
+    pauses = {name: _lasting_pause(pause) for name, pause in snapshot.paused_queues.items()}
+    return dataclasses.replace(
+        snapshot,
+        taken_at=LONG_AGO,
+        pause=_lasting_pause(snapshot.pause) if snapshot.pause else None,
+        paused_queues=pauses,
+        workers=tuple(
+            dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, memory_bytes=None)
+            for worker in snapshot.workers
+        ),
+        redis_age_s=None,
+        redis_ms=None,
+        database_age_s=None,
+    )
+
+
+def _lasting_pause(pause: PauseInfo) -> PauseInfo:
+    # When it ends is counted from its TTL anew at each read; with an epoch, another end is another pause.
+    return pause if pause.epoch is None else dataclasses.replace(pause, expires_at=None)
+
+
+def _values(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

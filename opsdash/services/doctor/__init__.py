@@ -1,0 +1,48 @@
+"""The doctor: every connection and setting that opsdash leans on, one line each, with what to do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from opsdash.errors import OpsdashError, Unavailable
+from opsdash.services.doctor import broker, database, door, workers
+from opsdash.services.doctor.finding import Finding, Findings, Level, Patient, error
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Finding", "Level", "diagnose"]
+
+Check = Callable[[Patient], Findings]
+
+
+def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
+    """Looks at everything, one finding after the other. Changes nothing and raises nothing.
+
+    Cost: some twenty round trips; the newest ``database.NEWEST`` entries of the audit log, with ``full`` all.
+    """
+    patient = Patient(console, full=full)
+    for first, rest in ((broker.reachable, (*broker.CHECKS, *workers.CHECKS)), (database.reachable, database.CHECKS)):
+        found = list(_made(first, patient))
+        yield from found
+        if found[0].level is not Level.ERROR:  # else each of the others would say the same again
+            for check in rest:
+                yield from _made(check, patient)
+    for check in door.CHECKS:
+        yield from _made(check, patient)
+
+
+def _made(check: Check, patient: Patient) -> Iterator[Finding]:
+    """A check that breaks is a line as well."""
+    name = (check.__doc__ or check.__name__).partition(":")[0].lower()
+    try:
+        yield from check(patient)
+    except OpsdashError as failure:
+        yield error(name, str(failure), "Put that right first.", unreachable=isinstance(failure, Unavailable))
+    except Exception as failure:
+        log.debug("the check %s broke", name, exc_info=True)
+        yield error(name, f"The check itself broke: {type(failure).__name__}: {failure}", "Please report this.")

@@ -1,0 +1,87 @@
+"""The database: is it there, has it this opsdash's tables, is the audit log whole and complete."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid
+from opsdash.model import count
+from opsdash.services import audit_tail, migrations
+from opsdash.services.database import answering, label
+from opsdash.services.doctor.finding import Findings, Patient, error, ok, skew, warning
+
+NEWEST = 1_000
+"""Seals that are checked unless all are asked for: about 20 ms."""
+UPGRADE = "Run: opsdash db upgrade"
+
+
+def reachable(patient: Patient) -> Findings:
+    """Database: does it answer."""
+    engine = patient.console.engine
+    began = time.perf_counter()
+    with answering(engine), engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+    took_ms = (time.perf_counter() - began) * 1_000
+    yield ok("database", f"{engine.dialect.name} at {label(engine.url)} answers in {took_ms:.1f} ms.")
+
+
+def migrated(patient: Patient) -> Findings:
+    """Tables: are they this opsdash's."""
+    found, newest = migrations.revision(patient.console.engine), migrations.head()
+    if found == newest:
+        yield ok("tables", f"At revision {newest}, the newest.")
+    else:
+        yield error("tables", f"At revision {found or 'none'}; this opsdash expects {newest}.", UPGRADE)
+
+
+def clock(patient: Patient) -> Findings:
+    """Clocks: the database's beside this console's."""
+    engine = patient.console.engine
+    if engine.dialect.name != "postgresql":
+        return  # SQLite has the console's own
+    with answering(engine), engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))  # the connection's own beginning is not counted
+        before = datetime.now(UTC)
+        theirs = connection.scalar(sa.text("SELECT clock_timestamp()"))
+        after = datetime.now(UTC)
+    yield skew("the database", "this console", (theirs - before - (after - before) / 2).total_seconds())
+
+
+def spool(patient: Patient) -> Findings:
+    """Audit spool: steps that wait in Redis for the database."""
+    if patient.console.audit.spool is None:
+        yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
+    elif waiting := patient.console.audit.spooled():
+        todo = (
+            "opsdash audit moves them into the table now; what stays was not written by opsdash, or with another key."
+        )
+        yield warning("audit spool", f"{count(waiting, 'step')} of the audit log wait in Redis.", todo)
+    else:
+        yield ok("audit spool", "Empty.")
+
+
+def chain(patient: Patient) -> Findings:
+    """Audit chain: is the log whole."""
+    audit = patient.console.audit
+    if patient.full:
+        verified = audit.verify()
+        checked, found = verified.checked, verified.problems
+        said = f"all {checked:,} seals"
+    else:
+        checked, found = audit_tail.faults(audit.engine, audit.sealer, NEWEST)
+        said = f"the newest {checked:,} seals; --full checks all"
+    if found:
+        todo = "opsdash audit verify names each; keep the database as it is."
+        yield error("audit chain", f"NOT whole: {'; '.join(found[:3])} ({said}).", todo)
+    else:
+        yield ok("audit chain", f"Whole: {said}.")
+    try:
+        patient.console.settings.secret()
+    except Invalid as missing:
+        yield warning("audit chain", "New seals carry no key: they show accidents and keep nobody out.", str(missing))
+
+
+CHECKS = (migrated, clock, spool, chain)

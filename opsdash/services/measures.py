@@ -1,0 +1,69 @@
+"""What metrics need beyond a snapshot, read in the poller's thread and seldom."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from opsdash.errors import OpsdashError
+from opsdash.model import Snapshot
+from opsdash.services import audit_tail
+from opsdash.services.audit import AuditLog
+from opsdash.services.broker import Broker
+from opsdash.services.heads import Heads
+
+log = logging.getLogger(__name__)
+
+READ_S = 10.0
+CHAIN_S = 300.0
+CHAIN_ENTRIES = 500
+"""Seals that are checked each time: about 10 ms."""
+COUNTED = 1_000
+"""Finished operations that one read takes; the next read goes on."""
+MAX_QUEUES = 200
+
+
+class Measures:
+    """Follows the snapshots. Never raises for an outage: the figures then stay as they were.
+
+    Attributes:
+        oldest_s: Queue → for how long its next task has waited.
+        chain_ok: Whether the newest seals fit; None while not known.
+    """
+
+    def __init__(self, broker: Broker, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
+        self.oldest_s: dict[str, float] = {}
+        self.chain_ok: bool | None = None
+        self._heads, self._audit, self._count = Heads(broker), audit, count
+        self._counted: int | None = None  # the number of the last entry that was counted
+        self._read_s = self._checked_s = float("-inf")  # monotonic
+
+    def take(self, snapshot: Snapshot) -> None:
+        """One step: at most a round trip to Redis and a query every ``READ_S``, a check every ``CHAIN_S``."""
+        now = time.monotonic()
+        newest = max((entry.seq or 0 for entry in snapshot.operations), default=0)
+        due = now - self._read_s >= READ_S
+        try:
+            if due and not snapshot.redis_error:
+                self.oldest_s = self._heads.oldest_s([queue.name for queue in snapshot.queues[:MAX_QUEUES]])
+            if snapshot.database_error:
+                return
+            if self._counted is None:
+                self._counted = audit_tail.head(self._audit.engine)
+            elif due or newest > self._counted:
+                self._count_operations()
+            if now - self._checked_s >= CHAIN_S:
+                _, found = audit_tail.faults(self._audit.engine, self._audit.sealer, CHAIN_ENTRIES)
+                self.chain_ok, self._checked_s = not found, now
+        except OpsdashError as error:
+            log.info("figures for metrics could not be read: %s", error)
+        finally:
+            if due:
+                self._read_s = now
+
+    def _count_operations(self) -> None:
+        for entry in audit_tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):
+            took_s = entry.details.get("took_s")
+            self._count(entry.operation, entry.status.value, took_s if isinstance(took_s, int | float) else None)
+            self._counted = entry.seq

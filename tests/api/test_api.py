@@ -1,0 +1,362 @@
+"""The JSON API as a program meets it: who may, what comes back, and what an error says."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
+
+import pytest
+import redis
+from support.deployment import Deployment, deploy
+from support.served import Client, serving
+from support.services import Valkey, until
+
+from opsdash.operation import registry
+from opsdash.services.console import Console
+from opsdash.settings import Settings
+
+TOKENS = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "operator", "admin")}
+
+
+@pytest.fixture
+def fill(valkey: Valkey) -> Callable[[int], None]:
+    """Puts messages into the queue celery."""
+    with deploy(valkey) as deployment:
+        sent: Deployment = deployment
+        yield sent.send
+
+
+def test_a_program_pauses_looks_and_resumes_and_the_audit_log_names_it(api: Client, console: Console):
+    paused = api.run("pause_processing", params={"reason": "deploy", "duration_s": 600}, confirm="YES")
+    assert (paused.status, paused.json["ok"], paused.json["affected"]) == (200, True, 1)
+    assert console.is_processing_paused()
+    status = api.get("/api/v1/status").json
+    assert (status["processing"], status["pause"]["by"]) == ("PAUSED", "operator-bot")
+    assert api.run("resume_processing", confirm="YES").json["status"] == "success"
+    assert api.get("/api/v1/status").json["processing"] == "RUNNING"
+    newest = api.get("/api/v1/audit?operation=pause_processing").json["entries"][0]
+    assert newest["user"] == "operator-bot"
+    assert newest["details"]["surface"] == "api"
+    assert newest["details"]["client"] == "127.0.0.1"
+    assert newest["id"] == paused.json["audit_id"]
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(api: Client, console: Console, fill):
+    fill(3)
+    preview = api.run("clear_queue", query="?dry_run=1", params={"queue": "celery"}, token=TOKENS["viewer"])
+    assert preview.status == 200
+    assert "3 pending tasks of queue celery will be removed." in preview.json["lines"]
+    assert console.get_queue_length("celery") == 3
+    assert console.get_recent_operations() == ()
+
+
+def test_without_the_word_yes_nothing_is_done_and_the_attempt_is_audited(api: Client, console: Console, fill):
+    fill(2)
+    for confirm in ("", "yes", "YES "):
+        answer = api.run("clear_queue", params={"queue": "celery"}, confirm=confirm)
+        assert answer.status == 409
+        assert answer.problem == "refused: Clear Queue was not confirmed with YES. Nothing was changed."
+    assert console.get_queue_length("celery") == 2
+    assert [entry.status for entry in console.get_recent_operations()] == ["refused"] * 3
+
+
+def test_a_role_that_is_too_low_is_refused_by_the_service_and_audited(api: Client, console: Console):
+    answer = api.run("pause_processing", confirm="YES", token=TOKENS["viewer"])
+    assert answer.status == 403
+    assert answer.problem.startswith("forbidden: viewer-bot has the role viewer; Pause Processing needs operator.")
+    assert not console.is_processing_paused()
+    assert console.get_recent_operations()[0].status == "refused"
+
+
+@pytest.mark.parametrize("token", ["", "a-token-that-nobody-has", "é" * 20])
+def test_without_a_known_token_every_door_is_closed(api: Client, token: str):
+    for path in ("/api/v1/status", "/api/v1/audit", "/api/v1/events", "/api/v1/openapi.json", "/metrics"):
+        answer = api.get(path, token="", headers={"Authorization": f"Bearer {token}".encode("latin-1", "ignore")})
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="opsdash"')
+    assert api.run("pause_processing", confirm="YES", token=token.encode().decode("latin-1")).status == 401
+
+
+def test_a_console_without_tokens_says_how_to_open_the_api(settings_for: Callable[..., Settings]):
+    console = Console(settings_for())
+    with serving(console) as client:
+        answer = client.get("/api/v1/status", token="whatever-there-is-0123")
+    console.close()
+    assert answer.status == 401
+    assert "set OPSDASH_API_TOKENS=name:role:token" in answer.problem
+
+
+def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, console: Console):
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    answer = api.call("POST", "/api/v1/operations/pause_processing", {"confirm": "YES"}, headers=headers)
+    assert (answer.status, console.is_processing_paused()) == (403, False)
+    assert answer.problem == "cross-site: A page of another site asked for this."
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "kind"),
+    [
+        ("GET", "/api/v1/nothing", None, 404, "not-found"),
+        ("GET", "/api", None, 404, "not-found"),
+        ("POST", "/api/v1/operations/format_disk", {}, 404, "not-found"),
+        ("DELETE", "/api/v1/status", None, 405, "method"),
+        ("GET", "/api/v1/operations/clear_queue", None, 405, "method"),
+        ("GET", "/api/v1/status?deep=1", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?limit=0", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?limit=1&limit=2", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?user=%00", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?user=%ff", None, 400, "request"),
+        ("GET", "/api/v1/audit?since=yesterday", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?until=0.5", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?until=null", None, 422, "invalid"),
+        ("GET", "/api/v1/audit?after=nonsense", None, 404, "no-page"),
+        ("POST", "/api/v1/operations/clear_queue", b"{", 400, "json"),
+        ("POST", "/api/v1/operations/clear_queue", b"", 400, "json"),
+        ("POST", "/api/v1/operations/clear_queue", b"[" * 100_000, 400, "json"),
+        ("POST", "/api/v1/operations/clear_queue", b"[]", 422, "invalid"),
+        ("POST", "/api/v1/operations/clear_queue", {"params": []}, 422, "invalid"),
+        ("POST", "/api/v1/operations/prune_audit_log", {"params": {"older_than_s": "9"}}, 422, "invalid"),
+        ("POST", "/api/v1/operations/clear_queue", {"confirm": "YES"}, 422, "invalid"),
+        ("POST", "/api/v1/operations/clear_queue", {"params": {"queue": "celery", "force": True}}, 422, "invalid"),
+        ("POST", "/api/v1/operations/clear_queue", {"params": {"queue": "\0"}}, 422, "invalid"),
+        ("POST", "/api/v1/operations/clear_queue", {"params": {"queue": "nobody's"}, "confirm": "YES"}, 409, "refused"),
+        ("POST", "/api/v1/operations/pause_processing", {"params": {"duration_s": 2**53}}, 422, "invalid"),
+        ("POST", "/api/v1/operations/pause_processing?dry_run=perhaps", {}, 422, "invalid"),
+        ("POST", "/api/v1/operations/pause_processing", {"request_id": "mine"}, 422, "invalid"),
+    ],
+)
+def test_every_mistake_is_a_problem_document(api: Client, method: str, path: str, body, status: int, kind: str):
+    answer = api.call(method, path, body)
+    assert (answer.status, answer.problem.partition(":")[0]) == (status, kind)
+    assert "Traceback" not in answer.text
+    if status == 405:
+        assert answer.headers["Allow"] == ("GET" if method == "DELETE" else "POST")
+
+
+def test_a_body_that_is_no_json_is_named_by_its_type(api: Client):
+    answer = api.call(
+        "POST", "/api/v1/operations/pause_processing", b"confirm=YES", headers={"Content-Type": "text/plain"}
+    )
+    assert (answer.status, answer.problem) == (415, "media-type: Expected Content-Type: application/json.")
+
+
+def test_a_body_of_more_than_a_megabyte_is_refused_and_not_kept(api: Client):
+    said = api.call("POST", "/api/v1/operations/pause_processing", b" " * 1_000_001)
+    assert (said.status, said.problem) == (413, "too-large: A body has at most 1,000,000 bytes.")
+    asked = {"Expect": "100-continue", "Content-Length": "1000001"}  # as curl does: told before it sends
+    assert api.call("POST", "/api/v1/operations/pause_processing", headers=asked).status == 413
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)) as connection:
+        connection.putrequest("POST", "/ops/api/v1/operations/pause_processing")
+        for name, value in {"Authorization": f"Bearer {api.token}", "Transfer-Encoding": "chunked"}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        for _ in range(17):  # no length was announced: it is counted
+            connection.send(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+        connection.send(b"0\r\n\r\n")
+        assert connection.getresponse().status == 413
+
+
+def test_the_same_request_is_done_once_however_often_it_is_sent(api: Client, console: Console, fill):
+    fill(4)
+    request = str(uuid.uuid4())
+    first = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", request_id=request)
+    fill(5)
+    again = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", request_id=request)
+    assert (first.json["affected"], again.json["affected"]) == (4, 4)
+    assert first.json["audit_id"] == again.json["audit_id"]
+    assert console.get_queue_length("celery") == 5
+    other = api.run("clear_queue", params={"queue": "emails"}, confirm="YES", request_id=request)
+    assert (other.status, other.problem.partition(":")[0]) == (409, "duplicate")
+
+
+def test_an_answer_that_has_not_changed_is_not_sent_again(api: Client, console: Console, fill):
+    console.fleet.look()
+    for path in ("/api/v1/status", "/api/v1/queues", "/api/v1/workers", "/api/v1/audit", "/api/v1/operations"):
+        first = api.get(path)
+        console.poller.refresh()  # read again, at another moment, with another round trip: the state is the same
+        assert api.get(path, headers={"If-None-Match": first.headers["Etag"]}).status == 304, path
+    tag = api.get("/api/v1/queues").headers["Etag"]
+    fill(1)
+    console.poller.refresh()
+    changed = api.get("/api/v1/queues", headers={"If-None-Match": tag})
+    assert (changed.status, changed.json["queues"][0]["waiting"]) == (200, 1)
+
+
+def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: Console):
+    console.fleet.look()
+    api.run("pause_processing", confirm="YES")
+    tag = api.get("/api/v1/status").headers["Etag"]
+    console.poller.refresh()
+    assert api.get("/api/v1/status", headers={"If-None-Match": tag}).status == 304
+    api.run("pause_processing", confirm="YES", params={"reason": "longer"})
+    assert api.get("/api/v1/status", headers={"If-None-Match": tag}).status == 200
+
+
+def test_the_audit_log_is_read_in_pages_that_skip_nothing(api: Client, console: Console):
+    for _ in range(5):
+        api.run("pause_processing", confirm="no")
+    seen, after = [], ""
+    while True:
+        page = api.get(f"/api/v1/audit?limit=2{after}").json
+        seen += [entry["id"] for entry in page["entries"]]
+        if page["after"] is None:
+            break
+        after = "&after=" + page["after"].replace("+", "%2B")
+    assert seen == [str(entry.id) for entry in console.get_recent_operations()]
+    assert api.get("/api/v1/audit?status=success").json["entries"] == []
+    assert len(api.get("/api/v1/audit?user=operator-bot&text=confirmed").json["entries"]) == 5
+
+
+def test_every_operation_is_listed_with_the_schema_of_its_request(api: Client):
+    listed = {one["name"]: one for one in api.get("/api/v1/operations").json["operations"]}
+    assert listed.keys() == registry().keys()
+    params = listed["clear_queue"]["request"]["$defs"]["ClearQueueParams"]
+    assert params["required"] == ["queue"]
+    assert listed["prune_audit_log"]["minimum_role"] == "admin"
+
+
+def test_redis_gone_is_a_problem_that_says_nothing_was_changed(api: Client, console: Console, valkey: Valkey):
+    before = api.get("/api/v1/queues")
+    valkey.kill()
+    answer = api.run("pause_processing", confirm="YES")
+    assert answer.status == 503
+    assert answer.problem.startswith("unavailable: ")
+    assert "Nothing was changed" in answer.problem
+    assert "Traceback" not in answer.text
+    stale = api.get("/api/v1/queues")
+    assert (before.status, stale.status) == (200, 200)  # stale beats blank
+    assert "did not answer" in stale.json["redis_error"]
+
+
+def test_a_slow_read_does_not_hold_up_the_others(api: Client, console: Console, valkey: Valkey):
+    valkey.freeze()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(api.run, "pause_processing", confirm="YES")
+        slowest_s = asked = 0.0
+        while not waiting.done():  # until Redis's time is up
+            began = time.monotonic()
+            assert api.get("/healthz").text == "ok"
+            slowest_s, asked = max(slowest_s, time.monotonic() - began), asked + 1
+    valkey.thaw()
+    assert waiting.result().status == 503
+    assert asked > 5
+    assert slowest_s < 1.5  # on the event loop each would have waited for Redis's two seconds
+
+
+class Stream:
+    """A client of ``/api/v1/events``."""
+
+    def __init__(self, api: Client) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
+        self._connection.request("GET", f"{api.prefix}/api/v1/events", headers={"Authorization": f"Bearer {api.token}"})
+        self._answer = self._connection.getresponse()
+        assert self._answer.getheader("Content-Type") == "text/event-stream"
+
+    def next(self) -> dict:
+        """The data of the next event."""
+        while not (line := self._answer.readline()).startswith(b"data: "):
+            assert line, "the stream ended"
+        return json.loads(line[6:])
+
+    def close(self) -> None:
+        self._answer.close()
+        self._connection.close()
+
+
+def test_events_tell_every_change_and_end_with_their_client(api: Client, console: Console, valkey: Valkey):
+    before = len(console.poller._subscribers)
+    stream = Stream(api)
+    assert stream.next()["processing"] == "RUNNING"
+    assert len(console.poller._subscribers) == before + 1
+    with redis.Redis.from_url(valkey.url) as client:
+        client.set("system:pause_processing", "true", ex=60)
+    states = iter(stream.next, None)
+    assert next(state for state in states if state["processing"] == "PAUSED")["pause"]["by"] == ""
+    stream.close()
+    assert until(lambda: len(console.poller._subscribers) == before), "the subscription outlived its client"
+
+
+def test_a_stream_without_news_still_shows_that_it_lives(api: Client, console: Console, monkeypatch):
+    monkeypatch.setattr("opsdash.api.events.HEARTBEAT_S", 0.05)
+    console.poller.refresh()
+    console.poller.interval_s = 60  # the poller reads once and then waits
+    stream = Stream(api)
+    stream.next()
+    assert until(lambda: stream._answer.readline().startswith(b": alive"), timeout_s=5)
+    stream.close()
+
+
+def test_too_many_streams_are_refused(api: Client, monkeypatch):
+    monkeypatch.setattr("opsdash.api.events.MAX_STREAMS", 0)
+    answer = api.get("/api/v1/events")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+
+
+def test_an_operation_done_in_part_is_no_success(api: Client, console: Console):
+    from opsdash.services.tables import tenant_config
+
+    with console.engine.begin() as connection:
+        connection.execute(tenant_config.insert().values(tenant_id="bad tenant\n", name="x"))
+    answer = api.run("sync_tenant_configs", confirm="YES")
+    assert answer.status == 502
+    assert answer.problem.startswith("partial: ")
+    assert answer.json["outcome"]["status"] == "failure"
+
+
+def test_the_address_of_a_client_behind_the_trusted_proxy_is_the_one_the_proxy_saw():
+    from opsdash.api.handler import Handler
+
+    class Request:
+        headers = MappingProxyType({"X-Forwarded-For": "6.6.6.6, 203.0.113.7"})
+        remote_ip = "127.0.0.1"
+
+    handler = Handler.__new__(Handler)
+    handler.request = Request()
+    for auth, expected in (("header", "203.0.113.7"), ("dev", "127.0.0.1")):
+        handler.console = type("C", (), {"settings": Settings.from_env({}, auth=auth)})()
+        assert handler._client_address() == expected
+
+
+def test_nothing_waits_for_a_thread_that_is_not_there(api: Client):
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: api.get("/api/v1/status").status, range(40)))
+    assert set(answers) == {200}
+    assert threading.active_count() < 60
+
+
+def test_in_production_the_phrase_that_is_missing_is_named_and_then_taken(settings_for, fill):
+    tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"bot:operator:{TOKENS['operator']}"}).api_tokens
+    console = Console(settings_for(environment="production", api_tokens=tokens))
+    with serving(console, token=TOKENS["operator"]) as api:
+        fill(1)
+        preview = api.run("clear_queue", query="?dry_run=1", params={"queue": "celery"}).json
+        answer = api.run("clear_queue", params={"queue": "celery"}, confirm="YES")
+        assert (answer.status, answer.json["expected"]) == (409, preview["phrase"])
+        assert console.get_queue_length("celery") == 1
+        done = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", phrase=answer.json["expected"])
+        assert done.json["affected"] == 1
+    console.close()
+
+
+def test_what_needs_a_second_person_is_done_with_the_token_of_one(settings_for, fill):
+    tokens = ",".join(f"{name}:operator:{TOKENS['operator']}-{name}" for name in ("ann", "bob"))
+    known = Settings.from_env({"OPSDASH_API_TOKENS": tokens, "OPSDASH_APPROVAL": "clear_queue"})
+    console = Console(settings_for(api_tokens=known.api_tokens, approval=known.approval, operators=("ann", "bob")))
+    with serving(console) as api:
+        fill(2)
+        ann, bob = (f"{TOKENS['operator']}-{name}" for name in ("ann", "bob"))
+        asked = api.run("clear_queue", params={"queue": "celery"}, confirm="YES", token=ann)
+        assert (asked.status, asked.problem.partition(":")[0]) == (409, "needs-approval")
+        approval = {"approval_id": asked.json["approval_id"]}
+        assert api.run("approve", params=approval, confirm="YES", token=ann).status == 409
+        assert console.get_queue_length("celery") == 2
+        done = api.run("approve", params=approval, confirm="YES", token=bob)
+        assert (done.status, console.get_queue_length("celery")) == (200, 0), done.text
+    console.close()

@@ -1,0 +1,149 @@
+"""One task revoked, one worker quieted: with real workers, confirmed and audited as every operation is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.deployment import Deployment
+from support.workers import eventually, worker
+
+from opsdash.errors import Invalid, Refused, Uncertain
+from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.services.console import Console
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken_and_no_sooner_than_its_pause_ends(
+    deployment: Deployment, console_for
+):
+    console: Console = console_for(queues=("celery", "emails", "reports"))
+    with (
+        worker(env=deployment.env, queues=["celery", "emails"]) as quiet,
+        worker(concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}, queues=["celery"]) as other,
+    ):
+        eventually(lambda: quiet.hostname in console.get_active_workers(), what="the worker reports")
+        preview = console.preview(QuietWorker(hostname=quiet.hostname))
+        assert preview.figures == {"queues": ["celery", "emails"], "held": 0, "alone": ["emails"]}
+        assert "No other worker takes tasks from emails: they will wait." in preview.lines
+        with pytest.raises(Refused, match="was not confirmed"):
+            console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="yes")
+        effect = console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
+        assert effect.message == f"{quiet.hostname} takes no more tasks from celery, emails."
+        assert effect.details["undo"] == f"To undo it: opsdash wake-worker {quiet.hostname}"
+        eventually(lambda: deployment.health(quiet.hostname)["queues"] == "[]", what="the worker reports no queue")
+        with pytest.raises(Refused, match="takes tasks from no queue as it is"):
+            console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
+        deployment.send(10, queue="celery")
+        deployment.send(3, queue="emails")
+        deployment.records.wait_for(10)
+        assert {start.worker for start in deployment.records.starts()} == {other.hostname}
+        assert deployment.waiting("emails") == 3
+
+        deployment.pause("emails")
+        preview = console.preview(WakeWorker(hostname=quiet.hostname))
+        assert preview.figures == {"queues": ["celery", "emails"], "waiting": 3}
+        assert "when they are no longer paused" in preview.lines[0]
+        woken = console.run(WakeWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
+        assert woken.details["queues"] == ["celery", "emails"]
+        eventually(
+            lambda: "emails" in deployment.health(quiet.hostname)["queues"], what="the worker reports its queues"
+        )
+        assert deployment.records.stay(1.5) == 0, "a queue that was paused meanwhile stays paused"
+        deployment.resume("emails")
+        deployment.records.wait_for(13)
+        with pytest.raises(Refused, match="was not quieted by opsdash"):
+            console.run(WakeWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
+    found = [entry.status for entry in console.get_recent_operations()]
+    assert found == ["refused", "success", "refused", "success", "refused"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_a_pause_can_not_hold_is_not_woken_during_one(deployment: Deployment, console_for):
+    console: Console = console_for(queues=("celery",))
+    with worker(concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}, queues=["celery"]) as bare:
+        preview = console.preview(QuietWorker(hostname=bare.hostname))
+        assert preview.lines[0] == f"{bare.hostname} stops taking tasks from celery; what it holds will run."
+        console.run(QuietWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.pause()
+        with pytest.raises(Refused, match="can't be held by the pause that is in force: resume first"):
+            console.run(WakeWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.resume()
+        deployment.send(1)
+        console.run(WakeWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.records.wait_for(1)
+
+
+@pytest.mark.slow
+def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_asked(deployment: Deployment, console_for):
+    console: Console = console_for()
+    with worker(concurrency=1, env=deployment.env) as running:
+        (long,) = deployment.send(1, kwargs={"seconds": 60})
+        deployment.records.wait_for(1)
+        fetched, last = deployment.send(2)
+        (later,) = deployment.send(1, countdown=3600)
+        eventually(lambda: deployment.unacked() == 3, what="the worker has fetched the others")
+        eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
+        host, name = running.hostname, "sample.short"
+
+        preview = console.preview(RevokeTask(task_id=long))
+        assert preview.lines[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
+        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in preview.lines)
+        assert (
+            console.preview(RevokeTask(task_id=long, terminate=True)).lines[1] == "Its process is ended in the middle."
+        )
+        preview = console.preview(RevokeTask(task_id=fetched))
+        assert preview.lines[0] == f"{host} has fetched it, it has not begun: {name}."
+        preview = console.preview(RevokeTask(task_id=later))
+        assert preview.lines[0] == f"{host} has fetched it, it waits for its time: {name}."
+
+        done = console.run(RevokeTask(task_id=fetched), actor="maria", confirm="YES")
+        assert done.message == f"Revoked {fetched}: 1 worker confirmed."
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or kept from beginning, on {host}."
+        deployment.records.wait_for(2)
+        eventually(lambda: deployment.health(host)["active"] == "0", what="nothing runs any more")
+        assert deployment.records.times_run() == {long: 1, last: 1}
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert done.message.endswith("No worker had it: none was ended.")
+    assert [entry.status for entry in console.get_recent_operations()] == ["success", "success", "success"]
+
+
+@pytest.mark.slow
+def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: Deployment, console_for):
+    console: Console = console_for()
+    with worker(pool="threads", env=deployment.env) as running:
+        (long,) = deployment.send(1, kwargs={"seconds": 4})
+        deployment.records.wait_for(1)
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert not done.ok
+        assert f"{running.hostname} failed: " in done.message
+        assert running.hostname in done.details["failed"]
+    assert console.get_recent_operations()[0].status == "failure"
+
+
+def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
+    console: Console = console_for()
+    preview = console.preview(RevokeTask(task_id="an-id"))
+    assert preview.lines[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
+    with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
+        console.run(RevokeTask(task_id="an-id"), actor="maria", confirm="YES")
+    for wrong in ("", "two ids", "an\x1bid"):
+        with pytest.raises(Invalid, match="expected one task's id"):
+            console.preview(RevokeTask(task_id=wrong))
+    with pytest.raises(Refused, match=r"There is no worker 'w1@nowhere'. Nothing was changed."):
+        console.run(QuietWorker(hostname="w1@nowhere"), actor="maria", confirm="YES")
+    for operation in (QuietWorker(), WakeWorker()):
+        with pytest.raises(Invalid, match=r"name a worker. Nothing was changed."):
+            console.preview(operation)
+    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "unknown"]
+
+
+def test_nonsense_about_quieted_workers_names_none(console_for):
+    console: Console = console_for()
+    for nonsense in ("{", "7", "null"):
+        console.broker.client.hset(console.broker.keys.quiet, "w1@host", nonsense)
+        with pytest.raises(Refused, match="was not quieted by opsdash"):
+            console.preview(WakeWorker(hostname="w1@host"))

@@ -1,0 +1,100 @@
+"""One truth: whatever is declared as an operation is on every surface and in the docs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+import opsdash
+from opsdash.api.openapi import document
+from opsdash.cli import cli
+from opsdash.model import Preview
+from opsdash.operation import Operation, registry
+from opsdash.views import form
+
+ROOT = Path(__file__).parents[2]
+DECLARED = {name: kind for name, kind in registry().items() if kind.__module__.startswith("opsdash.operations.")}
+GIVEN_BY_THE_PAGE = {"queue"}
+"""Parameters that the page fills in from what was clicked; so are positional ones, which name the target."""
+
+each = pytest.mark.parametrize("kind", DECLARED.values(), ids=DECLARED)
+
+
+def parameters(kind: type[Operation]) -> dict[str, dataclasses.Field]:
+    return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def test_there_is_a_file_for_each_operation_and_nothing_else_to_touch():
+    names = {kind.__module__.rpartition(".")[2] for kind in DECLARED.values()}
+    assert len(names) == len(DECLARED)
+    files = {path.stem for path in (ROOT / "opsdash" / "operations").glob("*.py")} - {"__init__", "plugins"}
+    assert files == names
+
+
+@each
+def test_the_command_line_has_it_with_every_parameter(kind: type[Operation]):
+    command = cli.commands[kind.name.replace("_", "-")]
+    taken = {parameter.name for parameter in command.params}
+    assert parameters(kind).keys() | {"confirm", "dry_run", "as_json", "phrase"} <= taken
+    assert kind.help in command.help
+    assert kind.warning in command.help
+
+
+@each
+def test_the_api_has_it_with_every_parameter(kind: type[Operation]):
+    described = document()
+    act = described["paths"][f"/api/v1/operations/{kind.name}"]["post"]
+    assert act["summary"] == kind.help
+    named = act["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    request = described["components"]["schemas"][named]
+    params = described["components"]["schemas"][re.sub("Request$", "Params", named)]
+    assert request["properties"].keys() == {"params", "confirm", "phrase", "request_id"}
+    assert params["properties"].keys() == parameters(kind).keys()
+
+
+@each
+def test_the_dialog_of_the_page_asks_for_every_parameter_that_the_page_does_not_know(kind: type[Operation]):
+    preview = Preview(title=kind.title, warning=kind.warning, lines=(), choices=tuple(parameters(kind)))
+    asked = {field["name"] for field in form.fields(kind(), preview)}
+    unknown = {name for name, field in parameters(kind).items() if not field.metadata["positional"]} - GIVEN_BY_THE_PAGE
+    assert unknown <= asked
+
+
+@each
+def test_python_has_it_by_its_name(kind: type[Operation]):
+    assert getattr(opsdash, kind.__name__) is kind
+    assert kind.__name__ in opsdash.__all__
+
+
+@each
+def test_the_docs_name_its_command_its_address_and_its_role(kind: type[Operation]):
+    rows = [line for line in (ROOT / "docs" / "operations.md").read_text().splitlines() if line.startswith("| ")]
+    (row,) = [line for line in rows if line.startswith(f"| {kind.title} |")]
+    assert f"`opsdash {kind.name.replace('_', '-')}" in row
+    assert f"`POST /api/v1/operations/{kind.name}`" in row
+    assert f"| {kind.minimum_role.name.lower()} |" in row
+    assert kind.help in row
+
+
+def test_the_docs_name_no_operation_that_is_gone():
+    told = re.findall(r"POST /api/v1/operations/(\w+)", (ROOT / "docs" / "operations.md").read_text())
+    assert sorted(told) == sorted(DECLARED)
+
+
+def test_the_readme_says_of_each_what_it_does_and_what_it_leaves_alone():
+    table = (ROOT / "README.md").read_text().partition("## What an operation does")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|`]+) \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert sorted(title for title, *_ in rows[1:]) == sorted(kind.title for kind in DECLARED.values())
+    assert all(said.strip().endswith(".") for _, *cells in rows[1:] for said in cells)
+
+
+@each
+def test_its_command_explains_every_parameter(kind: type[Operation]):
+    command = cli.commands[kind.name.replace("_", "-")]
+    shown = command.get_help(click.Context(command, info_name="x", max_content_width=500, terminal_width=500))
+    for name, field in parameters(kind).items():
+        assert field.metadata["help"] in shown, name
