@@ -17,6 +17,7 @@ from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
+from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
@@ -53,7 +54,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
+for command in (demo, serve, db, status, queues, workers, peek, trash, approvals, audit, user, *operation_commands()):
     cli.add_command(command)
 
 
