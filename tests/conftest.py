@@ -12,7 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from support import services
+from support import nginx, services
 
 from opsdash.services import migrations
 from opsdash.settings import Settings
@@ -164,3 +164,16 @@ def settings_for(request: pytest.FixtureRequest) -> Callable[..., Settings]:
 def chromium_path() -> Path:
     """The program of a real browser."""
     return services.provide("browser", services.chromium)
+
+
+@pytest.fixture(scope="session")
+def behind_nginx(_valkey_server: services.Valkey) -> Callable[..., contextlib.AbstractContextManager[nginx.Proxied]]:
+    """Starts real consoles behind a real nginx with the shipped configuration, until the end of a ``with`` block."""
+
+    def start(database_url: str, consoles: int = 1) -> contextlib.AbstractContextManager[nginx.Proxied]:
+        _valkey_server.restore()
+        _valkey_server.flush()
+        return nginx.proxied(_valkey_server.url, database_url, consoles)
+
+    services.provide("nginx", nginx.nginx_program)
+    return start

@@ -1,7 +1,7 @@
 """Real servers for tests: a Redis-protocol broker, PostgreSQL, a browser. From wheels, else from PATH.
 
 Each server is found, started on a free loopback port in a temporary folder, and dies with the test process. A machine
-that lacks one gets a skip with the reason; ``OPSDASH_REQUIRE=valkey,postgres,browser`` makes it a failure instead.
+that lacks one gets a skip with the reason; ``OPSDASH_REQUIRE=valkey,postgres,browser,nginx`` makes it a failure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import redis
 
 T = TypeVar("T")
 LEASH = Path(__file__).with_name("leash.py")
-SERVICES = ("valkey", "postgres", "browser")
+SERVICES = ("valkey", "postgres", "browser", "nginx")
 FOLDER_PREFIX = "opsdash-test-"
 
 

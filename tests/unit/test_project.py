@@ -77,7 +77,7 @@ def test_ci_and_pre_commit_run_the_same_checks_and_pre_commit_downloads_nothing(
     assert {hook["language"] for hook in hooks} == {"system"}
     for tool in ("ruff", "mypy", "lint-imports"):
         assert f'bin/{tool}"' in script
-    assert "OPSDASH_REQUIRE=valkey,postgres,browser" in script
+    assert "OPSDASH_REQUIRE=valkey,postgres,browser,nginx" in script
 
 
 def test_the_licence_that_is_named_is_the_one_that_is_there():

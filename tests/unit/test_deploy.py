@@ -1,0 +1,341 @@
+"""What ``apps/deploy`` ships and can't be run here: parsed, and held against the routes, settings and commands."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from opsdash import __version__
+from opsdash.cli import cli
+from opsdash.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "apps" / "deploy"
+FOLDERS = ("nginx", "caddy", "oauth2-proxy", "systemd", "docker", "kubernetes")
+KNOWN = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+PROBES = {"livenessProbe": "/healthz", "startupProbe": "/healthz", "readinessProbe": "/readyz"}
+SIGN_IN_HEADERS = ("X-Auth-Request-User", "X-Auth-Request-Groups")
+
+
+def accepted(arguments: list[str]) -> dict[str, Any]:
+    """What the command line makes of these words; fails for what it does not know, and runs nothing."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        found = command.get_command(context, name)
+        assert found, f"there is no command {name}"
+        command = found
+    return command.make_context(command.name, arguments, parent=context).params
+
+
+def serves_under_the_prefix(arguments: list[str]) -> bool:
+    params = accepted(arguments)
+    return params["prefix"] == "/ops" and "*" not in params["origins"]
+
+
+def taken(variables: dict[str, str]) -> Settings:
+    """The settings they make; fails for a name that is none, and for a value that opsdash refuses."""
+    assert set(variables) <= KNOWN
+    return Settings.from_env(variables)
+
+
+def manifests() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes" / "opsdash.yaml").read_text()):
+        assert document["apiVersion"]
+        assert document["metadata"]["name"]
+        found.setdefault(document["kind"], []).append(document)
+    return found
+
+
+def pods() -> Iterator[dict[str, Any]]:
+    for kind in ("Job", "Deployment"):
+        for document in manifests()[kind]:
+            yield document["spec"]["template"]["spec"]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments, comments gone and continued lines joined."""
+    lines = [line for line in (DEPLOY / "docker" / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    """A systemd unit; a key may stand more than once there, so only the last counts here."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(DEPLOY / "systemd" / name)
+    return parser
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_way_to_deploy_says_what_it_is_and_whether_it_was_run(folder: str) -> None:
+    text = (DEPLOY / folder / "README.md").read_text()
+    assert re.search(r"\*\*(Checked:|Not (run|built|applied)\b)", text)
+    for name in (path.name for path in (DEPLOY / folder).iterdir() if path.name != "README.md"):
+        assert name in text
+    assert {path.name for path in DEPLOY.iterdir() if path.is_dir()} == set(FOLDERS)
+
+
+def test_a_file_that_was_not_run_says_so_at_its_top() -> None:
+    for name in (
+        "caddy/Caddyfile",
+        "oauth2-proxy/oauth2-proxy.cfg",
+        "systemd/opsdash@.service",
+        "systemd/celery-worker.service",
+        "docker/Dockerfile",
+        "docker/compose.yml",
+        "kubernetes/opsdash.yaml",
+    ):
+        head = "\n".join((DEPLOY / name).read_text().splitlines()[:4])
+        assert re.search(r"^#.*Not (run|built|applied) here", head, flags=re.MULTILINE), name
+
+
+# Kubernetes
+
+
+def test_probes_name_routes_that_exist_and_an_outage_of_redis_restarts_nothing() -> None:
+    served = {'"/healthz"': ROOT / "opsdash/serving.py", '"/readyz"': ROOT / "opsdash/api/__init__.py"}
+    for route, source in served.items():
+        assert route in source.read_text()
+    (deployment,) = manifests()["Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    prefix = accepted(container["args"])["prefix"]
+    assert {probe: container[probe]["httpGet"]["path"] for probe in PROBES} == {
+        probe: f"{prefix}{path}" for probe, path in PROBES.items()
+    }
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": accepted(container["args"])["port"]}
+    assert {container[probe]["httpGet"]["port"] for probe in PROBES} == {"http"}
+
+
+def test_the_manifests_settings_are_real_and_opsdash_takes_their_values() -> None:
+    found = manifests()
+    settings = taken({**found["ConfigMap"][0]["data"], **found["Secret"][0]["stringData"]})
+    assert settings.auth == "header"
+    assert "0.0.0.0/0" not in settings.trusted_proxies
+
+
+def test_the_manifests_commands_are_those_of_opsdash() -> None:
+    migrate, serve = (pod["containers"][0]["args"] for pod in pods())
+    assert accepted(migrate) == {}
+    assert serves_under_the_prefix(serve)
+    assert accepted(serve)["address"] == "0.0.0.0"
+
+
+def test_selectors_ports_and_names_of_the_manifests_fit_together() -> None:
+    found = manifests()
+    labels = found["Deployment"][0]["spec"]["template"]["metadata"]["labels"]
+    chosen = [
+        found["Deployment"][0]["spec"]["selector"]["matchLabels"],
+        found["Service"][0]["spec"]["selector"],
+        found["NetworkPolicy"][0]["spec"]["podSelector"]["matchLabels"],
+        found["PodDisruptionBudget"][0]["spec"]["selector"]["matchLabels"],
+    ]
+    assert all(one == labels for one in chosen)
+    job = found["Job"][0]["spec"]["template"].get("metadata", {}).get("labels", {})
+    assert job != labels, "the migration must not be sent requests"
+    assert found["Service"][0]["spec"]["ports"][0]["targetPort"] == "http"
+    (path,) = found["Ingress"][0]["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"] == {"name": found["Service"][0]["metadata"]["name"], "port": {"name": "http"}}
+    kept = {
+        ("configMapRef", found["ConfigMap"][0]["metadata"]["name"]),
+        ("secretRef", found["Secret"][0]["metadata"]["name"]),
+    }
+    for pod in pods():
+        given = {(kind, ref["name"]) for source in pod["containers"][0]["envFrom"] for kind, ref in source.items()}
+        assert given == kept
+        mounts = {mount["name"] for mount in pod["containers"][0].get("volumeMounts", [])}
+        assert mounts <= {volume["name"] for volume in pod.get("volumes", [])}
+
+
+def test_the_image_that_the_manifests_name_is_of_this_version() -> None:
+    assert {pod["containers"][0]["image"].rpartition(":")[2] for pod in pods()} == {__version__}
+
+
+def test_the_ingress_replaces_a_clients_headers_and_keeps_a_page_at_one_console() -> None:
+    annotations = manifests()["Ingress"][0]["metadata"]["annotations"]
+    given = {name.rpartition("/")[2]: value for name, value in annotations.items()}
+    assert set(given["auth-response-headers"].split(",")) == set(SIGN_IN_HEADERS)
+    assert given["auth-url"].endswith("/oauth2/auth")
+    assert (given["affinity"], given["session-cookie-change-on-failure"]) == ("cookie", "true")
+    assert all(isinstance(value, str) for value in annotations.values())  # a number is refused by the cluster
+
+
+# Docker
+
+
+def test_the_dockerfile_builds_in_stages_and_runs_as_nobody_of_importance() -> None:
+    found = instructions()
+    words = {
+        "FROM",
+        "WORKDIR",
+        "COPY",
+        "RUN",
+        "ENV",
+        "USER",
+        "EXPOSE",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    }
+    assert {word for word, _ in found} <= words
+    stages = re.findall(r" AS (\w+)$", "\n".join(rest for word, rest in found if word == "FROM"), flags=re.MULTILINE)
+    sources = re.findall(r"--from=(\w+)", "\n".join(rest for word, rest in found if word == "COPY"))
+    assert stages == sources == ["build"]
+    last = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+    final = dict(found[last:])
+    assert final["USER"] not in {"0", "root"}
+    assert "COPY . ." not in [" ".join(pair) for pair in found[last:]], "the sources stay in the first stage"
+    entry, command = json.loads(final["ENTRYPOINT"]), json.loads(final["CMD"])
+    assert entry == ["opsdash"]
+    assert serves_under_the_prefix(command)
+    assert str(accepted(command)["port"]) == final["EXPOSE"]
+    probe = json.loads(final["HEALTHCHECK"].partition("CMD ")[2])
+    compile(probe[2], "probe", "exec")
+    assert f":{final['EXPOSE']}/ops/healthz" in probe[2]
+
+
+def test_the_compose_file_names_services_volumes_and_settings_that_exist() -> None:
+    compose = yaml.safe_load((DEPLOY / "docker" / "compose.yml").read_text())
+    services = compose["services"]
+    for service in services.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            assert wanted["condition"] != "service_healthy" or "healthcheck" in services[name]
+        for volume in service.get("volumes", []):
+            assert volume.partition(":")[0] in compose["volumes"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        if build := service.get("build"):
+            context = DEPLOY / "docker" / build["context"]
+            assert (context / build["dockerfile"]).resolve() == DEPLOY / "docker" / "Dockerfile"
+    given = services["console"]["environment"]
+    filled = {name: re.sub(r"\$\{\w+[^}]*\}", "maria-and-a-long-text", text) for name, text in given.items()}
+    assert taken(filled).auth == "basic"
+    assert services["migrate"]["environment"] == services["console"]["environment"]
+    assert accepted(services["migrate"]["command"]) == {}
+    assert serves_under_the_prefix(services["console"]["command"])
+    assert "noeviction" in services["broker"]["command"]
+
+
+# systemd
+
+
+@pytest.mark.parametrize("name", ["opsdash@.service", "celery-worker.service"])
+def test_a_unit_has_the_keys_that_systemd_knows(name: str) -> None:
+    parsed = unit(name)
+    assert parsed.sections() == ["Unit", "Service", "Install"]
+    known = {
+        "Unit": {"Description", "Documentation", "After", "Wants"},
+        "Install": {"WantedBy"},
+        "Service": {
+            *("Type", "User", "Group", "EnvironmentFile", "Environment", "ExecStart", "WorkingDirectory", "Restart"),
+            *("RestartSec", "TimeoutStopSec", "KillMode", "StateDirectory", "NoNewPrivileges", "ProtectSystem"),
+            *("ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables", "ProtectKernelModules"),
+            *("ProtectControlGroups", "RestrictAddressFamilies", "RestrictSUIDSGID", "LockPersonality", "MemoryMax"),
+        },
+    }
+    for section, keys in known.items():
+        assert set(parsed[section]) <= keys
+    assert parsed["Service"]["User"] != "root"
+    assert parsed["Service"]["ExecStart"].startswith("/")
+
+
+def test_the_console_unit_runs_what_opsdash_serve_takes_and_listens_to_the_proxy_alone() -> None:
+    program, *arguments = shlex.split(unit("opsdash@.service")["Service"]["ExecStart"].replace("%i", "5006"))
+    assert program.endswith("/bin/opsdash")
+    assert serves_under_the_prefix(arguments)
+    assert (accepted(arguments)["port"], accepted(arguments)["address"]) == (5006, "127.0.0.1")
+
+
+def test_the_worker_unit_loads_the_plug_in() -> None:
+    words = shlex.split(unit("celery-worker.service")["Service"]["ExecStart"])
+    assert words[words.index("-I") + 1] == "opsdash.worker.auto"
+    assert (ROOT / "opsdash" / "worker" / "auto.py").exists()
+    assert unit("celery-worker.service")["Service"]["KillMode"] == "mixed"
+
+
+def test_the_units_settings_are_real_and_opsdash_takes_their_values() -> None:
+    lines = (DEPLOY / "systemd" / "console.env.example").read_text().splitlines()
+    assert taken(dict(line.split("=", 1) for line in lines if not line.startswith("#"))).auth == "header"
+
+
+# Proxies
+
+
+def blocks(text: str) -> Iterator[tuple[int, list[str]]]:
+    """A Caddyfile's lines as depth and words, without comments; fails where braces don't close."""
+    depth = 0
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words == ["}"]:
+            depth -= 1
+            assert depth >= 0
+            continue
+        if words:
+            yield depth, words
+            assert "}" not in words
+            depth += words[-1] == "{"
+    assert depth == 0
+
+
+def test_the_caddyfile_closes_its_braces_and_uses_directives_that_caddy_has() -> None:
+    lines = list(blocks((DEPLOY / "caddy" / "Caddyfile").read_text()))
+    known = {
+        *("encode", "header", "request_header", "handle", "reverse_proxy", "forward_auth", "redir", "respond"),
+        *("lb_policy", "lb_try_duration", "fail_duration", "health_uri", "flush_interval", "header_up", "uri"),
+        *("copy_headers", "handle_response"),
+    }
+    assert {words[0] for depth, words in lines if depth and not words[0].startswith("@")} <= known
+    assert [words for depth, words in lines if depth == 0] == [["ops.example.com", "{"]]
+    matchers = {words[0] for _, words in lines if words[0].startswith("@")}
+    used = {word for _, words in lines for word in words[1:] if word.startswith("@")}
+    assert matchers == used
+
+
+def test_caddy_takes_away_what_a_client_claims_before_any_route_and_rewrites_no_origin() -> None:
+    lines = list(blocks((DEPLOY / "caddy" / "Caddyfile").read_text()))
+    gone = {words[1] for depth, words in lines if depth == 1 and words[0] == "request_header"}
+    assert {f"-{name}" for name in SIGN_IN_HEADERS} <= gone
+    (copied,) = (words[1:] for _, words in lines if words[0] == "copy_headers")
+    assert {one.rpartition(">")[2] for one in copied} == set(SIGN_IN_HEADERS)
+    assert not any(word.lstrip("+-").lower() in {"origin", "host"} for _, words in lines for word in words)
+    assert {words[1] for _, words in lines if words[0] == "health_uri"} == {"/ops/healthz"}
+
+
+def test_nginx_sets_the_sign_in_headers_for_every_route_and_never_rewrites_origin() -> None:
+    text = re.sub(r"#.*", "", (DEPLOY / "nginx" / "opsdash.conf").read_text())
+    server = text.partition("server {\n    listen")[2]
+    before = server.partition("location")[0]
+    for name in SIGN_IN_HEADERS:
+        assert re.search(rf"proxy_set_header {name}\s+\$opsdash_\w+;", before)
+    assert not re.search(r"proxy_set_header\s+Origin", text, flags=re.IGNORECASE)
+    for location in re.findall(r"location [^{]*\{[^}]*\}", server):
+        # One such line in a location makes nginx forget those of the server.
+        assert "proxy_set_header" not in location or "proxy_pass http://127.0.0.1:4180" in location, location
+        assert "proxy_cache " not in location or location.startswith("location /ops/static/"), location
+
+
+def test_oauth2_proxy_gives_the_names_that_the_proxies_read() -> None:
+    config = tomllib.loads((DEPLOY / "oauth2-proxy" / "oauth2-proxy.cfg").read_text())
+    assert config["set_xauthrequest"]
+    assert config["reverse_proxy"]
+    assert config["cookie_secure"]
+    assert config["email_domains"] != ["*"]
+    assert "cookie_secret" not in config
+    assert "client_secret" not in config
+    for path in ("nginx/opsdash.conf", "caddy/Caddyfile"):
+        assert config["http_address"] in (DEPLOY / path).read_text()
