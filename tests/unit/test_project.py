@@ -75,7 +75,7 @@ def test_ci_and_pre_commit_run_the_same_checks_and_pre_commit_downloads_nothing(
         "lint-imports",
     }
     assert {hook["language"] for hook in hooks} == {"system"}
-    for tool in ("ruff", "mypy", "lint-imports"):
+    for tool in ("ruff", "mypy", "lint-imports", "mkdocs"):
         assert f'bin/{tool}"' in script
     assert "OPSDASH_REQUIRE=valkey,postgres,browser,nginx" in script
 
