@@ -89,6 +89,15 @@ def test_everything_stands_under_the_prefix_and_nothing_beside_it(stack: Proxied
     assert stack.ask("/../operations", **MARIA).status == 404
 
 
+@pytest.mark.parametrize(
+    "way", ["/static/../operations", "/static/%2e%2e/operations", "//operations", "/./api/../operations"]
+)
+def test_no_way_round_leads_to_the_page_without_signing_in(stack: Proxied, way: str) -> None:
+    answer = stack.ask(way, X_Auth_Request_User="maria")
+    assert answer.status == 403
+    assert b"Sign in" in answer.body
+
+
 def test_programs_bring_a_token_and_no_name_in_a_header_helps_them(stack: Proxied, valkey: Valkey) -> None:
     assert stack.ask("/api/v1/status", X_Auth_Request_User="maria").status == 401
     assert json.loads(stack.ask("/api/v1/status", **BEARER).body)
@@ -116,6 +125,7 @@ def test_the_page_is_gzipped_and_kept_by_nobody(stack: Proxied) -> None:
     assert "max-age=31536000" in first.headers["strict-transport-security"]
 
 
+@pytest.mark.slow
 def test_scripts_come_from_the_cache_while_the_console_is_away_and_pages_do_not(stack: Proxied) -> None:
     script = next(found for found in scripts(stack) if "?v=" in found)
     whole = stack.ask(script).body

@@ -77,6 +77,7 @@ def test_ci_and_pre_commit_run_the_same_checks_and_pre_commit_downloads_nothing(
     assert {hook["language"] for hook in hooks} == {"system"}
     for tool in ("ruff", "mypy", "lint-imports", "mkdocs"):
         assert f'bin/{tool}"' in script
+    assert 'mkdocs" build --strict --site-dir' in script  # with --quiet it finds nothing
     assert "OPSDASH_REQUIRE=valkey,postgres,browser,nginx" in script
 
 
