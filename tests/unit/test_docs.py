@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import reference
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -43,6 +44,11 @@ def test_the_page_of_settings_has_the_readmes_table() -> None:  # which is held 
         return re.findall(r"^\| `OPSDASH_.*$", page.read_text(), flags=re.MULTILINE)
 
     assert rows(DOCS / "settings.md") == rows(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_the_reference_says_what_the_code_does(page: str) -> None:
+    assert (DOCS / page).read_text() == reference.PAGES[page](), "write it anew: see CONTRIBUTING.md"
 
 
 def test_the_readme_has_a_picture_of_the_page_and_it_is_not_heavy() -> None:
