@@ -1,4 +1,4 @@
-"""The pages of the reference that are read off the code.
+"""The page of Redis keys and tables, read off the code.
 
 ``PYTHONPATH=tests python -m support.reference`` writes them.
 """
@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import sqlalchemy as sa
 
-from opsdash.cli import cli
 from opsdash.keys import Keys
 from opsdash.services import tables
 
@@ -26,43 +23,6 @@ def _cell(text: str) -> str:
 
 def _table(*columns: str) -> list[str]:
     return ["", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-
-
-def _commands(command: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
-        for name, sub in sorted(command.commands.items()):
-            yield from _commands(sub, f"{words} {name}")
-        if not command.invoke_without_command:
-            return
-    if not command.hidden:
-        yield words, command
-
-
-def _options(command: click.Command) -> Iterator[str]:
-    for option in command.params:
-        if not isinstance(option, click.Option) or option.hidden:
-            continue
-        names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
-        if option.name != "help":
-            choices = " or ".join(option.type.choices) if isinstance(option.type, click.Choice) else ""
-            yield f"| {names} | {_cell(option.help or choices)} |"
-
-
-def command_line() -> str:
-    """Every command with its options."""
-    lines = ["# Command line", "", MADE, ""]
-    lines += [
-        "Each takes `--help`. Settings come from the environment: [Settings](settings.md). Exit codes: 0 done · 1 bug ·"
-    ]
-    lines += [
-        "2 usage or configuration · 3 refused, nothing changed · 4 unavailable, nothing changed · 5 uncertain, look."
-    ]
-    for words, command in _commands(cli, "opsdash"):
-        arguments = [f" {one.name.upper()}" for one in command.params if isinstance(one, click.Argument) and one.name]
-        lines += ["", f"## `{words}{''.join(arguments)}`", "", _cell((command.help or "").partition("\n\n")[0])]
-        if options := list(_options(command)):
-            lines += [*_table("option", "meaning"), *options]
-    return "\n".join(lines) + "\n"
 
 
 def storage() -> str:
@@ -100,7 +60,7 @@ def _type(column: sa.Column[object]) -> str:
     return f"{kind}, primary key" if column.primary_key else f"{kind}, unique" if column.unique else kind
 
 
-PAGES = {"cli.md": command_line, "storage.md": storage}
+PAGES = {"storage.md": storage}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():
