@@ -121,7 +121,7 @@ class Keys:
 
     @property
     def tenants_synced(self) -> str:
-        """Hash: what the last whole sync read (``rows``, ``newest``), ``at`` what time and ``by`` whom."""
+        """Hash: what the last whole sync read and left, ``at`` what time and ``by`` whom."""
         return f"{self.prefix}opsdash:tenants:synced"
 
     @property

@@ -144,6 +144,7 @@ class QueueStats:
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
         paused: By its own flag or by the one for everything.
+        oldest_s: Age of the oldest of the tasks that run next, where one of them says when it was sent; else None.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
     """
 
@@ -152,6 +153,7 @@ class QueueStats:
     by_priority: Mapping[int, int] = field(default_factory=dict)
     paused: bool = False
     error: str = ""
+    oldest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +232,7 @@ class HistoryPoint:
         at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
         waiting: Queue → waiting messages.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
+        oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
         online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
@@ -239,6 +242,7 @@ class HistoryPoint:
     step: timedelta
     waiting: Mapping[str, int]
     started_per_s: Mapping[str, float]
+    oldest_s: Mapping[str, float] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
     online: int = 0
     active: int = 0
@@ -248,32 +252,80 @@ class HistoryPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantDrift:
-    """Whether the tenants' database has moved on since the last sync that came to its end.
-
-    Told by the number of rows and their newest change, so a row that is changed without its ``updated_at``, and a key
-    that is altered by hand, are for the sync's preview to find.
+    """Whether the tenants' database and Redis differ, by counts, times of change and digests.
 
     Attributes:
-        rows: Rows now. ``newest_at``: the newest change among them, in UTC.
-        synced_rows: Rows that the last sync read; None when there was none. ``synced_newest_at``: as ``newest_at``.
+        rows: Rows now; None where only reading them all could tell. ``newest_at``: the newest change, in UTC.
+        mark: The sum of all times of change; empty where the rows have none.
+        synced_rows: Rows at the last sync; None when none is known. ``synced_newest_at``, ``synced_mark``: as above.
         synced_at: When it ended, in UTC. ``synced_by``: who ran it.
-        since: The first change after it, in UTC; None when there is none (rows may still be gone).
+        unreadable: Rows that it could not write. ``unfinished``: a later one has not come to its end (yet).
+        keys: Tenants with a key now, as far as syncs made them; ``synced_keys``: at the end of the last sync.
+        altered: Tenants whose key was changed or removed outside opsdash, as far as the watch has come; a few of them.
+        since: The first change in the database after it, else when a console first saw that they differ, in UTC.
     """
 
-    rows: int
+    rows: int | None
     newest_at: datetime | None = None
+    mark: str = ""
     synced_rows: int | None = None
     synced_newest_at: datetime | None = None
+    synced_mark: str = ""
     synced_at: datetime | None = None
     synced_by: str = ""
+    unreadable: int = 0
+    unfinished: bool = False
+    keys: int | None = None
+    synced_keys: int | None = None
+    altered: tuple[str, ...] = ()
     since: datetime | None = None
 
     @property
     def differs(self) -> bool:
-        """Whether a sync has something to do, as far as this tells."""
+        """Whether there is a reason to say so."""
+        return bool(self.reasons)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What differs, a few words each; empty when nothing does, as far as this tells."""
+        found = ["a sync was begun and has not come to its end"] if self.unfinished else []
         if self.synced_rows is None:
-            return self.rows > 0
-        return (self.rows, self.newest_at) != (self.synced_rows, self.synced_newest_at)
+            return tuple(found) or (() if self.rows == 0 else ("no sync is known: none was run, or Redis was emptied",))
+        if self.rows is not None and self.rows != self.synced_rows:
+            more = self.rows - self.synced_rows
+            found.append(f"{count(abs(more), 'tenant')} {'more' if more > 0 else 'fewer'} in the database")
+        elif self.rows is not None and (self.newest_at, self.mark) != (self.synced_newest_at, self.synced_mark):
+            found.append("tenants were changed in the database")
+        if self.altered:
+            found.append(f"keys in Redis are not as they were written: {', '.join(self.altered)}")
+        if self.keys != self.synced_keys:
+            if not self.unfinished:
+                found.append("what opsdash knows of the keys in Redis was changed outside of it")
+        elif self.keys is not None and self.keys > self.synced_rows:
+            gone = self.keys - self.synced_rows
+            found.append(f"{count(gone, 'key')} in Redis of tenants that are gone from the database")
+        if self.unreadable:
+            found.append(f"{count(self.unreadable, 'row')} could not be read by the last sync")
+        return tuple(found)
+
+    @property
+    def message(self) -> str:
+        """One sentence; empty when nothing differs."""
+        if not self.differs:
+            return ""
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        return f"Tenant configs in database and Redis differ{since}: {'; '.join(self.reasons)}."
+
+    @property
+    def unseen(self) -> str:
+        """What this can't tell, in a sentence."""
+        if self.rows is None:
+            rows = "What the tenant source gives is not compared."
+        elif not self.mark:
+            rows = "A row that is changed in place is not seen: the table has no time of change."
+        else:
+            rows = "A row that is changed without its updated_at is not seen."
+        return f"{rows} Keys in Redis are compared a few hundred at a time. The sync's preview compares everything."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -22,6 +22,9 @@ CONFIRMATION = "YES"
 
 MAX_TEXT = 1_000
 """Characters of one text parameter."""
+
+RESERVED = frozenset({"confirm", "phrase", "dry_run", "as_json", "json", "wait", "timeout", "request_id"})
+"""Names that every surface has for itself: no parameter takes them."""
 
 _registry: dict[str, type[Operation]] = {}
 
@@ -88,9 +91,16 @@ class Operation:
                 raise TypeError(f"{cls.__name__} declares no {attribute}")
         if not cls.name.replace("_", "").isalnum() or not cls.name.islower():
             raise TypeError(f"{cls.__name__}.name is {cls.name!r}; expected lower case letters and underscores")
+        if not isinstance(cls.minimum_role, Role):
+            raise TypeError(f"{cls.__name__}.minimum_role is {cls.minimum_role!r}; expected a Role")
         if cls.name in _registry:
             raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
         dataclass(frozen=True, kw_only=True)(cls)
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type] # a dataclass by the line above
+            if "help" not in field.metadata:
+                raise TypeError(f"{cls.__name__}.{field.name} is not declared with argument()")
+            if field.name in RESERVED:
+                raise TypeError(f"{cls.__name__}.{field.name}: every operation has that already; expected another name")
         _registry[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -164,6 +174,12 @@ class Act:
     phrase: str = ""
     on_progress: Callable[[Progress], None] = lambda _progress: None
     cancelled: Callable[[], bool] = lambda: False
+
+
+def retain(names: Collection[str]) -> None:
+    """Takes all other operations off the registry: what a package has declared that turned out to be broken."""
+    for name in _registry.keys() - names:
+        del _registry[name]
 
 
 def registry() -> Mapping[str, type[Operation]]:

@@ -34,6 +34,13 @@ class _ReaderGoneError(Exception):
 
 
 class _Commands(click.Group):
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Adds it, unless its name is taken: another package's operation never stands in for a command of ours."""
+        if (name or cmd.name) in self.commands:
+            warn(f"an operation is called {name or cmd.name}, as a command is: the command stays")
+            return
+        super().add_command(cmd, name)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)

@@ -33,7 +33,7 @@ def operation_commands() -> Iterator[click.Command]:
             operation.name.replace("_", "-"),
             callback=_callback(operation),
             params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
-            help=f"{operation.help}\n\n{operation.warning}",
+            help="\n\n".join([operation.help, operation.warning, *_targets(operation)]),
             short_help=operation.help,
         )
 
@@ -132,6 +132,13 @@ def _ask(question: str) -> str:
     except click.Abort:  # Ctrl-C or Ctrl-D at the question is an answer: no
         click.echo(err=True)
         return ""
+
+
+def _targets(operation: type[Operation]) -> Iterator[str]:
+    """Click shows no help for what is given without a dash."""
+    for field in dataclasses.fields(operation):  # type: ignore[arg-type]
+        if field.metadata["positional"]:
+            yield f"{field.name.upper()}: {field.metadata['help']}"
 
 
 def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:

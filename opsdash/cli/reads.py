@@ -59,6 +59,8 @@ def status(*, as_json: bool) -> None:
     for other in snapshot.others or ():
         what = f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now"
         warn(f"{other.hostname} is not held by opsdash: it runs without the plug-in, and {what}")
+    if snapshot.tenant_drift and snapshot.tenant_drift.differs:
+        warn(snapshot.tenant_drift.message)
     if snapshot.database_error:
         warn(snapshot.database_error)
     elif snapshot.operations:
@@ -131,11 +133,12 @@ def _story(pause: PauseInfo | None) -> str:
 
 def _print_queues(snapshot: Snapshot) -> None:
     print_table(
-        ["Queue", "Pending Tasks", "By priority", "State"],
+        ["Queue", "Pending Tasks", "Oldest", "By priority", "State"],
         [
             (
                 queue.name,
                 queue.waiting,
+                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 queue.error or ("paused" if queue.paused else "running"),
             )

@@ -7,6 +7,9 @@ import pkgutil
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
+
+from opsdash.operation import Operation, registry, retain
 
 log = logging.getLogger(__name__)
 
@@ -16,17 +19,26 @@ GROUP = "opsdash.operations"
 def load(folders: Iterable[str]) -> None:
     """Imports them all: a class that derives from ``Operation`` registers itself.
 
-    One of another package that can't be loaded is a line in the log, and the console goes on without it.
+    One of another package that can't be loaded is one line in the log, and the console goes on without it. A class that
+    no entry point names is left out: its module may have broken off half-way.
 
     Args:
         folders: Where this package's own modules lie.
     """
     for module in pkgutil.iter_modules(folders):
         import_module(f"opsdash.operations.{module.name}")
+    kept = set(registry())
     for entry in entry_points(group=GROUP):
         try:
-            entry.load()
+            kept.add(_operation(entry.value, entry.load()).name)
         except (Exception, SystemExit) as error:  # somebody else's module may raise anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            log.error("the operation %s (%s) can't be loaded and is left out: %s", entry.name, entry.value, reason)
+            reason = "".join(char if char.isprintable() else " " for char in f"{type(error).__name__}: {error}")
+            log.error("opsdash goes on without the operation %s (%s): %s", entry.name, entry.value, reason)
             log.debug("because of", exc_info=True)
+    retain(kept)
+
+
+def _operation(where: str, found: Any) -> type[Operation]:
+    if isinstance(found, type) and issubclass(found, Operation):
+        return found
+    raise TypeError(f"{where} is no class that derives from opsdash.operation.Operation")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.errors import Refused, Uncertain
+from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import Effect, Preview, count
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
@@ -21,39 +22,48 @@ class QuietWorker(Operation):
     help: ClassVar[str] = "Stop one worker from taking tasks; what it holds already still runs."
     warning: ClassVar[str] = "This worker takes no more tasks until it is woken, or restarts."
 
-    hostname: str = argument(default="", positional=True, help="The worker, as opsdash workers names it.")
+    hostname: str = argument(
+        default="",
+        positional=True,
+        help="The worker, as opsdash workers names it.",
+        label="Worker",
+        placeholder="For example celery@host",
+    )
 
     def preview(self, console: Console) -> Preview:
-        """Its queues, and which of them nobody else works on."""
-        remote = Remote(console.broker, console.fleet)
-        queues = _consumed(remote, self.hostname)
-        others = [w for w in console.workers.read() if w.state != "offline" and w.hostname != self.hostname]
-        held = sum(w.active + w.reserved + w.scheduled for w in console.workers.read() if w.hostname == self.hostname)
-        alone = [queue for queue in queues if not any(queue in other.queues for other in others)]
-        lines = [
-            f"{self.hostname} stops taking tasks from {', '.join(queues)}; {count(held, 'task')} it holds will run."
-        ]
+        """Its queues, what it holds, and which queues nobody else works on."""
+        queues = self._queues(console)
+        workers = [w for w in console.workers.read() if w.state != "offline"]
+        held = next((w.active + w.reserved + w.scheduled for w in workers if w.hostname == self.hostname), None)
+        served = {w.hostname: w.queues for w in workers} | {w.hostname: w.queues for w in console.fleet.known() or ()}
+        served.pop(self.hostname, None)
+        alone = [queue for queue in queues if not any(queue in names for names in served.values())]
+        holds = "what it holds" if held is None else f"{count(held, 'task')} it holds"
+        lines = [f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run."]
         if alone:
-            lines.append(f"No other worker with the plug-in takes tasks from {', '.join(alone)}: they will wait.")
+            lines.append(f"No other worker takes tasks from {', '.join(alone)}: they will wait.")
+        lines.append("Not stopped: broadcasts, which every worker gets. A restart of the worker ends this.")
         figures = {"queues": queues, "held": held, "alone": alone}
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Tells it, and waits for its word."""
-        remote = Remote(console.broker, console.fleet)
-        queues = _consumed(remote, self.hostname)
-        confirmed = remote.quiet(self.hostname, queues)
-        if set(confirmed) < set(queues):
-            raise Uncertain(f"{self.hostname} confirmed {count(len(confirmed), 'queue')} of {len(queues)}; look again.")
+        queues = self._queues(console)
+        confirmed = Remote(console.broker, console.fleet).quiet(self.hostname, queues)
+        undo = f"opsdash wake-worker {shlex.quote(self.hostname)}"
+        if missing := sorted(set(queues) - set(confirmed)):
+            said = ", ".join(missing)
+            raise Uncertain(f"{self.hostname} did not confirm that it takes no more from {said}; undo: {undo}")
         return Effect(
             affected=len(confirmed),
             message=f"{self.hostname} takes no more tasks from {', '.join(confirmed)}.",
-            details={"queues": confirmed, "undo": f"opsdash wake-worker {self.hostname}"},
+            details={"queues": confirmed, "undo": f"To undo it: {undo}"},
         )
 
-
-def _consumed(remote: Remote, hostname: str) -> list[str]:
-    queues = remote.consumed(hostname)
-    if not queues:
-        raise Refused(f"{hostname!r} takes tasks from no queue, is no worker, or does not answer. Nothing was changed.")
-    return queues
+    def _queues(self, console: Console) -> list[str]:
+        if not self.hostname:
+            raise Invalid("hostname: name a worker. Nothing was changed.")
+        queues = Remote(console.broker, console.fleet).consumed(self.hostname)
+        if not queues:
+            raise Refused(f"{self.hostname} takes tasks from no queue as it is. Nothing was changed.")
+        return queues

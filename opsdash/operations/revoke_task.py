@@ -5,59 +5,71 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Invalid, Uncertain
-from opsdash.model import Effect, Preview, Role, count
+from opsdash.model import Effect, Preview, count
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
+SAID = {"active": "is running it", "reserved": "has fetched it, it has not begun"}
+
 
 class RevokeTask(Operation):
-    """Tells every worker to throw the task away when it comes, or to kill the process that runs it."""
+    """Tells every worker to throw the task away when it comes, or to end the process that runs it."""
 
     name: ClassVar[str] = "revoke_task"
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
-    warning: ClassVar[str] = "The task is thrown away when a worker takes it; this can't be undone."
-    minimum_role: ClassVar[Role] = Role.OPERATOR
+    warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
 
-    task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.")
+    task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")
     terminate: bool = argument(
         default=False,
-        help="Also kill the process that runs it, in the middle of whatever it does; pools without processes can't.",
-        label="Also kill the process that runs it, in the middle of whatever it does",
+        help="Also end the process that runs it (SIGTERM), in the middle of whatever it does.",
+        label="Also end the process that runs it, in the middle of whatever it does",
     )
 
     def preview(self, console: Console) -> Preview:
-        """Which worker holds it, under which name."""
+        """Which worker holds it, under which name, and what Celery's revoke does not do."""
         self._check()
         holders = Remote(console.broker, console.fleet).holders(self.task_id)
         active = [host for host, (state, _) in holders.items() if state == "active"]
-        lines = [f"{host} holds it ({state}): {name}." for host, (state, name) in holders.items()] or [
-            "No worker says that it holds it: it may wait, be done, or never have been."
-        ]
+        lines = [
+            f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}."
+            for host, (state, name) in holders.items()
+        ] or ["No worker says that it has it: it may wait in Redis, be done, or never have been."]
         if active:
-            lines.append("It runs: its process is killed." if self.terminate else "It runs, and will finish.")
-        lines.append("Workers that start later learn of it from those that run now; when all restart, it is forgotten.")
+            lines.append("Its process is ended in the middle." if self.terminate else "Not ended: it runs to its end.")
+        lines += [
+            "Not removed from Redis: a task that waits there is only remembered as revoked, by the workers that run now"
+            " and for three hours as Celery comes; one of them that takes it throws it away.",
+            "When all workers restart, it is forgotten.",
+        ]
         return Preview(
             title=self.title,
             warning=self.warning,
             lines=tuple(lines),
-            figures={"held_by": sorted(holders), "active_on": active},
+            figures={"held_by": list(holders), "active_on": active},
             choices=("terminate",),
         )
 
     def execute(self, console: Console, act: Act) -> Effect:
-        """Broadcasts it, and counts who confirmed."""
+        """Broadcasts it, and tells who confirmed, who can't and who was silent."""
         self._check()
-        confirmed = Remote(console.broker, console.fleet).revoke(self.task_id, terminate=self.terminate)
-        if not confirmed:
+        said = Remote(console.broker, console.fleet).revoke(self.task_id, terminate=self.terminate)
+        if not said.confirmed and not said.failed:
             raise Uncertain(f"No worker confirmed that {self.task_id} is revoked; one that was busy may still do it.")
-        what = "Terminated" if self.terminate else "Revoked"
-        message = f"{what} {self.task_id}: {count(len(confirmed), 'worker')} confirmed."
-        return Effect(affected=len(confirmed), message=message, details={"confirmed": confirmed})
+        message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
+        if self.terminate:
+            hosts = ", ".join(said.ended)
+            message += f" Ended, or kept from beginning, on {hosts}." if hosts else " No worker had it: none was ended."
+        message += "".join(f" {host} failed: {why}." for host, why in said.failed.items())
+        if said.silent:
+            message += f" No answer from {', '.join(said.silent)}."
+        details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
+        return Effect(affected=1, message=message, details=details, ok=not said.failed)
 
     def _check(self) -> None:
-        if not self.task_id.strip() or any(char.isspace() for char in self.task_id):
+        if not self.task_id.isprintable() or not self.task_id or any(char.isspace() for char in self.task_id):
             raise Invalid("task_id: expected one task's id. Nothing was changed.")

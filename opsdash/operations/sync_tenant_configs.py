@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
 from opsdash.model import Effect, Preview, Progress, count
@@ -10,6 +10,9 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.services.tenants import SyncReport, TenantPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opsdash.model import AuditEntry
     from opsdash.services.console import Console
 
 NAMED = 10
@@ -114,6 +117,13 @@ class SyncTenantConfigs(Operation):
             },
             ok=not report.unreadable and not report.cancelled,
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Of a sync whose process died: whether a later one has put everything right."""
+        drift = console.tenants.drift()
+        if drift.synced_at is not None and drift.synced_at > entry.timestamp and not drift.unfinished:
+            return {"message": "Each tenant was left old or new; a later sync has come to its end."}
+        return {"message": "Each tenant is either old or new. Run it again."}
 
     def _about_orphans(self, plan: TenantPlan) -> list[str]:
         orphans = len(plan.orphaned)

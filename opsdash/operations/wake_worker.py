@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.errors import Refused, Uncertain
+from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import Effect, Preview, count
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
@@ -19,28 +19,45 @@ class WakeWorker(Operation):
     name: ClassVar[str] = "wake_worker"
     title: ClassVar[str] = "Wake Worker"
     help: ClassVar[str] = "Let a worker that was quieted take tasks again."
-    warning: ClassVar[str] = "This worker starts on what waits in its queues, at once."
+    warning: ClassVar[str] = "This worker starts on what waits in its queues, at once unless they are paused."
 
-    hostname: str = argument(default="", positional=True, help="The worker, as opsdash workers names it.")
+    hostname: str = argument(
+        default="",
+        positional=True,
+        help="The worker, as opsdash workers names it.",
+        label="Worker",
+        placeholder="For example celery@host",
+    )
 
     def preview(self, console: Console) -> Preview:
         """The queues it gets back, and what waits there."""
-        queues = self._quieted(console)
+        queues = self._queues(console)
         waiting = sum(queue.waiting for queue in console.queues.read(queues))
-        line = f"{self.hostname} takes tasks from {', '.join(queues)} again; {count(waiting, 'task')} wait there."
-        return Preview(title=self.title, warning=self.warning, lines=(line,), figures={"queues": queues})
+        paused = " when they are no longer paused" if console.pause.read(queues) else ""
+        line = f"{self.hostname} takes tasks from {', '.join(queues)} again{paused}; {count(waiting, 'task')} waiting."
+        figures = {"queues": queues, "waiting": waiting}
+        return Preview(title=self.title, warning=self.warning, lines=(line,), figures=figures)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Tells it, and waits for its word."""
-        queues = self._quieted(console)
+        queues = self._queues(console)
         confirmed = Remote(console.broker, console.fleet).wake(self.hostname)
-        if set(confirmed) < set(queues):
-            raise Uncertain(f"{self.hostname} confirmed {count(len(confirmed), 'queue')} of {len(queues)}; try again.")
+        if missing := sorted(set(queues) - set(confirmed)):
+            said = ", ".join(missing)
+            raise Uncertain(f"{self.hostname} did not confirm that it takes tasks from {said} again; try again.")
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed})
 
-    def _quieted(self, console: Console) -> list[str]:
+    def _queues(self, console: Console) -> list[str]:
+        if not self.hostname:
+            raise Invalid("hostname: name a worker. Nothing was changed.")
         queues = Remote(console.broker, console.fleet).quieted(self.hostname)
         if not queues:
             raise Refused(f"{self.hostname!r} was not quieted by opsdash. Nothing was changed.")
+        workers = console.workers.read()
+        held = any(w.hostname == self.hostname and w.state != "offline" and w.pausing == "ready" for w in workers)
+        if not held and console.pause.read(queues):
+            raise Refused(
+                f"{self.hostname} can't be held by the pause that is in force: resume first. Nothing was changed."
+            )
         return queues

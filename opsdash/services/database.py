@@ -27,6 +27,8 @@ LOCK_TIMEOUT_S = 5
 """SQLite: how long a writer waits for another one."""
 REASON_WIDTH = 160
 
+LACKING = "lacks a table or column"
+
 _MISSING = ("no such table", "no such column", "has no column named")
 _MISSING_CODES = {"42P01", "42703"}  # PostgreSQL: undefined_table, undefined_column
 _DENIED_CODE = "42501"
@@ -132,8 +134,7 @@ def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
     code = getattr(error.orig, "pgcode", None)
     if code in _MISSING_CODES or any(part in text for part in _MISSING):
         return Unavailable(
-            f"The database at {where} lacks a table or column of this opsdash; "
-            "nothing was changed. Run: opsdash db upgrade"
+            f"The database at {where} {LACKING} of this opsdash; nothing was changed. Run: opsdash db upgrade"
         )
     if any(part in text for part in _BAD_DSN):
         return Invalid(f"{VARIABLE}: an option or the port in the URL means nothing to PostgreSQL; {EXPECTED}")

@@ -10,11 +10,11 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import redis
 
@@ -25,19 +25,24 @@ from opsdash.services.tenant_public import digest, usable
 
 CHUNK = 500
 """Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
+LOOKED_AT = 200
+"""Keys that one look compares with what was written."""
 CHUNK_BYTES = 1_000_000
 """And their configurations together, unless a single one is larger."""
-_ADOPTED = "adopted"
+_ADOPTED, _NOTICED, _BEGUN = "adopted", "noticed", "begun"
 
 # KEYS: lease, index, then one key per tenant. ARGV[3…]: tenant, configuration and digest of each.
 _WRITE = (
     GUARD
     + """
+local texts, digests = {}, {}
 for i = 3, #KEYS do
   local at = 3 + (i - 3) * 3
-  redis.call('SET', KEYS[i], ARGV[at + 1])
-  redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2])
+  texts[#texts + 1], texts[#texts + 2] = KEYS[i], ARGV[at + 1]
+  digests[#digests + 1], digests[#digests + 2] = ARGV[at], ARGV[at + 2]
 end
+redis.call('MSET', unpack(texts))
+redis.call('HSET', KEYS[2], unpack(digests))
 return #KEYS - 2
 """
 )
@@ -61,6 +66,8 @@ for i = 4, #ARGV, 2 do redis.call(ARGV[3] == 'nx' and 'HSETNX' or 'HSET', KEYS[2
 return 0
 """
 )
+# KEYS: lease, hash. ARGV[3…]: fields and values, all there will be.
+_REPLACE = GUARD + "redis.call('DEL', KEYS[2]) redis.call('HSET', KEYS[2], unpack(ARGV, 3)) return 0"
 _RENEW = GUARD + "return 0"
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -145,14 +152,65 @@ class TenantIndex:
         keys = self.broker.client.scan_iter(pattern, count=1_000)
         yield from _chunks(tenant for key in keys if usable(tenant := key.removeprefix(start)))
 
-    def story(self) -> Mapping[str, str]:
-        """What the last sync that came to its end has left: ``rows``, ``newest``, ``at``, ``by``."""
-        with self.broker.reading():
-            return cast("dict[str, str]", self.broker.client.hgetall(self.broker.keys.tenants_synced))
+    def story(self) -> tuple[dict[str, str], int]:
+        """What the last sync that came to its end has left, and how many tenants have a key now.
+
+        ``rows``, ``newest``, ``mark``, ``keys``, ``unreadable``, ``at``, ``by``; ``noticed`` and ``begun``: when those
+        methods were called, since.
+        """
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self.broker.keys.tenants_synced)
+            pipe.hlen(self.broker.keys.tenants)
+            story, keys = pipe.execute(raise_on_error=False)
+        # A key of another type in their place holds nothing of ours.
+        return ({} if isinstance(story, redis.RedisError) else story, 0 if isinstance(keys, redis.RedisError) else keys)
+
+    def begin(self, lease: Lease) -> None:
+        """Says that something will be written, until `tell` says that all is."""
+        lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
 
     def tell(self, lease: Lease, story: Mapping[str, Any]) -> None:
-        """Stores it."""
-        lease.run(_STORE, [self.broker.keys.tenants_synced], "", *(part for item in story.items() for part in item))
+        """Stores it, in place of the last one."""
+        known = self.broker.client.hlen(self.broker.keys.tenants)
+        whole = {**story, "keys": known, _ADOPTED: "1"}
+        lease.run(_REPLACE, [self.broker.keys.tenants_synced], *(part for item in whole.items() for part in item))
+
+    def notice(self, at: datetime | None) -> None:
+        """Keeps, until the next sync, when it was first seen that something differs; None: it does no more."""
+        with self.broker.reading(), contextlib.suppress(redis.ResponseError):  # as in `story`
+            if at is None:
+                self.broker.client.hdel(self.broker.keys.tenants_synced, _NOTICED)
+            else:
+                self.broker.client.hsetnx(self.broker.keys.tenants_synced, _NOTICED, at.isoformat())
+
+    def look(self, cursor: int, again: Iterable[str]) -> tuple[int, list[str]]:
+        """Compares some keys with what was last written to them.
+
+        Args:
+            cursor: Where the last look ended; 0: at the beginning. ``again``: tenants to look at in any case.
+
+        Returns:
+            Where the next look goes on, and the tenants whose key was changed or removed.
+            Cost: two round trips, about `LOOKED_AT` configurations.
+        """
+        keys, client = self.broker.keys, self.broker.client
+        with self.broker.reading():
+            try:
+                cursor, found = client.hscan(keys.tenants, cursor, count=LOOKED_AT)
+            except redis.ResponseError:  # as in `story`
+                return 0, []
+            tenants = list(dict.fromkeys([*again, *found]))
+            if not tenants:
+                return cursor, []
+            with client.pipeline(transaction=True) as pipe:  # together: a sync may be under way
+                pipe.hmget(keys.tenants, tenants)
+                pipe.mget([keys.tenant_config(tenant) for tenant in tenants])
+                marks, texts = pipe.execute()
+        return cursor, [
+            tenant
+            for tenant, mark, text in zip(tenants, marks, texts, strict=True)
+            if mark and (text is None or mark != digest(text))
+        ]
 
     @contextmanager
     def lease(self, *, by: str) -> Iterator[Lease]:

@@ -7,35 +7,51 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
+OVERSIZED = "<oversized>"
+"""What a source may give in place of settings that are larger than that, so that nobody has to read them."""
 FINGERPRINT = "hmac-sha256:"
 SHOWN = 40
 """Characters of a value that a preview shows."""
-_ID = re.compile(r"[^\s\x00-\x1f\x7f]+")
+SHORTEST = 5
+"""Characters of the shortest text that can look like a secret; most settings are shorter."""
+_ID = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+")
 _SECRET_NAME = re.compile(
     r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
     r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
-    r"://[^/\s@]*:[^/\s@]+@"  # a URL with a password in it
+    r"://[^/\s@:]*:[^/\s@]+@"  # a URL with a password in it
     r"|^(Bearer|Basic|Token)\s"
     r"|-----BEGIN"
     r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
     r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
     r"|hooks\.slack\.com/services/"
-    r"|^eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|[?&;\s]([\w-]*(token|secret|passw(or)?d|api_?key|signature)|sig|key|pwd)=[^&\s]"  # in a query, or a DSN
+    r"|^(password|pwd)="
 )
-"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known."""
+"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known.
+
+Each part takes time in proportion to the text, whatever it is: a setting of a megabyte must not hold up the others.
+"""
+
+_TRUTH = {**dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True), "": False} | dict.fromkeys(
+    ("false", "f", "no", "n", "off", "0"), False
+)
+"""A column of text says it in these words; any other truth in Python's own way."""
 
 _encode = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, allow_nan=False
 ).encode  # made once: it costs more than its work
+_decode = json.JSONDecoder().decode
+_NESTED = (dict, list, tuple)
 _canonical = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -50,8 +66,9 @@ def digest(text: str) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _is_secret_name(key: str) -> bool:
-    return _SECRET_NAME.search(key) is not None
+def _secrecy(key: str) -> tuple[bool, bool]:
+    """Whether a setting's name says that it is a secret, and whether the name is one itself."""
+    return _SECRET_NAME.search(key) is not None, _SECRET_VALUE.search(key) is not None
 
 
 def public_config(row: Any, secret: bytes) -> str:
@@ -64,11 +81,11 @@ def public_config(row: Any, secret: bytes) -> str:
     Raises:
         ValueError: The row can't be a configuration, in a few words; never with a value of it.
     """
-    tenant_id = str(row["tenant_id"])
+    tenant_id = id_of(row)
     if not usable(tenant_id):
         raise ValueError(f"tenant_id must be 1 to {MAX_ID_LENGTH} characters without blanks or control characters")
     settings = _settings(row.get("settings"))
-    updated_at, api_key, enabled = row.get("updated_at"), row.get("api_key"), row.get("enabled")
+    api_key = row.get("api_key")
 
     def fingerprint(value: Any) -> str:
         message = f"{tenant_id}\0{_canonical(value)}".encode()
@@ -78,11 +95,11 @@ def public_config(row: Any, secret: bytes) -> str:
         text = _encode(
             {
                 "tenant_id": tenant_id,
-                "name": row.get("name"),
-                "enabled": enabled is None or bool(enabled),
+                "name": _without_secrets(row.get("name"), fingerprint),
+                "enabled": _truth(row.get("enabled")),
                 "settings": _without_secrets(settings, fingerprint),
                 "api_key_fingerprint": fingerprint(api_key) if api_key else None,
-                "updated_at": updated_at.isoformat() if isinstance(updated_at, datetime) else updated_at,
+                "updated_at": _in_utc(row.get("updated_at")),
             }
         )
         size = len(text.encode())
@@ -95,11 +112,44 @@ def public_config(row: Any, secret: bytes) -> str:
     return text
 
 
+def id_of(row: Any) -> str:
+    """The tenant's id as text; empty where the row has none."""
+    tenant_id = row.get("tenant_id")
+    return "" if tenant_id is None else str(tenant_id)
+
+
+def instant(value: Any) -> datetime | None:
+    """A time as databases give it, in UTC; one without a zone is UTC already. None: it is no time."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _in_utc(value: Any) -> Any:
+    at = instant(value)
+    return value if at is None else at.isoformat()
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, str):
+        if value.lower() not in _TRUTH:
+            raise ValueError("enabled is neither true nor false")
+        return _TRUTH[value.lower()]
+    return value is None or bool(value)
+
+
 def _settings(given: Any) -> dict[str, Any]:
-    if isinstance(given, str) and len(given) > MAX_CONFIG_BYTES:
+    if isinstance(given, str) and (given == OVERSIZED or len(given) > MAX_CONFIG_BYTES):
         raise ValueError(f"the settings are larger than {MAX_CONFIG_BYTES:,} characters")
     try:
-        settings = json.loads(given) if isinstance(given, str) and given else given or {}
+        settings = _decode(given) if isinstance(given, str) and given else given or {}
     except (ValueError, RecursionError):
         raise ValueError("settings are not valid JSON") from None
     if not isinstance(settings, dict):
@@ -108,14 +158,24 @@ def _settings(given: Any) -> dict[str, Any]:
 
 
 def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
+    # Half of what a sync costs is here: a call for each number and text would double it.
     if isinstance(value, dict):
-        return {
-            key: fingerprint(inner) if inner and _is_secret_name(str(key)) else _without_secrets(inner, fingerprint)
-            for key, inner in value.items()
-        }
+        kept = {}
+        for key, inner in value.items():
+            names, is_one = _secrecy(str(key))
+            if is_one:
+                kept[fingerprint(key)] = _without_secrets(inner, fingerprint)
+            elif names and inner:
+                kept[key] = fingerprint(inner)
+            elif isinstance(inner, str):
+                secret = len(inner) >= SHORTEST and _SECRET_VALUE.search(inner)
+                kept[key] = fingerprint(inner) if secret else inner
+            else:
+                kept[key] = _without_secrets(inner, fingerprint) if isinstance(inner, _NESTED) else inner
+        return kept
     if isinstance(value, str) and _SECRET_VALUE.search(value):
         return fingerprint(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_secrets(inner, fingerprint) for inner in value]
     return value
 
@@ -127,22 +187,31 @@ def changes(old: str, new: str) -> list[str]:
     """
     try:
         before = json.loads(old)
-    except ValueError:
+        if not isinstance(before, dict):
+            return ["was no JSON object"]
+        was, now = dict(_fields(before)), dict(_fields(json.loads(new)))
+        return _differences(was, now)
+    except (ValueError, RecursionError):
         return ["was not valid JSON"]
-    if not isinstance(before, dict):
-        return ["was no JSON object"]
-    was, now = dict(_fields(before)), dict(_fields(json.loads(new)))
+
+
+def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    paths = was.keys() | now.keys()
+    grown = {path.rpartition(".")[0] for path in paths}
     return [
         f"{path} changed"
         if _hidden(path, was.get(path)) or _hidden(path, now.get(path))
         else f"{path}: {_shown(was, path)} → {_shown(now, path)}"
-        for path in sorted(was.keys() | now.keys())
+        for path in sorted(paths)
         if was.get(path, ...) != now.get(path, ...)
+        # An object that was empty, or is now, is told by what is in it.
+        and not (path in grown and not was.get(path, {}) and not now.get(path, {}))
     ]
 
 
 def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, inner in value.items():
+    for name, inner in value.items():
+        key = FINGERPRINT if _secrecy(name)[1] else name
         if isinstance(inner, dict) and inner:
             yield from _fields(inner, f"{prefix}{key}.")
         else:
@@ -150,7 +219,7 @@ def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _hidden(path: str, value: Any) -> bool:
-    if any(_is_secret_name(part) for part in path.split(".")):
+    if any(_secrecy(part)[0] for part in path.split(".")):
         return True
     if isinstance(value, list):
         text = json.dumps(value)

@@ -14,8 +14,9 @@ from opsdash.model import TenantDrift, count
 from opsdash.services.broker import Broker
 from opsdash.services.moving import Lease
 from opsdash.services.tenant_index import CHUNK, Config, TenantIndex, in_steps
-from opsdash.services.tenant_public import MAX_ID_LENGTH, changes, public_config
-from opsdash.services.tenant_source import TenantSource
+from opsdash.services.tenant_public import MAX_ID_LENGTH, changes, id_of, public_config
+from opsdash.services.tenant_source import TenantSource, Version
+from opsdash.services.tenant_watch import TenantWatch
 
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 
@@ -33,7 +34,7 @@ class SyncReport:
         written: How many configurations were written. ``unchanged``: how many needed no write.
         removed: Orphaned keys that were removed.
         unreadable: Rows that could not be written. ``failed``: tenant → why, for the first of them.
-        rows: Rows read. ``newest``: the latest change among them.
+        rows: Rows read. ``last_id``: of the last one; in a table, two of the same id are neighbours.
         first_written: The first of those that were.
         cancelled: It ended before the last row.
     """
@@ -44,9 +45,9 @@ class SyncReport:
     unreadable: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     rows: int = 0
-    newest: datetime | None = None
     first_written: list[str] = field(default_factory=list)
     cancelled: bool = False
+    last_id: str | None = None
 
     @property
     def results(self) -> dict[str, str]:
@@ -58,7 +59,8 @@ class SyncReport:
         """Notes a bad row; its name only while there is room."""
         self.unreadable += 1
         if len(self.failed) < NAMED:
-            self.failed[tenant_id[:MAX_ID_LENGTH] or "(empty)"] = why
+            named = tenant_id[:MAX_ID_LENGTH].encode(errors="backslashreplace").decode()
+            self.failed[named or "(empty)"] = why
 
 
 @dataclass(slots=True)
@@ -90,39 +92,26 @@ class Tenants:
     source: TenantSource
     broker: Broker
     secret: Callable[[], bytes]
+    index: TenantIndex = field(init=False)
+    _watch: TenantWatch = field(init=False)
 
-    @property
-    def index(self) -> TenantIndex:
-        """The side in Redis."""
-        return TenantIndex(self.broker)
+    def __post_init__(self) -> None:
+        """The side in Redis, and what watches both."""
+        object.__setattr__(self, "index", TenantIndex(self.broker))
+        object.__setattr__(self, "_watch", TenantWatch(self.source, self.index))
 
     def count(self) -> int | None:
         """Rows in the database; None where only reading them all could tell."""
         version = self.source.version()
         return None if version is None else version.rows
 
-    def drift(self) -> TenantDrift | None:
-        """Whether the database has moved on since the last whole sync; None where only reading it all could tell.
-
-        Cost: one query, one HGETALL.
+    def drift(self) -> TenantDrift:
+        """Whether database and Redis differ, as far as that can be told at a page's pace; see `TenantWatch`.
 
         Raises:
             Unavailable: One of them did not answer.
         """
-        story = self.index.story()
-        synced = datetime.fromisoformat(story["newest"]) if story.get("newest") else None
-        now = self.source.version(synced)
-        if now is None:
-            return None
-        return TenantDrift(
-            rows=now.rows,
-            newest_at=now.newest,
-            synced_rows=int(story["rows"]) if "rows" in story else None,
-            synced_newest_at=synced,
-            synced_at=datetime.fromisoformat(story["at"]) if "at" in story else None,
-            synced_by=story.get("by", ""),
-            since=now.since,
-        )
+        return self._watch.look()
 
     def plan(self) -> TenantPlan:
         """What a sync would do; changes nothing. Cost: as a sync without its writes, and the orphans.
@@ -182,9 +171,11 @@ class Tenants:
         report, secret = SyncReport(), self.secret()
         with self.index.lease(by=by or "somebody") as lease:
             try:
-                self._sync(report, secret, lease, remove, told, cancelled)
+                # Before the rows are read: what changes meanwhile is a difference that is told, never one that is not.
+                version = self.source.version()
+                self._sync(report, secret, lease, version, remove, told, cancelled)
                 if not report.cancelled:
-                    self._tell(report, lease, by)
+                    self._tell(report, lease, by, version)
             except (Unavailable, Refused, redis.RedisError) as error:
                 if not report.written and not report.removed and not isinstance(error, redis.RedisError):
                     raise
@@ -199,17 +190,20 @@ class Tenants:
         report: SyncReport,
         secret: bytes,
         lease: Lease,
+        version: Version | None,
         remove: Callable[[int, int], None] | None,
         told: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        rows_in_all = self.count() or 0
+        rows_in_all = version.rows if version else 0
         self.index.adopt(lease)
         # Before the rows: a tenant that comes back meanwhile is written again by what follows.
         for orphans in self._to_remove(remove) if remove else ():
             if cancelled():
                 report.cancelled = True
                 return
+            if not report.removed:
+                self.index.begin(lease)
             report.removed += self.index.remove(lease, orphans)
         for rows in self.source.chunks():
             if cancelled():
@@ -218,6 +212,8 @@ class Tenants:
             for part in in_steps(self._configs(rows, secret, report)):
                 differing = [config for config, _held in self.index.differing(part, lease)]
                 if differing:
+                    if not report.written and not report.removed:
+                        self.index.begin(lease)
                     report.written += self.index.write(lease, differing)
                 report.unchanged += len(part) - len(differing)
                 report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
@@ -229,20 +225,32 @@ class Tenants:
         for start in range(0, len(orphaned), CHUNK):
             yield orphaned[start : start + CHUNK]
 
-    def _tell(self, report: SyncReport, lease: Lease, by: str) -> None:
-        newest = report.newest.isoformat() if report.newest else ""
-        story = {"rows": report.rows, "newest": newest, "at": datetime.now(UTC).isoformat(), "by": by}
-        self.index.tell(lease, story)
+    def _tell(self, report: SyncReport, lease: Lease, by: str, version: Version | None) -> None:
+        read = version or Version(report.rows)
+        self.index.tell(
+            lease,
+            {
+                "rows": read.rows,
+                "newest": read.newest.isoformat() if read.newest else "",
+                "mark": read.mark,
+                "unreadable": report.unreadable,
+                "at": datetime.now(UTC).isoformat(),
+                "by": by,
+            },
+        )
 
     def _configs(self, rows: list[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config]:
         """What should stand in Redis; what a row lacks for that goes to the report."""
         configs = []
         for row in rows:
+            tenant_id = id_of(row)
+            if tenant_id and tenant_id == report.last_id:  # else each sync would write the other one
+                report.fail(tenant_id, "the id comes twice")
+                continue
+            report.last_id = tenant_id
             try:
-                configs.append(Config(str(row["tenant_id"]), public_config(row, secret)))
+                configs.append(Config(tenant_id, public_config(row, secret)))
             except ValueError as error:
-                report.fail(str(row["tenant_id"]), str(error))
+                report.fail(tenant_id, str(error))
         report.rows += len(rows)
-        changed = [at for row in rows if isinstance(at := row.get("updated_at"), datetime) and at.tzinfo]
-        report.newest = max([*changed, *([report.newest] if report.newest else [])], default=None)
         return configs

@@ -208,7 +208,7 @@ class FlagWatch:
         if self._draining:
             due = min(due, DRAINING_S)
         # A change that the event loop is about to apply is reported as soon as it has.
-        return due if self._gate.applied is self._gate.state else min(due, APPLYING_S)
+        return due if self._gate.applied == self._gate.state else min(due, APPLYING_S)
 
     def _heed(self, message: dict[str, Any]) -> None:
         """Closes the gate on the nudge's word; whatever it says, the flags are read next."""

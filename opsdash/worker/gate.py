@@ -1,9 +1,13 @@
-"""The gate every task passes on its way to the pool: open it costs one attribute test, closed it puts messages back."""
+"""The gate every task passes on its way to the pool.
+
+Open it costs one attribute test, and one count in a dict for the charts: about 0.1 µs. Closed it puts messages back.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,11 +79,10 @@ class Gate:
         self.pausing = READY
         self.lock = threading.Lock()
         self.channel: Any = None
-        self.wait_for_slot: Callable[[], Any] | None = None
         self.show: Callable[[PauseState], None] | None = None
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
-        self.started: dict[str, int] = {}
+        self.started: defaultdict[str, int] = defaultdict(int)
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -88,12 +91,7 @@ class Gate:
         """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
         if self.closed and self.holds(request):
             return self.put_back(request)
-        if self.wait_for_slot is not None:  # a green pool blocks when it is full; a pause may come meanwhile
-            self.wait_for_slot()
-            if self.closed and self.holds(request):
-                return self.put_back(request)
-        key = request.message.delivery_info.get("routing_key")
-        self.started[key] = self.started.get(key, 0) + 1
+        self.started[request.message.delivery_info.get("routing_key")] += 1
         return self._pass_on(request)
 
     def take_back(self, request: Any) -> None:

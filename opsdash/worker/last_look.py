@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -30,8 +32,9 @@ class NotStarted(Exception):  # noqa: N818 - not an error: it ends a thread pool
 class LastLook:
     """Looks at the gate around the moment a task is accepted.
 
-    Cost while nothing is paused: two attribute tests per task. Threads pay a dict entry per task besides, for the way
-    back of what waits for a thread.
+    Cost while nothing is paused: two attribute tests per task, and in threads and greenlets one object that stands
+    in for the request's callback, and a dict entry for the way back of what waits: about 0.3 µs in greenlets, 0.7 µs in
+    threads, whose future calls back.
 
     Args:
         give_back: From a pool's thread, by way of the event loop; it can't tell whether Redis takes the message.
@@ -40,6 +43,7 @@ class LastLook:
     def __init__(self, consumer: Any, gate: Gate, give_back: Callable[[Any], Any]) -> None:
         self._gate = gate
         self._waiting: dict[Any, Any] = {}
+        self._claim: Callable[[Any], bool] = Future.cancel
         pool, kind = consumer.pool, celery_private.pool_name(consumer.pool)
         if kind == "threads":
             pool.on_apply = self._for_threads(pool.on_apply, give_back)
@@ -49,8 +53,8 @@ class LastLook:
             pool.on_apply = self._for_greenlets(pool.on_apply)
 
     def take_waiting(self, wanted: celery_private.Wanted) -> list[Any]:
-        """Requests that wait for a thread. Their futures are cancelled: no thread will start them."""
-        return [request for future, request in self._waiting.copy().items() if wanted(request) and future.cancel()]
+        """Requests that wait for a thread or for room for a greenlet; none of those taken will start."""
+        return [request for key, request in self._waiting.copy().items() if wanted(request) and self._claim(key)]
 
     def _caught_before(self, request: Any, give_back: GiveBack) -> bool:
         try:
@@ -71,14 +75,15 @@ class LastLook:
             return False
         return True
 
-    def _around(self, accept: Any, give_back: GiveBack, stop: type[BaseException]) -> Callable[[int, float], None]:
-        request, gate = accept.__self__, self._gate
+    def _looks(self, give_back: GiveBack, stop: type[BaseException]) -> Callable[[Any, int, float], None]:
+        """Stands in for a request's own ``on_accepted``, which it takes as its first argument."""
+        gate = self._gate
 
-        def look_twice(pid: int, when: float) -> None:
-            if gate.closed and self._caught_before(request, give_back):
+        def look_twice(accept: Any, pid: int, when: float) -> None:
+            if gate.closed and self._caught_before(accept.__self__, give_back):
                 raise stop
             accept(pid, when)
-            if gate.closed and self._caught_after(request, give_back):
+            if gate.closed and self._caught_after(accept.__self__, give_back):
                 raise stop
 
         return look_twice
@@ -90,12 +95,14 @@ class LastLook:
             give_back(request)
             return True
 
+        look_twice = self._looks(by_the_loop, NotStarted)
+
         def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept: Any = options.get("accept_callback")
             request = getattr(accept, "__self__", None)
             if request is None:
                 return original(target, args, kwargs, **options)
-            options["accept_callback"] = self._around(accept, by_the_loop, NotStarted)
+            options["accept_callback"] = partial(look_twice, accept)
             result = original(target, args, kwargs, **options)
             waiting[result.f] = request
             result.f.add_done_callback(waiting.pop)
@@ -106,10 +113,22 @@ class LastLook:
     def _for_greenlets(self, original: Callable[..., Any]) -> Callable[..., Any]:
         from greenlet import GreenletExit  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with the pool
 
+        look_twice = self._looks(self._gate.try_put_back, GreenletExit)
+        waiting = self._waiting
+        self._claim = lambda request: waiting.pop(request, None) is not None
+
+        def look(accept: Any, pid: int, when: float) -> None:
+            if waiting.pop(accept.__self__, None) is None:
+                raise GreenletExit  # it was taken, and is in its queue again
+            look_twice(accept, pid, when)
+
         def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
             accept: Any = options.get("accept_callback")
-            if getattr(accept, "__self__", None) is not None:
-                options["accept_callback"] = self._around(accept, self._gate.try_put_back, GreenletExit)
+            request = getattr(accept, "__self__", None)
+            if request is not None:
+                # The pool makes its caller, which is the loop, wait for room.
+                waiting[request] = request
+                options["accept_callback"] = partial(look, accept)
             return original(target, args, kwargs, **options)
 
         return on_apply

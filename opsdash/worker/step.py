@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.link import Link
 from opsdash.worker.recall import Recall
+from opsdash.worker.waker import Waker
 
 logger = get_logger(__name__)
 
@@ -37,7 +36,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._watch: FlagWatch | None = None
         self._recall: Recall | None = None
         self._tick_asked = False
-        self._waker: _Waker | None = None
+        self._waker: Waker | None = None
+        self._applying = threading.RLock()
         transport = consumer.app.connection_for_read().transport
         self.enabled = transport.driver_type == "redis"
         if not self.enabled:
@@ -89,21 +89,20 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         gate.channel = channel
         if self._recall is None:
-            gate.wait_for_slot = celery_private.wait_for_slot(consumer.pool)
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
             control.recalls[consumer] = self._recall
             if self._guard is not None:
                 self._guard.listen(lambda request: self._soon(gate.take_back, request))
                 gate.exempt = self._guard.exempt
         celery_private.replace_queue_cycle(channel, self._fetchable)
+        if celery_private.is_green(consumer.pool):
+            self._usable_waker().listen_in_green_loop(consumer)
         watch.read_now()
         self._apply()
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
-        """Lets other threads wake the event loop: before Celery 5.7 it sleeps up to 2 s on."""
-        if self._waker is None or self._waker.pid != os.getpid():
-            self._waker = _Waker()
-        hub.add_reader(self._waker.reader.fileno(), self._waker.drain)
+        """Lets other threads wake the event loop."""
+        self._usable_waker().listen_in_hub(hub)
 
     def shutdown(self, consumer: Any) -> None:
         """Takes the worker off the list, after its last task has ended."""
@@ -133,13 +132,30 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _ask_apply(self) -> None:
         """From any thread: lets the event loop act on the gate's state."""
-        if celery_private.pool_name(self._consumer.pool) == "solo":
+        pool = self._consumer.pool
+        if celery_private.is_green(pool):
+            self._apply_beside_the_loop()
+            return
+        if celery_private.pool_name(pool) == "solo":
             # A task runs in the loop itself: while it does nothing else starts, and the next one meets the gate.
             self.gate.applied = self.gate.state
         self._soon(self._apply)
 
+    def _apply_beside_the_loop(self) -> None:
+        """Green pools: acts at once. The loop, in the same thread, may stand until a greenlet has ended."""
+        try:
+            self._apply()
+        except self.gate.connection_errors as error:
+            logger.warning("opsdash: the connection broke while a pause was being applied, so it is again: %r", error)
+            self._soon(self._apply)
+        self._wake()
+
     def _apply(self) -> None:
-        """Acts on the gate's state. Event loop only."""
+        """Acts on the gate's state. Event loop only, or a greenlet beside it: one at a time, the newest state last."""
+        with self._applying:
+            self._apply_now()
+
+    def _apply_now(self) -> None:
         gate, state = self.gate, self.gate.state
         if gate.pausing != READY or self._recall is None:
             return
@@ -170,30 +186,15 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._tick_asked = False
         self.health.tick()
 
+    def _usable_waker(self) -> Waker:
+        if self._waker is None or not self._waker.usable:
+            self._waker = Waker()
+        return self._waker
+
     def _soon(self, callback: Callable[..., Any], *args: Any) -> None:
         self._consumer.call_soon(callback, *args)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waker is not None:
             self._waker.wake()
-
-
-class _Waker:
-    """A socket pair in the event loop: a byte into one end ends the loop's sleep.
-
-    Celery 5.7's hub has one of its own; a second byte costs it one more turn.
-    """
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.reader, self._writer = socket.socketpair()
-        self.reader.setblocking(False)
-        self._writer.setblocking(False)
-
-    def wake(self) -> None:
-        """From any thread."""
-        with contextlib.suppress(OSError):  # full: the loop has plenty to wake up for; closed: there is no loop
-            self._writer.send(b"\0")
-
-    def drain(self) -> None:
-        """In the event loop."""
-        with contextlib.suppress(OSError):  # another turn has read it
-            self.reader.recv(4096)

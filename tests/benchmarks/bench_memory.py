@@ -6,7 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from stage import client, let_go, prepared, server
+from stage import client, family, let_go, prepared, server
 from support.sample_app import STARTED
 from support.services import until
 from support.workers import worker
@@ -41,12 +41,6 @@ def one(pool: str, env: dict[str, str]) -> float:
             raise RuntimeError("the tasks did not run")
         time.sleep(SETTLE_S)
         return sum(pss_mb(pid) for pid in family(running.pid))
-
-
-def family(pid: int) -> list[int]:
-    """A process and what descends from it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(grand for child in children for grand in family(int(child)))]
 
 
 def pss_mb(pid: int) -> float:

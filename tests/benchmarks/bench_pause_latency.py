@@ -1,22 +1,24 @@
 """How long after a pause the last task still starts, and after a resume the first one.
 
 Four real workers, one a pool, on an otherwise idle machine and with both cores overloaded. Beside it what people use
-today, in turns: ``control.cancel_consumer`` and ``add_consumer`` for the queue.
+today, in turns: ``control.cancel_consumer`` and ``add_consumer`` for the queue. Then one worker of each green pool by
+itself, since among others the fastest pool's start is the first one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from stage import POOLS
-from support import services
+from stage import POOLS, server
+from support.deployment import deploy
 from support.sample_app import STARTED, make_app
-from support.workers import Records, eventually, worker
+from support.workers import GREEN, Records, eventually, worker
 
 from opsdash.services.broker import connect
 from opsdash.services.pause import PauseFlags
@@ -34,20 +36,18 @@ RUN_S, HOLD_S = 0.5, 1.2  # the hold is longer than the slower way's last start 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
     """Milliseconds."""
-    rounds, busy_rounds, every = (3, 2, 1) if quick else (100, 30, 10)
+    rounds, busy_rounds, alone, every = (3, 2, 3, 1) if quick else (100, 100, 30, 10)
     figures: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
-        server = services.Valkey(stack.enter_context(services.folder()))
-        server.start()
-        stack.callback(server.kill)
-        broker = connect(Settings.from_env({}, redis_url=server.url))
+        running = stack.enter_context(server())
+        broker = connect(Settings.from_env({}, redis_url=running.url))
         stack.callback(broker.client.close)
-        app = make_app(server.url)
+        app = make_app(running.url)
         stack.callback(app.close)
-        records = Records(server.url)
+        records = Records(running.url)
         stack.callback(records.close)
         for pool in POOLS:
-            stack.enter_context(worker(pool=pool, concurrency=2, env={"OPSDASH_REDIS_URL": server.url}))
+            stack.enter_context(worker(pool=pool, concurrency=2, env={"OPSDASH_REDIS_URL": running.url}))
         workers, flags, queues = Workers(broker), PauseFlags(broker), Queues(broker)
         eventually(lambda: len(workers.read()) == len(POOLS), what="all workers report")
         ways: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
@@ -81,7 +81,31 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
             for process in burning:
                 process.kill()
                 process.wait()
+    for pool in GREEN:
+        for acknowledged_ms, first_ms in green_rounds(pool, alone):
+            figures.setdefault(f"{pool} alone: pause to acknowledgement", []).append(acknowledged_ms)
+            figures.setdefault(f"{pool} alone: resume to first start", []).append(first_ms)
     return figures, {}, "ms"
+
+
+def green_rounds(pool: str, rounds: int) -> Iterator[tuple[float, float]]:
+    """An idle worker is paused and resumed, anywhere in the two seconds its loop sleeps by itself; milliseconds."""
+    with server() as broker, deploy(broker) as made, worker(pool=pool, concurrency=2, env=made.env) as running:
+        for _ in range(rounds):
+            time.sleep(random.uniform(0.0, 2.0))
+            called = time.time()
+            made.pause()
+            made.wait_until_confirmed(running.hostname)
+            acknowledged_ms = (time.time() - called) * 1_000
+            made.records.redis.delete(STARTED)
+            made.send(1)
+            time.sleep(random.uniform(1.2, 3.2))  # beyond the last fetch's end
+            if len(made.records):
+                raise RuntimeError("a task ran although paused")
+            called = time.time()
+            made.resume()
+            made.records.wait_for(1)
+            yield acknowledged_ms, (made.records.starts()[0].at - called) * 1_000
 
 
 def one_round(stop: Callable[[], Any], go: Callable[[], Any], app: Any, records: Records) -> tuple[float, float]:

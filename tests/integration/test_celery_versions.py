@@ -1,4 +1,4 @@
-"""The oldest Celery that opsdash promises: the tests of pausing, with workers that run on it."""
+"""Older Celerys, down to the oldest that opsdash promises: the tests of pausing, with workers that run on them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[2]
 OLDEST = "5.4.0"
 INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 600
+BETWEEN = ["5.5.3", "5.6.3"]
 TESTS = [
     "tests/integration/test_pause_cycle.py",
+    "tests/integration/test_pause_green.py",
     "tests/integration/test_pause_last_look.py",
     "tests/integration/test_pause_remote_control.py",
     "tests/integration/test_pause_workflows.py",
@@ -66,14 +68,19 @@ def environment_with(folder: Path, *packages: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(INSTALL_TIMEOUT_S * 2 + RUN_TIMEOUT_S + 60)
-def test_workers_on_the_oldest_celery_pause_like_those_on_the_newest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [OLDEST, *BETWEEN])
+def test_workers_on_an_older_celery_pause_like_those_on_the_newest(tmp_path: Path, version: str) -> None:
     # The workers take opsdash from the checkout, and need nothing of the console's.
     python = environment_with(
-        tmp_path / "venv", f"celery[redis]=={OLDEST}", "gevent", "packaging"
-    )  # kombu imports it, undeclared
-    version = run([python, "-c", "import celery; print(celery.__version__)"], "Celery can't be imported", 30)
-    assert version.strip() == OLDEST
+        tmp_path / "venv",
+        f"celery[redis]=={version}",
+        "kombu[redis]",  # as opsdash asks for it
+        "gevent",
+        "packaging",  # kombu imports it, undeclared
+    )
+    found = run([python, "-c", "import celery; print(celery.__version__)"], "Celery can't be imported", 30)
+    assert found.strip() == version
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
-    said = run(command, f"with workers on Celery {OLDEST}", RUN_TIMEOUT_S, WORKER_PYTHON=str(python))
+    said = run(command, f"with workers on Celery {version}", RUN_TIMEOUT_S, WORKER_PYTHON=str(python))
     assert " passed" in said
     assert " skipped" not in said

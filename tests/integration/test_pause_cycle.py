@@ -37,6 +37,7 @@ def test_a_pause_amid_500_tasks_starts_none_and_its_end_runs_each_exactly_once(
             assert deployment.started_after(paused_at + SOON_S) == 0
             assert len(deployment.records) < 500
             assert deployment.waiting() + len(deployment.records) == 500, "every message is in the list again"
+            deployment.wait_until_confirmed(newcomer.hostname)
             assert deployment.health(newcomer.hostname)["processed"] == "0"
             assert deployment.puts_in(1.0) == 0, "paused workers leave the messages alone, they don't bounce them"
             resumed_at = time.time()
@@ -60,7 +61,8 @@ def test_scheduled_rate_limited_and_late_acknowledged_tasks_wait_for_the_end_of_
     deployment: Deployment, pool: str
 ) -> None:
     with worker(pool=pool, env=deployment.env) as running:
-        due = datetime.now(UTC) + timedelta(seconds=1.5)
+        # Time enough for a loaded machine to get to the pause, where the test is not among the fast ones.
+        due = datetime.now(UTC) + timedelta(seconds=1.5 if pool == "prefork" else 4.0)
         ids = deployment.send(5, eta=due)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds the scheduled tasks")
         ids += deployment.send(3, "sample.limited") + deployment.send(10, "sample.late", kwargs={"seconds": 0.3})

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,124 +16,134 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken(deployment: Deployment, console_for):
-    console: Console = console_for(queues=("celery", "emails"))
+def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken_and_no_sooner_than_its_pause_ends(
+    deployment: Deployment, console_for
+):
+    console: Console = console_for(queues=("celery", "emails", "reports"))
     with (
-        worker(pool="threads", env=deployment.env, queues=["celery", "emails"]) as quiet,
-        worker(pool="threads", env=deployment.env, queues=["celery"]) as other,
+        worker(env=deployment.env, queues=["celery", "emails"]) as quiet,
+        worker(concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}, queues=["celery"]) as other,
     ):
-        eventually(lambda: len(console.get_active_workers()) == 2, what="both report")
+        eventually(lambda: quiet.hostname in console.get_active_workers(), what="the worker reports")
         preview = console.preview(QuietWorker(hostname=quiet.hostname))
-        assert preview.figures["alone"] == ["emails"]
-        assert "No other worker with the plug-in takes tasks from emails: they will wait." in preview.lines
+        assert preview.figures == {"queues": ["celery", "emails"], "held": 0, "alone": ["emails"]}
+        assert "No other worker takes tasks from emails: they will wait." in preview.lines
         with pytest.raises(Refused, match="was not confirmed"):
             console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="yes")
         effect = console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
         assert effect.message == f"{quiet.hostname} takes no more tasks from celery, emails."
-        assert effect.details["undo"] == f"opsdash wake-worker {quiet.hostname}"
+        assert effect.details["undo"] == f"To undo it: opsdash wake-worker {quiet.hostname}"
         eventually(lambda: deployment.health(quiet.hostname)["queues"] == "[]", what="the worker reports no queue")
+        with pytest.raises(Refused, match="takes tasks from no queue as it is"):
+            console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
         deployment.send(10, queue="celery")
         deployment.send(3, queue="emails")
         deployment.records.wait_for(10)
         assert {start.worker for start in deployment.records.starts()} == {other.hostname}
         assert deployment.waiting("emails") == 3
+
+        deployment.pause("emails")
+        preview = console.preview(WakeWorker(hostname=quiet.hostname))
+        assert preview.figures == {"queues": ["celery", "emails"], "waiting": 3}
+        assert "when they are no longer paused" in preview.lines[0]
         woken = console.run(WakeWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
         assert woken.details["queues"] == ["celery", "emails"]
+        eventually(
+            lambda: "emails" in deployment.health(quiet.hostname)["queues"], what="the worker reports its queues"
+        )
+        assert deployment.records.stay(1.5) == 0, "a queue that was paused meanwhile stays paused"
+        deployment.resume("emails")
         deployment.records.wait_for(13)
         with pytest.raises(Refused, match="was not quieted by opsdash"):
             console.run(WakeWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
-    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "success", "success", "refused"]
+    found = [entry.status for entry in console.get_recent_operations()]
+    assert found == ["refused", "success", "refused", "success", "refused"]
 
 
 @pytest.mark.slow
-def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_terminated(deployment: Deployment, console_for):
+def test_a_worker_that_a_pause_can_not_hold_is_not_woken_during_one(deployment: Deployment, console_for):
+    console: Console = console_for(queues=("celery",))
+    with worker(concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}, queues=["celery"]) as bare:
+        preview = console.preview(QuietWorker(hostname=bare.hostname))
+        assert preview.lines[0] == f"{bare.hostname} stops taking tasks from celery; what it holds will run."
+        console.run(QuietWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.pause()
+        with pytest.raises(Refused, match="can't be held by the pause that is in force: resume first"):
+            console.run(WakeWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.resume()
+        deployment.send(1)
+        console.run(WakeWorker(hostname=bare.hostname), actor="maria", confirm="YES")
+        deployment.records.wait_for(1)
+
+
+@pytest.mark.slow
+def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_asked(deployment: Deployment, console_for):
     console: Console = console_for()
-    with worker(pool="prefork", concurrency=1, env=deployment.env) as running:
-        with deployment.celery.connection_for_write() as connection:
-            long = deployment.celery.send_task("sample.short", [1, 60], connection=connection).id
-            deployment.records.wait_for(1)
-            next_one = deployment.celery.send_task("sample.short", [2], connection=connection).id
-            last = deployment.celery.send_task("sample.short", [3], connection=connection).id
+    with worker(concurrency=1, env=deployment.env) as running:
+        (long,) = deployment.send(1, kwargs={"seconds": 60})
+        deployment.records.wait_for(1)
+        fetched, last = deployment.send(2)
+        (later,) = deployment.send(1, countdown=3600)
+        eventually(lambda: deployment.unacked() == 3, what="the worker has fetched the others")
+        eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
+        host, name = running.hostname, "sample.short"
+
         preview = console.preview(RevokeTask(task_id=long))
-        assert preview.lines[:2] == (
-            f"{running.hostname} holds it (active): sample.short.",
-            "It runs, and will finish.",
+        assert preview.lines[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
+        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in preview.lines)
+        assert (
+            console.preview(RevokeTask(task_id=long, terminate=True)).lines[1] == "Its process is ended in the middle."
         )
-        assert console.preview(RevokeTask(task_id=long, terminate=True)).lines[1] == "It runs: its process is killed."
-        done = console.run(RevokeTask(task_id=next_one), actor="maria", confirm="YES")
-        assert done.message == f"Revoked {next_one}: 1 worker confirmed."
-        console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        preview = console.preview(RevokeTask(task_id=fetched))
+        assert preview.lines[0] == f"{host} has fetched it, it has not begun: {name}."
+        preview = console.preview(RevokeTask(task_id=later))
+        assert preview.lines[0] == f"{host} has fetched it, it waits for its time: {name}."
+
+        done = console.run(RevokeTask(task_id=fetched), actor="maria", confirm="YES")
+        assert done.message == f"Revoked {fetched}: 1 worker confirmed."
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or kept from beginning, on {host}."
         deployment.records.wait_for(2)
+        eventually(lambda: deployment.health(host)["active"] == "0", what="nothing runs any more")
         assert deployment.records.times_run() == {long: 1, last: 1}
-    assert [entry.status for entry in console.get_recent_operations()] == ["success", "success"]
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert done.message.endswith("No worker had it: none was ended.")
+    assert [entry.status for entry in console.get_recent_operations()] == ["success", "success", "success"]
+
+
+@pytest.mark.slow
+def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: Deployment, console_for):
+    console: Console = console_for()
+    with worker(pool="threads", env=deployment.env) as running:
+        (long,) = deployment.send(1, kwargs={"seconds": 4})
+        deployment.records.wait_for(1)
+        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+        assert not done.ok
+        assert f"{running.hostname} failed: " in done.message
+        assert running.hostname in done.details["failed"]
+    assert console.get_recent_operations()[0].status == "failure"
 
 
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
     console: Console = console_for()
-    assert console.preview(RevokeTask(task_id="an-id")).lines[0].startswith("No worker says that it holds it")
+    preview = console.preview(RevokeTask(task_id="an-id"))
+    assert preview.lines[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
     with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
         console.run(RevokeTask(task_id="an-id"), actor="maria", confirm="YES")
-    with pytest.raises(Invalid, match="expected one task's id"):
-        console.run(RevokeTask(task_id="two ids"), actor="maria", confirm="YES")
-    with pytest.raises(Refused, match="takes tasks from no queue, is no worker, or does not answer"):
+    for wrong in ("", "two ids", "an\x1bid"):
+        with pytest.raises(Invalid, match="expected one task's id"):
+            console.preview(RevokeTask(task_id=wrong))
+    with pytest.raises(Refused, match=r"There is no worker 'w1@nowhere'. Nothing was changed."):
         console.run(QuietWorker(hostname="w1@nowhere"), actor="maria", confirm="YES")
-    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "refused", "unknown"]
+    for operation in (QuietWorker(), WakeWorker()):
+        with pytest.raises(Invalid, match=r"name a worker. Nothing was changed."):
+            console.preview(operation)
+    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "unknown"]
 
 
-GREETING = '''
-from typing import ClassVar
-from opsdash.model import Effect, Preview
-from opsdash.operation import Operation, argument
-
-class GreetTeam(Operation):
-    """Greets."""
-
-    name: ClassVar[str] = "greet_team"
-    title: ClassVar[str] = "Greet Team"
-    help: ClassVar[str] = "Greet the team."
-    warning: ClassVar[str] = "The team feels greeted."
-    whom: str = argument(positional=True, default="", help="Whom.")
-
-    def preview(self, console):
-        return Preview(title=self.title, warning=self.warning, lines=(f"{self.whom} will be greeted.",))
-
-    def execute(self, console, act):
-        return Effect(affected=1, message=f"Greeted {self.whom}.")
-'''
-
-
-def test_another_packages_operation_is_on_every_surface_and_a_broken_one_is_one_line(
-    tmp_path: Path, sqlite_url, valkey
-):
-    (tmp_path / "greeting.py").write_text(GREETING)
-    (tmp_path / "broken.py").write_text("raise RuntimeError('one line\\nand another')")
-    info = tmp_path / "greeting-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-    points = "[opsdash.operations]\nbroken = broken\ngreeting = greeting:GreetTeam\nmissing = not_there\n"
-    (info / "entry_points.txt").write_text(points)
-    script = textwrap.dedent("""
-        import sys, opsdash
-        from click.testing import CliRunner
-        from opsdash.api.openapi import document
-        from opsdash.cli import cli
-        from opsdash.operation import registry
-        ops = opsdash.connect()
-        effect = ops.run(registry()["greet_team"](whom="ops"), actor="maria", confirm="YES")
-        print(effect.message, ops.get_recent_operations()[0].operation)
-        print("/api/v1/operations/greet_team" in document()["paths"])
-        print("ops will be greeted." in CliRunner().invoke(cli, ["greet-team", "ops", "--dry-run"]).output)
-    """)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]),
-        "OPSDASH_REDIS_URL": valkey.url,
-        "OPSDASH_DATABASE_URL": sqlite_url,
-    }
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["Greeted ops. greet_team", "True", "True"], done.stderr
-    broken, missing = done.stderr.splitlines()
-    assert broken == (
-        "the operation broken (broken) can't be loaded and is left out: RuntimeError: one line and another"
-    )
-    assert "the operation missing (not_there) can't be loaded and is left out: ModuleNotFoundError" in missing
+def test_nonsense_about_quieted_workers_names_none(console_for):
+    console: Console = console_for()
+    for nonsense in ("{", "7", "null"):
+        console.broker.client.hset(console.broker.keys.quiet, "w1@host", nonsense)
+        with pytest.raises(Refused, match="was not quieted by opsdash"):
+            console.preview(WakeWorker(hostname="w1@host"))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import redis
+from support.sample_app import RECORDER
 from support.services import Valkey
 from support.workers import Records, eventually, producer
 
@@ -79,6 +80,13 @@ class Deployment:
 
     def started_after(self, at: float) -> int:
         return sum(1 for start in self.records.starts() if start.at > at)
+
+    def cut_connections(self) -> None:
+        """Cuts every connection to the broker but this one and those that running tasks record by."""
+        own = self.redis.client_id()
+        for client in self.redis.client_list():
+            if int(client["id"]) != own and client["name"] != RECORDER:
+                self.redis.client_kill_filter(_id=client["id"])
 
     def puts_in(self, seconds: float) -> int:
         """How many messages are put into lists in so many seconds."""

@@ -32,6 +32,8 @@ STARTED = "sample:started"
 """Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
 ACCEPTING = "sample:accepting"
 """Redis list: ids of tasks that a worker with ``SAMPLE_BREAK=slow-accept`` has accepted, a second before they start."""
+RECORDER = "recorder"
+"""Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
 
 
@@ -78,7 +80,7 @@ if os.environ.get("SAMPLE_HOOK") == "exists":
 @cache
 def _records(pid: int) -> redis.Redis:
     """One client per process: a connection must not be shared over a fork."""
-    return redis.Redis.from_url(records_url)
+    return redis.Redis.from_url(records_url, client_name=RECORDER)
 
 
 def _record(started: float, task: Any, argument: Any) -> None:
@@ -161,6 +163,10 @@ def _break(what: str) -> None:
         from kombu.transport.redis import QoS
 
         del QoS.restore_by_tag
+    elif what == "bell":
+        from opsdash.worker import celery_private as private
+
+        private.POLLER = (*private.POLLER, "moved_on")  # type: ignore[assignment]
     elif what == "late-listener":
         from opsdash.worker.flags import FlagWatch
 

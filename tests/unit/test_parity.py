@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 import opsdash
@@ -82,3 +83,18 @@ def test_the_docs_name_its_command_its_address_and_its_role(kind: type[Operation
 def test_the_docs_name_no_operation_that_is_gone():
     told = re.findall(r"POST /api/v1/operations/(\w+)", (ROOT / "docs" / "operations.md").read_text())
     assert sorted(told) == sorted(DECLARED)
+
+
+def test_the_readme_says_of_each_what_it_does_and_what_it_leaves_alone():
+    table = (ROOT / "README.md").read_text().partition("## What an operation does")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|`]+) \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert sorted(title for title, *_ in rows[1:]) == sorted(kind.title for kind in DECLARED.values())
+    assert all(said.strip().endswith(".") for _, *cells in rows[1:] for said in cells)
+
+
+@each
+def test_its_command_explains_every_parameter(kind: type[Operation]):
+    command = cli.commands[kind.name.replace("_", "-")]
+    shown = command.get_help(click.Context(command, info_name="x", max_content_width=500, terminal_width=500))
+    for name, field in parameters(kind).items():
+        assert field.metadata["help"] in shown, name

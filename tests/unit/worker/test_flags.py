@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import redis
 
-from opsdash.worker.flags import FlagWatch
+from opsdash.keys import EVERYTHING
+from opsdash.worker.flags import APPLYING_S, FlagWatch
 from opsdash.worker.gate import Gate, PauseState
 
 
@@ -83,3 +85,16 @@ def test_a_fault_while_asking_again_never_reaches_the_event_loop(caplog: Any) ->
     link.answer = AttributeError("a bug")
     watch(link, gate).recheck()
     assert "could not be read again" in caplog.text
+
+
+def test_a_nudge_about_a_pause_that_is_over_by_the_next_read_leaves_the_listener_at_rest() -> None:
+    link, gate = Link(), Gate(lambda request: None, (redis.ConnectionError,))
+    link.go_on.set()
+    made = watch(link, gate)
+    made.read_now()
+    gate.applied = made._reported = gate.state
+    made._next_read = made._next_report = time.monotonic() + 60
+    gate.hint(EVERYTHING)
+    assert made._patience_s() <= APPLYING_S, "there is something to apply"
+    made.read_now()
+    assert made._patience_s() > APPLYING_S, "nothing has changed after all"
