@@ -15,8 +15,9 @@ import click
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Status, parse_duration, to_plain
+from opsdash.model import Status, to_plain
 from opsdash.services.audit_reading import MAX_PAGE, Filter
+from opsdash.text import parse_duration
 
 NO_OPERATIONS = "No operations logged yet."
 

@@ -12,8 +12,9 @@ import click
 import opsdash
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.errors import Unavailable
-from opsdash.model import PauseInfo, Snapshot, WorkerStats, count, format_duration, to_plain
+from opsdash.model import PauseInfo, Snapshot, WorkerStats, to_plain
 from opsdash.services.drain import drain
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import Effect, Preview, Progress, count
+from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.tenants import SyncReport, TenantPlan
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
