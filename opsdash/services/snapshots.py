@@ -51,7 +51,6 @@ class Snapshots:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
-        self._told_head = ""
         self._pace = Pace()
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
@@ -79,20 +78,13 @@ class Snapshots:
             except OpsdashError as error:
                 redis_error = str(error)
             try:
-                self._database["operations"] = self._audit.recent(RECENT)  # whatever is wrong with the host's tenants
-                self._database["audit_head"] = self._audit.head()
-                self._tell_head(self._database["audit_head"])
+                self._read_audit(settle=not redis_error)  # first: whatever is wrong with the host's tenants
                 drift = None if redis_error else self._tenants.drift()
                 self._database |= {
                     "tenants": self._tenants.count() if drift is None else drift.rows,
                     "tenant_drift": drift or self._database.get("tenant_drift"),
                 }
                 self._database_read_s = time.monotonic()
-                if not redis_error:
-                    self._approvals.settle()
-                    self._unfinished.settle()
-                    if self._audit.drain():
-                        self._database["operations"] = self._audit.recent(RECENT)
             except OpsdashError as error:
                 database_error = str(error)
             return Snapshot(
@@ -106,10 +98,17 @@ class Snapshots:
                 **self._database,
             )
 
-    def _tell_head(self, head: str) -> None:
-        if head and head != self._told_head:
+    def _read_audit(self, *, settle: bool) -> None:
+        self._database["operations"] = self._audit.recent(RECENT)
+        if settle:
+            self._approvals.settle()
+            self._unfinished.settle()
+            if self._audit.drain():
+                self._database["operations"] = self._audit.recent(RECENT)
+        head = self._audit.head()
+        if head and head != self._database.get("audit_head"):
             head_log.info("audit head %s", head)
-            self._told_head = head
+        self._database["audit_head"] = head
 
     def _read_redis(self) -> dict[str, Any]:
         workers = self._workers.read()

@@ -169,7 +169,7 @@ def verification(figures: dict[str, list[float]], server: Durable, number: int, 
             pass
         figures.setdefault(f"read {number:,} entries, unchecked", []).append(time.perf_counter() - started)
     engine.dispose()
-    server.drop(str(engine.url.render_as_string(hide_password=False)))
+    server.drop(engine.url.set(query={}).render_as_string(hide_password=False))
 
 
 def fill_sealed(engine: sa.Engine, sealer: Sealer, number: int) -> None:
@@ -229,10 +229,8 @@ def pages(figures: dict[str, list[float]], server: Durable, number: int, rounds:
     """Page 1 of a long log, unfiltered and filtered, and a page deep in it."""
     engine = fresh(server)
     with engine.begin() as connection:
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.text(MANY), {"number": number})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("SET statement_timeout = 0"))
         connection.execute(sa.text("VACUUM ANALYZE audit_log"))
     deep = number // 2
     with engine.connect() as connection:
@@ -262,10 +260,10 @@ def by_offset(engine: sa.Engine, start: int) -> int:
 
 
 def fresh(server: Durable) -> sa.Engine:
-    """An engine on a new, migrated database."""
+    """An engine on a new, migrated database, whose statements may take as long as they do."""
     url = server.create()
     migrations.upgrade(url)
-    return database.connect(url)
+    return database.connect(f"{url}?options=-c%20statement_timeout%3D0")
 
 
 MANY = """

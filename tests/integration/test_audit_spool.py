@@ -182,3 +182,15 @@ def test_an_outcome_that_comes_after_the_entry_was_closed_is_told_in_the_log(
     assert "came after the entry was closed" in caplog.text
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
     assert console.audit.verify().ok
+
+
+def test_tenants_that_can_not_be_read_do_not_keep_the_spool_from_the_table(
+    console: Console, console_for: Callable[..., Console], postgres: Postgres, postgres_url: str
+) -> None:
+    postgres.stop()
+    done = pause(console)
+    postgres.start()
+    other = console_for(database_url=postgres_url, tenant_table="nowhere")
+    snapshot = other.snapshot()
+    assert "nowhere" in snapshot.database_error or "lacks a table" in snapshot.database_error
+    assert (snapshot.operations[0].id, snapshot.operations[0].status, snapshot.spooled) == (done.id, Status.SUCCESS, 0)
