@@ -99,7 +99,14 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
 
 
 @audit.command()
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="CSV, or one JSON document a line.",
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: stdout.")
 @_filters
 def export(*, form: str, output: Path | None, **chosen: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.cli_reference import DOCS
 from support.services import until
 
 import opsdash
@@ -116,3 +119,30 @@ def test_off_a_terminal_there_is_no_escape_code_whatever_the_shell_says(environm
     done = CliRunner().invoke(cli, ["status"], env={**environment, "FORCE_COLOR": "1"})
     assert "Processing Status: RUNNING" in done.stdout
     assert "\x1b" not in done.output
+
+
+def test_the_commands_of_the_docs_do_what_they_say(environment, monkeypatch: pytest.MonkeyPatch):
+    for name in ("OPSDASH_REDIS_URL", "OPSDASH_DATABASE_URL"):
+        monkeypatch.setenv(name, environment[name])
+    block = re.search(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)[1].splitlines()
+    commands = [shlex.split(line)[1:] for line in block if "--watch" not in line]
+    done = [CliRunner().invoke(cli, command) for command in commands]
+    assert [one.exit_code for one in done] == [0] * 4, [one.output for one in done]
+    assert "Processing Status: RUNNING" in done[0].output
+    assert "Reason: payment provider is down" in done[1].output
+    assert done[2].output.startswith("Paused everything until ")
+    assert "Pause Processing" in done[3].output
+
+
+def test_the_keys_of_the_json_are_those_of_the_docs(environment):
+    records = dict(re.findall(r"^\*\*(\w+)\*\*: .*\n(.*)$", DOCS.read_text(), re.MULTILINE))
+    told = {name: set(re.findall(r"`(\w+)`", keys)) for name, keys in records.items()}
+    status = json.loads(CliRunner().invoke(cli, ["status", "--json"], env=environment).stdout)
+    assert status.keys() == told["Snapshot"] | {"processing"}
+    assert status["queues"][0].keys() == told["QueueStats"]
+    preview = CliRunner().invoke(cli, ["pause-processing", "--dry-run", "--json"], env=environment)
+    assert json.loads(preview.stdout).keys() == told["Preview"]
+    paused = CliRunner().invoke(cli, ["pause-processing", "--confirm", "YES", "--json"], env=environment)
+    assert json.loads(paused.stdout).keys() == told["Effect"] | {"operation", "status", "progress"}
+    (entry,) = json.loads(CliRunner().invoke(cli, ["audit", "--json"], env=environment).stdout)
+    assert entry.keys() == told["AuditEntry"]
