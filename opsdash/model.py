@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from opsdash.text import as_text, count, format_duration
+
 DETAILS_WIDTH = 50
 """Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
 
@@ -453,66 +455,6 @@ class Snapshot:
     database_error: str = ""
     audit_head: str = ""
     spooled: int = 0
-
-
-def as_text(text: str) -> str:
-    """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds as an operator reads them: ``2h 34m 12s``, days in front where there are any."""
-    total = max(0, int(seconds))
-    days, total = divmod(total, 86_400)
-    hours, total = divmod(total, 3_600)
-    minutes, rest = divmod(total, 60)
-    parts = [f"{days}d"] if days else []
-    if days or hours:
-        parts.append(f"{hours}h")
-    if days or hours or minutes:
-        parts.append(f"{minutes}m")
-    return " ".join([*parts, f"{rest}s"])
-
-
-def format_size(size_bytes: int | None) -> str | None:
-    """Bytes as an operator reads them: ``512 B``, ``6.3 kB``, ``1.2 GB``; None stays None."""
-    if size_bytes is None:
-        return None
-    size, units = float(size_bytes), ["B", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
-
-
-def parse_duration(text: str) -> int:
-    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds.
-
-    Raises:
-        ValueError: With a sentence for the operator.
-    """
-    units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-    stripped = text.strip().lower()
-    if stripped.isascii() and stripped.isdigit():
-        stripped += "s"
-    total, digits = 0, ""
-    for char in stripped:
-        if char.isascii() and char.isdigit():
-            digits += char
-        elif char in units and digits:
-            total += int(digits) * units[char]
-            digits = ""
-        else:
-            total = 0
-            break
-    if digits or total <= 0:
-        raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m, 2h or 1h30m")
-    return total
-
-
-def count(number: int, noun: str) -> str:
-    """``1 task``, ``1,204 tasks``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def to_plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from support import services
 
@@ -17,6 +18,9 @@ from opsdash.services import migrations
 from opsdash.settings import Settings
 
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
+# No test asserts by a clock: speed is measured in tests/benchmarks.
+hypothesis.settings.register_profile("opsdash", deadline=None)
+hypothesis.settings.load_profile("opsdash")
 KEPT_VARIABLES = {"OPSDASH_REQUIRE", "OPSDASH_CHROMIUM"}
 
 

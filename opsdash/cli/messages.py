@@ -8,9 +8,9 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_table
 from opsdash.cli.reads import connected
-from opsdash.model import format_duration, format_size
 from opsdash.operations.approve import described
 from opsdash.services.trash import time_left
+from opsdash.text import format_duration, format_size
 
 NO_TRASH = "Nothing to restore: no queue was cleared within the undo window."
 

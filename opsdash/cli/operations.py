@@ -17,8 +17,9 @@ from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import OpsdashError, PhraseMissing, Refused, Uncertain
-from opsdash.model import Preview, Progress, Status, format_duration, parse_duration, to_plain
+from opsdash.model import Preview, Progress, Status, to_plain
 from opsdash.operation import CONFIRMATION, Operation, registry
+from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -18,7 +18,8 @@ import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_table, screen, warn
 from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
 from opsdash.errors import Unavailable
-from opsdash.model import WorkerStats, format_duration, to_plain
+from opsdash.model import WorkerStats, to_plain
+from opsdash.text import format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without

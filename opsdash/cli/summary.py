@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
-from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats, count, format_duration
+from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.drain import drain
+from opsdash.text import count, format_duration
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 MOST_QUEUES = 15

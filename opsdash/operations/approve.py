@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.model import Approval, Effect, Preview, format_duration
+from opsdash.model import Approval, Effect, Preview
 from opsdash.operation import Act, Operation, argument
+from opsdash.text import format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

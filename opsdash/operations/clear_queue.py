@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Preview, Progress, count
+from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.boundary import draw, find
 from opsdash.services.composition import compose
 from opsdash.services.gathering import PAUSE_S, REASON, Gathering, seen_in
 from opsdash.services.outlook import Held, age, arriving, figures, held
 from opsdash.services.trash import span
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
+from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import name_to_type, undo
 from opsdash.services.boundary import draw
@@ -14,6 +14,7 @@ from opsdash.services.composition import compose
 from opsdash.services.outlook import age, arriving, figures, held
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
+from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import redis
 
 from opsdash.errors import Invalid, OpsdashError
-from opsdash.model import (
-    AuditEntry,
-    Effect,
-    OtherWorker,
-    PauseInfo,
-    Preview,
-    Progress,
-    Snapshot,
-    count,
-    parse_duration,
-    to_plain,
-)
+from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, to_plain
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.drain import drain
+from opsdash.text import count, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

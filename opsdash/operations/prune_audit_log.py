@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import Effect, Preview, Role, count, format_duration, parse_duration
+from opsdash.model import Effect, Preview, Role
 from opsdash.operation import Act, Operation, argument
+from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from opsdash.model import Effect, Preview, Progress, count
+from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.trash import time_left
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Preview, count
+from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

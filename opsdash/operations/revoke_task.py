@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Invalid, Uncertain
-from opsdash.model import Effect, Preview, count
+from opsdash.model import Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

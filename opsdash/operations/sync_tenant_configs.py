@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import Effect, Preview, Progress, count
+from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.tenants import SyncReport, TenantPlan
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opsdash.model import AuditEntry
     from opsdash.services.console import Console
+    from opsdash.services.tenants import SyncReport, TenantPlan  # SQLAlchemy: --help does without
 
 NAMED = 10
 """Tenants named in a sentence; the details tell more."""

@@ -12,10 +12,11 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Refused
-from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, format_duration, to_plain
+from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, to_plain
 from opsdash.operation import Operation, registry
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.text import format_duration
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Status, as_text, to_plain
+from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.services.database import answering
 from opsdash.services.tables import audit_log
+from opsdash.text import as_text
 
 CSV_COLUMNS = (
     "timestamp",

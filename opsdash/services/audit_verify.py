@@ -8,10 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from opsdash.model import Status, count
+from opsdash.model import Status
 from opsdash.services.database import answering
 from opsdash.services.seal import BEFORE, UNKEYED, Sealer, is_seal
 from opsdash.services.tables import audit_head, audit_log
+from opsdash.text import count
 
 CHUNK = 2_000
 NAMED = 20

@@ -12,18 +12,7 @@ from uuid import UUID
 import redis
 
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
-from opsdash.model import (
-    Actor,
-    Approval,
-    AuditEntry,
-    Effect,
-    Preview,
-    Progress,
-    Snapshot,
-    Status,
-    WorkerStats,
-    format_duration,
-)
+from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database
@@ -43,6 +32,7 @@ from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
+from opsdash.text import format_duration
 
 log = logging.getLogger(__name__)
 

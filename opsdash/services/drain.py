@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from opsdash.model import OtherWorker, PauseInfo, Snapshot, WorkerStats, count, format_duration
+from opsdash.model import OtherWorker, PauseInfo, Snapshot, WorkerStats
+from opsdash.text import count, format_duration
 
 NAMED = 3
 """Workers named in a sentence; beyond that their number stands for them."""

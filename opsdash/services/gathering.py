@@ -15,13 +15,14 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Refused, Uncertain
-from opsdash.model import PauseInfo, Progress, WorkerStats, count
+from opsdash.model import PauseInfo, Progress, WorkerStats
 from opsdash.services.boundary import raw
 from opsdash.services.broker import Broker
 from opsdash.services.fleet import Fleet
 from opsdash.services.messages import delivery_tag, envelope
 from opsdash.services.pause import PauseFlags
 from opsdash.services.workers import Workers
+from opsdash.text import count
 
 WAIT_S = 60.0
 """How long workers have to give back what they hold."""

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opsdash.model import WorkerStats, count, format_duration
+from opsdash.model import WorkerStats
 from opsdash.services.composition import Composition
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

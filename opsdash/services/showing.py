@@ -10,8 +10,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from opsdash.model import format_size
 from opsdash.services.messages import Message, decoded, envelope, headers_of, moment, sent_at, task_name
+from opsdash.text import format_size
 
 HIDDEN = "(hidden)"
 LONG = 60

@@ -10,13 +10,14 @@ from typing import Any
 import redis
 
 from opsdash.errors import Refused, Unavailable, Uncertain
-from opsdash.model import TenantDrift, count
+from opsdash.model import TenantDrift
 from opsdash.services.broker import Broker
 from opsdash.services.moving import Lease
 from opsdash.services.tenant_index import CHUNK, Config, TenantIndex, in_steps
 from opsdash.services.tenant_public import MAX_ID_LENGTH, changes, id_of, public_config
 from opsdash.services.tenant_source import TenantSource, Version
 from opsdash.services.tenant_watch import TenantWatch
+from opsdash.text import count
 
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opsdash.errors import Refused
-from opsdash.model import TrashEntry, count, format_duration
+from opsdash.model import TrashEntry
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, lease
 from opsdash.services.sieving import Sieve
+from opsdash.text import count, format_duration
 
 STEP = "step:"
 """Fields of a trash entry's info that count the messages of one priority step."""

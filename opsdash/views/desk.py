@@ -11,11 +11,12 @@ from typing import Any
 from panel.viewable import Viewer
 
 from opsdash.errors import OpsdashError
-from opsdash.model import Status, count
+from opsdash.model import Status
 from opsdash.operation import registry
 from opsdash.services.audit_reading import Filter
 from opsdash.services.messages import Message
 from opsdash.services.tenants import TenantPlan
+from opsdash.text import count
 from opsdash.views import rows
 from opsdash.views.chart_frame import ChartFrame
 from opsdash.views.components import Board

@@ -208,7 +208,7 @@ def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = 
     return {
         str(entry.id): _known(
             timestamp=entry.timestamp.timestamp(),
-            name=f"{entry.title} of {entry.timestamp:%H:%M:%S}",
+            called=f"what was done at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
             operation=entry.title,
             status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
@@ -231,7 +231,7 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     acts = [[RestoreQueue.name, "Restore", "Back into its queue"], [DeleteTrash.name, "Delete", "For good"]]
     return {
         entry.id: _known(
-            at=round(entry.at.timestamp()) if entry.at else None,
+            at=entry.at.timestamp() if entry.at else None,
             name=entry.queue,
             queue=entry.queue,
             count=entry.count,
@@ -255,6 +255,7 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
         waits.id: _known(
             at=round(waits.at.timestamp()),
             name=described(waits),
+            called=f"what {waits.by} asked for at {waits.at:%H:%M:%S}",
             by=waits.by,
             surface=waits.surface,
             until=round(waits.expires_at.timestamp()),

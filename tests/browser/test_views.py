@@ -132,7 +132,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     expect(waiting).to_contain_text("Clear Queue (queue: emails)")
     expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
     assert store.llen("emails") == 4
-    bob.get_by_role("button", name="Approve Clear Queue").click()
+    bob.get_by_role("button", name="Approve what maria asked for").click()
     expect(bob.get_by_text("asked for by maria")).to_be_visible()
     shoot(bob, "dialog_approve")
     confirm(bob)
@@ -141,6 +141,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     assert store.llen("emails") == 0
 
 
+@pytest.mark.slow
 def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_remembered(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -356,6 +357,7 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
     expect(page.get_by_role("radio", name="emails 7")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
     served: Any, visit: Callable[..., Page], store: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

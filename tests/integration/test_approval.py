@@ -56,7 +56,7 @@ def test_the_first_yes_changes_nothing_is_audited_and_says_what_it_waits_for(con
     assert (waits.id, waits.title, waits.params, waits.by) == (
         entry.id.hex,
         "Clear Queue",
-        {"queue": "emails"},
+        CLEAR.params(),
         "maria",
     )
     assert timedelta(seconds=890) < waits.expires_at - waits.at < timedelta(seconds=910)

@@ -41,7 +41,7 @@ def attempt(console: Console, error: type[BaseException] = Refused, **over: Any)
 def is_whole(entry: AuditEntry, status: Status, message: str) -> None:
     assert (entry.user, entry.operation, entry.status) == ("maria", "clear_queue", status)
     assert (entry.details["surface"], entry.details["client"]) == ("page", "10.1.2.3")
-    assert entry.details["params"] == {"queue": "emails"}
+    assert entry.details["params"] == CLEAR.params()
     assert entry.details["previewed"]["waiting"] == 3
     assert message in entry.details["message"]
     assert 0 <= entry.details["took_s"] < 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,27 +58,26 @@ def filled(console: Console) -> Console:
     return console
 
 
-@pytest.mark.parametrize(
-    ("chosen", "number"),
-    [
-        (Filter(), 4),
-        (Filter(user="eve"), 1),
-        (Filter(user="eve", status="success"), 0),
-        (Filter(operation="pause_processing"), 1),
-        (Filter(status="refused"), 1),
-        (Filter(since=NOON), 3),
-        (Filter(until=NOON), 1),
-        (Filter(since=NOON, until=NOON + timedelta(hours=1)), 2),
-        (Filter(text="cleared 12 TASKS"), 1),
-        (Filter(text="100% _sure"), 1),
-        (Filter(text="1%_"), 0),
-        (Filter(text="é"), 1),
-        (Filter(text="'; DROP TABLE audit_log; --"), 0),
-    ],
-    ids=str,
-)
-def test_a_filter_shows_what_it_says(filled: Console, chosen: Filter, number: int) -> None:
-    assert len(filled.audit.page(chosen).entries) == filled.audit.total(chosen) == number
+SHOWN = [
+    (Filter(), 4),
+    (Filter(user="eve"), 1),
+    (Filter(user="eve", status="success"), 0),
+    (Filter(operation="pause_processing"), 1),
+    (Filter(status="refused"), 1),
+    (Filter(since=NOON), 3),
+    (Filter(until=NOON), 1),
+    (Filter(since=NOON, until=NOON + timedelta(hours=1)), 2),
+    (Filter(text="cleared 12 TASKS"), 1),
+    (Filter(text="100% _sure"), 1),
+    (Filter(text="1%_"), 0),
+    (Filter(text="é"), 1),
+    (Filter(text="'; DROP TABLE audit_log; --"), 0),
+]
+
+
+def test_a_filter_shows_what_it_says(filled: Console) -> None:
+    got = [(chosen, len(filled.audit.page(chosen).entries), filled.audit.total(chosen)) for chosen, _ in SHOWN]
+    assert got == [(chosen, number, number) for chosen, number in SHOWN]
 
 
 def test_pages_show_every_entry_once_even_when_many_began_in_the_same_instant(console: Console) -> None:
@@ -105,15 +104,15 @@ def test_pages_show_every_entry_once_even_when_many_began_in_the_same_instant(co
         "2026-01-01T00:00:00~12345678-1234-5678-1234-567812345678",
     ],
 )
-def test_a_page_that_can_not_follow_is_refused_in_a_sentence(console: Console, after: str) -> None:
+def test_a_page_that_can_not_follow_is_refused_in_a_sentence(console_for: Callable[..., Console], after: str) -> None:
     with pytest.raises(Invalid, match="is not the end of a page"):
-        console.audit.page(after=after)
+        console_for().audit.page(after=after)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
-def test_a_page_has_one_to_ten_thousand_entries(console: Console, limit: int) -> None:
+def test_a_page_has_one_to_ten_thousand_entries(console_for: Callable[..., Console], limit: int) -> None:
     with pytest.raises(Invalid, match="expected 1 to 10,000"):
-        console.audit.page(limit=limit)
+        console_for().audit.page(limit=limit)
 
 
 def test_exports_hold_every_entry_and_no_formula(filled: Console) -> None:

@@ -18,6 +18,7 @@ import opsdash
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
 from opsdash.operation import registry
+from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")
@@ -31,6 +32,9 @@ EVERY_OPERATION = [
     opsdash.SyncTenantConfigs(),
     opsdash.PruneAuditLog(),
     opsdash.ApproveOperation(approval_id="0123"),
+    QuietWorker(hostname="celery@a"),
+    WakeWorker(hostname="celery@a"),
+    RevokeTask(task_id="0123"),
 ]
 
 

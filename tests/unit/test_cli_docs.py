@@ -45,6 +45,13 @@ def test_every_command_and_every_option_has_a_sentence():
                 assert parameter.help, f"{path} {parameter.opts}"
 
 
+def test_the_help_and_completion_load_no_database_no_page_and_no_celery():
+    heavy = {"sqlalchemy", "alembic", "panel", "param", "bokeh", "pandas", "celery", "msgspec"}
+    code = f"import sys, opsdash.cli; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [

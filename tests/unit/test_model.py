@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model import AuditEntry, Role, Status, count, format_duration, parse_duration, to_plain
+from opsdash.model import AuditEntry, Role, Status, to_plain
+from opsdash.text import count, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

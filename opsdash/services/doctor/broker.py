@@ -10,9 +10,9 @@ from typing import Any
 
 import redis
 
-from opsdash.model import count, format_duration, format_size
 from opsdash.services.broker import celery_app
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
+from opsdash.text import count, format_duration, format_size
 
 OLDEST = (6, 2)
 NEARLY_FULL = 0.9

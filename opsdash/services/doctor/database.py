@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid
-from opsdash.model import count
 from opsdash.services import audit_tail, migrations
 from opsdash.services.database import answering, label
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, skew, warning
+from opsdash.text import count
 
 NEWEST = 1_000
 """Seals that are checked unless all are asked for: about 20 ms."""

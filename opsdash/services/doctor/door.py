@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from opsdash.errors import Invalid
-from opsdash.model import count
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
+from opsdash.text import count
 
 
 def page(patient: Patient) -> Findings:

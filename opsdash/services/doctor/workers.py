@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from opsdash import __version__
-from opsdash.model import count
 from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
+from opsdash.text import count
 
 NAMED = 10
 

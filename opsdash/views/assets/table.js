@@ -77,7 +77,7 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
             small: true,
             kind: name.startsWith('clear') || name.startsWith('delete') ? 'danger' : ''
           })
-          made.setAttribute('aria-label', `${word} ${row.name || row.key}`)
+          made.setAttribute('aria-label', `${word} ${row.called || row.name || row.key}`)
           made.title = remark || ''
           return made
         })
