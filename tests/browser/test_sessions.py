@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
+import signal
+import subprocess
+import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from bokeh.document import Document
 from playwright.sync_api import Page, expect
@@ -87,3 +94,81 @@ def test_however_many_pages_are_open_the_figures_are_read_once(
     reads.clear()
     pages[0].wait_for_timeout(2_200)
     assert 1 <= len(reads) <= 3
+
+
+COUNTING = Path(__file__).parents[1] / "support" / "counted_serve.py"
+MOST_MB = 30
+
+
+class Process:
+    """A server of its own, and what it holds."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        port = services.free_port()
+        self.url = f"http://127.0.0.1:{port}/operations"
+        self._counts = folder / "counts.json"
+        command = [sys.executable, str(COUNTING), str(port), str(self._counts)]
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().strip() == self.url
+        self._empty = self.counts()["Document"]  # Bokeh keeps one of its own
+
+    def counts(self) -> dict[str, int]:
+        """How many Documents and Sessions live, after a full collection."""
+        self._counts.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        eventually(self._counts.exists, what="the count", timeout_s=20)
+        found: dict[str, int] = json.loads(self._counts.read_text())
+        return found
+
+    def memory_mb(self) -> float:
+        """Resident memory once the sessions are gone; the last one is held until another comes, however many came."""
+
+        def gone() -> bool:
+            found = self.counts()
+            return found["Session"] <= 1 and found["Document"] <= self._empty + 1
+
+        eventually(gone, what="the sessions' end", timeout_s=40)
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=20)
+
+
+@pytest.fixture
+def process(broker: services.Valkey, database_file: Path, tmp_path: Path) -> Iterator[Process]:
+    settings = {
+        "OPSDASH_AUTH": "dev",
+        "OPSDASH_REDIS_URL": broker.url,
+        "OPSDASH_DATABASE_URL": f"sqlite:///{database_file}",
+        "OPSDASH_PAGE_OPENS_PER_MINUTE": "100000",
+    }
+    made = Process({**os.environ, **settings}, tmp_path)
+    yield made
+    made.stop()
+
+
+def fetch(url: str, times: int) -> None:
+    for _ in range(times):
+        with urllib.request.urlopen(url) as answer:
+            answer.read()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_hundreds_of_pages_leave_the_server_as_it_was(process: Process, visit: Callable[..., Page]) -> None:
+    # The first pages load modules and fill caches that stay.
+    fetch(process.url, 10)
+    for _ in range(3):
+        visit(process.url).close()
+    before = process.memory_mb()
+    fetch(process.url, 500)
+    fetched = process.memory_mb()
+    for _ in range(200):
+        visit(process.url).close()
+    visited = process.memory_mb()
+    print(f"before {before:.1f} MB, after 500 GETs {fetched:.1f} MB, after 200 browsers {visited:.1f} MB")
+    assert fetched - before <= MOST_MB
+    assert visited - before <= MOST_MB

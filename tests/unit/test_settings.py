@@ -38,7 +38,12 @@ def test_an_empty_variable_counts_as_not_set():
         ("PAUSE_TTL_S", "0", "expected 1 to"),
         ("PAUSE_TTL_S", "1.5", "expected a number"),
         ("UNDO_WINDOW_S", "-1", "expected 0 to"),
-        ("AUTH", "open", "expected dev or header"),
+        ("AUTH", "open", "expected dev, header, basic or oauth"),
+        ("USER_HEADER", "X Y", "expected the name of a header"),
+        ("USER_HEADER", "Cookie", "that only the proxy sets"),
+        ("TRUSTED_PROXIES", "10.0.0.1/33", "expected addresses or networks"),
+        ("TRUSTED_PROXIES", "proxy.example", "expected addresses or networks"),
+        ("PAGE_OPENS_PER_MINUTE", "0", "expected 1 to"),
         ("REDIS_URL", "localhost:6379", "expected redis://host:port/db"),
         ("REDIS_URL", "redis://localhost/abc", "with db a number"),
         ("REDACT", "(", "expected a regular expression"),
@@ -103,6 +108,18 @@ def test_the_lists_count_in_a_shell_too():
 def test_a_user_named_like_a_mark_gains_nothing():
     given = settings(ADMINS="group:ops")
     assert given.actor("ops", surface="page").role is None
+    assert given.actor("group:ops", surface="page").role is None
+
+
+def test_whoever_comes_over_the_network_has_no_role_until_a_list_gives_one():
+    for auth in ("header", "basic", "oauth"):
+        for surface in ("page", "api"):
+            assert settings(AUTH=auth).actor("ann", surface=surface).role is None
+
+
+def test_a_proxy_is_an_address_or_a_network():
+    assert settings().trusted_proxies == ("127.0.0.0/8", "::1/128")
+    assert settings(TRUSTED_PROXIES="10.0.0.7, 10.1.0.9/16").trusted_proxies == ("10.0.0.7/32", "10.1.0.0/16")
 
 
 def test_a_key_is_made_once_and_kept_beside_the_sqlite_file(tmp_path: Path):

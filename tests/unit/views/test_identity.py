@@ -7,7 +7,8 @@ import pytest
 
 from opsdash.model import Actor, Role
 from opsdash.settings import Settings
-from opsdash.views.identity import Closed, identify, is_loopback
+from opsdash.views import identity
+from opsdash.views.identity import Closed, cookies_needed, headers_needed, identify, session_key
 
 
 @dataclass
@@ -32,18 +33,6 @@ def test_unless_configured_it_is_closed_and_says_how_to_open_it() -> None:
     answer = identify(settings(), Request(), signed=True)
     assert isinstance(answer, Closed)
     assert "OPSDASH_AUTH=dev" in answer.commands
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "::ffff:127.0.0.1", "localhost"])
-def test_this_machine_is_this_machine(address: str) -> None:
-    assert is_loopback(address)
-
-
-@pytest.mark.parametrize(
-    "address", ["", "0.0.0.0", "10.0.0.8", "::", "::ffff:10.0.0.8", "evil.example", "127.0.0.1.evil"]
-)
-def test_another_machine_is_not(address: str) -> None:
-    assert not is_loopback(address)
 
 
 def test_in_development_mode_the_local_user_acts_and_nobody_else() -> None:
@@ -82,14 +71,112 @@ def test_in_development_mode_a_header_makes_nobody_somebody_else() -> None:
 def test_a_proxys_user_has_the_role_of_its_name_or_its_groups_and_case_of_the_header_does_not_matter() -> None:
     proxied = settings(auth="header", operators=("group:sre",), viewers=("paul",))
     maria = Request(headers={"x-auth-request-user": "maria", "X-AUTH-REQUEST-GROUPS": "dev, sre"})
-    assert identify(proxied, maria, signed=True) == Actor(name="maria", role=Role.OPERATOR, surface="page")
+    assert identify(proxied, maria, signed=True) == Actor(
+        name="maria", role=Role.OPERATOR, surface="page", client="127.0.0.1"
+    )
     paul = Request(headers={"X-Auth-Request-User": "paul"})
-    assert identify(proxied, paul, signed=True) == Actor(name="paul", role=Role.VIEWER, surface="page")
+    assert identify(proxied, paul, signed=True) == Actor(
+        name="paul", role=Role.VIEWER, surface="page", client="127.0.0.1"
+    )
 
 
-def test_behind_a_proxy_nobody_comes_in_while_sessions_are_not_signed() -> None:
+@pytest.mark.parametrize("mode", ["header", "basic", "oauth"])
+def test_over_the_network_nobody_comes_in_while_sessions_are_not_signed(mode: str) -> None:
     maria = Request(headers={"X-Auth-Request-User": "maria"})
-    assert "not signed" in refused(identify(settings(auth="header", admins=("maria",)), maria, signed=False))
+    assert "not signed" in refused(identify(settings(auth=mode, admins=("maria",)), maria, signed=False))
+
+
+def test_a_name_counts_from_the_proxy_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxied = settings(auth="header", admins=("maria",), trusted_proxies=("10.0.0.0/24",))
+    headers = {"X-Auth-Request-User": "maria", "X-Forwarded-For": "10.0.0.7"}
+    assert isinstance(identify(proxied, Request("10.0.0.7", headers=headers), signed=True), Actor)
+    for peer in ("127.0.0.1", "10.0.1.7", "", "203.0.113.9"):
+        assert "proxy" in refused(identify(proxied, Request(peer, headers=headers), signed=True))
+
+
+def test_the_actor_knows_the_clients_address_as_the_proxy_gives_it() -> None:
+    proxied = settings(auth="header", admins=("maria",))
+    headers = {"X-Auth-Request-User": "maria", "X-Forwarded-For": "8.8.8.8, 203.0.113.9"}
+    answer = identify(proxied, Request(headers=headers), signed=True)
+    assert isinstance(answer, Actor)
+    assert answer.client == "203.0.113.9"
+
+
+@pytest.mark.parametrize("name", ["group:sre", "*"])
+def test_a_user_who_is_named_like_a_group_is_not_in_it(name: str) -> None:
+    proxied = settings(auth="header", admins=("group:sre",))
+    assert "no role" in refused(identify(proxied, Request(headers={"X-Auth-Request-User": name}), signed=True))
+
+
+class Bokeh:
+    """Its settings, as far as identity asks."""
+
+    def __init__(self, key: str) -> None:
+        self.secret_key = lambda: key
+
+
+def test_names_and_passwords_count_only_in_sessions_that_opsdash_signed_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = settings(auth="basic", admins=("maria",), secret_key="a-key-for-tests-only")
+    maria = Request(headers={"X-Auth-Request-User": "maria"})
+    monkeypatch.setattr(identity, "bokeh_settings", Bokeh("the key of somebody's panel serve"))
+    assert "Nobody" in refused(identify(listed, maria, signed=True))
+    monkeypatch.setattr(identity, "bokeh_settings", Bokeh(session_key(listed)))
+    answer = identify(listed, maria, signed=True)
+    assert isinstance(answer, Actor)
+    assert (answer.name, answer.role) == ("maria", Role.ADMIN)
+    assert "Nobody" in refused(identify(listed, Request(), signed=True))
+
+
+@dataclass
+class Signed(Request):
+    """A request with cookies."""
+
+    cookies: dict[str, str] = field(default_factory=dict)
+
+
+class Panel:
+    """What Panel says of the user its provider signed in."""
+
+    def __init__(self, user: str | None, **info: object) -> None:
+        self.user, self.user_info = user, info
+
+
+def by_provider(monkeypatch: pytest.MonkeyPatch, panel: Panel, request: Request | None = None) -> Actor | Closed:
+    monkeypatch.setattr(identity.pn, "state", panel)
+    given = settings(auth="oauth", admins=("ann@example.org",), operators=("group:sre",), viewers=("*",))
+    return identify(given, request or Signed(), signed=True)
+
+
+def test_a_providers_user_has_the_role_of_its_name_or_its_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    for panel, role in (
+        (Panel("ann@example.org"), Role.ADMIN),
+        (Panel("bob", groups=["dev", "sre"]), Role.OPERATOR),
+        (Panel("bob", roles=["sre"]), Role.OPERATOR),
+        (Panel("bob", groups="sre", roles=[{"name": "sre"}]), Role.VIEWER),
+        (Panel("bob", groups=None), Role.VIEWER),
+    ):
+        answer = by_provider(monkeypatch, panel)
+        assert isinstance(answer, Actor)
+        assert (answer.name, answer.role, answer.client) == (panel.user, role, "127.0.0.1")
+
+
+def test_a_guest_is_nobody_even_where_everyone_signed_in_has_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Nobody" in refused(by_provider(monkeypatch, Panel(None)))
+    forged = Signed(cookies={"is_guest": "1"})
+    assert "Nobody" in refused(by_provider(monkeypatch, Panel("guest"), forged))
+    assert "is_guest" not in cookies_needed(settings(auth="oauth"))
+
+
+def test_a_sessions_token_keeps_what_names_the_caller_and_nothing_else() -> None:
+    by_name = ("X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-For")
+    for mode, headers, cookies in (
+        (None, (), ()),
+        ("header", by_name, ()),
+        ("basic", by_name, ()),
+        ("oauth", ("X-Forwarded-For",), ("user", "id_token")),
+    ):
+        assert headers_needed(settings(auth=mode)) == headers
+        assert cookies_needed(settings(auth=mode)) == cookies
 
 
 @pytest.mark.parametrize("name", ["maria,eve", "maria\neve", "m" * 201, "maria\u202e"])

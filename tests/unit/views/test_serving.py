@@ -63,7 +63,7 @@ def test_a_session_keeps_the_headers_that_name_the_user_and_no_cookie(console: C
         assert made._tornado.include_cookies == []
         assert set(made._tornado.include_headers) == {"Host", "Forwarded", "X-Forwarded-For", "X-Real-Ip"}
     proxied = Settings.from_env({}, auth="header")
-    assert headers_needed(proxied) == ("X-Auth-Request-User", "X-Auth-Request-Groups")
+    assert headers_needed(proxied) == ("X-Auth-Request-User", "X-Auth-Request-Groups", "X-Forwarded-For")
 
 
 def test_the_page_has_an_address_with_its_prefix(console: Console) -> None:
@@ -71,6 +71,24 @@ def test_the_page_has_an_address_with_its_prefix(console: Console) -> None:
         assert serving.page_url(made) == f"http://127.0.0.1:{made.port}/ops/operations"
         allowed = made._tornado.websocket_origins
         assert allowed == {f"localhost:{made.port}", f"127.0.0.1:{made.port}"}
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"auth": "header", "database_url": "postgresql://db/x"}, "OPSDASH_SECRET_KEY: not set"),
+        ({"auth": "oauth"}, "OPSDASH_AUTH: oauth needs a provider"),
+        ({"auth": "basic", "users_file": "/dev"}, "OPSDASH_USERS_FILE: /dev can't be read"),
+        ({"auth": "basic", "users_file": "/etc/hostname"}, "others may read"),
+    ],
+)
+def test_what_can_not_be_trusted_is_not_served(
+    console: Console, over: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"database_url": console.settings.database_url, **over}
+    monkeypatch.setattr(console, "settings", Settings.from_env({}, **given))
+    with pytest.raises(Invalid, match=says):
+        serving.create_server(console)
 
 
 def test_a_wrong_setting_is_a_sentence_on_the_page_of_panel_serve(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""The page where users of ``OPSDASH_AUTH=basic`` sign in and out. Plain HTML: it works before anything is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import logging
+
+from opsdash.addresses import is_loopback, neighbourhood
+from opsdash.errors import Invalid
+from opsdash.web.gate import PAGE, plain_page
+from opsdash.web.guard import Guarded
+from opsdash.web.limits import Allowance
+from opsdash.web.tickets import COOKIE, LIFETIME_S, Tickets
+from opsdash.web.users import Users
+
+log = logging.getLogger(__name__)
+
+FAILURES_PER_MINUTE = 5
+CHECKS_AT_ONCE = 2
+"""Each costs 32 MB and most of a core for 80 ms: a crowd of them waits in line."""
+
+_FORM = """<form method="post" action="login">
+<label>User name<input name="username" autocomplete="username" required autofocus></label>
+<label>Password<input name="password" type="password" autocomplete="current-password" required></label>
+<button>Sign in</button></form>"""
+
+
+class Desk:
+    """What the login handlers of one server share.
+
+    Args:
+        users: Who may sign in.
+        tickets: What they get.
+        prefix: Path of the page, where the cookie belongs.
+    """
+
+    def __init__(self, users: Users, tickets: Tickets, prefix: str) -> None:
+        self.users = users
+        self.tickets = tickets
+        self.prefix = prefix
+        self.failures = Allowance(FAILURES_PER_MINUTE)
+        self.turns = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+    async def knows(self, name: str, password: str) -> bool:
+        """Whether name and password belong together. Cost: 80 ms in a thread, two at a time."""
+        async with self.turns:
+            return await asyncio.to_thread(self.users.check, name, password)
+
+
+class _AtDesk(Guarded):
+    def initialize(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @property
+    def _over_tls(self) -> bool:
+        return self.protocol == "https"
+
+    def _say(self, heading: str, problem: str = "", form: str = "", status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        alert = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
+        self.finish(plain_page(heading, alert + form))
+
+
+class Login(_AtDesk):
+    """Asks for name and password, and gives a ticket for them."""
+
+    def get(self) -> None:
+        """Shows the form."""
+        if not self._is_private():
+            return
+        self._say("Sign in to opsdash", form=_FORM)
+
+    async def post(self) -> None:
+        """Checks name and password; what is wrong with them is not said."""
+        if not self._is_private():
+            return
+        name, password = self.get_body_argument("username", ""), self.get_body_argument("password", "", strip=False)
+        who = neighbourhood(self.client)
+        # Taken before the answer is known, given back when it was right: a burst can't slip in between.
+        if wait_s := self._desk.failures.take(who):
+            log.warning("sign-in refused: too many failures from %s", self.client)
+            self.set_header("Retry-After", str(wait_s))
+            self._say("Sign in to opsdash", f"Too many failures. Try again in {wait_s} seconds.", status=429)
+            return
+        try:
+            known = await self._desk.knows(name, password)
+        except Invalid as error:
+            log.error("%s", error)
+            self._say("Sign in to opsdash", "The users file can't be used: opsdash's log says why.", status=503)
+            return
+        if not known:
+            # Neither the name nor the password: people type one into the field of the other.
+            log.warning("sign-in failed from %s", self.client)
+            self._say("Sign in to opsdash", "Name or password is wrong.", _FORM, status=403)
+            return
+        self._desk.failures.give_back(who)
+        self.set_cookie(
+            COOKIE,
+            self._desk.tickets.issue(name),
+            path=f"{self._desk.prefix}/",
+            max_age=LIFETIME_S,
+            httponly=True,
+            samesite="Strict",
+            secure=self._over_tls,
+        )
+        self.redirect(f"{self._desk.prefix}{PAGE}", status=303)
+
+    def _is_private(self) -> bool:
+        """A password crosses a network encrypted or not at all."""
+        if self._over_tls or is_loopback(self.client):
+            return True
+        line = (
+            "This connection is not encrypted, so no password is asked for. Open the page by its https address; the "
+            "proxy has to be in OPSDASH_TRUSTED_PROXIES and to set X-Forwarded-Proto."
+        )
+        self._say("Sign in over https", line, status=403)
+        return False
+
+
+class Logout(_AtDesk):
+    """Takes the ticket away."""
+
+    def get(self) -> None:
+        """Asks: a link that somebody sends signs nobody out."""
+        self._say("Sign out of opsdash", form='<form method="post" action="logout"><button>Sign out</button></form>')
+
+    def post(self) -> None:
+        """Forgets the cookie."""
+        self.clear_cookie(COOKIE, path=f"{self._desk.prefix}/")
+        self.redirect(f"{self._desk.prefix}/login", status=303)
