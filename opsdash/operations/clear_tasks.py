@@ -25,14 +25,26 @@ class ClearTasks(Operation):
     warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
 
     queue: str = argument(default="celery", positional=True, help="The queue to look through.")
-    task: str = argument(default="", help="Name of the task; * stands for anything.")
+    task: str = argument(
+        default="",
+        help="Name of the task; * stands for anything.",
+        label="Name of the task",
+        placeholder="For example shop.charge or shop.*",
+    )
     older_than_s: int | None = argument(
         default=None,
         option="--older-than",
         parse=parse_duration,
         help="Sent longer ago than this, e.g. 2h; a task that does not say when it was sent stays.",
+        label="Sent longer ago than",
+        placeholder="For example 2h; a task that does not say when stays",
     )
-    containing: str = argument(default="", help="A text in the arguments; arguments that are not JSON never match.")
+    containing: str = argument(
+        default="",
+        help="A text in the arguments; arguments that are not JSON never match.",
+        label="Text in the arguments",
+        placeholder="Arguments that are not JSON never match",
+    )
 
     def preview(self, console: Console) -> Preview:
         """What is looked for, and where it ends."""
@@ -98,5 +110,5 @@ class ClearTasks(Operation):
 
     def _check(self, console: Console) -> None:
         if not self._meant():
-            raise Invalid("Say which tasks: --task, --older-than or --containing. Nothing was changed.")
+            raise Invalid("Say which tasks: by name, age (--older-than) or a text in them. Nothing was changed.")
         console.queues.check(self.queue, console.queue_names())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import param
 
-from opsdash.model import QueueStats, Snapshot
+from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.drain import drain
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
@@ -26,6 +26,8 @@ class SystemStatus(param.Parameterized):
         default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never."
     )
     drain = param.String(default="", doc="How far the pause of everything has come, worker by worker, as a sentence.")
+    drain_workers = param.Integer(default=0, doc="Workers that report and are meant to stop; 0 without a pause.")
+    drain_stopped = param.Integer(default=0, doc="How many of them have stopped.")
     paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
     queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
     selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
@@ -41,8 +43,12 @@ class SystemStatus(param.Parameterized):
     )
     unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
+    approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
     tenants = param.Integer(default=None, allow_None=True, doc="Rows of tenant_config; None while unknown.")
+    tenant_drift = param.ClassSelector(
+        class_=TenantDrift, default=None, allow_None=True, allow_refs=False, doc="Since the last sync; None: unknown."
+    )
     updated_at = param.Parameter(default=None, allow_refs=False, doc="When the snapshot was taken, in UTC.")
     redis_error = param.String(default="", doc="Why Redis figures are not fresh; empty when they are.")
     redis_age_s = param.Number(default=None, allow_None=True, doc="Age of the Redis figures; None: never read.")
@@ -93,6 +99,8 @@ class SystemStatus(param.Parameterized):
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
             drain=stand.message if stand else "",
+            drain_workers=stand.workers if stand else 0,
+            drain_stopped=stand.stopped if stand else 0,
             paused_queues=dict(snapshot.paused_queues),
             queues=list(snapshot.queues),
             selected_queue=selected,
@@ -100,8 +108,10 @@ class SystemStatus(param.Parameterized):
             others=None if snapshot.others is None else list(snapshot.others),
             unacked=snapshot.unacked,
             trash=list(snapshot.trash),
+            approvals=list(snapshot.approvals),
             operations=list(snapshot.operations),
             tenants=snapshot.tenants,
+            tenant_drift=snapshot.tenant_drift,
             updated_at=snapshot.taken_at,
             redis_error=snapshot.redis_error,
             redis_age_s=snapshot.redis_age_s,

@@ -1,4 +1,4 @@
-"""opsdash's own browser components: few and large, because each costs every session about 7 ms.
+"""opsdash's own browser components: few and large, because each costs every session of its own.
 
 They show text that other people wrote (queue names, reasons, hostnames), so their scripts write ``textContent`` and
 never HTML. What they may do is decided elsewhere: they hold no rules.
@@ -14,150 +14,55 @@ import param
 from panel.custom import JSComponent
 from panel.viewable import Child
 
-NOT_KNOWN = "\N{EN DASH}"
-"""Stands where a figure would: it has not been read yet."""
-
 ASSETS = Path(__file__).parent / "assets"
-_BASE = (ASSETS / "base.css").read_text(encoding="utf-8")
 
 
-def _styles(name: str) -> list[str]:
-    return [_BASE, (ASSETS / f"{name}.css").read_text(encoding="utf-8")]
+def _joined(*names: str) -> str:
+    """Several asset files as one: scripts and styles are kept in parts that one can hold in the head."""
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 
-class LiveTable(JSComponent):
-    """A card with a heading, at most one button, and a keyed table: only changed cells touch the DOM."""
-
-    heading = param.String(doc="The card's h2, and the table's accessible name.")
-    columns = param.List(item_type=dict, doc="``{field, title, kind}``; kind is text, right, number, state or acts.")
-    rows = param.List(item_type=dict, doc="Values by field; a state is ``[tone, word, remark]``.")
-    key = param.String(default="key", doc="Field that identifies a row from one update to the next.")
-    details = param.String(default="", doc="Field whose text an expanded row shows; empty: rows don't expand.")
-    note = param.String(default="", doc="Short text at the right of the heading.")
-    empty = param.String(default="", doc="Shown under the rows, in place of them when there is none; empty: nothing.")
-    action = param.String(default="", doc="Label of the card's button; empty: none.")
-
-    _esm = ASSETS / "table.js"
-    _stylesheets = _styles("table")
-
-    # Not a parameter: Param would run a coroutine function that is assigned to one.
-    def __init__(
-        self,
-        on_action: Callable[[], Awaitable[None]] | None = None,
-        on_row: Callable[[str, str], Awaitable[None]] | None = None,
-        **params: Any,
-    ) -> None:
-        super().__init__(**params)
-        self._on_action, self._on_row = on_action, on_row
-
-    async def _handle_msg(self, data: Any) -> None:  # type: ignore[override] # Panel awaits coroutines here too
-        if isinstance(data, dict) and data.get("type") == "row" and self._on_row is not None:
-            await self._on_row(str(data.get("key")), str(data.get("name")))
-            return
-        if not (isinstance(data, dict) and data.get("type") == "action" and self._on_action is not None):
-            return
-        try:
-            await self._on_action()
-        finally:
-            self._send_msg({"type": "ready"})
-
-    def download(self, name: str, pieces: list[str]) -> None:
-        """Gives the browser a text file to save, over the session's own connection."""
-        for piece in pieces:
-            self._send_msg({"type": "piece", "text": piece})
-        self._send_msg({"type": "file", "name": name})
+SCRIPTS = (
+    "kit.js",
+    "table.js",
+    "strip.js",
+    "sections.js",
+    "log.js",
+    "signals.js",
+    "dialog.js",
+    "page.js",
+)
+STYLES = ("tokens.css", "base.css", "strip.css", "cards.css", "dialog.css")
 
 
-class Overview(JSComponent):
-    """The top of the page: title, caution, what is stale, and the status strip."""
+class Board(JSComponent):
+    """The whole page: strip, cards, dialogs, messages and watchdog in one component.
 
-    heading = param.String(default="System Operations")
-    caution = param.String(default="Caution: Manual operations can affect system behavior")
-    notices = param.List(item_type=str, doc="What is wrong or old, one sentence each.")
-    stale = param.Boolean(default=False, doc="The strip's figures are old: they step back.")
-    status = param.String(doc="``Processing Status: RUNNING``")
-    tone = param.String(default="none", doc="ok, warn or none.")
-    why = param.String(doc="The reason somebody gave.")
-    story = param.String(doc="Who, since when, until when.")
-    figures = param.List(item_type=list, doc="``[label, value, unit]``, five of them.")
+    Measured: each further component costs a session 7 ms of a blocked event loop and its share of HTML. What changes
+    goes out as messages, JSON that was written once for all pages; ``state`` is where a page begins.
+    """
 
-    _esm = ASSETS / "overview.js"
-    _stylesheets = _styles("overview")
-
-
-class ControlDeck(JSComponent):
-    """Three cards: worker control, queue operations, tenant configuration. The buttons are its children."""
-
-    pause = Child()
-    resume = Child()
-    pause_queue = Child()
-    resume_queue = Child()
-    clear = Child()
-    sync = Child()
-    queues = param.List(item_type=list, doc="``[name, waiting, paused]``, the selector's rows.")
-    selected = param.String(default="", doc="The chosen queue.")
-    tenants = param.String(default=NOT_KNOWN)
-    tenants_unit = param.String(default="tenants")
-    note = param.String(default="", doc="Why this user can't act; empty when they can.")
-
-    _esm = ASSETS / "controls.js"
-    _stylesheets = _styles("controls")
-
-
-class Signals(JSComponent):
-    """Result messages (role alert) and the watchdog that says when the page is no longer live."""
-
-    beat = param.Integer(default=0, doc="Bumped while the server lives.")
+    state = param.String(default="{}", doc="JSON of everything shown, as it was when this page was opened.")
+    seq = param.Integer(default=0, doc="Number of that state; every patch says which one it follows.")
+    constants = param.String(default="{}", doc="JSON of what stays as it is: environment, user, choices of filters.")
+    whole = param.Boolean(default=True, doc="It has the window to itself: it may write the address and hear its keys.")
+    chart = Child(doc="Where the charts go, once they are asked for.")
     limit_ms = param.Integer(default=6500, doc="Silence after which the page counts as not live.")
     shown_ms = param.Integer(default=3000, doc="How long a result message stays.")
 
-    _esm = ASSETS / "signals.js"
-    _stylesheets = _styles("signals")
+    _esm = _joined(*SCRIPTS)
+    _stylesheets = [_joined(*STYLES)]  # noqa: RUF012 - Panel's own convention
 
     # Not a parameter: Param would run a coroutine function that is assigned to one.
-    on_undo: Callable[[str], Awaitable[None]] | None = None
-    on_cancel: Callable[[], None] | None = None
-
-    def say(self, text: str, tone: str, undo: str = "") -> None:
-        """Shows one message for `shown_ms`. ``tone`` is ok, bad or warn; ``undo``: what its Undo button hands over."""
-        self._send_msg({"type": "say", "text": text, "tone": tone, "undo": undo})
-
-    def progress(self, text: str, at: int | None = None, of: int | None = None) -> None:
-        """Shows how far long work has come, with a Cancel button, until it is told an empty text."""
-        self._send_msg({"type": "progress", "text": text, "at": at, "of": of})
+    on_message: Callable[[dict[str, Any]], Awaitable[None]] | None = None
 
     async def _handle_msg(self, data: Any) -> None:  # type: ignore[override] # Panel awaits coroutines here too
-        if not isinstance(data, dict):
-            return
-        if data.get("type") == "undo" and self.on_undo is not None:
-            await self.on_undo(str(data.get("undo")))
-        if data.get("type") == "cancel" and self.on_cancel is not None:
-            self.on_cancel()
+        if isinstance(data, dict) and self.on_message is not None:
+            await self.on_message(data)
 
-
-class Explanation(JSComponent):
-    """What the dialog says and asks before it asks for YES: warning, preview, and the operation's fields."""
-
-    warning = param.String()
-    lines = param.List(item_type=str)
-    fields = param.List(item_type=dict, doc="``{name, label, kind, placeholder}``; kind is text or flag.")
-    values = param.Dict(default={}, doc="What was filled in, by the field's name, once a field is left.")
-    problem = param.String(doc="Why that can't be taken; empty when it can.")
-
-    _esm = ASSETS / "explanation.js"
-    _stylesheets = _styles("explanation")
-
-
-class Masthead(JSComponent):
-    """Which deployment this is, and who is looking."""
-
-    environment = param.String()
-    where = param.String()
-    who = param.String()
-    mode = param.String()
-
-    _esm = ASSETS / "masthead.js"
-    _stylesheets = _styles("masthead")
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Sends one message to the browser."""
+        self._send_msg({"type": kind, **fields})
 
 
 class ClosedDoor(JSComponent):
@@ -167,5 +72,5 @@ class ClosedDoor(JSComponent):
     lines = param.List(item_type=str)
     commands = param.String()
 
-    _esm = ASSETS / "notice.js"
-    _stylesheets = _styles("notice")
+    _esm = _joined("notice.js")
+    _stylesheets = [_joined("tokens.css", "base.css", "notice.css")]  # noqa: RUF012 - Panel's own convention

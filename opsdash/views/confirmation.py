@@ -2,126 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
-import panel as pn
-import panel_material_ui as pmui
-from panel.viewable import Viewer
-
-from opsdash.errors import Invalid
+from opsdash.errors import Invalid, OpsdashError
+from opsdash.model import Preview
 from opsdash.operation import Operation
-from opsdash.operations import ClearQueue, DeleteTrash
+from opsdash.operations import ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog
 from opsdash.views import form
-from opsdash.views.components import Explanation
 from opsdash.views.session import Session
 
+DESTRUCTIVE = (ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog)
 
-class ConfirmationDialog(Viewer):
-    """Shows the session's pending confirmation; Confirm hands it over, Cancel and Esc only close."""
 
-    def __init__(self, session: Session, **params: Any) -> None:
-        super().__init__(**params)
+class Confirmation:
+    """The server's half of the dialog: it alone knows what is pending and when Confirm is armed.
+
+    Each question has an id, so that an answer to an earlier one, or to another page's, finds nothing.
+    """
+
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._pending = session.pending
-        self._explanation = Explanation(sizing_mode="stretch_width")
-        self._field = pmui.TextInput(
-            label="Type YES to confirm", size="small", sizing_mode="stretch_width", margin=(0, 0, 12, 0)
-        )
-        self._cancel = pmui.Button(label="Cancel", variant="text", color="default", on_click=self._close, margin=0)
-        self._confirm = pmui.Button(
-            label="Confirm", variant="contained", disabled=True, on_click=self._on_confirm, margin=(0, 0, 0, 8)
-        )
-        self._dialog = pmui.Dialog(
-            self._explanation,
-            self._field,
-            pn.Row(pn.HSpacer(), self._cancel, self._confirm, margin=(0, 0, 12, 0), sizing_mode="stretch_width"),
-            close_on_click=True,  # without it MUI ignores Esc too
-            width_option="sm",
-            sizing_mode="stretch_width",
-        )
-        self._opener: pmui.Button | None = None
-        self._after: Callable[[], None] | None = None
-        # value_input follows each key; value would wait for the field to lose focus.
-        self._field.param.watch(self._on_typed, "value_input")
-        self._field.param.watch(self._on_confirm, "enter_pressed")
-        self._explanation.param.watch(self._on_filled, "values")
-        self._pending.param.watch(self._on_armed, "armed")
-        self._dialog.param.watch(self._on_open, "open")
+        self._id = ""
+        self._values: Mapping[str, Any] = {}
+        self._problem = ""
+        self._looking = asyncio.Lock()
 
-    def __panel__(self) -> pmui.Dialog:
-        return self._dialog
-
-    async def ask(
-        self, operation: Operation, opener: pmui.Button | None = None, after: Callable[[], None] | None = None
-    ) -> None:
+    async def ask(self, name: str, args: Mapping[str, Any], half: Mapping[str, Any]) -> None:
         """Reads the preview and opens the dialog; on an error it tells the operator and opens nothing.
 
         Args:
-            operation: What was asked for.
-            opener: The button that gets the focus back; None where it will be gone.
-            after: Called once the operation has run and the page knows the new state.
+            half: What had been filled in before the page was loaded anew.
         """
-        preview = await self._session.preview(operation)
-        if preview is None:
+        self._forget()
+        try:
+            operation = form.asked_for(name, args)
+            preview, problem = await self._look(operation)
+        except OpsdashError as error:
+            self._session.say(str(error), "bad")
             return
-        self._opener, self._after = opener, after
+        self._id, self._values, self._problem = secrets.token_hex(8), {}, problem
         self._pending.request(operation, preview)
-        self._explanation.param.update(
-            warning=preview.warning,
-            lines=list(preview.lines),
-            values={},
-            fields=form.fields(operation, preview),
-            problem="",
+        fields = form.fields(operation, preview)
+        self._session.board.tell(
+            "dialog",
+            id=self._id,
+            name=name,
+            args=dict(args),
+            title=preview.title if preview else operation.title,
+            warning=preview.warning if preview else operation.warning,
+            danger=isinstance(operation, DESTRUCTIVE),
+            fields=fields,
+            half={field["name"]: half[field["name"]] for field in fields if field["name"] in half},
+            **form.review(preview, problem),
         )
-        self._field.param.update(value="", value_input="")
-        self._confirm.color = "error" if isinstance(operation, ClearQueue | DeleteTrash) else "primary"
-        self._dialog.param.update(title=preview.title, open=True)
-        self._session.later(self._field.focus)
 
-    def _on_typed(self, event: Any) -> None:
-        self._pending.typed = event.new
+    async def _look(self, operation: Operation) -> tuple[Preview | None, str]:
+        """The preview; or, where fields must be filled in before there can be one, what is missing."""
+        try:
+            return await self._session.preview(operation), ""
+        except Invalid as error:
+            if not form.fields(operation, None):
+                raise
+            return None, str(error)
 
-    def _on_armed(self, event: Any) -> None:
-        self._confirm.disabled = not event.new
+    def typed(self, asked: str, text: str, phrase: str) -> None:
+        """Follows each key, and arms Confirm or takes that back."""
+        if asked != self._id:
+            return
+        self._pending.param.update(typed=text, phrase_typed=phrase)
+        self._arm()
 
-    async def _on_filled(self, event: Any) -> None:
+    def _arm(self) -> None:
+        armed = self._pending.armed and self._pending.preview is not None and not self._problem
+        self._session.board.tell("armed", id=self._id, armed=armed)
+
+    async def fill(self, asked: str, values: Mapping[str, Any]) -> None:
         """Shows what the operation would do as it is filled in now."""
-        asked = self._pending.operation
-        if asked is None or not event.new:
-            return
-        try:
-            operation = form.filled(asked, event.new)
-        except Invalid as error:
-            self._explanation.problem = str(error)
-            return
-        preview = await self._session.preview(operation)
-        if preview is not None and self._pending.operation is asked and self._explanation.values == event.new:
+        async with self._looking:
+            operation = self._pending.operation
+            if asked != self._id or operation is None:
+                return
+            try:
+                preview, problem = await self._look(form.filled(operation, values))
+            except OpsdashError as error:
+                preview, problem = None, str(error)
+            if asked != self._id:
+                return
+            self._values, self._problem = dict(values), problem
             self._pending.preview = preview
-            self._explanation.param.update(lines=list(preview.lines), problem="")
+            self._session.board.tell("review", id=asked, **form.review(preview, problem))
+            self._arm()
 
-    def _close(self, _event: Any = None) -> None:
-        self._dialog.open = False
+    def close(self, asked: str) -> None:
+        """Cancel, Esc, or a click beside the dialog."""
+        if asked == self._id:
+            self._forget()
 
-    def _on_open(self, event: Any) -> None:
-        if event.new:
-            return
+    def _forget(self) -> None:
+        self._id = ""
         self._pending.cancel()
-        self._field.param.update(value="", value_input="")
-        if self._opener is not None:
-            self._opener.focus()
 
-    async def _on_confirm(self, _event: Any = None) -> None:
-        asked, typed, preview, after = self._pending.operation, self._pending.typed, self._pending.preview, self._after
-        if asked is None or not self._pending.armed:
+    async def confirm(self, asked: str, values: Mapping[str, Any]) -> None:
+        """Runs what was reviewed; values that nobody has seen the preview of are reviewed first."""
+        async with self._looking:
+            reviewed = _said(values) == _said(self._values)
+        if not reviewed:
+            await self.fill(asked, values)
+            return
+        operation, typed, preview = self._pending.operation, self._pending.typed, self._pending.preview
+        phrase = self._pending.phrase_typed
+        if asked != self._id or operation is None or preview is None or self._problem or not self._pending.armed:
             return
         try:
-            operation = form.filled(asked, self._explanation.values)
+            operation = form.filled(operation, values)
         except Invalid as error:
-            self._explanation.problem = str(error)
+            self._session.board.tell("review", id=asked, **form.review(preview, str(error)))
             return
+        self._id = ""
         self._pending.take()  # a second click finds nothing
-        self._close()
-        await self._session.run(operation, typed, preview)
-        if after is not None:
-            after()
+        self._session.board.tell("close", id=asked)
+        await self._session.run(operation, typed, phrase, preview)
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}

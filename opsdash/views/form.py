@@ -1,4 +1,4 @@
-"""The dialog's fields, from an operation's declaration, and back: what was filled in as the operation's arguments."""
+"""A dialog from an operation's declaration and preview, and back: what was filled in as the operation's arguments."""
 
 from __future__ import annotations
 
@@ -8,11 +8,59 @@ from typing import Any
 
 from opsdash.errors import Invalid
 from opsdash.model import Preview
-from opsdash.operation import Operation
+from opsdash.operation import Operation, registry
+
+TILES = {
+    "tenants": "tenants",
+    "added": "would be added",
+    "changed": "would change",
+    "unchanged": "stay as they are",
+    "orphaned": "orphaned keys",
+    "unreadable": "can't be read",
+    "waiting": "waiting",
+    "count": "cleared tasks",
+    "workers": "workers",
+    "active": "running",
+    "held": "held by workers",
+    "reserved": "reserved",
+    "scheduled": "scheduled",
+    "others": "without the plug-in",
+    "going": "would be deleted",
+    "staying": "stay",
+}
+"""A preview's figures that are worth a tile, in this order; the sentences tell the others."""
+LEFT_ALONE = ("Not ", "The others ", "What workers hold")
+"""How a sentence begins that says what will not happen."""
+MAX_KINDS = 6
 
 
-def fields(operation: Operation, preview: Preview) -> list[dict[str, str]]:
+def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
+    """The operation that a browser names, with the arguments it may choose: those that are written as text.
+
+    Args:
+        name: As the browser sent it, like ``args``: not to be trusted.
+
+    Raises:
+        Invalid: There is no such operation, or it has no such argument.
+    """
+    kind = registry().get(name)
+    if kind is None:
+        raise Invalid(f"There is no operation {name[:40]!r}. Nothing was changed.")
+    known = {field.name: field for field in dataclasses.fields(kind) if not isinstance(field.default, bool)}  # type: ignore[arg-type]
+    given = {}
+    for key, value in args.items():
+        if key not in known or not isinstance(value, str):
+            raise Invalid(f"{kind.title} does not take that. Nothing was changed.")
+        try:
+            given[key] = known[key].metadata["parse"](value)
+        except ValueError as error:
+            raise Invalid(f"{key}: {error}. Nothing was changed.") from error
+    return kind(**given)
+
+
+def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]]:
     """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices."""
+    choices = preview.choices if preview else ()
     return [
         {
             "name": field.name,
@@ -21,7 +69,7 @@ def fields(operation: Operation, preview: Preview) -> list[dict[str, str]]:
             "placeholder": field.metadata["placeholder"],
         }
         for field in _asked(operation)
-        if not isinstance(field.default, bool) or field.name in preview.choices
+        if field.name in choices or not isinstance(field.default, bool)
     ]
 
 
@@ -45,6 +93,27 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
             except ValueError as error:
                 raise Invalid(f"{field.metadata['label']}: {error}. Nothing was changed.") from error
     return dataclasses.replace(operation, **given)  # type: ignore[type-var] # a dataclass by __init_subclass__
+
+
+def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
+    """What the dialog shows of a preview: tiles, kinds of tasks, sentences (and whether one says what will not happen).
+
+    Args:
+        problem: Why what was filled in can't be taken.
+    """
+    figures = preview.figures if preview else {}
+    by_task = figures.get("by_task") or {}
+    kinds = [(str(name), int(n)) for name, n in by_task.items()]
+    if len(kinds) > MAX_KINDS:
+        rest = sum(n for _, n in kinds[MAX_KINDS - 1 :])
+        kinds = [*kinds[: MAX_KINDS - 1], (f"{len(kinds) - MAX_KINDS + 1} more kinds", rest)]
+    return {
+        "tiles": [[label, figures[key]] for key, label in TILES.items() if isinstance(figures.get(key), int)],
+        "bar": kinds,
+        "lines": [[line, line.startswith(LEFT_ALONE)] for line in (preview.lines if preview else ())],
+        "phrase": preview.phrase if preview else "",
+        "problem": problem,
+    }
 
 
 def _asked(operation: Operation) -> list[dataclasses.Field[Any]]:

@@ -1,4 +1,4 @@
-"""One browser session: what it knows, what it has pending, and how an operation gets from a click to the service."""
+"""One browser session: what it has pending, and how an operation gets from a click to the service."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
-from panel.io import hold
 
-from opsdash.errors import OpsdashError, Uncertain
-from opsdash.model import Actor, Preview, Progress, Snapshot
+from opsdash.errors import NeedsApproval, OpsdashError, Refused, Uncertain
+from opsdash.model import Actor, Preview, Progress, Role, Snapshot
 from opsdash.operation import Operation
-from opsdash.state import PendingConfirmation, SystemStatus
-from opsdash.views.components import Signals
+from opsdash.state import PendingConfirmation
+from opsdash.state.status import STALE_AFTER_S
+from opsdash.views.bulletin import Bulletin, bulletins
+from opsdash.views.components import Board
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BEAT_MS = 3_000
-LATER_MS = 200
 FRESH_S = 10.0
 SHOWN_S = 0.2
 """Long work tells its progress more often than anybody can read it."""
@@ -40,85 +39,123 @@ class Session:
     Args:
         console: The process's console; its poller reads for all sessions together.
         actor: Who looks, with the role found when the page was opened. ``Console.run`` checks it again.
+        board: What it shows itself with.
     """
 
-    def __init__(self, console: Console, actor: Actor) -> None:
+    def __init__(self, console: Console, actor: Actor, board: Board) -> None:
         self.console = console
         self.actor = actor
-        self.status = SystemStatus()
+        self.role = actor.role or Role.VIEWER
+        self.board = board
         self.pending = PendingConfirmation()
-        self.signals = Signals()
+        self.on_told: Callable[[], None] = _nothing
+        self._bulletins = bulletins(console)
         self._doc: Document | None = None
         self._unsubscribe: Callable[[], None] = _nothing
-        self._beaten_at_s = self._shown_at_s = 0.0
-
-    def may(self, operation: type[Operation]) -> bool:
-        """Whether whoever looks has the role. A courtesy to the eye; ``Console.run`` is the guard."""
-        return self.actor.role is not None and self.actor.role >= operation.minimum_role
+        self._told_at_s = self._shown_at_s = 0.0
+        self._shown: Snapshot | None = None
+        self._joining = False
+        self._cancelled = threading.Event()
 
     def attach(self) -> None:
         """Joins the poller, until the browser session is destroyed."""
         self._doc = pn.state.curdoc
-        latest = self.console.poller.latest
-        if latest is not None and _age_s(latest) < FRESH_S:
-            self.status.update(latest)
+        latest = self._bulletins.latest(self.role)
+        if latest is not None and time.time() - latest.snapshot.taken_at.timestamp() < FRESH_S:
+            self._shown = latest.snapshot
+            self.board.param.update(state=latest.state, seq=latest.seq)
+        else:
+            self.board.state = self._bulletins.blank(self.role)
         if self._doc is not None and self._doc.session_context is not None:
             # Bound methods of the package: by then a served script's own globals are gone.
             pn.state.on_session_destroyed(self._detach)
             self._doc.add_periodic_callback(self._beat, BEAT_MS)
+        self._joining = True
         self._unsubscribe = self.console.poller.subscribe(self._deliver)
+        self._joining = False
 
     def _detach(self, _context: object) -> None:
         self._unsubscribe()
         self._unsubscribe = _nothing
 
     def _deliver(self, snapshot: Snapshot) -> None:
-        """Runs in the poller's thread: a Document may be touched in its own turn only."""
-        if self._doc is None:
-            self._take(snapshot)
-        elif self._doc.session_context is not None:
-            self._doc.add_next_tick_callback(partial(self._take, snapshot))
+        """Runs in the poller's thread: the bulletin is made there, and a Document is touched in its own turn only."""
+        if self._doc is None or self._doc.session_context is None:
+            return
+        if self._joining:  # called by subscribe, on the event loop: nothing may be read there
+            if snapshot is not self._shown:
+                later: Any = partial(self._catch_up, snapshot)  # Bokeh awaits coroutines too
+                self._doc.add_next_tick_callback(later)
+            return
+        self._doc.add_next_tick_callback(partial(self._take, self._bulletins.of(snapshot, self.role)))
 
-    def _take(self, snapshot: Snapshot) -> None:
-        shown_at = self.status.updated_at
-        if shown_at is not None and timedelta(0) < shown_at - snapshot.taken_at < timedelta(seconds=FRESH_S):
-            return  # a refresh overtook it; by more than that, the clock was set back
-        with hold(self._doc):
-            self.status.update(snapshot)
-            self._bump()
+    async def _catch_up(self, snapshot: Snapshot) -> None:
+        self._take(await asyncio.to_thread(self._bulletins.of, snapshot, self.role))
+
+    def _take(self, bulletin: Bulletin) -> None:
+        if bulletin.snapshot is self._shown:
+            return
+        self._shown = bulletin.snapshot
+        self._tell("patch", seq=bulletin.seq, patch=bulletin.patch)
+        self.on_told()
+
+    def tell_all(self) -> None:
+        """Sends the whole state: to a page that has missed something."""
+        latest = self._bulletins.latest(self.role)
+        if latest is not None:
+            self._tell("all", seq=latest.seq, state=latest.state)
+
+    def hello(self, seq: object) -> None:
+        """A page has been drawn with the state of this number; it may be an old one, or none."""
+        latest = self._bulletins.latest(self.role)
+        if latest is not None and latest.seq != seq:
+            self.tell_all()
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        self._told_at_s = time.monotonic()
+        self.board.tell(kind, **fields)
 
     def _beat(self) -> None:
         # Figures that come anyway are sign of life enough; this is for a poller that waits on a dead Redis.
-        self.status.tick()
-        if time.monotonic() - self._beaten_at_s > BEAT_MS / 2_000:
-            self._bump()
+        if time.monotonic() - self._told_at_s < BEAT_MS / 2_000:
+            return
+        age_s = time.time() - self._shown.taken_at.timestamp() if self._shown else 0.0
+        old = age_s > max(STALE_AFTER_S, 2 * self.console.poller.interval_s)
+        said = f"No new figures for {age_s:.0f} s; what you see may be out of date" if old else ""
+        self._tell("beat", silence=said)
 
-    def _bump(self) -> None:
-        self._beaten_at_s = time.monotonic()
-        self.signals.beat += 1
-
-    def later(self, focus: Callable[[], None]) -> None:
-        """Moves the focus once the browser has drawn what was just changed: sent at once it would find nothing."""
+    def later(self, what: Callable[[], Any]) -> None:
+        """Calls, or awaits, something in the document's next turn."""
         if self._doc is not None and self._doc.session_context is not None:
-            self._doc.add_timeout_callback(focus, LATER_MS)
+            self._doc.add_next_tick_callback(what)
 
     async def refresh(self) -> None:
-        """Reads now; the figures reach every other open page by the poller."""
-        self._take(await asyncio.to_thread(self.console.poller.refresh))
+        """Reads now; the figures reach this and every other open page by the poller."""
+        await asyncio.to_thread(self.console.poller.refresh)
 
-    async def preview(self, operation: Operation) -> Preview | None:
-        """What ``operation`` would do; None after telling the operator why that can't be said."""
+    def say(self, text: str, tone: str, undo: dict[str, Any] | None = None) -> None:
+        """Shows one message for three seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
+        self._tell("say", text=text, tone=tone, undo=undo)
+
+    async def preview(self, operation: Operation) -> Preview:
+        """What ``operation`` would do.
+
+        Raises:
+            OpsdashError: Why that can't be said; a bug is one too here, because the page must survive it.
+        """
         try:
             return await asyncio.to_thread(self.console.preview, operation)
-        except OpsdashError as error:
-            self.signals.say(str(error), "bad")
-        except Exception:
-            # The page must survive a bug in an operation, and the operator must hear of it.
+        except OpsdashError:
+            raise
+        except Exception as error:
             log.exception("previewing %s failed", operation.name)
-            self.signals.say(
-                f"{operation.title} could not be previewed: opsdash's log says why. Nothing was changed.", "bad"
-            )
-        return None
+            raise Refused(
+                f"{operation.title} could not be previewed: opsdash's log says why. Nothing was changed."
+            ) from error
+
+    def stop(self) -> None:
+        """Long work ends at its next whole step."""
+        self._cancelled.set()
 
     def _on_progress(self, progress: Progress) -> None:
         """From the thread that works: shown at most every ``SHOWN_S``."""
@@ -126,47 +163,41 @@ class Session:
         if now - self._shown_at_s < SHOWN_S or self._doc is None or self._doc.session_context is None:
             return
         self._shown_at_s = now
-        self._doc.add_next_tick_callback(partial(self.signals.progress, progress.message, progress.at, progress.of))
+        work = partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of)
+        self._doc.add_next_tick_callback(work)
 
-    async def run(self, operation: Operation, typed: str, reviewed: Preview | None) -> bool:
+    async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> None:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
 
         Args:
+            typed: For ``YES``. ``phrase``: for what the preview asks to be typed beside it.
             reviewed: The preview that was on the screen when it was confirmed.
-
-        Returns:
-            Whether it did all it was asked for.
         """
-        done, cancelled = False, threading.Event()
-        self.signals.on_cancel = cancelled.set
+        self._cancelled = threading.Event()
         try:
             effect = await asyncio.to_thread(
                 self.console.run,
                 operation,
                 actor=self.actor,
                 confirm=typed,
+                phrase=phrase,
                 reviewed=reviewed,
                 on_progress=self._on_progress,
-                cancelled=cancelled.is_set,
+                cancelled=self._cancelled.is_set,
             )
         except OpsdashError as error:
-            self.signals.say(str(error), "warn" if isinstance(error, Uncertain) else "bad")
+            self.say(str(error), "warn" if isinstance(error, Uncertain | NeedsApproval) else "bad")
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)
-            self.signals.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
+            self.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
-            done = effect.ok
-            undo = str(effect.details.get("trash_id") or "") if operation.name.startswith("clear") else ""
-            self.signals.say(effect.message, "ok" if effect.ok else "bad", undo)
+            trash_id = effect.details.get("trash_id") if operation.name.startswith("clear") else None
+            undo = {"name": "restore_queue", "args": {"trash_id": str(trash_id)}} if trash_id else None
+            self.say(effect.message, "ok" if effect.ok else "bad", undo)
         finally:
-            self.signals.progress("")
+            self._tell("work", text="", at=None, of=None)
         await self.refresh()
-        return done
-
-
-def _age_s(snapshot: Snapshot) -> float:
-    return time.time() - snapshot.taken_at.timestamp()
 
 
 def _nothing() -> None:

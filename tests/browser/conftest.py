@@ -206,13 +206,16 @@ def served(serve_page: Callable[..., Served]) -> Served:
 
 @pytest.fixture
 def shoot(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Keeps a picture of a page in ``tests/artifacts``: light and dark, desktop and phone, to be looked at."""
+    """Keeps a picture of a page in ``tests/artifacts``: light and dark, desktop and phone, to be looked at.
+
+    All forms only where slow tests run too: they take three seconds.
+    """
 
     def take(page: Page, name: str, *, all_forms: bool = False) -> None:
         ARTIFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTIFACTS / f"{name}.png", animations="disabled")
-        if not all_forms:
-            return
+        if not all_forms or request.config.getoption("markexpr") == "not slow":
+            return  # the run that has no seconds to spare
         toggle = page.get_by_role("button", name="Toggle theme")
         for theme in ("light", "dark"):
             for form, size in (("", DESKTOP), ("_phone", PHONE)):

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from support import services
 
 from opsdash.model import Status
-from opsdash.views.components import Signals
+from opsdash.views.components import Board
 
 
 def button(page: Page, name: str) -> Locator:
@@ -107,7 +107,7 @@ def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
     shoot: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Signals.param.limit_ms, "default", 2_500)  # figures come every 0.5 s here
+    monkeypatch.setattr(Board.param.limit_ms, "default", 2_500)  # figures come every 0.5 s here
     # The last is bokeh's own: it reconnects, and the server is gone again before it has asked for the document.
     watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)", "not connected so cannot send")
     served = serve_page()

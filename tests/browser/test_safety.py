@@ -102,12 +102,8 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
 ) -> None:
     page = visit(by_proxy.url, extra_http_headers={"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support"})
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
-    click = """label => {
-        for (const model of Bokeh.documents[0]._all_models.values())
-            if (model.data && model.data.label === label) { model.data.disabled = false }
-    }"""
-    page.evaluate(click, "Pause Processing")
-    page.get_by_role("button", name="Pause Processing", exact=True).click()
+    pause = page.get_by_role("button", name="Pause Processing", exact=True)
+    pause.evaluate("button => { button.disabled = false; button.click() }")
     page.get_by_label("Type YES to confirm").fill("YES")
     page.get_by_role("button", name="Confirm", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("eve has the role viewer; Pause Processing needs operator.")

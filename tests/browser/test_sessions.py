@@ -14,11 +14,12 @@ from playwright.sync_api import Page, expect
 from support import services
 from support.workers import eventually
 
-from opsdash.state import PendingConfirmation, SystemStatus
-from opsdash.views.components import LiveTable
+from opsdash.state import PendingConfirmation
+from opsdash.views.components import Board
+from opsdash.views.desk import Desk
 from opsdash.views.session import Session
 
-COUNTED = (Document, Session, SystemStatus, PendingConfirmation, LiveTable)
+COUNTED = (Document, Session, Desk, PendingConfirmation, Board)
 
 
 def alive() -> Counter[str]:

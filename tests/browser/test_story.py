@@ -180,7 +180,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         # Every act is in the log, newest first, under the operator's name.
         acts = ["Resume Processing", "Sync Tenant Configs", "Clear Queue", "Pause Processing"]
         eventually(lambda: log_rows(page) == [[USER, act, "success"] for act in acts], what="the log on the page")
-        page.get_by_role("button", name="Show details").nth(2).click()
+        page.get_by_role("region", name="Recent Operations").get_by_role("button", name="Show details").nth(2).click()
         expect(page.get_by_text('"trash_id"')).to_be_visible()
         shoot(page, "log", all_forms=True)
         with page.expect_download() as download:
@@ -240,15 +240,19 @@ def test_the_keyboard_is_enough_and_a_double_click_runs_once(
     expect(button(page, "Confirm")).to_be_enabled()
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
+    expect(button(page, "Sync Tenant Configs")).to_be_focused()
+    for opener, other in (("Pause Processing", "Resume Processing"), ("Resume Processing", "Pause Processing")):
+        confirm(page, opener)
+        expect(button(page, other)).to_be_focused()  # a disabled button can't hold the focus
     button(page, "Sync Tenant Configs").click()
     page.get_by_label("Type YES to confirm").fill("YES")
     expect(button(page, "Confirm")).to_be_enabled()
     button(page, "Confirm").dblclick()
     eventually(
-        lambda: len(served.console.get_recent_operations(limit=1_000)) == before + 2, what="one entry for each act"
+        lambda: len(served.console.get_recent_operations(limit=1_000)) == before + 4, what="one entry for each act"
     )
     page.wait_for_timeout(300)
-    assert len(served.console.get_recent_operations(limit=1_000)) == before + 2
+    assert len(served.console.get_recent_operations(limit=1_000)) == before + 4
 
 
 def test_two_operators_never_share_a_pending_confirmation(

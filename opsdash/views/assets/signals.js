@@ -1,15 +1,13 @@
-// Result messages, gone after `shown_ms`; and the watchdog: a page whose server has gone would show frozen numbers for
-// ever, so it says so, and loads anew once something answers again.
-export function render({model}) {
-  const root = document.createElement('div'), bar = document.createElement('div'), toasts = document.createElement('div')
-  bar.className = 'bar'
-  bar.hidden = true
-  bar.setAttribute('role', 'status')
-  toasts.className = 'toasts'
-  root.append(bar, toasts)
+// Result messages, gone after `shown_ms`; long work with Cancel; and the watchdog: a page whose server has gone would
+// show frozen numbers for ever, so it says so, and loads anew once something answers again.
+const signals = (model, send) => {
+  const bar = el('div', {class: 'offline', role: 'status', hidden: true}), toasts = el('div', {class: 'toasts'})
+  const words = el('span'), meter = el('progress', {'aria-label': 'Progress'})
+  const stop = button('Cancel', () => { stop.disabled = true; send({type: 'stop'}) }, {small: true})
+  const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
+  toasts.append(work)
   let last = performance.now(), asking = false
-  model.on('beat', () => { last = performance.now(); bar.hidden = true })
-  const id = setInterval(async () => {
+  const watch = setInterval(async () => {
     const silent = performance.now() - last
     if (silent < model.limit_ms) return
     bar.textContent = `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
@@ -24,34 +22,21 @@ export function render({model}) {
     } catch { /* still away */ }
     asking = false
   }, 1000)
-  model.on('remove', () => clearInterval(id))
-  const button = (text, act) => { const b = document.createElement('button'); b.type = 'button'; b.className = 'plain small'; b.textContent = text; b.onclick = act; return b }
-  const work = document.createElement('div'), words = document.createElement('span'), meter = document.createElement('progress')
-  work.className = 'toast work'
-  work.setAttribute('role', 'status')
-  work.hidden = true
-  meter.setAttribute('aria-label', 'Progress')
-  const stop = button('Cancel', () => { stop.disabled = true; model.send_msg({type: 'cancel'}) })
-  work.append(words, meter, stop)
-  toasts.append(work)
-  model.on('msg:custom', (msg) => {
-    if (msg.type === 'progress') {
+  return {
+    nodes: [bar, toasts],
+    alive() { last = performance.now(); bar.hidden = true },
+    end() { clearInterval(watch) },
+    work({text, at, of}) {
       if (work.hidden) stop.disabled = false
-      work.hidden = !msg.text
-      words.textContent = msg.text
-      if (msg.of) { meter.max = msg.of; meter.value = msg.at } else meter.removeAttribute('value')
-      return
-    }
-    const toast = document.createElement('div'), dot = document.createElement('span'), text = document.createElement('span')
-    toast.className = 'toast'
-    toast.dataset.tone = msg.tone
-    toast.setAttribute('role', 'alert')
-    dot.className = 'dot'
-    text.textContent = msg.text
-    toast.append(dot, text)
-    if (msg.undo) toast.append(button('Undo', () => { toast.remove(); model.send_msg({type: 'undo', undo: msg.undo}) }))
-    toasts.append(toast)
-    setTimeout(() => toast.remove(), model.shown_ms)
-  })
-  return root
+      work.hidden = !text
+      put(words, text)
+      if (of) { meter.max = of; meter.value = at } else meter.removeAttribute('value')
+    },
+    say({text, tone, undo}) {
+      const toast = el('div', {class: 'toast', role: 'alert', 'data-tone': tone}, dot(tone), el('span', {text}))
+      if (undo) toast.append(button('Undo', () => { toast.remove(); send({type: 'ask', ...undo}) }, {small: true}))
+      toasts.append(toast)
+      setTimeout(() => toast.remove(), model.shown_ms)
+    },
+  }
 }

@@ -1,141 +1,140 @@
-// A keyed table in a card: only changed cells touch the DOM, and text is never parsed as HTML (textContent only).
-// Cell kinds: text | right (text, right-aligned) | number | state | acts. A state's value is [tone, word, remark]; acts are
-// [name, label, remark] each: a click sends the row's key and the name.
-export function render({model}) {
-  const make = (tag, name) => { const e = document.createElement(tag); if (name) e.className = name; return e }
-  const card = make('section', 'card'), header = make('header'), title = make('h2'), note = make('span', 'note')
-  const wrap = make('div', 'wrap'), table = make('table'), caption = table.createCaption(), none = make('p', 'none')
-  const head = table.createTHead().insertRow(), body = table.createTBody()
-  const action = make('button', 'plain')
-  action.type = 'button'
-  action.onclick = () => { action.disabled = true; model.send_msg({type: 'action'}) }
-  caption.className = 'sr'
-  wrap.tabIndex = 0
-  wrap.setAttribute('role', 'region')
-  wrap.append(table, none)
-  header.append(title, note, action)
-  card.append(header, wrap)
-  const live = new Map()
-  let sort = null, columns = []
+// A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay.
+// A column is {field, title, kind, more, rank}; `more` columns show where the table is at home, not in an overview.
+const CELLS = {
+  text: (value) => value == null ? '–' : String(value),
+  number: (value) => value == null ? '–' : number(value),
+  rate: (value) => value == null ? '–' : rate(value),
+  bytes: (value) => value == null ? '–' : bytes(value),
+  since: (value, now) => value == null ? '–' : duration(now - value),
+  left: (value, now) => value == null ? '–' : value > now ? duration(value - now).replace(/ \d+s$/, '') : 'over',
+  ago: (value, now) => value == null ? 'just now' : `${duration(now - value)} ago`,
+  time: (value) => value == null ? '–' : utc(value, {date: true}),
+}
+const RIGHT = new Set(['number', 'rate', 'bytes', 'since', 'left', 'ago'])
+const MOVING = new Set(['since', 'left', 'ago'])
 
-  const paint = (td, kind, value) => {
-    const mark = JSON.stringify(value)
+const keyedTable = ({label, columns, details, empty, act, select}) => {
+  const table = el('table'), caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody()
+  const none = el('p', {class: 'none', hidden: true}), group = unique('choice')
+  const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group', 'aria-label': `${label}, table`}, table, none)
+  caption.className = 'sr'
+  caption.textContent = label
+  const live = new Map(), first = (select ? 1 : 0) + (details ? 1 : 0)
+  let sort = null, rows = [], now = 0, chosen = null
+
+  const value = (row, column) => { const v = row[column.rank || column.field]; return Array.isArray(v) ? v[1] : v }
+  const ordered = () => {
+    const sorted = [...rows]
+    if (!sort) return sorted
+    const column = columns.find((c) => c.field === sort.field)
+    return sorted.sort((a, b) => {
+      const x = value(a, column), y = value(b, column)
+      if (x == null || y == null) return (x == null) - (y == null)
+      return (x > y ? 1 : x < y ? -1 : 0) * sort.way
+    })
+  }
+  const paint = (td, column, row) => {
+    const given = row[column.field], shown = CELLS[column.kind || 'text']
+    const mark = shown && !Array.isArray(given) ? shown(given, now) : JSON.stringify(given ?? null) + (column.kind === 'bar' ? row[column.of] : '')
     if (td.__mark === mark) return
     td.__mark = mark
-    if (kind === 'acts') {
-      const had = td.contains(document.activeElement) // as far as the browser lets us see into our own root
-      td.replaceChildren(...(value || []).map(([name, label, remark]) => {
-        const button = make('button', 'plain small'), key = td.parentNode.__row[model.key]
-        button.type = 'button'
-        button.textContent = label
-        button.title = remark || ''
-        button.onclick = () => model.send_msg({type: 'row', key: td.parentNode.__row[model.key], name})
-        button.setAttribute('aria-label', `${label} ${key}`)
-        return button
-      }))
-      if (had) td.querySelector('button')?.focus()
-    } else if (kind === 'state') {
-      const [tone, word, remark] = value
-      if (!td.firstChild) td.append(make('span', 'dot'), document.createTextNode(''), make('small'))
+    if (column.kind === 'state') {
+      const [tone, word, remark] = given
+      if (!td.firstChild) td.append(dot(), document.createTextNode(''), el('small'))
       td.childNodes[0].dataset.tone = tone
       td.childNodes[1].nodeValue = word
-      td.childNodes[2].textContent = remark || ''
+      put(td.childNodes[2], remark || '')
       td.title = remark || ''
+    } else if (column.kind === 'bar') {
+      if (!td.firstChild) td.append(el('span', {class: 'meter'}, el('span')), el('span', {class: 'mute'}))
+      td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, 100 * given / row[column.of]) : 0}%`
+      put(td.lastChild, given == null ? '–' : row[column.of] ? `${number(given)} of ${number(row[column.of])}` : number(given))
+    } else if (column.kind === 'spark') td.replaceChildren(sparkline(given || [], {step: 75}))
+    else if (column.kind === 'acts') {
+      const had = td.querySelector(':focus')?.textContent
+      td.replaceChildren(...(given || []).map(([name, word, remark]) => {
+        const made = button(word, () => act(td.parentNode.__row, name, made), {small: true, kind: name.startsWith('clear') || name.startsWith('delete') ? 'danger' : ''})
+        made.setAttribute('aria-label', `${word} ${row.name || row.key}`)
+        made.title = remark || ''
+        return made
+      }))
+      if (had) ([...td.children].find((b) => b.textContent === had) || td.firstChild)?.focus()
     } else {
-      td.textContent = value == null ? '–' : kind === 'number' ? Number(value).toLocaleString('en-US') : String(value)
-      td.title = td.textContent.length > 40 ? td.textContent : ''
+      td.textContent = mark
+      td.title = column.kind === 'time' && given != null ? `${local(given)} here` : mark.length > 40 ? mark : ''
     }
   }
-  const toggle = (tr) => {
-    const button = tr.cells[0].firstChild, open = !tr.__detail
-    button.setAttribute('aria-expanded', String(open))
+  const fold = (tr) => {
+    const opener = tr.querySelector('.x button'), open = !tr.__detail
+    opener.setAttribute('aria-expanded', String(open))
+    opener.setAttribute('aria-label', open ? 'Hide details' : 'Show details')
     if (!open) { tr.__detail.remove(); tr.__detail = null; return }
-    const detail = make('tr', 'detail'), cell = detail.insertCell(), pre = make('pre')
-    cell.colSpan = columns.length + 1
-    pre.textContent = tr.__row[model.details]
-    cell.append(pre)
-    tr.after(detail)
-    tr.__detail = detail
+    tr.__detail = el('tr', {class: 'detail'}, el('td', {colspan: columns.length + first}, el('pre', {text: details(tr.__row, now)})))
+    tr.after(tr.__detail)
   }
-  const newRow = () => {
-    const tr = make('tr')
-    if (model.details) {
-      const td = tr.insertCell(), button = make('button')
-      td.className = 'x'
-      button.type = 'button'
-      button.setAttribute('aria-expanded', 'false')
-      button.setAttribute('aria-label', 'Show details')
-      button.onclick = () => toggle(tr)
-      td.append(button)
+  const newRow = (row) => {
+    const tr = el('tr')
+    if (select) {
+      const radio = el('input', {type: 'radio', name: group, onchange: () => select(tr.__row.key)})
+      tr.append(el('td', {class: 'pick'}, radio))
     }
-    for (const c of columns) tr.insertCell().dataset.kind = c.kind || 'text'
+    if (details) tr.append(el('td', {class: 'x'}, el('button', {type: 'button', 'aria-expanded': 'false', 'aria-label': 'Show details', onclick: () => fold(tr)})))
+    for (const c of columns) tr.append(el('td', {'data-kind': c.kind || 'text', 'data-more': c.more}))
+    if (select) tr.onclick = (event) => { if (!event.target.closest('button, input')) select(tr.__row.key) }
     return tr
   }
   const drawHead = () => {
-    columns = model.columns
-    title.textContent = model.heading
-    caption.textContent = model.heading
-    wrap.setAttribute('aria-label', model.heading)
-    action.textContent = model.action
-    action.hidden = !model.action
-    head.replaceChildren()
-    if (model.details) { const th = make('th', 'x'), label = make('span', 'sr'); label.textContent = 'Details'; th.append(label); head.append(th) }
-    for (const c of columns) {
-      const th = make('th'), button = make('button')
-      th.scope = 'col'
-      th.dataset.kind = c.kind || 'text'
-      button.type = 'button'
-      button.textContent = c.title
-      button.onclick = () => {
+    const hidden = (text) => el('th', {class: 'x', scope: 'col'}, el('span', {class: 'sr', text}))
+    head.replaceChildren(...(select ? [hidden('Choose')] : []), ...(details ? [hidden('Details')] : []), ...columns.map((c) => {
+      const still = c.kind === 'acts' || c.kind === 'spark'
+      const turn = () => {
         sort = sort && sort.field === c.field ? (sort.way > 0 ? {field: c.field, way: -1} : null) : {field: c.field, way: 1}
         drawHead()
-        draw()
+        head.cells[columns.indexOf(c) + first].querySelector('button').focus()
+        redraw()
       }
-      if (sort && sort.field === c.field) th.setAttribute('aria-sort', sort.way > 0 ? 'ascending' : 'descending')
-      th.append(button)
-      head.append(th)
-    }
+      return el('th', {scope: 'col', 'data-kind': c.kind || 'text', 'data-right': RIGHT.has(c.kind), 'data-more': c.more, 'aria-sort': sort && sort.field === c.field ? (sort.way > 0 ? 'ascending' : 'descending') : null},
+        still ? el('span', {class: c.title ? '' : 'sr', text: c.title || 'Actions'}) : el('button', {type: 'button', text: c.title, onclick: turn}))
+    }))
   }
-  const draw = () => {
-    const rows = [...model.rows]
-    const rank = (row) => { const v = row[sort.field + '_rank'] ?? row[sort.field]; return Array.isArray(v) ? v[1] : v }
-    if (sort) rows.sort((a, b) => (rank(a) > rank(b) ? 1 : rank(a) < rank(b) ? -1 : 0) * sort.way)
-    const seen = new Set(), first = model.details ? 1 : 0
+  const redraw = () => {
+    const seen = new Set()
     let at = body.firstChild
-    for (const row of rows) {
-      const key = row[model.key]
-      seen.add(key)
-      let tr = live.get(key)
-      if (!tr) { tr = newRow(); live.set(key, tr) }
+    for (const row of ordered()) {
+      seen.add(row.key)
+      let tr = live.get(row.key)
+      if (!tr) { tr = newRow(row); live.set(row.key, tr) }
       tr.__row = row
-      columns.forEach((c, i) => paint(tr.cells[i + first], c.kind, row[c.field]))
-      if (tr.__detail) { const pre = tr.__detail.querySelector('pre'); if (pre.textContent !== row[model.details]) pre.textContent = row[model.details] }
+      if (select) {
+        const radio = tr.cells[0].firstChild, name = `${row.name} ${number(row.waiting)}`
+        if (radio.getAttribute('aria-label') !== name) radio.setAttribute('aria-label', name)
+        radio.checked = row.key === chosen
+        tr.classList.toggle('chosen', radio.checked)
+      }
+      columns.forEach((c, i) => paint(tr.cells[i + first], c, row))
+      if (tr.__detail) put(tr.__detail.querySelector('pre'), details(row, now))
       if (tr === at) { at = at.nextSibling; if (at && at === tr.__detail) at = at.nextSibling }
       else { body.insertBefore(tr, at); if (tr.__detail) tr.after(tr.__detail) }
     }
     for (const [key, tr] of live) if (!seen.has(key)) { tr.__detail?.remove(); tr.remove(); live.delete(key) }
-    none.textContent = model.empty
-    none.hidden = !model.empty
     table.hidden = rows.length === 0
-    note.textContent = model.note
+    none.hidden = rows.length > 0 || !none.textContent
   }
-  // "Export Logs": the CSV comes in pieces over the session's own websocket; no URL of it exists.
-  let pieces = []
-  model.on('msg:custom', (msg) => {
-    if (msg.type === 'ready') action.disabled = false
-    if (msg.type === 'piece') pieces.push(msg.text)
-    if (msg.type === 'file') {
-      const link = make('a')
-      link.href = URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'}))
-      link.download = msg.name
-      pieces = []
-      link.click()
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000)
-    }
-  })
   drawHead()
-  draw()
-  for (const name of ['rows', 'note', 'empty']) model.on(name, draw)
-  for (const name of ['columns', 'heading', 'action']) model.on(name, () => { drawHead(); draw() })
-  return card
+  return {
+    node: wrap,
+    update(given, {at, picked = null, nothing = empty || ''}) {
+      rows = given
+      now = at
+      chosen = picked
+      put(none, nothing)
+      redraw()
+    },
+    // Ages and times left move by themselves; nothing is sent for them.
+    tick(at) {
+      now = at
+      const moving = columns.map((c, i) => [c, i + first]).filter(([c]) => MOVING.has(c.kind))
+      if (moving.length) for (const tr of live.values()) for (const [c, i] of moving) paint(tr.cells[i], c, tr.__row)
+    },
+  }
 }

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from opsdash.errors import Invalid
 from opsdash.model import Preview
-from opsdash.operations import ClearQueue, PauseProcessing
-from opsdash.views.form import fields, filled
+from opsdash.operation import registry
+from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, SyncTenantConfigs
+from opsdash.views.form import asked_for, fields, filled, review
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
 
@@ -40,6 +41,47 @@ def test_what_was_filled_in_becomes_the_operations_arguments_and_an_empty_field_
 def test_what_can_not_be_taken_is_refused_by_the_fields_name(values: dict[str, Any], named: str) -> None:
     with pytest.raises(Invalid, match=named):
         filled(PauseProcessing(), values)
+
+
+def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
+    assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing"]
+    assert fields(SyncTenantConfigs(), preview()) == []
+    asked = fields(SyncTenantConfigs(), preview("remove_orphans"))
+    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag")]
+
+
+def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
+    figures = {"waiting": 42, "oldest_s": 3.5, "by_task": {f"shop.t{i}": 10 - i for i in range(8)}}
+    given = Preview(title="Clear", warning="!", lines=("42 go.", "Not removed by this: 1 running."), figures=figures)
+    shown = review(given)
+    assert shown["tiles"] == [["waiting", 42]]
+    assert shown["lines"] == [["42 go.", False], ["Not removed by this: 1 running.", True]]
+    assert len(shown["bar"]) == 6
+    assert shown["bar"][-1] == ("3 more kinds", 12)
+    assert sum(n for _, n in shown["bar"]) == sum(figures["by_task"].values())  # type: ignore[attr-defined]
+    assert review(None, "Say which.")["problem"] == "Say which."
+
+
+@given(name=st.sampled_from([*registry(), "nonsense", ""]), args=st.dictionaries(st.text(max_size=8), ANYTHING))
+def test_a_browser_asks_for_declared_operations_with_text_arguments_and_for_nothing_else(
+    name: str, args: dict[str, Any]
+) -> None:
+    try:
+        operation = asked_for(name, args)
+    except Invalid:
+        return
+    assert operation.name == name
+    assert args.keys() <= operation.params().keys()
+    assert all(isinstance(value, str) for value in args.values())
+
+
+def test_a_browser_can_not_slip_a_value_of_another_kind_into_an_operation() -> None:
+    assert asked_for("pause_processing", {"queue": "emails", "duration_s": "2h"}) == PauseProcessing(
+        queue="emails", duration_s=7200
+    )
+    for args in ({"duration_s": "soon"}, {"cancel_consumer": "yes"}, {"queue": 7}, {"__class__": "x"}):
+        with pytest.raises(Invalid):
+            asked_for("pause_processing", args)
 
 
 @given(values=st.dictionaries(st.sampled_from(["queue", "reason", "duration_s", "name", "__class__"]), ANYTHING))

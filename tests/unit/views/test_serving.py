@@ -78,6 +78,5 @@ def test_a_wrong_setting_is_a_sentence_on_the_page_of_panel_serve(monkeypatch: p
         raise Invalid("OPSDASH_AUTH: expected dev or header, got 'open'")
 
     monkeypatch.setattr(serving, "shared_console", wrong)
-    page = serving.page()
-    door = page.main[0][0]
+    door = serving.page()
     assert door.lines == ["OPSDASH_AUTH: expected dev or header, got 'open'"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-HEAVY = {"panel", "param", "bokeh", "pandas", "numpy", "sqlalchemy", "alembic", "panel_material_ui"}
+HEAVY = {"panel", "param", "bokeh", "pandas", "numpy", "sqlalchemy", "alembic"}
 CONSOLE = {"opsdash.services", "opsdash.operations", "opsdash.state", "opsdash.views", "opsdash.settings"}
 PROGRAM = """
 import json, sys

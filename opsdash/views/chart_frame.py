@@ -1,0 +1,95 @@
+"""Where a page's charts are: made when they are looked at, and followed by new points while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import panel as pn
+
+from opsdash.errors import OpsdashError
+from opsdash.model import AuditEntry, HistoryPoint
+from opsdash.services.audit_reading import Filter
+from opsdash.views.bulletin import HISTORY_EVERY_S
+from opsdash.views.charts import NAMED, SPANS_S, Charts
+from opsdash.views.session import Session
+
+MARKED = 100
+"""Operations that the charts mark."""
+
+
+class ChartFrame:
+    """The charts of one browser session, in a frame that its board has had from the beginning."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._console, self._board = session, session.console, session.board
+        self._frame = self._board.chart = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._charts: Charts | None = None
+        self._placed: Charts | None = None
+        self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
+        self._drawing = asyncio.Lock()
+        session.on_told = self._follow
+
+    async def open(self, queue: str, span: str, *, dark: bool) -> None:
+        """Draws the history of one queue, or of the first few; figures that are there already take the new points.
+
+        Args:
+            queue: One that nobody knows stands for all.
+            span: One of ``SPANS_S``, else the shortest.
+            dark: Colours for a dark page.
+        """
+        async with self._drawing:
+            self._span_s = SPANS_S.get(span, SPANS_S["15m"])
+            self._charted_s, self._looked_at = time.monotonic(), True
+            self._charts = await asyncio.to_thread(self._drawn, queue, dark)
+            await self._put_in(self._charts)
+
+    def _drawn(self, queue: str, dark: bool) -> Charts:
+        """Not on the event loop: it reads, and new figures take 40 ms to make."""
+        names = self._console.queue_names()
+        shown = (queue,) if queue in names else names[:NAMED]
+        made = self._charts
+        return made if made is not None and (made.queues, made.dark) == (shown, dark) else Charts(shown, dark=dark)
+
+    async def _put_in(self, charts: Charts) -> None:
+        points, entries = await asyncio.to_thread(self._history)
+        # In the document's next turn: after an await, its lock is another's.
+        self._session.later(
+            partial(self._place, charts, partial(charts.show, points, entries, datetime.now(UTC), self._span_s))
+        )
+
+    def _place(self, charts: Charts, show: Callable[[], None]) -> None:
+        if charts is not self._charts:
+            return  # others were asked for meanwhile: these are, or will be, gone from the page
+        show()
+        if self._placed is not charts:
+            self._placed = charts
+            self._frame[:] = [pn.pane.Bokeh(charts.layout, sizing_mode="stretch_width", margin=0)]
+        self._board.tell("charted")
+
+    def leave(self) -> None:
+        """Nobody looks at them any more: they stay as they are."""
+        self._looked_at = False
+
+    def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
+        wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=self._span_s))
+        return (
+            self._console.history.read(self._span_s),
+            self._console.audit.page(wanted, limit=MARKED).entries,
+        )
+
+    def _follow(self) -> None:
+        """New figures have come: while charts are open, new points come into them too."""
+        if self._looked_at and time.monotonic() - self._charted_s > HISTORY_EVERY_S:
+            self._charted_s = time.monotonic()
+            self._session.later(self._extend)
+
+    async def _extend(self) -> None:
+        async with self._drawing:
+            if self._charts is not None:
+                with contextlib.suppress(OpsdashError):  # the strip says that it is old
+                    await self._put_in(self._charts)

@@ -1,0 +1,235 @@
+"""Takes what a page's browser says and answers it: asks, reads and files, each off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from panel.viewable import Viewer
+
+from opsdash.errors import OpsdashError
+from opsdash.model import Status, count
+from opsdash.operation import registry
+from opsdash.services.audit_reading import Filter
+from opsdash.services.messages import Message
+from opsdash.services.tenants import TenantPlan
+from opsdash.views import rows
+from opsdash.views.chart_frame import ChartFrame
+from opsdash.views.components import Board
+from opsdash.views.confirmation import Confirmation
+from opsdash.views.session import Session
+
+PIECE_CHARS = 200_000
+LOG_PAGE = 50
+PEEKED = 10
+"""Messages at either end of a queue that a look shows."""
+MAX_TEXT = 200
+
+
+class Desk(Viewer):
+    """The operations page of one browser session."""
+
+    def __init__(self, session: Session, **params: Any) -> None:
+        super().__init__(**params)
+        self._session = session
+        self._console = session.console
+        self._board = session.board
+        self._confirmation = Confirmation(session)
+        self._answers: dict[str, Callable[[Mapping[str, Any]], Awaitable[None]]] = {
+            "hello": self._hello,
+            "all": self._all,
+            "ask": self._ask,
+            "typed": self._typed,
+            "fill": self._fill,
+            "confirm": self._confirm,
+            "close": self._close,
+            "stop": self._stop,
+            "refresh": self._refresh,
+            "export": self._export,
+            "log": self._log,
+            "peek": self._peek,
+            "compare": self._compare,
+            "chart": self._chart,
+            "unchart": self._unchart,
+        }
+        self._frame = ChartFrame(session)
+        self._board.on_message = self._on_message
+
+    def __panel__(self) -> Board:
+        return self._board
+
+    async def _on_message(self, message: Mapping[str, Any]) -> None:
+        """One message of the browser: not to be trusted in kind, type or content."""
+        answer = self._answers.get(str(message.get("type")))
+        if answer is None:
+            return
+        try:
+            await answer(message)
+        except OpsdashError as error:
+            self._session.say(str(error), "bad")
+
+    async def _hello(self, message: Mapping[str, Any]) -> None:
+        self._session.hello(message.get("seq"))
+
+    async def _all(self, _message: Mapping[str, Any]) -> None:
+        self._session.tell_all()
+
+    async def _ask(self, message: Mapping[str, Any]) -> None:
+        await self._confirmation.ask(_text(message, "name"), _mapping(message, "args"), _mapping(message, "half"))
+
+    async def _typed(self, message: Mapping[str, Any]) -> None:
+        self._confirmation.typed(_text(message, "id"), _text(message, "text"), _text(message, "phrase"))
+
+    async def _fill(self, message: Mapping[str, Any]) -> None:
+        await self._confirmation.fill(_text(message, "id"), _mapping(message, "values"))
+
+    async def _confirm(self, message: Mapping[str, Any]) -> None:
+        await self._confirmation.confirm(_text(message, "id"), _mapping(message, "values"))
+
+    async def _close(self, message: Mapping[str, Any]) -> None:
+        self._confirmation.close(_text(message, "id"))
+
+    async def _stop(self, _message: Mapping[str, Any]) -> None:
+        self._session.stop()
+
+    async def _refresh(self, _message: Mapping[str, Any]) -> None:
+        try:
+            await self._session.refresh()
+        finally:
+            self._board.tell("ready", what="refresh")
+
+    async def _export(self, message: Mapping[str, Any]) -> None:
+        try:
+            pieces = await asyncio.to_thread(self._pieces, chosen(_mapping(message, "filter"), datetime.now(UTC)))
+            for piece in pieces:
+                self._board.tell("piece", text=piece)
+            self._board.tell("file", name=f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv")
+        finally:
+            self._board.tell("ready", what="export")
+
+    def _pieces(self, wanted: Filter) -> list[str]:
+        """The CSV in pieces that each fit one websocket message."""
+        pieces, piece, size = [], [], 0
+        for line in self._console.audit.export(wanted):
+            piece.append(line)
+            size += len(line)
+            if size > PIECE_CHARS:
+                pieces.append("".join(piece))
+                piece, size = [], 0
+        return [*pieces, "".join(piece)]
+
+    async def _log(self, message: Mapping[str, Any]) -> None:
+        wanted = chosen(_mapping(message, "filter"), datetime.now(UTC))
+        after = _text(message, "after") or None
+        page, total = await asyncio.to_thread(
+            lambda: (self._console.audit.page(wanted, limit=LOG_PAGE, after=after), self._console.audit.total(wanted))
+        )
+        found = [{**row, "key": key} for key, row in rows.operation_rows(page.entries).items()]
+        self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE)
+
+    async def _peek(self, message: Mapping[str, Any]) -> None:
+        queue = _text(message, "queue")
+
+        def look() -> tuple[Message, ...]:
+            self._console.queues.check(queue, self._console.queue_names())
+            return self._console.queues.peek(queue, PEEKED)
+
+        seen = await asyncio.to_thread(look)
+        self._board.tell("peek", queue=queue, rows=[_peeked(one) for one in seen])
+
+    async def _compare(self, _message: Mapping[str, Any]) -> None:
+        try:
+            plan = await asyncio.to_thread(self._console.tenants.plan)
+            self._board.tell("compared", **compared(plan))
+        finally:
+            self._board.tell("ready", what="compare")
+
+    async def _chart(self, message: Mapping[str, Any]) -> None:
+        await self._frame.open(_text(message, "queue"), _text(message, "span"), dark=message.get("dark") is True)
+
+    async def _unchart(self, _message: Mapping[str, Any]) -> None:
+        self._frame.leave()
+
+
+def constants(session: Session) -> str:
+    """What stays as it is while a page is open, as JSON."""
+    settings, actor = session.console.settings, session.actor
+    return json.dumps(
+        {
+            "environment": settings.environment or "",
+            "risk": rows.environment_risk(settings.environment or ""),
+            "where": settings.redis_label,
+            "user": actor.name,
+            "who": f"{actor.name} · {session.role.name.lower()}",
+            "mode": "development mode" if settings.auth == "dev" else "",
+            "operations": [[name, kind.title] for name, kind in registry().items()],
+            "statuses": [[status.value, status.value.replace("_", " ")] for status in Status],
+        }
+    )
+
+
+def chosen(given: Mapping[str, Any], now: datetime) -> Filter:
+    """The log's filter as a browser sends it; what is none of ours chooses nothing out."""
+    since = _text(given, "since")
+    return Filter(
+        user=_text(given, "user"),
+        operation=_text(given, "operation"),
+        status=_text(given, "status"),
+        text=_text(given, "text"),
+        since=now - timedelta(seconds=int(since)) if since.isascii() and since.isdigit() and len(since) < 9 else None,
+    )
+
+
+def compared(plan: TenantPlan) -> dict[str, Any]:
+    """What a sync would do, as tiles and as a row for each tenant that is named."""
+    tiles = [
+        ["in the database", plan.seen.rows],
+        ["would be added", plan.added],
+        ["would change", plan.changed],
+        ["stay as they are", plan.seen.unchanged],
+        ["orphaned keys", len(plan.orphaned)],
+        ["can't be read", plan.seen.unreadable],
+    ]
+    named = [
+        *(
+            (tenant, "warn", "change it", "; ".join(fields) or "written differently")
+            for tenant, fields in plan.changes.items()
+        ),
+        *((tenant, "bad", "leave it out", why) for tenant, why in plan.seen.failed.items()),
+        *((tenant, "info", "keep its key", "gone from the database") for tenant in plan.orphaned[:LOG_PAGE]),
+    ]
+    if plan.added:
+        named.append((count(plan.added, "new tenant"), "ok", "add", "no key in Redis"))
+    found = [
+        {"key": f"{state}:{tenant}", "name": tenant, "state": [tone, state, ""], "fields": why}
+        for tenant, tone, state, why in named
+    ]
+    return {"tiles": tiles, "rows": found}
+
+
+def _peeked(message: Message) -> rows.Row:
+    age = "" if message.age_s is None else f"{message.age_s:,.0f} s"
+    return {
+        "key": str(message.position),
+        "position": message.position,
+        "name": message.name or message.unreadable,
+        "priority": message.priority,
+        "arguments": message.arguments,
+        "age": age or "not known",
+        "retries": message.retries,
+        "size": message.size_bytes,
+        "id": message.id,
+    }
+
+
+def _text(message: Mapping[str, Any], field: str) -> str:
+    value = message.get(field)
+    return value[:MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _mapping(message: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = message.get(field)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,142 @@
+"""The page for everyone: axe-core finds nothing, and the keyboard reaches everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, expect
+
+import opsdash
+from opsdash.model import Actor, Role
+
+MARIA = Actor(name="maria", role=Role.OPERATOR)
+TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")
+DIALOGS = ("Pause Processing", "Clear Queue", "Sync Tenant Configs", "Clear some emails", "Peek emails")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def check(page: Page) -> None:
+    """No violation of any rule, and the rules did see the page: it lives in a shadow root."""
+    found = Axe().run(page, options={"resultTypes": ["violations", "passes"]})
+    assert found.violations_count == 0, found.generate_report()
+    seen = {rule["id"]: len(rule["nodes"]) for rule in found.response["passes"]}
+    assert seen.get("color-contrast", 0) > 10
+    assert "aria-allowed-attr" in seen
+
+
+def test_axe_finds_nothing_on_the_overview(served: Any, visit: Callable[..., Page]) -> None:
+    check(visit(served.url))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_tab_or_dialog(served: Any, visit: Callable[..., Page], theme: str) -> None:
+    page = visit(served.url, color_scheme=theme, reduced_motion="reduce")
+    for tab in TABS:
+        page.get_by_role("tab", name=tab, exact=True).click()
+        if tab == "Tenants":
+            button(page, "Compare now").click()
+            expect(page.get_by_text("orphaned keys")).to_be_visible()
+        if tab == "Operations" and page.get_by_role("button", name="Show details").count():
+            page.get_by_role("button", name="Show details").first.click()
+        page.wait_for_timeout(500)
+        check(page)
+    page.get_by_role("tab", name="Overview", exact=True).click()
+    for opener in (*DIALOGS, "Keyboard shortcuts"):
+        button(page, opener).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.wait_for_timeout(200)
+        check(page)
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(button(page, opener)).to_be_focused()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_while_paused_or_stale_or_for_a_viewer(
+    served: Any, serve_page: Callable[..., Any], visit: Callable[..., Page], broker: Any, theme: str
+) -> None:
+    served.console.run(opsdash.PauseProcessing(reason="deploying 4.2"), actor=MARIA, confirm="YES")
+    try:
+        page = visit(served.url, color_scheme=theme)
+        expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+        expect(page).to_have_title("PAUSED · System Operations")
+        check(page)
+        viewer = visit(
+            serve_page(auth="header", viewers=("paul",)).url,
+            color_scheme=theme,
+            extra_http_headers={"X-Auth-Request-User": "paul"},
+        )
+        check(viewer)
+        broker.stop()
+        expect(page.get_by_text("Redis did not answer; figures are").first).to_be_visible()
+        check(page)
+    finally:
+        broker.restore()
+        served.console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
+    closed = visit(serve_page(auth=None).url, ready="opsdash is closed", color_scheme=theme)
+    assert Axe().run(closed).violations_count == 0
+
+
+@pytest.mark.slow
+def test_the_keyboard_reaches_everything_and_a_list_says_how(
+    served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(served.url)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    shoot(page, "dialog_shortcuts")
+    page.keyboard.press("Escape")
+    for key, tab in zip("54321", reversed(TABS), strict=True):
+        page.keyboard.press(key)
+        expect(page.get_by_role("tab", name=tab, exact=True)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Queues", exact=True)).to_be_focused()
+    page.keyboard.press("Home")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Filter workers")).to_be_focused()
+    page.keyboard.type("p?1")  # in a field they are letters
+    expect(page.get_by_label("Filter workers")).to_have_value("p?1")
+    page.get_by_role("tab", name="Workers", exact=True).focus()
+    page.keyboard.press("d")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.keyboard.press("d")
+    page.keyboard.press("p")
+    expect(page.get_by_role("dialog", name="Pause Processing")).to_be_visible()
+    expect(page.get_by_label("Type YES to confirm")).to_be_focused()
+    at = """dialog => {
+        const node = dialog.getRootNode().activeElement
+        return dialog.contains(node) ? node.textContent || node.name || 'field' : 'outside'
+    }"""
+    stops = []
+    for _ in range(6):  # the focus stays in the dialog
+        page.keyboard.press("Tab")
+        stops.append(page.get_by_role("dialog").evaluate(at))
+    assert "outside" not in stops
+    assert "Cancel" in stops
+    page.keyboard.press("Escape")
+    button(page, "Keyboard shortcuts").click()
+    page.get_by_label("Single keys work as shortcuts").uncheck()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Workers", exact=True).focus()
+    page.keyboard.press("p")
+    page.wait_for_timeout(200)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_whoever_wants_no_motion_gets_none(served: Any, visit: Callable[..., Page]) -> None:
+    page = visit(served.url, reduced_motion="reduce")
+    moving = """root => [...root.getRootNode().querySelectorAll('*')].filter(node => {
+        const style = getComputedStyle(node)
+        return style.animationName !== 'none' || style.transitionDuration !== '0s'
+    }).length"""
+    button(page, "Pause Processing").click()
+    assert page.get_by_role("dialog").evaluate(moving) == 0

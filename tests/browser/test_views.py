@@ -1,0 +1,382 @@
+"""What the page shows and offers beyond the story: each queue's own actions, tabs, charts, log, and every size."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from playwright.sync_api import Locator, Page, expect
+from support import services
+from support.workers import eventually
+
+import opsdash
+from opsdash.keys import Keys
+from opsdash.model import Actor, Role
+
+KEYS = Keys()
+MARIA = Actor(name="maria", role=Role.OPERATOR)
+TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")
+
+
+@pytest.fixture
+def store(broker: services.Valkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        yield client
+        client.flushall()
+
+
+def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge") -> None:
+    for _ in range(number):
+        message = {"headers": {"task": task, "id": str(uuid.uuid4())}, "properties": {}, "body": "[]"}
+        store.lpush(queue, json.dumps(message))
+
+
+def report(store: redis.Redis, number: int, **over: str) -> None:
+    """Health of so many workers, as the plug-in pushes it."""
+    now = str(time.time())
+    health = {
+        "time": now, "loop_tick": now, "pid": "7", "uptime_s": "9252", "processed": "5", "active": "1", "reserved": "2",
+        "scheduled": "0", "concurrency": "4", "pool": "prefork", "memory_bytes": "73000000", "queues": '["celery"]',
+        "paused": "0", "paused_queues": "[]", "epoch": "0", "pausing": "ready", "version": "1.2.3",
+    }  # fmt: skip
+    with store.pipeline() as pipe:
+        for i in range(number):
+            pipe.hset(KEYS.worker(f"w{i:03}@test"), mapping={**health, "processed": str(1_000 + i), **over})
+            pipe.zadd(KEYS.workers, {f"w{i:03}@test": float(now)})
+        pipe.execute()
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def go(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
+    expect(page.get_by_role("tab", name=tab, exact=True)).to_have_attribute("aria-selected", "true")
+
+
+def confirm(page: Page) -> None:
+    page.get_by_label("Type YES to confirm").fill("YES")
+    button(page, "Confirm").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    fill(store, "emails", 3, "shop.mail")
+    fill(store, "emails", 2, "shop.charge")
+    page = visit(served.url)
+    expect(page.get_by_role("radio", name="emails 5")).to_be_visible()
+    button(page, "Peek emails").click()
+    seen = page.get_by_role("dialog", name="First and last tasks of emails")
+    expect(seen.locator("tbody tr")).to_have_count(5)
+    expect(seen.locator("tbody tr").first).to_contain_text("shop.mail")
+    shoot(page, "dialog_peek")
+    button(page, "Close").click()
+    button(page, "Clear some emails").click()
+    expect(page.get_by_role("dialog", name="Clear Tasks")).to_be_visible()
+    page.get_by_label("Type YES to confirm").fill("YES")
+    expect(page.get_by_text("Say which tasks")).to_be_visible()
+    expect(button(page, "Confirm")).to_be_disabled()  # nothing says yet which tasks
+    page.get_by_label("Name of the task").fill("shop.ma*")
+    page.get_by_label("Type YES to confirm").focus()
+    expect(page.get_by_text("those named shop.ma* will be removed")).to_be_visible()
+    shoot(page, "dialog_clear_tasks")
+    button(page, "Confirm").click()
+    expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks named shop.ma*")).to_be_visible()
+    assert store.llen("emails") == 2
+
+
+def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    fill(store, "emails", 2)
+    page = visit(serve_page(environment="production").url)
+    page.get_by_role("radio", name="emails").check()
+    button(page, "Clear Queue").click()
+    page.get_by_label("Type YES to confirm").fill("YES")
+    second = page.get_by_label("Type emails too")
+    for typed in ("", "Emails", "emails "):
+        second.fill(typed)
+        expect(button(page, "Confirm")).to_be_disabled()
+    second.fill("emails")
+    expect(button(page, "Confirm")).to_be_enabled()
+    shoot(page, "dialog_phrase")
+    second.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="Cleared 2 tasks from emails.")).to_be_visible()
+
+
+def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_else(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    fill(store, "emails", 4)
+    served = serve_page(auth="header", operators=("maria", "bob"), approval=("clear_queue",))
+    maria = visit(served.url, extra_http_headers={"X-Auth-Request-User": "maria"})
+    bob = visit(served.url, extra_http_headers={"X-Auth-Request-User": "bob"})
+    maria.get_by_role("radio", name="emails").check()
+    button(maria, "Clear Queue").click()
+    confirm(maria)
+    expect(maria.get_by_role("alert").filter(has_text="waits for a different operator's YES")).to_be_visible()
+    waiting = maria.get_by_role("region", name="Waiting for a Second Person")
+    expect(waiting).to_contain_text("Clear Queue (queue: emails)")
+    expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
+    assert store.llen("emails") == 4
+    bob.get_by_role("button", name="Approve Clear Queue").click()
+    expect(bob.get_by_text("asked for by maria")).to_be_visible()
+    shoot(bob, "dialog_approve")
+    confirm(bob)
+    expect(bob.get_by_role("alert").filter(has_text="Cleared 4 tasks from emails")).to_be_visible()
+    expect(waiting).to_be_hidden()
+    assert store.llen("emails") == 0
+
+
+def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_remembered(
+    served: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    page = visit(f"{served.url}?tab=queues&queue=emails", color_scheme="light")
+    for _ in range(2):
+        expect(page.get_by_role("tab", name="Queues")).to_have_attribute("aria-selected", "true")
+        expect(page.get_by_role("radio", name="emails")).to_be_checked()
+        expect(page.get_by_label("Queue of the charts")).to_have_value("emails")
+        page.reload()
+    go(page, "Workers")
+    page.get_by_label("Filter workers").fill("w00")
+    button(page, "Toggle theme").click()
+    page.reload()
+    expect(page.get_by_label("Filter workers")).to_have_value("w00")
+    assert page.url.endswith("?tab=workers&queue=emails&workers=w00")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.goto(f"{served.url}?tab=nonsense&queue=gone")
+    expect(page.get_by_role("tab", name="Overview")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("radio", name="celery")).to_be_checked()
+
+
+@pytest.mark.slow
+def test_five_hundred_workers_change_every_second_and_nothing_an_operator_holds_moves(
+    served: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    report(store, 500)
+    page = visit(f"{served.url}?tab=workers")
+    rows = page.get_by_role("region", name="Worker Health").locator("tbody tr:not(.detail)")
+    expect(rows).to_have_count(500)
+    page.get_by_role("button", name="Worker", exact=True).click()
+    page.get_by_role("button", name="Worker", exact=True).click()
+    expect(rows.first).to_contain_text("w499@test")
+    rows.nth(3).get_by_role("button", name="Show details").click()
+    expect(page.get_by_text("Processed since its start: 1,496")).to_be_visible()
+    page.get_by_label("Filter workers").focus()
+    page.mouse.wheel(0, 3_000)
+    page.wait_for_function("window.scrollY > 1000")
+    rows.nth(100).evaluate("""row => {
+        const range = document.createRange(), selection = getSelection()
+        range.selectNodeContents(row.cells[1])
+        selection.removeAllRanges()
+        selection.addRange(range)
+        Object.assign(window, {__row: row, __y: scrollY, __rows: 0})  // rows that come or go; texts may change
+        const count = (list) => { for (const m of list) window.__rows += m.addedNodes.length + m.removedNodes.length }
+        new MutationObserver(count).observe(row.closest('tbody'), {childList: true})
+    }""")
+    for tick in range(3):
+        report(store, 500, active=str(tick), reserved=str(7 + tick))
+        expect(rows.first).to_contain_text(f"{tick} of 4")
+        expect(rows.first.locator("td").nth(6)).to_have_text(str(7 + tick))
+    assert page.evaluate("[window.__rows, window.scrollY === window.__y, window.__row.isConnected]") == [0, True, True]
+    assert page.evaluate("getSelection().toString()") != ""
+    assert page.get_by_label("Filter workers").evaluate("field => field.getRootNode().activeElement === field")
+    expect(rows.first).to_contain_text("w499@test")
+    expect(page.get_by_text("Processed since its start: 1,496")).to_be_visible()
+    page.get_by_label("Filter workers").fill("w01 online")
+    expect(rows).to_have_count(10)
+    page.get_by_label("Filter workers").fill("nobody of this name")
+    expect(page.get_by_text("No worker matches this filter.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_charts_show_depth_and_throughput_and_come_only_when_they_are_looked_at(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    console = served.console
+    fill(store, "emails", 9)
+    console.run(opsdash.PauseProcessing(queue="emails", reason="charts"), actor=MARIA, confirm="YES")
+    try:
+        console.history.record(console.snapshot())
+        page = visit(served.url)
+        expect(page.locator("canvas")).to_have_count(0)
+        go(page, "Queues")
+        expect(page.locator("canvas").first).to_be_visible()
+        expect(page.get_by_text("Reading the history …")).to_be_hidden()
+        for span in ("1 hour", "24 hours", "15 min"):
+            button(page, span).click()
+            expect(button(page, span)).to_have_attribute("aria-pressed", "true")
+            expect(page.locator("canvas").first).to_be_visible()
+        page.get_by_label("Queue of the charts").select_option("emails")
+        page.wait_for_timeout(500)
+        shoot(page, "queues", all_forms=True)
+        go(page, "Overview")
+        expect(page.locator("canvas").first).to_be_hidden()
+    finally:
+        console.run(opsdash.ResumeProcessing(queue="emails"), actor=MARIA, confirm="YES")
+
+
+@pytest.mark.slow
+def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, tmp_path: Path, shoot: Callable[..., None]
+) -> None:
+    for i in range(60):
+        served.console.run(opsdash.ResumeProcessing(), actor=Actor(name="zoe", role=Role.OPERATOR), confirm="YES")
+        if i % 20 == 0:
+            with pytest.raises(opsdash.Refused):
+                served.console.run(opsdash.ResumeProcessing(), actor=Actor(name="zoe", role=Role.VIEWER), confirm="YES")
+    page = visit(served.url)
+    go(page, "Operations")
+    log = page.get_by_role("region", name="Recent Operations")
+    rows = log.locator("tbody tr:not(.detail)")
+    log.get_by_label("User").fill("zoe")
+    log.get_by_label("User").press("Enter")
+    expect(log.get_by_text("1 to 50 of 63")).to_be_visible()
+    button(page, "Older").click()
+    expect(log.get_by_text("51 to 63 of 63")).to_be_visible()
+    expect(rows).to_have_count(13)
+    button(page, "Newest").click()
+    log.get_by_label("All statuses").select_option("refused")
+    expect(rows).to_have_count(3)
+    shoot(page, "operations", all_forms=True)
+    with page.expect_download() as download:
+        button(page, "Export Logs").click()
+    saved = tmp_path / "log.csv"
+    download.value.save_as(saved)
+    with saved.open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["refused"] * 3
+    page.reload()
+    expect(rows).to_have_count(3)  # the filter is in the address
+    log.get_by_label("Search in the details").fill("no such text")
+    log.get_by_label("Search in the details").press("Enter")
+    expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_tenants_that_differ_are_named_before_anything_is_written(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    store.set(KEYS.tenant_config("gone"), "{}")
+    page = visit(f"{served.url}?tab=tenants")
+    button(page, "Compare now").click()
+    expect(page.get_by_text("orphaned keys")).to_be_visible()
+    shoot(page, "tenants", all_forms=True)
+    assert store.get(KEYS.tenant_config("gone")) == "{}"
+
+
+@pytest.mark.slow
+def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Callable[..., Page]) -> None:
+    page = visit(served.url, timezone_id="Asia/Kolkata")
+    said = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC · \d\d:\d\d:\d\d here"))
+    expect(said).to_be_visible()
+    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", said.inner_text()))
+    (utc_hour, utc_minute), (hour, minute) = there, here
+    assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 720, 1024, 1440, 2560])  # 720: a window of 1440 at 200 % zoom
+def test_the_page_fits_every_width_without_scrolling_sideways(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, width: int, shoot: Callable[..., None]
+) -> None:
+    fill(store, "emails", 12_345 % 500)
+    report(store, 12)
+    page = visit(served.url, apart=True)
+    page.set_viewport_size({"width": width, "height": 900})
+    for tab in TABS:
+        go(page, tab)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{tab} at {width}"
+        shoot(page, f"width_{width}_{tab.lower()}")
+    go(page, "Overview")
+    button(page, "Pause Processing").click()
+    box = page.get_by_role("dialog").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    shoot(page, f"width_{width}_dialog")
+
+
+@pytest.mark.slow
+def test_what_was_half_typed_is_there_again_after_the_server_has_restarted(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opsdash.views.components import Board
+
+    monkeypatch.setattr(Board.param.limit_ms, "default", 2_500)
+    watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)", "not connected so cannot send")
+    served = serve_page()
+    page = visit(served.url)
+    button(page, "Pause Processing").click()
+    page.get_by_label("Reason for a pause").fill("a long explanation, half")
+    page.get_by_label("Type YES to confirm").fill("YE")
+    served.stop()
+    expect(page.get_by_text("Not live: no word from the server for")).to_be_visible(timeout=9_000)
+    served.start()
+    expect(page.get_by_text("Not live")).to_have_count(0, timeout=12_000)
+    expect(page.get_by_role("dialog", name="Pause Processing")).to_be_visible()
+    expect(page.get_by_label("Reason for a pause")).to_have_value("a long explanation, half")
+    expect(page.get_by_text("Reason: a long explanation, half")).to_be_visible()
+    expect(page.get_by_label("Type YES to confirm")).to_have_value("")  # a confirmation is for what one sees
+    expect(button(page, "Confirm")).to_be_disabled()
+
+
+@pytest.mark.slow
+def test_a_page_that_missed_an_update_asks_for_all_of_it(
+    served: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    page = visit(served.url)
+    page.get_by_role("tablist").evaluate("""tabs => {
+        window.__lost = 0
+        for (const view of Object.values(Bokeh.index.roots || Bokeh.index)) {
+            const handlers = view._event_handlers
+            if (!handlers) continue
+            const real = handlers[0]
+            handlers[0] = (data) => {
+                if (data.type === 'patch' && window.__lost < 2) window.__lost += 1
+                else real(data)
+            }
+        }
+    }""")
+    fill(store, "emails", 7)
+    eventually(lambda: page.evaluate("window.__lost") == 2, what="two lost updates")
+    expect(page.get_by_role("radio", name="emails 7")).to_be_visible()
+
+
+def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
+    served: Any, visit: Callable[..., Page], store: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = visit(served.url)
+    junk: list[Any] = [None, 7, "ask", [], {}, {"type": 3}, {"type": "nonsense"}, {"type": "hello", "seq": {}}]
+    kinds = ("ask", "typed", "fill", "confirm", "close", "log", "peek", "chart", "export", "stop", "all")
+    for kind in kinds:
+        junk += [{"type": kind}, {"type": kind, "id": {}, "name": 3, "args": [1], "values": 9, "filter": "x"}]
+    junk += [
+        {"type": "ask", "name": "clear_queue", "args": {"queue": "no such queue"}},
+        {"type": "ask", "name": "pause_processing", "args": {"duration_s": "soon"}},
+        {"type": "log", "after": "nowhere", "filter": {"since": "9" * 40, "status": "x"}},
+        {"type": "peek", "queue": "__proto__"},
+        {"type": "chart", "queue": "x" * 10_000, "span": "1000y"},
+    ]
+    page.get_by_role("tablist").evaluate(
+        """(_, junk) => {
+            for (const view of Object.values(Bokeh.index.roots || Bokeh.index))
+                if (view._event_handlers) junk.forEach((msg) => view.model_proxy.send_msg(msg))
+        }""",
+        junk,
+    )
+    expect(page.get_by_role("alert").filter(has_text="'no such queue' is not known").first).to_be_visible()
+    fill(store, "emails", 6)
+    expect(page.get_by_role("radio", name="emails 6")).to_be_visible()
+    assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
