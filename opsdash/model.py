@@ -144,6 +144,7 @@ class QueueStats:
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
         paused: By its own flag or by the one for everything.
+        oldest_s: Age of the oldest of the tasks that run next, where one of them says when it was sent; else None.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
     """
 
@@ -152,6 +153,7 @@ class QueueStats:
     by_priority: Mapping[int, int] = field(default_factory=dict)
     paused: bool = False
     error: str = ""
+    oldest_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +232,7 @@ class HistoryPoint:
         at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
         waiting: Queue → waiting messages.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
+        oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
         online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
@@ -239,6 +242,7 @@ class HistoryPoint:
     step: timedelta
     waiting: Mapping[str, int]
     started_per_s: Mapping[str, float]
+    oldest_s: Mapping[str, float] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
     online: int = 0
     active: int = 0

@@ -23,9 +23,11 @@ PREFIX = "OPSDASH_"
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
 SECRET_LIKE = (
-    r"(?i)passw|pwd|secret|token|api_?-?key|private_?-?key|credential|authorization|cookie|session|\beyJ[\w-]{8,}"  # noqa: S105
+    r"(?i)passw|pwd|secret|token|api[_\-\s]?key|private[_\-\s]?key|credential|authorization|bearer|cookie|session"  # noqa: S105
+    r"|\beyJ[\w-]{8,}|://[^/\s:@]*:[^/\s@]+@"
 )
-"""What an argument's name or text has in it that is not for everybody's eyes; the last one is how a JWT begins."""
+"""What an argument's name or text has in it that is not for everybody's eyes; the last two are how a JWT begins, and a
+URL with a password."""
 
 
 def _text(value: str) -> str | None:

@@ -133,11 +133,12 @@ def _story(pause: PauseInfo | None) -> str:
 
 def _print_queues(snapshot: Snapshot) -> None:
     print_table(
-        ["Queue", "Pending Tasks", "By priority", "State"],
+        ["Queue", "Pending Tasks", "Oldest", "By priority", "State"],
         [
             (
                 queue.name,
                 queue.waiting,
+                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 queue.error or ("paused" if queue.paused else "running"),
             )

@@ -1,15 +1,18 @@
-"""Clear: everything that waits in one queue goes to the trash."""
+"""Clear: everything that waits in one queue goes to the trash; if asked, what workers hold of it too."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Preview, Progress, count, format_duration
+from opsdash.model import AuditEntry, Effect, Preview, Progress, count
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.boundary import draw
+from opsdash.services.boundary import draw, find
 from opsdash.services.composition import compose
+from opsdash.services.gathering import PAUSE_S, REASON, Gathering, seen_in
+from opsdash.services.outlook import Held, age, arriving, figures, held
 from opsdash.services.trash import span
 
 if TYPE_CHECKING:
@@ -25,17 +28,18 @@ class ClearQueue(Operation):
     warning: ClassVar[str] = "Every pending task of this queue is removed and will not run."
 
     queue: str = argument(default="celery", positional=True, help="The queue to clear.")
+    everything: bool = argument(
+        default=False,
+        help="Also what workers hold and do not run: pauses the queue, has it put back, clears, and resumes.",
+        label="Also what workers hold and do not run: pause the queue, have it put back, clear it, and resume",
+    )
 
     def preview(self, console: Console) -> Preview:
-        """What waits, by priority, and what workers hold already and a clear does not remove."""
+        """What waits, by priority, and what workers hold: whether it goes too, or is not removed by this."""
         console.queues.check(self.queue, console.queue_names())
         boundary = draw(console.broker, self.queue)
         (stats,) = console.queues.read([self.queue])
-        workers = [w for w in console.workers.read() if w.state != "offline" and self.queue in w.queues]
-        reserved, scheduled, active = (
-            sum(getattr(w, field) for w in workers) for field in ("reserved", "scheduled", "active")
-        )
-        unacked = console.queues.unacked()
+        holds = held(console, self.queue)
         lines = [f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed."]
         if len(stats.by_priority) > 1:
             lines.append(
@@ -44,32 +48,28 @@ class ClearQueue(Operation):
         made_of = compose(console.broker, self.queue)
         lines += made_of.sentences()
         if stats.waiting:
-            age = "not known" if made_of.oldest_s is None else format_duration(made_of.oldest_s)
-            lines.append(f"Age of the oldest: {age}.")
-        lines.append(
-            f"Not removed by this: {active:,} running, {reserved:,} reserved and {scheduled:,} scheduled tasks"
-            f" of the {count(len(workers), 'worker')} on this queue ({unacked:,} unacknowledged in all queues)."
+            lines.append(age(made_of.oldest_s))
+        if self.everything:
+            lines += self._everything(console, holds)
+            boundary["held"] = _gathering(console).held(self.queue)
+        else:
+            lines.append(holds.stays())
+        per_s = console.history.arriving_per_s(self.queue)
+        lines.append(arriving(per_s))
+        return Preview(
+            title=self.title,
+            warning=self.warning,
+            lines=tuple(lines),
+            figures={
+                **figures(made_of),
+                "arriving_per_s": per_s,
+                "waiting": stats.waiting,
+                "by_priority": dict(stats.by_priority),
+                **holds.figures(),
+            },
+            choices=("everything",) if self.everything or holds.reserved or holds.scheduled else (),
+            boundary=boundary,
         )
-        arriving = console.history.arriving_per_s(self.queue)
-        lines.append(
-            "Producers, beat included, go on adding"
-            + (f": about {arriving:,.1f} tasks a second lately" if arriving is not None else "")
-            + "; what arrives after this preview stays."
-        )
-        figures = {
-            "by_task": dict(made_of.by_task),
-            "by_task_error": dict(made_of.error),
-            "looked_at": made_of.looked_at,
-            "oldest_s": made_of.oldest_s,
-            "arriving_per_s": arriving,
-            "waiting": stats.waiting,
-            "by_priority": dict(stats.by_priority),
-            "active": active,
-            "reserved": reserved,
-            "scheduled": scheduled,
-            "unacked": unacked,
-        }
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, boundary=boundary)
 
     def phrase(self, console: Console) -> str:
         """The queue's name, where a clear is risky."""
@@ -78,14 +78,38 @@ class ClearQueue(Operation):
     def execute(self, console: Console, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
+        if not self.everything:
+            return self._clear(console, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
+        if reviewed and "held" not in reviewed:
+            raise Refused("What was reviewed left out what workers hold: look again. Nothing was changed.")
+        find(console.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
+        gathering = _gathering(console)
+        with gathering.hold(self.queue, by=act.actor.name) as hold:
+            if gathering.gather(self.queue, hold, told=act.on_progress, cancelled=act.cancelled):
+                effect = self._clear(console, act, seen_in(reviewed["held"]) if reviewed else None)
+            else:
+                effect = Effect(affected=0, message=f"Cancelled. Nothing was cleared from {self.queue}.", ok=False)
+        story = {
+            "paused_by_this": hold.paused is not None,
+            "scheduled_put_back": hold.recalled,
+            "not_reached": list(hold.reach.not_reached),
+        }
+        return replace(
+            effect,
+            message=f"{effect.message}{hold.reach.sentence()}{hold.said}",
+            details={**effect.details, "everything": story},
+        )
+
+    def _clear(self, console: Console, act: Act, also: Callable[[bytes], bool] | None = None) -> Effect:
         keep_s = console.settings.undo_window_s
         cleared = console.queues.clear(
             self.queue,
             by=act.actor.name,
             keep_s=keep_s,
             trash_id=act.audit_id.hex,
-            boundary=reviewed,
+            boundary=act.reviewed.boundary if act.reviewed else None,
+            also=also,
             told=lambda at, of: act.on_progress(
                 Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
             ),
@@ -108,17 +132,38 @@ class ClearQueue(Operation):
             ok=not cleared.cancelled,
         )
 
+    def _everything(self, console: Console, holds: Held) -> list[str]:
+        reach = _gathering(console).reach(self.queue)
+        names = {None: "everything is paused", self.queue: "the queue is paused"}
+        paused = [names[name] for name in console.pause.read([self.queue])]
+        lines = [
+            f"Removed too: what the {count(len(reach.reached), 'worker')} on this queue can give back of it; they hold"
+            f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues.",
+            f"For that the queue is paused until it is done: {paused[0]} already, and stays so."
+            if paused
+            else "For that the queue is paused until it is done, and resumed.",
+            f"Not removed by this: {holds.active:,} running.",
+        ]
+        return [*lines, reach.sentence().strip()] if reach.sentence() else lines
+
     def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
-        """The trash of this act, which its id names."""
+        """The trash of this act, which its id names, and the pause it may have left behind."""
+        pause = console.pause.read([self.queue]).get(self.queue) if self.everything else None
+        left = pause is not None and pause.by == entry.user and pause.reason == REASON
+        stands = f" The pause of {self.queue} that it has set ends within {PAUSE_S} s." if left else ""
         try:
             kept = console.trash.find(entry.id.hex)
         except Refused:
-            return {"message": "There is no trash of it: it removed nothing, or nothing is kept."}
+            return {"message": f"There is no trash of it: it removed nothing, or nothing is kept.{stands}"}
         return {
-            "message": f"{count(kept.count, 'task')} of it lie in the trash.",
+            "message": f"{count(kept.count, 'task')} of it lie in the trash.{stands}",
             "trash_id": kept.id,
             "count": kept.count,
         }
+
+
+def _gathering(console: Console) -> Gathering:
+    return Gathering(console.broker, console.pause, console.workers, console.fleet)
 
 
 def name_to_type(console: Console, queue: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
 from opsdash.model import Effect, Preview, Progress, count, format_duration, parse_duration
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import name_to_type, undo
 from opsdash.services.boundary import draw
+from opsdash.services.composition import compose
+from opsdash.services.outlook import age, arriving, figures, held
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
 
@@ -47,17 +50,38 @@ class ClearTasks(Operation):
     )
 
     def preview(self, console: Console) -> Preview:
-        """What is looked for, and where it ends."""
+        """How many match, counted or estimated, by task name, and what is not looked at."""
         self._check(console)
         boundary = draw(console.broker, self.queue)
         (stats,) = console.queues.read([self.queue])
-        lines = (
-            f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be looked at;"
-            f" those {self._meant()} will be removed.",
-            "The others keep their order. What workers hold already is not removed by this.",
+        made_of = compose(console.broker, self.queue, self._selection(boundary))
+        holds = held(console, self.queue)
+        number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
+        lines = [
+            f"{number} of {count(stats.waiting, 'pending task')} of queue {self.queue}, those {self._meant()},"
+            " will be removed; the others keep their order.",
+        ]
+        if not made_of.counted:
+            lines.append(f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it.")
+        lines += made_of.sentences()
+        if made_of.number:
+            lines.append(age(made_of.oldest_s))
+        per_s = console.history.arriving_per_s(self.queue)
+        lines += [holds.stays(), arriving(per_s)]
+        return Preview(
+            title=self.title,
+            warning=self.warning,
+            lines=tuple(lines),
+            figures={
+                "matching": made_of.number,
+                "matching_error": made_of.number_error,
+                **figures(made_of),
+                "arriving_per_s": per_s,
+                "waiting": stats.waiting,
+                **holds.figures(),
+            },
+            boundary=boundary,
         )
-        figures = {"waiting": stats.waiting}
-        return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures, boundary=boundary)
 
     def phrase(self, console: Console) -> str:
         """The queue's name, where a clear is risky."""
@@ -67,17 +91,18 @@ class ClearTasks(Operation):
         """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""
         self._check(console)
         keep_s = console.settings.undo_window_s
+        boundary = act.reviewed.boundary if act.reviewed else {}
 
         def told(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
 
         done = Sieve(console.broker).clear(
             self.queue,
-            Selection.of(task=self.task, older_than_s=self.older_than_s, containing=self.containing),
+            self._selection(boundary),
             by=act.actor.name,
             keep_s=keep_s,
             trash_id=act.audit_id.hex,
-            boundary=act.reviewed.boundary if act.reviewed else None,
+            boundary=boundary,
             told=told,
             cancelled=act.cancelled,
         )
@@ -98,6 +123,15 @@ class ClearTasks(Operation):
                 **undo(done.trash_id, keep_s),
             },
             ok=not done.cancelled,
+        )
+
+    def _selection(self, boundary: Mapping[str, Any]) -> Selection:
+        # What has grown old enough since it was reviewed was not reviewed.
+        return Selection.of(
+            task=self.task,
+            older_than_s=self.older_than_s,
+            containing=self.containing,
+            now_s=boundary.get("read_at"),
         )
 
     def _meant(self) -> str:

@@ -31,6 +31,10 @@ class RestoreQueue(Operation):
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else "."),
             f"{count(stats.waiting, 'task')} waiting there now will run after those of the same priority.",
         ]
+        lines += [
+            f"Those of priority {old} go to {new}: the app's priority_steps have changed since."
+            for old, new in console.trash.elsewhere(self.trash_id).items()
+        ]
         if entry.state == "kept":
             lines.append(f"Time left for this undo: {time_left(entry)}.")
         else:

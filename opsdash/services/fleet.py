@@ -131,6 +131,40 @@ class Fleet:
         self._looked_s = LONG_AGO_S if free else self._looked_s
         return free
 
+    def recall(self, hostnames: Iterable[str], queue: str) -> dict[str, tuple[int, int]]:
+        """Has workers with the plug-in put back a paused queue's ETA tasks, and asks what they still hold of it.
+
+        Returns:
+            Hostname → ETA tasks that go back now, tasks of the queue that are reserved and not back yet; a worker that
+            did not answer is missing.
+
+        Raises:
+            Unavailable: The broker did not answer.
+        """
+        hosts = sorted(hostnames)
+        if not hosts:
+            return {}
+        with self._control() as (control, connection):
+            told = control.broadcast(
+                "opsdash_recall_eta",
+                destination=hosts,
+                reply=True,
+                timeout=ANSWER_S,
+                limit=len(hosts),
+                connection=connection,
+            )
+            inspect = control.inspect(hosts, timeout=ANSWER_S, limit=len(hosts), connection=connection)
+            reserved: Mapping[str, Any] = inspect.reserved() or {}
+        going = {
+            hostname: said["recalling"]
+            for answer in told or ()
+            for hostname, said in answer.items()
+            if "recalling" in said
+        }
+        return {
+            h: (going[h], sum(1 for task in reserved[h] if _of(task, queue))) for h in going.keys() & reserved.keys()
+        }
+
     def close(self) -> None:
         """Waits for a question under way: its connection closes by itself."""
         with self._lock:
@@ -228,6 +262,11 @@ class Fleet:
         with self._broker.client.pipeline(transaction=True) as pipe:
             _queue_writes(pipe, key, records)
             pipe.execute()
+
+
+def _of(task: Mapping[str, Any], queue: str) -> bool:
+    """Of this queue, as far as its routing key tells; any task whose key is another one is not."""
+    return (task.get("delivery_info") or {}).get("routing_key") == queue
 
 
 def _queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:

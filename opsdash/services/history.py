@@ -136,6 +136,7 @@ class History:
                 q.name: [q.waiting, None if rates is None else round(rates.get(q.name, 0.0), 3)]
                 for q in snapshot.queues[:MAX_QUEUES]
             },
+            "oldest": {q.name: round(q.oldest_s, 1) for q in snapshot.queues[:MAX_QUEUES] if q.oldest_s is not None},
             "paused": sorted([*snapshot.paused_queues, *(["*"] if snapshot.pause else [])]),
             "online": len(online),
             "active": sum(w.active for w in online),
@@ -173,6 +174,7 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             step=timedelta(milliseconds=series.step_ms),
             waiting={str(name): int(waiting) for name, (waiting, _) in queues.items()},
             started_per_s={str(name): _rate(rate) for name, (_, rate) in queues.items() if rate is not None},
+            oldest_s={str(name): _rate(age) for name, age in raw.get("oldest", {}).items()},
             paused=frozenset(map(str, raw.get("paused", ()))),
             online=int(raw.get("online", 0)),
             active=int(raw.get("active", 0)),

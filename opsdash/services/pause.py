@@ -13,16 +13,22 @@ from opsdash.model import PauseInfo
 from opsdash.services.broker import Broker
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
-# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value.
+# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
+# one that replaces none. Returns the epoch, 0 when there was a pause already.
 _PAUSE = """
+if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local epoch = redis.call('INCR', KEYS[3])
 redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
 redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
 return epoch
 """
-# KEYS as above. ARGV: field, channel. Returns {flags deleted, epoch}.
+# KEYS as above. ARGV: field, channel, the only epoch that is meant (or nothing). Returns {flags deleted, epoch}.
 _RESUME = """
+if ARGV[3] ~= '' then
+  local told, story = pcall(cjson.decode, redis.call('HGET', KEYS[2], ARGV[1]) or '')
+  if not told or type(story) ~= 'table' or tostring(story.epoch) ~= ARGV[3] then return {0, 0} end
+end
 local removed = redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 local epoch = redis.call('INCR', KEYS[3])
@@ -64,17 +70,30 @@ class PauseFlags:
 
     def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
         """Sets the flag (again): new TTL, new story, next epoch. Cost: one script, O(1)."""
+        return self._pause(queue, by, reason, ttl_s, "")
+
+    def pause_if_not(self, queue: str, *, by: str, reason: str, ttl_s: int) -> PauseInfo | None:
+        """As ``pause``; None when the queue has a pause of its own already, which stays as it is."""
+        info = self._pause(queue, by, reason, ttl_s, "new")
+        return info if info.epoch else None
+
+    def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int, only: str) -> PauseInfo:
         now = datetime.now(UTC)
         expires_at = now + timedelta(seconds=ttl_s)
         story = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
         epoch = self._run(
-            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE
+            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE, only
         )
         return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
 
-    def resume(self, queue: str | None) -> bool:
-        """Removes the flag; True when there was one. Cost: one script, O(1)."""
-        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge)
+    def resume(self, queue: str | None, epoch: int | None = None) -> bool:
+        """Removes the flag; True when there was one. Cost: one script, O(1).
+
+        Args:
+            epoch: Only the pause that this number was given to: one that somebody has set since stays.
+        """
+        only = "" if epoch is None else str(epoch)
+        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge, only)
         return bool(removed)
 
     def read(self, queues: Iterable[str]) -> dict[str | None, PauseInfo]:

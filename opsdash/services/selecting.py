@@ -24,9 +24,15 @@ class Selection:
     containing: str = ""
 
     @classmethod
-    def of(cls, *, task: str = "", older_than_s: int | None = None, containing: str = "") -> Selection:
-        """As the operator says it: age as of now."""
-        before_s = None if older_than_s is None else time.time() - older_than_s
+    def of(
+        cls, *, task: str = "", older_than_s: int | None = None, containing: str = "", now_s: float | None = None
+    ) -> Selection:
+        """As the operator says it.
+
+        Args:
+            now_s: When it was said, in seconds since the epoch: a task must have been so old by then. Default: now.
+        """
+        before_s = None if older_than_s is None else (time.time() if now_s is None else now_s) - older_than_s
         return cls(task=task, sent_before_s=before_s, containing=containing)
 
     def __call__(self, raw: bytes) -> bool:

@@ -150,6 +150,7 @@ class Sieve:
         keep_s: int,
         trash_id: str,
         boundary: Mapping[str, Any] | None = None,
+        also: Matches | None = None,
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Sieved:
@@ -160,6 +161,8 @@ class Sieve:
         Args:
             matches: Told each message up to the boundary; None takes them all, each priority in one step.
             boundary: From ``boundary.draw``: what came after it is not looked at.
+            also: Asked about each message of a list in which the boundary is not to be found: what was reviewed there
+                was taken by workers, and some of it is back.
             told: Given how many messages were looked at so far, and of how many.
             cancelled: Asked between two steps; what is done by then is done, and can be undone.
 
@@ -180,17 +183,20 @@ class Sieve:
             lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
             run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
             for step, (newest, message) in marks.items():
-                if newest == NOTHING:
+                if newest != NOTHING:
+                    run.sieve(step, digest(message) if message else None)
+                elif also is None:
                     run.newer += int(broker.client.llen(lists[step]))
-                    continue
-                run.sieve(step, digest(message) if message else None)
+                else:
+                    run.pick(step, also)
                 if run.stopped:
                     break
             self._finish(held, queue, trash_id)
-        kept = trash_id if run.moved and keep_s else None
+        total = sum(run.moved.values())
+        kept = trash_id if total and keep_s else None
         return Sieved(
-            total=sum(run.moved.values()),
-            by_priority=run.moved,
+            total=total,
+            by_priority={step: number for step, number in run.moved.items() if number},
             looked_at=run.looked_at,
             newer=run.newer,
             trash_id=kept,
@@ -246,6 +252,16 @@ class _Run:
         self.moved: dict[int, int] = {}
         self.looked_at = self.newer = 0
         self.stopped = False
+
+    def pick(self, step: int, matches: Matches) -> None:
+        """One priority's list, whose messages count as newer unless they match."""
+        asked, looked_at, moved = self._matches, self.looked_at, self.moved.get(step, 0)
+        self._matches = matches
+        try:
+            self.sieve(step, None)
+        finally:
+            self._matches = asked
+        self.newer += (self.looked_at - looked_at) - (self.moved.get(step, 0) - moved)
 
     def sieve(self, step: int, newest: str | None) -> None:
         """One priority's list, from the newest message to the oldest; up to ``newest`` all stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -121,24 +121,26 @@ class Trash:
         with lease(self.broker, queue, by=by, what="restore") as held:
             Sieve(self.broker).settle(held, queue)
             info = self._info(trash_id)
-            entry, steps = self._entry(trash_id, None, info), _steps(info)
-            if unknown := sorted(steps - lists.keys()):
-                raise Refused(
-                    f"Nothing takes tasks of priority {unknown[0]} from {queue}: the app's priority_steps have changed"
-                    " since. Nothing was changed."
-                )
+            entry = self._entry(trash_id, None, info)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
-            kept = {step: keys.trash(trash_id, str(step)) for step in sorted(steps)}
+            # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
+            kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
             begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
                 return entry, 0
             if begun not in {"kept", "restoring"}:
                 raise Refused(_why_not(trash_id, begun))
             for step, key in kept.items():
-                held.join(key, lists[step], told)
+                held.join(key, lists[_nearest(step, lists)], told)
             left_s = max(TOLD_S, int(float(info.get("until") or 0) - time.time()))
             held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
         return entry, entry.count
+
+    def elsewhere(self, trash_id: str) -> dict[int, int]:
+        """Priority steps that the app has no more → where their messages go: as kombu would put them."""
+        info = self._info(trash_id)
+        lists = self.broker.lists(info["queue"])
+        return {step: _nearest(step, lists) for step in sorted(_steps(info)) if step not in lists}
 
     def delete(self, trash_id: str, *, by: str) -> TrashEntry:
         """Deletes cleared messages for good; memory is freed in the background.
@@ -207,6 +209,11 @@ def span(seconds: float) -> str:
 def _steps(info: Mapping[str, str]) -> set[int]:
     names = (field.removeprefix(STEP) for field in info if field.startswith(STEP) and info[field] != "0")
     return {int(name) for name in names if name.isdigit()}
+
+
+def _nearest(step: int, lists: Iterable[int]) -> int:
+    """Source: kombu's Redis transport, ``Channel.priority``."""
+    return max((known for known in lists if known <= step), default=min(lists))
 
 
 def _time(text: str) -> datetime | None:

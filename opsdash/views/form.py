@@ -17,6 +17,7 @@ TILES = {
     "unchanged": "stay as they are",
     "orphaned": "orphaned keys",
     "unreadable": "can't be read",
+    "matching": "match",
     "waiting": "waiting",
     "count": "cleared tasks",
     "workers": "workers",

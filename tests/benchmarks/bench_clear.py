@@ -1,13 +1,21 @@
-"""Clearing one queue of many messages, and how long another client waits meanwhile."""
+"""Clearing one queue of many messages, and how long another client waits meanwhile.
+
+In Python, and as commands: ``celery purge -f`` and ``opsdash clear-queue`` are processes, whose start counts.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 from celery import Celery
 from support import services
 
+from opsdash.services import migrations
 from opsdash.services.broker import Broker, connect
 from opsdash.services.queues import Queues
 from opsdash.settings import Settings
@@ -28,22 +36,40 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         ways = {
             "opsdash clear": lambda: Queues(broker).clear("celery", by="bench", keep_s=60),
             "app.control.purge()": app.control.purge,
+            "celery purge -f": lambda: command(home, "celery", "-b", server.url, "purge", "-f"),
+            "opsdash clear-queue": lambda: command(home, "opsdash", "clear-queue", "celery", "--confirm", "YES"),
             "DEL": lambda: broker.client.delete(*broker.lists("celery").values()),
         }
+        environment = {"OPSDASH_REDIS_URL": server.url, "OPSDASH_DATABASE_URL": f"sqlite:///{home / 'bench.sqlite3'}"}
+        os.environ.update(environment)
+        migrations.upgrade(environment["OPSDASH_DATABASE_URL"])
         app.control.purge()  # connects
         for _ in range(rounds):
             for name, clear in ways.items():
                 broker.client.flushall()
                 fill(broker, messages)
                 took_ms, stall_ms = timed(clear, broker)
+                if broker.client.exists(*broker.lists("celery").values()):
+                    raise RuntimeError(f"{name} left messages behind")
                 figures.setdefault(f"{name}, {messages:,} messages", []).append(took_ms)
                 figures.setdefault(f"{name}, longest stall", []).append(stall_ms)
         broker.client.close()
         app.close()
         server.kill()
     own = f"opsdash clear, {messages:,} messages"
-    pairs = {f"{name} / opsdash": (f"{name}, {messages:,} messages", own) for name in ways if name != "opsdash clear"}
+    pairs = {
+        f"{name} / opsdash": (f"{name}, {messages:,} messages", own) for name in ways if not name.startswith("opsdash")
+    }
+    pairs["celery purge -f / opsdash clear-queue"] = (
+        f"celery purge -f, {messages:,} messages",
+        f"opsdash clear-queue, {messages:,} messages",
+    )
     return figures, pairs, "ms"
+
+
+def command(home: Path, module: str, *arguments: str) -> None:
+    """A real command in a process of its own, its start included."""
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=home, check=True, capture_output=True)
 
 
 def fill(broker: Broker, messages: int) -> None:

@@ -20,7 +20,9 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 BENCHMARKS = {
-    "clear": "clearing one queue: opsdash, app.control.purge(), DEL",
+    "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
+    "preview": "looking before a clear: opsdash's estimate, counting all",
+    "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "memory": "resident memory of a worker: plug-in, none",
@@ -28,6 +30,7 @@ BENCHMARKS = {
     "stopped-children": "prefork children that hold a job while they stand still",
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "health": "reading worker health: pushed hashes, inspect().stats()",
+    "browser-sessions": "an open page, and twenty of them: opsdash, Flower",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
     "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
     "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",

@@ -97,6 +97,7 @@ def test_an_answer_comes_while_one_still_feels_it(served: Any, visit: Callable[.
     assert min(seen) < 300
 
 
+@pytest.mark.slow
 def test_a_page_is_small_and_an_update_is_smaller(served: Any, visit: Callable[..., Page]) -> None:
     frames: list[int] = []
     page = visit(served.url)

@@ -89,7 +89,9 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     expect(button(page, "Confirm")).to_be_disabled()  # nothing says yet which tasks
     page.get_by_label("Name of the task").fill("shop.ma*")
     page.get_by_label("Type YES to confirm").focus()
-    expect(page.get_by_text("those named shop.ma* will be removed")).to_be_visible()
+    expect(
+        page.get_by_text("3 of 5 pending tasks of queue emails, those named shop.ma*, will be removed")
+    ).to_be_visible()
     shoot(page, "dialog_clear_tasks")
     button(page, "Confirm").click()
     expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks named shop.ma*")).to_be_visible()
@@ -139,6 +141,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     assert store.llen("emails") == 0
 
 
+@pytest.mark.slow
 def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_remembered(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
@@ -354,6 +357,7 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
     expect(page.get_by_role("radio", name="emails 7")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
     served: Any, visit: Callable[..., Page], store: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

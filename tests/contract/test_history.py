@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from support.services import Valkey
 
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services import history
-from opsdash.services.broker import Broker
+from opsdash.services.broker import Broker, connect
 from opsdash.services.history import COARSE, FINE, History, Series
+from opsdash.settings import Settings
 
 NOW = datetime.now(UTC)
 STEP_MS = 100
@@ -127,3 +129,31 @@ def test_an_outage_is_logged_once_and_a_key_of_another_type_too(
 
 def test_the_charts_spans_have_a_series_that_goes_back_so_far() -> None:
     assert [FINE.span_s, COARSE.span_s] == [3_600, 86_400]
+
+
+def test_the_history_survives_a_restart_of_console_and_broker(valkey: Valkey) -> None:
+    def connected() -> Broker:
+        return connect(Settings.from_env({}, redis_url=valkey.url, queues=("celery",)))
+
+    broker = connected()
+    next_bucket(broker)
+    History(broker).record(snapshot(7))
+    broker.client.close()
+    valkey.stop()
+    valkey.start()
+    broker = connected()
+    again = History(broker)
+    (point,) = [p for p in again.read(3_600) if p.waiting.get("celery") == 7]
+    again.record(snapshot(8))
+    times = [p.at for p in again.read(3_600)]
+    assert times[0] == point.at
+    assert len(times) == len(set(times)), "no minute is written twice"
+    broker.client.close()
+
+
+def test_the_age_of_the_oldest_task_is_recorded_where_it_is_known(broker: Broker) -> None:
+    next_bucket(broker)
+    known = (QueueStats(name="celery", waiting=3, oldest_s=61.24), QueueStats(name="emails", waiting=1))
+    History(broker).record(replace(snapshot(), queues=known))
+    (point,) = History(broker).read(STEP_MS * 3 / 1000)
+    assert point.oldest_s == {"celery": 61.2}

@@ -81,3 +81,14 @@ def test_a_flag_set_by_hand_does_not_inherit_the_story_of_an_earlier_pause(flags
     flags.resume(None)
     broker.client.set(broker.keys.pause(), "true")
     assert flags.read(())[None].by == ""
+
+
+def test_a_pause_for_a_while_neither_replaces_nor_ends_somebody_elses(flags: PauseFlags):
+    mine = flags.pause_if_not("emails", by="maria", reason="clear", ttl_s=60)
+    assert flags.pause_if_not("emails", by="otto", reason="clear", ttl_s=60) is None
+    assert flags.read(["emails"])["emails"].by == "maria"
+    theirs = flags.pause("emails", by="ann", reason="incident", ttl_s=600)
+    assert flags.resume("emails", mine.epoch) is False
+    assert flags.read(["emails"])["emails"].by == "ann"
+    assert flags.resume("emails", theirs.epoch) is True
+    assert flags.read(["emails"]) == {}

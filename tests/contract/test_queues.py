@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
+import time
+
 from opsdash.services.broker import Broker
 from opsdash.services.queues import Queues
+from opsdash.services.showing import LARGE
 
 
 def fill(broker: Broker, queue: str, **per_step: int) -> None:
@@ -63,3 +67,50 @@ def test_clearing_an_empty_queue_leaves_no_trace(broker: Broker):
     cleared = Queues(broker).clear("celery", by="maria", keep_s=60)
     assert (cleared.total, cleared.trash_id) == (0, None)
     assert everything(broker) == {}
+
+
+def message(number: int, size: int = 0) -> str:
+    return json.dumps({"headers": {"task": "shop.mail", "id": f"{number}"}, "body": "x" * size})
+
+
+def test_a_peek_shows_both_ends_in_the_order_workers_take_them(broker: Broker):
+    broker.client.lpush(broker.lists("celery")[0], *map(message, range(10)))
+    broker.client.lpush(broker.lists("celery")[9], *map(message, (20, 21)))
+    before = everything(broker)
+    seen = Queues(broker).peek("celery", 3)
+    assert [(m.position, m.id, m.priority) for m in seen] == [
+        (1, "0", 0),
+        (2, "1", 0),
+        (3, "2", 0),
+        (10, "9", 0),
+        (11, "20", 9),
+        (12, "21", 9),
+    ]
+    assert [m.id for m in Queues(broker).peek("celery", 100)] == [*map(str, range(10)), "20", "21"]
+    assert everything(broker) == before, "looking changes nothing"
+
+
+def test_a_peek_leaves_huge_messages_where_they_are(broker: Broker):
+    huge = message(1, LARGE)
+    broker.client.lpush(broker.lists("celery")[0], message(0), huge, message(2))
+    first, second, third = Queues(broker).peek("celery", 5)
+    assert (first.id, third.id) == ("0", "2")
+    assert (second.id, second.size_bytes) == ("", len(huge))
+    assert second.unreadable == "not looked into: larger than 262.1 kB"
+
+
+def test_a_peek_takes_bytes_that_are_no_text(broker: Broker):
+    broker.client.lpush(broker.lists("celery")[0], b"\xff\x00\xfe", message(1))
+    assert [m.unreadable[:10] for m in Queues(broker).peek("celery", 5)] == ["unreadable", ""]
+
+
+def test_a_queue_is_as_old_as_the_oldest_of_its_tasks_that_run_next(broker: Broker):
+    lists, now = broker.lists("celery"), time.time()
+    old, young = (json.dumps({"properties": {"timestamp": now - ago}}) for ago in (900, 30))
+    broker.client.lpush(lists[0], young, message(1))
+    broker.client.lpush(lists[9], old)
+    broker.client.set(lists[3], "foreign")
+    broker.client.lpush(broker.lists("emails")[0], message(1))
+    celery, emails = Queues(broker).read(["celery", "emails"])
+    assert (900 <= celery.oldest_s < 910, emails.oldest_s) == (True, None)
+    assert celery.waiting == 3

@@ -162,3 +162,29 @@ def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, 
     assert (run_order(broker), run_order(broker, 9)) == (newer, [])
     Trash(broker).restore("one", by="maria")
     assert (run_order(broker), run_order(broker, 9)) == (TEN + newer, ["n1"])
+
+
+def test_where_the_boundary_is_gone_what_was_seen_goes_and_the_rest_counts_as_newer(broker: Broker):
+    send(broker, "m0", "m1")
+    send(broker, "n0", step=9)
+    reviewed = draw(broker, "celery")
+    broker.client.delete(*broker.lists("celery").values())  # workers took them all, and some come back
+    send(broker, "new 1", "m1 given back", "m0 given back", "new 2")
+    send(broker, "new 3", step=3)
+    send(broker, "n0", step=9)
+    done = Queues(broker).clear(
+        "celery", by="maria", keep_s=60, trash_id="one", boundary=reviewed, also=lambda text: b"given back" in text
+    )
+    assert (done.total, done.by_priority, done.newer, done.trash_id) == (3, {0: 2, 9: 1}, 3, "one")
+    assert (run_order(broker), run_order(broker, 3), run_order(broker, 9)) == (["new 1", "new 2"], ["new 3"], [])
+    Trash(broker).restore("one", by="maria")
+    assert run_order(broker) == ["m1 given back", "m0 given back", "new 1", "new 2"]
+    assert left_over(broker) == set()
+
+
+def test_lists_that_are_empty_need_no_looking_at(broker: Broker, monkeypatch: pytest.MonkeyPatch):
+    send(broker, *TEN)
+    reviewed = draw(broker, "celery")
+    monkeypatch.setattr(Sieve, "clear", None)  # it is one step of Redis
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed, also=lambda _text: False)
+    assert done.total == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -213,3 +214,19 @@ def test_without_an_undo_window_newer_tasks_survive_too(broker: Broker):
     cleared = Queues(broker).clear("celery", by="maria", keep_s=0, boundary=reviewed)
     assert (cleared.total, cleared.trash_id, run_order(broker)) == (4, None, ["new"])
     assert set(broker.client.scan_iter()) == {broker.lists("celery")[0]}
+
+
+def test_tasks_of_priorities_that_are_no_more_go_where_kombu_would_put_them(broker: Broker):
+    send(broker, "urgent")
+    send(broker, "c", "d", step=6)
+    send(broker, "a", "b", step=3)
+    send(broker, "late", step=9)
+    trash_id = clear(broker)
+    changed = replace(broker, priority_steps=(0, 2, 8))
+    send(changed, "new", step=2)
+    assert Trash(changed).elsewhere(trash_id) == {3: 2, 6: 2, 9: 8}
+    assert Trash(changed).restore(trash_id, by="maria")[1] == 6
+    assert run_order(changed) == ["urgent"]
+    assert run_order(changed, 2) == ["a", "b", "c", "d", "new"], "what was more urgent runs first"
+    assert run_order(changed, 8) == ["late"]
+    assert Trash(changed).list() == ()

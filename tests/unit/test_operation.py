@@ -46,7 +46,7 @@ def test_an_operation_is_a_frozen_record():
     assert operation == opsdash.ClearQueue(queue="emails")
     with pytest.raises(AttributeError):
         operation.queue = "celery"
-    assert operation.params() == {"queue": "emails"}
+    assert operation.params() == {"queue": "emails", "everything": False}
 
 
 @pytest.mark.parametrize("text", ["x" * 1_001, "a\0b", "\udcff"])

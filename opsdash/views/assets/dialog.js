@@ -2,15 +2,33 @@
 // judged there too, and Console.run judges it once more.
 const modal = (root, {title, wide, kind, onclose, opener, fallback}, ...parts) => {
   const heading = el('h2', {id: unique('dialog'), text: title})
-  const node = el('dialog', {class: ['modal', wide && 'wide', kind].filter(Boolean).join(' '), 'aria-modal': 'true', 'aria-labelledby': heading.id}, heading, ...parts)
-  const focusable = () => [...node.querySelectorAll('button, input, select, [tabindex="0"]')].filter((n) => !n.disabled && n.offsetParent !== null)
+  const node = el(
+    'dialog',
+    {
+      class: ['modal', wide && 'wide', kind].filter(Boolean).join(' '),
+      'aria-modal': 'true',
+      'aria-labelledby': heading.id
+    },
+    heading,
+    ...parts
+  )
+  const focusable = () =>
+    [...node.querySelectorAll('button, input, select, [tabindex="0"]')].filter(
+      (n) => !n.disabled && n.offsetParent !== null
+    )
   node.addEventListener('keydown', (event) => {
     if (event.key !== 'Tab') return
-    const stops = focusable(), at = node.getRootNode().activeElement
+    const stops = focusable(),
+      at = node.getRootNode().activeElement
     const edge = event.shiftKey ? stops[0] : stops[stops.length - 1]
-    if (at === edge || at === node) { event.preventDefault(); (event.shiftKey ? stops[stops.length - 1] : stops[0])?.focus() }
+    if (at === edge || at === node) {
+      event.preventDefault()
+      ;(event.shiftKey ? stops[stops.length - 1] : stops[0])?.focus()
+    }
   })
-  node.addEventListener('click', (event) => { if (event.target === node) node.close() }) // the backdrop
+  node.addEventListener('click', (event) => {
+    if (event.target === node) node.close()
+  }) // the backdrop
   node.addEventListener('close', () => {
     node.remove()
     onclose?.()
@@ -24,43 +42,106 @@ const modal = (root, {title, wide, kind, onclose, opener, fallback}, ...parts) =
 
 const dialogs = (root, send) => {
   let shown = null
-  const keep = () => { if (shown) remember('half', {name: shown.name, args: shown.args, values: shown.values()}, sessionStorage) }
-  const tiles = (given) => given.map(([label, value]) => el('div', {class: 'tile'}, el('strong', {text: typeof value === 'number' ? number(value) : value}), el('span', {text: label})))
+  const keep = () => {
+    if (shown) remember('half', {name: shown.name, args: shown.args, values: shown.values()}, sessionStorage)
+  }
+  const tiles = (given) =>
+    given.map(([label, value]) =>
+      el(
+        'div',
+        {class: 'tile'},
+        el('strong', {text: typeof value === 'number' ? number(value) : value}),
+        el('span', {text: label})
+      )
+    )
   const kinds = (bar) => {
     const total = bar.reduce((sum, [, n]) => sum + n, 0)
     if (!total) return []
     return [
-      el('div', {class: 'kinds', 'aria-hidden': 'true'}, ...bar.map(([, n], i) => { const part = el('span', {'data-hue': i}); part.style.flexGrow = n; return part })),
-      el('ul', {class: 'legend', 'aria-label': 'Kinds of tasks'}, ...bar.map(([name, n], i) => el('li', {}, el('span', {class: 'swatch', 'data-hue': i}), el('span', {class: 'name', text: name, title: name}), el('span', {class: 'share', text: `${number(n)} · ${number(100 * n / total)} %`})))),
+      el(
+        'div',
+        {class: 'kinds', 'aria-hidden': 'true'},
+        ...bar.map(([, n], i) => {
+          const part = el('span', {'data-hue': i})
+          part.style.flexGrow = n
+          return part
+        })
+      ),
+      el(
+        'ul',
+        {class: 'legend', 'aria-label': 'Kinds of tasks'},
+        ...bar.map(([name, n], i) =>
+          el(
+            'li',
+            {},
+            el('span', {class: 'swatch', 'data-hue': i}),
+            el('span', {class: 'name', text: name, title: name}),
+            el('span', {class: 'share', text: `${number(n)} · ${number((100 * n) / total)} %`})
+          )
+        )
+      )
     ]
   }
   const field = ({name, label, kind, placeholder}, value, change) => {
-    const flag = kind === 'flag', input = el('input', {type: flag ? 'checkbox' : 'text', autocomplete: 'off', placeholder, name})
+    const flag = kind === 'flag',
+      input = el('input', {type: flag ? 'checkbox' : 'text', autocomplete: 'off', placeholder, name})
     if (flag) input.checked = value === true
     else input.value = value || ''
     input.onchange = change
     input.oninput = keep
-    return [input, el('label', {class: flag ? 'flag' : 'field'}, ...(flag ? [input, el('span', {text: label})] : [el('span', {text: label}), input]))]
+    return [
+      input,
+      el(
+        'label',
+        {class: flag ? 'flag' : 'field'},
+        ...(flag ? [input, el('span', {text: label})] : [el('span', {text: label}), input])
+      )
+    ]
   }
-  const close = (id) => { if (shown && (id == null || shown.id === id)) { shown.done = true; shown.node.close() } }
+  const close = (id) => {
+    if (shown && (id == null || shown.id === id)) {
+      shown.done = true
+      shown.node.close()
+    }
+  }
 
   const ask = (msg, opener, fallback) => {
     close()
-    const inputs = new Map(), warning = el('p', {class: 'warning', text: msg.warning}), review = el('div', {class: 'review'})
-    const problem = el('p', {class: 'problem', role: 'alert'}), fields = el('div', {class: 'fields'})
-    const typed = el('input', {type: 'text', autocomplete: 'off', spellcheck: 'false'}), phrase = el('input', {type: 'text', autocomplete: 'off', spellcheck: 'false'})
+    const inputs = new Map(),
+      warning = el('p', {class: 'warning', text: msg.warning}),
+      review = el('div', {class: 'review'})
+    const problem = el('p', {class: 'problem', role: 'alert'}),
+      fields = el('div', {class: 'fields'})
+    const typed = el('input', {type: 'text', autocomplete: 'off', spellcheck: 'false'}),
+      phrase = el('input', {type: 'text', autocomplete: 'off', spellcheck: 'false'})
     const second = el('label', {class: 'field'}, el('span'), phrase)
     const confirm = button('Confirm', () => submit(), {kind: msg.danger ? 'filled danger' : 'filled'})
     confirm.disabled = true
-    const values = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === 'checkbox' ? input.checked : input.value]))
-    const submit = () => { if (!confirm.disabled) { confirm.disabled = true; send({type: 'confirm', id: msg.id, values: values()}) } }
+    const values = () =>
+      Object.fromEntries(
+        [...inputs].map(([name, input]) => [name, input.type === 'checkbox' ? input.checked : input.value])
+      )
+    const submit = () => {
+      if (!confirm.disabled) {
+        confirm.disabled = true
+        send({type: 'confirm', id: msg.id, values: values()})
+      }
+    }
     const type = () => send({type: 'typed', id: msg.id, text: typed.value, phrase: phrase.value})
-    const change = () => { keep(); send({type: 'fill', id: msg.id, values: values()}) }
+    const change = () => {
+      keep()
+      send({type: 'fill', id: msg.id, values: values()})
+    }
     for (const input of [typed, phrase]) {
       input.oninput = type
-      input.onkeydown = (event) => { if (event.key === 'Enter') { event.preventDefault(); submit() } }
+      input.onkeydown = (event) => {
+        if (event.key === 'Enter') {
+          event.preventDefault()
+          submit()
+        }
+      }
     }
-    const restored = (msg.half || {})
+    const restored = msg.half || {}
     for (const given of msg.fields) {
       const [input, label] = field(given, restored[given.name], change)
       inputs.set(given.name, input)
@@ -72,17 +153,40 @@ const dialogs = (root, send) => {
       second.hidden = !given.phrase
       put(second.firstChild, `Type ${given.phrase} too`)
       review.replaceChildren(
-        ...(given.tiles.length ? [el('div', {class: 'tiles'}, ...tiles(given.tiles))] : []), ...kinds(given.bar),
-        el('ul', {class: 'lines'}, ...given.lines.map(([text, not]) => el('li', {class: not ? 'not' : '', text}))))
+        ...(given.tiles.length ? [el('div', {class: 'tiles'}, ...tiles(given.tiles))] : []),
+        ...kinds(given.bar),
+        el('ul', {class: 'lines'}, ...given.lines.map(([text, not]) => el('li', {class: not ? 'not' : '', text})))
+      )
     }
     show(msg)
-    const node = modal(root, {title: msg.title, kind: msg.danger ? 'danger' : '', opener, fallback, onclose: () => {
-      if (!shown?.done) { send({type: 'close', id: msg.id}) }
-      forget('half', sessionStorage)
-      shown = null
-    }}, warning, review, fields, problem,
-    el('label', {class: 'field'}, el('span', {text: 'Type YES to confirm'}), typed), second,
-    el('div', {class: 'acts'}, button('Cancel', () => node.close(), {kind: 'quiet'}), confirm))
+    const node = modal(
+      root,
+      {
+        title: msg.title,
+        kind: msg.danger ? 'danger' : '',
+        opener,
+        fallback,
+        onclose: () => {
+          if (!shown?.done) {
+            send({type: 'close', id: msg.id})
+          }
+          forget('half', sessionStorage)
+          shown = null
+        }
+      },
+      warning,
+      review,
+      fields,
+      problem,
+      el('label', {class: 'field'}, el('span', {text: 'Type YES to confirm'}), typed),
+      second,
+      el(
+        'div',
+        {class: 'acts'},
+        button('Cancel', () => node.close(), {kind: 'quiet'}),
+        confirm
+      )
+    )
     shown = {id: msg.id, name: msg.name, args: msg.args, node, values, show, confirm}
     const first = msg.problem ? [...inputs.values()][0] : null
     ;(first || typed).focus()
@@ -90,13 +194,30 @@ const dialogs = (root, send) => {
     if (Object.keys(restored).length) change()
   }
   const tell = (title, {opener, wide}, ...parts) => {
-    const node = modal(root, {title, wide, opener}, ...parts, el('div', {class: 'acts'}, button('Close', () => node.close())))
+    const node = modal(
+      root,
+      {title, wide, opener},
+      ...parts,
+      el(
+        'div',
+        {class: 'acts'},
+        button('Close', () => node.close())
+      )
+    )
     ;(node.querySelector('.wrap') || node.querySelector('.acts button')).focus() // at its beginning, where it is long
   }
   return {
-    ask, tell, close,
-    get open() { return root.querySelector('dialog[open]') !== null },
-    review(msg) { if (shown?.id === msg.id) shown.show(msg) },
-    armed(msg) { if (shown?.id === msg.id) shown.confirm.disabled = !msg.armed },
+    ask,
+    tell,
+    close,
+    get open() {
+      return root.querySelector('dialog[open]') !== null
+    },
+    review(msg) {
+      if (shown?.id === msg.id) shown.show(msg)
+    },
+    armed(msg) {
+      if (shown?.id === msg.id) shown.confirm.disabled = !msg.armed
+    }
   }
 }

@@ -1,49 +1,139 @@
 // The operations log: the newest live, and every page of it with filters where it is at home.
 const operationsLog = (page) => {
-  const exported = button('Export Logs', () => { exported.disabled = true; page.send({type: 'export', filter: filter()}) }, {look: 'export'})
-  const box = (name, words, list) => el('select', {name, 'aria-label': words, onchange: () => changed()}, el('option', {value: '', text: words}), ...list.map(([value, text]) => el('option', {value, text})))
+  const exported = button(
+    'Export Logs',
+    () => {
+      exported.disabled = true
+      page.send({type: 'export', filter: filter()})
+    },
+    {look: 'export'}
+  )
+  const box = (name, words, list) =>
+    el(
+      'select',
+      {name, 'aria-label': words, onchange: () => changed()},
+      el('option', {value: '', text: words}),
+      ...list.map(([value, text]) => el('option', {value, text}))
+    )
   const fields = {
-    text: el('input', {type: 'search', class: 'find', placeholder: 'Search in the details', 'aria-label': 'Search in the details', onchange: () => changed()}),
-    user: el('input', {type: 'search', class: 'find short', placeholder: 'User', 'aria-label': 'User', onchange: () => changed()}),
-    operation: box('operation', 'All operations', page.constants.operations), status: box('status', 'All statuses', page.constants.statuses),
-    since: box('since', 'Any time', [['3600', 'Last hour'], ['86400', 'Last 24 hours'], ['604800', 'Last 7 days'], ['2592000', 'Last 30 days']]),
+    text: el('input', {
+      type: 'search',
+      class: 'find',
+      placeholder: 'Search in the details',
+      'aria-label': 'Search in the details',
+      onchange: () => changed()
+    }),
+    user: el('input', {
+      type: 'search',
+      class: 'find short',
+      placeholder: 'User',
+      'aria-label': 'User',
+      onchange: () => changed()
+    }),
+    operation: box('operation', 'All operations', page.constants.operations),
+    status: box('status', 'All statuses', page.constants.statuses),
+    since: box('since', 'Any time', [
+      ['3600', 'Last hour'],
+      ['86400', 'Last 24 hours'],
+      ['604800', 'Last 7 days'],
+      ['2592000', 'Last 30 days']
+    ])
   }
-  const filter = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]).filter(([, value]) => value))
-  const newest = button('Newest', () => { at = []; read() }, {small: true}), older = button('Older', () => { at.push(next); read() }, {small: true})
+  const filter = () =>
+    Object.fromEntries(
+      Object.entries(fields)
+        .map(([name, field]) => [name, field.value])
+        .filter(([, value]) => value)
+    )
+  const newest = button(
+      'Newest',
+      () => {
+        at = []
+        read()
+      },
+      {small: true}
+    ),
+    older = button(
+      'Older',
+      () => {
+        at.push(next)
+        read()
+      },
+      {small: true}
+    )
   const place = el('span', {class: 'note'})
   const table = keyedTable({
-    label: 'Operations', details: (row) => row.json,
+    label: 'Operations',
+    details: (row) => row.json,
     columns: [
-      {field: 'timestamp', title: 'Timestamp (UTC)', kind: 'time'}, {field: 'user', title: 'User'}, {field: 'operation', title: 'Operation'},
-      {field: 'status', title: 'Status', kind: 'state'}, {field: 'summary', title: 'Details'}, {field: 'took', title: 'Took', more: true}, {field: 'surface', title: 'From', more: true}, {field: 'acts', title: '', kind: 'acts'},
-    ], act: (row, name, opener) => page.ask(name, {trash_id: row.key.replaceAll('-', '')}, opener),
+      {field: 'timestamp', title: 'Timestamp (UTC)', kind: 'time'},
+      {field: 'user', title: 'User'},
+      {field: 'operation', title: 'Operation'},
+      {field: 'status', title: 'Status', kind: 'state'},
+      {field: 'summary', title: 'Details'},
+      {field: 'took', title: 'Took', more: true},
+      {field: 'surface', title: 'From', more: true},
+      {field: 'acts', title: '', kind: 'acts'}
+    ],
+    act: (row, name, opener) => page.ask(name, {trash_id: row.key.replaceAll('-', '')}, opener)
   })
-  const filters = el('div', {class: 'filters', 'data-more': true, role: 'search', 'aria-label': 'Operations log'}, ...Object.values(fields))
+  const filters = el(
+    'div',
+    {class: 'filters', 'data-more': true, role: 'search', 'aria-label': 'Operations log'},
+    ...Object.values(fields)
+  )
   const paging = el('div', {class: 'filters paging', 'data-more': true}, place, newest, older)
-  const card = section('Recent Operations', ['overview', 'operations'], {acts: [exported], body: [filters, table.node, paging], place: 'full'})
-  let at = [], next = null, found = null, mark = ''
+  const card = section('Recent Operations', ['overview', 'operations'], {
+    acts: [exported],
+    body: [filters, table.node, paging],
+    place: 'full'
+  })
+  let at = [],
+    next = null,
+    found = null,
+    mark = ''
   const read = () => page.send({type: 'log', filter: filter(), after: at[at.length - 1] || ''})
-  const changed = () => { at = []; page.view.log = filter(); page.address(); read() }
+  const changed = () => {
+    at = []
+    page.view.log = filter()
+    page.address()
+    read()
+  }
   return {
-    node: card, tabs: ['overview', 'operations'], ready: () => { exported.disabled = false },
-    open(view) { for (const [name, value] of Object.entries(view.log || {})) if (fields[name]) fields[name].value = value; read() },
+    node: card,
+    tabs: ['overview', 'operations'],
+    ready: () => {
+      exported.disabled = false
+    },
+    open(view) {
+      for (const [name, value] of Object.entries(view.log || {})) if (fields[name]) fields[name].value = value
+      read()
+    },
     page(msg) {
       found = msg.rows
       next = msg.after
       older.disabled = !next
       newest.disabled = at.length === 0
-      put(place, `${number(at.length * msg.limit + (found.length ? 1 : 0))} to ${number(at.length * msg.limit + found.length)}${msg.total == null ? '' : ` of ${number(msg.total)}`}`)
+      put(
+        place,
+        `${number(at.length * msg.limit + (found.length ? 1 : 0))} to ${number(at.length * msg.limit + found.length)}${msg.total == null ? '' : ` of ${number(msg.total)}`}`
+      )
       page.redraw()
     },
     update(state, view) {
-      const home = view.tab === 'operations', live = ROWS(state.log).sort((a, b) => b.timestamp - a.timestamp || (a.key < b.key ? 1 : -1))
+      const home = view.tab === 'operations',
+        live = ROWS(state.log).sort((a, b) => b.timestamp - a.timestamp || (a.key < b.key ? 1 : -1))
       // Something new was logged: the page that shows the newest shows it too.
       const newestNow = JSON.stringify(live.map((row) => [row.key, row.status]))
       if (home && mark && mark !== newestNow && at.length === 0) read()
       mark = newestNow
       const undo = new Map(live.map((row) => [row.key, row.acts]))
-      const rows = home && found ? found.map((row) => undo.has(row.key) ? {...row, acts: undo.get(row.key)} : row) : live
-      table.update(rows, {at: page.now(), nothing: home && Object.keys(filter()).length ? 'No entry matches this filter.' : state.status.no_log || ''})
-    },
+      const rows =
+        home && found ? found.map((row) => (undo.has(row.key) ? {...row, acts: undo.get(row.key)} : row)) : live
+      table.update(rows, {
+        at: page.now(),
+        nothing: home && Object.keys(filter()).length ? 'No entry matches this filter.' : state.status.no_log || ''
+      })
+    }
   }
 }

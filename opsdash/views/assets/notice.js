@@ -1,12 +1,25 @@
 // The page for somebody who may not see the page: what is wrong and what to do, nothing else.
 export function render({model}) {
-  const door = document.createElement('div'), card = document.createElement('main'), title = document.createElement('h1')
+  const door = document.createElement('div'),
+    card = document.createElement('main'),
+    title = document.createElement('h1')
   door.className = 'ops door'
   door.dataset.theme = document.documentElement.dataset.theme || 'light'
   card.className = 'page'
   title.textContent = model.heading
-  card.append(title, ...model.lines.map((text) => { const p = document.createElement('p'); p.textContent = text; return p }))
-  if (model.commands) { const pre = document.createElement('pre'); pre.textContent = model.commands; card.append(pre) }
+  card.append(
+    title,
+    ...model.lines.map((text) => {
+      const p = document.createElement('p')
+      p.textContent = text
+      return p
+    })
+  )
+  if (model.commands) {
+    const pre = document.createElement('pre')
+    pre.textContent = model.commands
+    card.append(pre)
+  }
   door.append(card)
   return door
 }

@@ -1,70 +1,122 @@
 // Puts the page together: header, strip, tabs, cards; keeps state and address; hands messages to and fro.
-const TABS = [['overview', 'Overview'], ['queues', 'Queues'], ['workers', 'Workers'], ['tenants', 'Tenants'], ['operations', 'Operations']]
-const KEYS = [['1 – 5', 'Go to a tab'], ['p', 'Pause or resume processing'], ['r', 'Read the figures now'], ['/', 'Filter or search'], ['d', 'Dark or light'], ['?', 'This list'], ['Esc', 'Close a dialog; nothing is changed'], ['Enter', 'Confirm, once YES is typed']]
-
-const themeOf = () => recall('theme') || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')
-const dress = (root, theme) => { root.dataset.theme = theme; document.documentElement.dataset.theme = theme }
-
-const masthead = (page, root) => {
-  const {environment, risk, where, who, mode} = page.constants
-  const clock = el('span', {class: 'clock'})
-  const toggle = button('', () => page.turn(), {look: 'moon', label: 'Toggle theme', kind: 'quiet round'})
-  const help = button('', () => page.help(help), {look: 'help', label: 'Keyboard shortcuts', kind: 'quiet round'})
-  return {
-    node: el('header', {class: 'masthead', 'data-risk': risk}, el('span', {class: 'mark', text: 'opsdash'}),
-      environment && el('span', {class: 'env', text: environment, title: `Environment: ${environment}`}), el('span', {class: 'where', text: where, title: where}),
-      clock, el('span', {class: 'who', text: who}), mode && el('span', {class: 'dev', text: mode}), help, toggle),
-    update({status}) {
-      put(clock, status.read_at ? `Figures of ${utc(status.read_at)} UTC · ${local(status.read_at)} here` : 'No figures yet')
-    },
-    paint() { toggle.replaceChildren(icon(root.dataset.theme === 'dark' ? 'moon' : 'sun')) },
-  }
-}
-
 export function render({model}) {
   const root = el('div', {class: 'ops'})
   const search = new URLSearchParams(location.search)
   const view = {
-    tab: TABS.some(([key]) => key === search.get('tab')) ? search.get('tab') : 'overview', queue: search.get('queue') || '', find: search.get('workers') || '',
-    span: search.get('span') || '15m', charted: search.get('chart') ?? null, log: Object.fromEntries(['text', 'user', 'operation', 'status', 'since'].map((name) => [name, search.get(name)]).filter(([, value]) => value)), compared: false,
+    tab: TABS.some(([key]) => key === search.get('tab')) ? search.get('tab') : 'overview',
+    queue: search.get('queue') || '',
+    find: search.get('workers') || '',
+    span: search.get('span') || '15m',
+    charted: search.get('chart') ?? null,
+    log: Object.fromEntries(
+      ['text', 'user', 'operation', 'status', 'since']
+        .map((name) => [name, search.get(name)])
+        .filter(([, value]) => value)
+    ),
+    compared: false
   }
   if (view.charted === null) view.charted = view.queue
-  let state = merge(Object.create(null), JSON.parse(model.state)), seq = model.seq, skew = 0, silence = [], opener = null, fallback = null
+  let state = merge(Object.create(null), JSON.parse(model.state)),
+    seq = model.seq,
+    skew = 0,
+    silence = [],
+    opener = null,
+    fallback = null
   const constants = JSON.parse(model.constants)
-  const send = (msg, from) => { if (from) opener = from; model.send_msg(msg) }
+  const send = (msg, from) => {
+    if (from) opener = from
+    model.send_msg(msg)
+  }
   const half = recall('half', sessionStorage)
 
   const page = {
-    view, constants, send,
+    view,
+    constants,
+    send,
     now: () => Date.now() / 1000 + skew,
-    ask(name, args, from, other = null) { opener = from; fallback = other; send({type: 'ask', name, args}) },
-    choose(name) { view.queue = view.charted = name; page.address(); page.redraw(); if (view.tab === 'queues') page.chart() },
-    chart() { page.address(); page.redraw(); send({type: 'chart', queue: view.charted || '', span: view.span, dark: root.dataset.theme === 'dark'}) },
-    turn() { remember('theme', root.dataset.theme === 'dark' ? 'light' : 'dark'); dress(root, themeOf()); head.paint(); if (view.tab === 'queues') page.chart() },
+    ask(name, args, from, other = null) {
+      opener = from
+      fallback = other
+      send({type: 'ask', name, args})
+    },
+    choose(name) {
+      view.queue = view.charted = name
+      page.address()
+      page.redraw()
+      if (view.tab === 'queues') page.chart()
+    },
+    chart() {
+      page.address()
+      page.redraw()
+      send({type: 'chart', queue: view.charted || '', span: view.span, dark: root.dataset.theme === 'dark'})
+    },
+    turn() {
+      remember('theme', root.dataset.theme === 'dark' ? 'light' : 'dark')
+      dress(root, themeOf())
+      head.paint()
+      if (view.tab === 'queues') page.chart()
+    },
     help(from) {
       const off = el('input', {type: 'checkbox'})
       off.checked = recall('keys') !== false
       off.onchange = () => remember('keys', off.checked)
-      dialog.tell('Keyboard shortcuts', {opener: from}, el('dl', {class: 'keys'}, ...KEYS.flatMap(([key, what]) => [el('dt', {}, el('kbd', {text: key})), el('dd', {text: what})])), el('label', {class: 'flag'}, off, el('span', {text: 'Single keys work as shortcuts'})))
+      dialog.tell(
+        'Keyboard shortcuts',
+        {opener: from},
+        el(
+          'dl',
+          {class: 'keys'},
+          ...KEYS.flatMap(([key, what]) => [el('dt', {}, el('kbd', {text: key})), el('dd', {text: what})])
+        ),
+        el('label', {class: 'flag'}, off, el('span', {text: 'Single keys work as shortcuts'}))
+      )
     },
     address() {
       if (!model.whole) return
-      const kept = new URLSearchParams(), given = {tab: view.tab === 'overview' ? '' : view.tab, queue: view.queue, workers: view.find, span: view.span === '15m' ? '' : view.span, chart: view.charted && view.charted !== view.queue ? view.charted : '', ...view.log}
+      const kept = new URLSearchParams(),
+        given = {
+          tab: view.tab === 'overview' ? '' : view.tab,
+          queue: view.queue,
+          workers: view.find,
+          span: view.span === '15m' ? '' : view.span,
+          chart: view.charted && view.charted !== view.queue ? view.charted : '',
+          ...view.log
+        }
       for (const [name, value] of Object.entries(given)) if (value) kept.set(name, value)
       history.replaceState(null, '', `${location.pathname}${kept.size ? `?${kept}` : ''}`)
     },
-    redraw() { for (const card of shown()) card.update(state, view) },
+    redraw() {
+      for (const card of shown()) card.update(state, view)
+    }
   }
-  const head = masthead(page, root), strip = statusStrip(), control = workerControl(page), chart = charts(page, model.get_child('chart')), log = operationsLog(page), workers = workerHealth(page), tenants = tenantConfiguration(page)
+  const head = masthead(page, root),
+    strip = statusStrip(),
+    control = workerControl(page),
+    chart = charts(page, model.get_child('chart')),
+    log = operationsLog(page),
+    workers = workerHealth(page),
+    tenants = tenantConfiguration(page)
   const cards = [approvals(page), queueOperations(page), tenants, chart, clearedTasks(page), workers, log]
-  const signal = signals(model, send), dialog = dialogs(root, send)
+  const signal = signals(model, send),
+    dialog = dialogs(root, send)
   const shown = () => cards.filter((card) => card.tabs.includes(view.tab))
 
   const board = el('div', {class: 'deck', id: unique('panel'), role: 'tabpanel'}, ...cards.map((card) => card.node))
-  const tabs = TABS.map(([key, text]) => el('button', {type: 'button', role: 'tab', id: unique('tab'), 'aria-controls': board.id, 'data-tab': key, text, onclick: () => go(key)}))
+  const tabs = TABS.map(([key, text]) =>
+    el('button', {
+      type: 'button',
+      role: 'tab',
+      id: unique('tab'),
+      'aria-controls': board.id,
+      'data-tab': key,
+      text,
+      onclick: () => go(key)
+    })
+  )
   const bar = el('div', {class: 'tabs', role: 'tablist', 'aria-label': 'Views'}, ...tabs)
   bar.onkeydown = (event) => {
-    const at = TABS.findIndex(([key]) => key === view.tab), to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: TABS.length - 1}[event.key]
+    const at = TABS.findIndex(([key]) => key === view.tab),
+      to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: TABS.length - 1}[event.key]
     if (to === undefined) return
     event.preventDefault()
     go(TABS[(to + TABS.length) % TABS.length][0])
@@ -78,19 +130,42 @@ export function render({model}) {
       const on = b.dataset.tab === tab
       b.setAttribute('aria-selected', String(on))
       b.tabIndex = on ? 0 : -1
-      if (on) board.setAttribute('aria-labelledby', b.id)
+      if (on) {
+        board.setAttribute('aria-labelledby', b.id)
+        requestAnimationFrame(() => {
+          bar.scrollLeft = b.offsetLeft - bar.offsetLeft - 48
+        })
+      }
     }
     for (const card of cards) card.node.hidden = !card.tabs.includes(tab)
     page.redraw()
     page.address()
     if (tab === 'operations') log.open(view)
     if (tab === 'queues') page.chart()
-    else if (before === 'queues') { chart.waiting(); send({type: 'unchart'}) }
+    else if (before === 'queues') {
+      chart.waiting()
+      send({type: 'unchart'})
+    }
   }
-  root.append(head.node, el('main', {},
-    el('h1', {text: 'System Operations'}),
-    el('div', {class: 'banner', role: 'note'}, icon('warn'), el('span', {text: 'Caution: Manual operations can affect system behavior'})),
-    strip.node, control.node, bar, board), ...signal.nodes)
+  root.append(
+    head.node,
+    el(
+      'main',
+      {},
+      el('h1', {text: 'System Operations'}),
+      el(
+        'div',
+        {class: 'banner', role: 'note'},
+        icon('warn'),
+        el('span', {text: 'Caution: Manual operations can affect system behavior'})
+      ),
+      strip.node,
+      control.node,
+      bar,
+      board
+    ),
+    ...signal.nodes
+  )
 
   const update = () => {
     skew = state.now - Date.now() / 1000
@@ -107,38 +182,98 @@ export function render({model}) {
       state = merge(state, JSON.parse(msg.patch))
       update()
     },
-    all(msg) { seq = msg.seq; silence = []; state = merge(Object.create(null), JSON.parse(msg.state)); update() },
-    beat(msg) { silence = msg.silence ? [msg.silence] : []; strip.update(state, silence) },
-    dialog(msg) { dialog.ask(msg, opener, fallback) },
-    review: (msg) => dialog.review(msg), armed: (msg) => dialog.armed(msg), close: (msg) => dialog.close(msg.id),
-    say: (msg) => signal.say(msg), work: (msg) => signal.work(msg),
-    ready(msg) { ({refresh: workers, compare: tenants, export: log})[msg.what]?.ready() },
-    log: (msg) => log.page(msg), charted: () => chart.drawn(),
-    compared(msg) { view.compared = true; tenants.compared(msg); page.redraw() },
-    peek(msg) { dialog.tell(`First and last tasks of ${msg.queue}`, {opener, wide: true}, ...peeked(msg, page)) },
-    piece(msg) { pieces.push(msg.text) },
+    all(msg) {
+      seq = msg.seq
+      silence = []
+      state = merge(Object.create(null), JSON.parse(msg.state))
+      update()
+    },
+    beat(msg) {
+      silence = msg.silence ? [msg.silence] : []
+      strip.update(state, silence)
+    },
+    dialog(msg) {
+      dialog.ask(msg, opener, fallback)
+    },
+    review: (msg) => dialog.review(msg),
+    armed: (msg) => dialog.armed(msg),
+    close: (msg) => dialog.close(msg.id),
+    say: (msg) => signal.say(msg),
+    work: (msg) => signal.work(msg),
+    ready(msg) {
+      ;({refresh: workers, compare: tenants, export: log})[msg.what]?.ready()
+    },
+    log: (msg) => log.page(msg),
+    charted: () => chart.drawn(),
+    compared(msg) {
+      view.compared = true
+      tenants.compared(msg)
+      page.redraw()
+    },
+    peek(msg) {
+      dialog.tell(`First and last tasks of ${msg.queue}`, {opener, wide: true}, ...peeked(msg, page))
+    },
+    piece(msg) {
+      pieces.push(msg.text)
+    },
     file(msg) {
-      const link = el('a', {href: URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'})), download: msg.name})
+      const link = el('a', {
+        href: URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'})),
+        download: msg.name
+      })
       pieces = []
       link.click()
       setTimeout(() => URL.revokeObjectURL(link.href), 10000)
-    },
+    }
   }
   let pieces = [] // "Export Logs": the CSV comes in pieces over the session's own websocket; no URL of it exists
-  model.on('msg:custom', (msg) => { signal.alive(); HEARD[msg.type]?.(msg) })
+  model.on('msg:custom', (msg) => {
+    signal.alive()
+    HEARD[msg.type]?.(msg)
+  })
 
-  const clockwork = setInterval(() => { for (const card of shown()) card.tick?.(page.now()) }, 1000)
+  const clockwork = setInterval(() => {
+    for (const card of shown()) card.tick?.(page.now())
+  }, 1000)
   const pressed = (event) => {
     const target = event.composedPath()[0]
-    if (event.ctrlKey || event.metaKey || event.altKey || recall('keys') === false || dialog.open || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName || '') && target.type !== 'radio') return
-    const act = {
-      '?': () => page.help(target.focus ? target : null), p: () => (control.pause.disabled ? control.resume : control.pause).click(), r: () => send({type: 'refresh'}),
-      d: () => page.turn(), '/': () => { if (!['workers', 'operations'].includes(view.tab)) go('workers'); shown()[0].node.querySelector('input[type=search]')?.focus() },
-    }[event.key] || (/^[1-5]$/.test(event.key) ? () => { go(TABS[event.key - 1][0]); tabs[event.key - 1].focus() } : null)
-    if (act) { event.preventDefault(); act() }
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      recall('keys') === false ||
+      dialog.open ||
+      (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName || '') && target.type !== 'radio')
+    )
+      return
+    const act =
+      {
+        '?': () => page.help(target.focus ? target : null),
+        p: () => (control.pause.disabled ? control.resume : control.pause).click(),
+        r: () => send({type: 'refresh'}),
+        d: () => page.turn(),
+        '/': () => {
+          if (!['workers', 'operations'].includes(view.tab)) go('workers')
+          shown()[0].node.querySelector('input[type=search]')?.focus()
+        }
+      }[event.key] ||
+      (/^[1-5]$/.test(event.key)
+        ? () => {
+            go(TABS[event.key - 1][0])
+            tabs[event.key - 1].focus()
+          }
+        : null)
+    if (act) {
+      event.preventDefault()
+      act()
+    }
   }
   if (model.whole) document.addEventListener('keydown', pressed)
-  model.on('remove', () => { signal.end(); clearInterval(clockwork); document.removeEventListener('keydown', pressed) })
+  model.on('remove', () => {
+    signal.end()
+    clearInterval(clockwork)
+    document.removeEventListener('keydown', pressed)
+  })
 
   dress(root, themeOf())
   head.paint()
@@ -147,15 +282,4 @@ export function render({model}) {
   send({type: 'hello', seq})
   if (half) send({type: 'ask', name: half.name, args: half.args, half: half.values})
   return root
-}
-
-// The messages at both ends of a queue, as the server describes them: redacted, never unpickled.
-const peeked = ({rows}, page) => {
-  if (!rows.length) return [el('p', {class: 'none', text: 'Nothing waits in this queue.'})]
-  const table = keyedTable({label: 'Waiting tasks', columns: [
-    {field: 'position', title: 'Place', kind: 'number'}, {field: 'name', title: 'Task'}, {field: 'priority', title: 'Priority', kind: 'number'}, {field: 'arguments', title: 'Arguments'},
-    {field: 'age', title: 'Age'}, {field: 'retries', title: 'Retries', kind: 'number'}, {field: 'size', title: 'Size', kind: 'bytes'}, {field: 'id', title: 'Id'},
-  ]})
-  table.update(rows, {at: page.now()})
-  return [table.node]
 }

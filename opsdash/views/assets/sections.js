@@ -1,159 +1,209 @@
 // The cards of the page. Each is {node, tabs, update(state, view), tick(now)}; what a button may do is told by the state.
 const section = (title, tabs, {note, acts = [], body = [], place = ''}) => {
   const heading = el('h2', {id: unique('card'), text: title})
-  return el('section', {class: `card ${place}`, 'aria-labelledby': heading.id, 'data-tabs': tabs.join(' ')},
-    el('header', {}, heading, note, el('div', {class: 'acts'}, ...acts)), ...body)
+  return el(
+    'section',
+    {class: `card ${place}`, 'aria-labelledby': heading.id, 'data-tabs': tabs.join(' ')},
+    el('header', {}, heading, note, el('div', {class: 'acts'}, ...acts)),
+    ...body
+  )
 }
 const ROWS = (table) => Object.entries(table || {}).map(([key, row]) => Object.assign(Object.create(null), row, {key}))
-const byRank = (a, b) => (a.rank - b.rank) || (a.key < b.key ? -1 : 1)
-const gate = (node, allowed) => { if (node.disabled === !!allowed) node.disabled = !allowed }
+const byRank = (a, b) => a.rank - b.rank || (a.key < b.key ? -1 : 1)
+const gate = (node, allowed) => {
+  if (node.disabled === !!allowed) node.disabled = !allowed
+}
 
 const workerControl = (page) => {
   const pause = button('Pause Processing', () => page.ask('pause_processing', {}, pause, () => resume), {look: 'pause'})
-  const resume = button('Resume Processing', () => page.ask('resume_processing', {}, resume, () => pause), {look: 'play'})
+  const resume = button('Resume Processing', () => page.ask('resume_processing', {}, resume, () => pause), {
+    look: 'play'
+  })
   const role = el('p', {class: 'role', hidden: true})
   const card = section('Worker Control', [], {
-    note: el('p', {class: 'mute', text: 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'}), acts: [pause, resume], body: [role], place: 'control',
+    note: el('p', {
+      class: 'mute',
+      text: 'A pause stops workers from picking up new tasks. Running tasks finish, nothing is lost.'
+    }),
+    acts: [pause, resume],
+    body: [role],
+    place: 'control'
   })
-  return {node: card, pause, resume, update({controls}) {
-    const held = card.getRootNode().activeElement
-    gate(pause, controls.pause)
-    gate(resume, controls.resume)
-    if (held === pause && pause.disabled) resume.focus() // a disabled button can't hold the focus
-    if (held === resume && resume.disabled) pause.focus()
-    pause.classList.toggle('filled', !!controls.pause)
-    resume.classList.toggle('filled', !!controls.resume)
-    put(role, controls.note || '')
-    role.hidden = !controls.note
-  }}
+  return {
+    node: card,
+    pause,
+    resume,
+    update({controls}) {
+      const held = card.getRootNode().activeElement
+      gate(pause, controls.pause)
+      gate(resume, controls.resume)
+      if (held === pause && pause.disabled) resume.focus() // a disabled button can't hold the focus
+      if (held === resume && resume.disabled) pause.focus()
+      pause.classList.toggle('filled', !!controls.pause)
+      resume.classList.toggle('filled', !!controls.resume)
+      put(role, controls.note || '')
+      role.hidden = !controls.note
+    }
+  }
 }
 
 const queueOperations = (page) => {
-  const clear = button('Clear Queue', () => page.ask('clear_queue', {queue: page.view.queue}, clear), {look: 'clear', kind: 'danger'})
+  const clear = button('Clear Queue', () => page.ask('clear_queue', {queue: page.view.queue}, clear), {
+    look: 'clear',
+    kind: 'danger'
+  })
   const note = el('span', {class: 'note'})
   const table = keyedTable({
-    label: 'Queues', select: (name) => page.choose(name),
+    label: 'Queues',
+    select: (name) => page.choose(name),
     columns: [
-      {field: 'name', title: 'Queue'}, {field: 'state', title: 'State', kind: 'state'}, {field: 'waiting', title: 'Waiting', kind: 'number'},
-      {field: 'rate', title: 'Tasks/s', kind: 'rate'}, {field: 'spark', title: 'Last 15 min', kind: 'spark'}, {field: 'acts', title: '', kind: 'acts'},
+      {field: 'name', title: 'Queue'},
+      {field: 'state', title: 'State', kind: 'state'},
+      {field: 'waiting', title: 'Waiting', kind: 'number'},
+      {field: 'rate', title: 'Tasks/s', kind: 'rate'},
+      {field: 'spark', title: 'Last 15 min', kind: 'spark'},
+      {field: 'acts', title: '', kind: 'acts'}
     ],
-    act: (row, name, opener) => name === 'peek' ? page.send({type: 'peek', queue: row.name}, opener) : page.ask(name, {queue: row.name}, opener),
+    act: (row, name, opener) =>
+      name === 'peek' ? page.send({type: 'peek', queue: row.name}, opener) : page.ask(name, {queue: row.name}, opener)
   })
-  const card = section('Queue Operations', ['overview', 'queues'], {note, acts: [clear], body: [table.node], place: 'wide'})
-  return {node: card, tabs: ['overview', 'queues'], update(state, view) {
-    const rows = ROWS(state.queues).sort(byRank)
-    if (!rows.some((row) => row.key === view.queue) && rows.length) view.queue = (rows.find((row) => row.key === 'celery') || rows[0]).key
-    gate(clear, state.controls.clear && view.queue)
-    put(note, view.queue ? `Chosen: ${view.queue}` : '')
-    table.update(rows, {at: page.now(), picked: view.queue, nothing: 'No queue is known yet.'})
-  }}
+  const card = section('Queue Operations', ['overview', 'queues'], {
+    note,
+    acts: [clear],
+    body: [table.node],
+    place: 'wide'
+  })
+  return {
+    node: card,
+    tabs: ['overview', 'queues'],
+    update(state, view) {
+      const rows = ROWS(state.queues).sort(byRank)
+      if (!rows.some((row) => row.key === view.queue) && rows.length)
+        view.queue = (rows.find((row) => row.key === 'celery') || rows[0]).key
+      gate(clear, state.controls.clear && view.queue)
+      put(note, view.queue ? `Chosen: ${view.queue}` : '')
+      table.update(rows, {at: page.now(), picked: view.queue, nothing: 'No queue is known yet.'})
+    }
+  }
 }
 
 const charts = (page, frame) => {
-  const SPANS = [['15m', '15 min'], ['1h', '1 hour'], ['24h', '24 hours']]
-  const place = el('div', {class: 'chart'}, frame), words = el('p', {class: 'none', text: 'Reading the history …'})
-  const choose = el('select', {'aria-label': 'Queue of the charts', onchange: () => { page.view.charted = choose.value; page.chart() }})
-  const spans = SPANS.map(([key, text]) => el('button', {type: 'button', class: 'button small', 'aria-pressed': 'false', 'data-span': key, text, onclick: () => { page.view.span = key; page.chart() }}))
-  const card = section('Depth and throughput', ['queues'], {acts: [choose, el('div', {class: 'group', role: 'group', 'aria-label': 'Time span'}, ...spans)], body: [words, place], place: 'full'})
-  let names = ''
-  return {node: card, tabs: ['queues'], place, update(state, view) {
-    const known = ROWS(state.queues).sort(byRank).map((row) => row.key)
-    if (JSON.stringify(known) !== names) {
-      names = JSON.stringify(known)
-      choose.replaceChildren(el('option', {value: '', text: 'All queues'}), ...known.map((name) => el('option', {value: name, text: name})))
+  const SPANS = [
+    ['15m', '15 min'],
+    ['1h', '1 hour'],
+    ['24h', '24 hours']
+  ]
+  const place = el('div', {class: 'chart'}, frame),
+    words = el('p', {class: 'none', text: 'Reading the history …'})
+  const choose = el('select', {
+    'aria-label': 'Queue of the charts',
+    onchange: () => {
+      page.view.charted = choose.value
+      page.chart()
     }
-    if (choose.value !== (view.charted || '')) choose.value = view.charted || ''
-    for (const b of spans) b.setAttribute('aria-pressed', String(b.dataset.span === view.span))
-  }, waiting() { words.hidden = false }, drawn() { words.hidden = true }}
+  })
+  const spans = SPANS.map(([key, text]) =>
+    el('button', {
+      type: 'button',
+      class: 'button small',
+      'aria-pressed': 'false',
+      'data-span': key,
+      text,
+      onclick: () => {
+        page.view.span = key
+        page.chart()
+      }
+    })
+  )
+  const card = section('Depth and throughput', ['queues'], {
+    acts: [choose, el('div', {class: 'group', role: 'group', 'aria-label': 'Time span'}, ...spans)],
+    body: [words, place],
+    place: 'full'
+  })
+  let names = ''
+  return {
+    node: card,
+    tabs: ['queues'],
+    place,
+    update(state, view) {
+      const known = ROWS(state.queues)
+        .sort(byRank)
+        .map((row) => row.key)
+      if (JSON.stringify(known) !== names) {
+        names = JSON.stringify(known)
+        choose.replaceChildren(
+          el('option', {value: '', text: 'All queues'}),
+          ...known.map((name) => el('option', {value: name, text: name}))
+        )
+      }
+      if (choose.value !== (view.charted || '')) choose.value = view.charted || ''
+      for (const b of spans) b.setAttribute('aria-pressed', String(b.dataset.span === view.span))
+    },
+    waiting() {
+      words.hidden = false
+    },
+    drawn() {
+      words.hidden = true
+    }
+  }
 }
 
 const approvals = (page) => {
   const table = keyedTable({
-    label: 'Waiting for approval', columns: [
-      {field: 'name', title: 'What'}, {field: 'by', title: 'Asked by'}, {field: 'at', title: 'Asked (UTC)', kind: 'time'}, {field: 'surface', title: 'From'},
-      {field: 'until', title: 'Ends in', kind: 'left'}, {field: 'acts', title: '', kind: 'acts'},
-    ], act: (row, name, opener) => page.ask(name, {approval_id: row.key}, opener),
+    label: 'Waiting for approval',
+    columns: [
+      {field: 'name', title: 'What'},
+      {field: 'by', title: 'Asked by'},
+      {field: 'at', title: 'Asked (UTC)', kind: 'time'},
+      {field: 'surface', title: 'From'},
+      {field: 'until', title: 'Ends in', kind: 'left'},
+      {field: 'acts', title: '', kind: 'acts'}
+    ],
+    act: (row, name, opener) => page.ask(name, {approval_id: row.key}, opener)
   })
-  const card = section('Waiting for a Second Person', ['overview', 'operations'], {body: [table.node], place: 'full waits'})
-  return {node: card, tabs: ['overview', 'operations'], update(state) {
-    // Whoever asked can't approve it: the service refuses, so the button is not even shown.
-    const rows = ROWS(state.approvals).sort((a, b) => a.at - b.at).map((row) => row.by === page.constants.user ? {...row, acts: null} : row)
-    card.dataset.empty = String(rows.length === 0)
-    table.update(rows, {at: page.now()})
-  }, tick: table.tick}
+  const card = section('Waiting for a Second Person', ['overview', 'operations'], {
+    body: [table.node],
+    place: 'full waits'
+  })
+  return {
+    node: card,
+    tabs: ['overview', 'operations'],
+    update(state) {
+      // Whoever asked can't approve it: the service refuses, so the button is not even shown.
+      const rows = ROWS(state.approvals)
+        .sort((a, b) => a.at - b.at)
+        .map((row) => (row.by === page.constants.user ? {...row, acts: null} : row))
+      card.dataset.empty = String(rows.length === 0)
+      table.update(rows, {at: page.now()})
+    },
+    tick: table.tick
+  }
 }
 
 const clearedTasks = (page) => {
   const table = keyedTable({
-    label: 'Cleared Tasks', columns: [
-      {field: 'at', title: 'Cleared (UTC)', kind: 'time'}, {field: 'queue', title: 'Queue'}, {field: 'count', title: 'Tasks', kind: 'number'},
-      {field: 'size', title: 'Size', kind: 'bytes'}, {field: 'by', title: 'By'}, {field: 'until', title: 'Undo ends in', kind: 'left'},
-      {field: 'state', title: 'State'}, {field: 'acts', title: '', kind: 'acts'},
-    ], act: (row, name, opener) => page.ask(name, {trash_id: row.key}, opener),
+    label: 'Cleared Tasks',
+    columns: [
+      {field: 'at', title: 'Cleared (UTC)', kind: 'time'},
+      {field: 'queue', title: 'Queue'},
+      {field: 'count', title: 'Tasks', kind: 'number'},
+      {field: 'size', title: 'Size', kind: 'bytes'},
+      {field: 'by', title: 'By'},
+      {field: 'until', title: 'Undo ends in', kind: 'left'},
+      {field: 'state', title: 'State'},
+      {field: 'acts', title: '', kind: 'acts'}
+    ],
+    act: (row, name, opener) => page.ask(name, {trash_id: row.key}, opener)
   })
   const card = section('Cleared Tasks', ['overview', 'queues'], {body: [table.node], place: 'full'})
-  return {node: card, tabs: ['overview', 'queues'], update(state) {
-    const rows = ROWS(state.trash).sort((a, b) => b.at - a.at)
-    card.dataset.empty = String(rows.length === 0)
-    table.update(rows, {at: page.now()})
-  }, tick: table.tick}
-}
-
-const KNOWN = [
-  ['state', 'State', (v) => v.filter(Boolean).slice(1).join(', ')], ['queues', 'Queues'], ['active', 'Running', number], ['oldest', 'Oldest running task', 'since'],
-  ['reserved', 'Reserved (fetched, not started)', number], ['scheduled', 'Scheduled (ETA)', number], ['processed', 'Processed since its start', number], ['started', 'Started, by queue'],
-  ['slots', 'Slots', number], ['pool', 'Pool'], ['pid', 'Process', String], ['memory', 'Memory', bytes], ['pause', 'Pause applied', (v) => v.filter(Boolean).slice(1).join(', ')], ['epoch', 'Pause epoch', String], ['version', 'opsdash'],
-]
-const workerHealth = (page) => {
-  const refresh = button('Refresh', () => { refresh.disabled = true; page.send({type: 'refresh'}) }, {look: 'refresh'})
-  const note = el('span', {class: 'note'})
-  const find = el('input', {type: 'search', class: 'find', placeholder: 'Filter workers', 'aria-label': 'Filter workers', 'data-more': true, oninput: () => { page.view.find = find.value; page.address(); page.redraw() }})
-  const table = keyedTable({
-    label: 'Workers', columns: [
-      {field: 'hostname', title: 'Worker'}, {field: 'state', title: 'State', kind: 'state', rank: 'rank'}, {field: 'since', title: 'Uptime', kind: 'since'},
-      {field: 'active', title: 'Busy slots', kind: 'bar', of: 'slots'}, {field: 'processed', title: 'Processed', kind: 'number'},
-      {field: 'reserved', title: 'Reserved', kind: 'number', more: true}, {field: 'scheduled', title: 'Scheduled', kind: 'number', more: true}, {field: 'memory', title: 'Memory', kind: 'bytes'},
-      {field: 'seen', title: 'Heartbeat', kind: 'ago', more: true}, {field: 'queues', title: 'Queues'}, {field: 'pool', title: 'Pool', more: true}, {field: 'version', title: 'Version', more: true},
-      {field: 'pause', title: 'Pause applied', kind: 'state'},
-    ],
-    details: (row, now) => KNOWN.filter(([f]) => row[f] != null && row[f] !== '').map(([f, label, say]) => `${label}: ${say === 'since' ? `since ${duration(now - row[f])}` : say ? say(row[f]) : row[f]}`).join('\n'),
-  })
-  const nobody = el('p', {class: 'none', hidden: true})
-  const card = section('Worker Health', ['overview', 'workers'], {note, acts: [find, refresh], body: [nobody, table.node], place: 'full'})
-  return {node: card, tabs: ['overview', 'workers'], ready: () => { refresh.disabled = false }, find, update(state, view) {
-    const words = (view.find || '').toLowerCase().split(/\s+/).filter(Boolean)
-    if (find.value !== (view.find || '')) find.value = view.find || ''
-    const all = ROWS(state.workers).sort(byRank)
-    const rows = words.length ? all.filter((row) => words.every((word) => [row.hostname, row.state[1], row.queues, row.pool, row.version, row.pause[1]].join(' ').toLowerCase().includes(word))) : all
-    const read = state.status.read_at
-    put(note, read ? `Last updated ${utc(read)} UTC` : 'Not read yet')
-    note.title = read ? `${local(read)} here` : ''
-    table.update(rows, {at: page.now(), nothing: all.length ? 'No worker matches this filter.' : ''})
-    put(nobody, state.status.nobody || '')
-    nobody.hidden = !nobody.textContent
-  }, tick: table.tick}
-}
-
-
-const tenantConfiguration = (page) => {
-  const sync = button('Sync Tenant Configs', () => page.ask('sync_tenant_configs', {}, sync), {look: 'sync'})
-  const compare = button('Compare now', () => { compare.disabled = true; page.send({type: 'compare'}) }, {look: 'look'})
-  const figure = el('span', {class: 'value'}), unit = el('small'), drift = el('p', {class: 'drift'}, dot(), el('span'))
-  const tiles = el('div', {class: 'tiles'}), table = keyedTable({label: 'Tenants that differ', columns: [{field: 'name', title: 'Tenant'}, {field: 'state', title: 'A sync would', kind: 'state'}, {field: 'fields', title: 'Because'}]})
-  const more = el('div', {class: 'compared', hidden: true}, tiles, table.node)
-  compare.dataset.more = ''
-  const card = section('Tenant Configuration', ['overview', 'tenants'], {acts: [compare, sync], place: 'narrow', body: [
-    el('div', {class: 'inner'}, el('div', {class: 'figure'}, figure, unit), drift, el('p', {class: 'mute', text: 'A sync writes every tenant’s configuration from the database to Redis, without secrets.'})), more]})
-  return {node: card, tabs: ['overview', 'tenants'], ready: () => { compare.disabled = false }, update(state, view) {
-    const {count, words, tone, drift: said} = state.tenants
-    put(figure, count == null ? '–' : number(count))
-    put(unit, words)
-    drift.firstChild.dataset.tone = tone
-    put(drift.lastChild, said)
-    gate(sync, state.controls.sync)
-    more.hidden = !view.compared || view.tab !== 'tenants'
-  }, compared({tiles: given, rows}) {
-    tiles.replaceChildren(...given.map(([label, value]) => el('div', {class: 'tile'}, el('strong', {text: number(value)}), el('span', {text: label}))))
-    table.update(rows, {at: page.now(), nothing: 'Every key in Redis is as the database has it.'})
-  }}
+  return {
+    node: card,
+    tabs: ['overview', 'queues'],
+    update(state) {
+      const rows = ROWS(state.trash).sort((a, b) => b.at - a.at)
+      card.dataset.empty = String(rows.length === 0)
+      table.update(rows, {at: page.now()})
+    },
+    tick: table.tick
+  }
 }

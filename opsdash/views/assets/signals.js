@@ -1,12 +1,22 @@
 // Result messages, gone after `shown_ms`; long work with Cancel; and the watchdog: a page whose server has gone would
 // show frozen numbers for ever, so it says so, and loads anew once something answers again.
 const signals = (model, send) => {
-  const bar = el('div', {class: 'offline', role: 'status', hidden: true}), toasts = el('div', {class: 'toasts'})
-  const words = el('span'), meter = el('progress', {'aria-label': 'Progress'})
-  const stop = button('Cancel', () => { stop.disabled = true; send({type: 'stop'}) }, {small: true})
+  const bar = el('div', {class: 'offline', role: 'status', hidden: true}),
+    toasts = el('div', {class: 'toasts'})
+  const words = el('span'),
+    meter = el('progress', {'aria-label': 'Progress'})
+  const stop = button(
+    'Cancel',
+    () => {
+      stop.disabled = true
+      send({type: 'stop'})
+    },
+    {small: true}
+  )
   const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
   toasts.append(work)
-  let last = performance.now(), asking = false
+  let last = performance.now(),
+    asking = false
   const watch = setInterval(async () => {
     const silent = performance.now() - last
     if (silent < model.limit_ms) return
@@ -19,24 +29,44 @@ const signals = (model, send) => {
       const answer = await fetch('healthz', {cache: 'no-store'})
       await new Promise((done) => setTimeout(done, 2000)) // a server that was only busy sends its word first
       if (answer.status < 500 && performance.now() - last > model.limit_ms) location.reload()
-    } catch { /* still away */ }
+    } catch {
+      /* still away */
+    }
     asking = false
   }, 1000)
   return {
     nodes: [bar, toasts],
-    alive() { last = performance.now(); bar.hidden = true },
-    end() { clearInterval(watch) },
+    alive() {
+      last = performance.now()
+      bar.hidden = true
+    },
+    end() {
+      clearInterval(watch)
+    },
     work({text, at, of}) {
       if (work.hidden) stop.disabled = false
       work.hidden = !text
       put(words, text)
-      if (of) { meter.max = of; meter.value = at } else meter.removeAttribute('value')
+      if (of) {
+        meter.max = of
+        meter.value = at
+      } else meter.removeAttribute('value')
     },
     say({text, tone, undo}) {
       const toast = el('div', {class: 'toast', role: 'alert', 'data-tone': tone}, dot(tone), el('span', {text}))
-      if (undo) toast.append(button('Undo', () => { toast.remove(); send({type: 'ask', ...undo}) }, {small: true}))
+      if (undo)
+        toast.append(
+          button(
+            'Undo',
+            () => {
+              toast.remove()
+              send({type: 'ask', ...undo})
+            },
+            {small: true}
+          )
+        )
       toasts.append(toast)
       setTimeout(() => toast.remove(), model.shown_ms)
-    },
+    }
   }
 }

@@ -1,19 +1,54 @@
 // At a glance: the state in words, the figures with their last 15 minutes, and a pause nobody can overlook.
 const FIGURES = [
-  ['waiting', 'Pending Tasks', number], ['rate', 'Throughput', rate], ['online', 'Workers online', number],
-  ['busy', 'Busy slots', number], ['redis_ms', 'Redis round trip', (v) => number(v, 1)],
+  ['waiting', 'Pending Tasks', number],
+  ['rate', 'Throughput', rate],
+  ['online', 'Workers online', number],
+  ['busy', 'Busy slots', number],
+  ['redis_ms', 'Redis round trip', (v) => number(v, 1)]
 ]
 
 const statusStrip = () => {
-  const title = el('strong'), story = el('p'), why = el('p', {class: 'why'}), drained = el('p', {class: 'drain'})
+  const title = el('strong'),
+    story = el('p'),
+    why = el('p', {class: 'why'}),
+    drained = el('p', {class: 'drain'})
   const meter = el('progress', {'aria-label': 'Workers that have stopped', max: 1})
-  const state = el('div', {class: 'state'}, el('span', {class: 'dot big'}), el('div', {}, title, why, story, drained, meter))
-  const cells = new Map(FIGURES.map(([key, label]) => {
-    const value = el('span', {class: 'value'}), unit = el('small'), picture = el('div', {class: 'trend'})
-    return [key, {value, unit, picture, node: el('div', {class: 'cell'}, el('div', {class: 'label', text: label, title: label}), el('div', {class: 'figure'}, value, unit), picture)}]
-  }))
-  const notices = el('div', {class: 'notices', role: 'status'}), heard = el('p', {class: 'sr', 'aria-live': 'polite'})
-  const strip = el('div', {class: 'card strip'}, state, el('div', {class: 'cells'}, ...[...cells.values()].map((c) => c.node)))
+  const state = el(
+    'div',
+    {class: 'state'},
+    el('span', {class: 'dot big'}),
+    el('div', {}, title, why, story, drained, meter)
+  )
+  const cells = new Map(
+    FIGURES.map(([key, label]) => {
+      const value = el('span', {class: 'value'}),
+        unit = el('small'),
+        picture = el('div', {class: 'trend'})
+      return [
+        key,
+        {
+          value,
+          unit,
+          picture,
+          node: el(
+            'div',
+            {class: 'cell'},
+            el('div', {class: 'label', text: label, title: label}),
+            el('div', {class: 'figure'}, value, unit),
+            picture
+          )
+        }
+      ]
+    })
+  )
+  const notices = el('div', {class: 'notices', role: 'status'}),
+    heard = el('p', {class: 'sr', 'aria-live': 'polite'})
+  const strip = el(
+    'div',
+    {class: 'card strip'},
+    state,
+    el('div', {class: 'cells'}, ...[...cells.values()].map((c) => c.node))
+  )
   let before = null
   return {
     node: el('div', {}, notices, strip, heard),
@@ -28,7 +63,10 @@ const statusStrip = () => {
       put(drained, status.drain || '')
       drained.hidden = !status.drain
       meter.hidden = !status.of
-      if (status.of) { meter.max = status.of; meter.value = status.stopped || 0 }
+      if (status.of) {
+        meter.max = status.of
+        meter.value = status.stopped || 0
+      }
       strip.classList.toggle('stale', !!status.stale || extra.length > 0)
       const said = [...status.notices, ...extra]
       if (JSON.stringify(said) !== notices.__said) {
@@ -36,16 +74,23 @@ const statusStrip = () => {
         notices.replaceChildren(...said.map((text) => el('div', {class: 'notice'}, dot('bad'), el('span', {text}))))
       }
       for (const [key, , format] of FIGURES) {
-        const {value, unit, picture} = cells.get(key), [given, words] = figures[key] || []
+        const {value, unit, picture} = cells.get(key),
+          [given, words] = figures[key] || []
         put(value, given == null ? '–' : format(given))
         put(unit, words || '')
         const mark = JSON.stringify(sparks[key] || [])
-        if (picture.__mark !== mark) { picture.__mark = mark; picture.replaceChildren(sparkline(sparks[key] || [])) }
+        if (picture.__mark !== mark) {
+          picture.__mark = mark
+          picture.replaceChildren(sparkline(sparks[key] || []))
+        }
       }
       // Said once per change, in other words than the headline: a screen reader must not hear every figure.
-      if (before !== null && before !== status.word) heard.textContent = {PAUSED: 'Workers are held now.', RUNNING: 'Workers take tasks again.'}[status.word] || 'The state is not known.'
+      if (before !== null && before !== status.word)
+        heard.textContent =
+          {PAUSED: 'Workers are held now.', RUNNING: 'Workers take tasks again.'}[status.word] ||
+          'The state is not known.'
       before = status.word
       document.title = status.word === 'PAUSED' ? 'PAUSED · System Operations' : 'System Operations'
-    },
+    }
   }
 }

@@ -1,41 +1,57 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay.
 // A column is {field, title, kind, more, rank}; `more` columns show where the table is at home, not in an overview.
 const CELLS = {
-  text: (value) => value == null ? '–' : String(value),
-  number: (value) => value == null ? '–' : number(value),
-  rate: (value) => value == null ? '–' : rate(value),
-  bytes: (value) => value == null ? '–' : bytes(value),
-  since: (value, now) => value == null ? '–' : duration(now - value),
-  left: (value, now) => value == null ? '–' : value > now ? duration(value - now).replace(/ \d+s$/, '') : 'over',
-  ago: (value, now) => value == null ? 'just now' : `${duration(now - value)} ago`,
-  time: (value) => value == null ? '–' : utc(value, {date: true}),
+  text: (value) => (value == null ? '–' : String(value)),
+  number: (value) => (value == null ? '–' : number(value)),
+  rate: (value) => (value == null ? '–' : rate(value)),
+  bytes: (value) => (value == null ? '–' : bytes(value)),
+  since: (value, now) => (value == null ? '–' : duration(now - value)),
+  left: (value, now) => (value == null ? '–' : value > now ? duration(value - now).replace(/ \d+s$/, '') : 'over'),
+  ago: (value, now) => (value == null ? 'just now' : `${duration(now - value)} ago`),
+  time: (value) => (value == null ? '–' : utc(value, {date: true}))
 }
 const RIGHT = new Set(['number', 'rate', 'bytes', 'since', 'left', 'ago'])
 const MOVING = new Set(['since', 'left', 'ago'])
 
 const keyedTable = ({label, columns, details, empty, act, select}) => {
-  const table = el('table'), caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody()
-  const none = el('p', {class: 'none', hidden: true}), group = unique('choice')
+  const table = el('table'),
+    caption = table.createCaption(),
+    head = table.createTHead().insertRow(),
+    body = table.createTBody()
+  const none = el('p', {class: 'none', hidden: true}),
+    group = unique('choice')
   const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group', 'aria-label': `${label}, table`}, table, none)
   caption.className = 'sr'
   caption.textContent = label
-  const live = new Map(), first = (select ? 1 : 0) + (details ? 1 : 0)
-  let sort = null, rows = [], now = 0, chosen = null
+  const live = new Map(),
+    first = (select ? 1 : 0) + (details ? 1 : 0)
+  let sort = null,
+    rows = [],
+    now = 0,
+    chosen = null
 
-  const value = (row, column) => { const v = row[column.rank || column.field]; return Array.isArray(v) ? v[1] : v }
+  const value = (row, column) => {
+    const v = row[column.rank || column.field]
+    return Array.isArray(v) ? v[1] : v
+  }
   const ordered = () => {
     const sorted = [...rows]
     if (!sort) return sorted
     const column = columns.find((c) => c.field === sort.field)
     return sorted.sort((a, b) => {
-      const x = value(a, column), y = value(b, column)
+      const x = value(a, column),
+        y = value(b, column)
       if (x == null || y == null) return (x == null) - (y == null)
       return (x > y ? 1 : x < y ? -1 : 0) * sort.way
     })
   }
   const paint = (td, column, row) => {
-    const given = row[column.field], shown = CELLS[column.kind || 'text']
-    const mark = shown && !Array.isArray(given) ? shown(given, now) : JSON.stringify(given ?? null) + (column.kind === 'bar' ? row[column.of] : '')
+    const given = row[column.field],
+      shown = CELLS[column.kind || 'text']
+    const mark =
+      shown && !Array.isArray(given)
+        ? shown(given, now)
+        : JSON.stringify(given ?? null) + (column.kind === 'bar' ? row[column.of] : '')
     if (td.__mark === mark) return
     td.__mark = mark
     if (column.kind === 'state') {
@@ -47,17 +63,25 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
       td.title = remark || ''
     } else if (column.kind === 'bar') {
       if (!td.firstChild) td.append(el('span', {class: 'meter'}, el('span')), el('span', {class: 'mute'}))
-      td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, 100 * given / row[column.of]) : 0}%`
-      put(td.lastChild, given == null ? '–' : row[column.of] ? `${number(given)} of ${number(row[column.of])}` : number(given))
+      td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, (100 * given) / row[column.of]) : 0}%`
+      put(
+        td.lastChild,
+        given == null ? '–' : row[column.of] ? `${number(given)} of ${number(row[column.of])}` : number(given)
+      )
     } else if (column.kind === 'spark') td.replaceChildren(sparkline(given || [], {step: 75}))
     else if (column.kind === 'acts') {
       const had = td.querySelector(':focus')?.textContent
-      td.replaceChildren(...(given || []).map(([name, word, remark]) => {
-        const made = button(word, () => act(td.parentNode.__row, name, made), {small: true, kind: name.startsWith('clear') || name.startsWith('delete') ? 'danger' : ''})
-        made.setAttribute('aria-label', `${word} ${row.name || row.key}`)
-        made.title = remark || ''
-        return made
-      }))
+      td.replaceChildren(
+        ...(given || []).map(([name, word, remark]) => {
+          const made = button(word, () => act(td.parentNode.__row, name, made), {
+            small: true,
+            kind: name.startsWith('clear') || name.startsWith('delete') ? 'danger' : ''
+          })
+          made.setAttribute('aria-label', `${word} ${row.name || row.key}`)
+          made.title = remark || ''
+          return made
+        })
+      )
       if (had) ([...td.children].find((b) => b.textContent === had) || td.firstChild)?.focus()
     } else {
       td.textContent = mark
@@ -65,11 +89,20 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
     }
   }
   const fold = (tr) => {
-    const opener = tr.querySelector('.x button'), open = !tr.__detail
+    const opener = tr.querySelector('.x button'),
+      open = !tr.__detail
     opener.setAttribute('aria-expanded', String(open))
     opener.setAttribute('aria-label', open ? 'Hide details' : 'Show details')
-    if (!open) { tr.__detail.remove(); tr.__detail = null; return }
-    tr.__detail = el('tr', {class: 'detail'}, el('td', {colspan: columns.length + first}, el('pre', {text: details(tr.__row, now)})))
+    if (!open) {
+      tr.__detail.remove()
+      tr.__detail = null
+      return
+    }
+    tr.__detail = el(
+      'tr',
+      {class: 'detail'},
+      el('td', {colspan: columns.length + first}, el('pre', {text: details(tr.__row, now)}))
+    )
     tr.after(tr.__detail)
   }
   const newRow = (row) => {
@@ -78,24 +111,59 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
       const radio = el('input', {type: 'radio', name: group, onchange: () => select(tr.__row.key)})
       tr.append(el('td', {class: 'pick'}, radio))
     }
-    if (details) tr.append(el('td', {class: 'x'}, el('button', {type: 'button', 'aria-expanded': 'false', 'aria-label': 'Show details', onclick: () => fold(tr)})))
+    if (details)
+      tr.append(
+        el(
+          'td',
+          {class: 'x'},
+          el('button', {
+            type: 'button',
+            'aria-expanded': 'false',
+            'aria-label': 'Show details',
+            onclick: () => fold(tr)
+          })
+        )
+      )
     for (const c of columns) tr.append(el('td', {'data-kind': c.kind || 'text', 'data-more': c.more}))
-    if (select) tr.onclick = (event) => { if (!event.target.closest('button, input')) select(tr.__row.key) }
+    if (select)
+      tr.onclick = (event) => {
+        if (!event.target.closest('button, input')) select(tr.__row.key)
+      }
     return tr
   }
   const drawHead = () => {
     const hidden = (text) => el('th', {class: 'x', scope: 'col'}, el('span', {class: 'sr', text}))
-    head.replaceChildren(...(select ? [hidden('Choose')] : []), ...(details ? [hidden('Details')] : []), ...columns.map((c) => {
-      const still = c.kind === 'acts' || c.kind === 'spark'
-      const turn = () => {
-        sort = sort && sort.field === c.field ? (sort.way > 0 ? {field: c.field, way: -1} : null) : {field: c.field, way: 1}
-        drawHead()
-        head.cells[columns.indexOf(c) + first].querySelector('button').focus()
-        redraw()
-      }
-      return el('th', {scope: 'col', 'data-kind': c.kind || 'text', 'data-right': RIGHT.has(c.kind), 'data-more': c.more, 'aria-sort': sort && sort.field === c.field ? (sort.way > 0 ? 'ascending' : 'descending') : null},
-        still ? el('span', {class: c.title ? '' : 'sr', text: c.title || 'Actions'}) : el('button', {type: 'button', text: c.title, onclick: turn}))
-    }))
+    head.replaceChildren(
+      ...(select ? [hidden('Choose')] : []),
+      ...(details ? [hidden('Details')] : []),
+      ...columns.map((c) => {
+        const still = c.kind === 'acts' || c.kind === 'spark'
+        const turn = () => {
+          sort =
+            sort && sort.field === c.field
+              ? sort.way > 0
+                ? {field: c.field, way: -1}
+                : null
+              : {field: c.field, way: 1}
+          drawHead()
+          head.cells[columns.indexOf(c) + first].querySelector('button').focus()
+          redraw()
+        }
+        return el(
+          'th',
+          {
+            scope: 'col',
+            'data-kind': c.kind || 'text',
+            'data-right': RIGHT.has(c.kind),
+            'data-more': c.more,
+            'aria-sort': sort && sort.field === c.field ? (sort.way > 0 ? 'ascending' : 'descending') : null
+          },
+          still
+            ? el('span', {class: c.title ? '' : 'sr', text: c.title || 'Actions'})
+            : el('button', {type: 'button', text: c.title, onclick: turn})
+        )
+      })
+    )
   }
   const redraw = () => {
     const seen = new Set()
@@ -103,20 +171,34 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
     for (const row of ordered()) {
       seen.add(row.key)
       let tr = live.get(row.key)
-      if (!tr) { tr = newRow(row); live.set(row.key, tr) }
+      if (!tr) {
+        tr = newRow(row)
+        live.set(row.key, tr)
+      }
       tr.__row = row
       if (select) {
-        const radio = tr.cells[0].firstChild, name = `${row.name} ${number(row.waiting)}`
+        const radio = tr.cells[0].firstChild,
+          name = `${row.name} ${number(row.waiting)}`
         if (radio.getAttribute('aria-label') !== name) radio.setAttribute('aria-label', name)
         radio.checked = row.key === chosen
         tr.classList.toggle('chosen', radio.checked)
       }
       columns.forEach((c, i) => paint(tr.cells[i + first], c, row))
       if (tr.__detail) put(tr.__detail.querySelector('pre'), details(row, now))
-      if (tr === at) { at = at.nextSibling; if (at && at === tr.__detail) at = at.nextSibling }
-      else { body.insertBefore(tr, at); if (tr.__detail) tr.after(tr.__detail) }
+      if (tr === at) {
+        at = at.nextSibling
+        if (at && at === tr.__detail) at = at.nextSibling
+      } else {
+        body.insertBefore(tr, at)
+        if (tr.__detail) tr.after(tr.__detail)
+      }
     }
-    for (const [key, tr] of live) if (!seen.has(key)) { tr.__detail?.remove(); tr.remove(); live.delete(key) }
+    for (const [key, tr] of live)
+      if (!seen.has(key)) {
+        tr.__detail?.remove()
+        tr.remove()
+        live.delete(key)
+      }
     table.hidden = rows.length === 0
     none.hidden = rows.length > 0 || !none.textContent
   }
@@ -135,6 +217,6 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
       now = at
       const moving = columns.map((c, i) => [c, i + first]).filter(([c]) => MOVING.has(c.kind))
       if (moving.length) for (const tr of live.values()) for (const [c, i] of moving) paint(tr.cells[i], c, tr.__row)
-    },
+    }
   }
 }

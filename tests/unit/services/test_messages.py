@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from opsdash.services.messages import Message, describe
+from opsdash.services.messages import Message
+from opsdash.services.showing import describe
 from opsdash.settings import SECRET_LIKE
 
 

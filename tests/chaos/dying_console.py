@@ -1,0 +1,87 @@
+"""Consoles that die by ``kill -9`` at a chosen step: one process that has loaded everything, and a fork per console.
+
+Reads one line of JSON per console from stdin and answers ``killed``, or its exit code. ``{"act": "restore", "url": …,
+"database": …, "step": 7}`` is killed in place of its seventh command to Redis; since nothing happens there between two
+commands, that is every state a console can leave behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+import opsdash
+from opsdash.services import moving, queues
+from opsdash.services.console import Console
+from opsdash.settings import Settings
+
+QUEUE = "celery"
+MATCHING = "shop.odd"
+
+
+def operation(asked: dict[str, Any]) -> opsdash.Operation:
+    """What the console is to do."""
+    made: dict[str, opsdash.Operation] = {
+        "clear": opsdash.ClearQueue(queue=QUEUE),
+        "big clear": opsdash.ClearQueue(queue=QUEUE),
+        "clear everything": opsdash.ClearQueue(queue=QUEUE, everything=True),
+        "selective clear": opsdash.ClearTasks(queue=QUEUE, task=MATCHING),
+        "restore": opsdash.RestoreQueue(trash_id=asked.get("trash_id", "")),
+        "delete": opsdash.DeleteTrash(trash_id=asked.get("trash_id", "")),
+    }
+    return made[asked["act"]]
+
+
+def die_at(step: int) -> None:
+    """From now on, in place of what would be sent to Redis as number ``step``, the process is killed."""
+    sent = [0]
+
+    def counting(send: Any) -> Any:
+        def instead(*args: Any, **options: Any) -> Any:
+            sent[0] += 1
+            if sent[0] == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(*args, **options)
+
+        return instead
+
+    redis.Redis.execute_command = counting(redis.Redis.execute_command)
+    Pipeline.execute = counting(Pipeline.execute)
+
+
+def live(asked: dict[str, Any]) -> None:
+    """One console's life."""
+    moving.FIRST_STEP = moving.LARGEST_STEP = 2
+    if asked["act"] == "big clear":
+        queues.FEW = 1
+    settings = Settings.from_env(
+        {}, redis_url=asked["url"], database_url=asked["database"], queues=(QUEUE,), secret_key="k" * 32
+    )
+    console = Console(settings)
+    reviewed = console.preview(operation(asked))
+    for key, newer in asked.get("newer", {}).items():
+        console.broker.client.lpush(key, *newer)
+    die_at(asked["step"])
+    console.run(operation(asked), actor="maria", confirm="YES", reviewed=reviewed)
+
+
+def main() -> None:
+    """Answers each line."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            live(json.loads(line))
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print("killed" if killed else os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()
