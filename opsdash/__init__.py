@@ -25,6 +25,15 @@ if TYPE_CHECKING:
         SyncTenantConfigs,
     )
     from opsdash.services.console import connect
+    from opsdash.views.widgets import (
+        Console,
+        OperationControls,
+        QueueChart,
+        QueueTable,
+        RecentOperations,
+        TenantDrift,
+        WorkerHealth,
+    )
 
 _HOMES = {
     "connect": "opsdash.services.console",
@@ -44,25 +53,39 @@ _HOMES = {
     "Refused": "opsdash.errors",
     "Unavailable": "opsdash.errors",
     "Uncertain": "opsdash.errors",
+    "Console": "opsdash.views.widgets",
+    "OperationControls": "opsdash.views.widgets",
+    "QueueChart": "opsdash.views.widgets",
+    "QueueTable": "opsdash.views.widgets",
+    "RecentOperations": "opsdash.views.widgets",
+    "TenantDrift": "opsdash.views.widgets",
+    "WorkerHealth": "opsdash.views.widgets",
 }
 
 __all__ = [
     "ApproveOperation",
     "ClearQueue",
     "ClearTasks",
+    "Console",
     "DeleteTrash",
     "Invalid",
     "NeedsApproval",
+    "OperationControls",
     "OpsdashError",
     "PauseProcessing",
     "PhraseMissing",
     "PruneAuditLog",
+    "QueueChart",
+    "QueueTable",
+    "RecentOperations",
     "Refused",
     "RestoreQueue",
     "ResumeProcessing",
     "SyncTenantConfigs",
+    "TenantDrift",
     "Unavailable",
     "Uncertain",
+    "WorkerHealth",
     "__version__",
     "connect",
 ]
