@@ -10,11 +10,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, expect
 from support import services
 from support.demo import running_demo
 from support.workers import eventually
@@ -75,15 +76,18 @@ def lab(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
-    lab: tuple[str, dict[str, str]], visit: Callable[..., Page]
+    lab: tuple[str, dict[str, str]], browser: Browser, watch: Any
 ) -> None:
     url, env = lab
-    page = visit(url, "A tour of opsdash", apart=True)
+    page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
+    page.goto(url)
     page.set_default_timeout(60_000)
     expect(page.locator(".jp-Notebook")).to_be_visible(timeout=90_000)
     kinds = (
         "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map((c) => c.className.match(/jp-\\w+Cell/)[0])"
     )
+    page.wait_for_timeout(3000)
+    page.screenshot(path=artifacts() / "jupyterlab_start.png")
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     with contextlib.suppress(Exception):
