@@ -86,12 +86,9 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     kinds = (
         "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map((c) => c.className.match(/jp-\\w+Cell/)[0])"
     )
-    page.wait_for_timeout(3000)
-    page.screenshot(path=artifacts() / "jupyterlab_start.png")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
-    with contextlib.suppress(Exception):
-        page.get_by_role("button", name="Select Kernel").click(timeout=3_000)
     for heading in ("Worker Health", "Queue Operations", "Depth and throughput", "Worker Control", "Recent Operations"):
         found = page.get_by_role("heading", name=heading)
         found.scroll_into_view_if_needed(timeout=120_000)
@@ -105,6 +102,7 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     expect(dialog.get_by_role("button", name="Confirm")).to_be_disabled()
     dialog.get_by_label("Type YES to confirm").press_sequentially("YES")
     page.screenshot(path=artifacts() / "jupyterlab_dialog.png")
+    expect(dialog.get_by_role("button", name="Confirm")).to_be_enabled()
     dialog.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
     assert page.evaluate(kinds) == before  # no cell took the typed letters for its shortcuts
@@ -118,7 +116,6 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     page.screenshot(path=artifacts() / "jupyterlab_log.png")
     for name, heading in (("workers", "Worker Health"), ("chart", "Depth and throughput")):
         page.get_by_role("heading", name=heading).scroll_into_view_if_needed()
-        page.wait_for_timeout(500)
         page.screenshot(path=artifacts() / f"jupyterlab_{name}.png")
 
 
