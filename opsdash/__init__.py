@@ -28,6 +28,15 @@ if TYPE_CHECKING:
         WakeWorker,
     )
     from opsdash.services.console import connect
+    from opsdash.views.widgets import (
+        Console,
+        OperationControls,
+        QueueChart,
+        QueueTable,
+        RecentOperations,
+        TenantDrift,
+        WorkerHealth,
+    )
 
 _HOMES = {
     "connect": "opsdash.services.console",
@@ -50,28 +59,42 @@ _HOMES = {
     "Refused": "opsdash.errors",
     "Unavailable": "opsdash.errors",
     "Uncertain": "opsdash.errors",
+    "Console": "opsdash.views.widgets",
+    "OperationControls": "opsdash.views.widgets",
+    "QueueChart": "opsdash.views.widgets",
+    "QueueTable": "opsdash.views.widgets",
+    "RecentOperations": "opsdash.views.widgets",
+    "TenantDrift": "opsdash.views.widgets",
+    "WorkerHealth": "opsdash.views.widgets",
 }
 
 __all__ = [
     "ApproveOperation",
     "ClearQueue",
     "ClearTasks",
+    "Console",
     "DeleteTrash",
     "Invalid",
     "NeedsApproval",
+    "OperationControls",
     "OpsdashError",
     "PauseProcessing",
     "PhraseMissing",
     "PruneAuditLog",
+    "QueueChart",
+    "QueueTable",
     "QuietWorker",
+    "RecentOperations",
     "Refused",
     "RestoreQueue",
     "ResumeProcessing",
     "RevokeTask",
     "SyncTenantConfigs",
+    "TenantDrift",
     "Unavailable",
     "Uncertain",
     "WakeWorker",
+    "WorkerHealth",
     "__version__",
     "connect",
 ]

@@ -42,7 +42,7 @@ class Actor:
     Attributes:
         name: User name as the proxy, the operating system or the caller gives it.
         role: None means: known, but may do and see nothing.
-        surface: ``page``, ``cli``, ``api`` or ``python``.
+        surface: ``page``, ``cli``, ``api``, ``notebook`` or ``python``.
         client: The address it came from, as a trusted proxy gives it; empty where there is none.
         groups: As the proxy gives them: the role is looked up again at the moment of each act.
     """

@@ -277,7 +277,7 @@ class Settings:
         doc="Names and scrypt hashes of `basic`, written by `opsdash user`; default: in the user's data directory.",
     )
     page_opens_per_minute: int = _setting(
-        default=60, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
+        default=600, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
     )
     admins: tuple[str, ...] = _setting(
         default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."

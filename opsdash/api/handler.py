@@ -13,6 +13,7 @@ import msgspec
 import msgspec.structs
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from opsdash.addresses import client_address
 from opsdash.api.problems import CONTENT_TYPE, ProblemError, fault_of, problem
 from opsdash.errors import OpsdashError
 from opsdash.model import Actor
@@ -21,6 +22,8 @@ from opsdash.services.console import Console
 from opsdash.settings import Settings
 
 MAX_BODY_BYTES = 1_000_000
+DROPPED_BODY_BYTES = 64_000_000
+"""Up to so many bytes a body that is too large is read and forgotten, so that its sender hears why."""
 MAX_DETAIL = 500
 """Characters of a sentence that repeats what the client sent."""
 T = TypeVar("T")
@@ -39,6 +42,8 @@ class Handler(RequestHandler):
         """Tornado's constructor."""
         self.console = console
         self.body = bytearray()
+        # The server's own limit ends the connection without an answer that a client which still sends could read.
+        self.request.connection.set_max_body_size(DROPPED_BODY_BYTES)  # type: ignore[union-attr] # HTTP/1, as served
 
     def set_default_headers(self) -> None:
         """For answers and errors alike."""
@@ -48,11 +53,9 @@ class Handler(RequestHandler):
 
     def prepare(self) -> None:
         """Refuses before a byte of the body is read."""
-        if self.request.headers.get("Sec-Fetch-Site", "none") == "cross-site":
-            raise ProblemError(HTTPStatus.FORBIDDEN, "cross-site", "A page of another site asked for this.")
-        self.actor = authenticate(
-            self.console.settings, self.request.headers.get("Authorization", ""), self._client_address()
-        )
+        settings = self.console.settings
+        address = client_address(self.request.headers, self.request.remote_ip or "", settings.trusted_proxies)
+        self.actor = authenticate(settings, self.request.headers.get("Authorization", ""), address)
         length = self.request.headers.get("Content-Length", "0")
         waits = "100-continue" in self.request.headers.get("Expect", "").lower()
         if waits and length.isdigit() and int(length) > MAX_BODY_BYTES:
@@ -146,11 +149,6 @@ class Handler(RequestHandler):
             return msgspec.convert({name: _typed(kind, name, text) for name, text in given.items()}, kind)
         except msgspec.ValidationError as error:
             raise _unfit(error) from error
-
-    def _client_address(self) -> str:
-        # The last address is the one our own proxy has added; those before it are whatever the client sent.
-        forwarded = self.request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-        return forwarded if forwarded and self.console.settings.auth == "header" else self.request.remote_ip or ""
 
 
 class NotFound(Handler):

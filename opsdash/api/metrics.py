@@ -108,7 +108,7 @@ class Meter(Collector):
             else:
                 operation = OTHER
         self._operations.labels(operation, status).inc()
-        if took_s is not None:
+        if took_s is not None and status != Status.REFUSED:  # a refusal takes no time worth a figure
             self._took.labels(operation).observe(took_s)
 
 

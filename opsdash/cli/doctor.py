@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from opsdash.cli.output import json_option, print_json, print_line
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services.doctor import Finding, Level, diagnose
+
+if TYPE_CHECKING:
+    from opsdash.services.doctor import Finding
 
 
 @click.command()
@@ -18,6 +22,8 @@ def doctor(*, as_json: bool, full: bool) -> None:
 
     Exit code 0: all is well, or there are warnings only; 4: Redis or the database does not answer; 2: another error.
     """
+    from opsdash.services.doctor import Level, diagnose  # Alembic and SQLAlchemy: --help does without
+
     with connected() as console:
         found: list[Finding] = []
         for finding in diagnose(console, full=full):

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console as Screen
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -44,22 +45,31 @@ def print_json(value: Any) -> None:
 
 def print_line(*parts: str) -> None:
     """Words on one line; known states coloured. Text from outside is never read as markup."""
-    _screen().print(Text(" ").join(_cell(part) for part in parts), soft_wrap=True)
+    screen().print(line(*parts), soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """A table; numbers to the right; ``empty`` in place of a table without rows."""
+    screen().print(table(columns, rows, empty=empty))
+
+
+def line(*parts: str) -> Text:
+    """As ``print_line`` prints it."""
+    return Text(" ").join(_cell(part) for part in parts)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> RenderableType:
+    """As ``print_table`` prints it."""
     rows = list(rows)
     if not rows:
-        print_line(empty)
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        return line(empty)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, title in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        made.add_column(title, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
-    _screen().print(table)
+        made.add_row(*(_cell(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    return made
 
 
 def warn(text: str) -> None:
@@ -76,5 +86,8 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text)
 
 
-def _screen() -> Screen:
-    return Screen(highlight=False) if sys.stdout.isatty() else Screen(highlight=False, width=_PIPE_WIDTH, no_color=True)
+def screen() -> Screen:
+    """Where stdout goes. Off a terminal nothing is coloured or cut, whatever FORCE_COLOR says."""
+    if sys.stdout.isatty():
+        return Screen(highlight=False)
+    return Screen(highlight=False, width=_PIPE_WIDTH, no_color=True, force_terminal=False)

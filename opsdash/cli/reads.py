@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 import opsdash
-from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
+from opsdash.cli.output import json_option, line, print_json, print_table, screen, warn
+from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
 from opsdash.errors import Unavailable
-from opsdash.model import PauseInfo, Snapshot, WorkerStats, to_plain
-from opsdash.services.drain import drain
-from opsdash.text import count, format_duration
+from opsdash.model import WorkerStats, to_plain
+from opsdash.text import format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without
 
-NO_WORKERS = "No active workers detected. Check Celery deployment."
+DEFAULT_WATCH_S = "2"
 
 
 @contextmanager
@@ -34,41 +39,60 @@ def connected() -> Iterator[Console]:
 
 @click.command()
 @json_option
-def status(*, as_json: bool) -> None:
-    """One screen: is processing paused, what waits, who works."""
+@click.option(
+    "--watch",
+    "every_s",
+    is_flag=False,
+    flag_value=DEFAULT_WATCH_S,
+    type=click.FloatRange(0.5, 3_600),
+    metavar="[SECONDS]",
+    help="Go on, on a terminal: look again every 2 seconds, or as said; Ctrl-C ends it.",
+)
+def status(*, as_json: bool, every_s: float | None) -> None:
+    """One screen: is processing paused, what waits, who works, what needs somebody."""
+    if every_s is not None:
+        if as_json:
+            raise click.UsageError("--watch and --json exclude each other: for programs, call status --json again")
+        if not sys.stdout.isatty() or screen().is_dumb_terminal:
+            raise click.UsageError("--watch redraws a terminal, and this is none: call status again instead")
     with connected() as console:
         console.fleet.look()
+        if every_s is not None:
+            _watch(console, every_s)
+            return
         snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     if as_json:
-        print_json({"processing": _processing(snapshot), **to_plain(snapshot)})
+        print_json({"processing": processing(snapshot), **to_plain(snapshot)})
         return
-    print_line("Processing Status:", _processing(snapshot), _story(snapshot.pause))
-    print_line(f"{console.settings.redis_label}, answered in {snapshot.redis_ms:.1f} ms")
-    _print_queues(snapshot)
-    active = [worker for worker in snapshot.workers if worker.state != "offline"]
-    if active:
-        running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
-        print_line(
-            f"{count(len(active), 'worker')} online, {len(snapshot.workers) - len(active)} offline;"
-            f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
-        )
-        _print_pausing(snapshot, active)
-    else:
-        print_line(NO_WORKERS)
-    for other in snapshot.others or ():
-        what = f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now"
-        warn(f"{other.hostname} is not held by opsdash: it runs without the plug-in, and {what}")
-    if snapshot.tenant_drift and snapshot.tenant_drift.differs:
-        warn(snapshot.tenant_drift.message)
-    if snapshot.database_error:
-        warn(snapshot.database_error)
-    elif snapshot.operations:
-        last = snapshot.operations[0]
-        print_line(
-            f"Last operation: {last.timestamp:%Y-%m-%d %H:%M:%S} UTC {last.user} {last.title}", last.status.value
-        )
+    summary = summarize(snapshot, console.settings.redis_label)
+    for shown in summary.shown:
+        screen().print(shown, soft_wrap=isinstance(shown, Text))
+    for warning in summary.warnings:
+        warn(warning)
+
+
+def _watch(console: Console, every_s: float) -> None:
+    """Draws on the terminal's other screen; the last picture stays on its own."""
+    picture: Group | None = None
+    try:
+        with Live(console=screen(), screen=True, auto_refresh=False) as live:
+            while True:
+                picture = _picture(console, every_s)
+                live.update(picture, refresh=True)
+                time.sleep(every_s)
+    except KeyboardInterrupt:
+        if picture is not None:
+            screen().print(picture)
+
+
+def _picture(console: Console, every_s: float) -> Group:
+    snapshot = console.snapshot()
+    summary = summarize(snapshot, console.settings.redis_label)
+    name = f"{console.settings.environment} · " if console.settings.environment else ""
+    head = line(f"{name}{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC, every {every_s:g} s; Ctrl-C ends")
+    return Group(head, *(line(f"! {warning}") for warning in summary.warnings), *summary.shown)
 
 
 @click.command()
@@ -82,7 +106,8 @@ def queues(*, as_json: bool) -> None:
     if as_json:
         print_json(snapshot.queues)
     else:
-        _print_queues(snapshot)
+        screen().print(queue_table(snapshot.queues))
+        screen().print(held(snapshot))
 
 
 @click.command()
@@ -114,52 +139,6 @@ def workers(*, as_json: bool) -> None:
         ],
         empty=NO_WORKERS,
     )
-
-
-def _processing(snapshot: Snapshot) -> str:
-    return "PAUSED" if snapshot.pause else "RUNNING"
-
-
-def _story(pause: PauseInfo | None) -> str:
-    if pause is None:
-        return ""
-    parts = [
-        f"by {pause.by}" if pause.by else "set outside opsdash",
-        f"since {pause.at:%Y-%m-%d %H:%M:%S} UTC" if pause.at else "",
-        f"until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else "without an end",
-        f"({pause.reason})" if pause.reason else "",
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _print_queues(snapshot: Snapshot) -> None:
-    print_table(
-        ["Queue", "Pending Tasks", "Oldest", "By priority", "State"],
-        [
-            (
-                queue.name,
-                queue.waiting,
-                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
-                ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
-                queue.error or ("paused" if queue.paused else "running"),
-            )
-            for queue in snapshot.queues
-        ],
-        empty="No queue is known.",
-    )
-    print_line(f"{snapshot.unacked:,} more held by workers (running, reserved or scheduled)")
-
-
-def _print_pausing(snapshot: Snapshot, active: list[WorkerStats]) -> None:
-    if stand := drain(snapshot):
-        print_line(stand.message)
-        return
-    for queue in snapshot.paused_queues:
-        if stand := drain(snapshot, queue):
-            print_line(f"Queue {queue}: {stand.message}")
-    for worker in active:
-        if worker.pausing != "ready":
-            warn(f"{worker.hostname} can't pause: {worker.pausing}")
 
 
 def _pause_applied(worker: WorkerStats) -> str:

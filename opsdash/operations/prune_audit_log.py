@@ -60,8 +60,9 @@ class PruneAuditLog(Operation):
 
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:
-            raise Invalid(f"Entries are kept for at least one day, got {count(self.older_than_s, 'second')}.")
+            got = count(self.older_than_s, "second")
+            raise Invalid(f"Entries are kept for at least one day, got {got}. Nothing was changed.")
         try:
             return datetime.now(UTC) - timedelta(seconds=self.older_than_s)
         except OverflowError:
-            raise Invalid("There are no entries that old.") from None
+            raise Invalid("There are no entries that old. Nothing was changed.") from None

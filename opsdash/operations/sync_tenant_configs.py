@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Refused
 from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.tenants import SyncReport, TenantPlan
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from opsdash.model import AuditEntry
     from opsdash.services.console import Console
+    from opsdash.services.tenants import SyncReport, TenantPlan  # SQLAlchemy: --help does without
 
 NAMED = 10
 """Tenants named in a sentence; the details tell more."""

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import redis
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
-from opsdash.services import audit_prune, audit_reading, audit_verify
+from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
@@ -27,6 +28,9 @@ from opsdash.services.database import answering, transaction
 from opsdash.services.seal import Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +127,10 @@ class AuditLog:
     def page(self, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
         """One page, newest first; see `audit_reading.page`."""
         return audit_reading.page(self.engine, chosen, limit=limit, after=after)
+
+    def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
+        """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
+        return frames.of_audit(islice(audit_reading.entries(self.engine, chosen), limit))
 
     def total(self, chosen: Filter = ALL) -> int:
         """How many entries; see `audit_reading.total`."""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
+from opsdash.services import frames
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
 from opsdash.services.messages import Message, age_s
 from opsdash.services.moving import busy, lease
+from opsdash.services.pause import PauseFlags
 from opsdash.services.showing import LARGE, describe, too_large
 from opsdash.services.sieving import Sieve
+from opsdash.services.workers import Workers
 from opsdash.settings import SECRET_LIKE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # One end of a list; in place of a message above a size its size. KEYS: list. ARGV: start, stop, size.
 _READ = """
@@ -142,6 +148,14 @@ class Queues:
         with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
             self.ask(pipe, names)
             return self.answer(names, pipe.execute(raise_on_error=False))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The known queues as a typed pandas frame, read now."""
+        told = (name for worker in Workers(self.broker).read() for name in worker.queues)
+        names = tuple(dict.fromkeys([*self.broker.queues, *told]))
+        pauses = PauseFlags(self.broker).read(names)
+        read = self.read(names)
+        return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)
 
     def ask(self, pipe: Any, names: Iterable[str]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""

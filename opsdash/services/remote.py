@@ -48,7 +48,7 @@ class Remote:
         Raises:
             Unavailable: The broker did not answer.
         """
-        with self.fleet.control() as (control, connection):
+        with _asking(), self.fleet.control() as (control, connection):
             answers = control.inspect(timeout=ANSWER_S, connection=connection).query_task(task_id) or {}
         found = {
             host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks
@@ -86,7 +86,7 @@ class Remote:
             Refused: There is no such worker.
             Unavailable: It does not answer.
         """
-        with self.fleet.control() as (control, connection):
+        with _asking(), self.fleet.control() as (control, connection):
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
             if hostname not in self.hostnames():
@@ -129,6 +129,14 @@ class Remote:
         if set(confirmed) >= set(queues):
             self.broker.client.hdel(self.broker.keys.quiet, hostname)
         return confirmed
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(f"{error} Nothing was changed.") from error
 
 
 @contextmanager

@@ -6,10 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsdash.model import WorkerStats
+from opsdash.services import frames
 from opsdash.services.broker import Broker
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_FIGURE = 1e11
 """Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
@@ -70,6 +74,10 @@ class Workers:
         now = seconds + micros / 1e6
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
         return tuple(sorted(stats, key=lambda worker: worker.hostname))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The workers as a typed pandas frame, read now."""
+        return frames.of_workers(self.read())
 
 
 def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -> WorkerStats:

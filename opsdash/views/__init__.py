@@ -3,5 +3,23 @@
 from __future__ import annotations
 
 from opsdash.views.page import operations_page
+from opsdash.views.widgets import (
+    Console,
+    OperationControls,
+    QueueChart,
+    QueueTable,
+    RecentOperations,
+    TenantDrift,
+    WorkerHealth,
+)
 
-__all__ = ["operations_page"]
+__all__ = [
+    "Console",
+    "OperationControls",
+    "QueueChart",
+    "QueueTable",
+    "RecentOperations",
+    "TenantDrift",
+    "WorkerHealth",
+    "operations_page",
+]

@@ -24,6 +24,7 @@ def _joined(*names: str) -> str:
 
 SCRIPTS = (
     "kit.js",
+    "theme.js",
     "table.js",
     "strip.js",
     "sections.js",
@@ -35,7 +36,7 @@ SCRIPTS = (
     "dialog.js",
     "page.js",
 )
-STYLES = ("tokens.css", "base.css", "strip.css", "cards.css", "dialog.css")
+STYLES = ("tokens.css", "base.css", "strip.css", "cards.css", "dialog.css", "embedded.css")
 
 
 class Board(JSComponent):
@@ -49,6 +50,9 @@ class Board(JSComponent):
     seq = param.Integer(default=0, doc="Number of that state; every patch says which one it follows.")
     constants = param.String(default="{}", doc="JSON of what stays as it is: environment, user, choices of filters.")
     whole = param.Boolean(default=True, doc="It has the window to itself: it may write the address and hear its keys.")
+    theme: param.Selector[str] = param.Selector(
+        default="auto", objects=["auto", "light", "dark"], doc="Auto: as remembered, or as what is around it."
+    )
     chart = Child(doc="Where the charts go, once they are asked for.")
     limit_ms = param.Integer(default=6500, doc="Silence after which the page counts as not live.")
     shown_ms = param.Integer(default=3000, doc="How long a result message stays.")

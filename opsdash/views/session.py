@@ -160,11 +160,10 @@ class Session:
     def _on_progress(self, progress: Progress) -> None:
         """From the thread that works: shown at most every ``SHOWN_S``."""
         now = time.monotonic()
-        if now - self._shown_at_s < SHOWN_S or self._doc is None or self._doc.session_context is None:
+        if now - self._shown_at_s < SHOWN_S:
             return
         self._shown_at_s = now
-        work = partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of)
-        self._doc.add_next_tick_callback(work)
+        self.later(partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of))
 
     async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> None:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
 from bokeh.server.util import check_allowlist, create_hosts_allowlist
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher
 
 from opsdash.addresses import client_address, header, is_loopback, neighbourhood
+from opsdash.api.problems import CONTENT_TYPE, problem
 from opsdash.settings import Settings
 from opsdash.web.guard import Guarded
 from opsdash.web.limits import Allowance
@@ -31,28 +33,34 @@ _SAFE = {"GET", "HEAD"}
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request gets no further."""
+    """Why a request gets no further; ``kind`` is what a program that asked the API goes by."""
 
     status: int
+    kind: str
     heading: str
     line: str
     retry_after_s: int = 0
 
 
-MALFORMED = Refusal(400, "This address can't be read", "It holds characters that no address of opsdash has.")
-NOT_SERVED = Refusal(404, "There is nothing here", "opsdash does not serve this address.")
+MALFORMED = Refusal(
+    400, "malformed", "This address can't be read", "It holds characters that no address of opsdash has."
+)
+NOT_SERVED = Refusal(404, "not-found", "There is nothing here", "opsdash does not serve this address.")
 ELSEWHERE = Refusal(
     403,
+    "elsewhere",
     "Development mode answers this machine only",
     "OPSDASH_AUTH=dev answers to localhost and 127.0.0.1, and to no other name.",
 )
 CHOSEN = Refusal(
     403,
+    "chosen-session",
     "This link can't be used",
     "It names a session of somebody's choosing. Open the page by its plain address.",
 )
 FOREIGN = Refusal(
     403,
+    "cross-site",
     "Another site asked for this",
     "Only opsdash's own pages may. The proxy's public name is allowed with --allow-websocket-origin.",
 )
@@ -85,7 +93,10 @@ class Gate(Matcher):
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """The refusal for Tornado, as the arguments of its handler; None lets the request through."""
         refusal = self.objection(request)
-        return None if refusal is None else {"target_kwargs": {"refusal": refusal}}
+        if refusal is None:
+            return None
+        of_api = unquote(request.path).removeprefix(self._prefix).startswith("/api")
+        return {"target_kwargs": {"refusal": refusal, "of_api": of_api}}
 
     def objection(self, request: HTTPServerRequest) -> Refusal | None:
         """Why this request gets no further; None: it may go on."""
@@ -134,15 +145,15 @@ class Gate(Matcher):
             return None
         most = self._settings.page_opens_per_minute
         line = f"One address may open {most:,} pages in a minute (OPSDASH_PAGE_OPENS_PER_MINUTE)."
-        return Refusal(429, "Too many pages were opened", line, wait_s)
+        return Refusal(429, "too-many", "Too many pages were opened", line, wait_s)
 
 
 class Refused(Guarded):
     """Answers what the gate refused: a status and two sentences, none of them the request's."""
 
-    def initialize(self, refusal: Refusal) -> None:
+    def initialize(self, refusal: Refusal, of_api: bool) -> None:
         """Takes the reason from the gate."""
-        self._refusal = refusal
+        self._refusal, self._of_api = refusal, of_api
 
     def prepare(self) -> None:
         """Answers, whatever the method."""
@@ -150,6 +161,11 @@ class Refused(Guarded):
         self.set_status(refusal.status)
         if refusal.retry_after_s:
             self.set_header("Retry-After", str(refusal.retry_after_s))
+        if self._of_api:
+            self.set_header("Content-Type", CONTENT_TYPE)
+            said = f"{refusal.heading}. {refusal.line}"
+            self.finish(msgspec.json.encode(problem(refusal.status, refusal.kind, said)))
+            return
         self.finish(plain_page(refusal.heading, f"<p>{html.escape(refusal.line)}</p>"))
 
 

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import MappingProxyType
 
 import pytest
 import redis
@@ -97,7 +96,7 @@ def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, consol
     headers = {"Sec-Fetch-Site": "cross-site"}
     answer = api.call("POST", "/api/v1/operations/pause_processing", {"confirm": "YES"}, headers=headers)
     assert (answer.status, console.is_processing_paused()) == (403, False)
-    assert answer.problem == "cross-site: A page of another site asked for this."
+    assert answer.problem.startswith("cross-site: Another site asked for this.")
 
 
 @pytest.mark.parametrize(
@@ -310,18 +309,11 @@ def test_an_operation_done_in_part_is_no_success(api: Client, console: Console):
     assert answer.json["outcome"]["status"] == "failure"
 
 
-def test_the_address_of_a_client_behind_the_trusted_proxy_is_the_one_the_proxy_saw():
-    from opsdash.api.handler import Handler
-
-    class Request:
-        headers = MappingProxyType({"X-Forwarded-For": "6.6.6.6, 203.0.113.7"})
-        remote_ip = "127.0.0.1"
-
-    handler = Handler.__new__(Handler)
-    handler.request = Request()
-    for auth, expected in (("header", "203.0.113.7"), ("dev", "127.0.0.1")):
-        handler.console = type("C", (), {"settings": Settings.from_env({}, auth=auth)})()
-        assert handler._client_address() == expected
+def test_the_address_of_a_client_behind_the_trusted_proxy_is_the_one_the_proxy_saw(api: Client, console: Console):
+    forwarded = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}
+    answer = api.call("POST", "/api/v1/operations/pause_processing", {"confirm": "YES"}, headers=forwarded)
+    assert answer.status == 200
+    assert console.get_recent_operations(1)[0].details["client"] == "203.0.113.7"
 
 
 def test_nothing_waits_for_a_thread_that_is_not_there(api: Client):

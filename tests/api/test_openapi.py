@@ -37,7 +37,7 @@ def test_every_read_and_every_kind_of_problem_is_explained_in_the_docs(api: Clie
         assert f"`{kind}`" in told, kind
 
 
-def fuzz(api: Client, examples: int, *more: str) -> subprocess.CompletedProcess[str]:
+def fuzz(api: Client, home: Path, examples: int, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             sys.executable,
@@ -57,15 +57,16 @@ def fuzz(api: Client, examples: int, *more: str) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         check=False,
+        cwd=home,  # it leaves its cache where it runs
     )
 
 
 @pytest.mark.slow
-def test_the_api_passes_every_check_of_schemathesis(api: Client):
-    done = fuzz(api, 50)
+def test_the_api_passes_every_check_of_schemathesis(api: Client, tmp_path: Path):
+    done = fuzz(api, tmp_path, 50)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_few_requests_of_schemathesis_find_nothing(api: Client):
-    done = fuzz(api, 1, "--phases=examples,fuzzing", "--include-path-regex=queues|clear_queue")
+def test_a_few_requests_of_schemathesis_find_nothing(api: Client, tmp_path: Path):
+    done = fuzz(api, tmp_path, 1, "--phases=examples,fuzzing", "--include-path-regex=queues|clear_queue")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -269,11 +269,16 @@ def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worke
     def states() -> dict[str, str]:
         return {seen.hostname: seen.state for seen in workers.read()}
 
+    def jump(seconds: int) -> None:  # whole or not at all: the worker reads the file at any moment
+        draft = tmp_path / "draft"
+        draft.write_text(str(seconds))
+        draft.rename(clock)
+
     with worker(pool=pool, env=env) as first, worker(pool="solo", env=deployment.env) as steady:
         deployment.pause()
         deployment.wait_until_confirmed(first.hostname)
         deployment.wait_until_confirmed(steady.hostname)
-        clock.write_text(str(jump_s))
+        jump(jump_s)
         ids = deployment.send(20)
         reports = [deployment.health(first.hostname)["uptime_s"]]
         for _ in range(3):  # a report every 2 s
@@ -281,7 +286,7 @@ def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worke
             reports.append(deployment.health(first.hostname)["uptime_s"])
             assert states() == {first.hostname: "online", steady.hostname: "online"}
         assert len(deployment.records) == 0
-        clock.write_text(str(-jump_s))
+        jump(-jump_s)
         deployment.resume()
         deployment.records.wait_for(20)
         deployment.pause()

@@ -55,7 +55,7 @@ def begin_a_long_task(console: Console, valkey: Valkey, send: Any, seconds: floa
 
 
 def test_a_pause_that_waits_returns_once_the_running_task_has_finished(console: Console, valkey: Valkey, send: Any):
-    begin_a_long_task(console, valkey, send, 4)
+    begin_a_long_task(console, valkey, send, 8)  # longer than a command takes to start on a busy machine
     done = opsdash(console, "pause-processing", "--confirm", "YES", "--wait")
     assert done.returncode == 0, done.stderr
     assert re.search(r"finishes 1 task, oldest \ds\.", done.stderr)

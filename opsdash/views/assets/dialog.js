@@ -40,10 +40,10 @@ const modal = (root, {title, wide, kind, onclose, opener, fallback}, ...parts) =
   return node
 }
 
-const dialogs = (root, send) => {
+const dialogs = (root, send, whole = true) => {
   let shown = null
   const keep = () => {
-    if (shown) remember('half', {name: shown.name, args: shown.args, values: shown.values()}, sessionStorage)
+    if (shown && whole) remember('half', {name: shown.name, args: shown.args, values: shown.values()}, sessionStorage)
   }
   const tiles = (given) =>
     given.map(([label, value]) =>

@@ -165,3 +165,19 @@ const forget = (key, store = window.localStorage) => {
     /* nothing kept */
   }
 }
+
+const save = (pieces, name) => {
+  const link = el('a', {
+    href: URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'})),
+    download: name
+  })
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+}
+
+// A notebook has keys for its cells: "y" must not turn one into code while YES is typed here.
+const suppressShortcuts = (root) => {
+  let host = root.getRootNode().host
+  while (host?.getRootNode().host) host = host.getRootNode().host
+  host?.setAttribute('data-lm-suppress-shortcuts', 'true')
+}

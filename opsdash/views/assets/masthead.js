@@ -17,12 +17,6 @@ const KEYS = [
   ['Enter', 'Confirm, once YES is typed']
 ]
 
-const themeOf = () => recall('theme') || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')
-const dress = (root, theme) => {
-  root.dataset.theme = theme
-  document.documentElement.dataset.theme = theme
-}
-
 const masthead = (page, root) => {
   const {environment, risk, where, who, mode} = page.constants
   const clock = el('span', {class: 'clock'})

@@ -1,7 +1,8 @@
 // Puts the page together: header, strip, tabs, cards; keeps state and address; hands messages to and fro.
 export function render({model}) {
-  const root = el('div', {class: 'ops'})
-  const search = new URLSearchParams(location.search)
+  const root = el('div', {class: model.whole ? 'ops' : 'ops embedded'}),
+    theme = theming(model, root)
+  const search = new URLSearchParams(model.whole ? location.search : '')
   const view = {
     tab: TABS.some(([key]) => key === search.get('tab')) ? search.get('tab') : 'overview',
     queue: search.get('queue') || '',
@@ -27,7 +28,7 @@ export function render({model}) {
     if (from) opener = from
     model.send_msg(msg)
   }
-  const half = recall('half', sessionStorage)
+  const half = model.whole ? recall('half', sessionStorage) : null
 
   const page = {
     view,
@@ -51,8 +52,8 @@ export function render({model}) {
       send({type: 'chart', queue: view.charted || '', span: view.span, dark: root.dataset.theme === 'dark'})
     },
     turn() {
-      remember('theme', root.dataset.theme === 'dark' ? 'light' : 'dark')
-      dress(root, themeOf())
+      theme.turn()
+      theme.dress()
       head.paint()
       if (view.tab === 'queues') page.chart()
     },
@@ -90,7 +91,7 @@ export function render({model}) {
     }
   }
   const head = masthead(page, root),
-    strip = statusStrip(),
+    strip = statusStrip(model.whole),
     control = workerControl(page),
     chart = charts(page, model.get_child('chart')),
     log = operationsLog(page),
@@ -98,7 +99,7 @@ export function render({model}) {
     tenants = tenantConfiguration(page)
   const cards = [approvals(page), queueOperations(page), tenants, chart, clearedTasks(page), workers, log]
   const signal = signals(model, send),
-    dialog = dialogs(root, send)
+    dialog = dialogs(root, send, model.whole)
   const shown = () => cards.filter((card) => card.tabs.includes(view.tab))
 
   const board = el('div', {class: 'deck', id: unique('panel'), role: 'tabpanel'}, ...cards.map((card) => card.node))
@@ -217,13 +218,8 @@ export function render({model}) {
       pieces.push(msg.text)
     },
     file(msg) {
-      const link = el('a', {
-        href: URL.createObjectURL(new Blob(pieces, {type: 'text/csv;charset=utf-8'})),
-        download: msg.name
-      })
+      save(pieces, msg.name)
       pieces = []
-      link.click()
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000)
     }
   }
   let pieces = [] // "Export Logs": the CSV comes in pieces over the session's own websocket; no URL of it exists
@@ -234,6 +230,7 @@ export function render({model}) {
 
   const clockwork = setInterval(() => {
     for (const card of shown()) card.tick?.(page.now())
+    if (!model.whole && theme.dress()) head.paint()
   }, 1000)
   const pressed = (event) => {
     const target = event.composedPath()[0]
@@ -268,6 +265,7 @@ export function render({model}) {
       act()
     }
   }
+  if (!model.whole) model.on('after_render', () => suppressShortcuts(root))
   if (model.whole) document.addEventListener('keydown', pressed)
   model.on('remove', () => {
     signal.end()
@@ -275,7 +273,7 @@ export function render({model}) {
     document.removeEventListener('keydown', pressed)
   })
 
-  dress(root, themeOf())
+  theme.dress()
   head.paint()
   update()
   go(view.tab)

@@ -7,7 +7,7 @@ const FIGURES = [
   ['redis_ms', 'Redis round trip', (v) => number(v, 1)]
 ]
 
-const statusStrip = () => {
+const statusStrip = (whole) => {
   const title = el('strong'),
     story = el('p'),
     why = el('p', {class: 'why'}),
@@ -90,7 +90,7 @@ const statusStrip = () => {
           {PAUSED: 'Workers are held now.', RUNNING: 'Workers take tasks again.'}[status.word] ||
           'The state is not known.'
       before = status.word
-      document.title = status.word === 'PAUSED' ? 'PAUSED · System Operations' : 'System Operations'
+      if (whole) document.title = status.word === 'PAUSED' ? 'PAUSED · System Operations' : 'System Operations'
     }
   }
 }

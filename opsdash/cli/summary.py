@@ -1,0 +1,170 @@
+"""The one screen of ``status``: what a tired operator has to know, in at most some forty lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+
+from opsdash.cli.output import line, table
+from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.services.drain import drain
+from opsdash.text import count, format_duration
+
+NO_WORKERS = "No active workers detected. Check Celery deployment."
+MOST_QUEUES = 15
+MOST_WARNINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What stands on the screen.
+
+    Attributes:
+        shown: Lines and the table, from top to bottom.
+        warnings: What needs somebody, one line each; on stderr where there is one.
+    """
+
+    shown: list[RenderableType]
+    warnings: list[str]
+
+
+def summarize(snapshot: Snapshot, broker: str) -> Summary:
+    """One screen of a snapshot.
+
+    Args:
+        broker: The broker's name for people.
+    """
+    answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
+    shown: list[RenderableType] = [
+        line("Processing Status:", processing(snapshot), _story(snapshot.pause)),
+        line(f"{broker}{answered}"),
+        *_queues(snapshot),
+        *(line(text) for text in _workers(snapshot)),
+        *(line(text) for text in _waiting_for_somebody(snapshot)),
+    ]
+    if snapshot.operations and not snapshot.database_error:
+        last = snapshot.operations[0]
+        when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
+        shown.append(line(f"Last operation: {when} {last.user} {last.title}", last.status.value))
+    return Summary(shown, list(_warnings(snapshot)))
+
+
+def processing(snapshot: Snapshot) -> str:
+    """In one word."""
+    return "PAUSED" if snapshot.pause else "RUNNING"
+
+
+def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
+    """Pending tasks of each queue."""
+    return table(
+        ["Queue", "Pending Tasks", "Oldest", "By priority", "State"],
+        [
+            (
+                queue.name,
+                queue.waiting,
+                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
+                ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
+                queue.error or ("paused" if queue.paused else "running"),
+            )
+            for queue in queues
+        ],
+        empty="No queue is known.",
+    )
+
+
+def held(snapshot: Snapshot) -> RenderableType:
+    """What the table does not count."""
+    return line(f"{snapshot.unacked:,} more held by workers (running, reserved or scheduled)")
+
+
+def _story(pause: PauseInfo | None) -> str:
+    if pause is None:
+        return ""
+    parts = [
+        f"by {pause.by}" if pause.by else "set outside opsdash",
+        f"since {pause.at:%Y-%m-%d %H:%M:%S} UTC" if pause.at else "",
+        f"until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else "without an end",
+        f"({pause.reason})" if pause.reason else "",
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
+    """Those in trouble, then the longest, in their usual order; the others are counted."""
+    longest = sorted(snapshot.queues, key=lambda queue: (not queue.error, not queue.paused, -queue.waiting))
+    names = {queue.name for queue in longest[:MOST_QUEUES]}
+    yield queue_table(tuple(queue for queue in snapshot.queues if queue.name in names))
+    if rest := longest[MOST_QUEUES:]:
+        waiting = sum(queue.waiting for queue in rest)
+        yield line(f"{count(len(rest), 'more queue')} with {count(waiting, 'task')}: opsdash queues")
+    yield held(snapshot)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[str]:
+    active = _active(snapshot)
+    if not active:
+        yield NO_WORKERS
+        return
+    running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
+    stalled = sum(worker.state == "stalled" for worker in active)
+    yield (
+        f"{count(len(active) - stalled, 'worker')} online, "
+        + (f"{stalled:,} stalled, " if stalled else "")
+        + f"{len(snapshot.workers) - len(active):,} offline;"
+        f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
+    )
+    if stand := drain(snapshot):
+        yield stand.message
+        return
+    for queue in list(snapshot.paused_queues)[:MOST_QUEUES]:
+        if stand := drain(snapshot, queue):
+            yield f"Queue {queue}: {stand.message}"
+
+
+def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
+    if snapshot.approvals:
+        number = len(snapshot.approvals)
+        yield f"{count(number, 'act')} {'waits' if number == 1 else 'wait'} for a second person: opsdash approvals"
+    if snapshot.trash:
+        tasks = sum(entry.count for entry in snapshot.trash)
+        yield f"{count(len(snapshot.trash), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
+
+
+def _warnings(snapshot: Snapshot) -> Iterator[str]:
+    if snapshot.redis_error:
+        age_s = snapshot.redis_age_s
+        stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
+        yield f"{snapshot.redis_error} {stale}"
+    if not drain(snapshot):
+        yield from _few(
+            [f"{worker.hostname} can't pause: {worker.pausing}" for worker in _active(snapshot) if _unfit(worker)],
+            "workers",
+        )
+    others = [
+        f"{other.hostname} is not held by opsdash: it runs without the plug-in, and "
+        + (f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now")
+        for other in snapshot.others or ()
+    ]
+    yield from _few(others, "workers")
+    if snapshot.tenant_drift and snapshot.tenant_drift.differs:
+        yield snapshot.tenant_drift.message
+    if snapshot.spooled:
+        yield f"{snapshot.spooled:,} steps of the audit log wait in Redis for the database"
+    if snapshot.database_error:
+        yield snapshot.database_error
+
+
+def _few(said: list[str], what: str) -> Iterator[str]:
+    yield from said[:MOST_WARNINGS]
+    if len(said) > MOST_WARNINGS:
+        yield f"and {len(said) - MOST_WARNINGS:,} more {what} like these"
+
+
+def _unfit(worker: WorkerStats) -> bool:
+    return worker.pausing != "ready"
+
+
+def _active(snapshot: Snapshot) -> list[WorkerStats]:
+    return [worker for worker in snapshot.workers if worker.state != "offline"]

@@ -1,0 +1,91 @@
+"""One part of the page as a component of its own, and the whole page where it is one thing among others."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+import param
+
+from opsdash.views.components import SCRIPTS, STYLES, Board, ClosedDoor, _joined
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+    from bokeh.model import Model
+    from pyviz_comms import Comm
+
+NEEDS = {
+    "workers": ("now", "status", "workers"),
+    "queues": ("now", "status", "controls", "queues"),
+    "chart": ("now", "status", "queues"),
+    "log": ("now", "status", "log"),
+    "tenants": ("now", "status", "controls", "tenants"),
+    "controls": ("now", "status", "controls", "queues"),
+}
+"""Which parts of the page's state a widget shows; the others don't travel to it."""
+
+
+class Embedded(Board):
+    """The board among other things: in a notebook, a template, another application's page.
+
+    Attributes:
+        served: It was made for one browser session of a server, whose request said who looks. Made outside of one, it
+            acts for whoever runs the process, so it must never be shown to a server's visitor.
+    """
+
+    whole = param.Boolean(default=False, doc="It has the window to itself.")
+    limit_ms = param.Integer(default=30_000, doc="Silence after which it counts as not live.")
+
+    served = False
+
+    def _get_model(
+        self, doc: Document, root: Model | None = None, parent: Model | None = None, comm: Comm | None = None
+    ) -> Model:
+        if doc.session_context is not None and not self.served:
+            model: Model = _elsewhere()._get_model(doc, root, parent, comm)
+            return model
+        return super()._get_model(doc, root, parent, comm)
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Sends one message to every place where it is shown."""
+        if kind == "charted" and not self.served and self._models:
+            pn.io.push_notebook(self)  # Bokeh's own figures are not followed by Panel there
+        super().tell(kind, **fields)
+
+
+class Fragment(Embedded):
+    """One part of the page by itself."""
+
+    part: param.Selector[str] = param.Selector(default="workers", objects=list(NEEDS), doc="Which.")
+    home = param.String(default="overview", doc="The page's tab whose columns and controls it shows.")
+    queue = param.String(default="", doc="The queue it begins with.")
+
+    _esm = _joined(*(name for name in SCRIPTS if name not in {"page.js", "masthead.js"}), "widget.js")
+    _stylesheets = [_joined(*STYLES)]  # noqa: RUF012 - Panel's own convention
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Sends one message, of the state only what this part shows."""
+        for name in ("patch", "state"):
+            if name in fields:
+                fields[name] = cut(fields[name], self.part)
+        super().tell(kind, **fields)
+
+
+@functools.lru_cache(maxsize=32)
+def cut(text: str, part: str) -> str:
+    """Of a state or a patch, as JSON, what one part needs; made once for all widgets of a kind."""
+    whole = json.loads(text)
+    needed = {name: whole[name] for name in NEEDS[part] if name in whole}
+    return json.dumps(needed, separators=(",", ":"), ensure_ascii=False)
+
+
+def _elsewhere() -> ClosedDoor:
+    return ClosedDoor(
+        heading="This widget was made before you came",
+        lines=[
+            "It acts for whoever started this server, so it shows nothing to a visitor.",
+            "Make it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
+        ],
+    )

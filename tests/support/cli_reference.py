@@ -1,0 +1,70 @@
+"""The generated half of docs/cli.md: every command with its options, every JSON key.
+
+``python tests/support/cli_reference.py`` writes it; a test compares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from opsdash import model
+from opsdash.cli import cli
+from opsdash.services.audit_verify import Verification
+from opsdash.services.doctor import Finding
+from opsdash.services.messages import Message
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+START = "<!-- Written by tests/support/cli_reference.py: change the commands, not this. -->"
+SHAPES: tuple[type, ...] = (
+    model.Snapshot, model.PauseInfo, model.QueueStats, model.WorkerStats, model.OtherWorker, model.TrashEntry,
+    model.Approval, model.TenantDrift, model.AuditEntry, Message, Verification, Finding, model.Preview, model.Effect,
+    model.Progress,
+)  # fmt: skip
+"""Records that ``--json`` prints, whole or in parts."""
+
+
+def reference() -> str:
+    """The text below the marker."""
+    text = "\n".join([START, "", "## Commands", *_commands(cli, "opsdash"), "## Records", *_records()])
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _commands(group: click.Group, path: str) -> Iterator[str]:
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        yield from _command(command, f"{path} {name}")
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+
+
+def _command(command: click.Command, path: str) -> Iterator[str]:
+    context = click.Context(command, info_name=path, max_content_width=10_000, terminal_width=10_000)
+    yield f"\n### {path}\n"
+    yield f"`{' '.join([path, *command.collect_usage_pieces(context)])}`\n"
+    yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    if records:
+        yield "| option | meaning |\n|---|---|"
+        yield from (f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records)
+        yield ""
+
+
+def _records() -> Iterator[str]:
+    for kind in SHAPES:
+        keys = ", ".join(f"`{field.name}`" for field in dataclasses.fields(kind))
+        summary = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+        yield f"\n**{kind.__name__}**: {summary}\n{keys}\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    DOCS.write_text(DOCS.read_text().partition(START)[0] + reference())

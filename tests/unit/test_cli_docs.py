@@ -1,0 +1,92 @@
+"""docs/cli.md is what the commands say of themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.shell_completion import ShellComplete, get_completion_class
+from support.cli_reference import DOCS, START, reference
+
+from opsdash.cli import cli
+from opsdash.operation import registry
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield " ".join([*path, name]), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+def test_the_reference_is_what_the_commands_say_of_themselves():
+    told = DOCS.read_text().partition(START)
+    assert told[1] + told[2] == reference(), "write it anew: python tests/support/cli_reference.py"
+
+
+def test_the_json_of_every_command_is_described():
+    by_json = {path for path, command in commands(cli) if "as_json" in {p.name for p in command.params}}
+    operations = {name.replace("_", "-") for name in registry()}
+    told = set(re.findall(r"^\| `([a-z -]+)` \|", DOCS.read_text().partition("## Commands")[0], re.MULTILINE))
+    assert told == by_json - operations
+    assert operations <= by_json
+
+
+def test_every_command_and_every_option_has_a_sentence():
+    for path, command in commands(cli):
+        assert (command.help or "").split("\n")[0].rstrip().endswith("."), path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{path} {parameter.opts}"
+
+
+def test_the_help_and_completion_load_no_database_no_page_and_no_celery():
+    heavy = {"sqlalchemy", "alembic", "panel", "param", "bokeh", "pandas", "celery", "msgspec"}
+    code = f"import sys, opsdash.cli; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["cle"], {"clear-queue", "clear-tasks"}),
+        (["pause-processing", "--rea"], {"--reason"}),
+        (["audit", "--status", "suc"], {"success"}),
+        (["audit", "ver"], {"verify"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_fixed_values(typed: list[str], offered: set[str]):
+    complete = ShellComplete(cli, {}, "opsdash", "_OPSDASH_COMPLETE")
+    assert {found.value for found in complete.get_completions(typed[:-1], typed[-1])} == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_that_the_docs_name_has_its_script(shell: str):
+    assert f"{shell}_source" in DOCS.read_text()
+    assert get_completion_class(shell) is not None
+
+
+@pytest.mark.slow
+def test_a_real_bash_completes_what_is_typed(tmp_path):
+    program = tmp_path / "opsdash"
+    program.write_text(f"#!{sys.executable}\nfrom opsdash.cli import main\n\nmain()\n")
+    program.chmod(0o755)
+    (setup,) = re.findall(r"^eval .*bash_source.*$", DOCS.read_text(), re.MULTILINE)
+    script = f"""
+        {setup}
+        complete -p opsdash
+        COMP_WORDS=(opsdash resu) COMP_CWORD=1
+        _opsdash_completion opsdash
+        echo "${{COMPREPLY[@]}}"
+    """
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "resume-processing", done

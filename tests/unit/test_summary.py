@@ -1,0 +1,89 @@
+"""The one screen of ``opsdash status``, from snapshots as they come."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console as Screen
+
+from opsdash.cli.summary import MOST_QUEUES, summarize
+from opsdash.model import Approval, OtherWorker, PauseInfo, QueueStats, Snapshot, TenantDrift, TrashEntry, WorkerStats
+
+NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+CALM = Snapshot(taken_at=NOW, queues=(QueueStats(name="celery", waiting=3),), redis_ms=0.4, redis_age_s=0.0)
+
+
+def worker(name: str, **over: Any) -> WorkerStats:
+    return WorkerStats(hostname=name, heartbeat_at=NOW, **{"state": "online", **over})
+
+
+def text(snapshot: Snapshot) -> str:
+    screen = Screen(width=200, file=io.StringIO())
+    with screen.capture() as shown:
+        for line in summarize(snapshot, "redis").shown:
+            screen.print(line)
+    return shown.get()
+
+
+def warnings(snapshot: Snapshot) -> list[str]:
+    return summarize(snapshot, "redis").warnings
+
+
+def test_a_calm_deployment_takes_few_lines_and_warns_of_nothing():
+    shown = text(replace(CALM, workers=(worker("w1", active=2), worker("w2", state="stalled"))))
+    assert "Processing Status: RUNNING" in shown
+    assert "1 worker online, 1 stalled, 0 offline; tasks: 2 running, 0 reserved, 0 scheduled" in shown
+    assert len(shown.splitlines()) < 10
+    assert warnings(CALM) == []
+
+
+def test_what_waits_for_a_second_person_and_what_can_be_undone_is_counted():
+    approval = Approval(
+        id="1", operation="clear_queue", title="Clear Queue", params={}, by="maria", at=NOW, expires_at=NOW
+    )
+    shown = text(replace(CALM, approvals=(approval,), trash=(TrashEntry(id="a", queue="celery", count=1_204),)))
+    assert "1 act waits for a second person: opsdash approvals" in shown
+    assert "1 clear can be undone, 1,204 tasks: opsdash trash" in shown
+    assert "2 acts wait for a second person" in text(replace(CALM, approvals=(approval, approval)))
+
+
+def test_two_hundred_queues_stay_one_screen_and_those_in_trouble_are_never_among_the_others():
+    queues = tuple(QueueStats(name=f"q{n}", waiting=n) for n in range(200))
+    queues += (QueueStats(name="paused", waiting=0, paused=True), QueueStats(name="odd", waiting=0, error="a hash"))
+    shown = text(replace(CALM, queues=queues))
+    assert len(shown.splitlines()) < 30
+    for name in ("odd", "paused", "q199"):
+        assert f"\n{name} " in shown
+    rest = sum(range(200 - MOST_QUEUES + 2))
+    assert f"187 more queues with {rest:,} tasks: opsdash queues" in shown
+
+
+def test_forty_workers_without_the_plug_in_are_a_few_lines():
+    said = warnings(replace(CALM, others=tuple(OtherWorker(hostname=f"w{n}", queues=("celery",)) for n in range(40))))
+    assert said[0] == "w0 is not held by opsdash: it runs without the plug-in, and takes tasks from celery"
+    assert said[5:] == ["and 35 more workers like these"]
+
+
+def test_a_worker_that_can_not_pause_is_named():
+    assert warnings(replace(CALM, workers=(worker("w1", pausing="too old"),))) == ["w1 can't pause: too old"]
+
+
+def test_drift_and_what_waits_for_the_database_are_warnings():
+    drift = TenantDrift(rows=3, synced_rows=2, keys=2, synced_keys=2)
+    said = warnings(replace(CALM, tenant_drift=drift, spooled=4, database_error="The database is down."))
+    assert said == [
+        "Tenant configs in database and Redis differ: 1 tenant more in the database.",
+        "4 steps of the audit log wait in Redis for the database",
+        "The database is down.",
+    ]
+
+
+def test_stale_figures_say_how_old_they_are():
+    pause = PauseInfo(queue=None, by="maria", at=NOW, expires_at=NOW + timedelta(hours=1), reason="fire")
+    gone = replace(CALM, pause=pause, redis_error="Redis did not answer.", redis_age_s=14.2)
+    assert warnings(gone) == ["Redis did not answer. Figures are 14s old."]
+    assert "PAUSED by maria since 2026-11-25 03:00:00 UTC until 2026-11-25 04:00:00 UTC (fire)" in text(gone)
+    assert warnings(replace(gone, redis_age_s=None))[0].endswith("There are no figures yet.")
