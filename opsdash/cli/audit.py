@@ -55,8 +55,8 @@ def _filters(command: Any) -> Any:
         click.option("--since", type=_Moment(), help="Only entries since this time (UTC) or age, e.g. 2h."),
         click.option(
             "--status",
-            default="",
-            type=click.Choice(["", *(s.value for s in Status)]),
+            callback=lambda _context, _option, chosen: chosen or "",
+            type=click.Choice([s.value for s in Status]),
             metavar="STATUS",
             help=f"Only this outcome: {', '.join(s.value for s in Status)}.",
         ),

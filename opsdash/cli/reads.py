@@ -56,10 +56,12 @@ def status(*, as_json: bool, every_s: float | None) -> None:
         if not sys.stdout.isatty() or screen().is_dumb_terminal:
             raise click.UsageError("--watch redraws a terminal, and this is none: call status again instead")
     with connected() as console:
-        console.fleet.look()
         if every_s is not None:
+            console.fleet.look()
             _watch(console, every_s)
             return
+        console.broker.ping()  # an outage is told once, not for each thing that is asked
+        console.fleet.look()
         snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)

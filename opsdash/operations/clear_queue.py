@@ -38,6 +38,7 @@ class ClearQueue(Operation):
     def preview(self, console: Console) -> Preview:
         """What waits, by priority, and what workers hold: whether it goes too, or is not removed by this."""
         console.queues.check(self.queue, console.queue_names())
+        console.queues.check_lists(self.queue)
         boundary = draw(console.broker, self.queue)
         (stats,) = console.queues.read([self.queue])
         holds = held(console, self.queue)
@@ -79,6 +80,7 @@ class ClearQueue(Operation):
     def execute(self, console: Console, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
+        console.queues.check_lists(self.queue)
         if not self.everything:
             return self._clear(console, act)
         reviewed = act.reviewed.boundary if act.reviewed else None

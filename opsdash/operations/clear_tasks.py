@@ -145,5 +145,6 @@ class ClearTasks(Operation):
 
     def _check(self, console: Console) -> None:
         if not self._meant():
-            raise Invalid("Say which tasks: by name, age (--older-than) or a text in them. Nothing was changed.")
+            raise Invalid("Say which tasks: by name, age or a text in their arguments. Nothing was changed.")
         console.queues.check(self.queue, console.queue_names())
+        console.queues.check_lists(self.queue)

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+INTENT = ("params", "surface", "client", "previewed", "took_s", "approval")
+"""What an entry's details hold beside the outcome's own."""
 PREVIEW_MAX_S = 15 * 60
 """A preview is what somebody decided on: later than this, they decide on something else."""
 
@@ -250,7 +252,7 @@ class Console:
         )
         if entry is None or not same or entry.status not in {Status.SUCCESS, Status.FAILURE}:
             raise error
-        details = dict(entry.details)
+        details = {name: value for name, value in entry.details.items() if name not in INTENT}
         return Effect(
             affected=int(details.pop("affected", 0)),
             message=str(details.pop("message", "")),

@@ -13,9 +13,20 @@ from opsdash.model import PauseInfo
 from opsdash.services.broker import Broker
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+# What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
+_OURS = """
+local story = redis.call('TYPE', KEYS[2]).ok
+if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
+local counter = redis.call('TYPE', KEYS[3]).ok
+if counter ~= 'none' and (counter ~= 'string' or not string.match(redis.call('GET', KEYS[3]), '^%d+$')) then
+  redis.call('DEL', KEYS[3])
+end
+"""
 # KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
 # one that replaces none. Returns the epoch, 0 when there was a pause already.
-_PAUSE = """
+_PAUSE = (
+    _OURS
+    + """
 if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local epoch = redis.call('INCR', KEYS[3])
 redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
@@ -23,8 +34,11 @@ redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
 redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
 return epoch
 """
+)
 # KEYS as above. ARGV: field, channel, the only epoch that is meant (or nothing). Returns {flags deleted, epoch}.
-_RESUME = """
+_RESUME = (
+    _OURS
+    + """
 if ARGV[3] ~= '' then
   local told, story = pcall(cjson.decode, redis.call('HGET', KEYS[2], ARGV[1]) or '')
   if not told or type(story) ~= 'table' or tostring(story.epoch) ~= ARGV[3] then return {0, 0} end
@@ -35,6 +49,7 @@ local epoch = redis.call('INCR', KEYS[3])
 redis.call('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
 return {removed, epoch}
 """
+)
 
 
 # A story whose flag is gone, unless somebody paused again meanwhile. KEYS: flag, info hash. ARGV: field, epoch.
@@ -101,7 +116,7 @@ class PauseFlags:
         names: list[str | None] = [None, *queues]
         with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
             self.ask(pipe, names)
-            return self.answer(names, pipe.execute()).active
+            return self.answer(names, pipe.execute(raise_on_error=False)).active
 
     def ask(self, pipe: Any, names: Iterable[str | None]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
@@ -113,6 +128,10 @@ class PauseFlags:
     def answer(self, names: Iterable[str | None], replies: list[Any]) -> FlagsRead:
         """The replies to `ask`, in its order: one per name and two more."""
         *ttls_ms, epoch, stories = replies
+        for reply in ttls_ms:
+            if isinstance(reply, Exception):
+                raise reply
+        epoch, stories = _else(epoch, None), _else(stories, {})  # of another type: the flag holds all the same
         now = datetime.now(UTC)
         active, left = {}, []
         for name, ttl_ms in zip(names, ttls_ms, strict=True):
@@ -134,6 +153,15 @@ class PauseFlags:
     def _run(self, script: str, queue: str | None, *args: Any) -> Any:
         keys = self.broker.keys
         return self.broker.client.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
+
+
+def _else(reply: Any, default: Any) -> Any:
+    """A reply, or the default for a key of another type; other faults are raised."""
+    if isinstance(reply, Exception):
+        if not str(reply).startswith("WRONGTYPE"):
+            raise reply
+        return default
+    return reply
 
 
 def _story(queue: str | None, stories: Mapping[str, str]) -> PauseInfo:

@@ -142,6 +142,21 @@ class Queues:
             names = ", ".join(known) or "none"
             raise Refused(f"Queue {queue!r} is not known. Nothing was changed. Known queues: {names}.")
 
+    def check_lists(self, queue: str) -> None:
+        """Refuses a queue one of whose keys is no list. Cost: one round trip.
+
+        Raises:
+            Refused: Naming the key and what it is.
+        """
+        keys = list(self.broker.lists(queue).values())
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.type(key)
+            kinds = pipe.execute()
+        for key, kind in zip(keys, kinds, strict=True):
+            if kind not in {"list", "none"}:
+                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
+
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
         """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""
         names = tuple(queues)
@@ -196,8 +211,12 @@ class Queues:
     def peek(self, queue: str, number: int, redact: str = SECRET_LIKE) -> tuple[Message, ...]:
         """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
 
-        Cost: one round trip, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.
+        Cost: two round trips, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.
+
+        Raises:
+            Refused: One of its keys is no list.
         """
+        self.check_lists(queue)
         lists = self.broker.lists(queue)
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
             for key in lists.values():

@@ -120,13 +120,13 @@ class Snapshots:
             self._queues.ask(pipe, names)
             pipe.hlen(self._broker.unacked)
             replies = pipe.execute(raise_on_error=False)
-        for reply in (*replies[: len(flags) + 2], replies[-1]):
-            if isinstance(reply, redis.RedisError):
-                raise Unavailable(
-                    f"Redis at {self._broker.label} answered with an error: {reply}. Nothing was changed."
-                )
+        if isinstance(replies[-1], redis.RedisError):
+            raise Unavailable(
+                f"Redis at {self._broker.label} answered with an error: {replies[-1]}. Nothing was changed."
+            )
         redis_ms = (time.perf_counter() - started) * 1000
-        read = self._pause.answer(flags, replies[: len(flags) + 2])
+        with self._broker.reading():
+            read = self._pause.answer(flags, replies[: len(flags) + 2])
         queues = self._queues.answer(names, replies[len(flags) + 2 : -1])
         self._endings.settle(read.active, read.left, read.epoch)
         pauses = read.active

@@ -69,7 +69,9 @@ class Workers:
                     pipe.hmget(keys.worker(hostname), FIELDS)
                 hashes = [
                     {field: value for field, value in zip(FIELDS, values, strict=True) if value is not None}
-                    for values in pipe.execute()
+                    if isinstance(values, list)
+                    else {}  # something else's value: that worker's report is lost until it comes again, no other's
+                    for values in pipe.execute(raise_on_error=False)
                 ]
         now = seconds + micros / 1e6
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]

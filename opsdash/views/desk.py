@@ -136,7 +136,7 @@ class Desk(Viewer):
 
         def look() -> tuple[Message, ...]:
             self._console.queues.check(queue, self._console.queue_names())
-            return self._console.queues.peek(queue, PEEKED)
+            return self._console.queues.peek(queue, PEEKED, self._console.settings.redact)
 
         seen = await asyncio.to_thread(look)
         self._board.tell("peek", queue=queue, rows=[_peeked(one) for one in seen])

@@ -94,9 +94,16 @@ class Gate:
         self.started[request.message.delivery_info.get("routing_key")] += 1
         return self._pass_on(request)
 
+    def uncount(self, requests: Sequence[Any]) -> None:
+        """These were handed to the pool, and taken back before they started."""
+        for request in requests:
+            key = request.message.delivery_info.get("routing_key")
+            self.started[key] = self.started.get(key, 0) - 1
+
     def take_back(self, request: Any) -> None:
         """Answers a child that did not start a request. Event loop only."""
         if self.holds(request):
+            self.uncount([request])
             self.put_back(request)
         else:  # a broadcast, or the pause has ended meanwhile
             self._run(request)

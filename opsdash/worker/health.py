@@ -74,6 +74,7 @@ class Health:
         key = link.keys.worker(self._consumer.hostname)
         with redis.pipeline(transaction=True) as pipe:
             pipe.time()
+            pipe.delete(key)  # whatever somebody has put there
             pipe.hset(key, mapping=cast("dict[Any, Any]", self._figures(ahead_s)))
             pipe.expire(key, TTL_S)
             pipe.zadd(link.keys.workers, {self._consumer.hostname: now})

@@ -42,8 +42,9 @@ class Recall:
         requests = celery_private.take_waiting_for_a_process(consumer, holds)
         unwritten = celery_private.take_unwritten(consumer, holds)
         requests += unwritten
-        requests += celery_private.take_rate_limited(consumer, holds)
         requests += self._last_look.take_waiting(holds)
+        self.gate.uncount(requests)
+        requests += celery_private.take_rate_limited(consumer, holds)
         self.gate.put_back_together(celery_private.newest_first(self.gate.channel, requests))
         celery_private.release_slots(consumer, len(unwritten))
         if requests:

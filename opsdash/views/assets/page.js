@@ -141,6 +141,8 @@ export function render({model}) {
     for (const card of cards) card.node.hidden = !card.tabs.includes(tab)
     page.redraw()
     page.address()
+    // On a phone the cards begin below the first screen: a tab that was chosen must be seen to do something.
+    if (model.whole && tab !== before && board.getBoundingClientRect().top > innerHeight * 0.7) bar.scrollIntoView()
     if (tab === 'operations') log.open(view)
     if (tab === 'queues') page.chart()
     else if (before === 'queues') {

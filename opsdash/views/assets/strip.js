@@ -67,7 +67,9 @@ const statusStrip = (whole) => {
         meter.max = status.of
         meter.value = status.stopped || 0
       }
-      strip.classList.toggle('stale', !!status.stale || extra.length > 0)
+      const stale = !!status.stale || extra.length > 0
+      strip.classList.toggle('stale', stale)
+      strip.parentElement?.classList.toggle('aged', stale)
       const said = [...status.notices, ...extra]
       if (JSON.stringify(said) !== notices.__said) {
         notices.__said = JSON.stringify(said)

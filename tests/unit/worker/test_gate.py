@@ -185,3 +185,12 @@ def test_memory_counts_this_process_and_its_children_and_not_those_that_ended() 
     same = int(memory_bytes(SimpleNamespace(info={"processes": [os.getpid(), 2**22 + 1]})))
     assert 5_000_000 < alone <= same * 1.1
     assert memory_bytes(SimpleNamespace()) == ""
+
+
+def test_what_a_pause_takes_back_is_not_counted_as_started(gate: Gate, returned: list[Any]) -> None:
+    one = request()
+    gate.on_task_request(one)
+    assert gate.started == {"celery": 1}
+    close(gate, everything=True)
+    gate.take_back(one)
+    assert (gate.started, returned) == ({"celery": 0}, [one])
