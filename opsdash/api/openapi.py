@@ -25,6 +25,7 @@ from opsdash.api.shapes import (
     Ready,
     RunQuery,
     StatusRead,
+    WorkerDetailRead,
     WorkersRead,
     request_of,
 )
@@ -73,10 +74,11 @@ class Document(Handler):
 def document() -> dict[str, Any]:
     """The whole document, without the server's address."""
     requests = {name: request_of(kind) for name, kind in registry().items()}
-    answers = [*(read[1] for read in READS), Outcome, Preview, Problem, Ready]
+    answers = [*(read[1] for read in READS), WorkerDetailRead, Outcome, Preview, Problem, Ready]
     schemas, components = msgspec.json.schema_components([*requests.values(), *answers], ref_template=REF)
     refs = dict(zip([*requests.values(), *answers], schemas, strict=True))
     paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
+    paths[f"{V1}/workers/{{hostname}}"] = {"get": _worker(refs)}
     paths[f"{V1}/events"] = {"get": _events()}
     paths[f"{V1}/openapi.json"] = {"get": _own()}
     for name, kind in registry().items():
@@ -113,6 +115,12 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
             **_errors(ERRORS),
         },
     }
+
+
+def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
+    read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker, and what it runs right now.")
+    name = {"name": "hostname", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    return {**read, "parameters": [{**name, "description": "As /api/v1/workers names it."}]}
 
 
 def _act(kind: Any, request: Any, refs: Mapping[type, Any]) -> dict[str, Any]:
