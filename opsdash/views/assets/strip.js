@@ -2,6 +2,7 @@
 const FIGURES = [
   ['waiting', 'Pending Tasks', number],
   ['rate', 'Throughput', rate],
+  ['failed', 'Failures, 15 min', number],
   ['online', 'Workers online', number],
   ['busy', 'Busy slots', number],
   ['redis_ms', 'Redis round trip', (v) => number(v, 1)]
@@ -32,7 +33,7 @@ const statusStrip = (whole) => {
           picture,
           node: el(
             'div',
-            {class: 'cell'},
+            {class: 'cell', 'data-figure': key},
             el('div', {class: 'label', text: label, title: label}),
             el('div', {class: 'figure'}, value, unit),
             picture

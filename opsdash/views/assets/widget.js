@@ -46,7 +46,7 @@ const acting = (page) => {
 
 export function render({model}) {
   const root = el('div', {class: 'ops embedded'}), theme = theming(model, root)
-  const view = {tab: model.home, queue: model.queue, find: '', span: '15m', charted: model.queue, log: {}, compared: false}
+  const view = {tab: model.home, queue: model.queue, find: '', open: [], span: '15m', charted: model.queue, log: {}, compared: false}
   let state = merge(Object.create(null), JSON.parse(model.state)), seq = model.seq, skew = 0, pieces = []
   let opener = null, fallback = null
   const send = (msg, from) => {
@@ -103,6 +103,7 @@ export function render({model}) {
     work: (msg) => signal.work(msg),
     ready: () => each('ready'),
     log: (msg) => each('page', msg),
+    running: (msg) => each('running', msg),
     charted: () => each('drawn'),
     compared(msg) {
       view.compared = true
