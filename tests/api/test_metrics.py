@@ -238,8 +238,11 @@ def dashboard_queries() -> dict[str, str]:
     return {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels for target in panel["targets"]}
 
 
-def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(scrape, api: Client, valkey: Valkey, monkeypatch):
+def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
+    scrape, api: Client, console: Console, valkey: Valkey, monkeypatch
+):
     report(valkey, "w1@host")
+    console.fleet.look()
     monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
