@@ -122,8 +122,10 @@ class Charts:
         plot.add_layout(Legend(items=named, orientation="horizontal", location="top_left", **words, **clear))
         tips = [("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
         plot.add_tools(HoverTool(mode="vline", tooltips=tips, formatters={"@at": "datetime"}, renderers=lines))
-        done = [("UTC", "@x{%F %T}"), ("Done", "@what")]
-        plot.add_tools(HoverTool(tooltips=done, formatters={"@x": "datetime"}, renderers=[acts]))
+        marked = [("UTC", "@x{%F %T}"), ("Done", "@what")]
+        plot.add_tools(
+            HoverTool(tooltips=marked, formatters={"@x": "datetime"}, renderers=[acts], attachment="vertical")
+        )
         return plot
 
     def show(

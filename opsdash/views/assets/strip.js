@@ -70,7 +70,7 @@ const statusStrip = (whole) => {
       }
       const stale = !!status.stale || extra.length > 0
       strip.classList.toggle('stale', stale)
-      strip.parentElement?.classList.toggle('aged', stale)
+      strip.closest('main')?.classList.toggle('aged', stale) // and the tables below
       const said = [...status.notices, ...extra]
       if (JSON.stringify(said) !== notices.__said) {
         notices.__said = JSON.stringify(said)
@@ -80,6 +80,7 @@ const statusStrip = (whole) => {
         const {value, unit, picture} = cells.get(key),
           [given, words] = figures[key] || []
         put(value, given == null ? '–' : format(given))
+        value.closest('.cell').classList.toggle('zero', given === 0)
         put(unit, words || '')
         const mark = JSON.stringify(sparks[key] || [])
         if (picture.__mark !== mark) {

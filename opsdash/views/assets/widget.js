@@ -77,9 +77,11 @@ export function render({model}) {
   }
   const cards = PARTS[model.part](page, model.part === 'chart' ? model.get_child('chart') : null)
   const signal = signals(model, send), dialog = dialogs(root, send, false)
-  root.append(el('div', {class: 'deck stack', 'data-tab': view.tab}, ...cards.map((card) => card.node)), ...signal.nodes)
+  const deck = el('div', {class: 'deck stack', 'data-tab': view.tab}, ...cards.map((card) => card.node))
+  root.append(deck, ...signal.nodes)
   const update = () => {
     skew = state.now - Date.now() / 1000
+    deck.classList.toggle('aged', !!state.status.stale)
     page.redraw()
   }
   const each = (name, ...given) => { for (const card of cards) card[name]?.(...given) }
