@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -162,6 +162,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     if rest:
         up.append(({"worker": OTHER}, all(worker.state == "online" for worker in rest)))
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
+    yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
     states = Tally(worker.state for worker in snapshot.workers)
     yield _gauge(
         "opsdash_workers",
@@ -177,6 +178,21 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("opsdash_worker_slots", "Tasks that can run at once.", [({}, _sum(held, "concurrency"))])
     if snapshot.others is not None:
         yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't hold.", [({}, len(snapshot.others))])
+
+
+def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[Metric]:
+    """What workers that report tell of themselves; the rest together under one label."""
+    failed = [({"worker": worker.hostname}, worker.failed) for worker in named]
+    loads = [({"worker": worker.hostname}, worker.load) for worker in named if worker.load is not None]
+    if rest:
+        failed.append(({"worker": OTHER}, _sum(rest, "failed")))
+    if known := [worker.load for worker in rest if worker.load is not None]:
+        loads.append(({"worker": OTHER}, max(known)))
+    family = CounterMetricFamily("opsdash_worker_failed", "Tasks that ended in failure since the worker started.")
+    for labels, number in failed:
+        family.add_sample("opsdash_worker_failed_total", labels, number)
+    yield family
+    yield _gauge("opsdash_worker_load", "One-minute load average of the worker's machine.", loads)
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:

@@ -176,3 +176,23 @@ def test_the_age_of_the_oldest_task_is_recorded_where_it_is_known(broker: Broker
     History(broker).record(replace(snapshot(), queues=known))
     (point,) = History(broker).read(STEP_MS * 3 / 1000)
     assert point.oldest_s == {"celery": 61.2}
+
+
+def test_failures_per_second_are_recorded_of_all_workers_together(broker: Broker) -> None:
+    console = History(broker)
+    next_bucket(broker)
+    console.record(snapshot(3, worker({"celery": 0}, failed=10)))
+    next_bucket(broker)
+    other = replace(worker({}, failed=900), hostname="w2")  # it has just come: nothing to compare with
+    console.record(snapshot(3, worker({"celery": 40}, failed=30), other))
+    first, second = History(broker).read(STEP_MS * 3 / 1000)
+    assert first.failed_per_s is None
+    assert second.failed_per_s == pytest.approx(second.started_per_s["celery"] / 2, rel=0.01)
+    assert "failed" not in second.waiting
+
+
+def test_a_point_of_an_older_opsdash_says_nothing_of_failures_and_is_read(broker: Broker) -> None:
+    for more in ("", ', "failed": NaN', ', "failed": "x"'):
+        broker.client.xadd(broker.keys.history("short"), {"point": f'{{"queues": {{"c": [1, 2]}}{more}}}'})
+    (point,) = History(broker).read(STEP_MS * 3 / 1000)
+    assert (point.waiting, point.failed_per_s) == ({"c": 1}, None)
