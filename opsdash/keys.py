@@ -80,6 +80,11 @@ class Keys:
         return f"{self.prefix}opsdash:history:{step}"
 
     @property
+    def history_writer(self) -> str:
+        """String with a TTL of seconds: the console that writes the history just now."""
+        return f"{self.prefix}opsdash:history:writer"
+
+    @property
     def spool(self) -> str:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"

@@ -1,7 +1,7 @@
 """History: how deep each queue was and how fast it was worked off, in two bounded Redis streams.
 
-A bucket's time, by Redis's own clock, is its entry's id, and a stream takes each id once: however many consoles record,
-each bucket is written by one of them, without a lease.
+One console at a time writes it, under a lease, so that all rates of a stretch are one console's; another takes over a
+few seconds after that one died. A bucket's time, by Redis's own clock, is its entry's id: a stream takes each id once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import secrets
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +24,8 @@ from opsdash.services.broker import Broker
 
 log = logging.getLogger(__name__)
 
+LEASE_MS = 5_000
+"""A console that has not recorded for so long writes the history no more: another one does."""
 MAX_QUEUES = 200
 """Queues that one entry tells of: what a stray worker names must not fill the broker."""
 
@@ -42,17 +47,21 @@ class Series:
 FINE, COARSE = Series("10s", 10_000, 360), Series("1m", 60_000, 1440)
 SERIES = (FINE, COARSE)
 
-# KEYS: one stream per series. ARGV: step, points and payload of each, by turns. Returns each series' current bucket.
+# KEYS: the writer's lease, then one stream per series. ARGV: who writes, the lease's milliseconds, then step, points
+# and payload of each series, by turns. Returns each series' current bucket, written or not.
 # redis.replicate_commands: before Redis 7 a script that has read the clock could not write without it.
 _RECORD = """
 if redis.replicate_commands then redis.replicate_commands() end
 local time, buckets = redis.call('TIME'), {}
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for i, key in ipairs(KEYS) do
-  local step, points, payload = tonumber(ARGV[i * 3 - 2]), ARGV[i * 3 - 1], ARGV[i * 3]
+local writer = redis.call('GET', KEYS[1])
+local ours = not writer or writer == ARGV[1]
+if ours then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+for i = 1, #KEYS - 1 do
+  local key, step, points, payload = KEYS[i + 1], tonumber(ARGV[i * 3]), ARGV[i * 3 + 1], ARGV[i * 3 + 2]
   local bucket = now - now % step
   local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
-  if not last or tonumber(string.match(last[1], '^%d+')) < bucket then
+  if ours and (not last or tonumber(string.match(last[1], '^%d+')) < bucket) then
     redis.call('XADD', key, 'MAXLEN', points, string.format('%.0f-0', bucket), 'point', payload)
     redis.call('PEXPIRE', key, step * points)
   end
@@ -70,19 +79,22 @@ class History:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._writer = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._since: dict[Series, tuple[int, float, Started]] = {}  # current bucket, when it began here, totals then
         self._failing = False
 
     def record(self, snapshot: Snapshot) -> None:
-        """Adds the snapshot to every series whose bucket nobody has written yet. Never raises for an outage.
+        """Adds the snapshot to every series whose bucket is not written yet, unless another console writes them.
+
+        Never raises for an outage.
 
         Cost: one round trip. A subscriber of the poller: nothing else may call it meanwhile.
         """
         if snapshot.redis_error or snapshot.redis_age_s is None:
             return  # nothing was read: a gap, and drawn as one
         now_s, totals = time.monotonic(), _totals(snapshot.workers)
-        keys = [self._key(series) for series in SERIES]
-        arguments: list[Any] = []
+        keys = [self._broker.keys.history_writer, *(self._key(series) for series in SERIES)]
+        arguments: list[Any] = [self._writer, LEASE_MS]
         for series in SERIES:
             arguments += [series.step_ms, series.points, self._payload(series, snapshot, totals, now_s)]
         try:

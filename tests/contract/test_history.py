@@ -61,7 +61,26 @@ def test_each_bucket_is_written_once_however_many_consoles_record(broker: Broker
     next_bucket(broker)
     for number, console in enumerate(reversed(consoles)):
         console.record(snapshot(10 + number))
-    assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 10]  # type: ignore[index]
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 12]  # type: ignore[index]
+
+
+def test_one_console_writes_the_history_until_it_dies_and_then_another_does(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "LEASE_MS", STEP_MS * 2)
+    writer, other = History(broker), History(broker)
+    for number in range(6):  # six buckets: three leases long
+        next_bucket(broker)
+        if number:
+            other.record(snapshot(99))
+        writer.record(snapshot(number))
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [3, 4, 5]  # type: ignore[index]
+    assert 0 < broker.client.pttl(broker.keys.history_writer) <= STEP_MS * 2
+    while broker.client.exists(broker.keys.history_writer):  # `writer` records no more
+        time.sleep(0.01)
+    next_bucket(broker)
+    other.record(snapshot(6))
+    assert points(broker)[-1]["queues"]["celery"][0] == 6  # type: ignore[index]
 
 
 def test_the_series_is_bounded_and_ends_by_itself(broker: Broker) -> None:
