@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+import io
 import logging
 import os
 import sys
@@ -19,7 +21,7 @@ from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
-from opsdash.errors import OpsdashError, Unavailable, Uncertain
+from opsdash.errors import OpsdashError, Refused, Unavailable, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -55,11 +57,24 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
             raise _ReaderGoneError from error
-        except Unavailable as error:
+        except (Unavailable, Refused) as error:
             if ctx.invoked_subcommand not in {command.name for command in READS}:
                 raise
+            if isinstance(error, Refused):
+                raise Refused(error.fault) from error
             raise Unavailable(f"{error.fault.rstrip('.')}. To find out why: opsdash doctor.") from error
         return result
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command, or what could have been meant: whoever types `pause` is told of pause-processing."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            typed = args[0]
+            near = [name for name in self.commands if name.startswith(typed.lower())]
+            near = near or difflib.get_close_matches(typed, self.commands, cutoff=0.7)
+            meant = f"Did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists them."
+            raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
 @click.group(
@@ -83,6 +98,7 @@ for command in (
 
 def main() -> NoReturn:
     """Runs the command line: one line for every mistake, the contract's exit codes, a traceback only for a bug."""
+    _open_streams()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = cli.main(standalone_mode=False) or 0
@@ -110,6 +126,16 @@ def main() -> NoReturn:
         warn(f"can't write the answer: {error.strerror}. What was asked for may be done: look with opsdash audit")
         code = Uncertain.exit_code
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Streams that can be asked and written to, whoever has closed them and however little the terminal can show."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _write_nothing_more() -> None:
