@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WakeWorker,
     )
     from opsdash.services.console import connect
+    from opsdash.views.identity import PeerAddress
     from opsdash.views.widgets import (
         Console,
         OperationControls,
@@ -61,6 +62,7 @@ _HOMES = {
     "Uncertain": "opsdash.errors",
     "Console": "opsdash.views.widgets",
     "OperationControls": "opsdash.views.widgets",
+    "PeerAddress": "opsdash.views.identity",
     "QueueChart": "opsdash.views.widgets",
     "QueueTable": "opsdash.views.widgets",
     "RecentOperations": "opsdash.views.widgets",
@@ -79,6 +81,7 @@ __all__ = [
     "OperationControls",
     "OpsdashError",
     "PauseProcessing",
+    "PeerAddress",
     "PhraseMissing",
     "PruneAuditLog",
     "QueueChart",

@@ -102,9 +102,7 @@ def _redis_url(value: str) -> str:
     if scheme == "sentinel":
         return _sentinel_url(url)
     if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"} or not is_url:
-        raise ValueError(
-            f"expected redis://host:port/db, got {f'a start of {scheme!r}' if is_url else 'what is no URL'}"
-        )
+        raise ValueError(f"expected redis://host:port/db, got {scheme + ':' if is_url else 'what is no URL'}")
     number = rest.partition("?")[0].partition("/")[2].strip("/")
     if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
         raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")

@@ -5,21 +5,45 @@ from __future__ import annotations
 import getpass
 import hashlib
 import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import panel as pn
 from bokeh.settings import settings as bokeh_settings
+from bokeh.util.token import check_token_signature
 
 from opsdash.addresses import client_address, header, is_loopback, is_within
 from opsdash.model import Actor
 from opsdash.settings import Settings
 
-__all__ = ["Closed", "headers_needed", "identify", "is_loopback", "session_key"]
+__all__ = ["Closed", "PeerAddress", "headers_needed", "identify", "is_loopback", "session_key"]
 
 _NAME_LENGTH = 200
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
+_told: ContextVar[str] = ContextVar("opsdash_peer_address", default="")
+
+
+class PeerAddress:
+    """ASGI middleware: keeps the address at the other end of the connection, while a request or websocket is answered.
+
+    Panel's adapter for FastAPI hands no address on (panel 1.9, ``io/fastapi.py``), and opsdash lets nobody in whose
+    address it does not know. The server must not replace it by what a header says: ``uvicorn --no-proxy-headers``.
+    """
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        """Answers as the application behind it does."""
+        host, _port = scope.get("client") or ("", 0)
+        before = _told.set(str(host))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            _told.reset(before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +61,7 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
     Args:
         settings: How identity is configured.
         request: The session's request; default: that of the current Document.
-        signed: Whether session tokens are signed; default: Bokeh's setting.
+        signed: Whether the session's token is signed; default: as Bokeh is set, and as the current Document's is.
     """
     if settings.auth is None:
         return Closed(
@@ -65,7 +89,7 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
         )
     if settings.auth == "dev":
         return _local_user(settings, request)
-    if not (bokeh_settings.sign_sessions() if signed is None else signed):
+    if not (_is_signed() if signed is None else signed):
         return _unsigned(settings)
     return {"header": _proxy_user, "basic": _listed_user, "oauth": _provider_user}[settings.auth](settings, request)
 
@@ -88,6 +112,15 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
             ),
         )
     return _known(settings.actor(getpass.getuser(), surface="page"))
+
+
+def _is_signed() -> bool:
+    """Looked at here too: an adapter may never have signed nor checked it (bokeh-django 0.2.1, consumers.py)."""
+    context = pn.state.curdoc.session_context if pn.state.curdoc else None
+    token, key = getattr(context, "_token", None), bokeh_settings.secret_key()
+    if not (token and key and bokeh_settings.sign_sessions()):
+        return False
+    return bool(check_token_signature(token, secret_key=key.encode(), signed=True))
 
 
 def _unsigned(settings: Settings) -> Closed:
@@ -196,7 +229,7 @@ def _is_one_name(name: str) -> bool:
 
 
 def _peer(request: Any) -> str:
-    return str(getattr(request, "remote_ip", "") or "")
+    return str(getattr(request, "remote_ip", "") or _told.get())
 
 
 def _client(settings: Settings, request: Any) -> str:

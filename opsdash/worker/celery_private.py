@@ -130,7 +130,7 @@ class _Bell:
         return True
 
 
-def ring_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -> str:
+def bell_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -> Callable[[bool], None]:
     """Lets a readable socket end the sleep of a green pool's loop, which then does what it was asked to do soon.
 
     Celery's ``synloop`` gives ``drain_events`` 2 s, and kombu waits in ``select`` as long as that for the reply to a
@@ -142,14 +142,25 @@ def ring_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -
         answer: Called in the loop; it must read what made the socket readable.
 
     Returns:
-        The private names this kombu doesn't have; empty when it works.
+        Has the loop's next sleep, and those after it, hear the bell, or no more. Hearing costs every message the
+        watcher that gevent's ``select`` makes for each socket and call.
+
+    Raises:
+        LookupError: Names the private names this kombu doesn't have.
     """
     poller: Any = getattr(consumer.connection.transport, "cycle", None)
     lost = [f"transport.cycle.{name}" for name in POLLER if not hasattr(poller, name)]
-    if not lost:
-        poller._fd_to_chan[reader] = (_Bell(answer), RING)
-        poller.poller.register(reader, READ)
-    return ", ".join(lost)
+    if lost:
+        raise LookupError(", ".join(lost))
+    poller._fd_to_chan[reader] = (_Bell(answer), RING)
+
+    def hear(on: bool) -> None:
+        if on:
+            poller.poller.register(reader, READ)
+        else:
+            poller.poller.unregister(reader)
+
+    return hear
 
 
 def is_broadcast(channel: Any, message: Any) -> bool:

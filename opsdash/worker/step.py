@@ -161,6 +161,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         try:
             celery_private.update_queue_cycle(gate.channel)
+            if self._waker is not None:
+                self._waker.hear(state.closed)
             if state.closed:
                 self._recall.run()
         except gate.connection_errors:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from celery.utils.log import get_logger
@@ -26,6 +27,8 @@ class Waker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._hear: Callable[[bool], None] | None = None
+        self._hearing = False
 
     @property
     def usable(self) -> bool:
@@ -37,10 +40,18 @@ class Waker:
         hub.add_reader(self._reader.fileno(), self._drain)
 
     def listen_in_green_loop(self, consumer: Any) -> None:
-        """Takes part in the loop of a green pool, for one connection of the consumer to its broker."""
-        lost = celery_private.ring_in_green_loop(consumer, self._reader.fileno(), self._drain)
-        if lost:
-            logger.warning("opsdash: a pause or resume may take 2 s to reach this worker; this kombu has no %s", lost)
+        """Takes part in the loop of a green pool, for one connection of the consumer to its broker; see ``hear``."""
+        self._hear, self._hearing = None, False
+        try:
+            self._hear = celery_private.bell_in_green_loop(consumer, self._reader.fileno(), self._drain)
+        except LookupError as lost:
+            logger.warning("opsdash: a resume may take 2 s to reach this worker; this kombu has no %s", lost)
+
+    def hear(self, on: bool) -> None:
+        """Green pools: whether a byte ends the loop's sleep. Off while tasks flow, since each would pay for it."""
+        if self._hear is not None and on is not self._hearing:
+            self._hear(on)
+            self._hearing = on
 
     def wake(self) -> None:
         """From any thread or greenlet."""

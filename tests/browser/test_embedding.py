@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -89,23 +90,72 @@ def test_the_page_is_served_inside_fastapi_to_whom_the_proxy_names(
 ) -> None:
     watch.tolerate = ("404",)  # FastAPI has no icon for its tab
     (tmp_path / "app.py").write_text(source("fastapi"))
+    with served("app:app", tmp_path) as url:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert b"/operations" in answer.read()
+        page = visit(
+            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
+        )
+        expect(page.get_by_text("maria · admin")).to_be_visible()
+        visit(f"{url}operations", "Nobody is signed in")
+    with served("app:app", tmp_path, OPSDASH_TRUSTED_PROXIES="10.0.0.0/24") as url:
+        visit(f"{url}operations", "did not come through the proxy", extra_http_headers={"X-Auth-Request-User": "maria"})
+
+
+@pytest.mark.slow
+def test_the_page_is_served_inside_django_beside_its_own_pages(
+    environment: None, visit: Callable[..., Page], watch: Any, tmp_path: Path
+) -> None:
+    watch.tolerate = ("404",)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "__init__.py").touch()
+    (project / "asgi.py").write_text(source("django"))
+    (project / "settings.py").write_text(
+        "SECRET_KEY = 'k'\nROOT_URLCONF = 'project.urls'\nALLOWED_HOSTS = ['*']\nINSTALLED_APPS = []\n"
+    )
+    (project / "urls.py").write_text(
+        "from django.http import HttpResponse\nfrom django.urls import path\n"
+        "urlpatterns = [path('', lambda request: HttpResponse('of Django')),\n"
+        "               path('assets/own', lambda request: HttpResponse('also of Django'))]\n"
+    )
+    with served("project.asgi:application", tmp_path) as url:
+        for address, answer in ((url, b"of Django"), (f"{url}assets/own", b"also of Django")):
+            with urllib.request.urlopen(address, timeout=20) as answered:
+                assert answered.read() == answer
+        page = visit(
+            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
+        )
+        expect(page.get_by_text("maria · admin")).to_be_visible()
+        visit(f"{url}operations", "Nobody is signed in")
+
+
+@contextlib.contextmanager
+def served(application: str, folder: Path, **over: str) -> Iterator[str]:
+    """Where uvicorn serves it, with sessions signed and maria as admin."""
     port = services.free_port()
     env = {
         "OPSDASH_AUTH": "header",
         "OPSDASH_ADMINS": "maria",
         "BOKEH_SIGN_SESSIONS": "true",
         "BOKEH_SECRET_KEY": "k" * 32,
+        **over,
     }
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "error"]
-    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **env})
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--no-proxy-headers",
+        application,
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+    ]
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **env})
     try:
         eventually(lambda: listens(port), timeout_s=30, what="uvicorn listens")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
-            assert b"/operations" in answer.read()
-        url = f"http://127.0.0.1:{port}/operations"
-        page = visit(url, "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"})
-        expect(page.get_by_text("maria · admin")).to_be_visible()
-        visit(url, "Nobody is signed in")
+        yield f"http://127.0.0.1:{port}/"
     finally:
         process.terminate()
         process.wait(20)

@@ -41,6 +41,7 @@ NAMED = {
     ("cli.md", "bash"): "tests/unit/test_cli_docs.py",
     ("deploying.md", "claims"): "tests/integration/test_nginx.py",
     ("drills.md", "drill"): "tests/chaos/test_drills.py",
+    ("embedding.md", "django"): "tests/browser/test_embedding.py",
     ("embedding.md", "panel"): "tests/browser/test_embedding.py",
     ("embedding.md", "fastapi"): "tests/browser/test_embedding.py",
     ("embedding.md", "uvicorn"): "tests/browser/test_embedding.py",
@@ -54,7 +55,6 @@ WHOLE = {
 """Pages whose commands one test runs, all in their order."""
 REASONS = {
     "needs an identity provider",
-    "needs Channels and an ASGI server",
     "needs uv",
     "another machine's Python or servers",
     "another shell",
@@ -343,7 +343,7 @@ def test_the_commands_of_a_page_run_as_they_stand(page: str, shell: Shell, reque
 
 def two_lines(space: dict[str, Any]) -> None:
     """The plug-in is installed, and the console of the second block has done what it was told."""
-    assert any("opsdash.worker" in step.__module__ for step in space["app"].steps["consumer"])
+    assert any("opsdash.worker" in str(step) for step in space["app"].steps["consumer"])
     assert space["ops"].get_queue_length("emails") == 0
     assert space["ops"].get_recent_operations()[0].user == "maria"
     space["ops"].close()

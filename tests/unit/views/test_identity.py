@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import getpass
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
+from bokeh.document import Document
+from bokeh.server.contexts import BokehSessionContext
+from bokeh.util.token import generate_jwt_token, generate_session_id
+from panel.io.state import set_curdoc
 
 from opsdash.model import Actor, Role
 from opsdash.settings import Settings
@@ -196,3 +201,26 @@ def test_without_a_user_or_a_role_nobody_comes_in() -> None:
 def test_a_link_that_brings_its_own_session_is_turned_away(query: str) -> None:
     for mode in ("dev", "header"):
         assert "link" in refused(identify(settings(auth=mode), Request(query=query), signed=True))
+
+
+@pytest.mark.parametrize(
+    ("key", "signed", "heading"),
+    [
+        (b"k" * 32, True, None),
+        (b"x" * 32, True, "Sessions are not signed"),
+        (None, False, "Sessions are not signed"),
+    ],
+)
+def test_a_session_that_an_adapter_did_not_sign_is_nobodys_however_bokeh_is_set(
+    monkeypatch: pytest.MonkeyPatch, key: bytes | None, signed: bool, heading: str | None
+) -> None:
+    monkeypatch.setenv("BOKEH_SIGN_SESSIONS", "true")
+    monkeypatch.setenv("BOKEH_SECRET_KEY", "k" * 32)
+    session = generate_session_id(secret_key=key, signed=signed)
+    context = BokehSessionContext(session, None, document := Document())
+    context._token = generate_jwt_token(session, secret_key=key, signed=signed)
+    document._session_context = weakref.ref(context)
+    maria = Request(headers={"X-Auth-Request-User": "maria"})
+    with set_curdoc(document):
+        answer = identify(settings(auth="header", admins=("maria",)), maria)
+    assert (answer.heading if isinstance(answer, Closed) else None) == heading
