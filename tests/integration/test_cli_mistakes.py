@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +13,7 @@ from support.cli import Result, off_a_terminal
 from support.services import until
 from support.workers import producer
 
+from opsdash.cli import main
 from opsdash.demo import producer as demo
 from opsdash.demo.tasks import KINDS
 from opsdash.model import Status
@@ -95,3 +100,62 @@ def test_what_the_demo_sends_says_when_so_that_older_than_finds_it(opsdash, cons
     older = ("clear-tasks", "emails", "--dry-run", "--older-than")
     assert "0 of 2 pending tasks" in opsdash(*older, "1h").out
     assert until(lambda: "2 of 2 pending tasks" in opsdash(*older, "1s").out)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["pause"], "No such command 'pause'. Did you mean pause-processing?"),
+        (["clear", "emails"], "No such command 'clear'. Did you mean clear-queue or clear-tasks?"),
+        (["puase-processing"], "No such command 'puase-processing'. Did you mean pause-processing"),
+        (["frobnicate"], "No such command 'frobnicate'. opsdash --help lists them."),
+    ],
+)
+def test_an_unknown_command_is_told_what_could_be_meant(opsdash, typed: list[str], says: str):
+    result = opsdash(*typed)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert says in result.err
+
+
+def test_looking_into_a_queue_that_is_not_there_says_nothing_of_changes(opsdash):
+    result = opsdash("peek", "emials")
+    assert (result.code, result.err) == (3, "opsdash: Queue 'emials' is not known. Known queues: celery, emails.\n")
+
+
+@pytest.mark.parametrize("command", [["status"], ["doctor"], ["trash", "--json"]])
+def test_a_terminal_that_can_show_little_is_shown_what_it_can(
+    environment, monkeypatch: pytest.MonkeyPatch, command: list[str]
+):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["opsdash", *command])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in {0, 2}
+    assert shown.getvalue().isascii()
+    assert shown.getvalue()
+
+
+def test_a_stream_that_a_service_manager_has_closed_is_no_bug(
+    environment, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, None)
+    codes = []
+    for command in (["status"], ["pause-processing"], ["pause-processing", "--confirm", "YES"]):
+        monkeypatch.setattr(sys, "argv", ["opsdash", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        codes.append(ended.value.code)
+    sys.stdin.close()
+    sys.stdout.close()
+    assert codes == [0, 3, 0]
+    assert console.is_processing_paused()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["status", "doctor", "pause-processing --confirm YES"])
+def test_a_reader_that_has_gone_is_no_bug_whatever_was_printed(environment, command: str):
+    script = f"{sys.executable} -m opsdash {command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
