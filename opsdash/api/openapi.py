@@ -34,6 +34,8 @@ from opsdash.operation import registry
 
 V1 = "/api/v1"
 REF = "#/components/schemas/{name}"
+PART = r"^(?!\.\.?$)[^\u0000-\u001f\u007f\\/]+$"
+"""A part of an address, as the gate before the page lets it pass."""
 READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
@@ -119,8 +121,13 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
 
 def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
     read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker, and what it runs right now.")
-    name = {"name": "hostname", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    return {**read, "parameters": [{**name, "description": "As /api/v1/workers names it."}]}
+    said = "As /api/v1/workers names it."
+    name = {"name": "hostname", "in": "path", "required": True, "description": said}
+    return {
+        **read,
+        "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],
+        "responses": {**read["responses"], **_errors({400: "The address can't be read."})},
+    }
 
 
 def _act(kind: Any, request: Any, refs: Mapping[type, Any]) -> dict[str, Any]:
