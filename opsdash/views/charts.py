@@ -65,7 +65,7 @@ class Charts:
     """
 
     def __init__(self, queues: Iterable[str], *, dark: bool) -> None:
-        self.queues, self.dark = tuple(queues)[:NAMED], dark
+        self.queues, self.dark, self.empty = tuple(queues)[:NAMED], dark, True
         self._look = Look(dark)
         self._sources = {queue: ColumnDataSource(data=_columns((), queue)) for queue in self.queues}
         self._bands = ColumnDataSource(data={"x0": [], "x1": []})
@@ -113,14 +113,14 @@ class Charts:
             hue, source = look.hues[i % len(look.hues)], self._sources[queue]
             if len(self.queues) == 1:
                 _draw(plot, source, VArea(x="at", y1=0, y2=field, fill_color=hue, fill_alpha=0.12))
-            lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue)))
+            lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue), name=queue))
         named = [
             LegendItem(label=value(queue), renderers=[line]) for queue, line in zip(self.queues, lines, strict=True)
         ]
         words: dict[str, Any] = {"label_text_font_size": "11px", "label_text_color": look.ink, "padding": 2}
         clear: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None}
         plot.add_layout(Legend(items=named, orientation="horizontal", location="top_left", **words, **clear))
-        tips = [("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
+        tips = [("Queue", "$name"), ("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
         plot.add_tools(HoverTool(mode="vline", tooltips=tips, formatters={"@at": "datetime"}, renderers=lines))
         marked = [("UTC", "@x{%F %T}"), ("Done", "@what")]
         plot.add_tools(
@@ -133,6 +133,7 @@ class Charts:
     ) -> None:
         """Puts the points of the last ``span_s`` seconds on the figures, pauses as bands and operations as lines."""
         known, start = list(points), now - timedelta(seconds=span_s)
+        self.empty = not known
         for queue, source in self._sources.items():
             source.data = _columns(known, queue)
         self._x["range"].update(start=_bare(start), end=_bare(now))
@@ -145,9 +146,9 @@ class Charts:
         }
 
 
-def _draw(plot: Plot, source: ColumnDataSource, glyph: Any) -> Any:
+def _draw(plot: Plot, source: ColumnDataSource, glyph: Any, **more: Any) -> Any:
     # Without the looks of a selection, which nothing here can make.
-    return plot.add_glyph(source, glyph, selection_glyph=None, nonselection_glyph=None, muted_glyph=None)
+    return plot.add_glyph(source, glyph, selection_glyph=None, nonselection_glyph=None, muted_glyph=None, **more)
 
 
 def pauses(points: Iterable[HistoryPoint], queues: Iterable[str]) -> tuple[tuple[datetime, datetime], ...]:

@@ -156,11 +156,14 @@ def test_charts_show_depth_and_throughput_and_come_only_when_they_are_looked_at(
     fill(store, "emails", 9)
     console.run(opsdash.PauseProcessing(queue="emails", reason="charts"), actor=MARIA, confirm="YES")
     try:
-        console.history.record(console.snapshot())
         page = visit(served.url)
         expect(page.locator("canvas")).to_have_count(0)
         go(page, "Queues")
-        expect(page.locator("canvas").first).to_be_visible()
+        expect(page.get_by_text("Nothing was recorded in this time")).to_be_visible()
+        console.history.record(console.snapshot())
+        button(page, "15 min").click()
+        expect(page.locator("canvas").nth(1)).to_be_visible()
+        expect(page.get_by_text("Nothing was recorded in this time")).to_be_hidden()
         expect(page.get_by_text("Reading the history …")).to_be_hidden()
         for span in ("1 hour", "24 hours", "15 min"):
             button(page, span).click()

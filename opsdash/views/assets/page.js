@@ -220,7 +220,7 @@ export function render({model}) {
     },
     log: (msg) => log.page(msg),
     running: (msg) => workers.running(msg),
-    charted: () => chart.drawn(),
+    charted: (msg) => chart.drawn(msg),
     compared(msg) {
       view.compared = true
       tenants.compared(msg)

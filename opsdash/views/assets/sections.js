@@ -142,10 +142,12 @@ const charts = (page, frame) => {
       for (const b of spans) b.setAttribute('aria-pressed', String(b.dataset.span === view.span))
     },
     waiting() {
+      put(words, 'Reading the history …')
       words.hidden = false
     },
-    drawn() {
-      words.hidden = true
+    drawn({empty}) {
+      put(words, 'Nothing was recorded in this time: a console records while it runs.')
+      words.hidden = !empty
     }
   }
 }

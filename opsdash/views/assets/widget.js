@@ -106,7 +106,7 @@ export function render({model}) {
     ready: () => each('ready'),
     log: (msg) => each('page', msg),
     running: (msg) => each('running', msg),
-    charted: () => each('drawn'),
+    charted: (msg) => each('drawn', msg),
     compared(msg) {
       view.compared = true
       each('compared', msg)
