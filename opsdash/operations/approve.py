@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.model import Approval, Effect, Preview
+from opsdash.errors import Refused
+from opsdash.model import Approval, AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration
 
@@ -48,6 +50,14 @@ class ApproveOperation(Operation):
     def execute(self, console: Console, act: Act) -> Effect:
         """Two entries are written: the outcome in the one of who asked, and this one, each naming the other."""
         return console.carry_out(self.approval_id, act)
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether it still waits."""
+        try:
+            waits = console.asked.find(self.approval_id).approval
+        except Refused:
+            return {"message": "It waits no more: the entry of who asked for it says how it went."}
+        return {"message": f"{described(waits)} still waits for approval: it was not done."}
 
 
 def described(waits: Approval) -> str:

@@ -154,15 +154,21 @@ class ClearQueue(Operation):
         pause = console.pause.read([self.queue]).get(self.queue) if self.everything else None
         left = pause is not None and pause.by == entry.user and pause.reason == REASON
         stands = f" The pause of {self.queue} that it has set ends within {PAUSE_S} s." if left else ""
-        try:
-            kept = console.trash.find(entry.id.hex)
-        except Refused:
-            return {"message": f"There is no trash of it: it removed nothing, or nothing is kept.{stands}"}
-        return {
-            "message": f"{count(kept.count, 'task')} of it lie in the trash.{stands}",
-            "trash_id": kept.id,
-            "count": kept.count,
-        }
+        found = in_trash(console, entry)
+        return {**found, "message": f"{found['message']}{stands}"}
+
+
+def in_trash(console: Console, entry: AuditEntry) -> dict[str, Any]:
+    """What lies in the trash of one act, which the id of its entry names."""
+    try:
+        kept = console.trash.find(entry.id.hex)
+    except Refused:
+        return {"message": "There is no trash of it: it removed nothing, or nothing is kept."}
+    return {
+        "message": f"{count(kept.count, 'task')} of it lie in the trash.",
+        "trash_id": kept.id,
+        "count": kept.count,
+    }
 
 
 def _gathering(console: Console) -> Gathering:

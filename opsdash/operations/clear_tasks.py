@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import Effect, Preview, Progress
+from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.clear_queue import name_to_type, undo
+from opsdash.operations.clear_queue import in_trash, name_to_type, undo
 from opsdash.services.boundary import draw
 from opsdash.services.composition import compose
 from opsdash.services.outlook import age, arriving, figures, held
@@ -125,6 +125,10 @@ class ClearTasks(Operation):
             },
             ok=not done.cancelled,
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """The trash of this act."""
+        return in_trash(console, entry)
 
     def _selection(self, boundary: Mapping[str, Any]) -> Selection:
         # What has grown old enough since it was reviewed was not reviewed.

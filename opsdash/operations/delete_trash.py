@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.model import Effect, Preview
+from opsdash.errors import Refused
+from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.trash import time_left
 from opsdash.text import count
@@ -43,3 +45,11 @@ class DeleteTrash(Operation):
             message=f"Deleted {count(entry.count, 'task')} cleared from {entry.queue} for good.",
             details={"queue": entry.queue, "trash_id": entry.id},
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether that trash is there."""
+        try:
+            kept = console.trash.find(self.trash_id)
+        except Refused as gone:
+            return {"message": str(gone).removesuffix(" Nothing was changed.")}
+        return {"message": f"It was not deleted: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import Effect, Preview, Role
+from opsdash.model import AuditEntry, Effect, Preview, Role
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count, format_duration, parse_duration
 
@@ -57,6 +58,12 @@ class PruneAuditLog(Operation):
             else "There was none to delete.",
             details={"removed_through": pruned.through, "seal_there": pruned.seal} if pruned.count else {},
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """What it has written into its own entry, in the transaction that deleted."""
+        if (through := entry.details.get("removed_through")) is None:
+            return {"message": "It deleted nothing."}
+        return {"message": f"It deleted entries up to number {through}." if through else "It deleted unsealed entries."}
 
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:

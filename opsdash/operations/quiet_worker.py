@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused, Uncertain
-from opsdash.model import Effect, Preview
+from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
 from opsdash.text import count
@@ -51,7 +52,7 @@ class QuietWorker(Operation):
         """Tells it, and waits for its word."""
         queues = self._queues(console)
         confirmed = Remote(console.broker, console.fleet).quiet(self.hostname, queues)
-        undo = f"opsdash wake-worker {shlex.quote(self.hostname)}"
+        undo = self._undo()
         if missing := sorted(set(queues) - set(confirmed)):
             said = ", ".join(missing)
             raise Uncertain(f"{self.hostname} did not confirm that it takes no more from {said}; undo: {undo}")
@@ -60,6 +61,16 @@ class QuietWorker(Operation):
             message=f"{self.hostname} takes no more tasks from {', '.join(confirmed)}.",
             details={"queues": confirmed, "undo": f"To undo it: {undo}"},
         )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """What was written down before the worker was told."""
+        queues = Remote(console.broker, console.fleet).quieted(self.hostname)
+        if not queues:
+            return {"message": f"{self.hostname} was not told."}
+        return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {self._undo()}"}
+
+    def _undo(self) -> str:
+        return f"opsdash wake-worker {shlex.quote(self.hostname)}"
 
     def _queues(self, console: Console) -> list[str]:
         if not self.hostname:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.model import Effect, Preview, Progress
+from opsdash.errors import Refused
+from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.trash import time_left
 from opsdash.text import count
@@ -61,3 +63,13 @@ class RestoreQueue(Operation):
             else f"The {count(entry.count, 'task')} had been restored to {entry.queue} already; nothing changed."
         )
         return Effect(affected=restored, message=message, details={"queue": entry.queue, "trash_id": entry.id})
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether that trash is there, begun with, or back in its queue."""
+        try:
+            kept = console.trash.find(self.trash_id)
+        except Refused as gone:
+            return {"message": str(gone).removesuffix(" Nothing was changed.")}
+        if kept.state == "kept":
+            return {"message": f"Nothing came back: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
+        return {"message": "It was begun: run it again, it goes on where it stopped.", "count": kept.count}

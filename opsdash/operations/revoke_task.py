@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Uncertain
-from opsdash.model import Effect, Preview
+from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
 from opsdash.text import count
@@ -70,6 +71,10 @@ class RevokeTask(Operation):
             message += f" No answer from {', '.join(said.silent)}."
         details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
         return Effect(affected=1, message=message, details=details, ok=not said.failed)
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Nothing: only the workers remember it."""
+        return {"message": "Workers may have been told or not; to revoke it again does no harm."}
 
     def _check(self) -> None:
         if not self.task_id.isprintable() or not self.task_id or any(char.isspace() for char in self.task_id):

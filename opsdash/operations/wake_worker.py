@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused, Uncertain
-from opsdash.model import Effect, Preview
+from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.remote import Remote
 from opsdash.text import count
@@ -48,6 +49,13 @@ class WakeWorker(Operation):
             raise Uncertain(f"{self.hostname} did not confirm that it takes tasks from {said} again; try again.")
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed})
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """What is still written down; it is struck out once the worker has confirmed."""
+        queues = Remote(console.broker, console.fleet).quieted(self.hostname)
+        if not queues:
+            return {"message": f"{self.hostname} has confirmed that it takes tasks again."}
+        return {"message": f"{self.hostname} has not confirmed {', '.join(queues)}: run it again."}
 
     def _queues(self, console: Console) -> list[str]:
         if not self.hostname:

@@ -24,7 +24,7 @@ from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
-from opsdash.services.database import answering, transaction
+from opsdash.services.database import alone, answering, transaction
 from opsdash.services.seal import Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
@@ -50,6 +50,11 @@ class AuditLog:
     sealer: Sealer
     spool: Spool | None = None
     _down_until_s: float = field(default=0.0, init=False)
+    _writer: sa.Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        """SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away."""
+        self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
 
     def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None, **details: Any) -> AuditEntry:
         """Commits the intent. What follows may crash: the entry stays ``in_progress`` and is seen.
@@ -238,20 +243,29 @@ class AuditLog:
             Duplicate: Another entry has this request id.
         """
         try:
-            if kind == "begin":
-                with transaction(self._writer) as connection:
-                    if not again or _status(connection, entry) is None:
-                        connection.execute(sa.insert(audit_log), _row(entry))
+            if kind == "begin" and not again:
+                with alone(self._writer) as connection:
+                    connection.execute(_INSERT, _row(entry))
                 return
             with transaction(self._writer) as connection:
-                self.sealer.append(connection, entry, lambda sealed: _close(connection, kind, sealed))
+                if kind == "begin":
+                    if _status(connection, entry) is None:
+                        connection.execute(_INSERT, _row(entry))
+                    return
+                _close(connection, kind, self.sealer.next(connection, entry))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
 
-    @property
-    def _writer(self) -> sa.Engine:
-        # SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away.
-        return self.engine.execution_options(sqlite_begin="IMMEDIATE")
+
+# Made once: to put a statement together costs as much as to run it.
+_INSERT = sa.insert(audit_log)
+_FINISH = (
+    sa.update(audit_log)
+    .where(audit_log.c.id == sa.bindparam("new_id"), audit_log.c.status == Status.IN_PROGRESS.value)
+    .values({column: sa.bindparam(f"new_{column.name}") for column in audit_log.c if not column.primary_key})
+)
+_MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.bindparam("new_seal"))
+_FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
 class Duplicate(Refused):
@@ -271,17 +285,22 @@ def _status(connection: sa.Connection, entry: AuditEntry) -> str | None:
     return connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
 
 
-def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> bool:
-    """Writes a sealed entry in as few steps as can be, for the head is locked; false when it is finished already."""
-    own = sa.and_(audit_log.c.id == entry.id, audit_log.c.status == Status.IN_PROGRESS.value)
-    if kind == "finish" and connection.execute(sa.update(audit_log).where(own).values(_row(entry))).rowcount:
-        return True
-    if _status(connection, entry) is None:
-        connection.execute(sa.insert(audit_log), _row(entry))
-        return True
+def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> None:
+    """Writes a sealed entry and moves the head, in as few round trips as can be: others wait for it."""
+    row = _row(entry)
+    new = {f"new_{name}": value for name, value in row.items()}
     if kind == "finish":
+        if connection.dialect.name == "postgresql":
+            if connection.execute(_FINISH_AND_MOVE, new).rowcount:
+                return
+        elif connection.execute(_FINISH, new).rowcount:
+            connection.execute(_MOVE_HEAD, new)
+            return
+    if _status(connection, entry) is None:
+        connection.execute(_INSERT, row)
+        connection.execute(_MOVE_HEAD, new)
+    elif kind == "finish":
         log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
-    return False
 
 
 def _entry_of(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from opsdash.model import AuditEntry
 from opsdash.services.audit_reading import entry_of_row
 from opsdash.services.database import answering
-from opsdash.services.seal import Sealer, is_seal
+from opsdash.services.seal import Sealer, covered, is_seal
 from opsdash.services.tables import audit_head, audit_log
 
 
@@ -61,6 +61,6 @@ def faults(engine: sa.Engine, sealer: Sealer, newest: int) -> tuple[int, list[st
             found.append(f"an entry before {number} was removed")
         elif key is None:
             found.append(f"entry {number} is sealed with an unknown key")
-        elif not is_seal(key, before["seal"] or "", row):
+        elif not is_seal(key, before["seal"] or "", covered(row), row["seal"] or ""):
             found.append(f"entry {number} was changed")
     return max(0, len(rows) - 1), found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,14 @@ UNKEYED = "unkeyed"
 BEFORE = "before sealing"
 """Key id of entries that were finished before there were seals."""
 _PURPOSE = b"opsdash: seal the audit log"
+_HEAD = sa.select(audit_head.c.seq, audit_head.c.seal).with_for_update()
+_NEWEST = (
+    sa.select(audit_log.c.seq, audit_log.c.seal)
+    .where(audit_log.c.seq.is_not(None))
+    .order_by(audit_log.c.seq.desc())
+    .limit(1)
+)
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +66,39 @@ class Sealer:
         """Whether one of the keys made it."""
         return any(hmac.compare_digest(_hmac(key, b"spool", text.encode()), mac) for key in self.keys().values())
 
-    def append(self, connection: sa.Connection, entry: AuditEntry, write: Callable[[AuditEntry], bool]) -> None:
-        """Gives a finished entry the next number and its seal, has it written, and moves the head.
+    def next(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
+        """A finished entry with the next number and its seal; whoever writes it moves the head too.
 
-        All in the caller's transaction. The head's row is locked until that ends: of two that finish at once one waits.
-
-        Args:
-            write: Writes the sealed entry; false when there was nothing to write, and the chain stays as it is.
+        The head's row is locked until the caller's transaction ends: of two that finish at once one waits.
         """
-        head = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal).with_for_update()).one_or_none()
+        head = connection.execute(_HEAD).one_or_none()
         if head is None:  # somebody removed the row; the newest seal still says where the chain ends
-            last = sa.select(audit_log.c.seq, audit_log.c.seal).where(audit_log.c.seq.is_not(None))
-            head = connection.execute(last.order_by(audit_log.c.seq.desc()).limit(1)).one_or_none()
+            head = connection.execute(_NEWEST).one_or_none()
             connection.execute(sa.insert(audit_head).values(id=1, seq=0, seal=""))
         number, previous = (head.seq, head.seal) if head is not None else (0, "")
         key_id, key = self.key()
         numbered = replace(entry, seq=number + 1, key_id=key_id)
-        sealed = replace(numbered, seal=_hmac(key, previous.encode(), content(_fields(numbered))))
-        if write(sealed):
-            connection.execute(sa.update(audit_head).values(seq=sealed.seq, seal=sealed.seal))
+        return replace(numbered, seal=seal_of(key, previous, covered(_fields(numbered))))
 
 
-def is_seal(key: bytes, previous: str, row: Mapping[str, Any]) -> bool:
-    """Whether a row carries the seal that its content and its predecessor's seal give."""
-    return hmac.compare_digest(_hmac(key, previous.encode(), content(row)), row["seal"] or "")
+def is_seal(key: bytes, previous: str, values: Sequence[Any], seal: str) -> bool:
+    """Whether this is the seal that an entry's content and its predecessor's seal give."""
+    return hmac.compare_digest(seal_of(key, previous, values).encode(), seal.encode())
 
 
-def content(row: Mapping[str, Any]) -> bytes:
-    """What a seal covers: every column but the seal, as JSON that comes out the same from every database."""
-    values = [
+def seal_of(key: bytes, previous: str, values: Sequence[Any]) -> str:
+    """The seal of one entry.
+
+    Args:
+        previous: Its predecessor's seal.
+        values: What `covered` gives.
+    """
+    return _hmac(key, previous.encode(), _encode(values).encode())
+
+
+def covered(row: Mapping[str, Any]) -> Sequence[Any]:
+    """What a seal covers: every column but the seal, each so that its JSON comes out the same from every database."""
+    return (
         row["seq"],
         row["key_id"],
         str(row["id"]),
@@ -97,8 +109,7 @@ def content(row: Mapping[str, Any]) -> bytes:
         str(row["status"]),
         str(row["request_id"]),
         _moment(row["finished_at"]),
-    ]
-    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+    )
 
 
 def _fields(entry: AuditEntry) -> dict[str, Any]:

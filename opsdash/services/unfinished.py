@@ -43,36 +43,47 @@ class Unfinished:
         self._broker, self._audit, self._approvals, self._evidence = broker, audit, approvals, evidence
         self._looked_s = float("-inf")
         self._suspects: set[UUID] = set()
+        self._lock = threading.Lock()
+        self._marks: set[str] = set()
+        self._keeper: threading.Thread | None = None
 
     @contextmanager
     def running(self, entry: AuditEntry) -> Iterator[None]:
-        """While this lasts, no console takes the act for dead. Cost: one SET, one DEL, and a timer's thread."""
-        over = threading.Event()
+        """While this lasts, no console takes the act for dead. Cost: one SET and one DEL; one thread for all acts."""
         key = self._broker.keys.running(str(entry.id))
-
-        def say() -> None:
-            try:
-                self._broker.client.set(key, "1", ex=ALIVE_S)
-            except redis.RedisError as error:  # the act itself finds out, and says so
-                log.debug("a running act could not say so: %s", error)
-            if not over.is_set():
-                timer = threading.Timer(ALIVE_S / 3, say)
-                timer.daemon = True
-                timers[0] = timer
-                timer.start()
-
-        timers: list[threading.Timer | None] = [None]
-        say()
+        self._say(key)
+        with self._lock:
+            self._marks.add(key)
+            if self._keeper is None or not self._keeper.is_alive():
+                self._keeper = threading.Thread(target=self._keep, name="opsdash-running", daemon=True)
+                self._keeper.start()
         try:
             yield
         finally:
-            over.set()
-            if timers[0] is not None:
-                timers[0].cancel()
+            with self._lock:
+                self._marks.discard(key)
             try:
                 self._broker.client.delete(key)
             except redis.RedisError as error:
                 log.debug("the mark of a finished act ends by its TTL: %s", error)
+
+    def _keep(self) -> None:
+        """Renews the marks of what runs; ends once nothing has for a while."""
+        while True:
+            time.sleep(max(0.1, ALIVE_S / 3))
+            with self._lock:
+                marks = tuple(self._marks)
+                if not marks:
+                    self._keeper = None
+                    return
+            for key in marks:
+                self._say(key)
+
+    def _say(self, key: str) -> None:
+        try:
+            self._broker.client.set(key, "1", ex=ALIVE_S)
+        except redis.RedisError as error:  # the act itself finds out, and says so
+            log.debug("a running act could not say so: %s", error)
 
     def settle(self) -> None:
         """Closes what two looks in a row found dead. Never raises for an outage: the next look tries again."""

@@ -50,9 +50,22 @@ class Embedded(Board):
 
     def tell(self, kind: str, **fields: Any) -> None:
         """Sends one message to every place where it is shown."""
+        if not self.served:
+            self._follow_to_other_documents()
         if kind == "charted" and not self.served and self._models:
             pn.io.push_notebook(self)  # Bokeh's own figures are not followed by Panel there
         super().tell(kind, **fields)
+
+    def _follow_to_other_documents(self) -> None:
+        """jupyter_bokeh, the way to VS Code, puts a model into a Document of its own: Panel's messages go there, too.
+
+        Panel 1.9 sends them to the Document that the model was made for (``io/notebook.py``, ``ipywidget``).
+        """
+        views = pn.state._views
+        for ref, (model, _) in self._models.items():
+            if ref in views and model.document not in (None, views[ref][2]):
+                view, root, _, comm = views[ref]
+                views[ref] = (view, root, model.document, comm)
 
 
 class Fragment(Embedded):

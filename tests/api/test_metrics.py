@@ -44,13 +44,17 @@ def scrape(api: Client, console: Console) -> Callable[[], Samples]:
         assert until(lambda: console.poller.latest is not before and console.poller.latest is not None)
         answer = api.get("/metrics")
         assert answer.status == 200
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-        }
+        return dict_of(answer.text)
 
     return read
+
+
+def dict_of(text: str) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
@@ -135,6 +139,22 @@ def test_scrapers_that_speak_openmetrics_are_answered_in_it(api: Client):
     answer = api.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
+
+
+def test_a_scrape_finds_its_text_ready_and_renders_nothing(scrape, api: Client, console: Console, monkeypatch):
+    scrape()
+    scrape()  # the format is known, and the poller has rendered it
+    console.poller.interval_s = 60
+    time.sleep(0.5)  # the poller's last step under the short interval
+    monkeypatch.setattr(metrics.Meter, "collect", lambda self: pytest.fail("a scrape renders nothing"))
+    ages = [value(dict_of(api.get("/metrics").text), "opsdash_snapshot_age_seconds") for _ in range(3)]
+    assert 0 < ages[0] < ages[1] < ages[2]  # but the age is of now
+
+
+def test_however_many_formats_are_asked_for_few_are_rendered_ahead(meter: metrics.Meter):
+    for minor in range(20):
+        meter.text(f"application/openmetrics-text; version=1.{minor}.0")
+    assert len(meter._formats) == metrics.MAX_FORMATS
 
 
 @pytest.fixture

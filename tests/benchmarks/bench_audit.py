@@ -25,7 +25,7 @@ from opsdash.model import AuditEntry, Status
 from opsdash.services import audit_reading, audit_verify, database, migrations
 from opsdash.services.audit_reading import Filter
 from opsdash.services.console import Console
-from opsdash.services.seal import Sealer, _fields, _hmac, content
+from opsdash.services.seal import Sealer, _fields, covered, seal_of
 from opsdash.services.tables import audit_head
 from opsdash.settings import Settings
 
@@ -213,7 +213,7 @@ def sealed_rows(sealer: Sealer, number: int) -> Iterator[tuple[str, int, tuple[A
             seq=seq,
             key_id=key_id,
         )
-        seal = _hmac(key, seal.encode(), content(_fields(entry)))
+        seal = seal_of(key, seal, covered(_fields(entry)))
         yield (
             seal,
             seq,

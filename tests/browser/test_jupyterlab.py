@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,12 +32,20 @@ def answers(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """JupyterLab on a copy of the tour, with the environment of a running demo; its address, and that environment."""
+@pytest.fixture(params=["default", "vscode"])
+def lab(request: pytest.FixtureRequest, tmp_path: Path, watch: Any) -> Iterator[tuple[str, dict[str, str]]]:
+    """JupyterLab on a copy of the tour, with the environment of a running demo; its address, and that environment.
+
+    ``vscode``: the way that VS Code's notebooks take, over ipywidgets and jupyter_bokeh instead of Panel's own comms.
+    """
+    if request.param == "vscode":  # Panel asks its CDN for styles there, `inline` or not; the widgets have their own
+        watch.tolerate = ("https://cdn.holoviz.org/panel/", "ERR_NAME_NOT_RESOLVED", "ERR_INTERNET_DISCONNECTED")
     folder, port = tmp_path / "lab", services.free_port()
     folder.mkdir()
-    shutil.copy(ROOT / "apps" / "operations.ipynb", folder)
+    tour = (ROOT / "apps" / "operations.ipynb").read_text(encoding="utf-8")
+    chosen = tour.replace("pn.extension(inline=True)", f"pn.extension(inline=True, comms='{request.param}')")
+    assert chosen != tour
+    (folder / "operations.ipynb").write_text(chosen, encoding="utf-8")
     with running_demo(tmp_path) as env:
         own = {
             name: str(tmp_path / name)
@@ -86,7 +93,7 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     kinds = (
         "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map((c) => c.className.match(/jp-\\w+Cell/)[0])"
     )
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     for heading in ("Worker Health", "Queue Operations", "Depth and throughput", "Worker Control", "Recent Operations"):

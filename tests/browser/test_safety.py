@@ -62,7 +62,8 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
 ) -> None:
     queue = f"q{PAYLOAD}"
     served = serve_page(queues=("celery", queue), admins=("*",))
-    store.rpush(queue, "x")
+    headers = {"task": PAYLOAD, "id": PAYLOAD, "argsrepr": PAYLOAD, "kwargsrepr": PAYLOAD}
+    store.rpush(queue, json.dumps({"headers": headers, "properties": {}, "body": ""}))
     report(store, f"celery@{PAYLOAD}", queues=json.dumps([queue]), pool=PAYLOAD, pausing=PAYLOAD)
     served.console.run(opsdash.PauseProcessing(reason=PAYLOAD), actor=PAYLOAD, confirm="YES")
     try:
@@ -71,10 +72,16 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         expect(page.get_by_text(f"“{PAYLOAD}”")).to_be_visible()
         expect(page.get_by_text(f"Paused by {PAYLOAD} since")).to_be_visible()
         expect(page.get_by_role("cell", name=f"celery@{PAYLOAD}")).to_be_visible()
+        page.get_by_role("tab", name="Queues").click()
+        page.get_by_role("button", name=f"Peek {queue}").click()
+        expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
+        page.keyboard.press("Escape")
+        page.get_by_role("tab", name="Overview").click()
         page.get_by_role("radio", name=queue).check()
         page.get_by_role("button", name="Show details").first.click()
         page.get_by_role("button", name="Clear Queue", exact=True).click()
         expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
         page.get_by_label("Type YES to confirm").fill("YES")
         page.get_by_role("button", name="Confirm", exact=True).click()
         expect(page.get_by_role("alert")).to_contain_text(PAYLOAD)

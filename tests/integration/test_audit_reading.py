@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -187,6 +188,16 @@ def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: F
         plan = "\n".join(line for (line,) in rows)
     assert index in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_export_of_a_long_log_streams_and_is_never_in_memory_as_a_whole(long_log: sa.Engine, form: str) -> None:
+    tracemalloc.start()
+    size = sum(map(len, audit_reading.EXPORTS[form](long_log, Filter(since=NOON - timedelta(days=2)))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size > 400_000
+    assert peak < 1_000_000
 
 
 MANY = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -10,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 import opsdash
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Actor, AuditEntry, Role, Status
+from opsdash.model import Actor, Role, Status
 from opsdash.services import migrations
 from opsdash.services.audit_reading import entry_of_row
 from opsdash.services.console import Console
@@ -83,6 +83,14 @@ def test_an_entry_keeps_who_from_where_what_was_reviewed_and_how_long_it_took(co
         (sa.update(audit_head).values(seal="0" * 64), "The head does not belong"),
         (sa.delete(audit_head), "The head does not belong"),
         (sa.update(audit_log).where(at(3)).values(seq=None), "Removed: sealed entry 3 before 4"),
+        (sa.text("UPDATE audit_log SET details = '{' WHERE seq = 3"), "Changed: entry 3 "),
+        (sa.text("UPDATE audit_log SET details = x'ff' WHERE seq = 3"), "Changed: entry 3 "),
+        (sa.text("UPDATE audit_log SET timestamp = 'once' WHERE seq = 3"), "Changed: entry 3 .* at once"),
+        (sa.text("UPDATE audit_log SET finished_at = NULL WHERE seq = 3"), "Changed: entry 3 "),
+        (sa.text("UPDATE audit_log SET id = 7 WHERE seq = 3"), "Changed: entry 3 "),
+        (sa.text("UPDATE audit_log SET seal = 'é' WHERE seq = 3"), "Changed: entry 3 "),
+        (sa.text("UPDATE audit_log SET seal = 7 WHERE seq = 3"), "Changed: entry 4 "),
+        (sa.text("UPDATE audit_log SET seq = 'third' WHERE seq = 3"), "Inserted: entry .* the number 'third'"),
     ],
     ids=str,
 )
@@ -93,6 +101,34 @@ def test_what_is_changed_or_removed_is_named(console_for: Callable[..., Console]
     found = console.audit.verify()
     assert not found.ok
     assert any(re.match(named, problem) for problem in found.problems), found.problems
+
+
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "0001-01-01 00:00+00 BC"])
+def test_an_instant_that_no_calendar_of_ours_has_is_named_too(
+    console_for: Callable[..., Console], postgres_url: str, when: str
+) -> None:
+    console = console_for(database_url=postgres_url)
+    act(console, 2)
+    tamper(console, sa.text(f"UPDATE audit_log SET timestamp = '{when}' WHERE seq = 1"))
+    (problem,) = console.audit.verify().problems
+    assert problem.startswith("Changed: entry 1 ")
+
+
+def test_instants_of_every_kind_are_sealed_as_they_are_read_back(console: Console) -> None:
+    seconds = [
+        datetime.fromisoformat(day) for day in ("1969-07-20T20:17:40Z", "2026-11-25T02:00:59Z", "2199-12-31T23:00Z")
+    ]
+    for second, micros in itertools.product(seconds, (0, 1, 10, 123_456, 999_999)):
+        console.audit.note(
+            user="maria",
+            operation="pause_processing",
+            status=Status.SUCCESS,
+            timestamp=second.replace(microsecond=micros),
+            request_id=uuid4(),
+            details={"é": [1.5, None, True, {"b": 1, "a": 2}]},
+        )
+    found = console.audit.verify()
+    assert (found.ok, found.checked) == (True, 15), found.problems
 
 
 def test_what_is_inserted_is_named(console: Console) -> None:
@@ -145,7 +181,9 @@ def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
         heads.append(console.snapshot().audit_head)
     assert heads[0] == heads[1]
     assert heads[2] == console.audit.verify().head == console.audit.head()
-    assert [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"] == [
+    said = [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"]
+    assert all("to be kept elsewhere: opsdash audit verify --head" in line for line in said)
+    assert [line.partition(" (")[0] for line in said] == [
         f"audit head {heads[0]}",
         f"audit head {heads[2]}",
     ]
@@ -200,12 +238,11 @@ def _age(console: Console, number: int, when: datetime) -> None:
         for row in rows:
             entry = entry_of_row(row)
             entry = replace(entry, timestamp=when if row.seq == number else entry.timestamp)
-            console.audit.sealer.append(connection, entry, partial(_rewrite, connection))
-
-
-def _rewrite(connection: sa.Connection, sealed: AuditEntry) -> bool:
-    values = {"seq": sealed.seq, "seal": sealed.seal, "timestamp": sealed.timestamp}
-    return bool(connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values)).rowcount)
+            sealed = console.audit.sealer.next(connection, entry)
+            end = {"seq": sealed.seq, "seal": sealed.seal}
+            values = {**end, "timestamp": sealed.timestamp}
+            connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values))
+            connection.execute(sa.update(audit_head).values(end))
 
 
 def test_entries_from_before_there_were_seals_are_told_apart(

@@ -12,30 +12,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from support.acts import EVERY_OPERATION
 from support.services import Postgres, Valkey, until
 
 import opsdash
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
 from opsdash.operation import registry
-from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")
-EVERY_OPERATION = [
-    opsdash.PauseProcessing(),
-    opsdash.ResumeProcessing(),
-    opsdash.ClearQueue(queue="emails"),
-    opsdash.ClearTasks(queue="emails", task="shop.*"),
-    opsdash.RestoreQueue(trash_id="0123"),
-    opsdash.DeleteTrash(trash_id="0123"),
-    opsdash.SyncTenantConfigs(),
-    opsdash.PruneAuditLog(),
-    opsdash.ApproveOperation(approval_id="0123"),
-    QuietWorker(hostname="celery@a"),
-    WakeWorker(hostname="celery@a"),
-    RevokeTask(task_id="0123"),
-]
 
 
 def test_every_operation_is_among_those_that_are_tried_here():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -47,8 +48,8 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
     lines = [line for line in environment["dependencies"] if isinstance(line, str)]
     by_pip = next(line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
     for line in lines:  # name, blank, versions: how conda reads a line
-        assert re.fullmatch(r"[a-z0-9-]+( [<>=!,.0-9a-z]+)?", line), line
-    listed = {r.name: r.specifier for r in map(Requirement, [*lines, *by_pip])}
+        assert re.fullmatch(r"[a-z0-9_-]+( [<>=!,.0-9a-z]+)?", line), line
+    listed = {canonicalize_name(r.name): r.specifier for r in map(Requirement, [*lines, *by_pip])}
     assert listed.pop("python") == Requirement(f"python{PYPROJECT['requires-python']}").specifier
     assert listed.pop("pip") == ""
     assert listed == {requirement.name: requirement.specifier for requirement in [*CORE, *EXTRAS["test"]]}

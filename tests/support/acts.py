@@ -1,0 +1,21 @@
+"""One of every operation: what holds for all of them is tried with these."""
+
+from __future__ import annotations
+
+import opsdash
+from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+
+EVERY_OPERATION = (
+    opsdash.PauseProcessing(),
+    opsdash.ResumeProcessing(),
+    opsdash.ClearQueue(queue="emails"),
+    opsdash.ClearTasks(queue="emails", task="shop.*"),
+    opsdash.RestoreQueue(trash_id="0123"),
+    opsdash.DeleteTrash(trash_id="0123"),
+    opsdash.SyncTenantConfigs(),
+    opsdash.PruneAuditLog(),
+    opsdash.ApproveOperation(approval_id="0123"),
+    QuietWorker(hostname="celery@a"),
+    WakeWorker(hostname="celery@a"),
+    RevokeTask(task_id="0123"),
+)
