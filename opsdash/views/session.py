@@ -60,6 +60,7 @@ class Session:
         self.followers: list[Callable[[], None]] = []
         self._bulletins = bulletins(console)
         self._doc: Document | None = None
+        self._loop = running_loop()
         self._unsubscribe: Callable[[], None] = _nothing
         self._told_at_s = self._shown_at_s = 0.0
         self._shown: Snapshot | None = None
@@ -96,7 +97,7 @@ class Session:
                 later: Any = partial(self._catch_up, snapshot)  # Bokeh awaits coroutines too
                 self._doc.add_next_tick_callback(later)
             return
-        self._doc.add_next_tick_callback(partial(self._take, self._bulletins.of(snapshot, self.role)))
+        self.later(partial(self._take, self._bulletins.of(snapshot, self.role)))
 
     async def _catch_up(self, snapshot: Snapshot) -> None:
         self._take(await asyncio.to_thread(self._bulletins.of, snapshot, self.role))
@@ -135,8 +136,19 @@ class Session:
         self._tell("beat", silence=said)
 
     def later(self, what: Callable[[], Any]) -> None:
-        """Calls, or awaits, something in the document's next turn."""
-        if self._doc is not None and self._doc.session_context is not None:
+        """Calls, or awaits, something in the document's next turn; never, where that has ended. From any thread.
+
+        Bokeh's ``add_next_tick_callback`` from another thread breaks on a Document that ends meanwhile, and leaves it
+        behind as everybody's ``curdoc``: so it is called in the thread of the event loop, where Documents end.
+        """
+        if self._loop is None:
+            self._schedule(what)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._schedule, what)
+
+    def _schedule(self, what: Callable[[], Any]) -> None:
+        context = self._doc.session_context if self._doc is not None else None
+        if self._doc is not None and context is not None and not context.destroyed:
             self._doc.add_next_tick_callback(what)
 
     async def refresh(self) -> None:
@@ -205,6 +217,14 @@ class Session:
         finally:
             self._tell("work", text="", at=None, of=None)
         await self.refresh()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that calls this, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def way_back(operation: Operation, effect: Effect) -> dict[str, Any] | None:

@@ -46,7 +46,6 @@ class WidgetSession(Session):
         super().__init__(console, actor, board)
         self.status = status
         status.fed_by = self
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._order = threading.RLock()
 
@@ -59,7 +58,6 @@ class WidgetSession(Session):
             self.board.state = self._cut(self._bulletins.blank(self.role))
         else:
             self._doc = None
-            self._loop = _running_loop()
             self._begin_with(self._fresh())
         self._joining = True
         self._unsubscribe = _subscribe_weakly(self)
@@ -144,13 +142,6 @@ def _subscribe_weakly(session: WidgetSession) -> Callable[[], None]:
 
     end.append(session.console.poller.subscribe(deliver))
     return end[0]
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _begin(what: Callable[[], Any]) -> None:

@@ -126,13 +126,13 @@ def test_a_report_of_running_tasks_that_is_none_is_no_running_task(broker: Broke
     assert len(Workers(broker).read()) == 1
 
 
-@pytest.mark.parametrize("nonsense", ["NaN", "Infinity", "-1", "1e300", '"soon"', "[]", "true"])
 @pytest.mark.parametrize("reported", ["NaN", "-5", "0", "1e300", ""])
-def test_a_running_task_with_nonsense_for_a_time_is_still_told(broker: Broker, nonsense: str, reported: str):
-    report(broker, "a@host", running=f'[["1", "x", "q", {nonsense}]]')
-    broker.client.hset(broker.keys.worker("a@host"), "time", reported)
-    (task,) = Workers(broker).running("a@host")
-    assert (task.task_id, task.name, task.queue) == ("1", "x", "q")
+def test_a_running_task_with_nonsense_for_a_time_is_still_told(broker: Broker, reported: str):
+    for nonsense in ("NaN", "Infinity", "-1", "1e300", '"soon"', "[]", "true", "1e9"):
+        report(broker, "a@host", running=f'[["1", "x", "q", {nonsense}]]')
+        broker.client.hset(broker.keys.worker("a@host"), "time", reported)
+        (task,) = Workers(broker).running("a@host")
+        assert (task.task_id, task.name, task.queue) == ("1", "x", "q")
 
 
 def test_a_report_of_running_tasks_is_bounded_whoever_wrote_it(broker: Broker):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -141,6 +142,8 @@ def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(
     assert console.audit.verify().ok
 
 
+PAGES_OF_THE_TABLE = 500
+"""At least: thirty thousand rows of more than 130 bytes in pages of 8 kB."""
 LAST_WEEK = NOON - timedelta(days=7)
 FILTERS = [
     (Filter(), "ix_audit_log_timestamp"),
@@ -190,6 +193,34 @@ def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: F
     assert "Seq Scan" not in plan, plan
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        Filter(user="ann", operation="sync_tenant_configs"),
+        Filter(user="ann", operation="sync_tenant_configs", status="success"),
+        Filter(user="ann", status="refused"),
+        Filter(operation="prune_audit_log", status="refused"),
+    ],
+    ids=str,
+)
+def test_filters_that_never_meet_are_read_off_an_index_and_not_out_of_the_table(
+    long_log: sa.Engine, chosen: Filter
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def look(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(long_log, "before_cursor_execute", look)
+    assert audit_reading.page(long_log, chosen).entries == ()
+    sa.event.remove(long_log, "before_cursor_execute", look)
+    (statement, parameters) = asked[-1]
+    with long_log.connect() as connection:
+        plan = [line for (line,) in connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)]
+    read = next(int(found[1]) for line in plan if (found := re.search(r"Buffers: shared hit=(\d+)", line)))
+    assert read < PAGES_OF_THE_TABLE / 3, "\n".join(plan)
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_an_export_of_a_long_log_streams_and_is_never_in_memory_as_a_whole(long_log: sa.Engine, form: str) -> None:
     tracemalloc.start()
@@ -203,7 +234,7 @@ def test_an_export_of_a_long_log_streams_and_is_never_in_memory_as_a_whole(long_
 MANY = """
 INSERT INTO audit_log (id, timestamp, "user", operation, details, status, request_id, finished_at)
 SELECT gen_random_uuid(), timestamptz '2026-11-23 12:00+00' - n * interval '1 minute',
-       CASE WHEN n % 5000 = 0 THEN 'rare' ELSE 'maria' END,
+       CASE WHEN n % 5000 = 0 THEN 'rare' WHEN n % 4 = 1 THEN 'ann' ELSE 'maria' END,
        CASE WHEN n % 6000 = 0 THEN 'prune_audit_log' WHEN n % 20 = 0 THEN 'sync_tenant_configs' ELSE 'clear_queue' END,
        '{}', CASE WHEN n % 7000 = 0 THEN 'refused' ELSE 'success' END, gen_random_uuid(), now()
 FROM generate_series(1, 30000) n

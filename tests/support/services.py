@@ -68,15 +68,18 @@ def free_port() -> int:
 def folder() -> Iterator[Path]:
     """A temporary folder, removed at the end; those of test runs that were killed are swept first.
 
-    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of.
+    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of. A folder gets
+    the name that is swept once its lock is held.
     """
     for stale in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError), (stale / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(stale, ignore_errors=True)
-    path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-    with (path / "lock").open("w") as lock:
+    made = Path(tempfile.mkdtemp(prefix=f"new-{FOLDER_PREFIX}"))
+    path = made.with_name(made.name.removeprefix("new-"))
+    with (made / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        made.rename(path)
         try:
             yield path
         finally:
