@@ -5,6 +5,7 @@ The exit code of the command line belongs to the class (``exit_code``), so every
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -12,6 +13,11 @@ class OpsdashError(Exception):
     """Base of every error opsdash raises on purpose; its text is one line written for an operator."""
 
     exit_code: ClassVar[int] = 1
+
+    @property
+    def fault(self) -> str:
+        """What went wrong alone, for whoever only read: that nothing was changed goes without saying there."""
+        return re.sub(r"[;.] nothing was changed\b", "", str(self), flags=re.IGNORECASE)
 
 
 class Invalid(OpsdashError):

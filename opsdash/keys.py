@@ -59,7 +59,7 @@ class Keys:
         return f"{self.prefix}opsdash:workers"
 
     def worker(self, hostname: str) -> str:
-        """Hash with a TTL: one worker's pushed health."""
+        """Hash with a TTL: one worker's pushed health; its field ``running``: JSON of what it runs, up to 8 kB."""
         return f"{self.prefix}opsdash:worker:{hostname}"
 
     @property

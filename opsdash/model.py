@@ -11,7 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from opsdash.text import as_text, count, format_duration
+from opsdash.model_workers import OtherWorker as OtherWorker
+from opsdash.model_workers import RunningTask as RunningTask
+from opsdash.model_workers import WorkerStats as WorkerStats
+from opsdash.text import as_text, count
 
 DETAILS_WIDTH = 50
 """Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
@@ -182,51 +185,6 @@ class TrashEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerStats:
-    """One worker, as it last reported itself.
-
-    Attributes:
-        state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
-        heartbeat_at: When it last reported, in UTC, by this machine's clock.
-        uptime_s: Seconds since the worker started.
-        processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
-        active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
-        oldest_s: For how long the oldest of its running tasks runs; None when nothing does, or it does not say.
-        concurrency: Slots of its pool.
-        memory_bytes: Resident memory of the main process and its pool's children; None where unknown.
-        paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
-        epoch: The pause epoch it has applied; None when it can't read the flag.
-        pausing: ``ready``, or why this worker can't pause.
-    """
-
-    hostname: str
-    state: str
-    heartbeat_at: datetime
-    pid: int = 0
-    uptime_s: float = 0.0
-    processed: int = 0
-    active: int = 0
-    reserved: int = 0
-    scheduled: int = 0
-    oldest_s: float | None = None
-    concurrency: int = 0
-    pool: str = ""
-    memory_bytes: int | None = None
-    queues: tuple[str, ...] = ()
-    paused: bool = False
-    paused_queues: tuple[str, ...] = ()
-    epoch: int | None = None
-    pausing: str = "ready"
-    version: str = ""
-    started: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def uptime(self) -> str:
-        """``2h 34m 12s``."""
-        return format_duration(self.uptime_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPoint:
     """What one bucket of the recorded history says.
 
@@ -234,6 +192,7 @@ class HistoryPoint:
         at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
         waiting: Queue → waiting messages.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
+        failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
         oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
         online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
@@ -250,6 +209,7 @@ class HistoryPoint:
     active: int = 0
     slots: int = 0
     redis_ms: float | None = None
+    failed_per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,20 +288,6 @@ class TenantDrift:
         else:
             rows = "A row that is changed without its updated_at is not seen."
         return f"{rows} Keys in Redis are compared a few hundred at a time. The sync's preview compares everything."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OtherWorker:
-    """A worker without the plug-in: it answers Celery's remote control, and opsdash can't hold it.
-
-    Attributes:
-        queues: The queues it takes tasks from; none after ``cancel_consumer``.
-        active: Tasks it ran when it was asked.
-    """
-
-    hostname: str
-    queues: tuple[str, ...] = ()
-    active: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,12 +98,12 @@ def _pattern(value: str) -> str:
 
 def _redis_url(value: str) -> str:
     url = value.strip()
-    scheme = urlsplit(url).scheme
+    scheme, is_url, rest = url.partition("://")
     if scheme == "sentinel":
         return _sentinel_url(url)
-    if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"}:
-        raise ValueError(f"expected redis://host:port/db, got a URL that starts with {scheme or 'nothing'!r}")
-    number = urlsplit(url).path.strip("/")
+    if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"} or not is_url:
+        raise ValueError(f"expected redis://host:port/db, got {scheme + ':' if is_url else 'what is no URL'}")
+    number = rest.partition("?")[0].partition("/")[2].strip("/")
     if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
         raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")
     return url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url

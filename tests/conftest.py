@@ -21,7 +21,7 @@ SECRET_KEY = "a-key-for-tests-and-nothing-else"
 # No test asserts by a clock: speed is measured in tests/benchmarks.
 hypothesis.settings.register_profile("opsdash", deadline=None)
 hypothesis.settings.load_profile("opsdash")
-KEPT_VARIABLES = {"OPSDASH_REQUIRE", "OPSDASH_CHROMIUM"}
+KEPT_VARIABLES = {"OPSDASH_REQUIRE", "OPSDASH_CHROMIUM", "OPSDASH_TEST_REDIS_SERVER", "OPSDASH_TEST_POSTGRES"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ from opsdash.api.handler import NotFound
 from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
 from opsdash.api.openapi import V1, Document
-from opsdash.api.reads import LOOKS, Audit, Look, Operations, View
+from opsdash.api.reads import LOOKS, Audit, Look, OneWorker, Operations, View
 from opsdash.services.console import Console
 
 __all__ = ["routes"]
@@ -27,6 +27,7 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
     views = {name: View(part) for name, part in LOOKS.items()}
     return [
         *((f"{V1}/{name}", Look, {**own, "view": view}) for name, view in views.items()),
+        (rf"{V1}/workers/([^/]+)", OneWorker, own),
         (f"{V1}/audit", Audit, own),
         (f"{V1}/operations", Operations, own),
         (rf"{V1}/operations/([^/]+)", Run, own),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -31,13 +31,17 @@ OTHER = "other"
 BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1_800)
 REFRESH_S = 2.0
 """A scrape of a console whose poller hangs waits this long, then shows what there is, and how old it is."""
+MAX_FORMATS = 4
+"""Rendered ahead: as many as different scrapers ask for; the name of one has words of the client's in it."""
+AGE = "opsdash_snapshot_age_seconds"
 
 
 class Meter(Collector):
     """One console's metrics, in a registry of their own.
 
     Follows the poller from the first scrape on, so that the counters of operations need no read of the whole log: they
-    begin at 0, as Prometheus expects of a process that has just started.
+    begin at 0, as Prometheus expects of a process that has just started. What it renders is rendered in the poller's
+    thread, once for each snapshot: a scrape finds its text ready, whatever the event loop has to do.
     """
 
     def __init__(self, console: Console) -> None:
@@ -45,6 +49,8 @@ class Meter(Collector):
         self._measures = Measures(console.broker, console.audit, self._count)
         self._following = False
         self._lock = threading.Lock()
+        self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}
+        self._ready: tuple[Snapshot | None, dict[str, bytes]] = (None, {})
         self._names: set[str] = set(registry())
         self.registry = CollectorRegistry()
         self._operations = Counter(
@@ -67,12 +73,39 @@ class Meter(Collector):
                     self._operations.labels(name, status.value)
         self.registry.register(self)
 
+    @property
+    def following(self) -> bool:
+        """Whether it has joined the poller."""
+        return self._following
+
     def follow(self) -> None:
-        """Joins the poller; again does nothing."""
+        """Joins the poller; again does nothing. Cost: where a snapshot is there, a read of Redis and the database."""
         with self._lock:
             if not self._following:
                 self._following = True
-                self._console.poller.subscribe(self._measures.take)
+                self._console.poller.subscribe(self._take)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """What a scraper that accepts this is answered, and its type. Cost: none, but for a format's first scrapes.
+
+        The age is of now, so it alone is written now.
+        """
+        render, kind = choose_encoder(accept)
+        snapshot, texts = self._ready
+        text = texts.get(kind)
+        if text is None:
+            snapshot, text = self._console.poller.latest, render(self.registry)
+            if len(self._formats) < MAX_FORMATS:
+                self._formats = {**self._formats, kind: render}
+        if snapshot is None:
+            return text, kind
+        age_s = (datetime.now(UTC) - snapshot.taken_at).total_seconds()
+        age = f"# HELP {AGE} Age of what this scrape shows.\n# TYPE {AGE} gauge\n{AGE} {age_s}\n"
+        return age.encode() + text, kind
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self._measures.take(snapshot)
+        self._ready = snapshot, {kind: render(self.registry) for kind, render in self._formats.items()}
 
     def collect(self) -> Iterator[Metric]:
         """The gauges, from the latest snapshot. Cost: no round trip; 4 ms for 500 workers."""
@@ -80,8 +113,6 @@ class Meter(Collector):
         snapshot = self._console.poller.latest
         if snapshot is None:
             return
-        age_s = (datetime.now(UTC) - snapshot.taken_at).total_seconds()
-        yield _gauge("opsdash_snapshot_age_seconds", "Age of what this scrape shows.", [({}, age_s)])
         up = {"redis": snapshot.redis_error, "database": snapshot.database_error}
         yield _gauge(
             "opsdash_up",
@@ -122,14 +153,15 @@ class Metrics(Handler):
 
     async def get(self) -> None:
         """The text of all metrics."""
-        self.meter.follow()
+        if not self.meter.following:
+            await asyncio.to_thread(self.meter.follow)
         latest = self.console.poller.latest
         if latest is None or (datetime.now(UTC) - latest.taken_at).total_seconds() > FRESH_S:
             reading = asyncio.ensure_future(asyncio.to_thread(self.console.poller.refresh))
             await asyncio.wait([reading], timeout=REFRESH_S)
-        encode, content_type = choose_encoder(self.request.headers.get("Accept", ""))
-        self.set_header("Content-Type", content_type)
-        self.finish(encode(self.meter.registry))
+        text, kind = self.meter.text(self.request.headers.get("Accept", ""))
+        self.set_header("Content-Type", kind)
+        self.finish(text)
 
 
 def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metric]:
@@ -162,6 +194,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     if rest:
         up.append(({"worker": OTHER}, all(worker.state == "online" for worker in rest)))
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
+    yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
     states = Tally(worker.state for worker in snapshot.workers)
     yield _gauge(
         "opsdash_workers",
@@ -177,6 +210,21 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("opsdash_worker_slots", "Tasks that can run at once.", [({}, _sum(held, "concurrency"))])
     if snapshot.others is not None:
         yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't hold.", [({}, len(snapshot.others))])
+
+
+def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[Metric]:
+    """What workers that report tell of themselves; the rest together under one label."""
+    failed = [({"worker": worker.hostname}, worker.failed) for worker in named]
+    loads = [({"worker": worker.hostname}, worker.load) for worker in named if worker.load is not None]
+    if rest:
+        failed.append(({"worker": OTHER}, _sum(rest, "failed")))
+    if known := [worker.load for worker in rest if worker.load is not None]:
+        loads.append(({"worker": OTHER}, max(known)))
+    family = CounterMetricFamily("opsdash_worker_failed", "Tasks that ended in failure since the worker started.")
+    for labels, number in failed:
+        family.add_sample("opsdash_worker_failed_total", labels, number)
+    yield family
+    yield _gauge("opsdash_worker_load", "One-minute load average of the worker's machine.", loads)
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:

@@ -25,6 +25,7 @@ from opsdash.api.shapes import (
     Ready,
     RunQuery,
     StatusRead,
+    WorkerDetailRead,
     WorkersRead,
     request_of,
 )
@@ -33,6 +34,8 @@ from opsdash.operation import registry
 
 V1 = "/api/v1"
 REF = "#/components/schemas/{name}"
+PART = r"^(?!\.\.?$)[^\u0000-\u001f\u007f\\/]+$"
+"""A part of an address, as the gate before the page lets it pass."""
 READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
@@ -73,10 +76,11 @@ class Document(Handler):
 def document() -> dict[str, Any]:
     """The whole document, without the server's address."""
     requests = {name: request_of(kind) for name, kind in registry().items()}
-    answers = [*(read[1] for read in READS), Outcome, Preview, Problem, Ready]
+    answers = [*(read[1] for read in READS), WorkerDetailRead, Outcome, Preview, Problem, Ready]
     schemas, components = msgspec.json.schema_components([*requests.values(), *answers], ref_template=REF)
     refs = dict(zip([*requests.values(), *answers], schemas, strict=True))
     paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
+    paths[f"{V1}/workers/{{hostname}}"] = {"get": _worker(refs)}
     paths[f"{V1}/events"] = {"get": _events()}
     paths[f"{V1}/openapi.json"] = {"get": _own()}
     for name, kind in registry().items():
@@ -112,6 +116,17 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
             "304": {"description": "As If-None-Match has it."},
             **_errors(ERRORS),
         },
+    }
+
+
+def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
+    read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker, and what it runs right now.")
+    said = "As /api/v1/workers names it."
+    name = {"name": "hostname", "in": "path", "required": True, "description": said}
+    return {
+        **read,
+        "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],
+        "responses": {**read["responses"], **_errors({400: "The address can't be read."})},
     }
 
 

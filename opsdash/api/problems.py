@@ -70,10 +70,11 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
     """
     if isinstance(error, Uncertain):
         return ProblemError(HTTPStatus.BAD_GATEWAY, "uncertain", str(error))
+    said = error.fault if operation is None else str(error)
     misconfigured = isinstance(error, Invalid) and (operation is None or str(error).startswith("OPSDASH_"))
     if isinstance(error, Unavailable) or misconfigured:
         headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", str(error), headers=headers)
+        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", said, headers=headers)
     if isinstance(error, NeedsApproval):
         return ProblemError(HTTPStatus.CONFLICT, "needs-approval", str(error), approval_id=error.approval_id)
     if isinstance(error, PhraseMissing):

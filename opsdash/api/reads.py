@@ -22,10 +22,11 @@ from opsdash.api.shapes import (
     queues_read,
     request_of,
     status_read,
+    worker_detail_read,
     workers_read,
 )
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import Snapshot
+from opsdash.model import RunningTask, Snapshot, WorkerStats
 from opsdash.operation import registry
 from opsdash.services.audit_reading import Page
 from opsdash.services.console import Console
@@ -66,6 +67,25 @@ class Look(Handler):
         body, self.etag = self.view.of(snapshot)
         self.set_header("Cache-Control", "private, no-cache")
         self.send(msgspec.Raw(body))
+
+
+class OneWorker(Handler):
+    """A worker by its name."""
+
+    async def get(self, hostname: str) -> None:
+        """Its figures from the latest snapshot, and what it runs, read now."""
+        self.query(NoQuery)
+
+        def read() -> tuple[Snapshot, WorkerStats | None, tuple[RunningTask, ...]]:
+            snapshot = recent(self.console) or fresh(self.console)
+            worker = next((worker for worker in snapshot.workers if worker.hostname == hostname), None)
+            return snapshot, worker, self.console.workers.running(hostname) if worker else ()
+
+        snapshot, worker, running = await self.work(read)
+        if worker is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "no-worker", "No worker of this name reported within a day.")
+        self.set_header("Cache-Control", "private, no-cache")
+        self.send(worker_detail_read(snapshot, worker, running))
 
 
 class Audit(Handler):

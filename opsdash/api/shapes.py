@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, RunningTask, Snapshot, Status, WorkerStats
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation
 from opsdash.services.audit_reading import MAX_PAGE, Filter
 
@@ -59,6 +59,14 @@ class WorkersRead(Read, kw_only=True):
 
     workers: tuple[WorkerRead, ...]  # type: ignore[valid-type]
     others: tuple[OtherWorker, ...] | None
+
+
+class WorkerDetailRead(Read, kw_only=True):
+    """One worker and what it runs, the longest-running first; ``more``: how many tasks besides those."""
+
+    worker: WorkerRead  # type: ignore[valid-type]
+    running: tuple[RunningTask, ...]
+    more: int
 
 
 StatusRead = msgspec.defstruct(
@@ -242,9 +250,25 @@ def workers_read(snapshot: Snapshot) -> WorkersRead:
         taken_at=snapshot.taken_at,
         redis_age_s=snapshot.redis_age_s,
         redis_error=snapshot.redis_error,
-        workers=tuple(WorkerRead(**_values(worker), uptime=worker.uptime) for worker in snapshot.workers),
+        workers=tuple(_worker_read(worker) for worker in snapshot.workers),
         others=snapshot.others,
     )
+
+
+def worker_detail_read(snapshot: Snapshot, worker: WorkerStats, running: tuple[RunningTask, ...]) -> WorkerDetailRead:
+    """One worker of a snapshot, and what it runs."""
+    return WorkerDetailRead(
+        taken_at=snapshot.taken_at,
+        redis_age_s=snapshot.redis_age_s,
+        redis_error=snapshot.redis_error,
+        worker=_worker_read(worker),
+        running=running,
+        more=max(0, worker.active - len(running)),
+    )
+
+
+def _worker_read(worker: WorkerStats) -> msgspec.Struct:
+    return WorkerRead(**_values(worker), uptime=worker.uptime)
 
 
 def status_read(snapshot: Snapshot) -> msgspec.Struct:
@@ -261,7 +285,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
         pause=_lasting_pause(snapshot.pause) if snapshot.pause else None,
         paused_queues=pauses,
         workers=tuple(
-            dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, memory_bytes=None)
+            dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, memory_bytes=None, load=None)
             for worker in snapshot.workers
         ),
         redis_age_s=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+import io
 import logging
 import os
 import sys
@@ -19,7 +21,7 @@ from opsdash.cli.operations import operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
-from opsdash.errors import OpsdashError, Uncertain
+from opsdash.errors import OpsdashError, Refused, Unavailable, Uncertain
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -28,6 +30,13 @@ EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
 EPILOG = """\b
 Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing changed
 4 unavailable, nothing changed · 5 uncertain, look."""
+
+
+READS = (status, queues, workers, peek, trash, approvals, audit)
+MAX_ECHO = 80
+"""Characters of one argument that an answer repeats."""
+MAX_LINE = 1_000
+"""Characters of an error: a terminal's screen is there for what was wrong, not for what was pasted by mistake."""
 
 
 class _ReaderGoneError(Exception):
@@ -48,7 +57,24 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
             raise _ReaderGoneError from error
+        except (Unavailable, Refused) as error:
+            if ctx.invoked_subcommand not in {command.name for command in READS}:
+                raise
+            if isinstance(error, Refused):
+                raise Refused(error.fault) from error
+            raise Unavailable(f"{error.fault.rstrip('.')}. To find out why: opsdash doctor.") from error
         return result
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command, or what could have been meant: whoever types `pause` is told of pause-processing."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            typed = args[0]
+            near = [name for name in self.commands if name.startswith(typed.lower())]
+            near = near or difflib.get_close_matches(typed, self.commands, cutoff=0.7)
+            meant = f"Did you mean {' or '.join(near)}?" if near else f"{ctx.command_path} --help lists them."
+            raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
 @click.group(
@@ -64,7 +90,7 @@ def cli() -> None:
 
 for command in (
     *(demo, serve, db, user, doctor),
-    *(status, queues, workers, peek, trash, approvals, audit),
+    *READS,
     *operation_commands(),
 ):
     cli.add_command(command)
@@ -72,6 +98,7 @@ for command in (
 
 def main() -> NoReturn:
     """Runs the command line: one line for every mistake, the contract's exit codes, a traceback only for a bug."""
+    _open_streams()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = cli.main(standalone_mode=False) or 0
@@ -101,9 +128,26 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_streams() -> None:
+    """Streams that can be asked and written to, whoever has closed them and however little the terminal can show."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _write_nothing_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # not even at exit
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """On one line, and in short: what is repeated of the command's own words is cut, not what is said about them."""
+    for word in sys.argv[1:]:
+        for typed in (word, word.partition("=")[2], repr(word)[1:-1]):
+            if len(typed) > MAX_ECHO:
+                text = text.replace(typed, f"{typed[:MAX_ECHO]}…")
+    text = " ".join(text.split())
+    # The end stays: it says whether anything was changed.
+    return text if len(text) <= MAX_LINE else f"{text[: MAX_LINE // 2]} … {text[-MAX_LINE // 2 :]}"

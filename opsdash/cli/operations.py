@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +17,10 @@ import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
-from opsdash.errors import OpsdashError, PhraseMissing, Refused, Uncertain
+from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, to_plain
 from opsdash.operation import CONFIRMATION, Operation, registry
+from opsdash.settings import PREFIX
 from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
         **params: Any,
     ) -> None:
         operation = kind(**params)
-        with connected() as console:
+        with connected() as console, _own_rules():
             if dry_run:
                 _print_preview(console.preview(operation), as_json=as_json)
                 return
@@ -102,6 +104,17 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             click.get_current_context().exit(Uncertain.exit_code)
 
     return run
+
+
+@contextmanager
+def _own_rules() -> Iterator[None]:
+    """What an operation's own rule turns down is refused: the audit log says so, and so does the exit code."""
+    try:
+        yield
+    except Invalid as error:
+        if str(error).startswith(PREFIX):  # a setting
+            raise
+        raise Refused(str(error)) from error
 
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:

@@ -40,7 +40,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=False))
+    takes_all = "utf" in (sys.stdout.encoding or "").lower()
+    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=not takes_all))
 
 
 def print_line(*parts: str) -> None:
@@ -86,8 +87,14 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text)
 
 
+class _Pipe(Screen):
+    def on_broken_pipe(self) -> None:
+        """Lets the error go on its way; as it is, Rich would end with 1: a bug, by our exit codes."""
+        raise
+
+
 def screen() -> Screen:
     """Where stdout goes. Off a terminal nothing is coloured or cut, whatever FORCE_COLOR says."""
     if sys.stdout.isatty():
         return Screen(highlight=False)
-    return Screen(highlight=False, width=_PIPE_WIDTH, no_color=True, force_terminal=False)
+    return _Pipe(highlight=False, width=_PIPE_WIDTH, no_color=True, force_terminal=False)

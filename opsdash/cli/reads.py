@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.text import Text
 
 import opsdash
-from opsdash.cli.output import json_option, line, print_json, print_table, screen, warn
+from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
 from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
-from opsdash.errors import Unavailable
-from opsdash.model import WorkerStats, to_plain
-from opsdash.text import format_duration
+from opsdash.errors import Refused, Unavailable
+from opsdash.model import RunningTask, WorkerStats, to_plain
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without
@@ -113,27 +113,51 @@ def queues(*, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("hostname", required=False)
 @json_option
-def workers(*, as_json: bool) -> None:
-    """Each worker: uptime, tasks processed, what it holds, and whether it has applied the pause."""
+def workers(*, hostname: str | None, as_json: bool) -> None:
+    """Each worker: uptime, tasks processed and failed, what it holds, and whether it has applied the pause.
+
+    HOSTNAME: Only this worker, and what it runs right now.
+    """
+    running: tuple[RunningTask, ...] = ()
     with connected() as console:
         stats = console.get_worker_stats()
+        if hostname is not None:
+            stats = tuple(worker for worker in stats if worker.hostname == hostname)
+            if not stats:
+                raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
+            running = console.workers.running(hostname)
+    told = [{**to_plain(worker), "uptime": worker.uptime} for worker in stats]
+    one = hostname is not None
+    more = max(0, stats[0].active - len(running)) if one else 0
     if as_json:
-        print_json([{**to_plain(worker), "uptime": worker.uptime} for worker in stats])
+        print_json({"worker": told[0], "running": running, "more": more} if one else told)
         return
+    _print_workers(stats)
+    if one:
+        _print_running(stats[0].hostname, running, more)
+
+
+def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
     now = datetime.now(UTC)
     print_table(
-        ["Worker", "State", "Uptime", "Processed", "Running", "Reserved", "Scheduled", "Pool", "Pause", "Heartbeat"],
+        [
+            *("Worker", "State", "Uptime", "Processed", "Failed", "Running", "Reserved", "Scheduled", "Pool", "Load"),
+            *("Pause", "Heartbeat"),
+        ],
         [
             (
                 worker.hostname,
                 worker.state,
                 worker.uptime,
                 worker.processed,
+                worker.failed,
                 worker.active,
                 worker.reserved,
                 worker.scheduled,
                 f"{worker.pool} x {worker.concurrency}",
+                "-" if worker.load is None else f"{worker.load:.2f}",
                 _pause_applied(worker),
                 f"{format_duration((now - worker.heartbeat_at).total_seconds())} ago",
             )
@@ -141,6 +165,27 @@ def workers(*, as_json: bool) -> None:
         ],
         empty=NO_WORKERS,
     )
+
+
+def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -> None:
+    now = datetime.now(UTC)
+    silent = f"runs {count(more, 'task')}, and does not say which" if more else "runs nothing"
+    print_table(
+        ["Task", "Id", "Queue", "Since (UTC)", "For"],
+        [
+            (
+                task.name,
+                task.task_id,
+                task.queue or "-",
+                f"{task.started_at:%Y-%m-%d %H:%M:%S}" if task.started_at else "-",
+                format_duration((now - task.started_at).total_seconds()) if task.started_at else "not known",
+            )
+            for task in running
+        ],
+        empty=f"{hostname} {silent}.",
+    )
+    if running and more:
+        print_line(f"and {count(more, 'more task')}")
 
 
 def _pause_applied(worker: WorkerStats) -> str:

@@ -108,12 +108,14 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
         yield NO_WORKERS
         return
     running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
+    failed = sum(worker.failed for worker in active)
     stalled = sum(worker.state == "stalled" for worker in active)
     yield (
         f"{count(len(active) - stalled, 'worker')} online, "
         + (f"{stalled:,} stalled, " if stalled else "")
         + f"{len(snapshot.workers) - len(active):,} offline;"
         f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
+        + (f", {failed:,} failed since the workers started" if failed else "")
     )
     if stand := drain(snapshot):
         yield stand.message

@@ -55,6 +55,7 @@ def send(kind: Kind) -> None:
         kwargs={"seconds": round(random.uniform(*kind.seconds), 2), "subject": f"sample-{random.randrange(10_000)}"},  # noqa: S311
         queue=kind.queue,
         priority=kind.priority,
+        headers={"sent_at": time.time()},  # Celery writes no time into a message; this is what --older-than goes by
         countdown=random.uniform(*kind.delay_s) if kind.delay_s else None,  # noqa: S311 - nothing here is secret
     )
 

@@ -70,8 +70,10 @@ end
 return buckets
 """
 
-Started = Mapping[tuple[str, int], Mapping[str, int]]
-"""(hostname, pid) → queue → tasks started since that worker began."""
+FAILED = None
+"""Where a queue's name stands for its tasks that started: the tasks that failed, of all queues."""
+Started = Mapping[tuple[str, int], Mapping[str | None, int]]
+"""(hostname, pid) → queue → tasks started since that worker began; and how many ended in failure."""
 
 
 class History:
@@ -138,7 +140,7 @@ class History:
         return self._broker.keys.history(series.name)
 
     def _payload(self, series: Series, snapshot: Snapshot, totals: Started, now_s: float) -> str:
-        rates: Mapping[str, float] | None = None
+        rates: Mapping[str | None, float] | None = None
         if series in self._since:
             _, since_s, before = self._since[series]
             rates = _rates(before, totals, now_s - since_s)
@@ -153,20 +155,21 @@ class History:
             "online": len(online),
             "active": sum(w.active for w in online),
             "slots": sum(w.concurrency for w in online),
+            "failed": None if rates is None else round(rates.get(FAILED, 0.0), 3),
             "redis_ms": None if snapshot.redis_ms is None else round(snapshot.redis_ms, 2),
         }
         return json.dumps(point, separators=(",", ":"))
 
 
 def _totals(workers: tuple[WorkerStats, ...]) -> Started:
-    return {(w.hostname, w.pid): dict(w.started) for w in workers}
+    return {(w.hostname, w.pid): dict([*w.started.items(), (FAILED, w.failed)]) for w in workers}
 
 
-def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str, float] | None:
-    """Tasks started per second and queue; a worker that was not there before has nothing to compare with."""
+def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str | None, float] | None:
+    """Tasks started per second and queue, and ``FAILED``; a worker that was not there before can't be compared."""
     if elapsed_s <= 0:
         return None
-    rates: dict[str, float] = {}
+    rates: dict[str | None, float] = {}
     for worker, totals in now.items():
         earlier = before.get(worker)
         if earlier is None:
@@ -192,6 +195,7 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             active=int(raw.get("active", 0)),
             slots=int(raw.get("slots", 0)),
             redis_ms=None if raw.get("redis_ms") is None else float(raw["redis_ms"]),
+            failed_per_s=None if raw.get("failed") is None else _rate(raw["failed"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

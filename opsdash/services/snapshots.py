@@ -76,7 +76,7 @@ class Snapshots:
                 self._redis = self._read_redis()
                 self._redis_read_s = time.monotonic()
             except OpsdashError as error:
-                redis_error = str(error)
+                redis_error = error.fault
             try:
                 self._read_audit(settle=not redis_error)  # first: whatever is wrong with the host's tenants
                 drift = None if redis_error else self._tenants.drift()
@@ -86,7 +86,7 @@ class Snapshots:
                 }
                 self._database_read_s = time.monotonic()
             except OpsdashError as error:
-                database_error = str(error)
+                database_error = error.fault
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 redis_age_s=_age_s(self._redis_read_s),
@@ -107,7 +107,7 @@ class Snapshots:
                 self._database["operations"] = self._audit.recent(RECENT)
         head = self._audit.head()
         if head and head != self._database.get("audit_head"):
-            head_log.info("audit head %s", head)
+            head_log.info("audit head %s (the newest seal, to be kept elsewhere: opsdash audit verify --head)", head)
         self._database["audit_head"] = head
 
     def _read_redis(self) -> dict[str, Any]:

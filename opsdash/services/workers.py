@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from opsdash.model import WorkerStats
+import redis
+
+from opsdash.model import RunningTask, WorkerStats
 from opsdash.services import frames
 from opsdash.services.broker import Broker
+from opsdash.text import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +22,12 @@ MAX_FIGURE = 1e11
 """Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
 MAX_AGE_S = 1e9
 """Above every age a report can have, and still a time that a calendar knows."""
+MOST_RUNNING = 20
+"""Running tasks of one worker that are told: a worker sends no more."""
+LARGE_REPORT = 64 * 1024
+"""Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
+LONG = 200
+"""Characters of a task's id, name or queue that are shown."""
 OFFLINE_AFTER_S = 15.0
 """A worker reports every 2 s; silent this long, it counts as gone."""
 FIELDS = (
@@ -27,12 +36,14 @@ FIELDS = (
     "pid",
     "uptime_s",
     "processed",
+    "failed",
     "active",
     "reserved",
     "scheduled",
     "oldest_s",
     "concurrency",
     "pool",
+    "load",
     "memory_bytes",
     "queues",
     "paused",
@@ -43,6 +54,8 @@ FIELDS = (
     "started",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
+RUNNING = "running"
+"""The field that is read for one worker only, and when somebody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,34 @@ class Workers:
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
         return tuple(sorted(stats, key=lambda worker: worker.hostname))
 
+    def running(self, hostname: str) -> tuple[RunningTask, ...]:
+        """What one worker ran when it last reported, the longest-running first; 20 at most.
+
+        How many more it runs is its ``active`` less these. None are known of a worker that has been silent for a
+        minute, of one with an older opsdash, and of one nobody knows.
+
+        Cost: two round trips and a few kB, so for one worker and when somebody asks.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        client, key = self.broker.client, self.broker.keys.worker(hostname)
+        with self.broker.reading():
+            try:
+                if not 0 < client.hstrlen(key, RUNNING) <= LARGE_REPORT:
+                    return ()
+            except redis.ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                return ()  # something else's value
+            with client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.hmget(key, ["time", RUNNING])
+                (seconds, micros), (reported, text) = pipe.execute()
+        now = seconds + micros / 1e6
+        age_s = now - _number({"time": reported or ""}, "time", now)
+        return _running(text or "[]", datetime.now(UTC) - timedelta(seconds=min(age_s, MAX_AGE_S)))
+
     def to_frame(self) -> pd.DataFrame:
         """The workers as a typed pandas frame, read now."""
         return frames.of_workers(self.read())
@@ -92,7 +133,7 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
     else:
         state = "online"
     memory, epoch = _number(raw, "memory_bytes", -1.0), _number(raw, "epoch", -1.0)
-    oldest_s = _number(raw, "oldest_s", -1.0)
+    oldest_s, load = _number(raw, "oldest_s", -1.0), _number(raw, "load", -1.0)
     return WorkerStats(
         hostname=hostname,
         state=state,
@@ -100,12 +141,14 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         pid=int(_number(raw, "pid")),
         uptime_s=_number(raw, "uptime_s"),
         processed=int(_number(raw, "processed")),
+        failed=int(_number(raw, "failed")),
         active=int(_number(raw, "active")),
         reserved=int(_number(raw, "reserved")),
         scheduled=int(_number(raw, "scheduled")),
         oldest_s=oldest_s if oldest_s >= 0 else None,
         concurrency=int(_number(raw, "concurrency")),
         pool=raw.get("pool", ""),
+        load=load if load >= 0 else None,
         memory_bytes=int(memory) if memory >= 0 else None,
         queues=_names(raw, "queues"),
         paused=raw.get("paused") == "1",
@@ -115,6 +158,35 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         version=raw.get("version", ""),
         started=_counts(raw, "started"),
     )
+
+
+def _running(text: str, reported_at: datetime) -> tuple[RunningTask, ...]:
+    """A worker's report of what it runs: JSON ``[[id, name, queue, for how many seconds], …]``."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    told = [task for task in value if _is_task(task)] if isinstance(value, list) else []
+    return tuple(
+        RunningTask(
+            task_id=_short(task_id), name=_short(name), queue=_short(queue), started_at=_before(reported_at, ran_s)
+        )
+        for task_id, name, queue, ran_s in told[:MOST_RUNNING]
+    )
+
+
+def _is_task(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(text, str) for text in value[:3])
+
+
+def _short(text: str) -> str:
+    return as_text(text if len(text) <= LONG else f"{text[: LONG - 1]}…")
+
+
+def _before(reported_at: datetime, ran_s: Any) -> datetime | None:
+    if not isinstance(ran_s, int | float) or not 0 <= ran_s <= MAX_AGE_S:
+        return None
+    return reported_at - timedelta(seconds=ran_s)
 
 
 def _number(raw: Mapping[str, str], field: str, default: float = 0.0) -> float:

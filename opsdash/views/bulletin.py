@@ -20,12 +20,14 @@ from opsdash.operations import (
     ApproveOperation,
     ClearQueue,
     PauseProcessing,
+    PruneAuditLog,
     RestoreQueue,
     ResumeProcessing,
+    RevokeTask,
     SyncTenantConfigs,
 )
 from opsdash.state import SystemStatus
-from opsdash.views import rows
+from opsdash.views import fleet, rows
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -158,12 +160,15 @@ def board(
             "resume": status.can_resume and may(ResumeProcessing),
             "clear": may(ClearQueue),
             "sync": may(SyncTenantConfigs),
+            "revoke": may(RevokeTask),
+            "prune": may(PruneAuditLog),
             "note": why_not(role),
         },
-        "queues": rows.queue_rows(status.queues, status, recent, may),
-        "workers": rows.worker_rows(
+        "queues": rows.queue_rows(status.queues, status, recent, may, (before or {}).get("queues", {})),
+        "workers": fleet.worker_rows(
             status.workers,
             status.others or (),
+            may=may,
             paused=status.paused,
             now=read_at,
             before=(before or {}).get("workers", {}),

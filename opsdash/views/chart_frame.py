@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import panel as pn
+from bokeh.models.plots import Plot
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, HistoryPoint
@@ -32,7 +33,7 @@ class ChartFrame:
         self._placed: Charts | None = None
         self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
         self._drawing = asyncio.Lock()
-        session.on_told = self._follow
+        session.followers.append(self._follow)
 
     async def open(self, queue: str, span: str, *, dark: bool) -> None:
         """Draws the history of one queue, or of the first few; figures that are there already take the new points.
@@ -66,10 +67,21 @@ class ChartFrame:
         if charts is not self._charts:
             return  # others were asked for meanwhile: these are, or will be, gone from the page
         show()
-        if self._placed is not charts:
-            self._placed = charts
-            self._frame[:] = [pn.pane.Bokeh(charts.layout, sizing_mode="stretch_width", margin=0)]
-        self._board.tell("charted")
+        if self._placed is charts:
+            self._board.tell("charted", empty=charts.empty)
+            return
+        self._placed = charts
+        first, *others = charts.figures
+        self._frame[:] = [_pane(first)]
+        self._board.tell("charted", empty=charts.empty)
+        # A figure takes 30 ms of the event loop: each has a turn of its own, and what waits comes in between.
+        for figure in others:
+            self._session.later(partial(self._place_too, charts, figure))
+
+    def _place_too(self, charts: Charts, figure: Plot) -> None:
+        if charts is self._placed:
+            self._frame.append(_pane(figure))
+            self._board.tell("charted", empty=charts.empty)
 
     def leave(self) -> None:
         """Nobody looks at them any more: they stay as they are."""
@@ -93,3 +105,7 @@ class ChartFrame:
             if self._charts is not None:
                 with contextlib.suppress(OpsdashError):  # the strip says that it is old
                     await self._put_in(self._charts)
+
+
+def _pane(figure: Plot) -> pn.pane.Bokeh:
+    return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=(0, 0, 8, 0))

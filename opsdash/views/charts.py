@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bokeh.core.properties import value
-from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.models.annotations import Legend, LegendItem, Title
 from bokeh.models.axes import DatetimeAxis, LinearAxis
@@ -66,20 +65,19 @@ class Charts:
     """
 
     def __init__(self, queues: Iterable[str], *, dark: bool) -> None:
-        self.queues, self.dark = tuple(queues)[:NAMED], dark
+        self.queues, self.dark, self.empty = tuple(queues)[:NAMED], dark, True
         self._look = Look(dark)
         self._sources = {queue: ColumnDataSource(data=_columns((), queue)) for queue in self.queues}
-        self._bands, self._acts = ColumnDataSource(data={"x0": [], "x1": []}), ColumnDataSource(data={"x": []})
+        self._bands = ColumnDataSource(data={"x0": [], "x1": []})
+        self._acts = ColumnDataSource(data={"x": [], "what": []})
         # Shared by both figures: a time axis brings a dozen models, and each is sent and drawn.
         self._x: dict[str, Any] = {"range": Range1d(), "scale": LinearScale(), "ticker": DatetimeTicker()}
         self._clock = DatetimeTickFormatter(
             seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M", days="%d %b"
         )
-        self.layout = column(
+        self.figures = (
             self._figure("Waiting tasks", "waiting", "0,0"),
             self._figure("Tasks started per second", "rate", "0,0.[0]"),
-            sizing_mode="stretch_width",
-            spacing=8,
         )
 
     def _figure(self, title: str, field: str, form: str) -> Plot:
@@ -109,21 +107,25 @@ class Charts:
         plot.add_layout(upright, "left")
         plot.add_layout(Grid(dimension=1, ticker=upright.ticker, grid_line_color=look.line))
         _draw(plot, self._bands, VStrip(x0="x0", x1="x1", fill_color=_PAUSED, fill_alpha=0.18, line_color=None))
-        _draw(plot, self._acts, VSpan(x="x", line_color=look.ink, line_dash="dotted"))
+        acts = _draw(plot, self._acts, VSpan(x="x", line_color=look.ink, line_dash="dotted"))
         lines = []
         for i, queue in enumerate(self.queues):
             hue, source = look.hues[i % len(look.hues)], self._sources[queue]
             if len(self.queues) == 1:
                 _draw(plot, source, VArea(x="at", y1=0, y2=field, fill_color=hue, fill_alpha=0.12))
-            lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue)))
+            lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue), name=queue))
         named = [
             LegendItem(label=value(queue), renderers=[line]) for queue, line in zip(self.queues, lines, strict=True)
         ]
         words: dict[str, Any] = {"label_text_font_size": "11px", "label_text_color": look.ink, "padding": 2}
         clear: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None}
         plot.add_layout(Legend(items=named, orientation="horizontal", location="top_left", **words, **clear))
-        tips = [("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
+        tips = [("Queue", "$name"), ("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
         plot.add_tools(HoverTool(mode="vline", tooltips=tips, formatters={"@at": "datetime"}, renderers=lines))
+        marked = [("UTC", "@x{%F %T}"), ("Done", "@what")]
+        plot.add_tools(
+            HoverTool(tooltips=marked, formatters={"@x": "datetime"}, renderers=[acts], attachment="vertical")
+        )
         return plot
 
     def show(
@@ -131,17 +133,22 @@ class Charts:
     ) -> None:
         """Puts the points of the last ``span_s`` seconds on the figures, pauses as bands and operations as lines."""
         known, start = list(points), now - timedelta(seconds=span_s)
+        self.empty = not known
         for queue, source in self._sources.items():
             source.data = _columns(known, queue)
         self._x["range"].update(start=_bare(start), end=_bare(now))
         bands = pauses(known, self.queues)
         self._bands.data = {"x0": [_bare(left) for left, _ in bands], "x1": [_bare(right) for _, right in bands]}
-        self._acts.data = {"x": [_bare(entry.timestamp) for entry in operations if entry.timestamp >= start]}
+        acts = [entry for entry in operations if entry.timestamp >= start]
+        self._acts.data = {
+            "x": [_bare(entry.timestamp) for entry in acts],
+            "what": [f"{entry.title} by {entry.user}" for entry in acts],
+        }
 
 
-def _draw(plot: Plot, source: ColumnDataSource, glyph: Any) -> Any:
+def _draw(plot: Plot, source: ColumnDataSource, glyph: Any, **more: Any) -> Any:
     # Without the looks of a selection, which nothing here can make.
-    return plot.add_glyph(source, glyph, selection_glyph=None, nonselection_glyph=None, muted_glyph=None)
+    return plot.add_glyph(source, glyph, selection_glyph=None, nonselection_glyph=None, muted_glyph=None, **more)
 
 
 def pauses(points: Iterable[HistoryPoint], queues: Iterable[str]) -> tuple[tuple[datetime, datetime], ...]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Preview
 from opsdash.operation import Operation
-from opsdash.operations import ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog
+from opsdash.operations import ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog, RevokeTask
 from opsdash.views import form
 from opsdash.views.session import Session
 
-DESTRUCTIVE = (ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog)
+DESTRUCTIVE = (ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog, RevokeTask)
 
 
 class Confirmation:
@@ -40,13 +40,13 @@ class Confirmation:
         self._forget()
         try:
             operation = form.asked_for(name, args)
-            preview, problem = await self._look(operation)
+            preview, problem = await self._look(operation, args)
         except OpsdashError as error:
             self._session.say(str(error), "bad")
             return
         self._id, self._values, self._problem = secrets.token_hex(8), {}, problem
         self._pending.request(operation, preview)
-        fields = form.fields(operation, preview)
+        fields = form.fields(operation, preview, args)
         self._session.board.tell(
             "dialog",
             id=self._id,
@@ -54,20 +54,21 @@ class Confirmation:
             args=dict(args),
             title=preview.title if preview else operation.title,
             warning=preview.warning if preview else operation.warning,
+            about=form.about(operation, args),
             danger=isinstance(operation, DESTRUCTIVE),
             fields=fields,
             half={field["name"]: half[field["name"]] for field in fields if field["name"] in half},
             **form.review(preview, problem),
         )
 
-    async def _look(self, operation: Operation) -> tuple[Preview | None, str]:
+    async def _look(self, operation: Operation, known: Collection[str] = ()) -> tuple[Preview | None, str]:
         """The preview; or, where fields must be filled in before there can be one, what is missing."""
         try:
             return await self._session.preview(operation), ""
         except Invalid as error:
-            if not form.fields(operation, None):
+            if not form.fields(operation, None, known):
                 raise
-            return None, str(error)
+            return None, form.in_words(operation, error)
 
     def typed(self, asked: str, text: str, phrase: str) -> None:
         """Follows each key, and arms Confirm or takes that back."""
@@ -88,6 +89,8 @@ class Confirmation:
                 return
             try:
                 preview, problem = await self._look(form.filled(operation, values))
+            except Invalid as error:
+                preview, problem = None, form.in_words(operation, error)
             except OpsdashError as error:
                 preview, problem = None, str(error)
             if asked != self._id:

@@ -21,6 +21,8 @@ from opsdash.views import rows
 from opsdash.views.chart_frame import ChartFrame
 from opsdash.views.components import Board
 from opsdash.views.confirmation import Confirmation
+from opsdash.views.places import others
+from opsdash.views.running import RunningTasks
 from opsdash.views.session import Session
 
 PIECE_CHARS = 200_000
@@ -55,8 +57,9 @@ class Desk(Viewer):
             "compare": self._compare,
             "chart": self._chart,
             "unchart": self._unchart,
+            "open": self._open,
         }
-        self._frame = ChartFrame(session)
+        self._frame, self._running = ChartFrame(session), RunningTasks(session)
         self._board.on_message = self._on_message
 
     def __panel__(self) -> Board:
@@ -154,6 +157,11 @@ class Desk(Viewer):
     async def _unchart(self, _message: Mapping[str, Any]) -> None:
         self._frame.leave()
 
+    async def _open(self, message: Mapping[str, Any]) -> None:
+        given = message.get("workers")
+        named = given if isinstance(given, list) else []
+        await self._running.open(host for host in named if isinstance(host, str) and len(host) <= MAX_TEXT)
+
 
 def constants(session: Session) -> str:
     """What stays as it is while a page is open, as JSON."""
@@ -166,6 +174,7 @@ def constants(session: Session) -> str:
             "user": actor.name,
             "who": f"{actor.name} · {session.role.name.lower()}",
             "mode": "development mode" if settings.auth == "dev" else "",
+            "others": others(session.role),
             "operations": [[name, kind.title] for name, kind in registry().items()],
             "statuses": [[status.value, status.value.replace("_", " ")] for status in Status],
         }

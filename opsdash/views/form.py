@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from opsdash.errors import Invalid
@@ -59,8 +59,12 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     return kind(**given)
 
 
-def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]]:
-    """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices."""
+def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, str]]:
+    """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices.
+
+    Args:
+        known: Names of those that need not be asked, because what was clicked says them.
+    """
     choices = preview.choices if preview else ()
     return [
         {
@@ -70,8 +74,25 @@ def fields(operation: Operation, preview: Preview | None) -> list[dict[str, str]
             "placeholder": field.metadata["placeholder"],
         }
         for field in _asked(operation)
-        if field.name in choices or not isinstance(field.default, bool)
+        if field.name not in known and (field.name in choices or not isinstance(field.default, bool))
     ]
+
+
+def about(operation: Operation, known: Collection[str]) -> list[tuple[str, str]]:
+    """What the dialog says instead of asking: label and value of what was clicked."""
+    return [
+        (field.metadata["label"], str(getattr(operation, field.name)))
+        for field in _asked(operation)
+        if field.name in known
+    ]
+
+
+def in_words(operation: Operation, error: Invalid) -> str:
+    """Why what is filled in can't be taken, by the label of the field; in a dialog nothing is ever changed yet."""
+    said = str(error).removesuffix("Nothing was changed.").rstrip()
+    name, colon, rest = said.partition(": ")
+    label = next((field.metadata["label"] for field in _asked(operation) if field.name == name), name)
+    return f"{label}{colon}{rest}"
 
 
 def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pyviz_comms import Comm
 
 NEEDS = {
-    "workers": ("now", "status", "workers"),
+    "workers": ("now", "status", "controls", "workers"),
     "queues": ("now", "status", "controls", "queues"),
     "chart": ("now", "status", "queues"),
-    "log": ("now", "status", "log"),
+    "log": ("now", "status", "controls", "log"),
     "tenants": ("now", "status", "controls", "tenants"),
     "controls": ("now", "status", "controls", "queues"),
 }

@@ -6,6 +6,7 @@ What is None is left out of a row: the browser shows a dash, and a merge patch m
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -15,12 +16,10 @@ from opsdash.model import (
     Approval,
     AuditEntry,
     HistoryPoint,
-    OtherWorker,
     QueueStats,
     Status,
     TenantDrift,
     TrashEntry,
-    WorkerStats,
     to_plain,
 )
 from opsdash.operation import Operation
@@ -35,20 +34,17 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
+from opsdash.text import count
 
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."
-FRESH_S = 5.0
-"""A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
 SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
 """Queues that have such a line: 200 of them would be 100 kB every ten seconds for each page."""
-_WORKER_TONES = {"online": "ok", "stalled": "warn", "offline": "bad"}
-_WORKER_ORDER = {"stalled": 1, "online": 2, "offline": 3}
 _STATUS_TONES = {
     Status.SUCCESS: "ok",
     Status.FAILURE: "bad",
@@ -58,93 +54,29 @@ _STATUS_TONES = {
 }
 
 
-def worker_rows(
-    workers: Iterable[WorkerStats],
-    others: Iterable[OtherWorker] = (),
-    *,
-    paused: bool = False,
-    now: datetime | None = None,
-    before: Mapping[str, Row] = MappingProxyType({}),
-) -> dict[str, Row]:
-    """One row per worker by name; ``rank`` puts what needs a look first and what is gone last.
-
-    Args:
-        workers: As last reported.
-        others: Those without the plug-in, as they last answered.
-        paused: Everything is meant to be paused: a worker that has not stopped stands out.
-        now: When that was read.
-        before: The rows of the last read: a start that moved by less than two seconds has not moved.
-    """
-    held = {worker.hostname: _worker_row(worker, paused, now, before.get(worker.hostname, {})) for worker in workers}
-    return held | {f"other:{other.hostname}": _other_row(other, paused) for other in others}
-
-
-def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row) -> Row:
-    since = worker.heartbeat_at.timestamp() - worker.uptime_s
-    if abs(since - before.get("since", 0)) < 2:
-        since = before["since"]
-    silent_s = 0.0 if now is None else (now - worker.heartbeat_at).total_seconds()
-    return _known(
-        rank=_WORKER_ORDER.get(worker.state, 4),
-        hostname=worker.hostname,
-        state=[_WORKER_TONES.get(worker.state, "warn"), worker.state, _last_seen(worker)],
-        since=round(since) if worker.state != "offline" else None,
-        active=worker.active,
-        slots=worker.concurrency,
-        processed=worker.processed,
-        reserved=worker.reserved,
-        scheduled=worker.scheduled,
-        oldest=round(worker.heartbeat_at.timestamp() - worker.oldest_s) if worker.oldest_s is not None else None,
-        memory=worker.memory_bytes,
-        seen=round(worker.heartbeat_at.timestamp()) if silent_s > FRESH_S else None,
-        queues=", ".join(worker.queues),
-        started=", ".join(f"{queue} {total:,}" for queue, total in sorted(worker.started.items())),
-        pool=f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}" if worker.concurrency else worker.pool,
-        pid=worker.pid,
-        epoch=worker.epoch,
-        version=worker.version,
-        pause=_pause_applied(worker, paused),
-    )
-
-
-def _known(**fields: Any) -> Row:
+def known(**fields: Any) -> Row:
+    """A row with the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _other_row(other: OtherWorker, paused: bool) -> Row:
-    """What Celery's own remote control tells of a worker without the plug-in; all else is not known."""
-    told = "not held by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
-    return {
-        "rank": 0 if paused else 5,
-        "hostname": other.hostname,
-        "state": ["warn", "no plug-in", ""],
-        "active": other.active,
-        "queues": ", ".join(other.queues),
-        "pause": ["bad" if paused and other.queues else "none", told, ""],
-    }
-
-
-def _last_seen(worker: WorkerStats) -> str:
-    if worker.state == "stalled":
-        return "reports, but its event loop stands still"
-    return "" if worker.state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
-
-
-def _pause_applied(worker: WorkerStats, wanted: bool) -> list[str]:
-    if worker.pausing != "ready":
-        return ["bad", "can't pause", worker.pausing]
-    if worker.paused:
-        return ["warn", "yes", ""]
-    if worker.paused_queues:
-        return ["warn", "in part", ", ".join(worker.paused_queues)]
-    return ["bad", "not yet", ""] if wanted and worker.state != "offline" else ["none", "no", ""]
+def steady(at: float, before: float | None) -> int:
+    """A moment that was told as an age, in whole seconds; one that moved by less than two seconds has not moved."""
+    return round(at) if before is None or abs(at - before) >= 2 else round(before)
 
 
 def queue_rows(
-    queues: Iterable[QueueStats], status: SystemStatus, recent: Iterable[HistoryPoint], may: May
+    queues: Iterable[QueueStats],
+    status: SystemStatus,
+    recent: Iterable[HistoryPoint],
+    may: May,
+    before: Mapping[str, Row] = MappingProxyType({}),
 ) -> dict[str, Row]:
-    """One row per queue by name, in the order of the settings, with what may be done to it."""
-    points = list(recent)
+    """One row per queue by name, in the order of the settings, with what may be done to it.
+
+    Args:
+        before: The rows of the last read.
+    """
+    points, read_at = list(recent), status.redis_read_at
     thinned = [p for p in points if p.at.timestamp() // p.step.total_seconds() % SPARK_EVERY == 0]
     rates = _latest_rates(points) or {}
     rows = {}
@@ -158,11 +90,14 @@ def queue_rows(
         if may(ClearQueue):
             acts.append([ClearTasks.name, "Clear some", "Clear the tasks that match a name, an age or a text"])
             acts.append([ClearQueue.name, "Clear", "Clear all that waits"])
-        rows[queue.name] = _known(
+        rows[queue.name] = known(
             rank=rank,
             name=queue.name,
             state=_queue_state(queue, status, own),
             waiting=queue.waiting,
+            oldest=steady(read_at.timestamp() - queue.oldest_s, before.get(queue.name, {}).get("oldest"))
+            if read_at is not None and queue.oldest_s is not None
+            else None,
             rate=rates.get(queue.name),
             spark=[_spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
             acts=acts,
@@ -193,6 +128,7 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
     return {
         "waiting": [_spark_point(p, sum(p.waiting.values())) for p in points],
         "rate": [_spark_point(p, round(sum(p.started_per_s.values()), 2) if p.started_per_s else None) for p in points],
+        "failed": [_spark_point(p, p.failed_per_s) for p in points],
         "online": [_spark_point(p, p.online) for p in points],
         "busy": [_spark_point(p, p.active) for p in points],
         "redis_ms": [_spark_point(p, p.redis_ms) for p in points],
@@ -206,7 +142,7 @@ def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = 
         undoable: Trash id → until when, of clears that whoever looks may undo.
     """
     return {
-        str(entry.id): _known(
+        str(entry.id): known(
             timestamp=entry.timestamp.timestamp(),
             called=f"what was done at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
@@ -230,7 +166,7 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     """
     acts = [[RestoreQueue.name, "Restore", "Back into its queue"], [DeleteTrash.name, "Delete", "For good"]]
     return {
-        entry.id: _known(
+        entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
             name=entry.queue,
             queue=entry.queue,
@@ -252,7 +188,7 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
         may: Whoever looks may approve, unless they asked themselves.
     """
     return {
-        waits.id: _known(
+        waits.id: known(
             at=round(waits.at.timestamp()),
             name=described(waits),
             called=f"what {waits.by} asked for at {waits.at:%H:%M:%S}",
@@ -269,6 +205,8 @@ def status_tone(status: SystemStatus) -> str:
     """Colour of the status: running is calm while it is sure, paused can't be overlooked."""
     if status.redis_stale and status.processing_status == RUNNING:
         return "none"
+    if status.processing_status == RUNNING and attention(status):
+        return "warn"
     return {RUNNING: "ok", PAUSED: "warn"}.get(status.processing_status, "none")
 
 
@@ -287,7 +225,21 @@ def pause_story(status: SystemStatus) -> str:
     held = len(status.paused_queues)
     if held:
         return f"{held} of {len(status.queues)} queues paused: {', '.join(sorted(status.paused_queues))}"
-    return "Workers pick up tasks from every queue"
+    return attention(status) or "Workers pick up tasks from every queue"
+
+
+def attention(status: SystemStatus) -> str:
+    """Which workers need a look, as a sentence; empty where none does."""
+    others = status.others or ()
+    counts = Counter(worker.state for worker in status.workers)
+    if status.others is not None and not counts["online"] + counts["stalled"] + len(others):
+        return "No worker is online: what comes in waits"
+    needy = {word: counts[word] for word in ("stalled", "offline") if counts[word]}
+    if not needy:
+        return ""
+    of, number = len(status.workers) + len(others), sum(needy.values())
+    said = ", ".join(f"{n} {word}" for word, n in needy.items())
+    return f"{number} of {count(of, 'worker')} {'needs' if number == 1 else 'need'} attention: {said}"
 
 
 def moment(when: datetime, now: datetime | None) -> str:
@@ -310,7 +262,19 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
     if (rates := _latest_rates(recent)) is not None:
         found["rate"] = [round(sum(rates.values()), 1), "tasks/s"]
+    if (failures := _failures(recent)) is not None:
+        found["failed"] = failures
     return found
+
+
+def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
+    """How many tasks failed in the time that was recorded, and which share of those started; None: not known."""
+    points = [(p, p.failed_per_s, p.step.total_seconds()) for p in recent if p.failed_per_s is not None]
+    if not points:
+        return None
+    failed = round(sum(per_s * step_s for _, per_s, step_s in points))
+    started = sum(sum(p.started_per_s.values()) * step_s for p, _, step_s in points)
+    return [failed, f"{min(100.0, 100 * failed / started):.1f} %" if failed and started else ""]
 
 
 def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
@@ -318,19 +282,19 @@ def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
     return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
 
 
-def tenants(count: int | None, drift: TenantDrift | None, now: datetime | None) -> Row:
+def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -> Row:
     """How many there are, and whether the database has moved on since the last sync."""
-    words = "tenant" if count == 1 else "tenants"
+    words = "tenant" if rows == 1 else "tenants"
     if drift is None:
-        return _known(count=count, words=words, tone="none", drift="Whether they differ from Redis is not known.")
+        return known(count=rows, words=words, tone="none", drift="Whether they differ from Redis is not known.")
     if drift.synced_at is None:
         said = "Not synced yet." if drift.rows else "No tenant in the database."
-        return _known(count=count, words=words, tone="warn" if drift.rows else "none", drift=said)
+        return known(count=rows, words=words, tone="warn" if drift.rows else "none", drift=said)
     ended = f"{moment(drift.synced_at, now)} UTC{f' by {drift.synced_by}' if drift.synced_by else ''}"
     if not drift.differs:
-        return _known(count=count, words=words, tone="ok", drift=f"As of the last sync, {ended}.")
+        return known(count=rows, words=words, tone="ok", drift=f"As of the last sync, {ended}.")
     since = f" since {moment(drift.since, now)} UTC" if drift.since else ""
-    return _known(count=count, words=words, tone="warn", drift=f"Changed{since}; last synced {ended}.")
+    return known(count=rows, words=words, tone="warn", drift=f"Changed{since}; last synced {ended}.")
 
 
 def environment_risk(name: str) -> str:

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from opsdash.errors import NeedsApproval, OpsdashError, Refused, Uncertain
-from opsdash.model import Actor, Preview, Progress, Role, Snapshot
+from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot
 from opsdash.operation import Operation
+from opsdash.operations import (
+    ClearQueue,
+    ClearTasks,
+    PauseProcessing,
+    QuietWorker,
+    RestoreQueue,
+    ResumeProcessing,
+    WakeWorker,
+)
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.views.bulletin import Bulletin, bulletins
@@ -48,7 +57,7 @@ class Session:
         self.role = actor.role or Role.VIEWER
         self.board = board
         self.pending = PendingConfirmation()
-        self.on_told: Callable[[], None] = _nothing
+        self.followers: list[Callable[[], None]] = []
         self._bulletins = bulletins(console)
         self._doc: Document | None = None
         self._loop = running_loop()
@@ -98,7 +107,8 @@ class Session:
             return
         self._shown = bulletin.snapshot
         self._tell("patch", seq=bulletin.seq, patch=bulletin.patch)
-        self.on_told()
+        for follow in self.followers:
+            follow()
 
     def tell_all(self) -> None:
         """Sends the whole state: to a page that has missed something."""
@@ -203,9 +213,7 @@ class Session:
             log.exception("%s failed", operation.name)
             self.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
-            trash_id = effect.details.get("trash_id") if operation.name.startswith("clear") else None
-            undo = {"name": "restore_queue", "args": {"trash_id": str(trash_id)}} if trash_id else None
-            self.say(effect.message, "ok" if effect.ok else "bad", undo)
+            self.say(effect.message, "ok" if effect.ok else "bad", way_back(operation, effect))
         finally:
             self._tell("work", text="", at=None, of=None)
         await self.refresh()
@@ -217,6 +225,17 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def way_back(operation: Operation, effect: Effect) -> dict[str, Any] | None:
+    """What a result's Undo button asks for; None where there is no way back, or nothing to take back."""
+    if isinstance(operation, ClearQueue | ClearTasks) and (trash_id := effect.details.get("trash_id")):
+        return {"name": RestoreQueue.name, "args": {"trash_id": str(trash_id)}}
+    if isinstance(operation, QuietWorker):
+        return {"name": WakeWorker.name, "args": {"hostname": operation.hostname}}
+    if isinstance(operation, PauseProcessing):
+        return {"name": ResumeProcessing.name, "args": {"queue": operation.queue} if operation.queue else {}}
+    return None
 
 
 def _nothing() -> None:

@@ -81,7 +81,7 @@ class Widget(Viewer):
 
 
 class WorkerHealth(Widget):
-    """Workers with state, uptime, busy slots and totals."""
+    """Workers with state, uptime, busy slots, totals and what each runs; quiet and wake where the role allows them."""
 
     _part = "workers"
     _home = "workers"

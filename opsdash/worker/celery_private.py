@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import Reject
 from celery.worker import state as worker_state
+from celery.worker.request import Request
 from kombu.utils.eventio import READ
 
 POOL_NAMES = {"thread": "threads"}
 POLLER = ("_fd_to_chan", "poller", "on_readable", "handle_event")
 """What a green pool's loop is woken by. Without it pausing works, and takes up to 2 s to arrive."""
 RING = "opsdash"
+ENDINGS = ("on_failure", "on_timeout", "send_event")
+"""What Celery calls when a task did not succeed. Without it pausing works, and failures are not counted."""
+FAILED = "task-failed"
+COUNTED = "opsdash_counted"
 
 Wanted = Callable[[Any], bool]
 
@@ -338,15 +346,71 @@ def unschedule(consumer: Any, waiting: Any) -> None:
     consumer.qos.decrement_eventually()
 
 
-def oldest_start() -> float | None:
-    """When the longest-running task began (seconds since the epoch); None when nothing runs. Safe beside the loop."""
+def running() -> list[Any]:
+    """Requests that run, the longest-running first. Safe beside the loop."""
     for _ in range(5):
         try:
-            starts = [request.time_start for request in worker_state.active_requests]
+            found = [request for request in worker_state.active_requests if request.time_start]
         except RuntimeError:  # the loop has added one meanwhile
             continue
-        return min((start for start in starts if start), default=None)
-    return None
+        return sorted(found, key=lambda request: request.time_start)
+    return []
+
+
+def watch_failures(tell: Callable[[], None]) -> str:
+    """Has ``tell`` called for each task of this process that ends in failure from now on, in whatever thread it ends.
+
+    A failure is what Celery has its event stream told as such, whether anybody wants events or not, and a hard time
+    limit. A task that is retried, ignored, rejected or revoked is none; neither is one whose message goes back to its
+    queue because its process was lost. Cost: nothing for a task that succeeds, since Celery calls none of this then.
+
+    Returns:
+        The private names this Celery doesn't have; empty when it works.
+    """
+    lost = [f"Request.{name}" for name in ENDINGS if not hasattr(Request, name)]
+    if lost:
+        return ", ".join(lost)
+    on_failure, on_timeout = Request.on_failure, Request.on_timeout
+
+    def count(request: Any) -> None:
+        # In prefork a time limit ends in both methods, in green pools in the second only.
+        if not getattr(request, COUNTED, False):
+            setattr(request, COUNTED, True)
+            tell()
+
+    @wraps(on_failure)
+    def watched_failure(self: Any, exc_info: Any, *args: Any, **options: Any) -> Any:
+        events: list[str] = []
+        send_event = self.send_event
+
+        def listen(event: str, **fields: Any) -> Any:
+            events.append(event)
+            return send_event(event, **fields)
+
+        self.send_event = listen
+        try:
+            return on_failure(self, exc_info, *args, **options)
+        finally:
+            del self.send_event
+            if FAILED in events and not _rejected(exc_info):
+                count(self)
+
+    @wraps(on_timeout)
+    def watched_timeout(self: Any, soft: bool, timeout: float) -> Any:
+        try:
+            return on_timeout(self, soft, timeout)
+        finally:
+            if not soft:  # after a soft limit the task ends as it likes
+                count(self)
+
+    Request.on_failure, Request.on_timeout = watched_failure, watched_timeout
+    return ""
+
+
+def _rejected(exc_info: Any) -> bool:
+    """The task has refused its message, which Celery 5.7 tells as a failure too."""
+    error = exc_info.exception
+    return isinstance(error.exc if isinstance(error, ExceptionWithTraceback) else error, Reject)
 
 
 def consumed_queues(consumer: Any) -> list[str]:

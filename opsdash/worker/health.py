@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, cast
+
+from celery.utils.log import get_logger
 
 import opsdash
 from opsdash.worker import celery_private
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.link import Link
 
+logger = get_logger(__name__)
+
 TTL_S = 60
 FORGET_AFTER_S = 86_400
 """A worker that ended without a word stays in the list of workers this long."""
+MOST_TASKS, MOST_BYTES = 20, 8_000
+"""Running tasks that one report tells of, and what they take of it at most."""
+LONG = 120
+"""Characters of a task's id, name and queue that are told: whoever sends a task chooses them."""
 
 
 class Health:
@@ -28,10 +39,18 @@ class Health:
         self._gate = gate
         self._ticked = self._started = time.monotonic()
         self._redis_ahead_s: float | None = None  # of this process's monotonic clock
+        self._failed, self._counting = 0, threading.Lock()
+        self._uncounted = celery_private.watch_failures(self._count_failure)
+        if self._uncounted:
+            logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 
     def tick(self) -> None:
         """The event loop turns. Called inside it."""
         self._ticked = time.monotonic()
+
+    def _count_failure(self) -> None:
+        with self._counting:  # pools of threads end tasks in several at once
+            self._failed += 1
 
     def busy(self) -> bool:
         """A task runs, or one that was fetched has not gone back yet."""
@@ -41,7 +60,7 @@ class Health:
     def _figures(self, redis_ahead_s: float) -> dict[str, str]:
         """The fields of the worker's hash, all strings."""
         consumer, applied = self._consumer, self._gate.applied
-        pausing = self._gate.health()
+        pausing, running = self._gate.health(), celery_private.running()
         return {
             "time": f"{time.monotonic() + redis_ahead_s:.3f}",
             "clock": f"{time.time():.3f}",  # this machine's own, beside Redis's: the doctor compares them
@@ -49,9 +68,12 @@ class Health:
             "pid": str(os.getpid()),
             "uptime_s": f"{time.monotonic() - self._started:.1f}",
             **{name: str(number) for name, number in celery_private.counts(consumer).items()},
-            "oldest_s": age(celery_private.oldest_start()),
+            "failed": "" if self._uncounted else str(self._failed),
+            "oldest_s": age(running[0].time_start) if running else "",
+            "running": told(running),
             "concurrency": str(consumer.pool.num_processes or 0),
             "pool": celery_private.pool_name(consumer.pool),
+            "load": load(),
             "memory_bytes": memory_bytes(consumer.pool),
             "queues": json.dumps(celery_private.consumed_queues(consumer)),
             "paused": "1" if applied.everything else "0",
@@ -99,9 +121,35 @@ def _ahead_s(redis_time: Any) -> float:
     return float(seconds + micros / 1e6 - time.monotonic())
 
 
-def age(since: float | None) -> str:
-    """Seconds since then by the wall clock, not below 0; empty for None."""
-    return "" if since is None else f"{max(0.0, time.time() - since):.1f}"
+def age(since: float) -> str:
+    """Seconds since then by the wall clock, not below 0."""
+    return f"{max(0.0, time.time() - since):.1f}"
+
+
+def told(requests: Iterable[Any]) -> str:
+    """The first of these requests as JSON: ``[[id, name, routing key, for how many seconds it runs], …]``.
+
+    Arguments are not told: they may hold secrets.
+    """
+    tasks: list[str] = []
+    size = 2
+    for request in islice(requests, MOST_TASKS):
+        words = (request.id, request.name, request.message.delivery_info.get("routing_key") or "")
+        ran_s = round(max(0.0, time.time() - request.time_start), 1)
+        task = json.dumps([*(str(word)[:LONG] for word in words), ran_s], separators=(",", ":"))  # ASCII: one byte each
+        size += len(task) + 1
+        if size > MOST_BYTES:
+            break
+        tasks.append(task)
+    return f"[{','.join(tasks)}]"
+
+
+def load() -> str:
+    """The machine's one-minute load average; empty where the system doesn't say."""
+    try:
+        return f"{os.getloadavg()[0]:.2f}"
+    except (OSError, AttributeError):
+        return ""
 
 
 def memory_bytes(pool: Any) -> str:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import pytest
 import redis
@@ -108,6 +109,9 @@ def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, consol
         ("DELETE", "/api/v1/status", None, 405, "method"),
         ("GET", "/api/v1/operations/clear_queue", None, 405, "method"),
         ("GET", "/api/v1/status?deep=1", None, 422, "invalid"),
+        ("GET", "/api/v1/workers/nobody@host", None, 404, "no-worker"),
+        ("GET", "/api/v1/workers/%ff", None, 400, "request"),
+        ("POST", "/api/v1/workers/w1@host", {}, 405, "method"),
         ("GET", "/api/v1/audit?limit=0", None, 422, "invalid"),
         ("GET", "/api/v1/audit?limit=1&limit=2", None, 422, "invalid"),
         ("GET", "/api/v1/audit?user=%00", None, 422, "invalid"),
@@ -136,7 +140,7 @@ def test_every_mistake_is_a_problem_document(api: Client, method: str, path: str
     assert (answer.status, answer.problem.partition(":")[0]) == (status, kind)
     assert "Traceback" not in answer.text
     if status == 405:
-        assert answer.headers["Allow"] == ("GET" if method == "DELETE" else "POST")
+        assert answer.headers["Allow"] == ("POST" if "/operations/" in path else "GET")
 
 
 def test_a_body_that_is_no_json_is_named_by_its_type(api: Client):
@@ -188,6 +192,27 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(api: Client, console: 
     assert (changed.status, changed.json["queues"][0]["waiting"]) == (200, 1)
 
 
+def test_a_worker_is_told_with_what_it_runs_and_its_load_alone_is_no_change(
+    api: Client, console: Console, valkey: Valkey
+):
+    with redis.Redis.from_url(valkey.url) as client:
+        now = time.time()
+        figures = {"time": now, "loop_tick": now, "active": 3, "failed": 2, "load": "0.5"}
+        running = json.dumps([["id-1", "orders.send", "emails", 61], ["id-2", "\x1b[2J", "\ud800", None]])
+        client.hset("opsdash:worker:celery@w 1/a", mapping={**figures, "running": running})
+        client.zadd("opsdash:workers", {"celery@w 1/a": now})
+        console.fleet.look()
+        tag = api.get("/api/v1/workers").headers["Etag"]
+        client.hset("opsdash:worker:celery@w 1/a", "load", "0.9")
+        console.poller.refresh()
+        assert api.get("/api/v1/workers", headers={"If-None-Match": tag}).status == 304
+    told = api.get("/api/v1/workers/celery@w%201%2Fa").json
+    assert (told["worker"]["failed"], told["worker"]["load"], told["redis_error"]) == (2, 0.9, "")
+    assert [(task["task_id"], task["queue"]) for task in told["running"]] == [("id-1", "emails"), ("id-2", "\\ud800")]
+    assert datetime.fromisoformat(told["running"][0]["started_at"]).timestamp() == pytest.approx(now - 61, abs=2)
+    assert (told["running"][1]["started_at"], told["more"]) == (None, 1)
+
+
 def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: Console):
     console.fleet.look()
     api.run("pause_processing", confirm="YES")
@@ -219,6 +244,14 @@ def test_every_operation_is_listed_with_the_schema_of_its_request(api: Client):
     params = listed["clear_queue"]["request"]["$defs"]["ClearQueueParams"]
     assert params["required"] == ["queue"]
     assert listed["prune_audit_log"]["minimum_role"] == "admin"
+
+
+def test_a_read_that_fails_says_what_did_not_answer_and_nothing_of_changes(api: Client, valkey: Valkey):
+    valkey.kill()
+    answer = api.get("/api/v1/queues")
+    assert answer.status == 503
+    assert "did not answer" in answer.problem
+    assert "changed" not in answer.problem
 
 
 def test_redis_gone_is_a_problem_that_says_nothing_was_changed(api: Client, console: Console, valkey: Valkey):

@@ -44,13 +44,17 @@ def scrape(api: Client, console: Console) -> Callable[[], Samples]:
         assert until(lambda: console.poller.latest is not before and console.poller.latest is not None)
         answer = api.get("/metrics")
         assert answer.status == 200
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-        }
+        return dict_of(answer.text)
 
     return read
+
+
+def dict_of(text: str) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
@@ -69,7 +73,7 @@ def test_a_scrape_tells_queues_pauses_workers_and_the_audit_log(scrape, api: Cli
     with producer(valkey.url) as celery:
         for priority in (0, 0, 6):
             celery.send_task("sample.short", priority=priority)
-    report(valkey, "w1@host", concurrency=4, reserved=2)
+    report(valkey, "w1@host", concurrency=4, reserved=2, failed=7, load="0.75")
     api.run("pause_processing", confirm="YES", params={"queue": "emails"})
     seen = scrape()
     assert value(seen, "opsdash_queue_waiting", queue="celery", priority="0") == 2
@@ -79,6 +83,8 @@ def test_a_scrape_tells_queues_pauses_workers_and_the_audit_log(scrape, api: Cli
     assert value(seen, "opsdash_queue_paused", queue="emails") == 1
     assert value(seen, "opsdash_worker_up", worker="w1@host") == 1
     assert value(seen, "opsdash_tasks_held", state="reserved") == 2
+    assert value(seen, "opsdash_worker_failed_total", worker="w1@host") == 7
+    assert value(seen, "opsdash_worker_load", worker="w1@host") == 0.75
     assert value(seen, "opsdash_audit_spool_length") == 0
     assert value(seen, "opsdash_up", service="redis") == 1
     assert value(seen, "opsdash_snapshot_age_seconds") < 5
@@ -135,6 +141,22 @@ def test_scrapers_that_speak_openmetrics_are_answered_in_it(api: Client):
     assert answer.text.endswith("# EOF\n")
 
 
+def test_a_scrape_finds_its_text_ready_and_renders_nothing(scrape, api: Client, console: Console, monkeypatch):
+    scrape()
+    scrape()  # the format is known, and the poller has rendered it
+    console.poller.interval_s = 60
+    time.sleep(0.5)  # the poller's last step under the short interval
+    monkeypatch.setattr(metrics.Meter, "collect", lambda self: pytest.fail("a scrape renders nothing"))
+    ages = [value(dict_of(api.get("/metrics").text), "opsdash_snapshot_age_seconds") for _ in range(3)]
+    assert 0 < ages[0] < ages[1] < ages[2]  # but the age is of now
+
+
+def test_however_many_formats_are_asked_for_few_are_rendered_ahead(meter: metrics.Meter):
+    for minor in range(20):
+        meter.text(f"application/openmetrics-text; version=1.{minor}.0")
+    assert len(meter._formats) == metrics.MAX_FORMATS
+
+
 @pytest.fixture
 def meter(settings_for: Callable[..., Settings]) -> Iterator[metrics.Meter]:
     made = Console(settings_for())
@@ -155,7 +177,8 @@ def test_however_many_queues_and_workers_there_are_the_labels_are_bounded(meter:
     now = datetime.now(UTC)
     queues = tuple(QueueStats(name=f"q{n}", waiting=2, by_priority={0: 1, 3: 1}) for n in range(700))
     workers = tuple(
-        WorkerStats(hostname=f"w{n}", state="offline" if n < 500 else "online", heartbeat_at=now) for n in range(1_500)
+        WorkerStats(hostname=f"w{n}", state="offline" if n < 500 else "online", heartbeat_at=now, failed=3)
+        for n in range(1_500)
     )
     seen = samples_of(meter, Snapshot(taken_at=now, queues=queues, workers=workers, redis_age_s=0.0))
     assert sum(v for (name, _), v in seen.items() if name == "opsdash_queue_waiting") == 1_400  # none is left out
@@ -164,6 +187,26 @@ def test_however_many_queues_and_workers_there_are_the_labels_are_bounded(meter:
     assert len(up) == metrics.MAX_WORKERS + 1
     assert value(seen, "opsdash_worker_up", worker="other") == 0  # some of the others are offline
     assert value(seen, "opsdash_workers", state="offline") == 500
+    assert value(seen, "opsdash_worker_failed_total", worker="w1499") == 3
+    assert ("opsdash_worker_failed_total", (("worker", "w0"),)) not in seen, "its last word is no news"
+
+
+def test_failures_and_load_beyond_the_bound_are_told_together(meter: metrics.Meter):
+    now, beyond = datetime.now(UTC), 4
+    workers = tuple(
+        WorkerStats(hostname=f"w{n}", state="online", heartbeat_at=now, failed=n, load=float(n) if n != 3 else None)
+        for n in range(metrics.MAX_WORKERS + beyond)
+    )
+    seen = samples_of(meter, Snapshot(taken_at=now, workers=workers, redis_age_s=0.0))
+    last = [worker.failed for worker in workers[-beyond:]]
+    assert value(seen, "opsdash_worker_failed_total", worker="other") == sum(last)
+    assert value(seen, "opsdash_worker_load", worker="other") == max(last)
+    for name, fewer in (("opsdash_worker_failed_total", 0), ("opsdash_worker_load", 1)):
+        assert len([labels for found, labels in seen if found == name]) == metrics.MAX_WORKERS + 1 - fewer
+
+
+def test_names_of_operations_are_bounded_too(meter: metrics.Meter):
+    now = datetime.now(UTC)
     for number in range(200):
         meter._count(f"from_another_version_{number}", "success", 0.1)
     names = {
@@ -215,7 +258,11 @@ def dashboard_queries() -> dict[str, str]:
     return {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels for target in panel["targets"]}
 
 
-def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(scrape, api: Client, monkeypatch):
+def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
+    scrape, api: Client, console: Console, valkey: Valkey, monkeypatch
+):
+    report(valkey, "w1@host")
+    console.fleet.look()
     monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())

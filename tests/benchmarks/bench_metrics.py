@@ -1,4 +1,4 @@
-"""One scrape of ``/metrics`` with 500 workers: idle, under load, and without a poller.
+"""One scrape of ``/metrics`` with 500 workers: idle, under load, beside four busy processes, and without a poller.
 
 The last one is what a plain exporter does: it reads Redis at every scrape.
 """
@@ -29,7 +29,8 @@ TOKEN = "a-token-of-the-benchmark"
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
     """Milliseconds from the request to the last byte."""
     idle, busy, naive = "scrape, 500 workers, idle", "scrape, 500 workers, busy", "reading Redis at the scrape"
-    figures: dict[str, list[float]] = {idle: [], busy: [], naive: []}
+    beside = "scrape, 500 workers, four busy processes beside"
+    figures: dict[str, list[float]] = {idle: [], busy: [], beside: [], naive: []}
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(server())
         database = f"sqlite:///{broker.home / 'bench.sqlite3'}"
@@ -52,6 +53,10 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                 figures[naive].append(timed(own.snapshot))
             with crowd(api):
                 figures[busy] += [timed(lambda: api.get("/metrics")) for _ in range(10)]
+            with hogs():
+                for _ in range(10):
+                    figures[beside].append(timed(lambda: api.get("/metrics")))
+                    time.sleep(0.2)
     return figures, {"busy / idle": (busy, idle), "reading Redis / idle": (naive, idle)}, "ms"
 
 
@@ -98,6 +103,28 @@ def crowd(api: Client):  # type: ignore[no-untyped-def]
         over.set()
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def hogs():  # type: ignore[no-untyped-def]
+    """Four processes that want the whole of a core each."""
+    context = multiprocessing.get_context("spawn")
+    running = [context.Process(target=spin, daemon=True) for _ in range(4)]
+    for process in running:
+        process.start()
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+
+
+def spin() -> None:
+    """Computes until it is killed."""
+    while True:
+        pass
 
 
 def report(url: str) -> None:

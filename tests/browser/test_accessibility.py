@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+import redis
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
+from support.reports import report_many
 
 import opsdash
 from opsdash.model import Actor, Role
+from opsdash.services.remote import Remote
 
 MARIA = Actor(name="maria", role=Role.OPERATOR)
 TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")
+WORKER_DIALOGS = ("Quiet w000@test", "Revoke shop.charge 1a2b", "Revoke Task")
 DIALOGS = ("Pause Processing", "Clear Queue", "Sync Tenant Configs", "Clear some emails", "Peek emails")
 
 
@@ -36,10 +41,19 @@ def test_axe_finds_nothing_on_the_overview(served: Any, visit: Callable[..., Pag
 
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_tab_or_dialog(served: Any, visit: Callable[..., Page], theme: str) -> None:
+def test_axe_finds_nothing_on_any_tab_or_dialog(
+    served: Any, visit: Callable[..., Page], broker: Any, theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remote, "consumed", lambda self, hostname: ["celery"])
+    with redis.Redis.from_url(broker.url) as store:
+        report_many(store, 2, lasts_s=600, running=json.dumps([["1a2b", "shop.charge", "emails", 65.0]]))
     page = visit(served.url, color_scheme=theme, reduced_motion="reduce")
     for tab in TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
+        if tab == "Workers":
+            page.get_by_role("button", name="Show details").first.click()
+            expect(button(page, WORKER_DIALOGS[1])).to_be_visible()
+            check_dialogs(page, WORKER_DIALOGS)
         if tab == "Tenants":
             button(page, "Compare now").click()
             expect(page.get_by_text("orphaned keys")).to_be_visible()
@@ -47,8 +61,14 @@ def test_axe_finds_nothing_on_any_tab_or_dialog(served: Any, visit: Callable[...
             page.get_by_role("button", name="Show details").first.click()
         page.wait_for_timeout(500)
         check(page)
+    check_dialogs(page, ("Prune Audit Log",))
     page.get_by_role("tab", name="Overview", exact=True).click()
-    for opener in (*DIALOGS, "Keyboard shortcuts"):
+    check_dialogs(page, (*DIALOGS, "Keyboard shortcuts"))
+
+
+def check_dialogs(page: Page, openers: Iterable[str]) -> None:
+    """Each dialog, as its button opens it; Esc gives the focus back."""
+    for opener in openers:
         button(page, opener).click()
         expect(page.get_by_role("dialog")).to_be_visible()
         page.wait_for_timeout(200)
@@ -129,6 +149,30 @@ def test_the_keyboard_reaches_everything_and_a_list_says_how(
     page.keyboard.press("p")
     page.wait_for_timeout(200)
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_the_keyboard_alone_opens_a_worker_and_reaches_the_acts_in_its_row(
+    served: Any, visit: Callable[..., Page], broker: Any
+) -> None:
+    with redis.Redis.from_url(broker.url) as store:
+        report_many(store, 1, lasts_s=600, running=json.dumps([["1a2b", "shop.charge", "emails", 65.0]]))
+        page = visit(f"{served.url}?tab=workers")
+        page.get_by_role("button", name="Show details").first.focus()
+        page.keyboard.press("Enter")
+        expect(button(page, "Revoke shop.charge 1a2b")).to_be_visible()
+        page.keyboard.press("Tab")
+        expect(button(page, "Quiet w000@test")).to_be_focused()
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if button(page, "Revoke shop.charge 1a2b").evaluate("b => b.getRootNode().activeElement === b"):
+                break
+        expect(button(page, "Revoke shop.charge 1a2b")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name="Revoke Task")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(button(page, "Revoke shop.charge 1a2b")).to_be_focused()
+        store.flushall()
 
 
 @pytest.mark.slow

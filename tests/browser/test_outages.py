@@ -36,6 +36,9 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
         age = int(re.findall(r"\d+", notice.inner_text())[0])
         expect(page.get_by_text(f"Redis did not answer; figures are {age + 2} s old")).to_be_visible()  # it grows
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()  # stale beats blank
+        table = page.get_by_role("table", name="Queues").locator(".dot").first
+        faded = "dot => getComputedStyle(dot).filter === 'grayscale(1)'"
+        assert table.evaluate(faded), "the tables below are as old as the strip"
         shoot(page, "redis_gone", all_forms=True)
         button(page, "Pause Processing").click()  # its preview needs Redis: a message, and no dialog
         expect(page.get_by_role("alert").filter(has_text=re.compile("Redis .*did not answer")).last).to_be_visible()
@@ -43,6 +46,7 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
     finally:
         broker.restore()
     expect(notice).to_have_count(0)
+    assert not table.evaluate(faded)
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
     attempt = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
     expect(attempt).to_contain_text("Sync Tenant Configs")
@@ -114,6 +118,7 @@ def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
     page = visit(served.url)
     served.stop()
     expect(page.get_by_text("Not live: no word from the server for")).to_be_visible(timeout=9_000)
+    expect(page.locator(".ops")).to_have_class("ops aged")
     shoot(page, "server_gone")
     served.start()
     expect(page.get_by_text("Not live")).to_have_count(0, timeout=9_000)

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
+from support.reports import report
 from support.workers import eventually
 
 import opsdash
@@ -45,18 +45,6 @@ def store(broker: services.Valkey) -> Iterator[redis.Redis]:
         yield client
 
 
-def report(store: redis.Redis, hostname: str, **over: str) -> None:
-    """A worker's health, as the plug-in pushes it."""
-    now = str(time.time())
-    health = {
-        "time": now, "loop_tick": now, "pid": "1", "uptime_s": "9252", "processed": "5", "active": "1", "reserved": "2",
-        "scheduled": "0", "concurrency": "4", "pool": "prefork", "memory_bytes": "", "queues": json.dumps(["celery"]),
-        "paused": "0", "paused_queues": "[]", "epoch": "0", "pausing": "ready", "version": "1",
-    }  # fmt: skip
-    store.hset(KEYS.worker(hostname), mapping={**health, **over})
-    store.zadd(KEYS.workers, {hostname: float(now)})
-
-
 def test_text_that_other_people_wrote_is_shown_and_never_run(
     serve_page: Callable[..., Any], store: redis.Redis, visit: Callable[..., Page]
 ) -> None:
@@ -64,14 +52,15 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
     served = serve_page(queues=("celery", queue), admins=("*",))
     headers = {"task": PAYLOAD, "id": PAYLOAD, "argsrepr": PAYLOAD, "kwargsrepr": PAYLOAD}
     store.rpush(queue, json.dumps({"headers": headers, "properties": {}, "body": ""}))
-    report(store, f"celery@{PAYLOAD}", queues=json.dumps([queue]), pool=PAYLOAD, pausing=PAYLOAD)
+    ran = json.dumps([[f"id {PAYLOAD}", f"task {PAYLOAD}", f"at {PAYLOAD}", 65]])
+    report(store, f"celery@{PAYLOAD}", queues=json.dumps([queue]), pool=PAYLOAD, pausing=PAYLOAD, running=ran)
     served.console.run(opsdash.PauseProcessing(reason=PAYLOAD), actor=PAYLOAD, confirm="YES")
     try:
         page = visit(served.url)
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page.get_by_text(f"“{PAYLOAD}”")).to_be_visible()
         expect(page.get_by_text(f"Paused by {PAYLOAD} since")).to_be_visible()
-        expect(page.get_by_role("cell", name=f"celery@{PAYLOAD}")).to_be_visible()
+        expect(page.get_by_role("cell", name=f"celery@{PAYLOAD}", exact=True)).to_be_visible()
         page.get_by_role("tab", name="Queues").click()
         page.get_by_role("button", name=f"Peek {queue}").click()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
@@ -79,6 +68,8 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         page.get_by_role("tab", name="Overview").click()
         page.get_by_role("radio", name=queue).check()
         page.get_by_role("button", name="Show details").first.click()
+        for told in ("id", "task", "at"):
+            expect(page.get_by_role("cell", name=f"{told} {PAYLOAD}", exact=True)).to_be_visible()
         page.get_by_role("button", name="Clear Queue", exact=True).click()
         expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from opsdash.services import workers
 from opsdash.services.broker import Broker
 from opsdash.services.workers import Workers
 
@@ -27,6 +28,8 @@ def test_a_worker_is_read_as_it_reported_itself(broker: Broker):
         pid=7,
         uptime_s=9252.4,
         processed=12,
+        failed=5,
+        load="2.25",
         active=1,
         reserved=4,
         scheduled=2,
@@ -42,7 +45,14 @@ def test_a_worker_is_read_as_it_reported_itself(broker: Broker):
     assert (worker.hostname, worker.state, worker.uptime, worker.processed) == ("a@host", "online", "2h 34m 12s", 12)
     assert (worker.active, worker.reserved, worker.scheduled, worker.concurrency) == (1, 4, 2, 8)
     assert (worker.queues, worker.paused, worker.paused_queues, worker.epoch) == (("celery", "emails"), True, (), 3)
-    assert (worker.memory_bytes, worker.pausing) == (1000, "ready")
+    assert (worker.memory_bytes, worker.pausing, worker.failed, worker.load) == (1000, "ready", 5, 2.25)
+
+
+def test_a_worker_of_an_older_opsdash_has_no_load_and_tells_of_no_failure_and_no_running_task(broker: Broker):
+    report(broker, "a@host", active=2)
+    (worker,) = Workers(broker).read()
+    assert (worker.failed, worker.load) == (0, None)
+    assert Workers(broker).running("a@host") == ()
 
 
 def test_a_silent_worker_is_offline_even_when_its_hash_is_gone(broker: Broker):
@@ -68,7 +78,20 @@ def test_nonsense_in_a_report_costs_the_field_and_not_the_page(broker: Broker):
 
 @pytest.mark.parametrize("nonsense", ["NaN", "inf", "-inf", "1e300", "-5", "\x00", "٣x"])
 @pytest.mark.parametrize(
-    "field", ["processed", "active", "uptime_s", "memory_bytes", "epoch", "time", "loop_tick", "pid", "oldest_s"]
+    "field",
+    [
+        "processed",
+        "active",
+        "uptime_s",
+        "memory_bytes",
+        "epoch",
+        "time",
+        "loop_tick",
+        "pid",
+        "oldest_s",
+        "failed",
+        "load",
+    ],
 )
 def test_a_figure_that_is_none_costs_itself_and_not_the_page(broker: Broker, field: str, nonsense: str):
     report(broker, "a@host")
@@ -76,3 +99,53 @@ def test_a_figure_that_is_none_costs_itself_and_not_the_page(broker: Broker, fie
     (worker,) = Workers(broker).read()
     assert worker.hostname == "a@host"
     assert worker.uptime
+
+
+def test_what_a_worker_runs_is_read_for_that_one_with_the_time_it_began(broker: Broker):
+    report(broker, "a@host", age_s=3, running=json.dumps([["1", "orders.send", "emails", 60.5], ["2", "x", "", None]]))
+    report(broker, "b@host", running=json.dumps([["3", "x", "celery", 1]]))
+    first, second = Workers(broker).running("a@host")
+    assert (first.task_id, first.name, first.queue) == ("1", "orders.send", "emails")
+    assert first.started_at is not None
+    assert time.time() - first.started_at.timestamp() == pytest.approx(63.5, abs=0.5)
+    assert second.started_at is None
+    assert Workers(broker).running("nobody@host") == ()
+
+
+def test_a_read_of_all_workers_does_not_carry_what_they_run(broker: Broker):
+    assert "running" not in workers.FIELDS
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["", "{", "7", "null", '"text"', "{}", "[1]", "[[]]", '[["1", "x", "q"]]', '[["1", "x", null, 3]]', "[" * 50_000],
+)
+def test_a_report_of_running_tasks_that_is_none_is_no_running_task(broker: Broker, nonsense: str):
+    report(broker, "a@host", running=nonsense)
+    assert Workers(broker).running("a@host") == ()
+    assert len(Workers(broker).read()) == 1
+
+
+@pytest.mark.parametrize("reported", ["NaN", "-5", "0", "1e300", ""])
+def test_a_running_task_with_nonsense_for_a_time_is_still_told(broker: Broker, reported: str):
+    for nonsense in ("NaN", "Infinity", "-1", "1e300", '"soon"', "[]", "true", "1e9"):
+        report(broker, "a@host", running=f'[["1", "x", "q", {nonsense}]]')
+        broker.client.hset(broker.keys.worker("a@host"), "time", reported)
+        (task,) = Workers(broker).running("a@host")
+        assert (task.task_id, task.name, task.queue) == ("1", "x", "q")
+
+
+def test_a_report_of_running_tasks_is_bounded_whoever_wrote_it(broker: Broker):
+    many = [["\0" + "1" * 300, "x" * 300, "\ud800", 1]] * 30
+    report(broker, "a@host", running=json.dumps(many))
+    told = Workers(broker).running("a@host")
+    assert len(told) == workers.MOST_RUNNING
+    assert len(told[0].name) == workers.LONG
+    assert (told[0].task_id[:5], told[0].queue) == ("\\x001", "\\ud800"), "what no screen takes is written as escapes"
+    report(broker, "b@host", running=json.dumps([["1", "x" * workers.LARGE_REPORT, "q", 1]]))
+    assert Workers(broker).running("b@host") == (), "it is not even fetched"
+
+
+def test_somebody_elses_value_in_place_of_a_report_runs_nothing(broker: Broker):
+    broker.client.set(broker.keys.worker("a@host"), "foreign")
+    assert Workers(broker).running("a@host") == ()

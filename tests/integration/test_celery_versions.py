@@ -23,6 +23,7 @@ TESTS = [
     "tests/integration/test_pause_last_look.py",
     "tests/integration/test_pause_remote_control.py",
     "tests/integration/test_pause_workflows.py",
+    "tests/integration/test_worker_tasks.py",
 ]
 
 

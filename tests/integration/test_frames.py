@@ -44,9 +44,10 @@ def test_workers_are_a_frame_in_which_unknown_is_not_zero(ops: Console, deployme
         row = frame.set_index("hostname").loc[running.hostname]
         assert row["state"] == "online"
         assert pd.isna(row["oldest_s"])
+        assert (row["failed"], row["load"] >= 0) == (0, True)
     assert frame["state"].dtype.categories.tolist() == ["online", "stalled", "offline"]
     assert str(frame["heartbeat_at"].dtype) == "datetime64[us, UTC]"
-    assert frame["memory_bytes"].dtype == "Int64"
+    assert (frame["memory_bytes"].dtype, frame["failed"].dtype, frame["load"].dtype) == ("Int64", "Int64", "Float64")
 
 
 def test_queues_are_a_frame_with_their_pauses(ops: Console, deployment: Deployment) -> None:

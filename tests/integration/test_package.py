@@ -1,4 +1,4 @@
-"""What is installed works: the library called alembic, and a wheel on a machine without the checkout."""
+"""What is installed works: the library called alembic, and wheel and sdist on a machine without the checkout."""
 
 from __future__ import annotations
 
@@ -6,35 +6,66 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import alembic
 import pytest
 
+import opsdash
 from opsdash.services import migrations
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    (built,) = folder.glob("*.whl")
+def build(kind: str, source: Path, folder: Path) -> Path:
+    """Builds with the backend of this environment: nothing is downloaded."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=60)
+    (built,) = folder.iterdir()
     return built
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """The Python of a clean environment that holds the wheel and, beside it, this environment's other libraries."""
+def wheel(tmp_path_factory):
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return build("sdist", ROOT, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def wheel_of_sdist(sdist, tmp_path_factory):
+    """A wheel built from the unpacked sdist: all that a distributor has."""
+    source = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(source, filter="data")
+    (top,) = source.iterdir()
+    return build("wheel", top, tmp_path_factory.mktemp("wheel-of-sdist"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel_of_sdist, tmp_path_factory):
+    """The Python of a clean environment that holds that wheel and, beside it, this environment's other libraries."""
     home = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=60)
     python = home / "bin" / "python"
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)],
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            str(wheel_of_sdist),
+        ],
         check=True,
         timeout=60,
     )
@@ -67,6 +98,29 @@ def test_the_wheel_carries_every_module_and_asset_of_the_package(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     files = [path for path in (ROOT / "opsdash").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {str(path.relative_to(ROOT)) for path in files} - names == set()
+
+
+def test_the_sdist_makes_the_very_wheel_that_the_checkout_makes(wheel, wheel_of_sdist):
+    """Whichever of the two is installed, the tests below hold for it."""
+    assert wheel.name == wheel_of_sdist.name
+    ours, theirs = map(zipfile.ZipFile, (wheel, wheel_of_sdist))
+    assert {name: ours.read(name) for name in ours.namelist()} == {n: theirs.read(n) for n in theirs.namelist()}
+
+
+def test_the_sdist_carries_what_a_distributor_tests_and_nothing_that_git_ignores(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
+    assert ours | {"pyproject.toml", "README.md", "LICENSE", "alembic/env.py", "docs/page.png", "PKG-INFO"} <= names
+    assert [name for name in names if name.endswith(".pyc") or ".venv" in name or "/artifacts/" in name] == []
+
+
+def test_the_installed_command_says_the_one_version_that_there_is(installed, tmp_path):
+    command = [installed.with_name("opsdash"), "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"opsdash, version {opsdash.__version__}\n")
+    asked = [installed, "-c", "import importlib.metadata as m; print(m.version('opsdash'))"]
+    assert subprocess.check_output(asked, cwd=tmp_path, text=True).strip() == opsdash.__version__
 
 
 def test_a_database_is_made_and_checked_from_an_installed_wheel(installed, empty_database_url, tmp_path):

@@ -15,6 +15,7 @@ import panel as pn
 import pytest
 from bokeh.document import Document
 from support.deployment import Deployment
+from support.reports import report
 from support.workers import eventually
 
 import opsdash
@@ -187,6 +188,18 @@ def test_the_queue_that_is_chosen_in_a_widget_is_the_one_its_status_counts(
     assert widget.status.pending_tasks == 2
     say(type="choose", queue="nobody's")
     assert widget.status.selected_queue == "emails"
+    widget.close()
+
+
+def test_an_opened_row_of_a_widget_says_what_its_worker_runs(ops: Console, deployment: Deployment) -> None:
+    report(deployment.redis, "w1@test", running='[["1a2b", "shop.charge", "emails", 65.0]]')
+    widget = opsdash.WorkerHealth(ops)
+    say = answers(widget)
+    (told,) = [told for told in say(type="open", workers=["w1@test"]) if told["type"] == "running"]
+    assert (told["worker"], list(told["rows"])) == ("w1@test", ["1a2b"])
+    assert '"quiet_worker"' in widget._shown.state
+    (dialog,) = [told for told in say(type="ask", name="revoke_task", args={"task_id": "1a2b"}) if "title" in told]
+    assert dialog["about"] == [("Task", "1a2b")]
     widget.close()
 
 

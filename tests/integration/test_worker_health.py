@@ -18,7 +18,7 @@ KEYS = Keys()
 FIELDS = {
     "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
-    "started",
+    "started", "failed", "load", "running",
 }  # fmt: skip
 
 
@@ -54,6 +54,8 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         assert sorted(json.loads(idle["queues"])) == ["celery", "emails"]
         assert (idle["paused"], idle["paused_queues"], idle["epoch"], idle["pausing"]) == ("0", "[]", "0", "ready")
         assert (idle["version"], idle["oldest_s"]) == (opsdash.__version__, "")
+        assert (idle["failed"], idle["running"]) == ("0", "[]")
+        assert float(idle["load"]) >= 0
         assert int(idle["memory_bytes"]) > 10_000_000
         assert 50 < client.ttl(key) <= 60
         for _ in range(slots * 2):
@@ -63,6 +65,7 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         held = [str(slots), str(slots), str(slots if pool != "solo" else 0), str(int(pool != "solo"))]
         fields = ["processed", "active", "reserved", "scheduled"]
         eventually(lambda: client.hmget(key, fields) == held, what=f"{fields} are {held}")
+        assert [task[1:3] for task in json.loads(client.hget(key, "running"))] == [["sample.short", "celery"]] * slots
         eventually(lambda: client.hget(key, "processed") == str(slots * 2), what="processed counts every start")
         eventually(lambda: client.zscore(KEYS.workers, running.hostname) > time.time() - 2.5, what="listed")
         assert running.stop() == 0

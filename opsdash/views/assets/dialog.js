@@ -174,6 +174,9 @@ const dialogs = (root, send, whole = true) => {
           shown = null
         }
       },
+      ...msg.about.map(([label, value]) =>
+        el('p', {class: 'about'}, el('span', {class: 'mute', text: `${label} `}), el('strong', {text: value}))
+      ),
       warning,
       review,
       fields,

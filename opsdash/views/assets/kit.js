@@ -100,9 +100,10 @@ const utc = (seconds, {date = false, to = 's'} = {}) => {
   const text = new Date(seconds * 1000).toISOString()
   return `${date ? `${text.slice(0, 10)} ` : ''}${text.slice(11, to === 's' ? 19 : 16)}`
 }
-const local = (seconds) => {
-  const d = new Date(seconds * 1000)
-  return `${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`
+const local = (seconds, {date = false} = {}) => {
+  const d = new Date(seconds * 1000),
+    day = date ? `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ` : ''
+  return `${day}${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`
 }
 
 // A line over time; a missing value is a gap, drawn as one. `points` are [second, value] or [second]; `step` is how far

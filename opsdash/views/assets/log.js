@@ -8,6 +8,8 @@ const operationsLog = (page) => {
     },
     {look: 'export'}
   )
+  const prune = button('Prune Audit Log', () => page.ask('prune_audit_log', {}, prune), {look: 'clear', kind: 'danger'})
+  prune.dataset.more = ''
   const box = (name, words, list) =>
     el(
       'select',
@@ -64,7 +66,17 @@ const operationsLog = (page) => {
   const place = el('span', {class: 'note'})
   const table = keyedTable({
     label: 'Operations',
-    details: (row) => row.json,
+    details: () => {
+      const when = el('p', {class: 'mute'}),
+        json = el('pre')
+      return {
+        node: el('div', {}, when, json),
+        update(row) {
+          put(when, `${local(row.timestamp, {date: true})} here`)
+          put(json, row.json)
+        }
+      }
+    },
     columns: [
       {field: 'timestamp', title: 'Timestamp (UTC)', kind: 'time'},
       {field: 'user', title: 'User'},
@@ -84,7 +96,7 @@ const operationsLog = (page) => {
   )
   const paging = el('div', {class: 'filters paging', 'data-more': true}, place, newest, older)
   const card = section('Recent Operations', ['overview', 'operations'], {
-    acts: [exported],
+    acts: [prune, exported],
     body: [filters, table.node, paging],
     place: 'full'
   })
@@ -116,11 +128,14 @@ const operationsLog = (page) => {
       newest.disabled = at.length === 0
       put(
         place,
-        `${number(at.length * msg.limit + (found.length ? 1 : 0))} to ${number(at.length * msg.limit + found.length)}${msg.total == null ? '' : ` of ${number(msg.total)}`}`
+        found.length
+          ? `${number(at.length * msg.limit + 1)} to ${number(at.length * msg.limit + found.length)}${msg.total == null ? '' : ` of ${number(msg.total)}`}`
+          : ''
       )
       page.redraw()
     },
     update(state, view) {
+      prune.hidden = !state.controls.prune
       const home = view.tab === 'operations',
         live = ROWS(state.log).sort((a, b) => b.timestamp - a.timestamp || (a.key < b.key ? 1 : -1))
       // Something new was logged: the page that shows the newest shows it too.

@@ -7,6 +7,7 @@ export function render({model}) {
     tab: TABS.some(([key]) => key === search.get('tab')) ? search.get('tab') : 'overview',
     queue: search.get('queue') || '',
     find: search.get('workers') || '',
+    open: search.getAll('worker'),
     span: search.get('span') || '15m',
     charted: search.get('chart') ?? null,
     log: Object.fromEntries(
@@ -84,6 +85,7 @@ export function render({model}) {
           ...view.log
         }
       for (const [name, value] of Object.entries(given)) if (value) kept.set(name, value)
+      for (const worker of view.open) kept.append('worker', worker)
       history.replaceState(null, '', `${location.pathname}${kept.size ? `?${kept}` : ''}`)
     },
     redraw() {
@@ -97,7 +99,16 @@ export function render({model}) {
     log = operationsLog(page),
     workers = workerHealth(page),
     tenants = tenantConfiguration(page)
-  const cards = [approvals(page), queueOperations(page), tenants, chart, clearedTasks(page), workers, log]
+  const cards = [
+    approvals(page),
+    queueOperations(page),
+    tenants,
+    chart,
+    clearedTasks(page),
+    workers,
+    log,
+    otherOperations(page)
+  ]
   const signal = signals(model, send),
     dialog = dialogs(root, send, model.whole)
   const shown = () => cards.filter((card) => card.tabs.includes(view.tab))
@@ -143,6 +154,7 @@ export function render({model}) {
     page.address()
     // On a phone the cards begin below the first screen: a tab that was chosen must be seen to do something.
     if (model.whole && tab !== before && board.getBoundingClientRect().top > innerHeight * 0.7) bar.scrollIntoView()
+    if (!workers.tabs.includes(tab)) workers.leave()
     if (tab === 'operations') log.open(view)
     if (tab === 'queues') page.chart()
     else if (before === 'queues') {
@@ -207,7 +219,8 @@ export function render({model}) {
       ;({refresh: workers, compare: tenants, export: log})[msg.what]?.ready()
     },
     log: (msg) => log.page(msg),
-    charted: () => chart.drawn(),
+    running: (msg) => workers.running(msg),
+    charted: (msg) => chart.drawn(msg),
     compared(msg) {
       view.compared = true
       tenants.compared(msg)

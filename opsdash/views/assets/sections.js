@@ -60,8 +60,9 @@ const queueOperations = (page) => {
       {field: 'name', title: 'Queue'},
       {field: 'state', title: 'State', kind: 'state'},
       {field: 'waiting', title: 'Waiting', kind: 'number'},
-      {field: 'rate', title: 'Tasks/s', kind: 'rate'},
-      {field: 'spark', title: 'Last 15 min', kind: 'spark'},
+      {field: 'oldest', title: 'Oldest', kind: 'since', wide: true},
+      {field: 'rate', title: 'Tasks/s', kind: 'rate', wide: true},
+      {field: 'spark', title: 'Last 15 min', kind: 'spark', wide: true},
       {field: 'acts', title: '', kind: 'acts'}
     ],
     act: (row, name, opener) =>
@@ -83,7 +84,8 @@ const queueOperations = (page) => {
       gate(clear, state.controls.clear && view.queue)
       put(note, view.queue ? `Chosen: ${view.queue}` : '')
       table.update(rows, {at: page.now(), picked: view.queue, nothing: 'No queue is known yet.'})
-    }
+    },
+    tick: table.tick
   }
 }
 
@@ -140,10 +142,12 @@ const charts = (page, frame) => {
       for (const b of spans) b.setAttribute('aria-pressed', String(b.dataset.span === view.span))
     },
     waiting() {
+      put(words, 'Reading the history …')
       words.hidden = false
     },
-    drawn() {
-      words.hidden = true
+    drawn({empty}) {
+      put(words, 'Nothing was recorded in this time: a console records while it runs.')
+      words.hidden = !empty
     }
   }
 }
@@ -206,4 +210,24 @@ const clearedTasks = (page) => {
     },
     tick: table.tick
   }
+}
+
+// Operations without a place of their own, such as those that another package brings.
+const otherOperations = (page) => {
+  const given = page.constants.others
+  const node = section('Other Operations', ['operations'], {
+    body: [
+      el(
+        'ul',
+        {class: 'others'},
+        ...given.map(([name, title, help]) => {
+          const made = button(title, () => page.ask(name, {}, made))
+          return el('li', {}, made, el('span', {class: 'mute', text: help}))
+        })
+      )
+    ],
+    place: 'full'
+  })
+  node.dataset.empty = String(given.length === 0)
+  return {node, tabs: ['operations'], update() {}}
 }

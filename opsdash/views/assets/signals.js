@@ -22,6 +22,7 @@ const signals = (model, send) => {
     if (silent < model.limit_ms) return
     bar.textContent = `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
     bar.hidden = false
+    bar.parentElement?.classList.add('aged')
     if (asking || !model.whole) return // a notebook must not be loaded anew
     asking = true
     // healthz, not the page: each GET of the page builds a session. Where it is not served, a 404 is an answer too.
@@ -39,6 +40,7 @@ const signals = (model, send) => {
     alive() {
       last = performance.now()
       bar.hidden = true
+      bar.parentElement?.classList.remove('aged')
     },
     end() {
       clearInterval(watch)

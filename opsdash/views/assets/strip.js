@@ -2,6 +2,7 @@
 const FIGURES = [
   ['waiting', 'Pending Tasks', number],
   ['rate', 'Throughput', rate],
+  ['failed', 'Failures, 15 min', number],
   ['online', 'Workers online', number],
   ['busy', 'Busy slots', number],
   ['redis_ms', 'Redis round trip', (v) => number(v, 1)]
@@ -32,7 +33,7 @@ const statusStrip = (whole) => {
           picture,
           node: el(
             'div',
-            {class: 'cell'},
+            {class: 'cell', 'data-figure': key},
             el('div', {class: 'label', text: label, title: label}),
             el('div', {class: 'figure'}, value, unit),
             picture
@@ -69,7 +70,7 @@ const statusStrip = (whole) => {
       }
       const stale = !!status.stale || extra.length > 0
       strip.classList.toggle('stale', stale)
-      strip.parentElement?.classList.toggle('aged', stale)
+      strip.closest('main')?.classList.toggle('aged', stale) // and the tables below
       const said = [...status.notices, ...extra]
       if (JSON.stringify(said) !== notices.__said) {
         notices.__said = JSON.stringify(said)
@@ -79,6 +80,7 @@ const statusStrip = (whole) => {
         const {value, unit, picture} = cells.get(key),
           [given, words] = figures[key] || []
         put(value, given == null ? '–' : format(given))
+        value.closest('.cell').classList.toggle('zero', given === 0)
         put(unit, words || '')
         const mark = JSON.stringify(sparks[key] || [])
         if (picture.__mark !== mark) {

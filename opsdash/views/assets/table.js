@@ -1,19 +1,23 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay.
-// A column is {field, title, kind, more, rank}; `more` columns show where the table is at home, not in an overview.
+// A column is {field, title, kind, more, rank, wide, pin}; `more` columns show where the table is at home, not in an
+// overview, `wide` ones not on a phone, and a `pin` one stays in sight while the others scroll sideways.
 const CELLS = {
   text: (value) => (value == null ? '–' : String(value)),
   number: (value) => (value == null ? '–' : number(value)),
   rate: (value) => (value == null ? '–' : rate(value)),
+  decimal: (value) => (value == null ? '–' : number(value, 2)),
   bytes: (value) => (value == null ? '–' : bytes(value)),
   since: (value, now) => (value == null ? '–' : duration(now - value)),
   left: (value, now) => (value == null ? '–' : value > now ? duration(value - now).replace(/ \d+s$/, '') : 'over'),
   ago: (value, now) => (value == null ? 'just now' : `${duration(now - value)} ago`),
   time: (value) => (value == null ? '–' : utc(value, {date: true}))
 }
-const RIGHT = new Set(['number', 'rate', 'bytes', 'since', 'left', 'ago'])
+const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 const MOVING = new Set(['since', 'left', 'ago'])
 
-const keyedTable = ({label, columns, details, empty, act, select}) => {
+// `details` makes what a row opens to, as {node, update(row, now), tick(now)}; `opened` holds the keys of rows that are
+// open, drawn at the moment or not, and `folded` is told when that changes.
+const keyedTable = ({label, columns, details, opened = new Set(), folded, empty, act, select}) => {
   const table = el('table'),
     caption = table.createCaption(),
     head = table.createTHead().insertRow(),
@@ -88,22 +92,28 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
       td.title = column.kind === 'time' && given != null ? `${local(given)} here` : mark.length > 40 ? mark : ''
     }
   }
-  const fold = (tr) => {
-    const opener = tr.querySelector('.x button'),
-      open = !tr.__detail
+  const unfold = (tr, open) => {
+    const opener = tr.querySelector('.x button')
     opener.setAttribute('aria-expanded', String(open))
     opener.setAttribute('aria-label', open ? 'Hide details' : 'Show details')
-    if (!open) {
-      tr.__detail.remove()
-      tr.__detail = null
-      return
-    }
+    tr.__detail?.remove()
+    tr.__detail = tr.__view = null
+    if (!open) return
+    tr.__view = details(tr.__row)
+    tr.__view.update(tr.__row, now)
     tr.__detail = el(
       'tr',
       {class: 'detail'},
-      el('td', {colspan: columns.length + first}, el('pre', {text: details(tr.__row, now)}))
+      el('td', {colspan: columns.length + first, 'aria-label': 'Details'}, el('div', {class: 'inside'}, tr.__view.node))
     )
     tr.after(tr.__detail)
+  }
+  const fold = (tr) => {
+    const open = !tr.__detail
+    if (open) opened.add(tr.__row.key)
+    else opened.delete(tr.__row.key)
+    unfold(tr, open)
+    folded?.()
   }
   const newRow = (row) => {
     const tr = el('tr')
@@ -124,7 +134,16 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
           })
         )
       )
-    for (const c of columns) tr.append(el('td', {'data-kind': c.kind || 'text', 'data-more': c.more}))
+    for (const c of columns)
+      tr.append(
+        el('td', {
+          'data-kind': c.kind || 'text',
+          'data-more': c.more,
+          'data-wide': c.wide,
+          'data-pin': c.pin,
+          'aria-label': c.kind === 'acts' ? 'Actions' : null // its buttons name their target: that is another cell's name
+        })
+      )
     if (select)
       tr.onclick = (event) => {
         if (!event.target.closest('button, input')) select(tr.__row.key)
@@ -156,6 +175,8 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
             'data-kind': c.kind || 'text',
             'data-right': RIGHT.has(c.kind),
             'data-more': c.more,
+            'data-wide': c.wide,
+            'data-pin': c.pin,
             'aria-sort': sort && sort.field === c.field ? (sort.way > 0 ? 'ascending' : 'descending') : null
           },
           still
@@ -166,15 +187,15 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
     )
   }
   const redraw = () => {
-    const seen = new Set()
+    const seen = new Set(),
+      root = wrap.getRootNode(),
+      held = body.contains(root.activeElement) ? root.activeElement : null
     let at = body.firstChild
     for (const row of ordered()) {
       seen.add(row.key)
-      let tr = live.get(row.key)
-      if (!tr) {
-        tr = newRow(row)
-        live.set(row.key, tr)
-      }
+      const known = live.get(row.key),
+        tr = known || newRow(row)
+      live.set(row.key, tr)
       tr.__row = row
       if (select) {
         const radio = tr.cells[0].firstChild,
@@ -184,7 +205,7 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
         tr.classList.toggle('chosen', radio.checked)
       }
       columns.forEach((c, i) => paint(tr.cells[i + first], c, row))
-      if (tr.__detail) put(tr.__detail.querySelector('pre'), details(row, now))
+      tr.__view?.update(row, now)
       if (tr === at) {
         at = at.nextSibling
         if (at && at === tr.__detail) at = at.nextSibling
@@ -192,6 +213,7 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
         body.insertBefore(tr, at)
         if (tr.__detail) tr.after(tr.__detail)
       }
+      if (!known && details && opened.has(row.key)) unfold(tr, true)
     }
     for (const [key, tr] of live)
       if (!seen.has(key)) {
@@ -199,6 +221,8 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
         tr.remove()
         live.delete(key)
       }
+    // A row that moved has lost the focus that was in it; one that is gone leaves it with the table.
+    if (held && !wrap.contains(root.activeElement)) (held.isConnected ? held : wrap).focus({preventScroll: true})
     table.hidden = rows.length === 0
     none.hidden = rows.length > 0 || !none.textContent
   }
@@ -216,7 +240,11 @@ const keyedTable = ({label, columns, details, empty, act, select}) => {
     tick(at) {
       now = at
       const moving = columns.map((c, i) => [c, i + first]).filter(([c]) => MOVING.has(c.kind))
-      if (moving.length) for (const tr of live.values()) for (const [c, i] of moving) paint(tr.cells[i], c, tr.__row)
-    }
+      for (const tr of live.values()) {
+        for (const [c, i] of moving) paint(tr.cells[i], c, tr.__row)
+        tr.__view?.tick?.(at)
+      }
+    },
+    open: () => [...live.values()].filter((tr) => tr.__detail).map((tr) => tr.__row.key)
   }
 }

@@ -46,7 +46,7 @@ const acting = (page) => {
 
 export function render({model}) {
   const root = el('div', {class: 'ops embedded'}), theme = theming(model, root)
-  const view = {tab: model.home, queue: model.queue, find: '', span: '15m', charted: model.queue, log: {}, compared: false}
+  const view = {tab: model.home, queue: model.queue, find: '', open: [], span: '15m', charted: model.queue, log: {}, compared: false}
   let state = merge(Object.create(null), JSON.parse(model.state)), seq = model.seq, skew = 0, pieces = []
   let opener = null, fallback = null
   const send = (msg, from) => {
@@ -77,9 +77,11 @@ export function render({model}) {
   }
   const cards = PARTS[model.part](page, model.part === 'chart' ? model.get_child('chart') : null)
   const signal = signals(model, send), dialog = dialogs(root, send, false)
-  root.append(el('div', {class: 'deck stack', 'data-tab': view.tab}, ...cards.map((card) => card.node)), ...signal.nodes)
+  const deck = el('div', {class: 'deck stack', 'data-tab': view.tab}, ...cards.map((card) => card.node))
+  root.append(deck, ...signal.nodes)
   const update = () => {
     skew = state.now - Date.now() / 1000
+    deck.classList.toggle('aged', !!state.status.stale)
     page.redraw()
   }
   const each = (name, ...given) => { for (const card of cards) card[name]?.(...given) }
@@ -103,7 +105,8 @@ export function render({model}) {
     work: (msg) => signal.work(msg),
     ready: () => each('ready'),
     log: (msg) => each('page', msg),
-    charted: () => each('drawn'),
+    running: (msg) => each('running', msg),
+    charted: (msg) => each('drawn', msg),
     compared(msg) {
       view.compared = true
       each('compared', msg)

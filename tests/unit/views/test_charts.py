@@ -55,12 +55,12 @@ def test_operations_and_pauses_are_marked_on_both_figures_and_go_with_the_time()
     charts.show([point(0, paused=frozenset({"*"}))], [act], NOW + STEP, 900)
 
     assert charts._bands.data == {"x0": [bare(NOW)], "x1": [bare(NOW + STEP)]}
-    assert charts._acts.data == {"x": [bare(NOW)]}
-    drawn = [r.data_source for plot in charts.layout.children for r in plot.renderers]
+    assert charts._acts.data == {"x": [bare(NOW)], "what": ["Clear Queue by m"]}
+    drawn = [r.data_source for plot in charts.figures for r in plot.renderers]
     assert drawn.count(charts._bands) == drawn.count(charts._acts) == 2
     charts.show([point(200)], [act], NOW + timedelta(hours=1), 900)
     assert charts._bands.data == {"x0": [], "x1": []}
-    assert charts._acts.data == {"x": []}
+    assert charts._acts.data == {"x": [], "what": []}
 
 
 def test_more_queues_than_can_be_told_apart_are_not_drawn() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from opsdash.errors import Invalid
 from opsdash.model import Preview
 from opsdash.operation import registry
-from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, SyncTenantConfigs
-from opsdash.views.form import asked_for, fields, filled, review
+from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RevokeTask, SyncTenantConfigs
+from opsdash.views.form import about, asked_for, fields, filled, in_words, review
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
 
@@ -48,6 +48,21 @@ def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_onl
     assert fields(SyncTenantConfigs(), preview()) == []
     asked = fields(SyncTenantConfigs(), preview("remove_orphans"))
     assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag")]
+
+
+def test_what_was_clicked_on_is_not_asked_again() -> None:
+    clicked = fields(RevokeTask(task_id="a1"), preview("terminate"), {"task_id": "a1"})
+    assert [(field["name"], field["kind"]) for field in clicked] == [("terminate", "flag")]
+    assert [field["name"] for field in fields(RevokeTask(), None)] == ["task_id"]
+    assert about(RevokeTask(task_id="a1"), {"task_id": "a1"}) == [("Task", "a1")]
+    assert about(RevokeTask(), {}) == []
+
+
+def test_what_is_missing_is_said_by_the_fields_label_and_no_other_word_of_it_is_touched() -> None:
+    missing = Invalid("task_id: expected one task's id. Nothing was changed.")
+    assert in_words(RevokeTask(), missing) == "Task: expected one task's id."
+    assert in_words(RevokeTask(), Invalid("Say: which one.")) == "Say: which one."
+    assert in_words(RevokeTask(), Invalid("Nothing")) == "Nothing"
 
 
 def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:

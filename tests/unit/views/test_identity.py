@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from bokeh.document import Document
 from bokeh.server.contexts import BokehSessionContext
+from bokeh.settings import settings as bokeh_settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.state import set_curdoc
 
@@ -214,8 +215,9 @@ def test_a_link_that_brings_its_own_session_is_turned_away(query: str) -> None:
 def test_a_session_that_an_adapter_did_not_sign_is_nobodys_however_bokeh_is_set(
     monkeypatch: pytest.MonkeyPatch, key: bytes | None, signed: bool, heading: str | None
 ) -> None:
-    monkeypatch.setenv("BOKEH_SIGN_SESSIONS", "true")
-    monkeypatch.setenv("BOKEH_SECRET_KEY", "k" * 32)
+    # Not by the environment: a console that another test has served in this process has set them for good.
+    monkeypatch.setattr(bokeh_settings.sign_sessions, "_user_value", True)
+    monkeypatch.setattr(bokeh_settings.secret_key, "_user_value", "k" * 32)
     session = generate_session_id(secret_key=key, signed=signed)
     context = BokehSessionContext(session, None, document := Document())
     context._token = generate_jwt_token(session, secret_key=key, signed=signed)

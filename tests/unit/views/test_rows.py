@@ -33,69 +33,6 @@ def entry(**over: object) -> AuditEntry:
     return AuditEntry(id=uuid.uuid4(), request_id=uuid.uuid4(), **{**given, **over})  # type: ignore[arg-type]
 
 
-def listed(*args: object, **over: object) -> list[rows.Row]:
-    """The rows in the order a page shows them."""
-    made = rows.worker_rows(*args, **over)  # type: ignore[arg-type]
-    return [row for _, row in sorted(made.items(), key=lambda item: (item[1]["rank"], item[0]))]
-
-
-def test_a_worker_is_told_by_when_it_started_and_a_start_that_only_trembles_stays_as_it_was() -> None:
-    (first,) = listed([worker()])
-    assert first["since"] == round(NOW.timestamp() - 9252.4)
-    trembling = worker(heartbeat_at=NOW + timedelta(seconds=4), uptime_s=9257.3)
-    assert rows.worker_rows([trembling], before={"w1": first})["w1"]["since"] == first["since"]
-    restarted = worker(heartbeat_at=NOW + timedelta(seconds=4), uptime_s=2)
-    assert rows.worker_rows([restarted], before={"w1": first})["w1"]["since"] == round(NOW.timestamp() + 2)
-
-
-def test_workers_that_need_a_look_stand_first_and_those_that_are_gone_last() -> None:
-    found = listed([worker("a", state="offline"), worker("b"), worker("c", state="stalled")])
-    assert [row["hostname"] for row in found] == ["c", "b", "a"]
-    assert [row["state"][0] for row in found] == ["warn", "ok", "bad"]
-
-
-@pytest.mark.parametrize(
-    ("over", "shown"),
-    [
-        ({}, ["none", "no", ""]),
-        ({"paused": True}, ["warn", "yes", ""]),
-        ({"paused_queues": ("emails",)}, ["warn", "in part", "emails"]),
-        ({"paused": True, "pausing": "no Redis broker"}, ["bad", "can't pause", "no Redis broker"]),
-    ],
-)
-def test_whether_a_worker_has_applied_the_pause_is_said_in_a_word(over: dict[str, object], shown: list[str]) -> None:
-    assert listed([worker(**over)])[0]["pause"] == shown
-
-
-def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> None:
-    stopped, goes_on, gone = worker("a", paused=True), worker("b"), worker("c", state="offline")
-    found = listed([stopped, goes_on, gone], paused=True)
-    assert [row["pause"][:2] for row in found] == [["warn", "yes"], ["bad", "not yet"], ["none", "no"]]
-    status = SystemStatus()
-    pause = PauseInfo(queue=None, by="maria", at=NOW)
-    status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on, gone)))
-    assert status.drain == "1 of 2 workers stopped; b has not confirmed yet."
-    assert (status.drain_stopped, status.drain_workers) == (1, 2)
-
-
-def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause() -> None:
-    others = [OtherWorker(hostname="free", queues=("celery",), active=2), OtherWorker(hostname="told")]
-    running = listed([worker("a")], others)
-    assert [(row["hostname"], row["pause"]) for row in running[1:]] == [
-        ("free", ["none", "not held by opsdash", ""]),
-        ("told", ["none", "not held by opsdash", ""]),
-    ]
-    during = listed([worker("a", paused=True)], others, paused=True)
-    assert [(row["hostname"], row["pause"][:2]) for row in during] == [
-        ("free", ["bad", "not held by opsdash"]),
-        ("told", ["none", "sent cancel_consumer"]),
-        ("a", ["warn", "yes"]),
-    ]
-    status = SystemStatus()
-    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), others=tuple(others)))
-    assert rows.figures(status)["online"] == [3, "of 3"]
-
-
 @pytest.mark.parametrize(
     ("status", "tone"),
     [
@@ -218,3 +155,51 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
         "tone": "none",
         "drift": "Whether they differ from Redis is not known.",
     }
+
+
+def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_it_only_trembles() -> None:
+    status = SystemStatus()
+    queues = (QueueStats(name="celery", waiting=4, oldest_s=90.0), QueueStats(name="emails", waiting=0))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues))
+    first = rows.queue_rows(queues, status, [], nobody)
+    assert first["celery"]["oldest"] == NOW.timestamp() - 90
+    assert "oldest" not in first["emails"]
+    status.update(Snapshot(taken_at=NOW + timedelta(seconds=5), redis_age_s=0, queues=queues))
+    later = (QueueStats(name="celery", waiting=4, oldest_s=96.4),)
+    assert rows.queue_rows(later, status, [], nobody, first)["celery"]["oldest"] == first["celery"]["oldest"]
+    moved = (QueueStats(name="celery", waiting=4, oldest_s=10.0),)
+    assert rows.queue_rows(moved, status, [], nobody, first)["celery"]["oldest"] == NOW.timestamp() - 5
+
+
+def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
+    status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
+    assert rows.figures(status, points)["failed"] == [3, "10.0 %"]
+    assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, ""]
+    assert "failed" not in rows.figures(status, [point(0)])
+    at = round(NOW.timestamp())
+    assert rows.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
+
+
+@pytest.mark.parametrize(
+    ("workers", "others", "said", "tone"),
+    [
+        ({"a": "online"}, (), "Workers pick up tasks from every queue", "ok"),
+        (
+            {"a": "online", "b": "stalled", "c": "offline"},
+            (),
+            "2 of 3 workers need attention: 1 stalled, 1 offline",
+            "warn",
+        ),
+        ({"a": "online", "b": "offline"}, (), "1 of 2 workers needs attention: 1 offline", "warn"),
+        ({"a": "offline"}, (), "No worker is online: what comes in waits", "warn"),
+        ({}, (OtherWorker(hostname="free", queues=("celery",)),), "Workers pick up tasks from every queue", "ok"),
+        ({}, None, "Workers pick up tasks from every queue", "ok"),
+    ],
+)
+def test_the_state_says_in_words_when_workers_need_a_look(
+    workers: dict[str, str], others: tuple[OtherWorker, ...] | None, said: str, tone: str
+) -> None:
+    status = SystemStatus()
+    known = tuple(worker(name, state=state) for name, state in workers.items())
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=known, others=others))
+    assert (rows.pause_story(status), rows.status_tone(status)) == (said, tone)

@@ -1,0 +1,87 @@
+"""What is known of a worker: frozen, comparable, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from opsdash.text import format_duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStats:
+    """One worker, as it last reported itself.
+
+    Attributes:
+        state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
+        heartbeat_at: When it last reported, in UTC, by this machine's clock.
+        uptime_s: Seconds since the worker started.
+        processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
+        failed: Tasks that ended in failure since it started; what was retried, ignored or revoked is none.
+        active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
+        oldest_s: For how long the oldest of its running tasks runs; None when nothing does, or it does not say.
+        concurrency: Slots of its pool.
+        load: The one-minute load average of its machine; None where unknown.
+        memory_bytes: Resident memory of the main process and its pool's children; None where unknown.
+        paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
+        epoch: The pause epoch it has applied; None when it can't read the flag.
+        pausing: ``ready``, or why this worker can't pause.
+    """
+
+    hostname: str
+    state: str
+    heartbeat_at: datetime
+    pid: int = 0
+    uptime_s: float = 0.0
+    processed: int = 0
+    failed: int = 0
+    active: int = 0
+    reserved: int = 0
+    scheduled: int = 0
+    oldest_s: float | None = None
+    concurrency: int = 0
+    pool: str = ""
+    load: float | None = None
+    memory_bytes: int | None = None
+    queues: tuple[str, ...] = ()
+    paused: bool = False
+    paused_queues: tuple[str, ...] = ()
+    epoch: int | None = None
+    pausing: str = "ready"
+    version: str = ""
+    started: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def uptime(self) -> str:
+        """``2h 34m 12s``."""
+        return format_duration(self.uptime_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningTask:
+    """One task that a worker runs. Its arguments stay with the worker: they may hold secrets.
+
+    Attributes:
+        queue: The routing key it came with, which is the queue's name as a rule.
+        started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
+    """
+
+    task_id: str
+    name: str
+    queue: str
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherWorker:
+    """A worker without the plug-in: it answers Celery's remote control, and opsdash can't hold it.
+
+    Attributes:
+        queues: The queues it takes tasks from; none after ``cancel_consumer``.
+        active: Tasks it ran when it was asked.
+    """
+
+    hostname: str
+    queues: tuple[str, ...] = ()
+    active: int = 0

@@ -1,0 +1,67 @@
+// Whether the tenants’ configurations in Redis are those of the database, and what a sync would do.
+const tenantConfiguration = (page) => {
+  const sync = button('Sync Tenant Configs', () => page.ask('sync_tenant_configs', {}, sync), {look: 'sync'})
+  const compare = button(
+    'Compare now',
+    () => {
+      compare.disabled = true
+      page.send({type: 'compare'})
+    },
+    {look: 'look'}
+  )
+  const figure = el('span', {class: 'value'}),
+    unit = el('small'),
+    drift = el('p', {class: 'drift'}, dot(), el('span'))
+  const tiles = el('div', {class: 'tiles'}),
+    table = keyedTable({
+      label: 'Tenants that differ',
+      columns: [
+        {field: 'name', title: 'Tenant'},
+        {field: 'state', title: 'A sync would', kind: 'state'},
+        {field: 'fields', title: 'Because'}
+      ]
+    })
+  const more = el('div', {class: 'compared', hidden: true}, tiles, table.node)
+  compare.dataset.more = ''
+  const card = section('Tenant Configuration', ['overview', 'tenants'], {
+    acts: [compare, sync],
+    place: 'narrow',
+    body: [
+      el(
+        'div',
+        {class: 'inner'},
+        el('div', {class: 'figure'}, figure, unit),
+        drift,
+        el('p', {
+          class: 'mute',
+          text: 'A sync writes every tenant’s configuration from the database to Redis, without secrets.'
+        })
+      ),
+      more
+    ]
+  })
+  return {
+    node: card,
+    tabs: ['overview', 'tenants'],
+    ready: () => {
+      compare.disabled = false
+    },
+    update(state, view) {
+      const {count, words, tone, drift: said} = state.tenants
+      put(figure, count == null ? '–' : number(count))
+      put(unit, words)
+      drift.firstChild.dataset.tone = tone
+      put(drift.lastChild, said)
+      gate(sync, state.controls.sync)
+      more.hidden = !view.compared || view.tab !== 'tenants'
+    },
+    compared({tiles: given, rows}) {
+      tiles.replaceChildren(
+        ...given.map(([label, value]) =>
+          el('div', {class: 'tile'}, el('strong', {text: number(value)}), el('span', {text: label}))
+        )
+      )
+      table.update(rows, {at: page.now(), nothing: 'Every key in Redis is as the database has it.'})
+    }
+  }
+}

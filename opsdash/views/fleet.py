@@ -1,0 +1,136 @@
+"""From workers, and what they run, to rows: plain functions on plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+
+from opsdash.model import OtherWorker, RunningTask, WorkerStats
+from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.views.rows import May, Row, known, steady
+
+FRESH_S = 5.0
+"""A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
+_TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "offline": "bad"}
+_ORDER = {"stalled": 1, "quiet": 2, "online": 3, "offline": 4}
+
+
+def worker_rows(
+    workers: Iterable[WorkerStats],
+    others: Iterable[OtherWorker] = (),
+    *,
+    may: May,
+    paused: bool = False,
+    now: datetime | None = None,
+    before: Mapping[str, Row] = MappingProxyType({}),
+) -> dict[str, Row]:
+    """One row per worker by name; ``rank`` puts what needs a look first and what is gone last.
+
+    Args:
+        workers: As last reported.
+        others: Those without the plug-in, as they last answered.
+        may: What whoever looks may do.
+        paused: Everything is meant to be paused: a worker that has not stopped stands out.
+        now: When that was read.
+        before: The rows of the last read: a start that moved by less than two seconds has not moved.
+    """
+    held = {w.hostname: _worker_row(w, paused, now, before.get(w.hostname, {}), may) for w in workers}
+    return held | {f"other:{other.hostname}": _other_row(other, paused, may) for other in others}
+
+
+def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row, may: May) -> Row:
+    heard_s, state = worker.heartbeat_at.timestamp(), _state(worker)
+    silent_s = 0.0 if now is None else (now - worker.heartbeat_at).total_seconds()
+    return known(
+        rank=_ORDER.get(state, 5),
+        hostname=worker.hostname,
+        state=[_TONES.get(state, "warn"), state, _remark(worker, state)],
+        since=steady(heard_s - worker.uptime_s, before.get("since")) if state != "offline" else None,
+        active=worker.active,
+        slots=worker.concurrency,
+        processed=worker.processed,
+        failed=worker.failed,
+        reserved=worker.reserved,
+        scheduled=worker.scheduled,
+        oldest=steady(heard_s - worker.oldest_s, before.get("oldest")) if worker.oldest_s is not None else None,
+        load=worker.load,
+        memory=worker.memory_bytes,
+        seen=round(heard_s) if silent_s > FRESH_S else None,
+        queues=", ".join(worker.queues) or None,
+        started=", ".join(f"{queue} {total:,}" for queue, total in sorted(worker.started.items())),
+        pool=f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}" if worker.concurrency else worker.pool,
+        pid=worker.pid,
+        epoch=worker.epoch,
+        version=worker.version,
+        pause=_pause_applied(worker, paused),
+        acts=_acts(bool(worker.queues), may) if state in {"online", "quiet"} else None,
+    )
+
+
+def _state(worker: WorkerStats) -> str:
+    """Its state in a word; one that lives and takes tasks from nowhere is quiet."""
+    return "quiet" if worker.state == "online" and not worker.queues else worker.state
+
+
+def _acts(takes: bool, may: May) -> list[list[str]] | None:
+    """What may be done to a worker that answers. A courtesy: the service refuses what can't be."""
+    if takes:
+        return [[QuietWorker.name, "Quiet", "Takes no more tasks"]] if may(QuietWorker) else None
+    return [[WakeWorker.name, "Wake", "Takes tasks again"]] if may(WakeWorker) else None
+
+
+def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
+    """What Celery's own remote control tells of a worker without the plug-in; all else is not known."""
+    told = "not held by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
+    return known(
+        rank=0 if paused else 6,
+        hostname=other.hostname,
+        called=other.hostname,
+        state=["warn", "no plug-in", "" if other.queues else "takes no tasks"],
+        active=other.active,
+        queues=", ".join(other.queues) or None,
+        pause=["bad" if paused and other.queues else "none", told, ""],
+        acts=_acts(bool(other.queues), may) if other.queues or not paused else None,  # a resume wakes those
+    )
+
+
+def _remark(worker: WorkerStats, state: str) -> str:
+    if state == "stalled":
+        return "reports, but its event loop stands still"
+    if state == "quiet":
+        return "takes no tasks"
+    return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
+
+
+def _pause_applied(worker: WorkerStats, wanted: bool) -> list[str]:
+    if worker.pausing != "ready":
+        return ["bad", "can't pause", worker.pausing]
+    if worker.paused:
+        return ["warn", "yes", ""]
+    if worker.paused_queues:
+        return ["warn", "in part", ", ".join(worker.paused_queues)]
+    return ["bad", "not yet", ""] if wanted and worker.state != "offline" else ["none", "no", ""]
+
+
+def running_rows(
+    tasks: Iterable[RunningTask], *, may: May, before: Mapping[str, Row] = MappingProxyType({})
+) -> dict[str, Row]:
+    """One row per task that a worker runs, by its id.
+
+    Args:
+        before: The rows of the last read: a beginning that moved by less than two seconds has not moved.
+    """
+    acts = [[RevokeTask.name, "Revoke", "It is thrown away, or ended"]] if may(RevokeTask) else None
+    return {
+        task.task_id: known(
+            name=task.name,
+            called=f"{task.name} {task.task_id}",
+            queue=task.queue,
+            since=steady(task.started_at.timestamp(), before.get(task.task_id, {}).get("since"))
+            if task.started_at
+            else None,
+            acts=acts,
+        )
+        for task in tasks
+    }

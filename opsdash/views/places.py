@@ -1,0 +1,48 @@
+"""Where operations are found on the page: most where their target is shown, all others on a card of their own."""
+
+from __future__ import annotations
+
+from opsdash.model import Role
+from opsdash.operation import registry
+from opsdash.operations import (
+    ApproveOperation,
+    ClearQueue,
+    ClearTasks,
+    DeleteTrash,
+    PauseProcessing,
+    PruneAuditLog,
+    QuietWorker,
+    RestoreQueue,
+    ResumeProcessing,
+    RevokeTask,
+    SyncTenantConfigs,
+    WakeWorker,
+)
+
+PLACED = frozenset(
+    operation.name
+    for operation in (
+        ApproveOperation,
+        ClearQueue,
+        ClearTasks,
+        DeleteTrash,
+        PauseProcessing,
+        PruneAuditLog,
+        QuietWorker,
+        RestoreQueue,
+        ResumeProcessing,
+        RevokeTask,
+        SyncTenantConfigs,
+        WakeWorker,
+    )
+)
+"""Names of those that a card, or the rows of one, offers by a button."""
+
+
+def others(role: Role) -> list[list[str]]:
+    """Operations without a place, such as those of other packages, that this role may run: name, title and help."""
+    return [
+        [name, kind.title, kind.help]
+        for name, kind in registry().items()
+        if name not in PLACED and role >= kind.minimum_role
+    ]

@@ -1,0 +1,161 @@
+"""What a tired operator types wrong: one line, the right exit code, and nothing done."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from support.cli import Result, off_a_terminal
+from support.services import until
+from support.workers import producer
+
+from opsdash.cli import main
+from opsdash.demo import producer as demo
+from opsdash.demo.tasks import KINDS
+from opsdash.model import Status
+from opsdash.services.console import Console
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console]) -> Console:
+    return console_for(queues=("celery", "emails"))
+
+
+@pytest.fixture
+def environment(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    variables = {
+        "OPSDASH_REDIS_URL": console.settings.redis_url,
+        "OPSDASH_DATABASE_URL": console.settings.database_url,
+        "OPSDASH_QUEUES": "celery,emails",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def opsdash(environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    return off_a_terminal(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["pause-processing", "--reason", "x" * 5_000, "--confirm", "YES"],
+        ["pause-processing", "x" * 5_000],
+        ["pause-processing", "--for", "x" * 5_000],
+        ["pause-processing", f"--for={'x' * 5_000}"],
+        ["pause-processing", *(["why"] * 3_000)],
+        ["clear-queue", "x" * 900, "--confirm", "YES"],
+        ["clear-queue", "\x1b[31m" + "x" * 900, "--confirm", "YES"],
+        ["audit", "--since", "x" * 5_000],
+        ["x" * 5_000],
+    ],
+    ids=lambda args: " ".join(args)[:30],
+)
+def test_what_was_pasted_by_mistake_is_not_repeated_at_length(opsdash, args: list[str]):
+    result = opsdash(*args)
+    assert result.code in {2, 3}
+    assert result.err.count("\n") == 1
+    assert len(result.err) < 1_100
+    assert "x" * 100 not in result.err
+
+
+def test_a_refusal_that_is_cut_still_says_whether_anything_was_changed(opsdash):
+    result = opsdash("clear-queue", "x" * 900, "--confirm", "YES")
+    assert "is not known. Nothing was changed. Known queues: celery, emails." in result.err
+
+
+@pytest.mark.parametrize("url", ["banana", "localhost:6379", "http://localhost", "redis://host:port/0"])
+@pytest.mark.parametrize("command", [["status"], ["doctor"], ["pause-processing", "--confirm", "YES"], ["demo"]])
+def test_a_broker_that_is_no_url_is_one_line_that_names_the_setting(
+    opsdash, monkeypatch: pytest.MonkeyPatch, url: str, command: list[str]
+):
+    monkeypatch.setenv("OPSDASH_REDIS_URL", url)
+    result = opsdash(*command)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("opsdash: OPSDASH_REDIS_URL: ")
+    assert "redis://host:port/db" in result.err
+
+
+def test_what_a_rule_of_the_operation_turns_down_is_refused_in_the_log_and_by_the_exit_code(opsdash, console: Console):
+    for args in (["prune-audit-log", "5m"], ["clear-tasks", "emails"]):
+        result = opsdash(*args, "--confirm", "YES")
+        assert (result.code, result.err.count("\n")) == (3, 1)
+        assert "Nothing was changed." in result.err
+        assert console.get_recent_operations()[0].status is Status.REFUSED
+        assert opsdash(*args, "--dry-run").code == 3
+
+
+def test_what_the_demo_sends_says_when_so_that_older_than_finds_it(opsdash, console: Console, monkeypatch):
+    kind = next(kind for kind in KINDS if kind.queue == "emails" and not kind.delay_s)
+    with producer(console.settings.redis_url) as celery:
+        monkeypatch.setattr(demo, "app", celery)
+        for _ in range(2):
+            demo.send(kind)
+    older = ("clear-tasks", "emails", "--dry-run", "--older-than")
+    assert "0 of 2 pending tasks" in opsdash(*older, "1h").out
+    assert until(lambda: "2 of 2 pending tasks" in opsdash(*older, "1s").out)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["pause"], "No such command 'pause'. Did you mean pause-processing?"),
+        (["clear", "emails"], "No such command 'clear'. Did you mean clear-queue or clear-tasks?"),
+        (["puase-processing"], "No such command 'puase-processing'. Did you mean pause-processing"),
+        (["frobnicate"], "No such command 'frobnicate'. opsdash --help lists them."),
+    ],
+)
+def test_an_unknown_command_is_told_what_could_be_meant(opsdash, typed: list[str], says: str):
+    result = opsdash(*typed)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert says in result.err
+
+
+def test_looking_into_a_queue_that_is_not_there_says_nothing_of_changes(opsdash):
+    result = opsdash("peek", "emials")
+    assert (result.code, result.err) == (3, "opsdash: Queue 'emials' is not known. Known queues: celery, emails.\n")
+
+
+@pytest.mark.parametrize("command", [["status"], ["doctor"], ["trash", "--json"]])
+def test_a_terminal_that_can_show_little_is_shown_what_it_can(
+    environment, monkeypatch: pytest.MonkeyPatch, command: list[str]
+):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["opsdash", *command])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in {0, 2}
+    assert shown.getvalue().isascii()
+    assert shown.getvalue()
+
+
+def test_a_stream_that_a_service_manager_has_closed_is_no_bug(
+    environment, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(sys, name, None)
+    codes = []
+    for command in (["status"], ["pause-processing"], ["pause-processing", "--confirm", "YES"]):
+        monkeypatch.setattr(sys, "argv", ["opsdash", *command])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        codes.append(ended.value.code)
+    sys.stdin.close()
+    sys.stdout.close()
+    assert codes == [0, 3, 0]
+    assert console.is_processing_paused()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["status", "doctor", "pause-processing --confirm YES"])
+def test_a_reader_that_has_gone_is_no_bug_whatever_was_printed(environment, command: str):
+    script = f"{sys.executable} -m opsdash {command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,80 @@
+"""Runs what depends on a server or an interpreter with other ones, and prints what docs/compatibility.md is made of.
+
+PYTHONPATH=tests python -m support.compatibility --redis-server /path/to/redis-server
+PYTHONPATH=tests python -m support.compatibility --postgres /path/to/bin
+PYTHONPATH=tests python -m support.compatibility                             # this interpreter and its libraries
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+REDIS = [
+    "tests/contract",
+    "tests/integration/test_approval.py",
+    "tests/integration/test_audit_spool.py",
+    "tests/integration/test_clear_everything.py",
+    "tests/integration/test_clear_tasks.py",
+    "tests/integration/test_cli.py",
+    "tests/integration/test_doctor.py",
+    "tests/integration/test_pause_cycle.py",
+    "tests/integration/test_single_targets.py",
+    "tests/integration/test_tenant_sync.py",
+    "tests/integration/test_worker_health.py",
+]
+POSTGRES = [
+    "tests/integration/test_audit_attempts.py",
+    "tests/integration/test_audit_reading.py",
+    "tests/integration/test_audit_seal.py",
+    "tests/integration/test_audit_spool.py",
+    "tests/integration/test_console.py",
+    "tests/integration/test_migrations.py",
+    "tests/integration/test_tenant_sources.py",
+    "tests/integration/test_tenant_sync.py",
+    "tests/integration/test_upgrades.py",
+]
+PYTHON = ["tests/unit", "tests/api", "tests/contract", "tests/integration", "tests/security", "tests/property"]
+
+
+def main() -> int:
+    """Runs them; the exit code is pytest's."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--redis-server", type=Path, help="A redis-server or valkey-server.")
+    parser.add_argument("--postgres", type=Path, help="A folder with initdb and postgres.")
+    chosen = parser.parse_args()
+    environment = {**os.environ, "OPSDASH_REQUIRE": "valkey,postgres"}
+    tests, versions = PYTHON, [f"Python {platform.python_version()}"]
+    if chosen.redis_server:
+        environment["OPSDASH_TEST_REDIS_SERVER"] = str(chosen.redis_server)
+        tests, versions = REDIS, [*versions, version(chosen.redis_server)]
+    if chosen.postgres:
+        environment["OPSDASH_TEST_POSTGRES"] = str(chosen.postgres)
+        tests, versions = POSTGRES, [*versions, version(chosen.postgres / "postgres")]
+    versions += [f"{name} {importlib.metadata.version(name)}" for name in ("celery", "kombu", "redis", "sqlalchemy")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout)
+    ending = re.sub(r"=+", "", done.stdout.strip().splitlines()[-1]).strip()
+    print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d} · {' · '.join(versions)} · {ending}")
+    return done.returncode
+
+
+def version(program: Path) -> str:
+    """What a server says of itself, in short."""
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    name = "PostgreSQL" if "PostgreSQL" in told else "Valkey" if "Valkey" in told else "Redis"
+    number = re.search(r"v=(\S+)|(\d+\.[\d.]+)", told)
+    return f"{name} {number[1] or number[2]}" if number else told.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

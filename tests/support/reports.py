@@ -1,0 +1,32 @@
+"""Health of workers that do not exist, as the plug-in pushes it: for pages that must show many of them."""
+
+from __future__ import annotations
+
+import time
+
+import redis
+
+from opsdash.keys import Keys
+
+KEYS = Keys()
+
+
+def report(store: redis.Redis, hostname: str, *, lasts_s: float = 0.0, **over: str) -> None:
+    """One worker's report, now; or one that stays fresh for so long, however slow the machine is."""
+    now = str(time.time() + lasts_s)
+    health = {
+        "time": now, "loop_tick": now, "pid": "7", "uptime_s": "9252", "processed": "5", "failed": "3", "active": "1",
+        "reserved": "2", "scheduled": "0", "concurrency": "4", "pool": "prefork", "load": "0.5",
+        "memory_bytes": "73000000", "queues": '["celery"]', "paused": "0", "paused_queues": "[]", "epoch": "0",
+        "pausing": "ready", "version": "1.2.3",
+    }  # fmt: skip
+    with store.pipeline() as pipe:
+        pipe.hset(KEYS.worker(hostname), mapping={**health, **over})
+        pipe.zadd(KEYS.workers, {hostname: float(now)})
+        pipe.execute()
+
+
+def report_many(store: redis.Redis, number: int, *, lasts_s: float = 0.0, **over: str) -> None:
+    """So many workers, ``w000@test`` and on, each a little busier than the one before."""
+    for i in range(number):
+        report(store, f"w{i:03}@test", lasts_s=lasts_s, **{"processed": str(1_000 + i), **over})
