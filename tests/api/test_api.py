@@ -246,6 +246,14 @@ def test_every_operation_is_listed_with_the_schema_of_its_request(api: Client):
     assert listed["prune_audit_log"]["minimum_role"] == "admin"
 
 
+def test_a_read_that_fails_says_what_did_not_answer_and_nothing_of_changes(api: Client, valkey: Valkey):
+    valkey.kill()
+    answer = api.get("/api/v1/queues")
+    assert answer.status == 503
+    assert "did not answer" in answer.problem
+    assert "changed" not in answer.problem
+
+
 def test_redis_gone_is_a_problem_that_says_nothing_was_changed(api: Client, console: Console, valkey: Valkey):
     before = api.get("/api/v1/queues")
     valkey.kill()
