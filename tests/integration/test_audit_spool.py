@@ -18,7 +18,7 @@ from support.services import Postgres, Valkey
 import opsdash
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services import unfinished
+from opsdash.services import database, unfinished
 from opsdash.services.console import Console
 from opsdash.services.tables import audit_log
 
@@ -95,6 +95,33 @@ def test_after_a_failure_the_database_is_left_alone_for_a_while(
     console.audit.finish(entry, Status.SUCCESS, {})
     assert asked == [], "an operator must not wait for its timeout at every step"
     monkeypatch.undo()
+    postgres.start()
+
+
+@pytest.mark.parametrize("trusted_s", [0.0, 3_600.0], ids=["asked first", "not asked"])
+def test_a_database_that_was_restarted_between_two_steps_loses_and_doubles_nothing(
+    console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, trusted_s: float
+) -> None:
+    monkeypatch.setattr(database, "TRUSTED_S", trusted_s)
+    pause(console)
+    execute = opsdash.PauseProcessing.execute
+
+    def executing(*args: object) -> object:
+        restart(postgres)
+        return execute(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(opsdash.PauseProcessing, "execute", executing)
+    restart(postgres)
+    pause(console)
+    console.snapshot()
+    assert [entry.status for entry in console.get_recent_operations()] == [Status.SUCCESS] * 2
+    assert console.audit.spooled() == 0
+    found = console.audit.verify()
+    assert (found.ok, found.checked) == (True, 2)
+
+
+def restart(postgres: Postgres) -> None:
+    postgres.stop()
     postgres.start()
 
 

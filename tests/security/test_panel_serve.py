@@ -40,7 +40,7 @@ def panel_serve(valkey_url: str, sqlite_url: str) -> Iterator[Callable[..., str]
             )
         )
         url = f"http://127.0.0.1:{port}/operations"
-        assert until(lambda: answers(url) or running[-1].poll() is not None, timeout_s=30)
+        assert until(lambda: answers(url) or running[-1].poll() is not None, timeout_s=90)
         return url
 
     yield start
@@ -74,8 +74,6 @@ def test_panel_serve_shows_nothing_to_whoever_opens_its_websocket(
     whole = json.dumps(session.document.to_json(), default=str)
     session.close()
     assert said in whole
-    (root,) = session.document.roots
-    assert set(root.data.properties_with_values()) - {"name"} == {"heading", "lines", "commands"}
     for figure in ("Processing Status", "celery", "Worker Health"):
         assert figure not in whole
 
