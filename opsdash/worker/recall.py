@@ -29,6 +29,7 @@ class Recall:
         self._consumer = consumer
         self.gate = gate
         self._closed_at = 0.0
+        self._leaving: set[Any] = set()
         self._last_look = LastLook(consumer, gate, give_back)
 
     def run(self) -> int:
@@ -67,7 +68,11 @@ class Recall:
 
     def _scheduled(self) -> dict[Any, Any]:
         entries = celery_private.scheduled(self._consumer)
-        return {request: waiting for request, waiting in entries.items() if self.gate.holds(request)}
+        return {request: waiting for request, waiting in entries.items() if self._stays(request)}
+
+    def _stays(self, request: Any) -> bool:
+        """It is held, and nobody puts it back: a green loop goes on while Redis is asked, and comes by here again."""
+        return request not in self._leaving and self.gate.holds(request)
 
     def _put_back_scheduled(self) -> None:
         fetched_s = time.monotonic() - self._closed_at
@@ -76,7 +81,13 @@ class Recall:
             return
         held, number = self._scheduled(), 0
         for request in celery_private.newest_first(self.gate.channel, held):
-            if self.gate.try_put_back(request):
-                celery_private.unschedule(self._consumer, held[request])
-                number += 1
+            if not self._stays(request):
+                continue
+            self._leaving.add(request)
+            try:
+                if self.gate.try_put_back(request):
+                    celery_private.unschedule(self._consumer, held[request])
+                    number += 1
+            finally:
+                self._leaving.discard(request)
         logger.info("opsdash: %d scheduled messages put back", number)

@@ -13,7 +13,15 @@ import pytest
 from kombu.transport.redis import MultiChannelPoller
 
 from opsdash.worker import celery_private
+from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
+
+
+class Hashable(SimpleNamespace):
+    """As Celery's requests are: each equal to itself only."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
 
 def consumer_with(poller: Any) -> Any:
@@ -86,3 +94,32 @@ def test_a_rate_limited_task_that_starts_while_it_is_asked_about_is_not_taken_as
 
     assert celery_private.take_rate_limited(SimpleNamespace(task_buckets={"t": bucket}), wanted) == ["second"]
     assert not bucket.contents
+
+
+def test_a_scheduled_task_leaves_once_however_often_a_green_worker_is_told_meanwhile() -> None:
+    """Twice would take two places of the prefetch limit for one task, until the worker fetches one task at a time."""
+    requests = [
+        Hashable(eta="soon", acknowledged=False, message=SimpleNamespace(delivery_tag=str(n))) for n in range(3)
+    ]
+    entries = [SimpleNamespace(args=[request], canceled=False, cancel=lambda: None) for request in requests]
+    freed: list[int] = []
+    consumer = SimpleNamespace(
+        pool=None,
+        timer=SimpleNamespace(queue=[SimpleNamespace(entry=entry) for entry in entries]),
+        qos=SimpleNamespace(decrement_eventually=lambda: freed.append(1)),
+    )
+    gate = SimpleNamespace(
+        holds=lambda request: not request.acknowledged,
+        channel=SimpleNamespace(_in_poll=False, qos=SimpleNamespace(_delivered={})),
+    )
+    recall = Recall(consumer, gate, None)  # type: ignore[arg-type]
+
+    def put_back(request: Any) -> bool:
+        recall.run_scheduled()  # another greenlet, while this one waits for Redis
+        request.acknowledged = True
+        return True
+
+    gate.try_put_back = put_back
+    recall.run_scheduled()
+    assert len(freed) == 3
+    assert recall.run_scheduled() == 0
