@@ -14,6 +14,8 @@ from opsdash.demo.ports import HOST
 from opsdash.keys import Keys
 
 WORKER_GRACE_S = 12.0
+PAGE_GRACE_S = 10.0
+"""It takes a second; on a machine with ten other things to do, four."""
 WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
 """Name → pool and concurrency; the worker is called NAME@demo."""
 
@@ -122,6 +124,7 @@ def _page(demo: Deployment, after: tuple[str, ...]) -> Part:
         ready=ready,
         again=again,
         after=after,
+        grace_s=PAGE_GRACE_S,
     )
 
 

@@ -32,6 +32,7 @@ BENCHMARKS = {
     "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "browser-sessions": "an open page, and twenty of them: opsdash, Flower",
+    "page-soak": "twenty pages open for half an hour: memory of the server, of the pages' scripts",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
     "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
     "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",

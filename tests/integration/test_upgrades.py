@@ -23,6 +23,7 @@ from opsdash.model import AuditEntry, Status
 from opsdash.services import database, migrations
 from opsdash.services.audit_verify import verify
 from opsdash.services.seal import Sealer
+from opsdash.services.tables import audit_head
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ScriptDirectory(str(ROOT / "alembic"))
@@ -76,15 +77,16 @@ def stored(table: sa.Table, values: dict[str, Any], dialect: str) -> dict[str, A
 def fill_audit_log(connection: sa.Connection, table: sa.Table) -> None:
     """Entries with an outcome, sealed where there are seals, and entries that are in progress."""
 
-    def write(entry: AuditEntry) -> bool:
+    def write(entry: AuditEntry) -> None:
         values = {column.name: getattr(entry, column.name) for column in table.c}
         values |= {"details": dict(entry.details), "status": str(entry.status)}
         connection.execute(table.insert(), stored(table, values, connection.dialect.name))
-        return True
 
     for number, entry in enumerate(entries()):
         if "seal" in table.c and entry.finished_at is not None and number > 1:  # the first ones from before the seals
-            SEALER.append(connection, entry, write)
+            sealed = SEALER.next(connection, entry)
+            write(sealed)
+            connection.execute(sa.update(audit_head).values(seq=sealed.seq, seal=sealed.seal))
         else:
             write(entry)
     if "seal" in table.c:

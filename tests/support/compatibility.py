@@ -42,7 +42,13 @@ POSTGRES = [
     "tests/integration/test_tenant_sync.py",
     "tests/integration/test_upgrades.py",
 ]
-PYTHON = ["tests/unit", "tests/api", "tests/contract", "tests/integration", "tests/security", "tests/property"]
+PYTHON = [
+    "tests/unit",
+    "tests/api",
+    "tests/integration/test_demo.py",
+    "tests/integration/test_package.py",
+    *dict.fromkeys([*REDIS, *POSTGRES]),
+]
 
 
 def main() -> int:

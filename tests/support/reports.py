@@ -11,8 +11,8 @@ from opsdash.keys import Keys
 KEYS = Keys()
 
 
-def report(store: redis.Redis, hostname: str, *, lasts_s: float = 0.0, **over: str) -> None:
-    """One worker's report, now; or one that stays fresh for so long, however slow the machine is."""
+def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, **over: str) -> None:
+    """A report of each worker, now; or one that stays fresh for so long, however slow the machine is."""
     now = str(time.time() + lasts_s)
     health = {
         "time": now, "loop_tick": now, "pid": "7", "uptime_s": "9252", "processed": "5", "failed": "3", "active": "1",
@@ -21,12 +21,12 @@ def report(store: redis.Redis, hostname: str, *, lasts_s: float = 0.0, **over: s
         "pausing": "ready", "version": "1.2.3",
     }  # fmt: skip
     with store.pipeline() as pipe:
-        pipe.hset(KEYS.worker(hostname), mapping={**health, **over})
-        pipe.zadd(KEYS.workers, {hostname: float(now)})
+        for hostname in hostnames:
+            pipe.hset(KEYS.worker(hostname), mapping={**health, **over})
+            pipe.zadd(KEYS.workers, {hostname: float(now)})
         pipe.execute()
 
 
 def report_many(store: redis.Redis, number: int, *, lasts_s: float = 0.0, **over: str) -> None:
-    """So many workers, ``w000@test`` and on, each a little busier than the one before."""
-    for i in range(number):
-        report(store, f"w{i:03}@test", lasts_s=lasts_s, **{"processed": str(1_000 + i), **over})
+    """So many workers, ``w000@test`` and on."""
+    report(store, *(f"w{i:03}@test" for i in range(number)), lasts_s=lasts_s, **over)

@@ -68,8 +68,8 @@ def free_port() -> int:
 def folder() -> Iterator[Path]:
     """A temporary folder, removed at the end; those of test runs that were killed are swept first.
 
-    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of. A folder gets
-    the name that is swept once its lock is held.
+    The lock tells the living from the dead: it ends with the process that holds it, whatever that died of. A folder
+    gets the name that is swept once its lock is held.
     """
     for stale in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError), (stale / "lock").open() as lock:

@@ -67,3 +67,10 @@ def test_more_queues_than_can_be_told_apart_are_not_drawn() -> None:
     charts = Charts([f"q{i}" for i in range(20)], dark=False)
     charts.show([point(0, waiting={f"q{i}": i for i in range(20)})], [], NOW, 900)
     assert len(charts.queues) == NAMED
+
+
+def test_what_a_hint_says_is_text_whatever_a_queue_or_a_user_is_called() -> None:
+    hints = [tool.tooltips for plot in Charts(["<b>"], dark=False).figures for tool in plot.tools]
+    assert len(hints) == 4
+    assert all(isinstance(hint, list) for hint in hints), "any other kind of hint is HTML"
+    assert not any("safe" in said for hint in hints for _, said in hint), "Bokeh escapes nothing that is called safe"
