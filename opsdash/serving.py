@@ -34,6 +34,7 @@ from opsdash.web.gate import PAGE, Gate, Refused
 from opsdash.web.guard import Alive
 from opsdash.web.headers import SecurityHeaders
 from opsdash.web.logs import silence
+from opsdash.web.memory import Tidy, malloc_trim
 
 if TYPE_CHECKING:
     from panel.io.server import Server
@@ -42,6 +43,7 @@ UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is thrown away after this long."""
 
 STRANGERS_MS = 5_000
+TIDY_MS = 5_000
 MAX_MESSAGE_BYTES = 1024 * 1024
 """What a page sends: clicks and typed text. What it is sent has no limit."""
 
@@ -132,6 +134,9 @@ def create_server(
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
     loop.asyncio_loop.set_exception_handler(_on_loop_fault)
     PeriodicCallback(door.close_strangers, STRANGERS_MS).start()
+    contexts: Any = server._tornado.applications.values()
+    tidy = Tidy(lambda: sum(len(context.sessions) for context in contexts), malloc_trim())
+    PeriodicCallback(tidy.look, TIDY_MS).start()
     return server
 
 
