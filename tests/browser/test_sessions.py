@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +21,6 @@ from playwright.sync_api import Page, expect
 from support import services
 from support.workers import eventually
 
-from opsdash.serving import TIDY_MS
 from opsdash.state import PendingConfirmation
 from opsdash.views.components import Board
 from opsdash.views.desk import Desk
@@ -127,17 +125,13 @@ class Process:
         return found
 
     def memory_mb(self) -> float:
-        """Resident memory once the sessions are gone; the last one is held until another comes, however many came.
-
-        Read after the server has had the time to look what it can give back.
-        """
+        """Resident memory once the sessions are gone; the last one is held until another comes, however many came."""
 
         def gone() -> bool:
             found = self.counts()
             return found["Session"] <= 1 and found["Document"] <= self._empty + 1
 
         eventually(gone, what="the sessions' end", timeout_s=40)
-        time.sleep(2 * TIDY_MS / 1000)
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1024 / 1024
 
