@@ -65,8 +65,12 @@ def argument(
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(argument,))
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """Base of every operation. A subclass is a frozen, keyword-only record of its parameters.
+
+    Attributes:
+        reason: Every operation takes one; it stands in the audit log beside the other parameters.
 
     Class attributes:
         name: With underscores: the audit log's and the API's name; with hyphens: the command.
@@ -84,6 +88,13 @@ class Operation:
     minimum_role: ClassVar[Role] = Role.OPERATOR
     settles: ClassVar[bool] = False
 
+    reason: str = argument(
+        default="",
+        help="Why; kept in the audit log, and shown to everybody who looks.",
+        label="Reason",
+        placeholder="Optional; everybody who looks sees it",
+    )
+
     def __init_subclass__(cls) -> None:
         """Checks the declaration when the class is made, and registers it."""
         for attribute in ("name", "title", "help", "warning"):
@@ -96,7 +107,7 @@ class Operation:
         if cls.name in _registry:
             raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
         dataclass(frozen=True, kw_only=True)(cls)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type] # a dataclass by the line above
+        for field in dataclasses.fields(cls):
             if "help" not in field.metadata:
                 raise TypeError(f"{cls.__name__}.{field.name} is not declared with argument()")
             if field.name in RESERVED:
@@ -154,7 +165,12 @@ class Operation:
 
     def params(self) -> dict[str, Any]:
         """The parameters as plain values, for the audit log."""
-        return {f.name: to_plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {field.name: to_plain(getattr(self, field.name)) for field in parameters(self)}
+
+
+def parameters(operation: Operation | type[Operation]) -> tuple[dataclasses.Field[Any], ...]:
+    """What an operation takes, in the order to ask for it: its own, and last the reason."""
+    return tuple(sorted(dataclasses.fields(operation), key=lambda field: field.name == "reason"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, RunningTask, Snapshot, Status, WorkerStats
-from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation
+from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit_reading import MAX_PAGE, Filter
 
 MAX_WHOLE = 2**53 - 1
@@ -178,7 +178,7 @@ def request_of(kind: type[Operation]) -> type[msgspec.Struct]:
 def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
     hints = typing.get_type_hints(kind)
     fields: list[Any] = []
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+    for field in parameters(kind):
         meta = field.metadata
         said = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
         described: Any = Annotated[_bounded(hints[field.name]), Meta(description=said)]

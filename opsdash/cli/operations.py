@@ -19,7 +19,7 @@ from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, to_plain
-from opsdash.operation import CONFIRMATION, Operation, registry
+from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.settings import PREFIX
 from opsdash.text import format_duration, parse_duration
 
@@ -150,13 +150,13 @@ def _ask(question: str) -> str:
 
 def _targets(operation: type[Operation]) -> Iterator[str]:
     """Click shows no help for what is given without a dash."""
-    for field in dataclasses.fields(operation):  # type: ignore[arg-type]
+    for field in parameters(operation):
         if field.metadata["positional"]:
             yield f"{field.name.upper()}: {field.metadata['help']}"
 
 
 def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
-    for field in dataclasses.fields(operation):  # type: ignore[arg-type]
+    for field in parameters(operation):
         meta = field.metadata
         if meta["positional"]:
             yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name))

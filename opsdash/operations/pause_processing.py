@@ -39,12 +39,6 @@ class PauseProcessing(Operation):
         label="Ends by itself after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
     )
-    reason: str = argument(
-        default="",
-        help="Why; shown to everybody who looks.",
-        label="Reason for a pause",
-        placeholder="Optional; everybody who looks sees it",
-    )
     cancel_consumer: bool = argument(
         default=False,
         help="Also send Celery's cancel_consumer to workers without the plug-in; the resume undoes just that.",
@@ -68,8 +62,6 @@ class PauseProcessing(Operation):
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
             f"It ends by itself after {_span(ttl_s)}.",
         ]
-        if self.reason:
-            lines.append(f"Reason: {self.reason}")
         if (before := console.pause.read(names).get(self.queue)) is not None:
             lines.append(f"It is paused already, {_told(before)}: this replaces that pause.")
         lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]

@@ -66,8 +66,8 @@ class Confirmation:
         try:
             return await self._session.preview(operation), ""
         except Invalid as error:
-            if not form.fields(operation, None, known):
-                raise
+            if all(field["name"] == "reason" for field in form.fields(operation, None, known)):
+                raise  # a reason mends nothing
             return None, form.in_words(operation, error)
 
     def typed(self, asked: str, text: str, phrase: str) -> None:
@@ -87,8 +87,11 @@ class Confirmation:
             operation = self._pending.operation
             if asked != self._id or operation is None:
                 return
+            preview, problem = self._pending.preview, ""
             try:
-                preview, problem = await self._look(form.filled(operation, values))
+                operation = form.filled(operation, values)
+                if preview is None or self._problem or _said(values) != _said(self._values):
+                    preview, problem = await self._look(operation)
             except Invalid as error:
                 preview, problem = None, form.in_words(operation, error)
             except OpsdashError as error:
@@ -132,4 +135,5 @@ class Confirmation:
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value}
+    """What makes a difference to the preview: a reason makes none, and a preview may take seconds."""
+    return {name: value for name, value in values.items() if value and name != "reason"}

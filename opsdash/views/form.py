@@ -8,7 +8,7 @@ from typing import Any
 
 from opsdash.errors import Invalid
 from opsdash.model import Preview
-from opsdash.operation import Operation, registry
+from opsdash.operation import Operation, parameters, registry
 
 TILES = {
     "tenants": "tenants",
@@ -47,7 +47,7 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     kind = registry().get(name)
     if kind is None:
         raise Invalid(f"There is no operation {name[:40]!r}. Nothing was changed.")
-    known = {field.name: field for field in dataclasses.fields(kind) if not isinstance(field.default, bool)}  # type: ignore[arg-type]
+    known = {field.name: field for field in parameters(kind) if not isinstance(field.default, bool)}
     given = {}
     for key, value in args.items():
         if key not in known or not isinstance(value, str):
@@ -114,7 +114,7 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
                 given[field.name] = field.metadata["parse"](value.strip())
             except ValueError as error:
                 raise Invalid(f"{field.metadata['label']}: {error}. Nothing was changed.") from error
-    return dataclasses.replace(operation, **given)  # type: ignore[type-var] # a dataclass by __init_subclass__
+    return dataclasses.replace(operation, **given)
 
 
 def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
@@ -139,4 +139,4 @@ def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
 
 
 def _asked(operation: Operation) -> list[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(operation) if field.metadata["label"]]  # type: ignore[arg-type]
+    return [field for field in parameters(operation) if field.metadata["label"]]

@@ -65,6 +65,19 @@ def test_a_clear_shows_what_it_removes_and_is_taken_back_from_its_result(
     expect(page.get_by_role("region", name="Cleared Tasks")).to_have_count(0)
 
 
+def test_the_dialog_of_a_clear_asks_why_and_the_log_tells_it(
+    served: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    fill(store, "emails", 3)
+    page = visit(served.url)
+    page.get_by_role("radio", name="emails").check()
+    button(page, "Clear Queue").click()
+    page.get_by_label("Reason").fill("INC-7: poisoned")
+    confirm(page)
+    expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks from emails.")).to_be_visible()
+    assert served.console.get_recent_operations()[0].details["params"]["reason"] == "INC-7: poisoned"
+
+
 def test_what_was_cleared_is_listed_and_restored_or_deleted_from_the_list_and_the_log(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:

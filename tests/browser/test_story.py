@@ -135,7 +135,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         expect(dialog(page, "Pause Processing")).to_be_visible()
         field = page.get_by_label("Type YES to confirm")
         expect(field).to_be_focused()
-        page.get_by_label("Reason for a pause").fill("deploying 4.2")
+        page.get_by_label("Reason").fill("deploying 4.2")
         for typed in ("yes", "YES ", "Yes", " YES", "YE", ""):
             field.fill(typed)
             expect(button(page, "Confirm")).to_be_disabled()

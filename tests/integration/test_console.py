@@ -97,6 +97,11 @@ def test_pause_and_resume_are_done_and_audited(console: Console):
     assert paused.timestamp <= paused.finished_at <= resumed.timestamp
 
 
+def test_the_reason_of_any_act_is_kept_in_the_trail(console: Console):
+    console.run(opsdash.ClearQueue(queue="emails", reason="INC-7: poisoned"), actor=MARIA, confirm="YES")
+    assert console.get_recent_operations()[0].details["params"]["reason"] == "INC-7: poisoned"
+
+
 def test_a_queues_own_pause_is_independent_of_the_one_for_everything(console: Console):
     console.run(opsdash.PauseProcessing(queue="emails"), actor=MARIA, confirm="YES")
     console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")

@@ -86,12 +86,12 @@ def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_ur
     assert re.search(r"close-shop +Show customers a sign instead of the till", found["help"])
     assert found["empty"] == "sign: what shall customers read? Nothing was changed."
     assert "Customers read 'Back at six' for 2h 0m 0s." in found["dry"]
-    assert found["asked"] == ["What customers read", "How long"]
+    assert found["asked"] == ["What customers read", "How long", "Reason"]
     assert found["path"] == "Show customers a sign instead of the till, for a while."
     assert found["before"] is None, "a preview changes nothing"
     assert found["run"].splitlines()[0] == "Closed for 2h 0m 0s: 'Back at six'."
     assert 7000 < found["ttl"] <= 7200
-    assert found["audit"] == [["close_shop", "success", {"sign": "Back at six", "duration_s": 7200}]]
+    assert found["audit"] == [["close_shop", "success", {"sign": "Back at six", "duration_s": 7200, "reason": ""}]]
 
 
 def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_path: Path):

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pytest
 
 import opsdash
-from opsdash.operation import Operation, argument, registry
+from opsdash.operation import Operation, argument, parameters, registry
 
 
 def test_the_contracts_operations_are_declared():
@@ -46,7 +46,13 @@ def test_an_operation_is_a_frozen_record():
     assert operation == opsdash.ClearQueue(queue="emails")
     with pytest.raises(AttributeError):
         operation.queue = "celery"
-    assert operation.params() == {"queue": "emails", "everything": False}
+    assert operation.params() == {"queue": "emails", "everything": False, "reason": ""}
+
+
+def test_every_operation_takes_a_reason_and_asks_for_it_last():
+    for operation in registry().values():
+        assert parameters(operation)[-1].name == "reason"
+        assert operation(reason="INC-7").params()["reason"] == "INC-7"
 
 
 @pytest.mark.parametrize("text", ["x" * 1_001, "a\0b", "\udcff"])

@@ -21,10 +21,10 @@ def preview(*choices: str) -> Preview:
     return Preview(title="Pause", warning="It stops.", lines=(), choices=choices)
 
 
-def test_the_dialog_asks_for_reason_and_duration_and_for_a_choice_only_when_it_matters() -> None:
+def test_the_dialog_asks_for_duration_and_reason_and_for_a_choice_only_when_it_matters() -> None:
     assert [field["name"] for field in fields(PauseProcessing(), preview())] == ["duration_s", "reason"]
     asked = fields(PauseProcessing(), preview("cancel_consumer"))
-    assert [(field["name"], field["kind"]) for field in asked][-1] == ("cancel_consumer", "flag")
+    assert [(field["name"], field["kind"]) for field in asked][1:] == [("cancel_consumer", "flag"), ("reason", "text")]
 
 
 def test_what_was_filled_in_becomes_the_operations_arguments_and_an_empty_field_changes_nothing() -> None:
@@ -44,16 +44,16 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name(values: dict[str, A
 
 
 def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
-    assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing"]
-    assert fields(SyncTenantConfigs(), preview()) == []
+    assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing", "reason"]
+    assert [field["name"] for field in fields(SyncTenantConfigs(), preview())] == ["reason"]
     asked = fields(SyncTenantConfigs(), preview("remove_orphans"))
-    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag")]
+    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag"), ("reason", "text")]
 
 
 def test_what_was_clicked_on_is_not_asked_again() -> None:
     clicked = fields(RevokeTask(task_id="a1"), preview("terminate"), {"task_id": "a1"})
-    assert [(field["name"], field["kind"]) for field in clicked] == [("terminate", "flag")]
-    assert [field["name"] for field in fields(RevokeTask(), None)] == ["task_id"]
+    assert [(field["name"], field["kind"]) for field in clicked] == [("terminate", "flag"), ("reason", "text")]
+    assert [field["name"] for field in fields(RevokeTask(), None)] == ["task_id", "reason"]
     assert about(RevokeTask(task_id="a1"), {"task_id": "a1"}) == [("Task", "a1")]
     assert about(RevokeTask(), {}) == []
 
@@ -101,8 +101,9 @@ def test_a_browser_can_not_slip_a_value_of_another_kind_into_an_operation() -> N
 
 @given(values=st.dictionaries(st.sampled_from(["queue", "reason", "duration_s", "name", "__class__"]), ANYTHING))
 def test_a_browser_can_send_what_it_likes_and_never_changes_what_it_was_not_asked(values: dict[str, Any]) -> None:
-    assert filled(ClearQueue(queue="emails"), values) == ClearQueue(queue="emails")
     try:
+        cleared = filled(ClearQueue(queue="emails"), values)
+        assert cleared == ClearQueue(queue="emails", reason=cleared.reason)
         operation = filled(PauseProcessing(queue="emails"), values)
     except Invalid:
         return
