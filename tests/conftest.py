@@ -15,6 +15,7 @@ import pytest
 from support import nginx, services
 
 from opsdash.services import migrations
+from opsdash.services.console import Console
 from opsdash.settings import Settings
 
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
@@ -177,3 +178,17 @@ def behind_nginx(_valkey_server: services.Valkey) -> Callable[..., contextlib.Ab
 
     services.provide("nginx", nginx.nginx_program)
     return start
+
+
+@pytest.fixture
+def console_for(settings_for: Callable[..., Settings]) -> Iterator[Callable[..., Console]]:
+    """Makes consoles on a real broker and, unless given, a SQLite file; closes them afterwards."""
+    made: list[Console] = []
+
+    def make(**over: Any) -> Console:
+        made.append(Console(settings_for(**over)))
+        return made[-1]
+
+    yield make
+    for console in made:
+        console.close()

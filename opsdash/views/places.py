@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from opsdash.model import Role
 from opsdash.operation import registry
-from opsdash.operations import (
-    ApproveOperation,
-    ClearQueue,
-    ClearTasks,
-    DeleteTrash,
-    PauseProcessing,
-    PruneAuditLog,
-    QuietWorker,
-    RestoreQueue,
-    ResumeProcessing,
-    RevokeTask,
-    SyncTenantConfigs,
-    WakeWorker,
-)
 
 PLACED = frozenset(
-    operation.name
-    for operation in (
-        ApproveOperation,
-        ClearQueue,
-        ClearTasks,
-        DeleteTrash,
-        PauseProcessing,
-        PruneAuditLog,
-        QuietWorker,
-        RestoreQueue,
-        ResumeProcessing,
-        RevokeTask,
-        SyncTenantConfigs,
-        WakeWorker,
-    )
+    [
+        "approve",
+        "clear_queue",
+        "clear_tasks",
+        "delete_trash",
+        "pause_processing",
+        "prune_audit_log",
+        "quiet_worker",
+        "restore_queue",
+        "resume_processing",
+        "revoke_task",
+        "sync_tenant_configs",
+        "wake_worker",
+    ]
 )
 """Names of those that a card, or the rows of one, offers by a button."""
 

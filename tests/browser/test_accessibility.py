@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import redis
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
+from support.dialogs import button
 from support.reports import report_many
 
 import opsdash
@@ -20,10 +21,6 @@ MARIA = Actor(name="maria", role=Role.OPERATOR)
 TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")
 WORKER_DIALOGS = ("Quiet w000@test", "Revoke shop.charge 1a2b", "Revoke Task")
 DIALOGS = ("Pause Processing", "Clear Queue", "Sync Tenant Configs", "Clear some emails", "Peek emails")
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def check(page: Page) -> None:

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import button
 
 from opsdash.model import Status
 from opsdash.views.components import Board
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import button, confirm
 from support.workers import worker
 
 import opsdash
@@ -27,16 +28,6 @@ def running(served: Any, broker: services.Valkey) -> Iterator[None]:
     yield
     for queue in (None, "emails"):
         served.console.run(opsdash.ResumeProcessing(queue=queue), actor=MARIA, confirm="YES")
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def confirm(page: Page) -> None:
-    page.get_by_label("Type YES to confirm").fill("YES")
-    button(page, "Confirm").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first(

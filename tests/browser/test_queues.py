@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import button, confirm
 
 
 @pytest.fixture
@@ -27,16 +28,6 @@ def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge")
     ]
     store.lpush(queue, *messages)
     return messages
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def confirm(page: Page) -> None:
-    page.get_by_label("Type YES to confirm").fill("YES")
-    button(page, "Confirm").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_a_clear_shows_what_it_removes_and_is_taken_back_from_its_result(

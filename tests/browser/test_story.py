@@ -15,6 +15,7 @@ import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
 from support import services
+from support.dialogs import button
 from support.sample_app import make_app
 from support.workers import Records, Worker, eventually, worker
 
@@ -60,10 +61,6 @@ def busy_worker(broker: services.Valkey) -> Iterator[Worker]:
 def store(broker: services.Valkey) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(broker.url, decode_responses=True) as client:
         yield client
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def dialog(page: Page, name: str) -> Locator:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import button, confirm
 from support.reports import report_many
 from support.workers import eventually
 
@@ -39,19 +40,9 @@ def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge")
         store.lpush(queue, json.dumps(message))
 
 
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
 def go(page: Page, tab: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
     expect(page.get_by_role("tab", name=tab, exact=True)).to_have_attribute("aria-selected", "true")
-
-
-def confirm(page: Page) -> None:
-    page.get_by_label("Type YES to confirm").fill("YES")
-    button(page, "Confirm").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(

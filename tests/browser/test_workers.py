@@ -10,6 +10,7 @@ import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
 from support import services
+from support.dialogs import button, confirm
 from support.reports import report, report_many
 from support.sample_app import make_app
 from support.workers import Records, eventually, worker
@@ -35,16 +36,6 @@ def store(broker: services.Valkey) -> Iterator[redis.Redis]:
 def listed(page: Page) -> Locator:
     """The rows of the table of workers, without those that they open to."""
     return page.get_by_role("table", name="Workers", exact=True).locator("> tbody > tr:not(.detail)")
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def confirm(page: Page) -> None:
-    page.get_by_label("Type YES to confirm").fill("YES")
-    button(page, "Confirm").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def running(*tasks: str) -> str:
