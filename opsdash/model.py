@@ -332,6 +332,12 @@ class AuditEntry:
         return self.operation.replace("_", " ").title()
 
     @property
+    def reason(self) -> str:
+        """Why, as far as whoever did it said so."""
+        params = self.details.get("params")
+        return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
+
+    @property
     def summary(self) -> str:
         """What happened in at most 50 characters: the outcome's message, else the parameters."""
         text = str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))

@@ -151,6 +151,7 @@ def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = 
             summary=entry.summary,
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
+            why=entry.reason or None,
             acts=[[RestoreQueue.name, "Undo", f"until {until}"]] if (until := undoable.get(entry.id.hex)) else None,
             json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )

@@ -51,6 +51,11 @@ def entry(**details: object) -> AuditEntry:
     )
 
 
+def test_a_reason_is_told_where_one_was_given_and_a_crooked_row_has_none():
+    assert entry(params={"reason": "INC-7"}).reason == "INC-7"
+    assert [entry(**details).reason for details in ({}, {"params": {}}, {"params": "x"}, {"params": None})] == [""] * 4
+
+
 def test_details_are_cut_at_fifty_characters():
     assert entry(message="x" * 50).summary == "x" * 50
     assert entry(message="x" * 51).summary == "x" * 49 + "…"

@@ -72,7 +72,7 @@ const operationsLog = (page) => {
       return {
         node: el('div', {}, when, json),
         update(row) {
-          put(when, `${local(row.timestamp, {date: true})} here`)
+          put(when, `${local(row.timestamp, {date: true})} here${row.why ? ` · Reason: ${row.why}` : ''}`)
           put(json, row.json)
         }
       }
