@@ -67,7 +67,7 @@ def test_the_dialog_of_a_clear_asks_why_and_the_log_tells_it(
     confirm(page)
     expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks from emails.")).to_be_visible()
     log = page.get_by_role("region", name="Recent Operations")
-    log.get_by_role("button", expanded=False).first.click()
+    log.locator("tbody tr", has_text="Cleared 3 tasks").get_by_role("button", name="Show details").click()
     expect(log.get_by_text("Reason: INC-7: poisoned")).to_be_visible()
 
 
