@@ -62,7 +62,7 @@ class Console:
         _check_approval(settings)
         self.settings = settings
         self.broker = brokers.connect(settings)
-        self.engine = database.connect(settings.database_url)
+        self.engine = database.connect(settings.database_url, create=False)
         sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
         self.audit = AuditLog(self.engine, sealer, None if settings.audit == "strict" else Spool(self.broker))
         self.asked = Approvals(self.broker, self.audit, settings.approval_ttl_s)

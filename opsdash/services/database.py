@@ -38,18 +38,20 @@ _DENIED_CODE = "42501"
 _BAD_DSN = ("invalid dsn", "invalid connection option", "invalid integer value", "invalid port")
 
 
-def connect(url: str) -> sa.Engine:
+def connect(url: str, *, create: bool = True) -> sa.Engine:
     """An engine for the URL; the first connection is made by whoever first uses it.
 
     Connections are checked before use, limited in time, and, on SQLite, in write-ahead mode with foreign keys enforced.
-    The folder of a SQLite file is made when it is missing.
+
+    Args:
+        create: A SQLite file, and its folder, are made when they are missing; else the first use says that they are.
 
     Raises:
         Invalid: The URL can't be read, names a database that opsdash doesn't speak to, or a folder that can't be made.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
-        return _connect_sqlite(parsed)
+        return _connect_sqlite(parsed, create=create)
     return _connect_postgresql(parsed)
 
 
@@ -222,14 +224,20 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _connect_sqlite(url: sa.URL) -> sa.Engine:
+def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
     path = str(url.database)
-    if not path.startswith("file:"):
+    if create and not path.startswith("file:"):
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Invalid(f"{VARIABLE}: the folder of {path} can't be made: {error.strerror}") from error
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S}, pool_timeout=LOCK_TIMEOUT_S)
+
+    @event.listens_for(engine, "do_connect")
+    def look(_dialect: object, _record: object, _args: object, _options: object) -> None:
+        # A slip in the URL must not leave an empty log behind, which an upgrade would then make look like the real one.
+        if not create and not path.startswith("file:") and not Path(path).exists():
+            raise sqlite3.OperationalError("there is no such file; if it is to be made, run: opsdash db upgrade")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support.cli import Result, off_a_terminal
@@ -159,3 +160,11 @@ def test_a_reader_that_has_gone_is_no_bug_whatever_was_printed(environment, comm
     script = f"{sys.executable} -m opsdash {command} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], env={**os.environ, **environment}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_slip_in_the_address_of_a_sqlite_file_makes_neither_file_nor_folder(
+    environment, opsdash: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/typo/x.sqlite3")
+    assert "there is no such file; if it is to be made, run: opsdash db upgrade" in opsdash("audit").err
+    assert not list(tmp_path.glob("typo*"))

@@ -21,7 +21,7 @@ from support.workers import eventually, worker
 import opsdash
 from opsdash.cli import cli
 from opsdash.operations import ClearQueue, PauseProcessing
-from opsdash.services import doctor
+from opsdash.services import database, doctor
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
 from opsdash.services.tables import audit_log
@@ -105,6 +105,8 @@ def test_a_server_that_a_crash_empties_is_named(lines: Lines):
 
 
 def test_a_database_that_is_not_migrated_is_named(lines: Lines, empty_database_url: str):
+    with database.connect(empty_database_url).connect():  # makes a SQLite file, where it is one
+        pass
     (finding,) = lines("tables", database_url=empty_database_url)
     assert finding.level == "error"
     assert finding.todo == "Run: opsdash db upgrade"
