@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -90,7 +92,7 @@ class Operation:
 
     reason: str = argument(
         default="",
-        help="Why; kept in the audit log, and shown to everybody who looks.",
+        help="Why; kept in the audit log, where everybody who looks sees it.",
         label="Reason",
         placeholder="Optional; everybody who looks sees it",
     )
@@ -115,12 +117,21 @@ class Operation:
         _registry[cls.name] = cls
 
     def __post_init__(self) -> None:
-        """Refuses text that Redis, the database or a screen could not take; the same on every surface.
+        """Refuses another type than declared, and text that Redis, the database or a screen could not take.
 
         Raises:
             Invalid: Naming the parameter.
         """
-        for field, value in vars(self).items():
+        import msgspec  # here, because --help and completion declare every operation and make none
+
+        kind: Any = type(self)
+        for field, hint in _hints(kind).items():
+            value = getattr(self, field)
+            try:
+                msgspec.convert(value, hint)
+            except msgspec.ValidationError as error:
+                said = str(error)
+                raise Invalid(f"{field}: {said[:1].lower()}{said[1:]}. Nothing was changed.") from None
             if not isinstance(value, str):
                 continue
             if len(value) > MAX_TEXT:
@@ -166,6 +177,12 @@ class Operation:
     def params(self) -> dict[str, Any]:
         """The parameters as plain values, for the audit log."""
         return {field.name: to_plain(getattr(self, field.name)) for field in parameters(self)}
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def parameters(operation: Operation | type[Operation]) -> tuple[dataclasses.Field[Any], ...]:

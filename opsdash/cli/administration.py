@@ -55,6 +55,8 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
 
     def ready(url: str) -> None:
         click.echo(f"{url}\nServing; Ctrl-C stops.")
+        if console.settings.auth is None:
+            warn("OPSDASH_AUTH is not set, so the page shows nothing; it says how to open it")
         snapshot = console.snapshot()
         for problem in (snapshot.redis_error, snapshot.database_error):
             if problem:

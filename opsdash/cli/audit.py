@@ -97,7 +97,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
             (f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", entry.user, entry.title, entry.status.value, entry.summary)
             for entry in page.entries
         ],
-        empty=NO_OPERATIONS,
+        empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,
     )
     if waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
@@ -167,12 +167,12 @@ def verify(*, as_json: bool, head: str | None) -> None:
         for problem in found.problems:
             print_line(f"  {problem}")
         for number, what in (
-            (found.before, "were finished before there were seals"),
-            (found.unkeyed, "were sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"),
-            (found.in_progress, "have no outcome yet"),
+            (found.before, "finished before there were seals"),
+            (found.unkeyed, "sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"),
+            (found.in_progress, "without an outcome yet"),
         ):
             if number:
-                print_line(f"  {number:,} {'entry' if number == 1 else 'entries'}: {what}.")
+                print_line(f"  {number:,} {'entry' if number == 1 else 'entries'} {what}.")
     if not found.ok:
         raise Refused(found.message if as_json else "the audit log is not whole.")
 

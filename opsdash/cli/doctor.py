@@ -9,6 +9,7 @@ import click
 from opsdash.cli.output import json_option, print_json, print_line
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Unavailable
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.doctor import Finding
@@ -38,7 +39,7 @@ def doctor(*, as_json: bool, full: bool) -> None:
         worst = Level.ERROR if errors else Level.WARNING if warnings else Level.OK
         print_json({"worst": worst, "findings": found})
     else:
-        print_line(f"{len(found)} checked: {len(errors)} errors, {warnings} warnings.")
+        print_line(f"{len(found)} checked: {count(len(errors), 'error')}, {count(warnings, 'warning')}.")
     if errors:
         unreachable = any(finding.unreachable for finding in errors)
         click.get_current_context().exit(Unavailable.exit_code if unreachable else Invalid.exit_code)

@@ -55,14 +55,14 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
         operation = kind(**params)
         with connected() as console, _own_rules():
             if dry_run:
-                _print_preview(console.preview(operation), as_json=as_json)
+                _print_preview(console.preview(operation), operation.reason, as_json=as_json)
                 return
             actor = console.settings.actor(getpass.getuser(), surface="cli")
             reviewed = None
             if sys.stdin.isatty():
                 if confirm is None:
                     reviewed = console.preview(operation)
-                    _print_preview(reviewed, as_json=False, err=as_json)
+                    _print_preview(reviewed, operation.reason, as_json=False, err=as_json)
                     confirm = _ask(f"Type {CONFIRMATION} to confirm")
                 if confirm == CONFIRMATION and phrase is None and (expected := _expected(console, operation, reviewed)):
                     phrase = _ask(f"Type {clean(expected)} as well")
@@ -84,16 +84,20 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                     add = f"--phrase {shlex.quote(error.expected)}"
                     raise Refused(f"{error} Without a terminal to ask on, add {add}.") from None
                 raise
-            progress = _wait(console, operation, timeout) if wait else None
+            if effect.ok and not as_json:
+                print_line(effect.message)
+                if undo := effect.details.get("undo"):
+                    print_line(str(undo))
+            try:
+                progress = _wait(console, operation, timeout) if wait else None
+            except KeyboardInterrupt:
+                warn(f"{effect.message} That stands; only the waiting was broken off.")
+                raise
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
             print_json({"operation": kind.name, "status": status, **to_plain(effect), "progress": to_plain(progress)})
-        elif effect.ok:
-            print_line(effect.message)
-            if undo := effect.details.get("undo"):
-                print_line(str(undo))
-            if progress is not None and progress.done:
-                print_line(progress.message)
+        elif progress is not None and progress.done:
+            print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
             if undo := effect.details.get("undo"):
@@ -203,11 +207,13 @@ def _wait_options() -> list[click.Parameter]:
     ]
 
 
-def _print_preview(preview: Preview, *, as_json: bool, err: bool = False) -> None:
+def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = False) -> None:
     if as_json:
         print_json(preview)
         return
     lines = list(preview.lines)
+    if reason:
+        lines.append(f"Reason: {reason}")
     if preview.phrase:
         lines.append(f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}")
     if err:  # stdout is kept for the JSON of the result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Effect, Preview, Role
 from opsdash.operation import Act, Operation, argument
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -67,7 +67,7 @@ class PruneAuditLog(Operation):
 
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:
-            got = count(self.older_than_s, "second")
+            got = format_duration(self.older_than_s)
             raise Invalid(f"Entries are kept for at least one day, got {got}. Nothing was changed.")
         try:
             return datetime.now(UTC) - timedelta(seconds=self.older_than_s)

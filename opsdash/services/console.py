@@ -92,9 +92,11 @@ class Console:
         """What ``operation`` would do now; changes nothing.
 
         Raises:
+            Invalid: It is no operation.
             Refused: The operation's parameters name something that does not exist.
             Unavailable: Redis or the database did not answer.
         """
+        _check_kind(operation)
         return replace(operation.preview(self), phrase=operation.phrase(self))
 
     def run(
@@ -121,10 +123,14 @@ class Console:
             cancelled: Asked by long work between two steps; true ends it there, with what was done so far audited.
 
         Raises:
+            Invalid: It is no operation, or nobody does it; nothing was changed.
             Refused: Role, confirmation or a rule of the operation; audited; nothing was changed.
             Unavailable: Something did not answer before anything was done; nothing was changed.
             Uncertain: It was begun, and how it ended is not known or not recorded.
         """
+        _check_kind(operation)
+        if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
+            raise Invalid(f"actor: expected the name of whoever does it, got {actor!r}. Nothing was changed.")
         if isinstance(actor, str):
             actor = self.settings.actor(actor, surface="python")
         else:
@@ -323,6 +329,12 @@ class Console:
                 raise Uncertain(
                     f"{done} But the database did not take the outcome: audit entry {entry.id} still says in progress."
                 ) from error
+
+
+def _check_kind(operation: object) -> None:
+    if not isinstance(operation, Operation):
+        got = type(operation).__name__
+        raise Invalid(f"expected an operation such as ClearQueue(queue='emails'), got {got}. Nothing was changed.")
 
 
 def _check_approval(settings: Settings) -> None:

@@ -24,6 +24,7 @@ from opsdash.api import metrics
 from opsdash.model import QueueStats, Snapshot, WorkerStats
 from opsdash.operation import registry
 from opsdash.operations import PauseProcessing
+from opsdash.services import database
 from opsdash.services.console import Console
 from opsdash.services.heads import Heads
 from opsdash.services.tables import audit_log
@@ -316,6 +317,8 @@ def test_the_dashboard_is_one_that_grafana_can_import():
 def test_readiness_names_each_part_that_is_missing(
     settings_for: Callable[..., Settings], empty_sqlite_url: str, sqlite_url: str, valkey: Valkey, migrated: bool
 ):
+    with database.connect(empty_sqlite_url).connect():  # a file without a table
+        pass
     console = Console(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
     with serving(console) as client:
         ready = client.get("/readyz", token="")

@@ -377,3 +377,27 @@ def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console:
     assert re.fullmatch(r"1:[0-9a-f]{64}", kept)
     assert opsdash("audit", "verify", "--head", kept).code == 0
     assert opsdash("audit", "verify", "--head", f"1:{'0' * 64}").code == 3
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_ctrl_c_while_a_pause_waits_says_that_the_pause_stands(
+    console: Console, opsdash: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, form: list[str]
+):
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("opsdash.cli.operations._wait", ctrl_c)
+    done = opsdash("pause-processing", "--confirm", "YES", "--wait", *form)
+    assert (done.code, done.out.startswith("Paused everything until ")) == (130, not form)
+    assert re.match(r"opsdash: Paused everything until .* That stands; only the waiting was broken off\.", done.err)
+    assert console.is_processing_paused()
+
+
+def test_a_filter_that_matches_nothing_is_told_from_an_empty_log(console: Console, opsdash: Callable[..., Result]):
+    assert opsdash("audit").out == "No operations logged yet.\n"
+    opsdash("pause-processing", "--confirm", "YES")
+    assert opsdash("audit", "--user", "nobody-here").out == "No entry of the audit log matches.\n"
+
+
+def test_a_dry_run_repeats_the_reason(opsdash: Callable[..., Result]):
+    assert "  Reason: INC-7\n" in opsdash("clear-queue", "emails", "--reason", "INC-7", "--dry-run").out

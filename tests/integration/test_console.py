@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from support.acts import EVERY_OPERATION
 from support.services import Postgres, Valkey, until
 
 import opsdash
-from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
 from opsdash.operation import registry
 from opsdash.services.console import Console
@@ -95,6 +96,21 @@ def test_pause_and_resume_are_done_and_audited(console: Console):
     assert (paused.details["surface"], paused.details["message"]) == ("page", effect.message)
     assert resumed.operation == "resume_processing"
     assert paused.timestamp <= paused.finished_at <= resumed.timestamp
+
+
+@pytest.mark.parametrize("actor", ["", "  ", 3, None, Actor(name="", role=Role.ADMIN)])
+def test_nobody_does_nothing(console: Console, actor: Any):
+    with pytest.raises(Invalid, match=r"^actor: expected the name of whoever does it, got .* Nothing was changed"):
+        console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES")
+    assert not console.is_processing_paused()
+    assert not console.get_recent_operations()
+
+
+@pytest.mark.parametrize("thing", ["clear_queue", None, opsdash.ClearQueue])
+def test_what_is_no_operation_is_refused_in_a_sentence(console: Console, thing: Any):
+    for asked in (console.preview, lambda what: console.run(what, actor=MARIA, confirm="YES")):
+        with pytest.raises(Invalid, match=r"expected an operation such as ClearQueue.*, got \w+. Nothing was changed"):
+            asked(thing)
 
 
 def test_the_reason_of_any_act_is_kept_in_the_trail(console: Console):

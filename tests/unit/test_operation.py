@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -59,6 +59,14 @@ def test_every_operation_takes_a_reason_and_asks_for_it_last():
 def test_text_that_no_store_could_take_is_refused_and_named(text: str):
     with pytest.raises(opsdash.Invalid, match=r"reason: .* Nothing was changed"):
         opsdash.PauseProcessing(reason=text)
+
+
+@pytest.mark.parametrize("value", [1.5, True, "2h", [60]])
+def test_another_type_than_declared_is_refused_before_anything_is_begun(value: Any):
+    with pytest.raises(opsdash.Invalid, match=r"^duration_s: expected `int \| null`, got `\w+`. Nothing was changed"):
+        opsdash.PauseProcessing(duration_s=value)
+    with pytest.raises(opsdash.Invalid, match=r"^reason: expected `str`, got `\w+`. Nothing was changed"):
+        opsdash.ClearQueue(reason=5)
 
 
 def test_any_other_text_is_taken():
