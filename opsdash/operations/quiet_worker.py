@@ -54,8 +54,7 @@ class QuietWorker(Operation):
         confirmed = Remote(console.broker, console.fleet).quiet(self.hostname, queues)
         undo = self._undo()
         if missing := sorted(set(queues) - set(confirmed)):
-            said = ", ".join(missing)
-            raise Uncertain(f"{self.hostname} did not confirm that it takes no more from {said}; undo: {undo}")
+            raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}; undo: {undo}")
         return Effect(
             affected=len(confirmed),
             message=f"{self.hostname} takes no more tasks from {', '.join(confirmed)}.",

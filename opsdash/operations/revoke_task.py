@@ -67,8 +67,7 @@ class RevokeTask(Operation):
             hosts = ", ".join(said.ended)
             message += f" Ended, or kept from beginning, on {hosts}." if hosts else " No worker had it: none was ended."
         message += "".join(f" {host} failed: {why}." for host, why in said.failed.items())
-        if said.silent:
-            message += f" No answer from {', '.join(said.silent)}."
+        message += f" No answer from {', '.join(said.silent)}." if said.silent else ""
         details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
         return Effect(affected=1, message=message, details=details, ok=not said.failed)
 

@@ -79,6 +79,11 @@ def test_there_is_a_file_for_each_operation_and_nothing_else_to_touch():
     assert files == names
 
 
+@pytest.mark.parametrize("name", ["quiet_worker", "wake_worker", "revoke_task"])
+def test_an_operation_with_preview_confirmation_and_audit_fits_on_a_screen(name: str):
+    assert len((ROOT / "opsdash" / "operations" / f"{name}.py").read_text().splitlines()) <= 80
+
+
 @each
 def test_the_command_line_has_it_with_every_parameter(kind: type[Operation]):
     command = cli.commands[kind.name.replace("_", "-")]
