@@ -202,6 +202,6 @@ def test_the_command_and_the_dialog_offer_it(deployment: Deployment, ops: Consol
     said = json.loads(done.stdout)
     assert (said["status"], said["affected"]) == ("success", 3)
     assert said["details"]["everything"] == {"paused_by_this": True, "scheduled_put_back": 0, "not_reached": []}
-    (box,) = form.fields(opsdash.ClearQueue(queue="celery"), look(ops))
+    box, reason = form.fields(opsdash.ClearQueue(queue="celery"), look(ops))
     assert (box["name"], box["kind"]) == ("everything", "flag")
-    assert form.fields(opsdash.ClearQueue(queue="celery"), ops.preview(opsdash.ClearQueue(queue="celery"))) == []
+    assert form.fields(opsdash.ClearQueue(queue="celery"), ops.preview(opsdash.ClearQueue(queue="celery"))) == [reason]
