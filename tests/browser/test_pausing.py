@@ -86,6 +86,35 @@ def test_one_queue_is_paused_and_resumed_by_itself(
     expect(button(page, "Pause emails")).to_be_enabled()
 
 
+def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log_is_cut(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    reason = "the payment provider is down since noon"
+    for queue in (None, "emails"):
+        served.console.run(opsdash.PauseProcessing(queue=queue, reason=reason), actor=MARIA, confirm="YES")
+    with pytest.raises(opsdash.Refused):
+        served.console.run(opsdash.ResumeProcessing(), actor=Actor(name="W" * 20, role=Role.VIEWER), confirm="YES")
+    page = visit(served.url)
+    card = page.get_by_role("region", name="Queue Operations")
+    expect(button(page, "Resume emails")).to_be_visible()
+    expect(card.get_by_text("with everything").first).to_be_visible()
+    for width in (1280, 1440, 1024):
+        page.set_viewport_size({"width": width, "height": 900})
+        outside = card.evaluate("""card => {
+            const right = card.getBoundingClientRect().right
+            const hidden = (one) => one.getBoundingClientRect().right > right
+            return [...card.querySelectorAll('td button')].filter(hidden).map((one) => one.getAttribute('aria-label'))
+        }""")
+        assert outside == [], width
+        wrap = card.get_by_role("group", name="Queues, table")
+        assert wrap.evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), f"scrolls sideways at {width}"
+    expect(card.get_by_text(reason)).to_be_visible()
+    log = page.get_by_role("region", name="Recent Operations")
+    expect(log.locator("tbody tr", has_text="refused")).to_be_visible()
+    cut = "log => [...log.querySelectorAll('td')].filter((td) => td.scrollWidth > td.clientWidth).map((td) => td.innerText)"
+    assert log.evaluate(cut) == []
+
+
 def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
     served: Any, visit: Callable[..., Page], broker: services.Valkey, shoot: Callable[..., None]
 ) -> None:

@@ -58,12 +58,12 @@ const queueOperations = (page) => {
     select: (name) => page.choose(name),
     columns: [
       {field: 'name', title: 'Queue'},
-      {field: 'state', title: 'State', kind: 'state'},
+      {field: 'state', title: 'State', kind: 'state', stacked: true},
       {field: 'waiting', title: 'Waiting', kind: 'number'},
       {field: 'oldest', title: 'Oldest', kind: 'since', wide: true},
       {field: 'rate', title: 'Tasks/s', kind: 'rate', wide: true},
       {field: 'spark', title: 'Last 15 min', kind: 'spark', wide: true},
-      {field: 'acts', title: '', kind: 'acts'}
+      {field: 'acts', title: '', kind: 'acts', pin: true}
     ],
     act: (row, name, opener) =>
       name === 'peek' ? page.send({type: 'peek', queue: row.name}, opener) : page.ask(name, {queue: row.name}, opener)
