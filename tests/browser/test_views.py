@@ -48,10 +48,16 @@ def go(page: Page, tab: str) -> None:
 def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
+    fill(store, "reports", 30)
     fill(store, "emails", 3, "shop.mail")
     fill(store, "emails", 2, "shop.charge")
     page = visit(served.url)
     expect(page.get_by_role("radio", name="emails 5")).to_be_visible()
+    button(page, "Peek reports").click()
+    long = page.get_by_role("dialog", name="First and last tasks of reports")
+    expect(long.get_by_role("heading")).to_be_in_viewport(ratio=1)  # longer than the window: it opens at its beginning
+    assert long.locator(".wrap").evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), "every id is whole"
+    button(page, "Close").click()
     button(page, "Peek emails").click()
     seen = page.get_by_role("dialog", name="First and last tasks of emails")
     expect(seen.locator("tbody tr")).to_have_count(5)
