@@ -109,6 +109,7 @@ const dialogs = (root, send, whole = true) => {
     if (shown && (id == null || shown.id === id)) {
       shown.done = true
       shown.node.close()
+      shown.node.remove() // its close event comes later, and perhaps after the next dialog
     }
   }
 
@@ -198,9 +199,8 @@ const dialogs = (root, send, whole = true) => {
         opener,
         fallback,
         onclose: () => {
-          if (!shown?.done) {
-            send({type: 'close', id: msg.id})
-          }
+          if (!mine.done) send({type: 'close', id: msg.id})
+          if (shown !== mine) return
           forget('half', sessionStorage)
           shown = null
         }
@@ -224,7 +224,8 @@ const dialogs = (root, send, whole = true) => {
     node.addEventListener('input', () => {
       waits = false
     })
-    shown = {id: msg.id, name: msg.name, args: msg.args, node, values, show, arm}
+    const mine = {id: msg.id, name: msg.name, args: msg.args, node, values, show, arm}
+    shown = mine
     const first = msg.problem ? [...inputs.values()][0] : null
     ;(first || typed).focus()
     keep()
