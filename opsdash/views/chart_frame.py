@@ -68,12 +68,12 @@ class ChartFrame:
             return  # others were asked for meanwhile: these are, or will be, gone from the page
         show()
         if self._placed is charts:
-            self._board.tell("charted", empty=charts.empty)
+            self._tell(charts)
             return
         self._placed = charts
         first, *others = charts.figures
         self._frame[:] = [_pane(first)]
-        self._board.tell("charted", empty=charts.empty)
+        self._tell(charts)
         # A figure takes 30 ms of the event loop: each has a turn of its own, and what waits comes in between.
         for figure in others:
             self._session.later(partial(self._place_too, charts, figure))
@@ -81,7 +81,10 @@ class ChartFrame:
     def _place_too(self, charts: Charts, figure: Plot) -> None:
         if charts is self._placed:
             self._frame.append(_pane(figure))
-            self._board.tell("charted", empty=charts.empty)
+            self._tell(charts)
+
+    def _tell(self, charts: Charts) -> None:
+        self._board.tell("charted", empty=charts.empty, legend=charts.legend)
 
     def leave(self) -> None:
         """Nobody looks at them any more: they stay as they are."""

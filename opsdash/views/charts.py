@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, HoverTool
-from bokeh.models.annotations import Legend, LegendItem, Title
+from bokeh.models.annotations import Title
 from bokeh.models.axes import DatetimeAxis, LinearAxis
 from bokeh.models.formatters import DatetimeTickFormatter, NumeralTickFormatter
 from bokeh.models.glyphs import Line, VArea, VSpan, VStrip
@@ -31,7 +30,7 @@ _HUES = {
     True: ("#8f8cff", "#22d3ee", "#4ade80", "#fbbf24", "#f472b6", "#9aa3b5"),
 }
 _PAUSED = "#f59e0b"
-_HEIGHT = 210
+_HEIGHT = 196
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,11 @@ class Charts:
             self._figure("Tasks started per second", "rate", "0,0.[0]"),
         )
 
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """Queue and colour of each line, for the page to tell once: inside a figure it would lie on the lines."""
+        return list(zip(self.queues, self._look.hues, strict=False))
+
     def _figure(self, title: str, field: str, form: str) -> Plot:
         look, y_scale = self._look, LinearScale()
         plot = Plot(
@@ -110,16 +114,10 @@ class Charts:
         acts = _draw(plot, self._acts, VSpan(x="x", line_color=look.ink, line_dash="dotted"))
         lines = []
         for i, queue in enumerate(self.queues):
-            hue, source = look.hues[i % len(look.hues)], self._sources[queue]
+            hue, source = look.hues[i], self._sources[queue]
             if len(self.queues) == 1:
                 _draw(plot, source, VArea(x="at", y1=0, y2=field, fill_color=hue, fill_alpha=0.12))
             lines.append(_draw(plot, source, Line(x="at", y=field, line_width=2, line_color=hue), name=queue))
-        named = [
-            LegendItem(label=value(queue), renderers=[line]) for queue, line in zip(self.queues, lines, strict=True)
-        ]
-        words: dict[str, Any] = {"label_text_font_size": "11px", "label_text_color": look.ink, "padding": 2}
-        clear: dict[str, Any] = {"background_fill_alpha": 0, "border_line_color": None}
-        plot.add_layout(Legend(items=named, orientation="horizontal", location="top_left", **words, **clear))
         tips = [("Queue", "$name"), ("UTC", "@at{%F %T}"), (title, f"@{field}{{{form}}}")]
         plot.add_tools(HoverTool(mode="vline", tooltips=tips, formatters={"@at": "datetime"}, renderers=lines))
         marked = [("UTC", "@x{%F %T}"), ("Done", "@what")]

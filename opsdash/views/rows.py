@@ -212,7 +212,7 @@ def status_tone(status: SystemStatus) -> str:
 
 
 def pause_story(status: SystemStatus) -> str:
-    """Who paused, since when, until when; what the deployment is doing otherwise."""
+    """Who paused, since when, until when; what the deployment is doing otherwise, or why that is not known now."""
     if status.processing_status == PAUSED:
         parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused by somebody outside opsdash"]
         if status.pause_since:
@@ -220,13 +220,25 @@ def pause_story(status: SystemStatus) -> str:
         parts.append(
             f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end"
         )
-        return f"{' '.join(parts)}."
+        return f"{' '.join(parts)}.{f' {old}.' if (old := as_of(status)) else ''}"
     if status.processing_status != RUNNING:
         return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"
+    if old := as_of(status):
+        return old
     held = len(status.paused_queues)
     if held:
         return f"{held} of {len(status.queues)} queues paused: {', '.join(sorted(status.paused_queues))}"
     return attention(status) or "Workers pick up tasks from every queue"
+
+
+def as_of(status: SystemStatus) -> str:
+    """How old the state is that is shown, and why; empty while it is fresh."""
+    if status.stalled_s:
+        return f"As of {status.stalled_s} s ago; no new figures come"
+    if not status.redis_error or status.redis_age_s is None:
+        return ""
+    why = "Redis does not answer" if "did not answer" in status.redis_error else "Redis can't be read"
+    return f"As of {status.redis_age_s:.0f} s ago; {why}"
 
 
 def attention(status: SystemStatus) -> str:

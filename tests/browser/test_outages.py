@@ -33,6 +33,10 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
         age = int(re.findall(r"\d+", notice.inner_text())[0])
         expect(page.get_by_text(f"Redis did not answer; figures are {age + 2} s old")).to_be_visible()  # it grows
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()  # stale beats blank
+        expect(page.get_by_text(re.compile(r"^As of \d+ s ago; Redis does not answer$"))).to_be_visible()
+        ink = "of => getComputedStyle(of).color"
+        headline, label = page.get_by_text("Processing Status: RUNNING"), page.locator(".cell .label").first
+        assert headline.evaluate(ink) == label.evaluate(ink), "it steps back with its figures"
         table = page.get_by_role("table", name="Queues").locator(".dot").first
         faded = "dot => getComputedStyle(dot).filter === 'grayscale(1)'"
         assert table.evaluate(faded), "the tables below are as old as the strip"

@@ -66,6 +66,40 @@ def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
 
 
+def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_seen(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    at_once = """(field, then) => {
+        const press = (key) => field.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))
+        const write = (text) => {
+            field.value = text
+            field.dispatchEvent(new Event('input', {bubbles: true}))
+        }
+        write('YES')
+        press('Enter')
+        if (then) write(then)
+    }"""
+    page = visit(served.url)
+    yes, duration = page.get_by_label("Type YES to confirm"), page.get_by_label("Ends by itself after")
+    button(page, "Pause Processing").click()
+    yes.evaluate(at_once, "YES, no")  # what is typed after it takes it back
+    expect(button(page, "Confirm")).to_be_disabled()
+    yes.fill("YES")
+    expect(button(page, "Confirm")).to_be_enabled()
+    duration.fill("2h")
+    duration.press("Enter")
+    expect(page.get_by_text("It ends by itself after 2 hours.")).to_be_visible()
+    expect(button(page, "Confirm")).to_be_enabled()
+    assert not served.console.is_processing_paused()  # the review said something new
+    page.get_by_label("Reason").fill("deploying")
+    page.get_by_label("Reason").press("Enter")
+    expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
+    assert served.console.pause.read(())[None].reason == "deploying"
+    button(page, "Resume Processing").click()
+    yes.evaluate(at_once, "")
+    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+
+
 def test_one_queue_is_paused_and_resumed_by_itself(
     served: Any, visit: Callable[..., Page], broker: services.Valkey
 ) -> None:
@@ -84,6 +118,35 @@ def test_one_queue_is_paused_and_resumed_by_itself(
     confirm(page)
     expect(page.get_by_role("alert").filter(has_text="Resumed queue emails.")).to_be_visible()
     expect(button(page, "Pause emails")).to_be_enabled()
+
+
+def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log_is_cut(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    reason = "the payment provider is down since noon"
+    for queue in (None, "emails"):
+        served.console.run(opsdash.PauseProcessing(queue=queue, reason=reason), actor=MARIA, confirm="YES")
+    with pytest.raises(opsdash.Refused):
+        served.console.run(opsdash.ResumeProcessing(), actor=Actor(name="W" * 20, role=Role.VIEWER), confirm="YES")
+    page = visit(served.url)
+    card = page.get_by_role("region", name="Queue Operations")
+    expect(button(page, "Resume emails")).to_be_visible()
+    expect(card.get_by_text("with everything").first).to_be_visible()
+    for width in (1280, 1440, 1024):
+        page.set_viewport_size({"width": width, "height": 900})
+        outside = card.evaluate("""card => {
+            const right = card.getBoundingClientRect().right
+            const hidden = (one) => one.getBoundingClientRect().right > right
+            return [...card.querySelectorAll('td button')].filter(hidden).map((one) => one.getAttribute('aria-label'))
+        }""")
+        assert outside == [], width
+        wrap = card.get_by_role("group", name="Queues, table")
+        assert wrap.evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), f"scrolls sideways at {width}"
+    expect(card.get_by_text(reason)).to_be_visible()
+    log = page.get_by_role("region", name="Recent Operations")
+    expect(log.locator("tbody tr", has_text="refused")).to_be_visible()
+    cut = "log => [...log.querySelectorAll('td')].filter((c) => c.scrollWidth > c.clientWidth).map((c) => c.innerText)"
+    assert log.evaluate(cut) == []
 
 
 def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(

@@ -48,10 +48,17 @@ def go(page: Page, tab: str) -> None:
 def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     served: Any, visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
 ) -> None:
+    fill(store, "reports", 30)
     fill(store, "emails", 3, "shop.mail")
     fill(store, "emails", 2, "shop.charge")
     page = visit(served.url)
     expect(page.get_by_role("radio", name="emails 5")).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 600})
+    button(page, "Peek reports").click()
+    long = page.get_by_role("dialog", name="First and last tasks of reports")
+    expect(long.get_by_role("heading")).to_be_in_viewport(ratio=1)  # longer than the window: it opens at its beginning
+    assert long.locator(".wrap").evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), "every id is whole"
+    button(page, "Close").click()
     button(page, "Peek emails").click()
     seen = page.get_by_role("dialog", name="First and last tasks of emails")
     expect(seen.locator("tbody tr")).to_have_count(5)
@@ -134,6 +141,9 @@ def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_r
     expect(page.get_by_label("Filter workers")).to_have_value("w00")
     assert page.url.endswith("?tab=workers&queue=emails&workers=w00")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.goto(f"{served.url}?tab=queues&queue=gone")
+    expect(page.get_by_label("Queue of the charts")).to_have_value("")
+    expect(page).to_have_url(re.compile(r"\?tab=queues&queue=celery$"))
     page.goto(f"{served.url}?tab=nonsense&queue=gone")
     expect(page.get_by_role("tab", name="Overview")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("radio", name="celery")).to_be_checked()
@@ -162,6 +172,11 @@ def test_charts_show_depth_and_throughput_and_come_only_when_they_are_looked_at(
             expect(page.locator("canvas").first).to_be_visible()
         page.get_by_label("Queue of the charts").select_option("emails")
         page.wait_for_timeout(500)
+        legend = page.get_by_role("list", name="Legend")
+        assert legend.inner_text().split("\n") == ["emails", "an operation", "paused"]
+        above = legend.bounding_box()
+        plot = page.locator("canvas").first.bounding_box()
+        assert above["y"] + above["height"] <= plot["y"], "it lies on no line"
         shoot(page, "queues", all_forms=True)
         go(page, "Overview")
         expect(page.locator("canvas").first).to_be_hidden()

@@ -82,6 +82,13 @@ const dialogs = (root, send, whole = true) => {
       )
     ]
   }
+  const onEnter = (input, act) => {
+    input.onkeydown = (event) => {
+      if (event.key !== 'Enter' || event.isComposing) return
+      event.preventDefault()
+      if (!event.repeat) act() // a key held down has not read what came up meanwhile
+    }
+  }
   const field = ({name, label, kind, placeholder}, value, change) => {
     const flag = kind === 'flag',
       input = el('input', {type: flag ? 'checkbox' : 'text', autocomplete: 'off', placeholder, name})
@@ -102,6 +109,7 @@ const dialogs = (root, send, whole = true) => {
     if (shown && (id == null || shown.id === id)) {
       shown.done = true
       shown.node.close()
+      shown.node.remove() // its close event comes later, and perhaps after the next dialog
     }
   }
 
@@ -121,33 +129,57 @@ const dialogs = (root, send, whole = true) => {
       Object.fromEntries(
         [...inputs].map(([name, input]) => [name, input.type === 'checkbox' ? input.checked : input.value])
       )
+    // Enter is faster than the server's word that Confirm is armed: it waits for that word. It is forgotten by whatever
+    // is typed after it, and by a review that says something new: what one confirms is what one has seen.
+    let waits = false,
+      filling = 0,
+      filled = null,
+      said = null
     const submit = () => {
       if (!confirm.disabled) {
         confirm.disabled = true
         send({type: 'confirm', id: msg.id, values: values()})
       }
     }
+    const arm = (armed) => {
+      confirm.disabled = !armed
+      if (!armed || !waits || filling) return
+      waits = false
+      submit()
+    }
+    const enter = () => {
+      waits = confirm.disabled || filling > 0
+      if (!waits) submit()
+    }
     const type = () => send({type: 'typed', id: msg.id, text: typed.value, phrase: phrase.value})
     const change = () => {
       keep()
+      const now = JSON.stringify(values())
+      if (now === filled) return
+      filled = now
+      filling += 1
       send({type: 'fill', id: msg.id, values: values()})
     }
     for (const input of [typed, phrase]) {
       input.oninput = type
-      input.onkeydown = (event) => {
-        if (event.key === 'Enter') {
-          event.preventDefault()
-          submit()
-        }
-      }
+      onEnter(input, enter)
     }
     const restored = msg.half || {}
     for (const given of msg.fields) {
       const [input, label] = field(given, restored[given.name], change)
+      if (input.type === 'text')
+        onEnter(input, () => {
+          change()
+          enter()
+        })
       inputs.set(given.name, input)
       fields.append(label)
     }
-    const show = (given) => {
+    const show = (given, answer = false) => {
+      if (answer) filling = Math.max(0, filling - 1)
+      const now = JSON.stringify([given.tiles, given.bar, given.lines, given.phrase, given.problem])
+      if (now !== said) waits = false
+      said = now
       put(problem, given.problem || '')
       problem.classList.toggle('hint', given === msg) // nothing has been filled in yet: no mistake
       second.hidden = !given.phrase
@@ -167,9 +199,8 @@ const dialogs = (root, send, whole = true) => {
         opener,
         fallback,
         onclose: () => {
-          if (!shown?.done) {
-            send({type: 'close', id: msg.id})
-          }
+          if (!mine.done) send({type: 'close', id: msg.id})
+          if (shown !== mine) return
           forget('half', sessionStorage)
           shown = null
         }
@@ -190,7 +221,11 @@ const dialogs = (root, send, whole = true) => {
         confirm
       )
     )
-    shown = {id: msg.id, name: msg.name, args: msg.args, node, values, show, confirm}
+    node.addEventListener('input', () => {
+      waits = false
+    })
+    const mine = {id: msg.id, name: msg.name, args: msg.args, node, values, show, arm}
+    shown = mine
     const first = msg.problem ? [...inputs.values()][0] : null
     ;(first || typed).focus()
     keep()
@@ -207,7 +242,8 @@ const dialogs = (root, send, whole = true) => {
         button('Close', () => node.close())
       )
     )
-    ;(node.querySelector('.wrap') || node.querySelector('.acts button')).focus() // at its beginning, where it is long
+    ;(node.querySelector('.wrap') || node.querySelector('.acts button')).focus({preventScroll: true})
+    node.scrollTop = 0 // at its beginning, where it is long
   }
   return {
     ask,
@@ -217,10 +253,10 @@ const dialogs = (root, send, whole = true) => {
       return root.querySelector('dialog[open]') !== null
     },
     review(msg) {
-      if (shown?.id === msg.id) shown.show(msg)
+      if (shown?.id === msg.id) shown.show(msg, true)
     },
     armed(msg) {
-      if (shown?.id === msg.id) shown.confirm.disabled = !msg.armed
+      if (shown?.id === msg.id) shown.arm(msg.armed)
     }
   }
 }

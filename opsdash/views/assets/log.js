@@ -82,7 +82,7 @@ const operationsLog = (page) => {
       {field: 'user', title: 'User'},
       {field: 'operation', title: 'Operation'},
       {field: 'status', title: 'Status', kind: 'state'},
-      {field: 'summary', title: 'Details'},
+      {field: 'summary', title: 'Details', whole: true},
       {field: 'took', title: 'Took', more: true},
       {field: 'surface', title: 'From', more: true},
       {field: 'acts', title: '', kind: 'acts'}

@@ -11,7 +11,7 @@ const peeked = ({rows}, page) => {
       {field: 'age', title: 'Age'},
       {field: 'retries', title: 'Retries', kind: 'number'},
       {field: 'size', title: 'Size', kind: 'bytes'},
-      {field: 'id', title: 'Id'}
+      {field: 'id', title: 'Id', whole: true}
     ]
   })
   table.update(rows, {at: page.now()})

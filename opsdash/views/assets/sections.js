@@ -58,12 +58,12 @@ const queueOperations = (page) => {
     select: (name) => page.choose(name),
     columns: [
       {field: 'name', title: 'Queue'},
-      {field: 'state', title: 'State', kind: 'state'},
+      {field: 'state', title: 'State', kind: 'state', stacked: true},
       {field: 'waiting', title: 'Waiting', kind: 'number'},
       {field: 'oldest', title: 'Oldest', kind: 'since', wide: true},
       {field: 'rate', title: 'Tasks/s', kind: 'rate', wide: true},
       {field: 'spark', title: 'Last 15 min', kind: 'spark', wide: true},
-      {field: 'acts', title: '', kind: 'acts'}
+      {field: 'acts', title: '', kind: 'acts', pin: true}
     ],
     act: (row, name, opener) =>
       name === 'peek' ? page.send({type: 'peek', queue: row.name}, opener) : page.ask(name, {queue: row.name}, opener)
@@ -96,7 +96,8 @@ const charts = (page, frame) => {
     ['24h', '24 hours']
   ]
   const place = el('div', {class: 'chart'}, frame),
-    words = el('p', {class: 'none', text: 'Reading the history …'})
+    words = el('p', {class: 'none', text: 'Reading the history …'}),
+    legend = el('ul', {class: 'key', 'aria-label': 'Legend', hidden: true})
   const choose = el('select', {
     'aria-label': 'Queue of the charts',
     onchange: () => {
@@ -119,9 +120,15 @@ const charts = (page, frame) => {
   )
   const card = section('Depth and throughput', ['queues'], {
     acts: [choose, el('div', {class: 'group', role: 'group', 'aria-label': 'Time span'}, ...spans)],
-    body: [words, place],
+    body: [words, legend, place],
     place: 'full'
   })
+  // What the marks are is said once for both figures, and outside of them.
+  const sign = (kind, text, hue) => {
+    const swatch = el('span', {class: `sign ${kind}`})
+    if (hue) swatch.style.background = hue
+    return el('li', {}, swatch, el('span', {class: 'name', text, title: text}))
+  }
   let names = ''
   return {
     node: card,
@@ -138,6 +145,10 @@ const charts = (page, frame) => {
           ...known.map((name) => el('option', {value: name, text: name}))
         )
       }
+      if (known.length && view.charted && !known.includes(view.charted)) {
+        view.charted = '' // a link's queue that is gone: all of them, as the figures show
+        page.address()
+      }
       if (choose.value !== (view.charted || '')) choose.value = view.charted || ''
       for (const b of spans) b.setAttribute('aria-pressed', String(b.dataset.span === view.span))
     },
@@ -145,7 +156,17 @@ const charts = (page, frame) => {
       put(words, 'Reading the history …')
       words.hidden = false
     },
-    drawn({empty}) {
+    drawn({empty, legend: lines}) {
+      const mark = JSON.stringify(lines)
+      if (legend.__mark !== mark) {
+        legend.__mark = mark
+        legend.replaceChildren(
+          ...lines.map(([name, hue]) => sign('line', name, hue)),
+          sign('act', 'an operation'),
+          sign('held', 'paused')
+        )
+      }
+      legend.hidden = false
       put(words, 'Nothing was recorded in this time: a console records while it runs.')
       words.hidden = !empty
     }

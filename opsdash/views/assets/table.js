@@ -1,6 +1,7 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay.
-// A column is {field, title, kind, more, rank, wide, pin}; `more` columns show where the table is at home, not in an
-// overview, `wide` ones not on a phone, and a `pin` one stays in sight while the others scroll sideways.
+// A column is {field, title, kind, more, rank, wide, pin, stacked, whole}; `more` columns show where the table is at home,
+// not in an overview, `wide` ones not on a phone; a `pin` one stays in sight while the others scroll sideways, a `stacked`
+// one has its remark in lines of its own, and a `whole` one is never cut.
 const CELLS = {
   text: (value) => (value == null ? '–' : String(value)),
   number: (value) => (value == null ? '–' : number(value)),
@@ -141,6 +142,8 @@ const keyedTable = ({label, columns, details, opened = new Set(), folded, empty,
           'data-more': c.more,
           'data-wide': c.wide,
           'data-pin': c.pin,
+          'data-stacked': c.stacked,
+          'data-whole': c.whole,
           'aria-label': c.kind === 'acts' ? 'Actions' : null // its buttons name their target: that is another cell's name
         })
       )

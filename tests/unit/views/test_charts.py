@@ -67,6 +67,8 @@ def test_more_queues_than_can_be_told_apart_are_not_drawn() -> None:
     charts = Charts([f"q{i}" for i in range(20)], dark=False)
     charts.show([point(0, waiting={f"q{i}": i for i in range(20)})], [], NOW, 900)
     assert len(charts.queues) == NAMED
+    assert [name for name, _ in charts.legend] == [f"q{i}" for i in range(NAMED)]
+    assert len({hue for _, hue in charts.legend}) == NAMED
 
 
 def test_what_a_hint_says_is_text_whatever_a_queue_or_a_user_is_called() -> None:

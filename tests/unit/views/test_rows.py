@@ -203,3 +203,25 @@ def test_the_state_says_in_words_when_workers_need_a_look(
     known = tuple(worker(name, state=state) for name, state in workers.items())
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=known, others=others))
     assert (rows.pause_story(status), rows.status_tone(status)) == (said, tone)
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"redis_error": "Redis at x did not answer"}, "As of 10 s ago; Redis does not answer"),
+        ({"redis_error": "Redis: wrong password."}, "As of 10 s ago; Redis can't be read"),
+    ],
+)
+def test_a_state_that_is_old_says_how_old_and_why_and_not_what_workers_do_now(over: dict[str, Any], said: str) -> None:
+    status = SystemStatus()
+    pause = PauseInfo(queue=None, by="maria", at=NOW - timedelta(minutes=5), expires_at=NOW + timedelta(hours=1))
+    for held, told in ((None, said), (pause, f"Paused by maria since 12:25 until 13:30 UTC. {said}.")):
+        status.update(Snapshot(taken_at=NOW, redis_age_s=10.4, pause=held, **over))
+        assert rows.pause_story(status) == told
+
+
+def test_without_new_figures_the_state_says_since_when() -> None:
+    status = SystemStatus()
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0))
+    status.tick(NOW + timedelta(seconds=60))
+    assert rows.pause_story(status) == "As of 60 s ago; no new figures come"
