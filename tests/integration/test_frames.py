@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 from support.deployment import Deployment
-from support.workers import worker
+from support.workers import eventually, worker
 
 import opsdash
 from opsdash.services.audit_reading import Filter
@@ -40,6 +40,7 @@ def test_the_audit_log_is_a_frame_with_utc_times_and_a_categorical_status(consol
 
 def test_workers_are_a_frame_in_which_unknown_is_not_zero(ops: Console, deployment: Deployment) -> None:
     with worker(pool="solo", env=deployment.env) as running:
+        eventually(lambda: running.hostname in ops.get_active_workers(), what="the worker has reported")
         frame = ops.workers.to_frame()
         row = frame.set_index("hostname").loc[running.hostname]
         assert row["state"] == "online"
