@@ -52,15 +52,11 @@ class Topology:
         made = {name: Exchange(name, type=kind) for name, kind in self.exchanges.items()}
         found = []
         for name, bindings in self.queues.items():
-            (exchange, key), *more = bindings
-            found.append(
-                Queue(
-                    name,
-                    made.get(exchange) or Exchange(""),
-                    routing_key=key,
-                    bindings=[binding(made[other], routing_key=k) for other, k in more] if more else None,
-                )
-            )
+            exchange, key = bindings[0]
+            if len(bindings) == 1:
+                found.append(Queue(name, made.get(exchange) or Exchange(""), routing_key=key))
+            else:  # kombu binds these, and leaves out an exchange of the queue's own then
+                found.append(Queue(name, bindings=[binding(made[other], routing_key=k) for other, k in bindings]))
         return found
 
 
@@ -85,11 +81,9 @@ def make_app(broker_url: str, topology: Topology) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         task_queues=topology.declared(),
         task_default_queue=next(iter(topology.queues)),
-        **{
-            "broker_transport_options": {"priority_steps": [0, 3, 6, 9], "queue_order_strategy": "priority"},
-            **topology.options,
-        },
+        broker_transport_options={"priority_steps": [0, 3, 6, 9], "queue_order_strategy": "priority"},
     )
+    made.conf.update(topology.options)
     return made
 
 
