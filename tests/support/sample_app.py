@@ -24,7 +24,7 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_process_init
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import opsdash.worker
@@ -36,6 +36,11 @@ ACCEPTING = "sample:accepting"
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
+
+
+ORDERS = Exchange("orders", type="topic")
+TOPIC_QUEUES = [Queue("billing", ORDERS, routing_key="order.#"), Queue("stock", ORDERS, routing_key="order.*")]
+"""Both get a copy of what is sent to ``ORDERS`` with the key ``order.new``."""
 
 
 def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Celery:
@@ -63,6 +68,8 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
 app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""), os.environ.get("SAMPLE_MASTER", ""))
+if os.environ.get("SAMPLE_TOPICS") == "yes":
+    app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":
