@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 from celery.utils.log import get_logger
 
-from opsdash.worker import celery_private, control
+from opsdash.worker import celery_private, control, expiring
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -70,6 +71,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             queues=lambda: celery_private.consumed_queues(consumer),
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
+            settle=partial(expiring.settle, consumer),
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:

@@ -1,0 +1,77 @@
+"""What a console does for queues declared with ``expires``: while no worker lives, it alone keeps paused ones."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import redis
+
+from opsdash.expiries import MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.services.broker import Broker
+
+log = logging.getLogger(__name__)
+
+
+def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
+    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``settle``."""
+    suffixes = [f"{broker.separator}{step}" if step else "" for step in broker.priority_steps]
+    pipe.eval(SETTLE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
+
+
+def settle(broker: Broker, queues: Iterable[str]) -> Settled:
+    """Suspends the expiry of what is paused or moved, and gives back that of what is not any more.
+
+    The queues that workers have told to be declared with ``expires`` are looked at too. What goes wrong is logged:
+    every worker and every console that looks does the same, so it is done a moment later.
+
+    Cost: one script, two commands per queue and five per priority list of those that are held.
+    """
+    with broker.client.pipeline(transaction=False) as pipe:
+        ask(broker, pipe, queues)
+        try:
+            (reply,) = pipe.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            reply = error
+    return answer(reply)
+
+
+def answer(reply: Any) -> Settled:
+    """The reply to ``ask``; a fault is logged."""
+    if isinstance(reply, Exception):
+        log.warning("the expiry of paused queues could not be looked after: %s", reply)
+        return Settled(0, 0)
+    return settled(reply)
+
+
+def known_ms(info: Mapping[str, str]) -> int:
+    """The expiry of a queue that is written beside its trash, in ms; 0 for none."""
+    text = info.get("expires_ms", "")
+    return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
+
+
+class Watchman:
+    """Settles between two snapshots too, where the shortest expiry needs it. For one thread."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._queues: tuple[str, ...] = ()
+        self._due_s = math.inf  # monotonic
+
+    def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
+        """After each read of the flags: settles when something is paused or suspended."""
+        self._queues, self._due_s = queues, math.inf
+        if needed:
+            self._settle()
+
+    def again_s(self) -> float:
+        """Settles if it is time to. Returns in how many seconds it is again; infinite while nothing is held."""
+        if time.monotonic() >= self._due_s:
+            self._settle()
+        return max(0.0, self._due_s - time.monotonic())
+
+    def _settle(self) -> None:
+        self._due_s = time.monotonic() + settle(self._broker, self._queues).again_s
