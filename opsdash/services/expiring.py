@@ -47,10 +47,29 @@ def answer(reply: Any) -> Settled:
     return settled(reply)
 
 
-def known_ms(info: Mapping[str, str]) -> int:
-    """The expiry of a queue that is written beside its trash, in ms; 0 for none."""
-    text = info.get("expires_ms", "")
-    return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
+def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
+    """The longest expiry that is suspended for these lists, in ms; 0 for none."""
+    with broker.reading():
+        noted: Any = broker.client.hmget(broker.keys.expires, list(lists))
+    return max((_ms((text or "").partition(":")[0]) for text in noted), default=0)
+
+
+def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:
+    """Notes the expiry that lies beside a queue's trash as suspended: lists made of the trash get it in the end.
+
+    Args:
+        info: Of the trash: its ``expires_ms``.
+    """
+    if not (ms := _ms(info.get("expires_ms", ""))):
+        return
+    with broker.client.pipeline(transaction=True) as pipe:
+        for key in lists:
+            pipe.hsetnx(broker.keys.expires, key, f"{ms}:{queue}")
+        pipe.execute()
+
+
+def _ms(text: str) -> int:
+    return int(text) if 0 < len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
 
 
 class Watchman:
