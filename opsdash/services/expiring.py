@@ -15,6 +15,14 @@ from opsdash.services.broker import Broker
 
 log = logging.getLogger(__name__)
 
+# A longer one that is noted already stays. KEYS: suspended expiries. ARGV: ms, queue, its lists.
+_SUSPEND = """
+for i = 3, #ARGV do
+  local noted = string.match(redis.call('HGET', KEYS[1], ARGV[i]) or '', '^(%d+):') or '0'
+  if tonumber(noted) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[1] .. ':' .. ARGV[2]) end
+end
+"""
+
 
 def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
     """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``settle``."""
@@ -62,10 +70,7 @@ def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str,
     """
     if not (ms := _ms(info.get("expires_ms", ""))):
         return
-    with broker.client.pipeline(transaction=True) as pipe:
-        for key in lists:
-            pipe.hsetnx(broker.keys.expires, key, f"{ms}:{queue}")
-        pipe.execute()
+    broker.client.eval(_SUSPEND, 1, broker.keys.expires, str(ms), queue, *lists)
 
 
 def _ms(text: str) -> int:
