@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from opsdash.expiries import MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.expiries import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
 from opsdash.services.broker import Broker
 
 log = logging.getLogger(__name__)
@@ -78,24 +78,32 @@ def _ms(text: str) -> int:
 
 
 class Watchman:
-    """Settles between two snapshots too, where the shortest expiry needs it. For one thread."""
+    """Settles between two snapshots too, where these are further apart than the shortest expiry needs. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queues: tuple[str, ...] = ()
+        self._needed = False
         self._due_s = math.inf  # monotonic
 
     def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
         """After each read of the flags: settles when something is paused or suspended."""
-        self._queues, self._due_s = queues, math.inf
-        if needed:
-            self._settle()
+        self._queues, self._needed = queues, needed
+        self._due_s = time.monotonic() + (settle(self._broker, queues).again_s if needed else AGAIN_S)
 
     def again_s(self) -> float:
-        """Settles if it is time to. Returns in how many seconds it is again; infinite while nothing is held."""
+        """Settles if it is time to. Returns in how many seconds it is again.
+
+        Cost: while nothing was held at the last look, one EXISTS every ``AGAIN_S``: another one may have paused.
+        """
         if time.monotonic() >= self._due_s:
-            self._settle()
+            self.look(self._queues, needed=self._needed or self._something_is_held())
         return max(0.0, self._due_s - time.monotonic())
 
-    def _settle(self) -> None:
-        self._due_s = time.monotonic() + settle(self._broker, self._queues).again_s
+    def _something_is_held(self) -> bool:
+        keys = self._broker.keys
+        flags = (keys.pause(queue) for queue in (None, *self._queues))
+        try:
+            return bool(self._broker.client.exists(keys.expires, *flags))
+        except redis.RedisError:  # the next snapshot says what is wrong
+            return False
