@@ -26,8 +26,8 @@ MOST_DIGITS = 13
 # One idempotent script, so that it does not matter who runs it, how often, and who ends the pause. What is held is
 # decided inside it: there is a flag for everything or for the queue, or somebody moves the queue's messages.
 # KEYS: suspended expiries, declared expiries, flag of everything, kombu's binding deadlines.
-# ARGV: what stands before a queue's name in its flag, in its lease, in its lists; number of list suffixes and these (one
-# per priority step); then queue and what is known to be declared for it by turns: ms, 0 for none, nothing for unknown.
+# ARGV: what stands before a queue's name in its flag, in its lease, in its lists; number of list suffixes and these
+# (one per priority step); then by turns queue and what is known to be declared for it: ms, 0 for none, or nothing.
 # Returns {lists whose expiry is suspended, the shortest expiry of what is held in ms or 0}.
 SETTLE = """
 local suspended, declared, everything, deadlines = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

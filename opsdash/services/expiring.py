@@ -78,7 +78,7 @@ def _ms(text: str) -> int:
 
 
 class Watchman:
-    """Settles between two snapshots too, where these are further apart than the shortest expiry needs. For one thread."""
+    """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

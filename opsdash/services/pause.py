@@ -23,7 +23,7 @@ local story = redis.call('TYPE', KEYS[2]).ok
 if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
 local counter = redis.call('TYPE', KEYS[3]).ok
 if counter ~= 'none' then
-  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) <= DIGITS and redis.call('GET', KEYS[3]) or ''
+  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''
   if not string.match(text, '^[1-9]%d*$') and text ~= '0' then
     redis.call('SET', KEYS[3], redis.call('TIME')[1])
   end

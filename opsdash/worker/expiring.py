@@ -9,7 +9,7 @@ from opsdash.worker.link import Link
 
 
 def declared(consumer: Any) -> dict[str, int]:
-    """The queues this worker takes tasks from, without broadcasts → the expiry each was declared with in ms, 0 for none."""
+    """The queues this worker takes tasks from, broadcasts left out → the expiry each was declared with in ms, or 0."""
     task_consumer = consumer.task_consumer
     if task_consumer is None:
         return {}
@@ -20,7 +20,7 @@ def declared(consumer: Any) -> dict[str, int]:
 def settle(consumer: Any, link: Link) -> float:
     """Suspends the expiry of what is paused, and gives back that of what is not any more.
 
-    Cost: one script, two commands per known queue and five per priority list of those that are paused.
+    Cost: one script, three commands per known queue and five per priority list of those that are paused.
 
     Returns:
         Within how many seconds to do it again, while something is paused.

@@ -82,7 +82,7 @@ class FlagWatch:
         queues: Names the queues this worker consumes.
         on_change: Asks the event loop to apply the gate's state; called in this thread.
         ask_tick: Asks the event loop to note that it turns.
-        settle: Suspends the expiry of paused queues, and gives it back; says within how many seconds it must come again.
+        settle: Suspends the expiry of paused queues and gives it back; says in how many seconds it must come again.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Queues declared with ``expires``: nothing of theirs ends while opsdash holds it, and the expiry is back afterwards."""
+"""Queues declared with ``expires``: nothing of theirs ends while opsdash holds it; afterwards they expire again."""
 
 from __future__ import annotations
 
@@ -181,15 +181,16 @@ def test_foreign_values_in_place_of_what_is_noted_are_swept_aside(broker: Broker
 def test_nonsense_among_what_is_noted_touches_no_other_key(broker: Broker):
     mine = broker.lists("celery")[0]
     broker.client.lpush("somebody's", "x")
-    broker.client.set(f"{broker.keys.prefix}celery:tally", "7")
-    noted = {"somebody's": "5:celery", mine: "9" * 400, f"{broker.keys.prefix}celery:tally": "5:celery", "": "", "x": "-1:"}
+    tally = f"{broker.keys.prefix}celery:tally"
+    broker.client.set(tally, "7")
+    noted = {"somebody's": "5:celery", mine: "9" * 400, tally: "5:celery", "": "", "x": "-1:"}
     broker.client.hset(broker.keys.expires, mapping=noted)
     broker.client.hset(broker.keys.expires_declared, mapping={"celery": "0x7", "emails": "-3", "": "nan"})
     broker.client.lpush(mine, "a")
     assert settle(broker, celery=None) == Settled(0, 0)
     assert not broker.client.exists(broker.keys.expires)
     assert (broker.client.ttl("somebody's"), left_ms(broker)) == (-1, -1)
-    assert broker.client.ttl(f"{broker.keys.prefix}celery:tally") == -1
+    assert broker.client.ttl(tally) == -1
 
 
 def test_a_key_of_the_queue_that_is_no_list_keeps_its_own_end(broker: Broker):
