@@ -161,7 +161,7 @@ class PauseProcessing(Operation):
 
 
 def _ending(console: Console, names: Iterable[str], ttl_s: int) -> Composition | None:
-    """What of the waiting tasks ends before the pause does; None when it can't be read: a pause need not wait for it."""
+    """What of the waiting tasks ends before the pause does; None when it can't be read: a pause needn't wait for it."""
     now = datetime.now(UTC)
     try:
         return compose(console.broker, names, expire_by(now, now + timedelta(seconds=ttl_s)))
