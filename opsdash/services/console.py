@@ -86,7 +86,7 @@ class Console:
             self.trash,
             self.asked,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
     def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do now; changes nothing.

@@ -18,6 +18,7 @@ from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 from opsdash.services.drain import Pace
 from opsdash.services.endings import Endings
+from opsdash.services.expiring import Watchman
 from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
@@ -52,6 +53,7 @@ class Snapshots:
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
         self._pace = Pace()
+        self.watchman = Watchman(broker)
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -67,8 +69,8 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
-        for the tenants; database three queries.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
+        something is paused, and three for the tenants; database three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -126,8 +128,9 @@ class Snapshots:
             )
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
-            read = self._pause.answer(flags, replies[: len(flags) + 2])
-        queues = self._queues.answer(names, replies[len(flags) + 2 : -1])
+            read = self._pause.answer(flags, replies[: len(flags) + 3])
+        queues = self._queues.answer(names, replies[len(flags) + 3 : -1])
+        self.watchman.look(names, needed=bool(read.active) or read.suspended)
         self._endings.settle(read.active, read.left, read.epoch)
         pauses = read.active
         return {

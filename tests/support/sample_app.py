@@ -4,7 +4,7 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 ``global_keyprefix``, ``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
-seconds as the file ``SAMPLE_CLOCK`` says),
+seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
 ``SAMPLE_HOOK=exists`` asks Redis before each task.
 """
 
@@ -58,7 +58,12 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
         broker_connection_retry_on_startup=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=options,
-        task_queues=[Queue("celery"), Queue("emails"), Queue("reports"), Broadcast("news")],
+        task_queues=[
+            Queue("celery"),
+            Queue("emails", expires=float(os.environ.get("SAMPLE_EXPIRES") or 0) or None),
+            Queue("reports"),
+            Broadcast("news"),
+        ],
         task_default_queue="celery",
         task_routes={"sample.broadcast": {"queue": "news", "exchange": "news"}},
     )
