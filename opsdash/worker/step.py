@@ -128,7 +128,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._usable_waker().listen_in_hub(hub)
 
     def shutdown(self, consumer: Any) -> None:
-        """Takes the worker off the list, after its last task has ended."""
+        """Takes the worker off the list. Celery calls it when the pool has been stopped, warmly or coldly."""
         if self._watch is not None:
             self._watch.retire()
 
