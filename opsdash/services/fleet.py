@@ -176,16 +176,11 @@ class Fleet:
                 limit=len(hosts),
                 connection=connection,
             )
-            inspect = control.inspect(hosts, timeout=ANSWER_S, limit=len(hosts), connection=connection)
-            reserved: Mapping[str, Any] = inspect.reserved() or {}
-        going = {
-            hostname: said["recalling"]
-            for answer in told or ()
-            for hostname, said in answer.items()
-            if "recalling" in said
-        }
+        said = {hostname: one for answer in told or () for hostname, one in answer.items()}
         return {
-            h: (going[h], sum(1 for task in reserved[h] if _of(task, queue))) for h in going.keys() & reserved.keys()
+            hostname: (one["recalling"], int(one["unstarted"].get(queue, 0)))
+            for hostname, one in said.items()
+            if "recalling" in one and isinstance(one.get("unstarted"), dict)
         }
 
     def close(self) -> None:
@@ -388,11 +383,6 @@ def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:
 
 def _without_remote_control(live: Iterable[WorkerStats]) -> Iterator[str]:
     return (worker.hostname for worker in live if worker.remote_control is False)
-
-
-def _of(task: Mapping[str, Any], queue: str) -> bool:
-    """Of this queue, as far as its routing key tells; any task whose key is another one is not."""
-    return (task.get("delivery_info") or {}).get("routing_key") == queue
 
 
 def _queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:
