@@ -46,6 +46,7 @@ TEXTS = [
     json.dumps({"at": "0001-01-01T00:00:00+23:59", "expires_at": "9999-12-31T23:59:59-23:59"}),
     json.dumps({"at": "2026-01-01T00:00:00", "expires_at": 1e300, "epoch": 1e300, "by": {"x": 1}, "reason": ["y"]}),
     json.dumps({"epoch": True, "by": None, "at": True}),
+    json.dumps({"at": "0001-01-01T00:00:00+00:00", "expires_at": "0001-01-01T00:00:01+00:00", "epoch": 2}),
     '{"epoch": NaN, "at": Infinity}',
     '{"epoch": ' + "9" * 5_000 + "}",
     '{"epoch": 0x10}',
