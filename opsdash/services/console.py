@@ -289,7 +289,7 @@ class Console:
 
     def get_active_workers(self) -> tuple[str, ...]:
         """Hostnames of the workers that report, read now."""
-        return tuple(worker.hostname for worker in self.workers.read() if worker.state != "offline")
+        return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
 
     def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
         """The newest audit entries, newest first, read now."""

@@ -88,10 +88,10 @@ class Gathering:
             met: Workers that were there a moment ago: those that went silent are not reached.
         """
         workers = self.workers.read()
-        online = [w for w in workers if w.state != "offline" and queue in w.queues]
+        online = [w for w in workers if w.reports and queue in w.queues]
         others = self.fleet.known()
         cannot = [w.hostname for w in online if w.pausing != "ready"]
-        cannot += [w.hostname for w in workers if w.state == "offline" and w.hostname in met]
+        cannot += [w.hostname for w in workers if not w.reports and w.hostname in met]
         return Reach(
             reached=tuple(w for w in online if w.pausing == "ready"),
             not_reached=tuple(sorted([*cannot, *(w.hostname for w in others or () if queue in w.queues)])),
@@ -119,7 +119,9 @@ class Gathering:
                     raw(pipe, "LRANGE", key, 0, NEWEST - 1)
                 tags, *lists = pipe.execute(raise_on_error=False)
         waiting = [delivery_tag(envelope(text)) for texts in lists if isinstance(texts, list) for text in texts]
-        return [*(tags if isinstance(tags, list) else ()), *filter(None, waiting)]
+        # A worker's entry for a message of a named exchange is ``tag/queue``: copies of one publish share the tag.
+        held = [tag.partition("/")[0] for tag in tags] if isinstance(tags, list) else []
+        return [*held, *filter(None, waiting)]
 
     @contextmanager
     def hold(self, queue: str, *, by: str) -> Iterator[Hold]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import redis
 from celery.utils.log import get_logger
 from redis import Redis, ResponseError
 
 from opsdash.expiries import AGAIN_S
 from opsdash.keys import EPOCH_DIGITS, epoch_of
+from opsdash.worker import celery_private
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.link import LINK_ERRORS, Link
@@ -110,7 +114,8 @@ class FlagWatch:
         self._reported: PauseState | None = None
         self._failing_since: float | None = None
         self._failure = ""
-        self._deaf = self._mute = self._draining = self._unsettled = False
+        self._deaf = self._mute = self._draining = self._leaving = self._unsettled = False
+        self._pid = os.getpid()
         self._suspended = True  # not known yet: the first turn settles, and tells what its queues were declared with
         self._next_read = self._next_report = self._next_recheck = 0.0
         self._pubsub: Any = None
@@ -119,20 +124,38 @@ class FlagWatch:
     def start(self) -> None:
         """Begins to listen."""
         self._thread.start()
+        atexit.register(self.leave_at_exit)
 
     def stop(self) -> None:
         """Ends the watch; it sets nothing and reports nothing any more. The thread goes within ``POLL_S``."""
         with self._gate.lock:
             self._stopped.set()
+        atexit.unregister(self.leave_at_exit)
 
     def retire(self) -> None:
-        """Stops, and takes the worker off the list of workers. Cost: one round trip."""
+        """Stops, and takes the worker off the list of workers: at once, or when the last of its tasks has ended.
+
+        Call when the pool has been stopped. Cost: one round trip.
+        """
+        self._leaving = True
+        if self._health.may_leave():
+            self.leave()
+
+    def leave(self) -> None:
+        """Takes the worker off the list, unless that was done or another watch has followed. Cost: one round trip."""
+        if self._stopped.is_set():
+            return
         self.stop()
         with self._pushing:  # a report that is under way would bring the worker back to the list
             try:
                 self._health.remove(self._link)
             except LINK_ERRORS as error:
-                logger.warning("opsdash: this worker stays on the list of workers for a minute: %r", error)
+                logger.warning("opsdash: this worker stays on the list of workers, as one that went silent: %r", error)
+
+    def leave_at_exit(self) -> None:
+        """The process ends, and with it what ran in its threads. Children that live on are for the list to show."""
+        if os.getpid() == self._pid and not celery_private.children_live():
+            self.leave()
 
     def read_now(self) -> bool:
         """Reads the flags and sets the gate; while they can't be read, keeps the last state for a while, then opens.
@@ -281,13 +304,17 @@ class FlagWatch:
             return
         self._draining = applied.closed and self._health.busy()
         self._reported, self._next_report = applied, now + POLL_S
+        if self._leaving and self._health.may_leave():
+            self.leave()
+            return
         with self._pushing:
             if self._stopped.is_set():
                 return
             try:
                 self._health.push(self._link)
             except LINK_ERRORS as error:
-                self._broken = True
+                # A report that Redis refuses says nothing about the connection, by which nudges are heard.
+                self._broken = self._broken or not isinstance(error, redis.ResponseError)
                 if not self._mute:
                     logger.error("opsdash: this worker's health can't be pushed: %r", error)
                 self._mute = True

@@ -24,7 +24,7 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_process_init
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import opsdash.worker
@@ -36,6 +36,11 @@ ACCEPTING = "sample:accepting"
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
+
+
+ORDERS = Exchange("orders", type="topic")
+TOPIC_QUEUES = [Queue("billing", ORDERS, routing_key="order.#"), Queue("stock", ORDERS, routing_key="order.*")]
+"""Both get a copy of what is sent to ``ORDERS`` with the key ``order.new``."""
 
 
 def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Celery:
@@ -68,6 +73,8 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
 app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""), os.environ.get("SAMPLE_MASTER", ""))
+if os.environ.get("SAMPLE_TOPICS") == "yes":
+    app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":
@@ -187,9 +194,9 @@ def _die_with_the_worker(**_: Any) -> None:
 def _break(what: str) -> None:
     """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
     if what == "private-name":
-        from kombu.transport.redis import QoS
+        from opsdash.worker import home
 
-        del QoS.restore_by_tag
+        home.QOS = (*home.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
         from opsdash.worker import celery_private as private
 
@@ -251,12 +258,12 @@ def _break(what: str) -> None:
 
         Request.on_accepted = accept_slowly
     elif what == "no-way-back":
-        from opsdash.worker import celery_private
+        from opsdash.worker import last_look
 
         def refuse(channel: Any, request: Any) -> None:
             raise redis.ResponseError("OOM on purpose")
 
-        celery_private.put_back_acknowledged = refuse  # type: ignore[assignment]
+        last_look.copy_back = refuse
 
 
 for _what in os.environ.get("SAMPLE_BREAK", "").split(","):
