@@ -217,7 +217,13 @@ class Console:
         self._finish(
             entry,
             Status.SUCCESS if effect.ok else Status.FAILURE,
-            {"message": effect.message, "affected": effect.affected, **effect.details, **story},
+            {
+                "message": effect.message,
+                "affected": effect.affected,
+                **({} if effect.followed else {"followed": False}),
+                **effect.details,
+                **story,
+            },
             done=effect.message,
         )
         return effect
@@ -261,6 +267,7 @@ class Console:
         details = {name: value for name, value in entry.details.items() if name not in INTENT}
         return Effect(
             affected=int(details.pop("affected", 0)),
+            followed=details.pop("followed", True) is not False,
             message=str(details.pop("message", "")),
             details=details,
             ok=entry.status is Status.SUCCESS,

@@ -196,7 +196,8 @@ class Fleet:
             asking.join(3 * ANSWER_S)
 
     def _ask(self) -> FleetLook:
-        live = [w for w in self._workers.read() if w.reports]
+        reports = self._workers.read()
+        live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
         found = FleetLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
         if not self._may_ask:
@@ -208,7 +209,7 @@ class Fleet:
                     if paused
                     else self._ask_some(control, connection, found, live)
                 )
-        return self._connections(found, live) if paused else found
+        return self._connections(found, reports) if paused else found
 
     @property
     def _may_ask(self) -> bool:
@@ -291,9 +292,10 @@ class Fleet:
         self._seen = {h: s for h, s in recent.items() if bound is None or h in bound}
         return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
 
-    def _connections(self, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
-        known = {number for worker in live for number in worker.clients or ()}
-        unnamed = sum(worker.clients is None for worker in live)
+    def _connections(self, found: FleetLook, reports: Iterable[WorkerStats]) -> FleetLook:
+        # A silent worker is told of as such, and missed if it still hears: its connection says nothing more.
+        known = {number for worker in reports for number in worker.clients or ()}
+        unnamed = sum(worker.reports and worker.clients is None for worker in reports)
         try:
             connections = listeners.fetching(self._broker, known)
         except (redis.ConnectionError, redis.TimeoutError):
