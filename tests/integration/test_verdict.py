@@ -15,11 +15,15 @@ from support.deployment import Deployment
 from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
+from opsdash.api.metrics import Meter
+from opsdash.api.shapes import status_read
+from opsdash.cli.summary import summarize
 from opsdash.errors import Refused
 from opsdash.model_verdict import Kind, State, Verdict
 from opsdash.services import migrations
 from opsdash.services.console import Console
 from opsdash.services.verdict import verdict
+from opsdash.state import SystemStatus
 from opsdash.verdict_text import told
 
 BARE = {"SAMPLE_PLUGIN": "no"}
@@ -218,6 +222,37 @@ def test_a_worker_that_is_stopped_says_goodbye_when_nothing_of_it_runs_any_more(
         assert not deployment.health(one.hostname)
 
 
+def test_every_surface_tells_the_same_verdict_in_the_same_words(
+    deployment: Deployment, ops: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with worker(pool="threads", env=deployment.env) as one:
+        pause(ops)
+        deployment.wait_until_confirmed(one.hostname)
+        becomes(ops)
+        snapshot = ops.snapshot()
+        made = verdict(snapshot)
+        assert made is not None
+        words = "The one worker that reports has stopped; safe to deploy."
+        assert told(made) == words
+        page = SystemStatus()
+        page.update(snapshot)
+        assert (page.drain, page.safe) == (words, True)
+        assert status_read(snapshot).verdict.message == words
+        assert opsdash.PauseProcessing().progress(snapshot).message == words
+        assert [line for line in summarize(snapshot, "").shown if str(line) == words]
+        monkeypatch.setattr(type(ops.poller), "latest", snapshot)
+        states = {
+            sample.labels["state"]: sample.value
+            for family in Meter(ops).collect()
+            if family.name == "opsdash_pause_verdict"
+            for sample in family.samples
+        }
+        assert states == {"held": 1, "draining": 0, "unknown": 0, "not_held": 0}
+        at_hand = ops.verdict()
+        assert at_hand is not None
+        assert at_hand.safe
+
+
 def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     deployment: Deployment, database_url: str
 ) -> None:
@@ -229,7 +264,8 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
 
     said = run()
     assert said.returncode == 5
-    assert said.stdout.strip() == "The flag is set. No worker reports to opsdash, so nothing is known to have stopped."
+    assert said.stdout.startswith("The flag is set until ")
+    assert said.stdout.endswith("No worker reports to opsdash, so nothing is known to have stopped.\n")
     assert deployment.redis.get(deployment.keys.pause()) == "true"
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5

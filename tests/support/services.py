@@ -235,7 +235,7 @@ class Valkey(Server):
         with redis.Redis(port=self.port) as client:
             client.flushall()
             for left in client.client_list():
-                # kombu keeps the connection that it has read answers with: to the next test it would look like a worker.
+                # kombu keeps the connection that it has read answers with: to the next test it looks like a worker's.
                 if left["cmd"] == "brpop":
                     client.client_kill_filter(_id=left["id"])
 
