@@ -16,6 +16,7 @@ from redis.client import Pipeline
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import OtherWorker
+from opsdash.services import writes
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -251,6 +252,8 @@ class Fleet:
                 found = sentinel(url)
                 url, options["master_name"] = found.kombu_url, found.master_name
             with app.connection_for_write(url, transport_options=options) as connection:
+                channel = connection.default_channel
+                channel.Client = writes.counted(channel.Client)
                 yield app.control, connection
         except (KombuError, OSError) as error:
             raise Unavailable(f"Celery's remote control did not answer: {error}.") from error
