@@ -19,6 +19,7 @@ from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
 from opsdash.services import writes
 from opsdash.settings import Settings
+from opsdash.text import as_text
 
 # kombu's defaults (kombu.transport.redis.Channel), here so that a console without an app needn't import Celery.
 PRIORITY_STEPS = (0, 3, 6, 9)
@@ -30,6 +31,8 @@ _REFUSED = {
     redis.exceptions.OutOfMemoryError: "is full",
 }
 TIMEOUT_S = 2.0
+MOST_CAUSES, LONGEST_CAUSE = 3, 300
+"""How many errors behind the one of a user's module are told, and how many characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +208,23 @@ def _load_app(path: str) -> Any:
         sys.path.insert(0, here)
     try:
         app = find_app(path)
+        if hasattr(app, "amqp"):
+            len(app.conf)  # read here, not later; asked for one setting, Celery swallows a KeyError of its module
     except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
-        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {type(error).__name__}: {error}") from error
+        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {_cause(error)}") from error
     if not hasattr(app, "amqp"):
         raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")
     return app
+
+
+def _cause(error: BaseException) -> str:
+    """An error of the user's module in one line, with what it came from: ``KeyError: 'NOT_SET_HERE'``."""
+    said: list[str] = []
+    chained: BaseException | None = error
+    while chained is not None and len(said) < MOST_CAUSES:
+        said.append(as_text(" ".join(f"{type(chained).__name__}: {chained}".split()))[:LONGEST_CAUSE])
+        chained = chained.__cause__
+    return ", because of ".join(dict.fromkeys(said))
 
 
 def _reason(error: Exception) -> str:
