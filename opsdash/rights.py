@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from opsdash.keys import Keys
 
-SAMPLE = "opsdash:doctor"
-"""Stands for a key in what is tried."""
+SAMPLE = "opsdash:worker:doctor"
+"""Stands for a key in what is tried: one that console and workers may have."""
 
 # Why → commands, as they are tried: K is a key that does not exist. They are queued in a transaction that is never
 # executed; most would change nothing if they were.
@@ -52,6 +52,8 @@ _WORKER = {
 }
 CONTAINERS = frozenset({"CLIENT", "PUBSUB", "SCRIPT"})
 """Commands whose subcommands are granted one by one."""
+RESULTS = ("+setex", "~celery-task-meta-*", "&celery-task-meta-*")
+"""What a worker needs beside its own where Celery keeps results in the same Redis; opsdash does not use them."""
 UNTRIED = frozenset({"MULTI", "EXEC", "WATCH"})
 """Commands that can't be queued in a transaction."""
 
@@ -120,7 +122,7 @@ def console(place: Place) -> tuple[Right, ...]:
         _bindings(place),
         _mailboxes(place, ".reply", "answers of remote control"),
         _channel(keys.nudge, "PUBLISH", "the nudge to workers"),
-        _channel(f"/{place.db}.{place.control}.pidbox", "PUBLISH", "Celery's remote control"),
+        _channel(f"{place.prefix}/{place.db}.{place.control}.pidbox", "PUBLISH", "Celery's remote control"),
     )
 
 
@@ -128,7 +130,8 @@ def worker(place: Place) -> tuple[Right, ...]:
     """Everything that Celery's worker does, and the plug-in in it."""
     keys = Keys(place.prefix)
     own = _glob(place.prefix) + "opsdash:"
-    events, mailbox = f"/{place.db}.{place.events}", f"/{place.db}.{place.control}.pidbox"
+    fanout = f"{place.prefix}/{place.db}."
+    events, mailbox = fanout + place.events, f"{fanout}{place.control}.pidbox"
     return (
         *_commands(_WORKER, keys),
         *_selecting(place),
@@ -145,9 +148,9 @@ def worker(place: Place) -> tuple[Right, ...]:
         _channel(keys.nudge, "SUBSCRIBE", "the nudge"),
         _channel(mailbox, "PSUBSCRIBE", "Celery's remote control"),
         _channel(f"{events}/worker.*", "PSUBSCRIBE", "gossip between workers"),
-        _channel(f"{events}/*", "PUBLISH", "events", f"{events}/worker.heartbeat"),
+        _channel(f"{events}/*", "PUBLISH", "events", f"{events}/task.sent"),
         *([_keys(f"{_glob(place.prefix)}bcast.*", f"{place.prefix}bcast.x", "broadcasts")] if place.broadcasts else ()),
-        *(_channel(f"/{place.db}.{name}", "PSUBSCRIBE", "broadcasts") for name in place.broadcasts),
+        *(_channel(fanout + name, "PSUBSCRIBE", "broadcasts") for name in place.broadcasts),
     )
 
 

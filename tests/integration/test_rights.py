@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 import redis
 from support.acl import only, refused, user
-from support.deployment import Deployment
+from support.deployment import deploy
 from support.services import Valkey
 from support.workers import worker
 
@@ -29,8 +30,10 @@ from opsdash.operations import (
     WakeWorker,
 )
 from opsdash.rights import Place, Right
+from opsdash.services import doctor
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
+from opsdash.services.doctor.finding import Patient
 
 QUEUES = ("celery", "emails", "reports")
 NUMBERS = count()
@@ -41,17 +44,20 @@ def findings(console: Console, *checks: str) -> list[Finding]:
     return [finding for finding in diagnose(console) if finding.check in checks]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize(("pool", "prefix"), [("prefork", ""), ("threads", "blue:")])
 def test_users_with_the_documented_rights_are_refused_nothing(
-    console_for: Callable[..., Console], deployment: Deployment, valkey: Valkey, pool: str
+    console_for: Callable[..., Console], valkey: Valkey, app_as: Callable[..., str], pool: str, prefix: str
 ):
+    place = replace(PLACE, prefix=prefix, unacked=tuple(prefix + key for key in PLACE.unacked))
     with (
-        user(valkey, "worker", *only(rights.worker(PLACE))) as worker_url,
-        user(valkey, "console", *only(rights.console(PLACE))) as console_url,
+        deploy(valkey, prefix) as deployment,
+        user(valkey, "worker", *only(rights.worker(place)), *rights.RESULTS) as worker_url,
+        user(valkey, "console", *only(rights.console(place))) as console_url,
     ):
-        env = {**deployment.env, "OPSDASH_REDIS_URL": worker_url, "SAMPLE_RECORDS_URL": valkey.url}
+        env = {**deployment.env, "OPSDASH_REDIS_URL": worker_url}
+        env |= {"SAMPLE_RECORDS_URL": valkey.url, "SAMPLE_RESULTS": "yes"}
         with worker(pool=pool, env=env, arguments=["-E"]) as running:
-            console = console_for(redis_url=console_url, queues=QUEUES)
+            console = console_for(redis_url=console_url, celery_app=app_as(worker_url, prefix), queues=QUEUES)
 
             def run(operation, **more):
                 console.preview(operation)
@@ -60,7 +66,8 @@ def test_users_with_the_documented_rights_are_refused_nothing(
             deployment.send(3)
             deployment.send(2, "sample.late")
             deployment.send(4, "sample.short", countdown=300)
-            deployment.records.wait_for(5)
+            deployment.send(1, "sample.step")  # keeps its result
+            deployment.records.wait_for(6)
             assert run(PauseProcessing()).ok
             deployment.wait_until_confirmed(running.hostname)
             deployment.send(5)
@@ -71,7 +78,7 @@ def test_users_with_the_documented_rights_are_refused_nothing(
             deployment.send(2, queue="emails")
             assert run(DeleteTrash(trash_id=run(ClearQueue(queue="emails")).details["trash_id"])).affected == 2
             assert run(ResumeProcessing()).ok
-            deployment.records.wait_for(10)
+            deployment.records.wait_for(11)
             assert run(RevokeTask(task_id="some-task")).ok
             assert run(QuietWorker(hostname=running.hostname)).ok
             assert run(WakeWorker(hostname=running.hostname)).ok
@@ -86,24 +93,39 @@ def test_users_with_the_documented_rights_are_refused_nothing(
         assert refused(valkey, "console") == set()
 
 
+def test_the_lines_of_the_documentation_make_users_with_just_these_rights(valkey: Valkey):
+    page = (Path(__file__).parents[2] / "docs" / "rights.md").read_text()
+    place = Place(queues=("celery", "emails"))
+    lines = re.findall(r"^<!-- tested: ACL -->\n```text\n(.*)\n```$", page, re.MULTILINE)
+    with redis.Redis.from_url(valkey.url) as client:
+        for line, needed in zip(lines, (rights.console(place), rights.worker(place)), strict=True):
+            name = line.split()[2]
+            client.execute_command(*words(line))
+            made = client.acl_getuser(name)
+            client.execute_command("ACL", "SETUSER", "same", "reset", "on", ">PASSWORD", *only(needed))
+            assert made == client.acl_getuser("same")
+            client.execute_command("ACL", "DELUSER", name, "same")
+
+
 def test_each_right_of_the_console_that_is_taken_away_is_named(console_for: Callable[..., Console], valkey: Valkey):
     needed = rights.console(Place(queues=("celery",)))
     with user(valkey, "console", *only(needed)) as url:
         assert [f.level for f in findings(console_for(redis_url=url), "rights")] == ["ok"]
     for right in needed:
         with user(valkey, "console", *only(other for other in needed if other != right)) as url:
-            (finding,) = findings(console_for(redis_url=url), "rights")
+            (finding,) = doctor.rights.console(Patient(console_for(redis_url=url)))
             assert_names(finding, "console", right)
 
 
 @pytest.fixture
-def app_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Writes an app with this broker; returns its path."""
+def app_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes an app with this broker and key prefix; returns its path."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def write(url: str) -> str:
+    def write(url: str, prefix: str = "") -> str:
         name = f"rights_app_{next(NUMBERS)}"
         text = f"from celery import Celery\napp = Celery('x', broker={url!r}, set_as_current=False)\n"
+        text += f"app.conf.broker_transport_options = {{'global_keyprefix': {prefix!r}}}\n" if prefix else ""
         (tmp_path / f"{name}.py").write_text(text)
         return f"{name}:app"
 
@@ -118,7 +140,7 @@ def test_each_right_of_the_apps_user_that_is_taken_away_is_named(
         assert [f.level for f in findings(console_for(celery_app=app_as(url)), "worker rights")] == ["ok"]
     for right in needed:
         with user(valkey, "worker", *only(other for other in needed if other != right)) as url:
-            (finding,) = findings(console_for(celery_app=app_as(url)), "worker rights")
+            (finding,) = doctor.rights.workers(Patient(console_for(celery_app=app_as(url))))
             assert_names(finding, "worker", right)
 
 
@@ -133,13 +155,14 @@ def test_the_line_that_the_doctor_gives_is_what_redis_takes(console_for: Callabl
         console = console_for(redis_url=url, queues=("celery", "two words"))
         (finding,) = findings(console, "rights")
         line = finding.todo.partition(";")[0]
-        client.execute_command(*(json.loads(word) if word[0] == '"' else word for word in words(line)))
+        client.execute_command(*words(line))
         assert [f.level for f in findings(console, "rights")] == ["ok"], needed
 
 
 def words(line: str) -> list[str]:
-    """As redis-cli reads a line, its escapes as JSON writes them."""
-    return [word.replace("\\x", "\\u00") for word in re.findall(r'"(?:[^"\\]|\\.)*"|\S+', line)]
+    """As redis-cli reads a line."""
+    found = re.findall(r'"(?:[^"\\]|\\.)*"|\S+', line)
+    return [json.loads(word.replace("\\x", "\\u00")) if word[0] == '"' else word for word in found]
 
 
 def test_a_command_that_was_renamed_is_named(console_for: Callable[..., Console], valkey: Valkey):
