@@ -71,7 +71,7 @@ def in_redis() -> str:
         "Where Redis has one user for everything, skip this page. Else each of these lines, typed into `redis-cli`,",
         "makes a user that may do what it needs and little more. They are for the queues `celery` and `emails`,",
         "database 0, and Celery's and kombu's default names. `opsdash doctor` tries every right and prints the line",
-        "that adds what is missing: as its own user, and as that of the `broker_url` of `OPSDASH_CELERY_APP`, for workers.",
+        "that adds what is missing: as its own user and, for workers, as that of `OPSDASH_CELERY_APP`'s `broker_url`.",
         "",
         "With a `global_keyprefix` each pattern of keys and each channel begins with it. Channels of kombu carry the",
         "database's number. Redis takes no blank in a pattern: write `?` for it.",

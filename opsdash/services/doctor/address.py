@@ -77,7 +77,7 @@ def broker_of_the_app(patient: Patient) -> Findings:
     if patient.app_server:
         said = f"The app uses another server ({theirs}) than {SETTING} ({ours}): opsdash sees none of its tasks."
         yield error("app's broker", said, todo)
-    elif _differs_in_host_alone(theirs, ours):
+    elif _may_be_one(theirs, ours):
         said = f"The app names {theirs}, {SETTING} {ours}; whether they are one can't be asked from here."
         yield warning("app's broker", said, f"If they are not: {todo[0].lower()}{todo[1:]}")
     else:
@@ -124,8 +124,10 @@ def of_app(connection: Any) -> Address:
     return Address(hosts=frozenset([_host(host, connection.port)]), db=db, tls=bool(connection.ssl))
 
 
-def _differs_in_host_alone(one: Address, other: Address) -> bool:
-    return replace(one, hosts=other.hosts) == other and not one.master
+def _may_be_one(one: Address, other: Address) -> bool:
+    """They differ in the host's name alone, and a server may have several."""
+    ports = [{host.rpartition(":")[2] for host in address.hosts} for address in (one, other)]
+    return replace(one, hosts=other.hosts) == other and ports[0] == ports[1]
 
 
 def _host(host: Any, port: Any, default: int = PORT) -> str:
