@@ -86,7 +86,7 @@ class Console:
             self.trash,
             self.asked,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
     def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -292,7 +292,7 @@ class Console:
 
     def get_active_workers(self) -> tuple[str, ...]:
         """Hostnames of the workers that report, read now."""
-        return tuple(worker.hostname for worker in self.workers.read() if worker.state != "offline")
+        return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
 
     def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
         """The newest audit entries, newest first, read now."""
