@@ -17,7 +17,7 @@ import redis
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
-from opsdash.services import listeners
+from opsdash.services import listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.cancelled import Told, merged, queue_writes, told_in
 from opsdash.services.workers import Workers
@@ -351,6 +351,8 @@ class Fleet:
                 found = sentinel(url)
                 url, options["master_name"] = found.kombu_url, found.master_name
             with app.connection_for_write(url, transport_options=options) as connection:
+                channel = connection.default_channel
+                channel.Client = writes.counted(channel.Client)
                 yield app.control, connection
         except (KombuError, OSError) as error:
             raise Unavailable(f"Celery's remote control did not answer: {error}.") from error
