@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 logger = get_logger(__name__)
 
-CHANNEL = ("client", "qos", "sep", "_brpop_start", "global_keyprefix")
+CHANNEL = ("client", "qos", "sep", "handlers", "_brpop_start", "_brpop_read", "global_keyprefix")
 QOS = ("append", "restore_unacked", "_delivered", "_quick_ack", "unacked_key", "unacked_index_key")
 """The private names of kombu that this and `put_back` lean on."""
 ATTRIBUTE = "opsdash_home"
@@ -53,18 +53,27 @@ class Fetches:
     came by a named exchange get a field of their own per queue: copies of one publish share a delivery tag, and the
     first to be acknowledged would take the others' entry away.
 
-    Cost per message: two calls and one search of the message for its tag, about 1 µs; no round trip.
+    Cost per message: three calls, about 1 µs; no round trip.
     """
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._fetched: tuple[bytes, bytes] | None = None
-        self._parse, self._append, self._start = channel.client.parse_response, channel.qos.append, channel._brpop_start
+        self._parse, self._append = channel.client.parse_response, channel.qos.append
+        self._start, self._read = channel._brpop_start, channel._brpop_read
         self._socket: Any = None
         self.clients: list[int] | None = []
         channel.client.parse_response = self._parse_response
         channel.qos.append = self._append_with_home
         channel._brpop_start = self._brpop_start
+        channel._brpop_read = channel.handlers["BRPOP"] = self._brpop_read
+
+    def _brpop_read(self, **options: Any) -> Any:
+        """Stands in for the channel's own, which reads a reply and delivers the message in it."""
+        try:
+            return self._read(**options)
+        finally:
+            self._fetched = None  # a broadcast, which is appended too, comes another way
 
     def _parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         """Stands in for the client's own, which kombu reads the replies to its BRPOP with."""
@@ -76,8 +85,7 @@ class Fetches:
     def _append_with_home(self, message: Any, delivery_tag: str) -> None:
         """Stands in for ``QoS.append``, which kombu calls with every message before anybody else sees it."""
         fetched, self._fetched = self._fetched, None
-        # A broadcast comes another way, maybe right after a message that nobody has appended.
-        if fetched is None or delivery_tag.encode() not in fetched[1]:
+        if fetched is None:
             self._append(message, delivery_tag)
             return
         key, raw = fetched[0].decode(errors="surrogateescape"), fetched[1]
