@@ -16,6 +16,7 @@ from redis.client import Pipeline
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import OtherWorker
+from opsdash.model_layout import Layout
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -174,14 +175,14 @@ class Fleet:
 
     def _ask(self) -> tuple[OtherWorker, ...]:
         reporting = {w.hostname for w in self._workers.read() if w.state != "offline"}
-        with self.control() as (control, connection):
-            bound = self._bound(control)
-            asked: list[str] | None = sorted(bound - reporting)
-            if not reporting <= bound or (not bound and self._anybody_listens()):
-                asked = None  # flushed bindings: everybody is asked
-            answers: Mapping[str, Any] = {}
-            running: Mapping[str, Any] = {}
-            if asked is None or asked:
+        bound = self._bound()
+        asked: list[str] | None = sorted(bound - reporting)
+        if not reporting <= bound or (not bound and self._anybody_listens()):
+            asked = None  # flushed bindings: everybody is asked
+        answers: Mapping[str, Any] = {}
+        running: Mapping[str, Any] = {}
+        if asked is None or asked:
+            with self.control() as (control, connection):
                 answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
                 strangers = sorted(answers.keys() - reporting)
                 if strangers:
@@ -198,12 +199,13 @@ class Fleet:
         self._seen = {h: s for h, s in recent.items() if asked is None or h in bound}
         return tuple(found for _, (found, _) in sorted(self._seen.items()))
 
-    def _bound(self, control: Any) -> set[str]:
+    def _bound(self) -> set[str]:
         """Hosts whose mailbox is bound. Source: kombu's Redis transport, ``Channel._queue_bind``."""
-        exchange = f"{control.app.conf.control_exchange}.pidbox"
+        layout = self._broker.layout
+        exchange = f"{layout.control_exchange}.pidbox"
         with self._broker.reading():
-            members: set[str] = self._broker.client.smembers(f"{self._broker.keys.prefix}_kombu.binding.{exchange}")  # type: ignore[assignment]
-        queues = (member.rsplit(self._broker.separator, 1)[-1] for member in members)
+            members: set[str] = self._broker.client.smembers(layout.binding(exchange))  # type: ignore[assignment]
+        queues = (member.rsplit(layout.separator, 1)[-1] for member in members)
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
     def _anybody_listens(self) -> bool:
@@ -228,16 +230,34 @@ class Fleet:
                             confirmed = _merged(confirmed, {hostname: [queue]})
         return confirmed
 
+    def askable(self) -> Layout:
+        """The layout to ask by.
+
+        A question binds a queue for its answers. With another separator than the workers' that stops workers of Celery
+        5.6 for good, so nobody is asked while it is not known.
+
+        Raises:
+            Unavailable: It is not known, or Redis does not answer.
+        """
+        with self._broker.reading():
+            layout = self._broker.layouts.refresh().layout
+        if not layout.proven:
+            raise Unavailable(
+                "Workers can't be asked by remote control: which separator they use is not known, and another one could"
+                " stop them. Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use."
+            )
+        return layout
+
     @contextmanager
     def control(self) -> Iterator[tuple[Any, Any]]:
         """Celery's remote control, and a connection for it that gives up soon.
 
         Raises:
-            Unavailable: The broker does not answer.
+            Unavailable: The broker does not answer, or ``askable`` says no.
         """
         from kombu.exceptions import KombuError
 
-        app = celery_app(self._settings)
+        app = celery_app(self._settings, self.askable())
         # Few retries: kombu's default is to try for ever while the broker is away.
         options: dict[str, Any] = {
             "socket_timeout": 2.0,

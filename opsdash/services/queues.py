@@ -13,6 +13,7 @@ from opsdash.model import QueueStats
 from opsdash.services import frames
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
+from opsdash.services.discovery import Discovery
 from opsdash.services.messages import Message, age_s
 from opsdash.services.moving import busy, lease
 from opsdash.services.pause import PauseFlags
@@ -166,8 +167,7 @@ class Queues:
 
     def to_frame(self) -> pd.DataFrame:
         """The known queues as a typed pandas frame, read now."""
-        told = (name for worker in Workers(self.broker).read() for name in worker.queues)
-        names = tuple(dict.fromkeys([*self.broker.queues, *told]))
+        names = Discovery(self.broker).names(Workers(self.broker).read(), None)
         pauses = PauseFlags(self.broker).read(names)
         read = self.read(names)
         return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)

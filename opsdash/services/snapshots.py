@@ -12,10 +12,11 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import Snapshot, WorkerStats
+from opsdash.model import Snapshot
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.discovery import Discovery, consumed
 from opsdash.services.drain import Pace
 from opsdash.services.endings import Endings
 from opsdash.services.fleet import Fleet
@@ -47,7 +48,9 @@ class Snapshots:
         unfinished: Unfinished,
         trash: Trash,
         approvals: Approvals,
+        discovery: Discovery,
     ) -> None:
+        self._discovery = discovery
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
@@ -59,16 +62,11 @@ class Snapshots:
         self._redis_read_s: float | None = None  # monotonic
         self._database_read_s: float | None = None
 
-    def names(self, workers: tuple[WorkerStats, ...]) -> tuple[str, ...]:
-        """Known queues: the configured ones first, then those that only a worker names."""
-        found = dict.fromkeys([*self._broker.queues, *(name for worker in workers for name in worker.queues)])
-        return tuple(found)
-
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
-        for the tenants; database three queries.
+        for the tenants; three more every 10 s, for the layout and the bindings; database three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -111,8 +109,10 @@ class Snapshots:
         self._database["audit_head"] = head
 
     def _read_redis(self) -> dict[str, Any]:
-        workers = self._workers.read()
-        names = self.names(workers)
+        with self._broker.reading():
+            conflicts = self._broker.layouts.refresh().conflicts
+        workers, others = self._workers.read(), self._fleet.latest()
+        names = self._discovery.names(workers, others)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
             flags: tuple[str | None, ...] = (None, *names)
@@ -133,9 +133,17 @@ class Snapshots:
         return {
             "pause": pauses.get(None),
             "paused_queues": {name: info for name, info in pauses.items() if name is not None},
-            "queues": tuple(replace(queue, paused=None in pauses or queue.name in pauses) for queue in queues),
+            "queues": tuple(
+                replace(
+                    queue,
+                    paused=None in pauses or queue.name in pauses,
+                    consumed=consumed(queue.name, workers, others),
+                )
+                for queue in queues
+            ),
             "workers": workers,
-            "others": self._fleet.latest(),
+            "others": others,
+            "layout_conflicts": conflicts,
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": replies[-1],
             "trash": self._trash.list(),

@@ -13,7 +13,7 @@ from typing import Any, cast
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private
+from opsdash.worker import celery_private, layout
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.link import Link
 
@@ -82,6 +82,7 @@ class Health:
             "pausing": pausing,
             "started": json.dumps(dict(self._gate.started)),
             "version": opsdash.__version__,
+            **layout.told(consumer),
         }
 
     def push(self, link: Link) -> None:
