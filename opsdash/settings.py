@@ -223,7 +223,9 @@ class Settings:
         default=None, parse=_text, doc="`package.module:app`; gives queues, priorities and the key prefix."
     )
     queues: tuple[str, ...] = _setting(
-        default=(), parse=_names, doc="Queues to show, comma-separated; default: the app's, else `celery`."
+        default=(),
+        parse=_names,
+        doc="Queues to show first, comma-separated; the app's, the workers' and bound ones are found.",
     )
     auth: str | None = _setting(
         default=None,

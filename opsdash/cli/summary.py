@@ -13,6 +13,8 @@ from opsdash.services.drain import drain
 from opsdash.text import count, format_duration
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
+NO_CONSUMER = "no consumer"
+"""No worker takes tasks from the queue."""
 MOST_QUEUES = 15
 MOST_WARNINGS = 5
 
@@ -66,12 +68,20 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
                 queue.waiting,
                 "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
-                queue.error or ("paused" if queue.paused else "running"),
+                _state(queue),
             )
             for queue in queues
         ],
         empty="No queue is known.",
     )
+
+
+def _state(queue: QueueStats) -> str:
+    if queue.error:
+        return queue.error
+    if queue.consumed is False:
+        return f"paused, {NO_CONSUMER}" if queue.paused else NO_CONSUMER
+    return "paused" if queue.paused else "running"
 
 
 def held(snapshot: Snapshot) -> RenderableType:
@@ -139,6 +149,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         age_s = snapshot.redis_age_s
         stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
         yield f"{snapshot.redis_error} {stale}"
+    yield from (conflict.message for conflict in snapshot.layout_conflicts)
     if not drain(snapshot):
         yield from _few(
             [f"{worker.hostname} can't pause: {worker.pausing}" for worker in _active(snapshot) if _unfit(worker)],

@@ -18,7 +18,7 @@ KEYS = Keys()
 FIELDS = {
     "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
-    "started", "failed", "load", "running",
+    "started", "failed", "load", "running", "layout", "exchanges", "expires_ms",
 }  # fmt: skip
 
 
