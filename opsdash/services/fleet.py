@@ -241,6 +241,8 @@ class Fleet:
         """
         with self._broker.reading():
             layout = self._broker.layouts.refresh().layout
+            if not layout.proven:  # a worker may have come a moment ago
+                layout = self._broker.layouts.look().layout
         if not layout.proven:
             raise Unavailable(
                 "Workers can't be asked by remote control: which separator they use is not known, and another one could"
