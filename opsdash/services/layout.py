@@ -154,7 +154,7 @@ class Layouts:
         prefix = learnt.prefix if learnt and "prefix" not in told.learnt else told.prefix
         claims, conflicts, elsewhere = list(self._claims), list[Disagreement](), tuple[str, ...]()
         now_s, live, seen, members = self._ask(prefix, told.control_exchange)
-        if set(live) - {prefix}:
+        if set(live) - {prefix} or (live and not seen):
             here = self._here(live)
             elsewhere = tuple(other for other in live if other not in here)
             candidates = sorted({*here, *([prefix] if learnt else [])})

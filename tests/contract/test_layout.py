@@ -195,3 +195,10 @@ def test_a_server_that_is_away_leaves_what_was_told_and_is_asked_again():
     assert layouts.layout.prefix == "shop:"
     with pytest.raises(redis.ConnectionError):
         layouts.look()
+
+
+def test_workers_without_a_prefix_in_another_database_are_noticed(client: redis.Redis, reports: Reports):
+    reports("w@x")
+    client.delete(Keys().workers)
+    found = Layouts(client).found
+    assert (found.elsewhere, found.layout.learnt_from("prefix")) == (("",), ASSUMED)

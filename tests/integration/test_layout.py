@@ -176,6 +176,37 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
         app.still_works(running)
 
 
+def test_a_setting_that_workers_contradict_is_refused_and_every_read_says_so(
+    app: App, opsdash: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSDASH_SEPARATOR", "|")
+    with worker(pool="solo", env=app.env) as running:
+        app.still_works(running)
+        said = f"The separator differs: '|' by OPSDASH_SEPARATOR; ':' by {running.hostname}."
+        for read in ("status", "queues"):
+            result = opsdash(read)
+            assert (result.code, said in result.err) == (0, True)
+        assert said in opsdash("doctor").out
+        for act in (["pause-processing"], ["clear-queue", "celery"]):
+            result = opsdash(*act, "--confirm", "YES")
+            assert result.code == 3
+            assert said in result.err
+            assert "Nothing was changed" in result.err
+        assert not app.records.redis.exists("system:pause_processing")
+        app.still_works(running)
+
+
+def test_a_database_that_workers_do_not_report_into_is_suspected_by_the_doctor(
+    valkey: Valkey, app: App, console_for: Consoles
+) -> None:
+    with worker(pool="solo", env=app.env) as running:
+        adopted(console_for())
+        other = console_for(redis_url=f"{valkey.url.rpartition('/')[0]}/1")
+        said = [finding.message for finding in diagnose(other) if finding.check == "layout"]
+        assert any("No worker reports into this database" in message for message in said)
+        app.still_works(running)
+
+
 def test_a_worker_tells_the_layout_of_its_own_channel(valkey: Valkey, console_for: Consoles) -> None:
     options = {**OPTIONS, "visibility_timeout": 77, "unacked_key": "mine", "unacked_index_key": "mine_index"}
     with contextlib.closing(App(valkey, "shop:", options)) as app, worker(pool="solo", env=app.env) as running:

@@ -108,6 +108,9 @@ def layout(patient: Patient) -> Findings:
         found = broker.layouts.look()
     for conflict in found.conflicts:
         yield error("layout", f"{conflict.message} Until then pause and clear are refused.", f"Set {conflict.setting}.")
+    if found.elsewhere and not patient.console.workers.read():
+        said = "No worker reports into this database, and workers with the plug-in listen on this server."
+        yield warning("layout", said, "Look at the database in OPSDASH_REDIS_URL: it must be the one of the app.")
     learnt, prefix = found.layout.learnt_from("prefix"), found.layout.prefix
     if not found.conflicts and learnt == WORKERS and prefix:
         said = f"The key prefix {prefix!r} is known from the workers only: while none runs, nothing is found."
