@@ -40,7 +40,7 @@ class Health:
         self._ticked = self._started = time.monotonic()
         self._redis_ahead_s: float | None = None  # of this process's monotonic clock
         self._failed, self._counting = 0, threading.Lock()
-        self._uncounted = celery_private.watch_failures(self._count_failure)
+        self._uncounted = celery_private.watch_failures(consumer.hostname, self._count_failure)
         if self._uncounted:
             logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 

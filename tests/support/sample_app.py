@@ -189,9 +189,9 @@ def _die_with_the_worker(**_: Any) -> None:
 def _break(what: str) -> None:
     """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
     if what == "private-name":
-        from kombu.transport.redis import QoS
+        from opsdash.worker import home
 
-        del QoS.restore_by_tag
+        home.QOS = (*home.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
         from opsdash.worker import celery_private as private
 
@@ -253,12 +253,12 @@ def _break(what: str) -> None:
 
         Request.on_accepted = accept_slowly
     elif what == "no-way-back":
-        from opsdash.worker import celery_private
+        from opsdash.worker import last_look
 
         def refuse(channel: Any, request: Any) -> None:
             raise redis.ResponseError("OOM on purpose")
 
-        celery_private.put_back_acknowledged = refuse  # type: ignore[assignment]
+        last_look.copy_back = refuse
 
 
 for _what in os.environ.get("SAMPLE_BREAK", "").split(","):
