@@ -150,30 +150,26 @@ class Layouts:
     def _look(self) -> Found:
         told, before = resolve(self._claims), self._found.layout if self._found else None
         # What workers taught stays known while none of them runs.
-        learnt = before if before and before.learnt_from("prefix") == WORKERS else None
-        prefix = learnt.prefix if learnt and "prefix" not in told.learnt else told.prefix
-        claims, conflicts, elsewhere = list(self._claims), list[Disagreement](), tuple[str, ...]()
+        learnt = before is not None and before.learnt_from("prefix") == WORKERS and "prefix" not in told.learnt
+        prefix = before.prefix if before and learnt else told.prefix
         now_s, live, seen, members = self._ask(prefix, told.control_exchange)
+        conflicts: list[Disagreement] = []
+        elsewhere: tuple[str, ...] = ()
         if set(live) - {prefix} or (live and not seen):
             here = self._here(live)
             elsewhere = tuple(other for other in live if other not in here)
-            candidates = sorted({*here, *([prefix] if learnt else [])})
-            if "prefix" in told.learnt:
-                if here and prefix not in here and not self._in_use(prefix):
-                    conflicts.append(_wrong_prefix(self._claims, here))
-            elif len(candidates) > 1:
-                said = {repr(candidate): ("workers",) for candidate in candidates}
-                conflicts.append(Disagreement(fact="prefix", said=said, setting=DECIDES["prefix"]))
-            elif candidates and candidates != [prefix]:
-                (prefix,) = candidates
+            chosen, conflicts = self._choose(prefix, here, told="prefix" in told.learnt, learnt=learnt)
+            if chosen != prefix:
+                prefix = chosen
                 now_s, _, seen, members = self._ask(prefix, told.control_exchange)
         reports = self._reports(prefix, [host for host, at in seen if now_s - at <= RECENT_S])
+        claims = [*self._claims]
         claims += [Claim(source=WORKERS, name=host, facts={"prefix": prefix, **said}) for host, said, _ in reports]
-        if seen and not reports:  # their plug-in is older: it tells no more than where it reports
+        if seen and not reports:  # they have gone, and have left behind where they reported
             claims.append(Claim(source=WORKERS, facts={"prefix": prefix}))
         control = resolve(tuple(claims)).control_exchange
         if control != told.control_exchange:
-            members = _texts(self._client.smembers(Layout(prefix=prefix).binding(f"{control}.pidbox")))
+            *_, members = self._ask(prefix, control)
         conflicts += disagreements(tuple(claims))
         if (separator := proven_separator(members, f"{control}.pidbox")) is not None:
             claims.append(Claim(source=BROKER, facts={"separator": separator}))
@@ -185,6 +181,17 @@ class Layouts:
             exchanges=tuple(dict.fromkeys(name for _, _, names in reports for name in names))[:MOST_EXCHANGES],
             elsewhere=elsewhere,
         )
+
+    def _choose(self, prefix: str, here: Sequence[str], *, told: bool, learnt: bool) -> tuple[str, list[Disagreement]]:
+        """The prefix to go by, where workers report into this database under others, and what speaks against it."""
+        if told:
+            neighbours = not here or prefix in here or self._in_use(prefix)
+            return prefix, [] if neighbours else [_wrong_prefix(self._claims, here)]
+        candidates = sorted({*here, *([prefix] if learnt else [])})
+        if len(candidates) > 1:
+            said = {repr(candidate): ("workers",) for candidate in candidates}
+            return prefix, [Disagreement(fact="prefix", said=said, setting=DECIDES["prefix"])]
+        return (candidates[0] if candidates else prefix), []
 
     def _ask(self, prefix: str, control_exchange: str) -> tuple[float, list[str], list[tuple[str, float]], list[str]]:
         """Redis's time, the prefixes that workers listen under, workers under this one, and bound mailboxes."""

@@ -202,3 +202,10 @@ def test_workers_without_a_prefix_in_another_database_are_noticed(client: redis.
     client.delete(Keys().workers)
     found = Layouts(client).found
     assert (found.elsewhere, found.layout.learnt_from("prefix")) == (("",), ASSUMED)
+
+
+def test_a_foreign_value_where_mailboxes_are_bound_is_no_error(client: redis.Redis, reports: Reports):
+    reports("w@x", control_exchange="ops")
+    client.set("_kombu.binding.ops.pidbox", "x")
+    layout = Layouts(client).look().layout
+    assert (layout.control_exchange, layout.proven) == ("ops", True)
