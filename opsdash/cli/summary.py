@@ -79,9 +79,13 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
 def _state(queue: QueueStats) -> str:
     if queue.error:
         return queue.error
-    if queue.consumed is False:
+    if _unserved(queue):
         return f"paused, {NO_CONSUMER}" if queue.paused else NO_CONSUMER
     return "paused" if queue.paused else "running"
+
+
+def _unserved(queue: QueueStats) -> bool:
+    return queue.consumed is False
 
 
 def held(snapshot: Snapshot) -> RenderableType:
@@ -103,7 +107,10 @@ def _story(pause: PauseInfo | None) -> str:
 
 def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
     """Those in trouble, then the longest, in their usual order; the others are counted."""
-    longest = sorted(snapshot.queues, key=lambda queue: (not queue.error, not queue.paused, -queue.waiting))
+    longest = sorted(
+        snapshot.queues,
+        key=lambda queue: (not queue.error, not queue.paused, not (queue.waiting and _unserved(queue)), -queue.waiting),
+    )
     names = {queue.name for queue in longest[:MOST_QUEUES]}
     yield queue_table(tuple(queue for queue in snapshot.queues if queue.name in names))
     if rest := longest[MOST_QUEUES:]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
+from opsdash.model_layout import ASSUMED
 from opsdash.services import frames
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
@@ -108,6 +109,8 @@ FEW = 1_000
 SLACK = 500
 """Messages that may come between finding the boundary and the step that clears."""
 TRIES = 5
+STEPS = range(1, 10)
+"""Priority steps that an app may have beside 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,29 @@ class Queues:
         for key, kind in zip(keys, kinds, strict=True):
             if kind not in {"list", "none"}:
                 raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
+
+    def check_priorities(self, queue: str) -> None:
+        """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
+
+        Cost: nothing where app, setting or workers have told the priority steps, else one round trip.
+
+        Raises:
+            Refused: Naming the priorities, and what would tell them.
+        """
+        layout = self.broker.layout
+        if layout.learnt_from("priority_steps") != ASSUMED:
+            return
+        others = replace(layout, priority_steps=tuple(step for step in STEPS if step not in layout.priority_steps))
+        lists = others.lists(queue)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in lists.values():
+                pipe.type(key)
+            kinds = pipe.execute()
+        if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
+            raise Refused(
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look: set"
+                " OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them. Nothing was changed."
+            )
 
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
         """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""

@@ -176,6 +176,18 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
         app.still_works(running)
 
 
+def test_a_clear_that_would_leave_tasks_behind_is_refused_where_nobody_tells_the_steps(
+    app: App, opsdash: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with worker(pool="solo", env={**app.env, **BARE}) as running:
+        app.celery.control.cancel_consumer("celery", destination=[running.hostname], reply=True)
+        app.send(12)
+        refused = opsdash("clear-queue", "celery", "--confirm", "YES")
+        assert (refused.code, "wait at priority 4, where opsdash does not look" in refused.err) == (3, True)
+        monkeypatch.setenv("OPSDASH_PRIORITY_STEPS", "0,4,8")
+        assert "Cleared 12 tasks from celery." in opsdash("clear-queue", "celery", "--confirm", "YES").out
+
+
 def test_a_setting_that_workers_contradict_is_refused_and_every_read_says_so(
     app: App, opsdash: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
