@@ -21,6 +21,8 @@ from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
 PREFIX = "OPSDASH_"
+DEMO_PREFIX = "OPSDASH_DEMO_"
+"""Variables by which the demo's processes tell each other something: no settings."""
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -435,8 +437,9 @@ class Settings:
 def _refuse_typos(environ: Mapping[str, str]) -> None:
     # OPSDASH_ADMIN=alice, ignored, would leave the lists empty and everybody at a shell an admin.
     known = [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
-    for name in environ:
-        if name.startswith(PREFIX) and name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
+    own = (name for name in environ if name.startswith(PREFIX) and not name.startswith(DEMO_PREFIX))
+    for name in own:
+        if name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
             raise Invalid(f"{name}: there is no such setting; did you mean {close[0]}?")
 
 

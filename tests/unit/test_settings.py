@@ -41,6 +41,10 @@ def test_an_environment_can_say_that_there_is_no_key_prefix():
     assert settings(KEY_PREFIX="shop:").key_prefix == "shop:"
 
 
+def test_a_variable_of_the_demo_is_no_misspelled_setting():
+    assert settings(DEMO_PREFIX="opsdash-demo-1:").key_prefix is None
+
+
 def test_priority_steps_are_numbers_with_commas():
     assert settings(PRIORITY_STEPS="0, 4,8").priority_steps == (0, 4, 8)
 
