@@ -287,7 +287,7 @@ class Console:
 
     def queue_names(self) -> tuple[str, ...]:
         """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
-        return self.discovery.names(self.workers.read(), self.fleet.latest())
+        return self.discovery.names(self.workers.read(), self.fleet.found)
 
     def is_processing_paused(self) -> bool:
         """Whether everything is paused, read now."""

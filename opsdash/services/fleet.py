@@ -63,6 +63,11 @@ class Fleet:
                 self._asking.start()
         return self._others
 
+    @property
+    def found(self) -> tuple[OtherWorker, ...] | None:
+        """As ``latest``, and has nobody asked."""
+        return self._others
+
     def known(self) -> tuple[OtherWorker, ...] | None:
         """As ``latest``; waits for the first look."""
         return self.latest() if self._looked_s is not None else self.look()
