@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from opsdash.model_layout import Disagreement as Disagreement
+from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
 from opsdash.model_workers import RunningTask as RunningTask
 from opsdash.model_workers import WorkerStats as WorkerStats
@@ -97,6 +98,7 @@ class Effect:
         message: One sentence for the operator, with the number.
         details: What the audit trail keeps beside the message.
         ok: False when a part failed; the audit entry then says ``failure``.
+        followed: False when it was done, and nobody is known to act on it: whoever asked has to look.
         audit_id: The audit entry that records it; set by ``Console.run``.
     """
 
@@ -104,6 +106,7 @@ class Effect:
     message: str
     details: Mapping[str, Any] = field(default_factory=dict)
     ok: bool = True
+    followed: bool = True
     audit_id: UUID | None = None
 
 
@@ -114,11 +117,13 @@ class Progress:
     Attributes:
         done: It has come to its end.
         message: One sentence for the operator.
+        final: It has not, and waiting alone changes nothing.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
     """
 
     done: bool
     message: str
+    final: bool = False
     at: int | None = None
     of: int | None = None
 
@@ -376,9 +381,14 @@ class Snapshot:
         taken_at: When this snapshot was put together, in UTC.
         pause: The pause of everything; None while running.
         paused_queues: Queues with a pause of their own.
+        epoch: The pause counter; None: there is none.
         others: Workers without the plug-in; None while they could not be asked.
+        look: What asking for them has found since the last change of a pause; None: nobody was asked since.
+        shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
         unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
+            oldest; None: there is none.
         trash: Clears that can be undone, the newest first.
         approvals: Acts that wait for a second person, the oldest first.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
@@ -396,9 +406,14 @@ class Snapshot:
     paused_queues: Mapping[str, PauseInfo] = field(default_factory=dict)
     queues: tuple[QueueStats, ...] = ()
     workers: tuple[WorkerStats, ...] = ()
+    epoch: int | None = None
     others: tuple[OtherWorker, ...] | None = ()
+    look: FleetLook | None = field(default_factory=FleetLook)
+    shrinking: Mapping[str, int] = field(default_factory=dict)
     drained_in_s: float | None = None
     unacked: int = 0
+    unacked_old: int = 0
+    unacked_oldest_s: float | None = None
     trash: tuple[TrashEntry, ...] = ()
     approvals: tuple[Approval, ...] = ()
     operations: tuple[AuditEntry, ...] = ()

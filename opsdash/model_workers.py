@@ -14,12 +14,21 @@ class WorkerStats:
     """One worker, as it last reported itself.
 
     Attributes:
-        state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``offline`` (no report).
+        state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``silent`` (it has missed
+            two reports or more: what it told last still counts); ``offline`` (silent for minutes).
+        silent_s: For how long it has been silent; 0 while it reports.
+        record: Its name on the list of workers: the hostname, or ``hostname #instance`` beside another of that name.
+        instance: Which start of which process; empty: a plug-in that does not say.
         heartbeat_at: When it last reported, in UTC, by this machine's clock.
         uptime_s: Seconds since the worker started.
         processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
         failed: Tasks that ended in failure since it started; what was retried, ignored or revoked is none.
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
+        running_by_queue: Queue → tasks of it that run, the empty name for those whose queue it can't tell; None: it
+            does not say.
+        unacked: Entries of the broker's ``unacked`` hash that are its own; None: it does not say.
+        remote_control: Whether it answers Celery's remote control; None: it does not say.
+        clients: Redis's ids of the connections that it fetches with; None: it does not say.
         oldest_s: For how long the oldest of its running tasks runs; None when nothing does, or it does not say.
         concurrency: Slots of its pool.
         load: The one-minute load average of its machine; None where unknown.
@@ -51,6 +60,18 @@ class WorkerStats:
     pausing: str = "ready"
     version: str = ""
     started: Mapping[str, int] = field(default_factory=dict)
+    silent_s: float = 0.0
+    record: str = ""
+    instance: str = ""
+    running_by_queue: Mapping[str, int] | None = None
+    unacked: int | None = None
+    remote_control: bool | None = None
+    clients: tuple[int, ...] | None = None
+
+    @property
+    def reports(self) -> bool:
+        """Its process lives: it has not missed two reports."""
+        return self.state in ("online", "stalled")
 
     @property
     def uptime(self) -> str:
@@ -85,3 +106,46 @@ class OtherWorker:
     hostname: str
     queues: tuple[str, ...] = ()
     active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A connection to the broker that has fetched as workers do, and is named by no report.
+
+    Attributes:
+        address: ``host:port`` of whoever made it.
+        blocked: It waits for a message just now.
+    """
+
+    address: str
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetLook:
+    """What asking for workers that do not report has found.
+
+    Attributes:
+        others: Workers without the plug-in, as they answered.
+        error: Why nobody could be asked; empty: they were.
+        off: Workers that report, and have remote control switched off: others may have, too.
+        unanswered: How many hear remote control and have neither answered nor reported. Counted while something is
+            paused only, like all that follows.
+        candidates: Names that may be theirs: mailboxes that are bound.
+        connections: Connections that fetch, or did last, and are named by no report.
+        unnamed: Workers that report without naming their connections: so many of those are theirs.
+        connections_error: Why the connections can't be read.
+        epoch: The pause counter when it was asked: what was asked before a pause says nothing about it.
+        counted: Something was paused.
+    """
+
+    others: tuple[OtherWorker, ...] = ()
+    error: str = ""
+    off: tuple[str, ...] = ()
+    unanswered: int = 0
+    candidates: tuple[str, ...] = ()
+    connections: tuple[Connection, ...] = ()
+    unnamed: int = 0
+    connections_error: str = ""
+    epoch: int | None = None
+    counted: bool = False

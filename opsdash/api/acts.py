@@ -52,6 +52,7 @@ class Run(Handler):
             message=effect.message,
             details=to_plain(effect.details),
             ok=effect.ok,
+            followed=effect.followed,
             audit_id=effect.audit_id,
         )
 

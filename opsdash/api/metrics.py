@@ -18,9 +18,11 @@ from opsdash import __version__
 from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
 from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model_verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
 from opsdash.services.measures import Measures
+from opsdash.services.verdict import verdict
 
 MAX_QUEUES = 200
 MAX_WORKERS = 1_000
@@ -183,6 +185,12 @@ def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metri
         "1 while the queue is paused, by its own pause or by that of everything.",
         [({"queue": queue.name}, queue.paused) for queue in named],
     )
+    if found := verdict(snapshot):
+        yield _gauge(
+            "opsdash_pause_verdict",
+            "1 for what is known of the pause of everything; only held is safe.",
+            [({"state": state.value}, found.state is state) for state in State],
+        )
     yield _gauge("opsdash_unacked", "Messages that workers hold, of all queues.", [({}, snapshot.unacked)])
 
 
@@ -194,12 +202,13 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     if rest:
         up.append(({"worker": OTHER}, all(worker.state == "online" for worker in rest)))
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
+    # What a silent worker told last still counts.
     yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
     states = Tally(worker.state for worker in snapshot.workers)
     yield _gauge(
         "opsdash_workers",
         "Workers by state.",
-        [({"state": state}, states[state]) for state in ("online", "stalled", "offline")],
+        [({"state": state}, states[state]) for state in ("online", "stalled", "silent", "offline")],
     )
     held = [worker for worker in snapshot.workers if worker.state != "offline"]
     yield _gauge(
@@ -207,7 +216,11 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
         "Tasks that workers hold, by state.",
         [({"state": state}, _sum(held, state)) for state in ("active", "reserved", "scheduled")],
     )
-    yield _gauge("opsdash_worker_slots", "Tasks that can run at once.", [({}, _sum(held, "concurrency"))])
+    yield _gauge(
+        "opsdash_worker_slots",
+        "Tasks that can run at once.",
+        [({}, _sum([w for w in held if w.reports], "concurrency"))],
+    )
     if snapshot.others is not None:
         yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't hold.", [({}, len(snapshot.others))])
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, RunningTask, Snapshot, Status, WorkerStats
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit_reading import MAX_PAGE, Filter
+from opsdash.services.verdict import verdicts
 
 MAX_WHOLE = 2**53 - 1
 """Above it JavaScript and many JSON readers round."""
@@ -69,9 +70,45 @@ class WorkerDetailRead(Read, kw_only=True):
     more: int
 
 
+class ReasonRead(msgspec.Struct, kw_only=True):
+    """One thing that keeps a pause from being safe; ``passing``: time may cure it."""
+
+    kind: str
+    workers: list[str]
+    pids: list[int]
+    queue: str
+    number: int
+    held: int
+    seconds: float | None
+    detail: str
+    passing: bool
+    message: str
+
+
+class VerdictRead(msgspec.Struct, kw_only=True):
+    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for."""
+
+    queue: str | None
+    state: Literal["held", "draining", "unknown", "not_held"]
+    safe: bool
+    message: str
+    reasons: list[ReasonRead]
+    notes: list[str]
+    workers: int
+    stopped: int
+    running: int
+    held: int
+    scheduled: int
+
+
 StatusRead = msgspec.defstruct(
     "StatusRead",
-    [("processing", Literal["RUNNING", "PAUSED"]), *_fields_of(Snapshot)],
+    [
+        ("processing", Literal["RUNNING", "PAUSED"]),
+        ("verdict", VerdictRead | None),
+        ("queue_verdicts", dict[str, VerdictRead]),
+        *_fields_of(Snapshot),
+    ],
     kw_only=True,
     namespace={"__doc__": "One consistent read of everything. Stale beats blank: each half has its age and error."},
 )
@@ -112,6 +149,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     message: str
     details: dict[str, Any]
     ok: bool
+    followed: bool
     audit_id: UUID | None
 
 
@@ -273,7 +311,13 @@ def _worker_read(worker: WorkerStats) -> msgspec.Struct:
 
 def status_read(snapshot: Snapshot) -> msgspec.Struct:
     """All of a snapshot."""
-    return StatusRead(processing="PAUSED" if snapshot.pause else "RUNNING", **_values(snapshot))
+    found = verdicts(snapshot)
+    return StatusRead(
+        processing="PAUSED" if snapshot.pause else "RUNNING",
+        verdict=msgspec.convert(found["verdict"], VerdictRead | None),
+        queue_verdicts=msgspec.convert(found["queue_verdicts"], dict[str, VerdictRead]),
+        **_values(snapshot),
+    )
 
 
 def lasting(snapshot: Snapshot) -> Snapshot:
@@ -285,9 +329,10 @@ def lasting(snapshot: Snapshot) -> Snapshot:
         pause=_lasting_pause(snapshot.pause) if snapshot.pause else None,
         paused_queues=pauses,
         workers=tuple(
-            dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, memory_bytes=None, load=None)
+            dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, silent_s=0, memory_bytes=None, load=None)
             for worker in snapshot.workers
         ),
+        unacked_oldest_s=None,
         redis_age_s=None,
         redis_ms=None,
         database_age_s=None,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 WAIT_STEP_S = 0.2
+AGREED_S = 6.0
+"""Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
 
 
 def operation_commands() -> Iterator[click.Command]:
@@ -104,7 +106,10 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 warn(str(undo))
             click.get_current_context().exit(Uncertain.exit_code)
         if progress is not None and not progress.done:
-            warn(f"still not done after {format_duration(timeout)}: {progress.message}")
+            waited = "and waiting changes nothing" if progress.final else f"after {format_duration(timeout)}"
+            warn(f"still not done {waited}: {progress.message}")
+            click.get_current_context().exit(Uncertain.exit_code)
+        if progress is None and not effect.followed:
             click.get_current_context().exit(Uncertain.exit_code)
 
     return run
@@ -122,11 +127,17 @@ def _own_rules() -> Iterator[None]:
 
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
-    """Looks until the effect has come to its end, or the time is up; tells each step on stderr."""
+    """Looks until the effect has come to its end, the time is up or no time would help; tells each step on stderr."""
     deadline, told = time.monotonic() + timeout_s, ""
+    final, since_s = "", 0.0
     while True:
         progress = operation.progress(console.snapshot())
-        if progress.done or time.monotonic() >= deadline:
+        now_s = time.monotonic()
+        if not progress.final:
+            final = ""
+        elif progress.message != final:
+            final, since_s = progress.message, now_s
+        if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
         if progress.message != told:
             told = progress.message

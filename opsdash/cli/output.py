@@ -25,6 +25,7 @@ _STYLES = {
     "failure": "red",
     "refused": "red",
     "offline": "red",
+    "silent": "red",
     "in_progress": "blue",
     "unknown": "yellow",
     "stalled": "yellow",

@@ -19,6 +19,7 @@ from opsdash.cli.output import json_option, line, print_json, print_line, print_
 from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
+from opsdash.services.verdict import verdicts
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def status(*, as_json: bool, every_s: float | None) -> None:
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     if as_json:
-        print_json({"processing": processing(snapshot), **to_plain(snapshot)})
+        print_json({"processing": processing(snapshot), **verdicts(snapshot), **to_plain(snapshot)})
         return
     summary = summarize(snapshot, console.settings.redis_label)
     for shown in summary.shown:
@@ -154,7 +155,7 @@ def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
         [
             (
                 worker.hostname,
-                worker.state,
+                f"silent for {format_duration(worker.silent_s)}" if worker.state == "silent" else worker.state,
                 worker.uptime,
                 worker.processed,
                 worker.failed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
-from opsdash.services.drain import drain
+from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration
+from opsdash.verdict_text import told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -120,26 +122,27 @@ def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
 
 
 def _workers(snapshot: Snapshot) -> Iterator[str]:
-    active = _active(snapshot)
-    if not active:
+    counted, states = _counted(snapshot), Counter(worker.state for worker in snapshot.workers)
+    if not counted:
         yield NO_WORKERS
-        return
-    running, reserved, scheduled = (sum(getattr(w, f) for w in active) for f in ("active", "reserved", "scheduled"))
-    failed = sum(worker.failed for worker in active)
-    stalled = sum(worker.state == "stalled" for worker in active)
-    yield (
-        f"{count(len(active) - stalled, 'worker')} online, "
-        + (f"{stalled:,} stalled, " if stalled else "")
-        + f"{len(snapshot.workers) - len(active):,} offline;"
-        f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
-        + (f", {failed:,} failed since the workers started" if failed else "")
-    )
-    if stand := drain(snapshot):
-        yield stand.message
+    else:
+        running, reserved, scheduled = (
+            sum(getattr(w, f) for w in counted) for f in ("active", "reserved", "scheduled")
+        )
+        failed = sum(worker.failed for worker in counted)
+        yield (
+            f"{count(states['online'], 'worker')} online, "
+            + "".join(f"{states[word]:,} {word}, " for word in ("stalled", "silent") if states[word])
+            + f"{states['offline']:,} offline;"
+            f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
+            + (f", {failed:,} failed since the workers started" if failed else "")
+        )
+    if stand := verdict(snapshot):
+        yield told(stand)
         return
     for queue in list(snapshot.paused_queues)[:MOST_QUEUES]:
-        if stand := drain(snapshot, queue):
-            yield f"Queue {queue}: {stand.message}"
+        if stand := verdict(snapshot, queue):
+            yield f"Queue {queue}: {told(stand)}"
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
@@ -157,11 +160,15 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
         yield f"{snapshot.redis_error} {stale}"
     yield from (conflict.message for conflict in snapshot.layout_conflicts)
-    if not drain(snapshot):
-        yield from _few(
-            [f"{worker.hostname} can't pause: {worker.pausing}" for worker in _active(snapshot) if _unfit(worker)],
-            "workers",
-        )
+    if not verdict(snapshot):
+        unfit = [worker for worker in snapshot.workers if worker.reports and worker.pausing != "ready"]
+        yield from _few([f"{worker.hostname} can't pause: {worker.pausing}" for worker in unfit], "workers")
+    silent = [
+        f"{worker.hostname} is silent for {format_duration(worker.silent_s)}"
+        for worker in snapshot.workers
+        if worker.state == "silent"
+    ]
+    yield from _few(silent, "workers")
     others = [
         f"{other.hostname} is not held by opsdash: it runs without the plug-in, and "
         + (f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now")
@@ -182,9 +189,6 @@ def _few(said: list[str], what: str) -> Iterator[str]:
         yield f"and {len(said) - MOST_WARNINGS:,} more {what} like these"
 
 
-def _unfit(worker: WorkerStats) -> bool:
-    return worker.pausing != "ready"
-
-
-def _active(snapshot: Snapshot) -> list[WorkerStats]:
+def _counted(snapshot: Snapshot) -> list[WorkerStats]:
+    """Those whose figures count: what a silent worker told last may still be so."""
     return [worker for worker in snapshot.workers if worker.state != "offline"]

@@ -5,6 +5,7 @@ from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
+from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
@@ -19,6 +20,7 @@ __all__ = [
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",
+    "DismissWorker",
     "PauseProcessing",
     "PruneAuditLog",
     "QuietWorker",

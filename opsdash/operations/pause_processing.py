@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
-from opsdash.errors import Invalid, OpsdashError
-from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, to_plain
+from opsdash.errors import Invalid, OpsdashError, Unavailable
+from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.drain import drain
-from opsdash.text import count, parse_duration
+from opsdash.services.composition import Composition, compose
+from opsdash.services.outlook import expire_by, expiring
+from opsdash.services.verdict import verdict
+from opsdash.text import count, format_duration, parse_duration
+from opsdash.verdict_text import NAMED, NO_WORKER, told
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -49,9 +52,11 @@ class PauseProcessing(Operation):
         """Who will stop, what finishes, what stays, and when it ends."""
         self._check(console)
         ttl_s = self._ttl_s(console)
-        workers = [w for w in console.workers.read() if w.state != "offline" and _serves(w.queues, self.queue)]
+        known = [w for w in console.workers.read() if _serves(w.queues, self.queue)]
+        workers = [w for w in known if w.reports]
         names = console.queue_names() if self.queue is None else (self.queue,)
         waiting = sum(queue.waiting for queue in console.queues.read(names))
+        ending = _ending(console, names, ttl_s)
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
@@ -60,19 +65,25 @@ class PauseProcessing(Operation):
             if workers
             else "No worker reports to opsdash: a worker without the plug-in is not held.",
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+            *expiring(ending),
             f"It ends by itself after {_span(ttl_s)}.",
         ]
         if (before := console.pause.read(names).get(self.queue)) is not None:
-            lines.append(f"It is paused already, {_told(before)}: this replaces that pause.")
+            lines.append(f"It is paused already, {_story(before)}: this replaces that pause.")
         lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
+        silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
+        lines += _silent(silent)
         others = console.fleet.known()
         lines += self._about(others)
         figures = {
             "others": None if others is None else len(others),
             "workers": len(workers),
+            "silent": len(silent),
             "active": active,
             "waiting": waiting,
             "held": held,
+            "expiring": None if ending is None else ending.number,
+            "expiring_error": None if ending is None else ending.number_error,
             "ttl_s": ttl_s,
         }
         return Preview(
@@ -91,32 +102,41 @@ class PauseProcessing(Operation):
         before = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
         what = "everything" if self.queue is None else f"queue {self.queue}"
-        told, said = self._cancel(console) if self.cancel_consumer else ({}, "")
+        sent, said = self._cancel(console) if self.cancel_consumer else ({}, "")
+        follows = self._followed(console)
         return Effect(
             affected=1,
-            message=f"Paused {what} until {_moment(info.expires_at)}."
-            + (f" Replaced the one {_told(before)}." if before else "")
+            followed=follows,
+            message=(f"Paused {what} until {_moment(info.expires_at)}." if follows else f"The flag is set. {NO_WORKER}")
+            + (f" Replaced the one {_story(before)}." if before else "")
             + said,
             details={
                 "epoch": info.epoch,
                 "expires_at": info.expires_at,
                 **({"replaced": to_plain(before)} if before else {}),
-                **({"cancel_consumer": told} if told else {}),
+                **({"cancel_consumer": sent} if sent else {}),
             },
         )
 
     def _cancel(self, console: Console) -> tuple[dict[str, list[str]], str]:
         """The pause stands by now, so what goes wrong here is told and not raised."""
         try:
-            told, confirmed = console.fleet.cancel(self.queue)
+            sent, confirmed = console.fleet.cancel(self.queue)
         except (OpsdashError, redis.RedisError) as error:
             return {}, f" Workers without the plug-in were not reached: {error}"
-        if not told:
+        if not sent:
             return {}, " There is no worker without the plug-in to tell."
         return (
-            told,
-            f" cancel_consumer: {len(confirmed)} of {count(len(told), 'worker')} without the plug-in confirmed.",
+            sent,
+            f" cancel_consumer: {len(confirmed)} of {count(len(sent), 'worker')} without the plug-in confirmed.",
         )
+
+    def _followed(self, console: Console) -> bool:
+        """A worker reports that is meant to stop. The pause stands by now, so an outage is not raised."""
+        try:
+            return any(w.reports and _serves(w.queues, self.queue) for w in console.workers.read())
+        except OpsdashError:
+            return False
 
     def _about(self, others: tuple[OtherWorker, ...] | None) -> list[str]:
         if others is None:
@@ -129,10 +149,10 @@ class PauseProcessing(Operation):
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """Which workers have stopped, and what the others still do."""
-        stand = drain(snapshot, self.queue)
-        if stand is None:
-            return Progress(done=False, message="The pause has ended meanwhile.")
-        return Progress(done=stand.done, message=stand.message)
+        found = verdict(snapshot, self.queue)
+        if found is None:
+            return Progress(done=False, message="The pause has ended meanwhile.", final=True)
+        return Progress(done=found.safe, message=told(found), final=found.final)
 
     def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether the pause in force is the one this act asked for."""
@@ -154,6 +174,29 @@ class PauseProcessing(Operation):
         return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
 
 
+def _ending(console: Console, names: Iterable[str], ttl_s: int) -> Composition | None:
+    """What of the waiting tasks ends before the pause does; None when it can't be read: a pause needn't wait for it."""
+    now = datetime.now(UTC)
+    try:
+        return compose(console.broker, names, expire_by(now, now + timedelta(seconds=ttl_s)))
+    except Unavailable:  # huge messages, for one
+        return None
+
+
+def _silent(workers: Sequence[WorkerStats]) -> list[str]:
+    """Those whose reports have stopped: nobody knows whether they still run what they ran."""
+    lines = [
+        f"{w.hostname} is silent for {format_duration(w.silent_s)}; when it told last it ran"
+        f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}."
+        for w in workers[:NAMED]
+    ]
+    if len(workers) > NAMED:
+        lines.append(
+            f"And {count(len(workers) - NAMED, 'more worker')} {'is' if len(workers) == NAMED + 1 else 'are'} silent."
+        )
+    return lines
+
+
 def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
     return queue is None or queue in queues
 
@@ -169,7 +212,7 @@ def _of(queue: str | None) -> str:
     return "" if queue is None else f" of queue {queue}"
 
 
-def _told(pause: PauseInfo) -> str:
+def _story(pause: PauseInfo) -> str:
     who = f"by {pause.by}" if pause.by else "set outside opsdash"
     why = f" ({pause.reason})" if pause.reason else ""
     return f"{who}{why}, until {_moment(pause.expires_at)}" if pause.expires_at else f"{who}{why}, without an end"

@@ -36,7 +36,7 @@ class QuietWorker(Operation):
     def preview(self, console: Console) -> Preview:
         """Its queues, what it holds, and which queues nobody else works on."""
         queues = self._queues(console)
-        workers = [w for w in console.workers.read() if w.state != "offline"]
+        workers = [w for w in console.workers.read() if w.reports]
         held = next((w.active + w.reserved + w.scheduled for w in workers if w.hostname == self.hostname), None)
         served = {w.hostname: w.queues for w in workers} | {w.hostname: w.queues for w in console.fleet.known() or ()}
         served.pop(self.hostname, None)

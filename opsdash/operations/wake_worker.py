@@ -65,7 +65,7 @@ class WakeWorker(Operation):
         if not queues:
             raise Refused(f"{self.hostname!r} was not quieted by opsdash. Nothing was changed.")
         workers = console.workers.read()
-        held = any(w.hostname == self.hostname and w.state != "offline" and w.pausing == "ready" for w in workers)
+        held = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
         if not held and console.pause.read(queues):
             raise Refused(
                 f"{self.hostname} can't be held by the pause that is in force: resume first. Nothing was changed."

@@ -72,6 +72,12 @@ class Broker:
         layout = self.layout
         return layout.prefix + layout.unacked
 
+    @property
+    def unacked_index(self) -> str:
+        """Sorted set beside it: delivery tag → when it was fetched, by the worker's clock."""
+        layout = self.layout
+        return layout.prefix + layout.unacked_index
+
     def ping(self) -> None:
         """Asks for an answer.
 

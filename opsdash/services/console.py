@@ -89,7 +89,7 @@ class Console:
             self.asked,
             self.discovery,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
     def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -287,7 +287,7 @@ class Console:
 
     def queue_names(self) -> tuple[str, ...]:
         """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
-        return self.discovery.names(self.workers.read(), self.fleet.found)
+        return self.discovery.names(self.workers.read(), self.fleet.last)
 
     def is_processing_paused(self) -> bool:
         """Whether everything is paused, read now."""
@@ -303,7 +303,7 @@ class Console:
 
     def get_active_workers(self) -> tuple[str, ...]:
         """Hostnames of the workers that report, read now."""
-        return tuple(worker.hostname for worker in self.workers.read() if worker.state != "offline")
+        return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
 
     def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
         """The newest audit entries, newest first, read now."""

@@ -46,7 +46,7 @@ class Discovery:
         Raises:
             Unavailable: Redis did not answer.
         """
-        online = [worker for worker in workers if worker.state != "offline"]
+        online = [worker for worker in workers if worker.reports]
         told = [worker.queues for worker in workers] + [other.queues for other in others or ()]
         reported = [name for queues in told for name in queues]
         known = tuple(dict.fromkeys([*self._broker.queues, *filter(is_task_queue, reported)]))
@@ -81,6 +81,6 @@ class Discovery:
 
 def consumed(queue: str, workers: Iterable[WorkerStats], others: Others) -> bool | None:
     """Whether somebody takes tasks from it; None while those without the plug-in could not be asked."""
-    if any(queue in worker.queues for worker in workers if worker.state != "offline"):
+    if any(queue in worker.queues for worker in workers if worker.reports):
         return True
     return None if others is None else any(queue in other.queues for other in others)

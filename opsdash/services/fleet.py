@@ -6,8 +6,11 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
@@ -15,8 +18,9 @@ from redis.client import Pipeline
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
-from opsdash.model import OtherWorker
+from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
+from opsdash.services import listeners
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -26,8 +30,17 @@ log = logging.getLogger(__name__)
 ANSWER_S = 1.0
 """How long workers have to answer; `inspect` with less mostly hears nothing on a busy machine."""
 FRESH_S = 10.0
+PAUSED_FRESH_S = 4.0
+"""While something is paused: whether it is safe depends on who is there."""
+MOST_DIGITS = 20
+"""No counter of Redis has as many."""
+REPORT_S = 2.5
+"""A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
 """A busy solo worker answers nobody: who answered this recently still counts."""
+
+UNPROVEN = "which separator they use is not known, and a question with another one could stop them"
+"""Why workers are not asked."""
 
 LONG_AGO_S = float("-inf")
 """What was found is out of date: the next one who wants to know has the workers asked again."""
@@ -40,7 +53,8 @@ class Fleet:
     """Knows the workers that consume from this broker and don't report to opsdash.
 
     Cost: while every worker has the plug-in, two round trips; else a question to the others, answered within
-    ``ANSWER_S``. Asked in the background, at most every ``FRESH_S``.
+    ``ANSWER_S``. While something is paused everybody is asked, and those who heard it are counted. Asked in the
+    background, at most every ``FRESH_S``, and ``PAUSED_FRESH_S`` while something is paused.
     """
 
     def __init__(self, broker: Broker, settings: Settings) -> None:
@@ -50,23 +64,34 @@ class Fleet:
         self._asking: threading.Thread | None = None
         self._looking = threading.Lock()
         self._seen: dict[str, tuple[OtherWorker, float]] = {}
-        self._others: tuple[OtherWorker, ...] | None = None
+        self._found: FleetLook | None = None
         self._looked_s: float | None = None
         self._failing = False
 
     def latest(self) -> tuple[OtherWorker, ...] | None:
         """What the last look found; None while nobody has been asked, or could be. Returns at once."""
+        return _others(self.found())
+
+    @property
+    def last(self) -> tuple[OtherWorker, ...] | None:
+        """As ``latest``, and has nobody asked."""
+        return _others(self._found)
+
+    def found(self, epoch: int | None = None, *, paused: bool = False) -> FleetLook | None:
+        """As ``latest``, with all that it found.
+
+        Args:
+            paused: Something is paused: then a look from before that, which is one with another ``epoch``, is old.
+        """
         with self._lock:
-            due = self._looked_s is None or time.monotonic() - self._looked_s > FRESH_S
+            found = self._found
+            old = paused and (found is None or not found.counted or found.epoch != epoch)
+            fresh_s = PAUSED_FRESH_S if paused else FRESH_S
+            due = old or self._looked_s is None or time.monotonic() - self._looked_s > fresh_s
             if due and (self._asking is None or not self._asking.is_alive()):
                 self._asking = threading.Thread(target=self.look, name="opsdash-fleet", daemon=True)
                 self._asking.start()
-        return self._others
-
-    @property
-    def found(self) -> tuple[OtherWorker, ...] | None:
-        """As ``latest``, and has nobody asked."""
-        return self._others
+        return found
 
     def known(self) -> tuple[OtherWorker, ...] | None:
         """As ``latest``; waits for the first look."""
@@ -76,15 +101,16 @@ class Fleet:
         """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
         with self._looking:
             try:
-                self._others, self._looked_s = self._ask(), time.monotonic()
+                self._found, self._looked_s = self._ask(), time.monotonic()
                 self.release()
             except (OpsdashError, redis.RedisError) as error:
                 if not self._failing:  # once, not at every look of a long outage
                     log.warning("workers without the plug-in can't be asked: %s", error)
-                self._others, self._failing, self._looked_s = None, True, time.monotonic()
+                fault = error.fault if isinstance(error, OpsdashError) else str(error)
+                self._found, self._failing, self._looked_s = FleetLook(error=fault), True, time.monotonic()
             else:
                 self._failing = False
-        return self._others
+            return _others(self._found)
 
     def cancel(self, queue: str | None) -> tuple[Told, Told]:
         """Sends ``cancel_consumer`` to every worker without the plug-in, for one queue or all it consumes.
@@ -178,31 +204,109 @@ class Fleet:
         if asking is not None:
             asking.join(3 * ANSWER_S)
 
-    def _ask(self) -> tuple[OtherWorker, ...]:
-        reporting = {w.hostname for w in self._workers.read() if w.state != "offline"}
+    def _ask(self) -> FleetLook:
+        live = [w for w in self._workers.read() if w.reports]
+        epoch, paused = self._flags(live)
+        found = FleetLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
+        if not self._bound() and not self._anybody_listens():
+            self._seen.clear()  # nobody hears remote control
+        elif not self._layout().proven:
+            found = replace(found, error=UNPROVEN)
+        else:
+            with self.control() as (control, connection):
+                found = (
+                    self._ask_all(control, connection, found, live)
+                    if paused
+                    else self._ask_some(control, connection, found, live)
+                )
+        return self._connections(found, live) if paused else found
+
+    def _flags(self, live: Iterable[WorkerStats]) -> tuple[int | None, bool]:
+        """The pause counter, and whether something is paused."""
+        queues = dict.fromkeys([*self._broker.queues, *(queue for worker in live for queue in worker.queues)])
+        keys = self._broker.keys
+        with self._broker.reading(), self._broker.client.pipeline(transaction=False) as pipe:
+            pipe.exists(keys.pause(), *(keys.pause(queue) for queue in queues))
+            pipe.get(keys.pause_epoch)
+            number, epoch = pipe.execute(raise_on_error=False)
+            if isinstance(number, redis.RedisError):
+                raise number
+        return counter(epoch if isinstance(epoch, str) else None), bool(number)
+
+    def _ask_some(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
+        """Asks those that do not report."""
+        reporting = {worker.hostname for worker in live}
         bound = self._bound()
         asked: list[str] | None = sorted(bound - reporting)
         if not reporting <= bound or (not bound and self._anybody_listens()):
             asked = None  # flushed bindings: everybody is asked
         answers: Mapping[str, Any] = {}
-        running: Mapping[str, Any] = {}
         if asked is None or asked:
-            with self.control() as (control, connection):
-                answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
-                strangers = sorted(answers.keys() - reporting)
-                if strangers:
-                    running = control.inspect(strangers, timeout=ANSWER_S, connection=connection).active() or {}
+            answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
+        return self._with_strangers(control, connection, found, answers, reporting, None if asked is None else bound)
+
+    def _ask_all(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
+        """Asks everybody, and counts who has heard it and said nothing."""
+        bound = self._bound()
+        expected = Counter(w.hostname for w in live if w.remote_control is not False)
+        asked_at = datetime.now(UTC)
+        replies, heard = listeners.ask(control, connection, "active_queues", timeout_s=ANSWER_S)
+        answered = Counter(host for reply in replies for host in reply)
+        quiet = expected - answered
+        reported = self._reported_since(asked_at, quiet) if quiet else quiet
+        candidates = bound - answered.keys() - reported.keys()
+        # Where hearers can't be counted, whoever is bound and says nothing may be there.
+        silent = len(candidates) if heard is None else heard - len(replies) - reported.total()
+        if silent <= 0 and heard is not None:  # nobody else is there: those that answered lately have gone
+            self._seen = {host: seen for host, seen in self._seen.items() if host in answered}
+        found = replace(found, unanswered=max(0, silent), candidates=tuple(sorted(candidates)) if silent > 0 else ())
+        answers = {host: said for reply in replies for host, said in reply.items()}
+        return self._with_strangers(control, connection, found, answers, {w.hostname for w in live}, None)
+
+    def _reported_since(self, at: datetime, wanted: Counter[str]) -> Counter[str]:
+        """Those that do not answer and report nevertheless, such as a busy solo worker: once for each process."""
+        deadline = time.monotonic() + REPORT_S
+        while True:
+            fresh = Counter(w.hostname for w in self._workers.read() if w.heartbeat_at > at)
+            met = fresh & wanted
+            if met == wanted or time.monotonic() >= deadline:
+                return met
+            time.sleep(0.2)
+
+    def _with_strangers(
+        self,
+        control: Any,
+        connection: Any,
+        found: FleetLook,
+        answers: Mapping[str, Any],
+        reporting: Container[str],
+        bound: set[str] | None,
+    ) -> FleetLook:
+        strangers = sorted(host for host in answers if host not in reporting)
+        running: Mapping[str, Any] = {}
+        if strangers:
+            running = control.inspect(strangers, timeout=ANSWER_S, connection=connection).active() or {}
         now = time.monotonic()
-        for hostname in answers.keys() - reporting:
-            queues = tuple(
-                q["name"] for q in answers[hostname] or () if (q.get("exchange") or {}).get("type") != "fanout"
-            )
-            found = OtherWorker(hostname=hostname, queues=queues, active=len(running.get(hostname) or ()))
-            self._seen[hostname] = (found, now)
+        for hostname in strangers:
+            told = answers[hostname] if isinstance(answers[hostname], list) else []
+            queues = tuple(q["name"] for q in told if (q.get("exchange") or {}).get("type") != "fanout")
+            other = OtherWorker(hostname=hostname, queues=queues, active=len(running.get(hostname) or ()))
+            self._seen[hostname] = (other, now)
         recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
         # Who has gone with a goodbye is unbound; a worker that is busy is not.
-        self._seen = {h: s for h, s in recent.items() if asked is None or h in bound}
-        return tuple(found for _, (found, _) in sorted(self._seen.items()))
+        self._seen = {h: s for h, s in recent.items() if bound is None or h in bound}
+        return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
+
+    def _connections(self, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
+        known = {number for worker in live for number in worker.clients or ()}
+        unnamed = sum(worker.clients is None for worker in live)
+        try:
+            connections = listeners.fetching(self._broker, known)
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise
+        except redis.RedisError as error:
+            return replace(found, connections_error=listeners.refusal(error))
+        return replace(found, connections=connections, unnamed=unnamed)
 
     def _bound(self) -> set[str]:
         """Hosts whose mailbox is bound. Source: kombu's Redis transport, ``Channel._queue_bind``."""
@@ -244,16 +348,19 @@ class Fleet:
         Raises:
             Unavailable: It is not known, or Redis does not answer.
         """
-        with self._broker.reading():
-            layout = self._broker.layouts.refresh().layout
-            if not layout.proven:  # a worker may have come a moment ago
-                layout = self._broker.layouts.look().layout
+        layout = self._layout()
         if not layout.proven:
             raise Unavailable(
-                "Workers can't be asked by remote control: which separator they use is not known, and another one could"
-                " stop them. Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use."
+                f"Workers can't be asked by remote control: {UNPROVEN}."
+                " Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use."
             )
         return layout
+
+    def _layout(self) -> Layout:
+        with self._broker.reading():
+            layout = self._broker.layouts.refresh().layout
+            # Unknown a few seconds ago: a worker may have come meanwhile.
+            return layout if layout.proven else self._broker.layouts.look().layout
 
     @contextmanager
     def control(self) -> Iterator[tuple[Any, Any]]:
@@ -271,6 +378,7 @@ class Fleet:
             "socket_connect_timeout": 2.0,
             "max_retries": 1,
             "interval_start": 0.0,
+            "client_name": listeners.ASKING,
         }
         try:
             url = self._settings.redis_url
@@ -295,6 +403,19 @@ class Fleet:
         with self._broker.client.pipeline(transaction=True) as pipe:
             _queue_writes(pipe, key, records)
             pipe.execute()
+
+
+def counter(text: str | None) -> int | None:
+    """The pause counter as it was read; None where there is none, or another one's value."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else None
+
+
+def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:
+    return None if found is None or found.error else found.others
+
+
+def _without_remote_control(live: Iterable[WorkerStats]) -> Iterator[str]:
+    return (worker.hostname for worker in live if worker.remote_control is False)
 
 
 def _of(task: Mapping[str, Any], queue: str) -> bool:

@@ -11,7 +11,7 @@ from opsdash.model import AuditEntry, QueueStats, Status, WorkerStats, to_plain
 if TYPE_CHECKING:
     import pandas as pd
 
-WORKER_STATES = ("online", "stalled", "offline")
+WORKER_STATES = ("online", "stalled", "silent", "offline")
 TIME = "datetime64[us, UTC]"
 AUDIT_TYPES = {
     "timestamp": TIME,

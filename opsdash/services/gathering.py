@@ -88,10 +88,10 @@ class Gathering:
             met: Workers that were there a moment ago: those that went silent are not reached.
         """
         workers = self.workers.read()
-        online = [w for w in workers if w.state != "offline" and queue in w.queues]
+        online = [w for w in workers if w.reports and queue in w.queues]
         others = self.fleet.known()
         cannot = [w.hostname for w in online if w.pausing != "ready"]
-        cannot += [w.hostname for w in workers if w.state == "offline" and w.hostname in met]
+        cannot += [w.hostname for w in workers if not w.reports and w.hostname in met]
         return Reach(
             reached=tuple(w for w in online if w.pausing == "ready"),
             not_reached=tuple(sorted([*cannot, *(w.hostname for w in others or () if queue in w.queues)])),

@@ -144,7 +144,7 @@ class History:
         if series in self._since:
             _, since_s, before = self._since[series]
             rates = _rates(before, totals, now_s - since_s)
-        online = [w for w in snapshot.workers if w.state != "offline"]
+        online = [w for w in snapshot.workers if w.reports]
         point = {
             "queues": {
                 q.name: [q.waiting, None if rates is None else round(rates.get(q.name, 0.0), 3)]

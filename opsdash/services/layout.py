@@ -27,6 +27,7 @@ from opsdash.model_layout import (
 )
 from opsdash.services.bindings import fits, proven_separator
 from opsdash.services.layout_reports import FIELDS, LONGEST, exchanges, facts
+from opsdash.text import as_text
 
 log = logging.getLogger(__name__)
 
@@ -234,7 +235,7 @@ class Layouts:
                 pipe.hmget(Keys(prefix).worker(host), FIELDS)
             replies = pipe.execute(raise_on_error=False)
         return [
-            (host, facts(values[0]), exchanges(values[1]))
+            (as_text(values[2] or host)[:LONGEST], facts(values[0]), exchanges(values[1]))
             for host, values in zip(hosts, replies, strict=True)
             if isinstance(values, list)
         ]

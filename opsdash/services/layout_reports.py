@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-FIELDS = ("layout", "exchanges")
+FIELDS = ("layout", "exchanges", "hostname")
 """Of a worker's hash; what `opsdash.worker.layout` writes."""
 LONGEST = 200
 """Characters of a name or separator that are believed."""

@@ -78,7 +78,7 @@ class Remote:
     def hostnames(self) -> set[str]:
         """Workers that live, with the plug-in or without, as far as is known."""
         others = self.fleet.known() or ()
-        return {w.hostname for w in Workers(self.broker).read() if w.state != "offline"} | {w.hostname for w in others}
+        return {w.hostname for w in Workers(self.broker).read() if w.reports} | {w.hostname for w in others}
 
     def consumed(self, hostname: str) -> list[str]:
         """The queues that a worker takes tasks from, broadcasts left out.

@@ -12,25 +12,29 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import Snapshot
+from opsdash.model import FleetLook, OtherWorker, Snapshot, WorkerStats
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 from opsdash.services.discovery import Discovery, consumed
-from opsdash.services.drain import Pace
 from opsdash.services.endings import Endings
+from opsdash.services.expiring import Watchman
 from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
+from opsdash.services.shrinking import Shrinking
 from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
-from opsdash.services.workers import Workers
+from opsdash.services.verdict import Pace
+from opsdash.services.workers import MAX_AGE_S, Workers
 
 head_log = logging.getLogger("opsdash.audit.head")
 """Its own, so that whoever keeps logs elsewhere keeps the head of the sealed chain there too."""
 RECENT = 20
 """Operations that a snapshot carries."""
+CLOCKS_S = 1.0
+"""kombu writes times by the workers' clocks, which may be that far off."""
 
 
 class Snapshots:
@@ -54,7 +58,8 @@ class Snapshots:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
-        self._pace = Pace()
+        self._pace, self._shrinking = Pace(), Shrinking()
+        self.watchman = Watchman(broker)
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -65,8 +70,9 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
-        for the tenants; three more every 10 s, for the layout and the bindings; database three queries.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
+        something is paused, and three for the tenants; three more every 10 s, for the layout and the bindings; database
+        three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -111,26 +117,34 @@ class Snapshots:
     def _read_redis(self) -> dict[str, Any]:
         with self._broker.reading():
             conflicts = self._broker.layouts.refresh().conflicts
-        workers, others = self._workers.read(), self._fleet.latest()
-        names = self._discovery.names(workers, others)
+        workers = self._workers.read()
+        names = self._discovery.names(workers, self._fleet.last)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
             flags: tuple[str | None, ...] = (None, *names)
             self._pause.ask(pipe, flags)
             self._queues.ask(pipe, names)
+            index = self._broker.unacked_index
+            pipe.zrange(index, 0, 0, withscores=True)
+            pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
-            replies = pipe.execute(raise_on_error=False)
-        if isinstance(replies[-1], redis.RedisError):
-            raise Unavailable(
-                f"Redis at {self._broker.label} answered with an error: {replies[-1]}. Nothing was changed."
-            )
+            *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
+        if isinstance(unacked, redis.RedisError):
+            raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed.")
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
-            read = self._pause.answer(flags, replies[: len(flags) + 2])
-        queues = self._queues.answer(names, replies[len(flags) + 2 : -1])
+            read = self._pause.answer(flags, replies[: len(flags) + 3])
+        queues = self._queues.answer(names, replies[len(flags) + 3 :])
+        self.watchman.look(names, needed=bool(read.active) or read.suspended)
         self._endings.settle(read.active, read.left, read.epoch)
         pauses = read.active
+        found = self._fleet.found(read.epoch, paused=bool(pauses))
+        others, trash = _others(found, workers), self._trash.list()
+        current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
+            "epoch": read.epoch,
+            "look": found if current else None,
+            "shrinking": self._shrinking.look(pauses, queues, workers, trash, time.monotonic()),
             "pause": pauses.get(None),
             "paused_queues": {name: info for name, info in pauses.items() if name is not None},
             "queues": tuple(
@@ -145,11 +159,34 @@ class Snapshots:
             "others": others,
             "layout_conflicts": conflicts,
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
-            "unacked": replies[-1],
-            "trash": self._trash.list(),
+            "unacked": unacked,
+            "unacked_old": old if isinstance(old, int) else 0,
+            "unacked_oldest_s": _age_of(oldest),
+            "trash": trash,
             "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
         }
+
+
+def _oldest_report(workers: tuple[WorkerStats, ...]) -> float:
+    """When the worker that reports and did so first of all did; what was fetched before is in all their reports."""
+    return min((w.heartbeat_at.timestamp() for w in workers if w.reports), default=time.time()) - CLOCKS_S
+
+
+def _age_of(oldest: Any) -> float | None:
+    """Age of the first of a sorted set by time; None where there is none, or another one's value."""
+    if not isinstance(oldest, list) or not oldest:
+        return None
+    age_s = time.time() - oldest[0][1]
+    return max(0.0, age_s) if age_s < MAX_AGE_S else None
+
+
+def _others(found: FleetLook | None, workers: tuple[WorkerStats, ...]) -> tuple[OtherWorker, ...] | None:
+    """Those that do not report. Who has begun to since they were asked was starting then."""
+    if found is None or found.error:
+        return None
+    reporting = {worker.hostname for worker in workers if worker.reports}
+    return tuple(other for other in found.others if other.hostname not in reporting)
 
 
 def _age_s(read_s: float | None) -> float | None:

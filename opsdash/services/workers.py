@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,14 @@ LARGE_REPORT = 64 * 1024
 """Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
 LONG = 200
 """Characters of a task's id, name or queue that are shown."""
-OFFLINE_AFTER_S = 15.0
-"""A worker reports every 2 s; silent this long, it counts as gone."""
+STALLED_AFTER_S = 15.0
+"""An event loop that has not turned for so long stands still."""
+SILENT_AFTER_S = 6.0
+"""A worker reports every 2 s: silent this long, it has missed two reports, and a bit for a busy machine."""
+OFFLINE_AFTER_S = 300.0
+"""Silent this long, it is called offline. What it ran and held keeps a pause from being safe all the same."""
+NAMESAKE = " #"
+"""Between hostname and instance, in the list of workers, of a process that another one of its name has pushed aside."""
 FIELDS = (
     "time",
     "loop_tick",
@@ -52,8 +58,28 @@ FIELDS = (
     "pausing",
     "version",
     "started",
+    "hostname",
+    "instance",
+    "running_by_queue",
+    "unacked",
+    "remote_control",
+    "clients",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
+# KEYS: list of workers, reports. ARGV: seconds of silence, the reports' names in the list. Returns those it removed.
+_DISMISS = """
+local now, gone = redis.call('TIME'), {}
+for i = 2, #KEYS do
+  local told = redis.pcall('HGET', KEYS[i], 'time')
+  local at = type(told) == 'string' and tonumber(told) or 0
+  if tonumber(now[1]) - at > tonumber(ARGV[1]) then
+    redis.call('DEL', KEYS[i])
+    redis.pcall('ZREM', KEYS[1], ARGV[i])
+    table.insert(gone, ARGV[i])
+  end
+end
+return gone
+"""
 RUNNING = "running"
 """The field that is read for one worker only, and when somebody asks."""
 
@@ -88,13 +114,13 @@ class Workers:
                 ]
         now = seconds + micros / 1e6
         stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
-        return tuple(sorted(stats, key=lambda worker: worker.hostname))
+        return tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record)))
 
     def running(self, hostname: str) -> tuple[RunningTask, ...]:
         """What one worker ran when it last reported, the longest-running first; 20 at most.
 
-        How many more it runs is its ``active`` less these. None are known of a worker that has been silent for a
-        minute, of one with an older opsdash, and of one nobody knows.
+        How many more it runs is its ``active`` less these. None are known of a worker with an older opsdash, and of one
+        nobody knows.
 
         Cost: two round trips and a few kB, so for one worker and when somebody asks.
 
@@ -118,26 +144,41 @@ class Workers:
         age_s = now - _number({"time": reported or ""}, "time", now)
         return _running(text or "[]", datetime.now(UTC) - timedelta(seconds=min(age_s, MAX_AGE_S)))
 
+    def dismiss(self, records: Sequence[str]) -> list[str]:
+        """Takes workers that are silent off the list, by their names there; which of them were. Cost: one script.
+
+        One that has reported meanwhile stays.
+        """
+        keys = self.broker.keys
+        names = [keys.workers, *(keys.worker(record) for record in records)]
+        gone: Any = self.broker.client.eval(_DISMISS, len(names), *names, str(SILENT_AFTER_S), *records)
+        return [str(record) for record in gone]
+
     def to_frame(self) -> pd.DataFrame:
         """The workers as a typed pandas frame, read now."""
         return frames.of_workers(self.read())
 
 
-def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -> WorkerStats:
+def _stats(record: str, reported: float, raw: Mapping[str, str], now: float) -> WorkerStats:
     reported = _number(raw, "time", reported)
-    tick_age_s = reported - _number(raw, "loop_tick", reported)
-    if now - reported > OFFLINE_AFTER_S or not raw:
+    tick_age_s, silent_s = reported - _number(raw, "loop_tick", reported), min(now - reported, MAX_AGE_S)
+    if silent_s > OFFLINE_AFTER_S or not raw:
         state = "offline"
-    elif tick_age_s > OFFLINE_AFTER_S and raw.get("pool") != "solo":  # a busy solo worker has no turning loop to show
+    elif silent_s > SILENT_AFTER_S:
+        state = "silent"
+    elif tick_age_s > STALLED_AFTER_S and raw.get("pool") != "solo":  # a busy solo worker has no turning loop to show
         state = "stalled"
     else:
         state = "online"
     memory, epoch = _number(raw, "memory_bytes", -1.0), _number(raw, "epoch", -1.0)
     oldest_s, load = _number(raw, "oldest_s", -1.0), _number(raw, "load", -1.0)
     return WorkerStats(
-        hostname=hostname,
+        hostname=_short(raw.get("hostname") or record.partition(NAMESAKE)[0]),
+        record=record,
+        instance=_short(raw.get("instance", "")),
         state=state,
-        heartbeat_at=datetime.now(UTC) - timedelta(seconds=min(now - reported, MAX_AGE_S)),
+        silent_s=round(silent_s, 1) if state in ("silent", "offline") else 0.0,
+        heartbeat_at=datetime.now(UTC) - timedelta(seconds=silent_s),
         pid=int(_number(raw, "pid")),
         uptime_s=_number(raw, "uptime_s"),
         processed=int(_number(raw, "processed")),
@@ -157,6 +198,10 @@ def _stats(hostname: str, reported: float, raw: Mapping[str, str], now: float) -
         pausing=raw.get("pausing", "ready"),
         version=raw.get("version", ""),
         started=_counts(raw, "started"),
+        running_by_queue=_counts(raw, "running_by_queue") if raw.get("running_by_queue") else None,
+        unacked=int(_number(raw, "unacked")) if raw.get("unacked") else None,
+        remote_control=raw["remote_control"] == "1" if raw.get("remote_control") else None,
+        clients=_ids(raw, "clients"),
     )
 
 
@@ -202,13 +247,21 @@ def _counts(raw: Mapping[str, str], field: str) -> dict[str, int]:
     try:
         value: Any = json.loads(raw.get(field, "{}"))
         return {str(name): int(number) for name, number in value.items() if 0 <= number <= MAX_FIGURE}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return {}
+
+
+def _ids(raw: Mapping[str, str], field: str) -> tuple[int, ...] | None:
+    try:
+        value: Any = json.loads(raw.get(field) or "null")
+    except (ValueError, RecursionError):
+        return None
+    return tuple(number for number in value if type(number) is int) if isinstance(value, list) else None
 
 
 def _names(raw: Mapping[str, str], field: str) -> tuple[str, ...]:
     try:
         value: Any = json.loads(raw.get(field, "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(str(name) for name in value) if isinstance(value, list) else ()

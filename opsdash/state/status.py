@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import param
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
-from opsdash.services.drain import drain
+from opsdash.services.verdict import verdict
+from opsdash.verdict_text import told
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0
@@ -26,6 +27,7 @@ class SystemStatus(param.Parameterized):
         default=None, allow_refs=False, doc="When the pause ends by itself, in UTC; None: never."
     )
     drain = param.String(default="", doc="How far the pause of everything has come, worker by worker, as a sentence.")
+    safe = param.Boolean(default=False, doc="Everything is paused, and known to have stopped.")
     drain_workers = param.Integer(default=0, doc="Workers that report and are meant to stop; 0 without a pause.")
     drain_stopped = param.Integer(default=0, doc="How many of them have stopped.")
     paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
@@ -89,7 +91,7 @@ class SystemStatus(param.Parameterized):
 
     def update(self, snapshot: Snapshot) -> None:
         """Takes over one snapshot as a whole: watchers run once, on a consistent state."""
-        pause, stand = snapshot.pause, drain(snapshot)
+        pause, stand = snapshot.pause, verdict(snapshot)
         names = [queue.name for queue in snapshot.queues]
         selected = self.selected_queue
         if names and selected not in names:
@@ -101,7 +103,8 @@ class SystemStatus(param.Parameterized):
             pause_reason=pause.reason if pause else "",
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
-            drain=stand.message if stand else "",
+            drain=told(stand) if stand else "",
+            safe=stand is not None and stand.safe,
             drain_workers=stand.workers if stand else 0,
             drain_stopped=stand.stopped if stand else 0,
             paused_queues=dict(snapshot.paused_queues),

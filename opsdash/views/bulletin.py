@@ -128,7 +128,7 @@ def board(
         return role >= operation.minimum_role
 
     read_at = status.redis_read_at
-    nobody = status.known and not status.others and all(w.state == "offline" for w in status.workers)
+    nobody = status.known and not status.others and not any(w.reports for w in status.workers)
     no_log = status.database_age_s is not None and not status.operations
     undoable = {
         entry.id: f"{entry.expires_at:%H:%M} UTC"

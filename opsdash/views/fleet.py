@@ -7,13 +7,14 @@ from datetime import datetime
 from types import MappingProxyType
 
 from opsdash.model import OtherWorker, RunningTask, WorkerStats
-from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
+from opsdash.text import format_duration
 from opsdash.views.rows import May, Row, known, steady
 
 FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
-_TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "offline": "bad"}
-_ORDER = {"stalled": 1, "quiet": 2, "online": 3, "offline": 4}
+_TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "silent": "bad", "offline": "bad"}
+_ORDER = {"silent": 1, "stalled": 1, "quiet": 2, "online": 3, "offline": 4}
 
 
 def worker_rows(
@@ -35,7 +36,7 @@ def worker_rows(
         now: When that was read.
         before: The rows of the last read: a start that moved by less than two seconds has not moved.
     """
-    held = {w.hostname: _worker_row(w, paused, now, before.get(w.hostname, {}), may) for w in workers}
+    held = {_name(w): _worker_row(w, paused, now, before.get(_name(w), {}), may) for w in workers}
     return held | {f"other:{other.hostname}": _other_row(other, paused, may) for other in others}
 
 
@@ -46,7 +47,7 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         rank=_ORDER.get(state, 5),
         hostname=worker.hostname,
         state=[_TONES.get(state, "warn"), state, _remark(worker, state)],
-        since=steady(heard_s - worker.uptime_s, before.get("since")) if state != "offline" else None,
+        since=steady(heard_s - worker.uptime_s, before.get("since")) if worker.reports else None,
         active=worker.active,
         slots=worker.concurrency,
         processed=worker.processed,
@@ -64,8 +65,13 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         epoch=worker.epoch,
         version=worker.version,
         pause=_pause_applied(worker, paused),
-        acts=_acts(bool(worker.queues), may) if state in {"online", "quiet"} else None,
+        acts=_acts(bool(worker.queues), may) if state in {"online", "quiet"} else _gone(worker, may),
     )
+
+
+def _name(worker: WorkerStats) -> str:
+    """One that shares its hostname with another has its own name on the list."""
+    return worker.record or worker.hostname
 
 
 def _state(worker: WorkerStats) -> str:
@@ -78,6 +84,13 @@ def _acts(takes: bool, may: May) -> list[list[str]] | None:
     if takes:
         return [[QuietWorker.name, "Quiet", "Takes no more tasks"]] if may(QuietWorker) else None
     return [[WakeWorker.name, "Wake", "Takes tasks again"]] if may(WakeWorker) else None
+
+
+def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
+    """What may be done to one that does not report."""
+    if worker.reports or not may(DismissWorker):
+        return None
+    return [[DismissWorker.name, "Dismiss", "Forgotten, once its process is known to have ended"]]
 
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
@@ -100,6 +113,8 @@ def _remark(worker: WorkerStats, state: str) -> str:
         return "reports, but its event loop stands still"
     if state == "quiet":
         return "takes no tasks"
+    if state == "silent":
+        return f"for {format_duration(worker.silent_s)}"
     return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
 
 
@@ -110,7 +125,7 @@ def _pause_applied(worker: WorkerStats, wanted: bool) -> list[str]:
         return ["warn", "yes", ""]
     if worker.paused_queues:
         return ["warn", "in part", ", ".join(worker.paused_queues)]
-    return ["bad", "not yet", ""] if wanted and worker.state != "offline" else ["none", "no", ""]
+    return ["bad", "not yet", ""] if wanted and worker.reports else ["none", "no", ""]
 
 
 def running_rows(

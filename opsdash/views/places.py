@@ -11,6 +11,7 @@ PLACED = frozenset(
         "clear_queue",
         "clear_tasks",
         "delete_trash",
+        "dismiss_worker",
         "pause_processing",
         "prune_audit_log",
         "quiet_worker",

@@ -249,7 +249,7 @@ def attention(status: SystemStatus) -> str:
     counts = Counter(worker.state for worker in status.workers)
     if status.others is not None and not counts["online"] + counts["stalled"] + len(others):
         return "No worker is online: what comes in waits"
-    needy = {word: counts[word] for word in ("stalled", "offline") if counts[word]}
+    needy = {word: counts[word] for word in ("stalled", "silent", "offline") if counts[word]}
     if not needy:
         return ""
     of, number = len(status.workers) + len(others), sum(needy.values())
@@ -264,7 +264,8 @@ def moment(when: datetime, now: datetime | None) -> str:
 
 def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[str, list[Any]]:
     """The strip's figures as ``[value, unit]``; what is not known is not there."""
-    online = [worker for worker in status.workers if worker.state != "offline"]
+    online = [worker for worker in status.workers if worker.reports]
+    counted = [worker for worker in status.workers if worker.state != "offline"]  # a silent one may still run its tasks
     others = len(status.others or ())
     slots = sum(worker.concurrency for worker in online)
     found: dict[str, list[Any]] = {}
@@ -272,7 +273,7 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
         queues = len(status.queues)
         found["waiting"] = [sum(q.waiting for q in status.queues), f"in {queues} queue{'' if queues == 1 else 's'}"]
         found["online"] = [len(online) + others, f"of {len(status.workers) + others}"]
-        found["busy"] = [sum(worker.active for worker in online), f"of {slots:,}" if slots else ""]
+        found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
     if (rates := _latest_rates(recent)) is not None:

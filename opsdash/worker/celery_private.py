@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 from weakref import WeakMethod
 
+import billiard
 from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Reject
 from celery.worker import state as worker_state
@@ -236,6 +237,38 @@ def counts(consumer: Any) -> dict[str, int]:
     }
 
 
+def accounted(consumer: Any) -> int:
+    """Entries of kombu's ``unacked`` hash that are this worker's. Lengths only: called beside the event loop."""
+    qos = getattr(getattr(consumer.task_consumer, "channel", None), "qos", None)
+    # What is acknowledged leaves the hash at once, and kombu's own note of it at the next turn.
+    return max(0, len(getattr(qos, "_delivered", ())) - len(getattr(qos, "_dirty", ())))
+
+
+def habits(consumer: Any) -> dict[str, str]:
+    """Whether it answers remote control, and how many messages it takes in advance; all strings, ``1`` for yes."""
+    conf, limit = consumer.app.conf, getattr(getattr(consumer, "qos", None), "value", 0)
+    return {
+        "remote_control": str(int(bool(conf.worker_enable_remote_control))),
+        "prefetch": str(limit or 0),
+        "disable_prefetch": str(int(bool(getattr(conf, "worker_disable_prefetch", False)))),
+    }
+
+
+def children_live() -> bool:
+    """Prefork: a child of this process has not ended yet."""
+    return any(child.is_alive() for child in billiard.active_children())
+
+
+def active() -> list[Any]:
+    """Requests that run, in no order. Safe beside the loop."""
+    for _ in range(5):
+        try:
+            return list(worker_state.active_requests)
+        except RuntimeError:  # the loop has added one meanwhile
+            continue
+    return []
+
+
 def _scheduled(consumer: Any) -> int:
     requests = getattr(worker_state, "scheduled_requests", None)  # since Celery 5.7
     return len(scheduled(consumer)) if requests is None else len(requests)
@@ -261,13 +294,7 @@ def unschedule(consumer: Any, waiting: Any) -> None:
 
 def running() -> list[Any]:
     """Requests that run, the longest-running first. Safe beside the loop."""
-    for _ in range(5):
-        try:
-            found = [request for request in worker_state.active_requests if request.time_start]
-        except RuntimeError:  # the loop has added one meanwhile
-            continue
-        return sorted(found, key=lambda request: request.time_start)
-    return []
+    return sorted((request for request in active() if request.time_start), key=lambda request: request.time_start)
 
 
 _failure_tellers: dict[str, WeakMethod[Callable[[], None]]] = {}

@@ -9,7 +9,7 @@ import dataclasses
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,7 @@ class PauseState:
         epoch: The pause counter; None when the flags could not be read.
         known: Queues whose flags were read.
         error: Why the flags could not be read; tasks run then.
+        suspended: The expiry of some queue is suspended: a pause keeps it so, or somebody has to give it back.
     """
 
     everything: bool = False
@@ -42,6 +43,7 @@ class PauseState:
     epoch: int | None = None
     known: frozenset[str] = frozenset()
     error: str = ""
+    suspended: bool = field(default=False, compare=False)
 
     @property
     def closed(self) -> bool:

@@ -6,22 +6,22 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from celery.utils.log import get_logger
 
 import opsdash
 from opsdash.worker import celery_private, layout
 from opsdash.worker.gate import READY, Gate
+from opsdash.worker.identity import identify
 from opsdash.worker.link import Link
+from opsdash.worker.report import Reporter
 
 logger = get_logger(__name__)
 
-TTL_S = 60
-FORGET_AFTER_S = 86_400
-"""A worker that ended without a word stays in the list of workers this long."""
 MOST_TASKS, MOST_BYTES = 20, 8_000
 """Running tasks that one report tells of, and what they take of it at most."""
 LONG = 120
@@ -38,7 +38,7 @@ class Health:
         self._consumer = consumer
         self._gate = gate
         self._ticked = self._started = time.monotonic()
-        self._redis_ahead_s: float | None = None  # of this process's monotonic clock
+        self._reporter = Reporter(consumer.hostname, identify())
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer.hostname, self._count_failure)
         if self._uncounted:
@@ -57,20 +57,36 @@ class Health:
         numbers = celery_private.counts(self._consumer)
         return bool(numbers["active"] or numbers["reserved"])
 
-    def _figures(self, redis_ahead_s: float) -> dict[str, str]:
-        """The fields of the worker's hash, all strings."""
+    def may_leave(self) -> bool:
+        """Nothing of this worker runs any more, now that its pool has been stopped.
+
+        A cold shutdown ends prefork's children and breaks off what the solo pool runs; threads and greenlets run on
+        until the process ends.
+        """
+        if celery_private.pool_name(self._consumer.pool) in ("threads", "gevent", "eventlet"):
+            return not celery_private.counts(self._consumer)["active"]
+        return not celery_private.children_live()
+
+    def _figures(self, now: float) -> dict[str, str]:
+        """The fields of the worker's hash, all strings. Args: ``now`` is Redis's time."""
         consumer, applied = self._consumer, self._gate.applied
         pausing, running = self._gate.health(), celery_private.running()
+        ahead_s = now - time.monotonic()
         return {
-            "time": f"{time.monotonic() + redis_ahead_s:.3f}",
+            "hostname": self._reporter.hostname,
+            **self._reporter.identity.fields(),
+            "time": f"{now:.3f}",
             "clock": f"{time.time():.3f}",  # this machine's own, beside Redis's: the doctor compares them
-            "loop_tick": f"{self._ticked + redis_ahead_s:.3f}",
-            "pid": str(os.getpid()),
+            "loop_tick": f"{self._ticked + ahead_s:.3f}",
             "uptime_s": f"{time.monotonic() - self._started:.1f}",
             **{name: str(number) for name, number in celery_private.counts(consumer).items()},
             "failed": "" if self._uncounted else str(self._failed),
             "oldest_s": age(running[0].time_start) if running else "",
             "running": told(running),
+            "running_by_queue": json.dumps(self._running_by_queue()),
+            "unacked": str(celery_private.accounted(consumer)),
+            **celery_private.habits(consumer),
+            "clients": self._clients(),
             "concurrency": str(consumer.pool.num_processes or 0),
             "pool": celery_private.pool_name(consumer.pool),
             "load": load(),
@@ -85,41 +101,32 @@ class Health:
             **layout.told(consumer),
         }
 
+    def _running_by_queue(self) -> dict[str, int]:
+        """Queue → tasks of it that run; the empty name for those whose queue can't be told."""
+        queues = frozenset(celery_private.consumed_queues(self._consumer))
+        keys = (request.message.delivery_info.get("routing_key") for request in celery_private.active())
+        return dict(Counter(key if key in queues else "" for key in keys))
+
+    def _clients(self) -> str:
+        """Redis's ids of the connections that it fetches with, as JSON; empty while not known."""
+        ids = getattr(self._gate, "fetching_clients", None)
+        return "" if ids is None else json.dumps(ids)
+
     def push(self, link: Link) -> None:
         """Writes the figures. Cost: one round trip; the first time two.
 
         Raises:
             LINK_ERRORS: Redis doesn't take them.
         """
-        redis = link.redis
-        ahead_s = self._redis_ahead_s if self._redis_ahead_s is not None else _ahead_s(redis.time())
-        now = time.monotonic() + ahead_s
-        key = link.keys.worker(self._consumer.hostname)
-        with redis.pipeline(transaction=True) as pipe:
-            pipe.time()
-            pipe.delete(key)  # whatever somebody has put there
-            pipe.hset(key, mapping=cast("dict[Any, Any]", self._figures(ahead_s)))
-            pipe.expire(key, TTL_S)
-            pipe.zadd(link.keys.workers, {self._consumer.hostname: now})
-            pipe.zremrangebyscore(link.keys.workers, "-inf", now - FORGET_AFTER_S)
-            self._redis_ahead_s = _ahead_s(pipe.execute()[0])
+        self._reporter.push(link, self._figures(self._reporter.now(link)))
 
     def remove(self, link: Link) -> None:
         """Takes the worker off the list: it ends on purpose.
 
         Raises:
-            LINK_ERRORS: Redis doesn't answer; the hash ends by its TTL.
+            LINK_ERRORS: Redis doesn't answer; the report stays.
         """
-        with link.redis.pipeline(transaction=True) as pipe:
-            pipe.delete(link.keys.worker(self._consumer.hostname))
-            pipe.zrem(link.keys.workers, self._consumer.hostname)
-            pipe.execute()
-
-
-def _ahead_s(redis_time: Any) -> float:
-    """How far Redis's clock is ahead of this process's monotonic one, given what ``TIME`` has just answered."""
-    seconds, micros = redis_time
-    return float(seconds + micros / 1e6 - time.monotonic())
+        self._reporter.goodbye(link)
 
 
 def age(since: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -11,7 +12,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, control, home, put_back
+from opsdash.worker import celery_private, control, expiring, home, put_back
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -73,6 +74,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             queues=lambda: celery_private.consumed_queues(consumer),
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
+            settle=partial(expiring.settle, consumer),
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -126,7 +128,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._usable_waker().listen_in_hub(hub)
 
     def shutdown(self, consumer: Any) -> None:
-        """Takes the worker off the list, after its last task has ended."""
+        """Takes the worker off the list. Celery calls it when the pool has been stopped, warmly or coldly."""
         if self._watch is not None:
             self._watch.retire()
 

@@ -18,7 +18,9 @@ KEYS = Keys()
 FIELDS = {
     "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
-    "started", "failed", "load", "running", "layout", "exchanges", "expires_ms",
+    "started", "failed", "load", "running", "running_by_queue", "hostname", "instance", "machine", "pid_started",
+    "unacked", "remote_control", "prefetch", "disable_prefetch", "clients", "layout",
+    "exchanges", "expires_ms",
 }  # fmt: skip
 
 
@@ -57,7 +59,9 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         assert (idle["failed"], idle["running"]) == ("0", "[]")
         assert float(idle["load"]) >= 0
         assert int(idle["memory_bytes"]) > 10_000_000
-        assert 50 < client.ttl(key) <= 60
+        assert 86_390 < client.ttl(key) <= 86_400
+        assert (idle["hostname"], idle["unacked"], idle["remote_control"]) == (running.hostname, "0", "1")
+        assert idle["running_by_queue"] == "{}"
         for _ in range(slots * 2):
             celery.send_task("sample.short", kwargs={"seconds": 2.5})
         celery.send_task("sample.short", queue="emails", countdown=60)
@@ -66,6 +70,8 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
         fields = ["processed", "active", "reserved", "scheduled"]
         eventually(lambda: client.hmget(key, fields) == held, what=f"{fields} are {held}")
         assert [task[1:3] for task in json.loads(client.hget(key, "running"))] == [["sample.short", "celery"]] * slots
+        assert json.loads(client.hget(key, "running_by_queue")) == {"celery": slots}
+        eventually(lambda: client.hget(key, "unacked") == str(client.hlen("unacked")), what="all of unacked is its own")
         eventually(lambda: client.hget(key, "processed") == str(slots * 2), what="processed counts every start")
         eventually(lambda: client.zscore(KEYS.workers, running.hostname) > time.time() - 2.5, what="listed")
         assert running.stop() == 0

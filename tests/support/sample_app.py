@@ -5,7 +5,7 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
-seconds as the file ``SAMPLE_CLOCK`` says),
+seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
 ``SAMPLE_HOOK=exists`` asks Redis before each task.
 """
 
@@ -25,7 +25,7 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_process_init
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import opsdash.worker
@@ -37,6 +37,11 @@ ACCEPTING = "sample:accepting"
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
+
+
+ORDERS = Exchange("orders", type="topic")
+TOPIC_QUEUES = [Queue("billing", ORDERS, routing_key="order.#"), Queue("stock", ORDERS, routing_key="order.*")]
+"""Both get a copy of what is sent to ``ORDERS`` with the key ``order.new``."""
 
 
 def make_app(broker_url: str, keyprefix: str = "", master_name: str = "", **more: Any) -> Celery:
@@ -55,7 +60,12 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "", **more
         broker_connection_retry_on_startup=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=options,
-        task_queues=[Queue("celery"), Queue("emails"), Queue("reports"), Broadcast("news")],
+        task_queues=[
+            Queue("celery"),
+            Queue("emails", expires=float(os.environ.get("SAMPLE_EXPIRES") or 0) or None),
+            Queue("reports"),
+            Broadcast("news"),
+        ],
         task_default_queue="celery",
         task_routes={"sample.broadcast": {"queue": "news", "exchange": "news"}},
     )
@@ -70,6 +80,8 @@ app = make_app(
     os.environ.get("SAMPLE_MASTER", ""),
     **json.loads(os.environ.get("SAMPLE_OPTIONS", "{}")),
 )
+if os.environ.get("SAMPLE_TOPICS") == "yes":
+    app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":

@@ -46,14 +46,14 @@ const workerDetails = (page, told) => (row) => {
     more = el('p', {class: 'mute', hidden: true})
   const nothing = (now) => {
     if (now.key.startsWith('other:')) return 'Without the plug-in a worker does not say what it runs.'
-    if (!told.has(now.key)) return now.state[1] === 'offline' ? 'It does not report.' : 'Reading …'
+    if (!told.has(now.key)) return ['silent', 'offline'].includes(now.state[1]) ? 'It does not report.' : 'Reading …'
     return now.active ? `${number(now.active)} running, and not told by name.` : 'Nothing runs right now.'
   }
   return {
     node: el('div', {class: 'worker'}, title, table.node, more, facts),
     update(now, at) {
       const rows = ROWS(told.get(now.key)).sort((a, b) => (a.since ?? at) - (b.since ?? at) || (a.key < b.key ? -1 : 1))
-      put(title, now.state[1] === 'offline' ? 'Running when it last reported' : 'Running now')
+      put(title, ['silent', 'offline'].includes(now.state[1]) ? 'Running when it last reported' : 'Running now')
       table.update(rows, {at, nothing: nothing(now)})
       more.hidden = !(rows.length >= MOST_TOLD && now.active > rows.length)
       put(more, `and ${number(now.active - rows.length)} more`)

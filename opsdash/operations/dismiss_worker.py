@@ -1,0 +1,73 @@
+"""Dismiss: a worker whose reports have stopped is known to be gone, and is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opsdash.errors import Invalid, Refused
+from opsdash.model import AuditEntry, Effect, Preview, WorkerStats
+from opsdash.operation import Act, Operation, argument
+from opsdash.text import count, format_duration
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+class DismissWorker(Operation):
+    """Removes the last reports of a silent worker; whoever does it vouches that its process has ended."""
+
+    name: ClassVar[str] = "dismiss_worker"
+    title: ClassVar[str] = "Dismiss Worker"
+    help: ClassVar[str] = "Forget a worker that went silent, once its process is known to have ended."
+    warning: ClassVar[str] = "A process that only stands still goes on with its tasks, and no pause waits for it then."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
+
+    hostname: str = argument(
+        default="",
+        positional=True,
+        help="The worker, as opsdash workers names it.",
+        label="Worker",
+        placeholder="For example celery@host",
+    )
+
+    def preview(self, console: Console) -> Preview:
+        """When it reported last, and what it ran and held then."""
+        silent = self._silent(console)
+        lines = tuple(
+            f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; when it told last it ran"
+            f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}."
+            for w in silent
+        )
+        figures = {"reports": len(silent), "active": sum(w.active for w in silent), "pids": [w.pid for w in silent]}
+        stays = "What it held comes back to its queue by the broker's visibility timeout; this changes no task."
+        return Preview(title=self.title, warning=self.warning, lines=(*lines, stays), figures=figures)
+
+    def execute(self, console: Console, act: Act) -> Effect:
+        """Removes its reports in one step; one that has come back meanwhile stays."""
+        silent = self._silent(console)
+        gone = console.workers.dismiss([worker.record for worker in silent])
+        if not gone:
+            raise Refused(f"{self.hostname} reports again. Nothing was changed.")
+        active = sum(worker.active for worker in silent if worker.record in gone)
+        return Effect(
+            affected=len(gone),
+            message=f"Dismissed {self.hostname}; when it told last it ran {count(active, 'task')}.",
+            details={"records": gone, "active": active},
+        )
+
+    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether it is on the list of workers."""
+        known = any(worker.hostname == self.hostname for worker in console.workers.read())
+        return {"message": f"{self.hostname} is {'on' if known else 'off'} the list of workers."}
+
+    def _silent(self, console: Console) -> list[WorkerStats]:
+        if not self.hostname:
+            raise Invalid("hostname: name a worker. Nothing was changed.")
+        known = [w for w in console.workers.read() if self.hostname in (w.hostname, w.record)]
+        if not known:
+            raise Refused(f"There is no worker {self.hostname!r}. Nothing was changed.")
+        silent = [worker for worker in known if not worker.reports]
+        if not silent:
+            raise Refused(f"{self.hostname} still reports: stop it first. Nothing was changed.")
+        return silent
