@@ -13,9 +13,10 @@ import redis
 
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
+from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
-from opsdash.services import database
+from opsdash.services import database, writes
 from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.discovery import Discovery
@@ -31,6 +32,7 @@ from opsdash.services.tenant_source import source
 from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
+from opsdash.services.verdict import verdict
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 from opsdash.text import format_duration
@@ -223,7 +225,13 @@ class Console:
         self._finish(
             entry,
             Status.SUCCESS if effect.ok else Status.FAILURE,
-            {"message": effect.message, "affected": effect.affected, **effect.details, **story},
+            {
+                "message": effect.message,
+                "affected": effect.affected,
+                **({} if effect.followed else {"followed": False}),
+                **effect.details,
+                **story,
+            },
             done=effect.message,
         )
         return effect
@@ -231,16 +239,19 @@ class Console:
     def _telling(self, operation: Operation, entry: AuditEntry, act: Callable[[], T], **story: Any) -> T:
         """Whatever goes wrong is the entry's outcome before it goes on its way."""
         try:
-            return act()
+            with writes.watching() as writing:
+                try:
+                    return act()
+                except redis.RedisError as error:
+                    if not writing.possible:  # refused, or lost before anything was written
+                        raise self.broker.fault(error) from error
+                    raise Uncertain(
+                        f"Redis broke off during {operation.title}: {writes.said(error)}."
+                        " It may be done in part; look before trying again."
+                    ) from error
         except OpsdashError as error:
             self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__, **story})
             raise
-        except redis.RedisError as error:
-            message = (
-                f"Redis broke off during {operation.title}: {error}. It may be done in part; look before trying again."
-            )
-            self._finish(entry, Status.UNKNOWN, {"message": message, "error": type(error).__name__, **story})
-            raise Uncertain(message) from error
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
             log.exception("%s failed", operation.name)
@@ -275,6 +286,7 @@ class Console:
         details = {name: value for name, value in entry.details.items() if name not in INTENT}
         return Effect(
             affected=int(details.pop("affected", 0)),
+            followed=details.pop("followed", True) is not False,
             message=str(details.pop("message", "")),
             details=details,
             ok=entry.status is Status.SUCCESS,
@@ -284,6 +296,11 @@ class Console:
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
         return self._snapshots.take()
+
+    def verdict(self, queue: str | None = None) -> Verdict | None:
+        """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""
+        self.fleet.look()
+        return verdict(self.snapshot(), queue)
 
     def queue_names(self) -> tuple[str, ...]:
         """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""

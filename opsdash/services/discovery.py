@@ -69,14 +69,26 @@ class Discovery:
             for exchange in exchanges:
                 pipe.sscan(layout.binding(exchange), 0, count=LOOKED_AT)
             waits, *replies = pipe.execute(raise_on_error=False)
-            if isinstance(waits, redis.RedisError):
+            if isinstance(waits, redis.RedisError) and not isinstance(waits, redis.exceptions.NoPermissionError):
                 raise waits
         found: dict[str, None] = {}
         for exchange, reply in zip(exchanges, replies, strict=True):
             members = reply[1] if isinstance(reply, list | tuple) else ()  # else another type's key has the name
             queues = (bound_queue(member, layout.separator, fanout=exchange not in sure) for member in members)
             found |= dict.fromkeys(sorted(queue for queue in queues if queue))
-        self._bound, self._default_waits = tuple(found)[:MOST_FOUND], bool(waits)
+        self._bound = self._allowed([name for name in found if name not in known][:MOST_FOUND])
+        self._default_waits = isinstance(waits, int) and waits > 0
+
+    def _allowed(self, names: list[str]) -> tuple[str, ...]:
+        """Those that this user of Redis may read: a transaction that names another one would be refused as a whole."""
+        if not names:
+            return ()
+        layout = self._broker.layout
+        with self._broker.reading(), self._broker.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(*layout.lists(name).values())
+            replies = pipe.execute(raise_on_error=False)
+        return tuple(name for name, reply in zip(names, replies, strict=True) if isinstance(reply, int))
 
 
 def consumed(queue: str, workers: Iterable[WorkerStats], others: Others) -> bool | None:

@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from opsdash.errors import Refused
+from opsdash.services import writes
 from opsdash.services.broker import Broker
 from opsdash.services.expiring import Watchman, settle
 
@@ -121,14 +122,17 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     at = datetime.now(UTC)
     value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
     key = broker.keys.busy(queue)
-    if not broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000)):
+    with writes.aside():
+        taken = broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000))
+    if not taken:
         raise Refused(busy(queue, broker.client.get(key)))
     try:
         watchman = Watchman(broker)
         watchman.look((queue,), needed=True)
         yield Lease(broker, key, value, watchman.again_s)
     finally:
-        with contextlib.suppress(redis.RedisError):  # it ends by itself; what went wrong is on its way up already
+        # It ends by itself; what went wrong is on its way up already.
+        with contextlib.suppress(redis.RedisError), writes.aside():
             broker.client.eval(_RELEASE, 1, key, value)
             settle(broker, [queue])
 

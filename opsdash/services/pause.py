@@ -16,6 +16,7 @@ from opsdash.services.broker import Broker
 from opsdash.text import as_text
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+# A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
 # What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
 # A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
 _OURS = """
@@ -38,7 +39,7 @@ if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local epoch = redis.call('INCR', KEYS[3])
 redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
-redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
+redis.pcall('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
 return epoch
 """
 )
@@ -53,7 +54,7 @@ end
 local removed = redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 local epoch = redis.call('INCR', KEYS[3])
-redis.call('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
+redis.pcall('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
 return {removed, epoch}
 """
 )

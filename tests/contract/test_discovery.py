@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import redis
 
 from opsdash.model import OtherWorker, WorkerStats
+from opsdash.model_layout import Layout
 from opsdash.services.broker import Broker
 from opsdash.services.discovery import Discovery, consumed
+from opsdash.services.layout import Layouts
 
 NOW = datetime.now(UTC)
 
@@ -80,3 +84,20 @@ def test_a_queue_is_consumed_by_whoever_names_it():
 
 def test_whether_a_queue_is_consumed_is_not_known_while_others_could_not_be_asked():
     assert consumed("emails", [worker("reports")], None) is None
+
+
+def test_a_queue_that_this_user_of_redis_may_not_read_is_left_out(valkey_url: str):
+    with contextlib.closing(redis.Redis.from_url(valkey_url)) as admin:
+        admin.execute_command(
+            "ACL", "SETUSER", "narrow", "reset", "on", ">pw", "+@all", "~_kombu*", "~opsdash*", "~emails*"
+        )
+        try:
+            host = valkey_url.partition("://")[2].rpartition("@")[2]
+            narrow = redis.Redis.from_url(f"redis://narrow:pw@{host}", decode_responses=True)
+            broker = Broker(narrow, Layouts.fixed(narrow, Layout()), "test")
+            for queue in ("emails", "secret"):
+                bind(broker, "celery", queue)
+            assert Discovery(broker).names([worker("emails")], ()) == ("emails",)
+            narrow.close()
+        finally:
+            admin.execute_command("ACL", "DELUSER", "narrow")
