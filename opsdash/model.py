@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from opsdash.model_layout import Disagreement as Disagreement
 from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
 from opsdash.model_workers import RunningTask as RunningTask
@@ -156,6 +157,7 @@ class QueueStats:
         paused: By its own flag or by the one for everything.
         oldest_s: Age of the oldest of the tasks that run next, where one of them says when it was sent; else None.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
+        consumed: Whether a worker takes tasks from it; None while that is not known.
     """
 
     name: str
@@ -164,6 +166,7 @@ class QueueStats:
     paused: bool = False
     error: str = ""
     oldest_s: float | None = None
+    consumed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,6 +398,7 @@ class Snapshot:
         database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
+        layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
     """
 
     taken_at: datetime
@@ -422,6 +426,7 @@ class Snapshot:
     database_error: str = ""
     audit_head: str = ""
     spooled: int = 0
+    layout_conflicts: tuple[Disagreement, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid
 from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model_layout import DECIDES
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -81,6 +82,8 @@ class Operation:
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
         settles: Its effect takes time after the act; ``progress`` tells how far it has come.
+        layout: Facts of the broker's layout that it writes by: it is refused while app, settings and workers disagree
+            on one of them. Empty: it writes nothing into Redis by them.
     """
 
     name: ClassVar[str]
@@ -89,6 +92,7 @@ class Operation:
     warning: ClassVar[str]
     minimum_role: ClassVar[Role] = Role.OPERATOR
     settles: ClassVar[bool] = False
+    layout: ClassVar[tuple[str, ...]] = tuple(DECIDES)
 
     reason: str = argument(
         default="",

@@ -31,6 +31,7 @@ _CONSOLE = {
     "the charts' history, the audit spool": "XADD K NOMKSTREAM * x x; XDEL K 0-1; XLEN K; XRANGE K 0 0;"
     " XREVRANGE K 0 0",
     "tenants' configurations": "MGET K; MSET K x; SCAN 0 COUNT 1",
+    "queues that are bound": "SSCAN K 0",
     "nudges, and Celery's remote control": "PUBLISH C x",
     "who listens, and who fetches": "PUBSUB CHANNELS C; PUBSUB NUMSUB C; PUBSUB NUMPAT; CLIENT LIST",
     "answers of Celery's remote control": "SMEMBERS K; SADD K x; SREM K x; BRPOP K 1; WATCH K; UNWATCH;"

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from opsdash import roles
+from opsdash import roles, settings_broker
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
 PREFIX = "OPSDASH_"
+DEMO_PREFIX = "OPSDASH_DEMO_"
+"""Variables by which the demo's processes tell each other something: no settings."""
 MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
@@ -94,35 +96,6 @@ def _pattern(value: str) -> str:
     except re.error as error:
         raise ValueError(f"expected a regular expression: {error}") from None
     return value
-
-
-def _redis_url(value: str) -> str:
-    url = value.strip()
-    scheme, is_url, rest = url.partition("://")
-    if scheme == "sentinel":
-        return _sentinel_url(url)
-    if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"} or not is_url:
-        raise ValueError(f"expected redis://host:port/db, got {scheme + ':' if is_url else 'what is no URL'}")
-    number = rest.partition("?")[0].partition("/")[2].strip("/")
-    if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
-        raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")
-    return url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url
-
-
-def _sentinel_url(url: str) -> str:
-    """As kombu writes it, with the master's name added; its parts are read by ``broker.sentinel``."""
-    expected = "expected sentinel://[:password@]host:port[;sentinel://host:port]/db?master_name=NAME"
-    rest, _, query = url.partition("?")
-    if not dict(parse_qsl(query)).get("master_name"):
-        raise ValueError(f"{expected}; the name of the master is missing")
-    for part in rest.split(";"):
-        try:
-            known = urlsplit(part).hostname and urlsplit(part).port
-        except ValueError:
-            known = None
-        if not known:
-            raise ValueError(f"{expected}; a sentinel has no host or no port")
-    return url
 
 
 def _secret(value: str) -> str | None:
@@ -238,7 +211,7 @@ class Settings:
 
     redis_url: str = _setting(
         default="redis://localhost:6379/0",
-        parse=_redis_url,
+        parse=settings_broker.redis_url,
         secret=True,
         doc="The Celery broker; also holds opsdash's keys.",
     )
@@ -252,7 +225,9 @@ class Settings:
         default=None, parse=_text, doc="`package.module:app`; gives queues, priorities and the key prefix."
     )
     queues: tuple[str, ...] = _setting(
-        default=(), parse=_names, doc="Queues to show, comma-separated; default: the app's, else `celery`."
+        default=(),
+        parse=_names,
+        doc="Queues to show first, comma-separated; the app's, the workers' and bound ones are found.",
     )
     auth: str | None = _setting(
         default=None,
@@ -357,6 +332,21 @@ class Settings:
         parse=_columns,
         doc="Its columns' own names, e.g. `tenant_id=id,name=title`; `api_key=` where it has none.",
     )
+    key_prefix: str | None = _setting(
+        default=None,
+        parse=settings_broker.key_prefix,
+        doc="`global_keyprefix` of the app, `\"\"` for none; default: the app's, else the workers'.",
+    )
+    separator: str | None = _setting(
+        default=None,
+        parse=settings_broker.separator,
+        doc="`sep` of the app, e.g. `:` or `\\x06\\x16`; default: the app's, else the workers', else kombu's.",
+    )
+    priority_steps: tuple[int, ...] | None = _setting(
+        default=None,
+        parse=settings_broker.priority_steps,
+        doc="`priority_steps` of the app, e.g. `0,4,8`; default: the app's, else the workers', else kombu's `0,3,6,9`.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -447,8 +437,9 @@ class Settings:
 def _refuse_typos(environ: Mapping[str, str]) -> None:
     # OPSDASH_ADMIN=alice, ignored, would leave the lists empty and everybody at a shell an admin.
     known = [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
-    for name in environ:
-        if name.startswith(PREFIX) and name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
+    own = (name for name in environ if name.startswith(PREFIX) and not name.startswith(DEMO_PREFIX))
+    for name in own:
+        if name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
             raise Invalid(f"{name}: there is no such setting; did you mean {close[0]}?")
 
 

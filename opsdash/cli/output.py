@@ -29,6 +29,7 @@ _STYLES = {
     "in_progress": "blue",
     "unknown": "yellow",
     "stalled": "yellow",
+    "no consumer": "yellow",
     "paused": "yellow",
     "PAUSED": "bold yellow",
     "ok": "green",

@@ -104,8 +104,13 @@ def queues(*, as_json: bool) -> None:
     """Pending tasks of each queue, by priority."""
     with connected() as console:
         snapshot = console.snapshot()
+        if any(queue.consumed is None for queue in snapshot.queues):
+            console.fleet.look()  # workers without the plug-in may take from it
+            snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
+    for conflict in snapshot.layout_conflicts:
+        warn(conflict.message)
     if as_json:
         print_json(snapshot.queues)
     else:

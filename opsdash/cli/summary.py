@@ -15,6 +15,8 @@ from opsdash.text import count, format_duration
 from opsdash.verdict_text import told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
+NO_CONSUMER = "no consumer"
+"""No worker takes tasks from the queue."""
 MOST_QUEUES = 15
 MOST_WARNINGS = 5
 
@@ -68,12 +70,24 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
                 queue.waiting,
                 "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
-                queue.error or ("paused" if queue.paused else "running"),
+                _state(queue),
             )
             for queue in queues
         ],
         empty="No queue is known.",
     )
+
+
+def _state(queue: QueueStats) -> str:
+    if queue.error:
+        return queue.error
+    if _unserved(queue):
+        return f"paused, {NO_CONSUMER}" if queue.paused else NO_CONSUMER
+    return "paused" if queue.paused else "running"
+
+
+def _unserved(queue: QueueStats) -> bool:
+    return queue.consumed is False
 
 
 def held(snapshot: Snapshot) -> RenderableType:
@@ -95,7 +109,10 @@ def _story(pause: PauseInfo | None) -> str:
 
 def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
     """Those in trouble, then the longest, in their usual order; the others are counted."""
-    longest = sorted(snapshot.queues, key=lambda queue: (not queue.error, not queue.paused, -queue.waiting))
+    longest = sorted(
+        snapshot.queues,
+        key=lambda queue: (not queue.error, not queue.paused, not (queue.waiting and _unserved(queue)), -queue.waiting),
+    )
     names = {queue.name for queue in longest[:MOST_QUEUES]}
     yield queue_table(tuple(queue for queue in snapshot.queues if queue.name in names))
     if rest := longest[MOST_QUEUES:]:
@@ -142,6 +159,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         age_s = snapshot.redis_age_s
         stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
         yield f"{snapshot.redis_error} {stale}"
+    yield from (conflict.message for conflict in snapshot.layout_conflicts)
     if not verdict(snapshot):
         unfit = [worker for worker in snapshot.workers if worker.reports and worker.pausing != "ready"]
         yield from _few([f"{worker.hostname} can't pause: {worker.pausing}" for worker in unfit], "workers")

@@ -21,6 +21,7 @@ class ApproveOperation(Operation):
     title: ClassVar[str] = "Approve"
     help: ClassVar[str] = "Approve what another operator asked for: it is done then."
     warning: ClassVar[str] = "It is done at once, in the name of whoever asked and with yours beside it."
+    layout: ClassVar[tuple[str, ...]] = ()
 
     approval_id: str = argument(default="", positional=True, help="Which request; opsdash approvals lists them.")
 

@@ -39,6 +39,7 @@ class ClearQueue(Operation):
         """What waits, by priority, and what workers hold: whether it goes too, or is not removed by this."""
         console.queues.check(self.queue, console.queue_names())
         console.queues.check_lists(self.queue)
+        console.queues.check_priorities(self.queue)
         boundary = draw(console.broker, self.queue)
         (stats,) = console.queues.read([self.queue])
         holds = held(console, self.queue)
@@ -81,6 +82,7 @@ class ClearQueue(Operation):
         """Counts and moves in one script; the audit entry's id names the trash."""
         console.queues.check(self.queue, console.queue_names())
         console.queues.check_lists(self.queue)
+        console.queues.check_priorities(self.queue)
         if not self.everything:
             return self._clear(console, act)
         reviewed = act.reviewed.boundary if act.reviewed else None

@@ -152,3 +152,4 @@ class ClearTasks(Operation):
             raise Invalid("Say which tasks: by name, age or a text in their arguments. Nothing was changed.")
         console.queues.check(self.queue, console.queue_names())
         console.queues.check_lists(self.queue)
+        console.queues.check_priorities(self.queue)

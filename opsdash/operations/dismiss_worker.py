@@ -21,6 +21,7 @@ class DismissWorker(Operation):
     title: ClassVar[str] = "Dismiss Worker"
     help: ClassVar[str] = "Forget a worker that went silent, once its process is known to have ended."
     warning: ClassVar[str] = "A process that only stands still goes on with its tasks, and no pause waits for it then."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     hostname: str = argument(
         default="",

@@ -25,6 +25,7 @@ class PruneAuditLog(Operation):
     help: ClassVar[str] = "Delete the oldest entries of the audit log; the rest still verifies."
     warning: ClassVar[str] = "Deleted entries can't be restored. Export them first: opsdash audit export."
     minimum_role: ClassVar[Role] = Role.ADMIN
+    layout: ClassVar[tuple[str, ...]] = ()
 
     older_than_s: int = argument(
         default=365 * DAY_S,

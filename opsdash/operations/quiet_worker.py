@@ -23,6 +23,7 @@ class QuietWorker(Operation):
     title: ClassVar[str] = "Quiet Worker"
     help: ClassVar[str] = "Stop one worker from taking tasks; what it holds already still runs."
     warning: ClassVar[str] = "This worker takes no more tasks until it is woken, or restarts."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     hostname: str = argument(
         default="",
@@ -55,11 +56,9 @@ class QuietWorker(Operation):
         undo = self._undo()
         if missing := sorted(set(queues) - set(confirmed)):
             raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}; undo: {undo}")
-        return Effect(
-            affected=len(confirmed),
-            message=f"{self.hostname} takes no more tasks from {', '.join(confirmed)}.",
-            details={"queues": confirmed, "undo": f"To undo it: {undo}"},
-        )
+        message = f"{self.hostname} takes no more tasks from {', '.join(confirmed)}."
+        details = {"queues": confirmed, "undo": f"To undo it: {undo}"}
+        return Effect(affected=len(confirmed), message=message, details=details)
 
     def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
         """What was written down before the worker was told."""

@@ -23,6 +23,7 @@ class ResumeProcessing(Operation):
     title: ClassVar[str] = "Resume Processing"
     help: ClassVar[str] = "Let workers pick up tasks again."
     warning: ClassVar[str] = "Workers start on everything that has gathered since the pause, at once."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
 

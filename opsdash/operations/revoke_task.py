@@ -24,6 +24,7 @@ class RevokeTask(Operation):
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
     warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")
     terminate: bool = argument(
@@ -48,13 +49,9 @@ class RevokeTask(Operation):
             " and for three hours as Celery comes; one of them that takes it throws it away.",
             "When all workers restart, it is forgotten.",
         ]
-        return Preview(
-            title=self.title,
-            warning=self.warning,
-            lines=tuple(lines),
-            figures={"held_by": list(holders), "active_on": active},
-            choices=("terminate",),
-        )
+        figures = {"held_by": list(holders), "active_on": active}
+        choices = ("terminate",)
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, choices=choices)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""

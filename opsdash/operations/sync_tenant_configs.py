@@ -29,6 +29,7 @@ class SyncTenantConfigs(Operation):
     title: ClassVar[str] = "Sync Tenant Configs"
     help: ClassVar[str] = "Copy every tenant's configuration from the database to Redis, without secrets."
     warning: ClassVar[str] = "Running tasks see the new configuration from their next read on."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     remove_orphans: bool = argument(
         default=False,

@@ -22,6 +22,7 @@ class WakeWorker(Operation):
     title: ClassVar[str] = "Wake Worker"
     help: ClassVar[str] = "Let a worker that was quieted take tasks again."
     warning: ClassVar[str] = "This worker starts on what waits in its queues, at once unless they are paused."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     hostname: str = argument(
         default="",

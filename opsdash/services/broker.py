@@ -17,14 +17,12 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
+from opsdash.model_layout import APP, SETTING, Claim, Layout
 from opsdash.services import writes
+from opsdash.services.layout import Layouts
 from opsdash.settings import Settings
 from opsdash.text import as_text
 
-# kombu's defaults (kombu.transport.redis.Channel), here so that a console without an app needn't import Celery.
-PRIORITY_STEPS = (0, 3, 6, 9)
-PRIORITY_SEPARATOR = "\x06\x16"
-UNACKED = "unacked"
 _REFUSED = {
     redis.exceptions.NoPermissionError: "refused a command (opsdash doctor says which right is missing)",
     redis.exceptions.ReadOnlyError: "is a replica, which takes no writes",
@@ -41,30 +39,53 @@ class Broker:
 
     Attributes:
         client: Decodes to str; gives up after 2 s and never sends a command twice.
+        layouts: How messages and opsdash's own keys are named there; learnt when it is first used.
         label: The server for people, without a password.
-        queues: Queue names from the settings, else from the app, else ``celery``.
-        priority_steps: kombu's priority steps; step 0 is the list named like the queue.
+        queues: Queue names from the settings, then those of the app; empty when nobody was told.
+        exchanges: Exchanges that the app's queues are bound to, fanout ones left out.
     """
 
     client: redis.Redis
-    keys: Keys
+    layouts: Layouts
     label: str
-    queues: tuple[str, ...]
-    priority_steps: tuple[int, ...] = PRIORITY_STEPS
-    separator: str = PRIORITY_SEPARATOR
-    unacked_name: str = UNACKED
+    queues: tuple[str, ...] = ()
+    exchanges: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout in force. Cost: nothing, but the first time some two round trips."""
+        return self.layouts.layout
+
+    @property
+    def keys(self) -> Keys:
+        """Opsdash's names under the layout's prefix."""
+        return Keys(self.layout.prefix)
+
+    @property
+    def priority_steps(self) -> tuple[int, ...]:
+        """Kombu's priority steps; step 0 is the list named like the queue."""
+        return self.layout.priority_steps
+
+    @property
+    def separator(self) -> str:
+        """Between a queue's name and its step."""
+        return self.layout.separator
 
     def lists(self, queue: str) -> dict[int, str]:
-        """Priority step → Redis list of one queue. Source: kombu's ``Channel._q_for_pri``."""
-        return {
-            step: f"{self.keys.prefix}{queue}{self.separator}{step}" if step else f"{self.keys.prefix}{queue}"
-            for step in self.priority_steps
-        }
+        """Priority step → Redis list of one queue."""
+        return self.layout.lists(queue)
 
     @property
     def unacked(self) -> str:
         """Hash of all messages that workers hold: reserved, active and scheduled."""
-        return self.keys.prefix + self.unacked_name
+        layout = self.layout
+        return layout.prefix + layout.unacked
+
+    @property
+    def unacked_index(self) -> str:
+        """Sorted set beside it: delivery tag → when it was fetched, by the worker's clock."""
+        layout = self.layout
+        return layout.prefix + layout.unacked_index
 
     def ping(self) -> None:
         """Asks for an answer.
@@ -123,19 +144,59 @@ def connect(settings: Settings) -> Broker:
             client = writes.Client.from_url(settings.redis_url, **options)
     except ValueError as error:
         raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
+    own = Claim(source=SETTING, facts=_setting_facts(settings, client))
     if settings.celery_app is None:
-        return Broker(client, Keys(), settings.redis_label, settings.queues or ("celery",))
+        return Broker(client, Layouts(client, [own], settings.queues), settings.redis_label, settings.queues)
     app = _load_app(settings.celery_app)
+    try:
+        facts, queues, exchanges = _app_facts(app)
+    except Exception as error:  # its configuration is read here for the first time, and may raise anything
+        raise Invalid(
+            f"OPSDASH_CELERY_APP: the configuration of {settings.celery_app!r} can't be used: {_cause(error)}"
+        ) from error
+    names = tuple(dict.fromkeys([*settings.queues, *queues]))
+    layouts = Layouts(client, [own, Claim(source=APP, facts=facts)], names)
+    return Broker(client, layouts, settings.redis_label, names, exchanges)
+
+
+def _setting_facts(settings: Settings, client: redis.Redis) -> dict[str, Any]:
+    facts = {
+        "prefix": settings.key_prefix,
+        "separator": settings.separator,
+        "priority_steps": settings.priority_steps,
+        "db": int(client.connection_pool.connection_kwargs.get("db") or 0),
+    }
+    return {fact: value for fact, value in facts.items() if value is not None}
+
+
+def _app_facts(app: Any) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
+    """What an app says of the layout, its queues, and their exchanges; broadcasts left out.
+
+    What its transport options leave out is kombu's default, and the app says that as well.
+    """
     options = dict(app.conf.broker_transport_options or {})
-    return Broker(
-        client,
-        Keys(str(options.get("global_keyprefix", ""))),
-        settings.redis_label,
-        settings.queues or tuple(app.amqp.queues),
-        tuple(int(step) for step in options.get("priority_steps", PRIORITY_STEPS)),
-        str(options.get("sep", PRIORITY_SEPARATOR)),
-        str(options.get("unacked_key", UNACKED)),
-    )
+    plain = Layout()
+    facts: dict[str, Any] = {
+        "prefix": str(options.get("global_keyprefix") or ""),
+        "separator": str(options.get("sep", plain.separator)),
+        "priority_steps": tuple(int(step) for step in options.get("priority_steps", plain.priority_steps)),
+        "unacked": str(options.get("unacked_key", plain.unacked)),
+        "unacked_index": str(options.get("unacked_index_key", plain.unacked_index)),
+        "visibility_timeout_s": float(options.get("visibility_timeout", plain.visibility_timeout_s)),
+        "control_exchange": str(app.conf.control_exchange),
+    }
+    connection = app.connection_for_write()  # opens none
+    if connection.transport_cls in {"redis", "rediss"}:
+        number = str(connection.virtual_host or "0").strip("/") or "0"
+        facts |= {"transport": "redis"} | ({"db": int(number)} if number.isdigit() else {})
+    queues = [queue for queue in app.amqp.queues.values() if not _is_fanout(queue)]
+    bound = [part.exchange for queue in queues for part in (queue, *(queue.bindings or ()))]
+    exchanges = dict.fromkeys(str(one.name) for one in bound if one is not None and one.name and one.type != "fanout")
+    return facts, [str(queue.name) for queue in queues], tuple(exchanges)
+
+
+def _is_fanout(queue: Any) -> bool:
+    return queue.exchange is not None and queue.exchange.type == "fanout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +244,8 @@ def sentinel(url: str) -> Sentinels:
     )
 
 
-def celery_app(settings: Settings) -> Any:
-    """The deployment's Celery app, else a bare one on its broker. Loads Celery.
+def celery_app(settings: Settings, layout: Layout | None = None) -> Any:
+    """The deployment's Celery app, else a bare one on its broker that goes by the layout. Loads Celery.
 
     Raises:
         Invalid: The app can't be loaded.
@@ -193,11 +254,17 @@ def celery_app(settings: Settings) -> Any:
         return _load_app(settings.celery_app)
     from celery import Celery
 
-    if not settings.redis_url.startswith("sentinel://"):
-        return Celery("opsdash", broker=settings.redis_url, set_as_current=False, fixups=[])
-    found = sentinel(settings.redis_url)
-    app = Celery("opsdash", broker=found.kombu_url, set_as_current=False, fixups=[])
-    app.conf.broker_transport_options = {"master_name": found.master_name}
+    layout = layout or Layout()
+    url, options = settings.redis_url, dict[str, Any]()
+    if url.startswith("sentinel://"):
+        found = sentinel(url)
+        url, options["master_name"] = found.kombu_url, found.master_name
+    if layout.prefix:
+        options["global_keyprefix"] = layout.prefix
+    options |= {"sep": layout.separator, "priority_steps": list(layout.priority_steps)}
+    app = Celery("opsdash", broker=url, set_as_current=False, fixups=[])
+    app.conf.broker_transport_options = options
+    app.conf.control_exchange = layout.control_exchange
     return app
 
 

@@ -19,6 +19,7 @@ from opsdash.services import broker as brokers
 from opsdash.services import database, writes
 from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate
+from opsdash.services.discovery import Discovery
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
 from opsdash.services.pause import PauseFlags
@@ -76,6 +77,7 @@ class Console:
         self.tenants = Tenants(source(settings, self.engine), self.broker, settings.secret)
         self.fleet = Fleet(self.broker, settings)
         self.history = History(self.broker)
+        self.discovery = Discovery(self.broker)
         self._snapshots = Snapshots(
             self.broker,
             self.pause,
@@ -87,6 +89,7 @@ class Console:
             self.unfinished,
             self.trash,
             self.asked,
+            self.discovery,
         )
         self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
@@ -95,10 +98,12 @@ class Console:
 
         Raises:
             Invalid: It is no operation.
-            Refused: The operation's parameters name something that does not exist.
+            Refused: The operation's parameters name something that does not exist, or app, settings and workers
+                disagree on how it lies in Redis.
             Unavailable: Redis or the database did not answer.
         """
         _check_kind(operation)
+        self._check_layout(operation)
         return replace(operation.preview(self), phrase=operation.phrase(self))
 
     def run(
@@ -213,7 +218,8 @@ class Console:
 
         def execute() -> Effect:
             self._check(operation, act)
-            return operation.execute(self, act)
+            with self.broker.layouts.kept():
+                return operation.execute(self, act)
 
         effect = self._telling(operation, entry, execute, **story)
         self._finish(
@@ -256,9 +262,17 @@ class Console:
 
     def _check(self, operation: Operation, act: Act) -> None:
         self.broker.ping()
+        self._check_layout(operation)
         # Not with the other objections: it may ask Redis or the database, whose silence is to be audited as such.
         if (expected := operation.phrase(self)) and act.phrase != expected:
             raise PhraseMissing(operation.title, expected)
+
+    def _check_layout(self, operation: Operation) -> None:
+        """Looks anew: workers may have been started since, or with other options."""
+        if operation.layout:
+            with self.broker.reading():
+                self.broker.layouts.look()
+            self.broker.layouts.check(operation.title, operation.layout)
 
     def _answered(self, operation: Operation, error: Duplicate) -> Effect:
         """The same request, sent again: what it did the first time."""
@@ -289,8 +303,8 @@ class Console:
         return verdict(self.snapshot(), queue)
 
     def queue_names(self) -> tuple[str, ...]:
-        """Known queues: the configured ones, then those that only a worker names."""
-        return self._snapshots.names(self.workers.read())
+        """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
+        return self.discovery.names(self.workers.read(), self.fleet.last)
 
     def is_processing_paused(self) -> bool:
         """Whether everything is paused, read now."""

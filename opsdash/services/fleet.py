@@ -17,6 +17,7 @@ import redis
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
+from opsdash.model_layout import Layout
 from opsdash.services import listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.cancelled import Told, merged, queue_writes, told_in
@@ -36,6 +37,9 @@ REPORT_S = 2.5
 """A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
 """A busy solo worker answers nobody: who answered this recently still counts."""
+
+UNPROVEN = "which separator they use is not known, and a question with another one could stop them"
+"""Why workers are not asked."""
 
 LONG_AGO_S = float("-inf")
 """What was found is out of date: the next one who wants to know has the workers asked again."""
@@ -63,6 +67,11 @@ class Fleet:
     def latest(self) -> tuple[OtherWorker, ...] | None:
         """What the last look found; None while nobody has been asked, or could be. Returns at once."""
         return _others(self.found())
+
+    @property
+    def last(self) -> tuple[OtherWorker, ...] | None:
+        """As ``latest``, and has nobody asked."""
+        return _others(self._found)
 
     def found(self, epoch: int | None = None, *, paused: bool = False) -> FleetLook | None:
         """As ``latest``, with all that it found.
@@ -191,8 +200,10 @@ class Fleet:
         live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
         found = FleetLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
-        if not self._may_ask:
-            found = replace(found, error="the separator of the broker's key layout is not proven")
+        if not self._bound() and not self._anybody_listens():
+            self._seen.clear()  # nobody hears remote control
+        elif not self._layout().proven:
+            found = replace(found, error=UNPROVEN)
         else:
             with self.control() as (control, connection):
                 found = (
@@ -201,11 +212,6 @@ class Fleet:
                     else self._ask_some(control, connection, found, live)
                 )
         return self._connections(found, reports) if paused else found
-
-    @property
-    def _may_ask(self) -> bool:
-        """Remote control leaves an entry in kombu's binding sets: with a wrong separator that stops workers."""
-        return bool(getattr(getattr(self._broker, "layout", None), "proven", True))
 
     def _flags(self, live: Iterable[WorkerStats]) -> tuple[int | None, bool]:
         """The pause counter, and whether something is paused."""
@@ -222,7 +228,7 @@ class Fleet:
     def _ask_some(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
         """Asks those that do not report."""
         reporting = {worker.hostname for worker in live}
-        bound = self._bound(control)
+        bound = self._bound()
         asked: list[str] | None = sorted(bound - reporting)
         if not reporting <= bound or (not bound and self._anybody_listens()):
             asked = None  # flushed bindings: everybody is asked
@@ -233,7 +239,7 @@ class Fleet:
 
     def _ask_all(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
         """Asks everybody, and counts who has heard it and said nothing."""
-        bound = self._bound(control)
+        bound = self._bound()
         expected = Counter(w.hostname for w in live if w.remote_control is not False)
         asked_at = datetime.now(UTC)
         replies, heard = listeners.ask(control, connection, "active_queues", timeout_s=ANSWER_S)
@@ -295,12 +301,13 @@ class Fleet:
             return replace(found, connections_error=listeners.refusal(error))
         return replace(found, connections=connections, unnamed=unnamed)
 
-    def _bound(self, control: Any) -> set[str]:
+    def _bound(self) -> set[str]:
         """Hosts whose mailbox is bound. Source: kombu's Redis transport, ``Channel._queue_bind``."""
-        exchange = f"{control.app.conf.control_exchange}.pidbox"
+        layout = self._broker.layout
+        exchange = f"{layout.control_exchange}.pidbox"
         with self._broker.reading():
-            members: set[str] = self._broker.client.smembers(f"{self._broker.keys.prefix}_kombu.binding.{exchange}")  # type: ignore[assignment]
-        queues = (member.rsplit(self._broker.separator, 1)[-1] for member in members)
+            members: set[str] = self._broker.client.smembers(layout.binding(exchange))  # type: ignore[assignment]
+        queues = (member.rsplit(layout.separator, 1)[-1] for member in members)
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
     def _anybody_listens(self) -> bool:
@@ -325,18 +332,39 @@ class Fleet:
                             confirmed = merged(confirmed, {hostname: [queue]})
         return confirmed
 
+    def askable(self) -> Layout:
+        """The layout to ask by.
+
+        A question binds a queue for its answers. With another separator than the workers' that stops workers of Celery
+        5.6 for good, so nobody is asked while it is not known.
+
+        Raises:
+            Unavailable: It is not known, or Redis does not answer.
+        """
+        layout = self._layout()
+        if not layout.proven:
+            raise Unavailable(
+                f"Workers can't be asked by remote control: {UNPROVEN}."
+                " Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use."
+            )
+        return layout
+
+    def _layout(self) -> Layout:
+        with self._broker.reading():
+            layout = self._broker.layouts.refresh().layout
+            # Unknown a few seconds ago: a worker may have come meanwhile.
+            return layout if layout.proven else self._broker.layouts.look().layout
+
     @contextmanager
     def control(self) -> Iterator[tuple[Any, Any]]:
         """Celery's remote control, and a connection for it that gives up soon.
 
         Raises:
-            Unavailable: The broker does not answer.
+            Unavailable: The broker does not answer, or ``askable`` says no.
         """
         from kombu.exceptions import KombuError
 
-        if not self._may_ask:
-            raise Unavailable("Remote control can't be used: the separator of the broker's key layout is not proven.")
-        app = celery_app(self._settings)
+        app = celery_app(self._settings, self.askable())
         # Few retries: kombu's default is to try for ever while the broker is away.
         options: dict[str, Any] = {
             "socket_timeout": 2.0,

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
+from opsdash.model_layout import ASSUMED
 from opsdash.services import frames
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
+from opsdash.services.discovery import Discovery
 from opsdash.services.messages import Message, age_s
 from opsdash.services.moving import busy, lease
 from opsdash.services.pause import PauseFlags
@@ -113,6 +115,8 @@ FEW = 1_000
 SLACK = 500
 """Messages that may come between finding the boundary and the step that clears."""
 TRIES = 5
+STEPS = range(1, 10)
+"""Priority steps that an app may have beside 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,29 @@ class Queues:
             if kind not in {"list", "none"}:
                 raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
 
+    def check_priorities(self, queue: str) -> None:
+        """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
+
+        Cost: nothing where app, setting or workers have told the priority steps, else one round trip.
+
+        Raises:
+            Refused: Naming the priorities, and what would tell them.
+        """
+        layout = self.broker.layout
+        if layout.learnt_from("priority_steps") != ASSUMED:
+            return
+        others = replace(layout, priority_steps=tuple(step for step in STEPS if step not in layout.priority_steps))
+        lists = others.lists(queue)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in lists.values():
+                pipe.type(key)
+            kinds = pipe.execute()
+        if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
+            raise Refused(
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look: set"
+                " OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them. Nothing was changed."
+            )
+
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
         """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""
         names = tuple(queues)
@@ -172,8 +199,7 @@ class Queues:
 
     def to_frame(self) -> pd.DataFrame:
         """The known queues as a typed pandas frame, read now."""
-        told = (name for worker in Workers(self.broker).read() for name in worker.queues)
-        names = tuple(dict.fromkeys([*self.broker.queues, *told]))
+        names = Discovery(self.broker).names(Workers(self.broker).read(), None)
         pauses = PauseFlags(self.broker).read(names)
         read = self.read(names)
         return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)

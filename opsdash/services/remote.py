@@ -60,8 +60,9 @@ class Remote:
         """Tells every worker. Source of the answers' words: ``celery.worker.control.revoke``.
 
         Raises:
-            Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        self._check()
         expected = self.hostnames()
         with _telling("Workers"), self.fleet.control() as (control, connection):
             answers: list[dict[str, dict[str, Any]]] = (
@@ -108,8 +109,9 @@ class Remote:
         """Has a worker stop consuming; written down first, so that ``wake`` undoes just that. What it has confirmed.
 
         Raises:
-            Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        self._check()
         noted = sorted({*self.quieted(hostname), *queues})
         with writes.aside(), self.broker.client.pipeline(transaction=True) as pipe:
             pipe.hset(self.broker.keys.quiet, hostname, json.dumps(noted))
@@ -122,14 +124,19 @@ class Remote:
         """Has it consume again what ``quiet`` has taken from it. What it has confirmed; the rest stays written down.
 
         Raises:
-            Uncertain: The broker did not answer.
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
+        self._check()
         queues = self.quieted(hostname)
         with _telling(hostname):
             confirmed = self.fleet.tell("add_consumer", {hostname: queues}).get(hostname, [])
         if set(confirmed) >= set(queues):
             self.broker.client.hdel(self.broker.keys.quiet, hostname)
         return confirmed
+
+    def _check(self) -> None:
+        with _asking():
+            self.fleet.askable()
 
 
 @contextmanager

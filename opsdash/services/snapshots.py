@@ -16,6 +16,7 @@ from opsdash.model import FleetLook, OtherWorker, Snapshot, WorkerStats
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.discovery import Discovery, consumed
 from opsdash.services.endings import Endings
 from opsdash.services.expiring import Watchman
 from opsdash.services.fleet import Fleet
@@ -32,7 +33,6 @@ head_log = logging.getLogger("opsdash.audit.head")
 """Its own, so that whoever keeps logs elsewhere keeps the head of the sealed chain there too."""
 RECENT = 20
 """Operations that a snapshot carries."""
-UNACKED_INDEX = "unacked_index"
 CLOCKS_S = 1.0
 """kombu writes times by the workers' clocks, which may be that far off."""
 
@@ -52,7 +52,9 @@ class Snapshots:
         unfinished: Unfinished,
         trash: Trash,
         approvals: Approvals,
+        discovery: Discovery,
     ) -> None:
+        self._discovery = discovery
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
@@ -65,16 +67,12 @@ class Snapshots:
         self._redis_read_s: float | None = None  # monotonic
         self._database_read_s: float | None = None
 
-    def names(self, workers: tuple[WorkerStats, ...]) -> tuple[str, ...]:
-        """Known queues: the configured ones first, then those that only a worker names."""
-        found = dict.fromkeys([*self._broker.queues, *(name for worker in workers for name in worker.queues)])
-        return tuple(found)
-
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
-        something is paused, and three for the tenants; database three queries.
+        something is paused, and three for the tenants; three more every 10 s, for the layout and the bindings; database
+        three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -117,16 +115,18 @@ class Snapshots:
         self._database["audit_head"] = head
 
     def _read_redis(self) -> dict[str, Any]:
+        with self._broker.reading():
+            conflicts = self._broker.layouts.refresh().conflicts
         workers = self._workers.read()
-        names = self.names(workers)
+        names = self._discovery.names(workers, self._fleet.last)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
             flags: tuple[str | None, ...] = (None, *names)
             self._pause.ask(pipe, flags)
             self._queues.ask(pipe, names)
-            index, before = _index(self._broker), _oldest_report(workers)
+            index = self._broker.unacked_index
             pipe.zrange(index, 0, 0, withscores=True)
-            pipe.zcount(index, "-inf", before)
+            pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
         if isinstance(unacked, redis.RedisError):
@@ -139,7 +139,7 @@ class Snapshots:
         self._endings.settle(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))
-        trash = self._trash.list()
+        others, trash = _others(found, workers), self._trash.list()
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -147,9 +147,17 @@ class Snapshots:
             "shrinking": self._shrinking.look(pauses, queues, workers, trash, time.monotonic()),
             "pause": pauses.get(None),
             "paused_queues": {name: info for name, info in pauses.items() if name is not None},
-            "queues": tuple(replace(queue, paused=None in pauses or queue.name in pauses) for queue in queues),
+            "queues": tuple(
+                replace(
+                    queue,
+                    paused=None in pauses or queue.name in pauses,
+                    consumed=consumed(queue.name, workers, others),
+                )
+                for queue in queues
+            ),
             "workers": workers,
-            "others": _others(found, workers),
+            "others": others,
+            "layout_conflicts": conflicts,
             "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
             "unacked": unacked,
             "unacked_old": old if isinstance(old, int) else 0,
@@ -158,11 +166,6 @@ class Snapshots:
             "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
         }
-
-
-def _index(broker: Broker) -> str:
-    """Sorted set beside ``unacked``: delivery tag → when it was fetched, by the worker's clock."""
-    return str(getattr(broker, "unacked_index", f"{broker.keys.prefix}{UNACKED_INDEX}"))
 
 
 def _oldest_report(workers: tuple[WorkerStats, ...]) -> float:

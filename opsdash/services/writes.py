@@ -21,7 +21,7 @@ HALFDONE = "HALFDONE"
 READS = frozenset((
     "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "GET", "HELLO", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN",
     "HMGET", "HSCAN", "HSTRLEN", "INFO", "LINDEX", "LLEN", "LPOS", "LRANGE", "MEMORY", "MGET", "PING", "PTTL",
-    "PUBSUB", "ROLE", "SCAN", "SELECT", "SISMEMBER", "SMEMBERS", "STRLEN", "TIME", "TTL", "TYPE", "UNWATCH",
+    "PUBSUB", "ROLE", "SCAN", "SELECT", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN", "TIME", "TTL", "TYPE", "UNWATCH",
     "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE",
 ))  # fmt: skip
 """Commands that change nothing. Whatever is not among them may have."""

@@ -58,6 +58,9 @@ class SystemStatus(param.Parameterized):
     database_error = param.String(default="", doc="Why log and tenants are not fresh; empty when they are.")
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
     spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
+    layout_conflicts = param.List(
+        default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
+    )
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
@@ -122,6 +125,7 @@ class SystemStatus(param.Parameterized):
             database_error=snapshot.database_error,
             database_age_s=snapshot.database_age_s,
             spooled=snapshot.spooled,
+            layout_conflicts=list(snapshot.layout_conflicts),
             stalled_s=0,
         )
 
@@ -147,7 +151,7 @@ class SystemStatus(param.Parameterized):
 
     @property
     def stale(self) -> tuple[str, ...]:
-        """One sentence for each half that is not fresh; empty when all is well."""
+        """One sentence for each half that is not fresh, or may be wrong; empty when all is well."""
         found = []
         if self.stalled_s:
             found.append(f"No new figures for {self.stalled_s} s; what you see may be out of date")
@@ -157,6 +161,7 @@ class SystemStatus(param.Parameterized):
             found.append(_sentence("The database", self.database_error, self.database_age_s, "log and tenants are"))
         if self.spooled:
             found.append(f"{self.spooled} steps of the log wait in Redis for the database")
+        found += [conflict.message.rstrip(".") for conflict in self.layout_conflicts]
         return tuple(found)
 
 

@@ -114,6 +114,8 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
         return ["warn", "paused", f"{by}{until}{f': {own.reason}' if own.reason else ''}"]
     if status.paused:
         return ["warn", "paused", "with everything"]
+    if status.known and queue.consumed is False:
+        return ["warn", "no consumer", "no worker takes tasks from it"]
     return ["ok", "running", ""] if status.known else ["none", "unknown", ""]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, home
+from opsdash.worker import celery_private, home, layout
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
 from opsdash.worker.link import Link
@@ -99,6 +99,7 @@ class Health:
             "pausing": pausing,
             "started": json.dumps(self._gate.started_by_queue(queues)),
             "version": opsdash.__version__,
+            **layout.told(consumer),
         }
 
     def _running_by_queue(self) -> dict[str, int]:

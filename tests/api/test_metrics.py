@@ -16,6 +16,7 @@ import redis
 import sqlalchemy as sa
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from support.reports import LAYOUT
 from support.served import Client, serving
 from support.services import Valkey, until
 from support.workers import producer
@@ -66,7 +67,8 @@ def report(valkey: Valkey, hostname: str, **figures: object) -> None:
     """A worker's pushed health."""
     with redis.Redis.from_url(valkey.url) as client:
         now = time.time()
-        client.hset(f"opsdash:worker:{hostname}", mapping={"time": now, "loop_tick": now, "active": 1, **figures})
+        told = {"time": now, "loop_tick": now, "active": 1, "layout": LAYOUT, **figures}
+        client.hset(f"opsdash:worker:{hostname}", mapping=told)
         client.zadd("opsdash:workers", {hostname: now})
 
 

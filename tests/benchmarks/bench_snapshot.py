@@ -21,8 +21,8 @@ from support.workers import eventually, worker
 
 import opsdash
 from opsdash.keys import Keys
+from opsdash.model_layout import Layout
 from opsdash.services import database, migrations
-from opsdash.services.broker import PRIORITY_SEPARATOR, PRIORITY_STEPS
 from opsdash.services.tables import audit_log, tenant_config
 from opsdash.worker.gate import READY
 
@@ -50,7 +50,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         for pool in ("prefork", "threads"):
             stack.enter_context(worker(pool=pool, env=env))
         eventually(lambda: len(ops.get_active_workers()) == WORKERS + 2, what="all workers report")
-        lists = [f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue for queue in QUEUES for step in PRIORITY_STEPS]
+        lists = [key for queue in QUEUES for key in Layout().lists(queue).values()]
 
         def ask() -> int:
             inspect = app.control.inspect()
@@ -85,10 +85,10 @@ def waiting(ops: Any) -> int:
 
 def fill(ops: Any, store: Any) -> None:
     """Messages, reports, tenants and entries."""
-    share = MESSAGES // len(QUEUES) // len(PRIORITY_STEPS)
+    share = MESSAGES // len(QUEUES) // len(Layout().priority_steps)
     for queue in QUEUES:
-        for step in PRIORITY_STEPS:
-            store.rpush(f"{queue}{PRIORITY_SEPARATOR}{step}" if step else queue, *[MESSAGE] * share)
+        for key in Layout().lists(queue).values():
+            store.rpush(key, *[MESSAGE] * share)
     report(store)
     tenants = [{"tenant_id": f"t{at}", "name": "T", "enabled": True, "settings": {}} for at in range(TENANTS)]
     now = datetime.now(UTC)

@@ -17,11 +17,12 @@ from support import services
 from support.services import until
 
 from opsdash.errors import Refused
-from opsdash.keys import Keys
+from opsdash.model_layout import Layout
 from opsdash.services import moving, queues
 from opsdash.services.boundary import draw
 from opsdash.services.broker import Broker, connect
 from opsdash.services.gathering import PAUSE_S
+from opsdash.services.layout import Layouts
 from opsdash.services.queues import Queues
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
@@ -241,7 +242,7 @@ def durable() -> Iterator[tuple[services.Valkey, Broker]]:
         server = services.Valkey(home)
         server.start_with("--appendonly", "yes")
         client = redis.Redis.from_url(server.url, decode_responses=True)
-        yield server, Broker(client, Keys(), "test", ("celery",))
+        yield server, Broker(client, Layouts.fixed(client, Layout()), "test", ("celery",))
         client.close()
         server.kill()
 

@@ -8,8 +8,9 @@ import fakeredis
 import pytest
 import redis
 
-from opsdash.keys import Keys
+from opsdash.model_layout import Layout
 from opsdash.services.broker import Broker, connect
+from opsdash.services.layout import Layouts
 from opsdash.settings import Settings
 
 QUEUES = ("celery", "emails")
@@ -27,4 +28,4 @@ def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
 
 @pytest.fixture(params=["", "shop:"], ids=["no prefix", "prefix"])
 def broker(request: pytest.FixtureRequest, client: redis.Redis) -> Broker:
-    return Broker(client, Keys(request.param), "test", QUEUES)
+    return Broker(client, Layouts.fixed(client, Layout(prefix=request.param)), "test", QUEUES)

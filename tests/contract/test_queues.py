@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
+import pytest
+
+from opsdash.errors import Refused
 from opsdash.services.broker import Broker
+from opsdash.services.layout import Layouts
 from opsdash.services.queues import Queues
 from opsdash.services.showing import LARGE
 
@@ -114,3 +119,11 @@ def test_a_queue_is_as_old_as_the_oldest_of_its_tasks_that_run_next(broker: Brok
     celery, emails = Queues(broker).read(["celery", "emails"])
     assert (900 <= celery.oldest_s < 910, emails.oldest_s) == (True, None)
     assert celery.waiting == 3
+
+
+def test_tasks_of_a_priority_that_nobody_has_told_of_are_not_left_behind_in_silence(broker: Broker):
+    broker.client.lpush(f"{broker.keys.prefix}emails{broker.separator}4", "x")
+    with pytest.raises(Refused, match=r"wait at priority 4, where opsdash does not look: .* Nothing was changed\."):
+        Queues(broker).check_priorities("emails")
+    told = replace(broker.layout, learnt={"priority_steps": "setting"})
+    Queues(replace(broker, layouts=Layouts.fixed(broker.client, told))).check_priorities("emails")

@@ -11,6 +11,7 @@ from opsdash.errors import Refused
 from opsdash.services import moving
 from opsdash.services.boundary import draw
 from opsdash.services.broker import Broker
+from opsdash.services.layout import Layouts
 from opsdash.services.queues import Queues
 from opsdash.services.trash import Trash
 
@@ -222,7 +223,8 @@ def test_tasks_of_priorities_that_are_no_more_go_where_kombu_would_put_them(brok
     send(broker, "a", "b", step=3)
     send(broker, "late", step=9)
     trash_id = clear(broker)
-    changed = replace(broker, priority_steps=(0, 2, 8))
+    layout = replace(broker.layout, priority_steps=(0, 2, 8))
+    changed = replace(broker, layouts=Layouts.fixed(broker.client, layout))
     send(changed, "new", step=2)
     assert Trash(changed).elsewhere(trash_id) == {3: 2, 6: 2, 9: 8}
     assert Trash(changed).restore(trash_id, by="maria")[1] == 6

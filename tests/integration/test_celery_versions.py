@@ -18,6 +18,7 @@ INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 600
 BETWEEN = ["5.5.3", "5.6.3"]
 TESTS = [
+    "tests/integration/test_layout.py",
     "tests/integration/test_pause_cycle.py",
     "tests/integration/test_pause_green.py",
     "tests/integration/test_pause_last_look.py",

@@ -8,7 +8,7 @@ import pytest
 from support.deployment import Deployment
 from support.workers import eventually, worker
 
-from opsdash.errors import Invalid, Refused, Uncertain
+from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
 
@@ -125,7 +125,7 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
 
 
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
-    console: Console = console_for()
+    console: Console = console_for(separator=":")
     preview = console.preview(RevokeTask(task_id="an-id"))
     assert preview.lines[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
     with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
@@ -139,6 +139,18 @@ def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(cons
         with pytest.raises(Invalid, match=r"name a worker. Nothing was changed."):
             console.preview(operation)
     assert [entry.status for entry in console.get_recent_operations()] == ["refused", "unknown"]
+
+
+def test_a_task_is_not_revoked_where_the_separator_that_workers_use_is_not_known(console_for):
+    console: Console = console_for()
+    for attempt in (lambda: console.preview(RevokeTask(task_id="an-id")), lambda: revoke(console, "an-id")):
+        with pytest.raises(Unavailable, match=r"^Workers can't be asked by remote control: .*Nothing was changed\.$"):
+            attempt()
+    assert [entry.status for entry in console.get_recent_operations()] == ["failure"]
+
+
+def revoke(console: Console, task_id: str):
+    return console.run(RevokeTask(task_id=task_id), actor="maria", confirm="YES")
 
 
 def test_nonsense_about_quieted_workers_names_none(console_for):

@@ -19,7 +19,8 @@ FIELDS = {
     "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
     "started", "failed", "load", "running", "running_by_queue", "hostname", "instance", "machine", "pid_started",
-    "unacked", "remote_control", "prefetch", "disable_prefetch", "clients",
+    "unacked", "remote_control", "prefetch", "disable_prefetch", "clients", "layout",
+    "exchanges", "expires_ms",
 }  # fmt: skip
 
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.cli.output import clean
-from opsdash.keys import Keys
 from opsdash.model import AuditEntry, Status, to_plain
+from opsdash.model_layout import Layout
 from opsdash.services.audit_reading import CSV_COLUMNS, _csv_line
-from opsdash.services.broker import PRIORITY_STEPS, Broker
+from opsdash.services.broker import Broker
+from opsdash.services.layout import Layouts
 from opsdash.services.queues import Queues
 from opsdash.services.tenants import public_config
 
@@ -27,12 +28,13 @@ JSON = st.recursive(
     max_leaves=12,
 )
 SECRET = "planted-secret-0123456789"
-LENGTHS = st.dictionaries(st.sampled_from(PRIORITY_STEPS), st.integers(0, 20))
+LENGTHS = st.dictionaries(st.sampled_from(Layout().priority_steps), st.integers(0, 20))
 
 
 @given(celery=LENGTHS, emails=LENGTHS)
 def test_a_clear_counts_what_it_moves_keeps_the_order_and_leaves_the_other_queue_alone(celery, emails):
-    broker = Broker(fakeredis.FakeRedis(decode_responses=True), Keys(), "test", ("celery", "emails"))
+    client = fakeredis.FakeRedis(decode_responses=True)
+    broker = Broker(client, Layouts.fixed(client, Layout()), "test", ("celery", "emails"))
     for queue, lengths in (("celery", celery), ("emails", emails)):
         for step, number in lengths.items():
             for message in range(number):

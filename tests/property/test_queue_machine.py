@@ -22,12 +22,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from opsdash.keys import Keys
+from opsdash.model_layout import Layout
 from opsdash.services import moving, queues
 from opsdash.services.boundary import draw
 from opsdash.services.broker import Broker
 from opsdash.services.fleet import Fleet
 from opsdash.services.gathering import Gathering, seen_in
+from opsdash.services.layout import Layouts
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
 from opsdash.services.sieving import Sieve
@@ -71,7 +72,7 @@ class QueueMachine(RuleBasedStateMachine):
         moving.STEP_S = 60.0  # a slow moment must not make another number of steps
         queues.FEW = few
         self.client.flushall()
-        self.broker = Broker(self.client, Keys(), "test", ("celery",))
+        self.broker = Broker(self.client, Layouts.fixed(self.client, Layout()), "test", ("celery",))
         self.lists = self.broker.lists("celery")
         self.waiting: Lists = {0: [], 9: []}
         self.held: Lists = {0: [], 9: []}

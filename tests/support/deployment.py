@@ -16,7 +16,9 @@ from support.services import Valkey
 from support.workers import Records, eventually, producer
 
 from opsdash.keys import Keys
+from opsdash.model_layout import Layout
 from opsdash.services.broker import Broker
+from opsdash.services.layout import Layouts
 from opsdash.services.pause import PauseFlags
 
 SOON_S = 0.5
@@ -31,7 +33,7 @@ class Deployment:
         self.celery = celery
         self.redis = redis.Redis.from_url(server.url, decode_responses=True)
         self.keys = Keys(keyprefix)
-        self.broker = Broker(self.redis, self.keys, "test", ("celery",))
+        self.broker = Broker(self.redis, Layouts.fixed(self.redis, Layout(prefix=keyprefix)), "test", ("celery",))
         self.flags = PauseFlags(self.broker)
         self.records = Records(server.url)
         self.env = {"OPSDASH_REDIS_URL": server.url, "SAMPLE_KEYPREFIX": keyprefix}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import redis
@@ -9,6 +10,7 @@ import redis
 from opsdash.keys import Keys
 
 KEYS = Keys()
+LAYOUT = json.dumps({"separator": "\x06\x16", "steps": [0, 3, 6, 9]})
 
 
 def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, **over: str) -> None:
@@ -18,7 +20,7 @@ def report(store: redis.Redis, *hostnames: str, lasts_s: float = 0.0, **over: st
         "time": now, "loop_tick": now, "pid": "7", "uptime_s": "9252", "processed": "5", "failed": "3", "active": "1",
         "reserved": "2", "scheduled": "0", "concurrency": "4", "pool": "prefork", "load": "0.5",
         "memory_bytes": "73000000", "queues": '["celery"]', "paused": "0", "paused_queues": "[]", "epoch": "0",
-        "pausing": "ready", "version": "1.2.3",
+        "pausing": "ready", "version": "1.2.3", "layout": LAYOUT,
     }  # fmt: skip
     with store.pipeline() as pipe:
         for hostname in hostnames:

@@ -1,7 +1,8 @@
 """A Celery app whose tasks tell when they began: what the tests of the worker plug-in run for real.
 
 Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at the sentinels), ``SAMPLE_KEYPREFIX`` its
-``global_keyprefix``, ``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
+``global_keyprefix``, ``SAMPLE_OPTIONS`` JSON of more transport options, ``SAMPLE_RECORDS_URL`` where the records go
+when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
 seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
@@ -44,8 +45,8 @@ TOPIC_QUEUES = [Queue("billing", ORDERS, routing_key="order.#"), Queue("stock", 
 """Both get a copy of what is sent to ``ORDERS`` with the key ``order.new``."""
 
 
-def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Celery:
-    """The app, for a worker or for whoever sends tasks."""
+def make_app(broker_url: str, keyprefix: str = "", master_name: str = "", **more: Any) -> Celery:
+    """The app, for a worker or for whoever sends tasks; ``more`` are transport options."""
     options: dict[str, Any] = {}
     if broker_url.startswith(("redis", "sentinel")):
         options = {"priority_steps": PRIORITY_STEPS, "queue_order_strategy": "priority"}
@@ -53,6 +54,7 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
             options["global_keyprefix"] = keyprefix
         if master_name:
             options["master_name"] = master_name
+        options |= more
     made = Celery("sample", broker=broker_url, set_as_current=False)
     made.conf.update(
         task_ignore_result=True,
@@ -73,7 +75,12 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
 
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
-app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""), os.environ.get("SAMPLE_MASTER", ""))
+app = make_app(
+    broker_url,
+    os.environ.get("SAMPLE_KEYPREFIX", ""),
+    os.environ.get("SAMPLE_MASTER", ""),
+    **json.loads(os.environ.get("SAMPLE_OPTIONS", "{}")),
+)
 if os.environ.get("SAMPLE_TOPICS") == "yes":
     app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":

@@ -29,6 +29,26 @@ def test_an_empty_variable_counts_as_not_set():
     assert settings(POLL_INTERVAL_S="  ").poll_interval_s == 2
 
 
+def test_a_separator_of_control_characters_is_written_as_escapes():
+    assert settings(SEPARATOR=r"\x06\x16").separator == "\x06\x16"
+    assert settings(SEPARATOR=":").separator == ":"
+    assert settings().separator is None
+
+
+def test_an_environment_can_say_that_there_is_no_key_prefix():
+    assert settings(KEY_PREFIX='""').key_prefix == ""
+    assert settings(KEY_PREFIX="").key_prefix is None
+    assert settings(KEY_PREFIX="shop:").key_prefix == "shop:"
+
+
+def test_a_variable_of_the_demo_is_no_misspelled_setting():
+    assert settings(DEMO_PREFIX="opsdash-demo-1:").key_prefix is None
+
+
+def test_priority_steps_are_numbers_with_commas():
+    assert settings(PRIORITY_STEPS="0, 4,8").priority_steps == (0, 4, 8)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
@@ -47,6 +67,15 @@ def test_an_empty_variable_counts_as_not_set():
         ("REDIS_URL", "localhost:6379", "expected redis://host:port/db"),
         ("REDIS_URL", "redis://localhost/abc", "with db a number"),
         ("REDACT", "(", "expected a regular expression"),
+        ("KEY_PREFIX", "x" * 101, "expected global_keyprefix"),
+        ("KEY_PREFIX", "a\x07b", "expected global_keyprefix"),
+        ("SEPARATOR", "x" * 101, "expected sep of the app"),
+        ("SEPARATOR", r"\x00", "expected sep of the app"),
+        ("PRIORITY_STEPS", "0,high", "expected numbers from 0 to 255"),
+        ("PRIORITY_STEPS", "3,0", "the lowest first"),
+        ("PRIORITY_STEPS", "0,0", "the lowest first"),
+        ("PRIORITY_STEPS", "0,256", "expected numbers from 0 to 255"),
+        ("PRIORITY_STEPS", ",", "expected numbers from 0 to 255"),
         ("SECRET_KEY", "short", "expected at least 16 characters"),
     ],
 )

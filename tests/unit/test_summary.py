@@ -10,7 +10,17 @@ from typing import Any
 from rich.console import Console as Screen
 
 from opsdash.cli.summary import MOST_QUEUES, summarize
-from opsdash.model import Approval, OtherWorker, PauseInfo, QueueStats, Snapshot, TenantDrift, TrashEntry, WorkerStats
+from opsdash.model import (
+    Approval,
+    Disagreement,
+    OtherWorker,
+    PauseInfo,
+    QueueStats,
+    Snapshot,
+    TenantDrift,
+    TrashEntry,
+    WorkerStats,
+)
 
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 CALM = Snapshot(taken_at=NOW, queues=(QueueStats(name="celery", waiting=3),), redis_ms=0.4, redis_age_s=0.0)
@@ -87,3 +97,19 @@ def test_stale_figures_say_how_old_they_are():
     assert warnings(gone) == ["Redis did not answer. Figures are 14s old."]
     assert "PAUSED by maria since 2026-11-25 03:00:00 UTC until 2026-11-25 04:00:00 UTC (fire)" in text(gone)
     assert warnings(replace(gone, redis_age_s=None))[0].endswith("There are no figures yet.")
+
+
+def test_a_queue_that_no_worker_takes_tasks_from_says_so_and_is_never_among_the_others_while_something_waits():
+    queues = tuple(QueueStats(name=f"q{n}", waiting=n) for n in range(100))
+    queues += (
+        QueueStats(name="lost", waiting=1, consumed=False),
+        QueueStats(name="held", waiting=1, consumed=False, paused=True),
+    )
+    lines = text(replace(CALM, queues=queues)).splitlines()
+    assert next(line for line in lines if line.startswith("lost ")).rstrip().endswith("no consumer")
+    assert next(line for line in lines if line.startswith("held ")).rstrip().endswith("paused, no consumer")
+
+
+def test_a_disagreement_about_the_layout_is_a_warning():
+    conflict = Disagreement(fact="separator", said={"':'": ("w1@x",), "'|'": ("the Celery app",)}, setting="SETTING")
+    assert warnings(replace(CALM, layout_conflicts=(conflict,))) == [conflict.message]

@@ -11,6 +11,7 @@ from typing import Any
 import redis
 
 from opsdash.errors import Unavailable
+from opsdash.model_layout import APP, ASSUMED, BROKER, SETTING, WORKERS
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 from opsdash.text import count, format_duration, format_size
 
@@ -97,13 +98,35 @@ def priorities(patient: Patient) -> Findings:
     missed = [f"{name} at {step}" for name in names for step in unknown if next(replies) == 1]
     steps = ", ".join(map(str, broker.priority_steps))
     if missed:
-        todo = "Set OPSDASH_CELERY_APP, so that priority_steps and sep are the application's."
+        todo = "Set OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS and OPSDASH_SEPARATOR, as the application has them."
         yield error("priorities", f"Messages wait where opsdash does not look: {', '.join(missed[:5])}.", todo)
-    elif patient.console.settings.celery_app is None:
-        todo = "Set OPSDASH_CELERY_APP=package.module:app."
+    elif broker.layout.learnt_from("priority_steps") == ASSUMED:
+        todo = "Set OPSDASH_CELERY_APP=package.module:app, or OPSDASH_PRIORITY_STEPS."
         yield warning("priorities", f"No Celery app is named: queues {', '.join(names)}, steps {steps} assumed.", todo)
     else:
         yield ok("priorities", f"Steps {steps} of {count(len(names), 'queue')}.")
+
+
+def layout(patient: Patient) -> Findings:
+    """Layout: do app, settings and workers agree on how messages lie in Redis."""
+    broker = patient.console.broker
+    with broker.reading():
+        found = broker.layouts.look()
+    for conflict in found.conflicts:
+        yield error("layout", f"{conflict.message} Until then pause and clear are refused.", f"Set {conflict.setting}.")
+    if found.elsewhere and not patient.console.workers.read():
+        said = "No worker reports into this database, and workers with the plug-in listen on this server."
+        yield warning("layout", said, "Look at the database in OPSDASH_REDIS_URL: it must be the one of the app.")
+    learnt, prefix = found.layout.learnt_from("prefix"), found.layout.prefix
+    if not found.conflicts and learnt == WORKERS and prefix:
+        said = f"The key prefix {prefix!r} is known from the workers only: while none runs, nothing is found."
+        yield warning("layout", said, f"Set OPSDASH_KEY_PREFIX={prefix} or OPSDASH_CELERY_APP.")
+    if not found.layout.proven:
+        said = "The separator is not known: workers can't be asked by remote control, since another one may stop them."
+        yield warning("layout", said, "Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR.")
+    elif not found.conflicts and not (learnt == WORKERS and prefix):
+        told = {SETTING: "the settings", APP: "the app", WORKERS: "the workers", BROKER: "the bindings in Redis"}
+        yield ok("layout", f"Separator {found.layout.separator!r} by {told[found.layout.learnt_from('separator')]}.")
 
 
 def visibility(patient: Patient) -> Findings:
@@ -189,4 +212,4 @@ def _eta(raw: str) -> datetime | None:
     return eta if eta.tzinfo else eta.replace(tzinfo=UTC)
 
 
-CHECKS = (version, memory, persistence, priorities, visibility, trash, flags)
+CHECKS = (version, memory, persistence, layout, priorities, visibility, trash, flags)

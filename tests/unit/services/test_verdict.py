@@ -9,6 +9,7 @@ import pytest
 from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
 from opsdash.model_verdict import Kind, State, Verdict
 from opsdash.model_workers import Connection
+from opsdash.services.fleet import UNPROVEN
 from opsdash.services.verdict import Pace, verdict, verdicts
 from opsdash.verdict_text import notes, reason_told, told
 
@@ -143,7 +144,7 @@ def test_workers_that_did_not_answer_are_counted_and_told_by_the_names_they_may_
     [
         (FleetLook(off=("a",)), "can't be asked: remote control is off on a."),
         (FleetLook(off=("a", "b", "c")), "can't be asked: remote control is off on a and 2 more."),
-        (FleetLook(error="the separator of the broker's key layout is not proven"), "layout is not proven."),
+        (FleetLook(error=UNPROVEN), "a question with another one could stop them."),
     ],
 )
 def test_where_workers_cannot_be_asked_it_says_why_and_is_not_safe(look: FleetLook, said: str):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from opsdash.model import PauseInfo, QueueStats, Snapshot
+from opsdash.model import Disagreement, PauseInfo, QueueStats, Snapshot
 from opsdash.state import SystemStatus
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -105,3 +105,12 @@ def test_watchers_see_one_consistent_state_per_snapshot() -> None:
     status.param.watch(lambda *_: seen.append((status.paused, status.pause_by)), ["paused", "pause_by"])
     status.update(snapshot(pause=PauseInfo(queue=None, by="maria")))
     assert seen == [(True, "maria")]
+
+
+def test_a_disagreement_about_the_layout_stands_on_the_page_while_it_lasts():
+    status = SystemStatus()
+    conflict = Disagreement(fact="db", said={"0": ("OPSDASH_REDIS_URL",), "1": ("the Celery app",)}, setting="S")
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0.0, layout_conflicts=(conflict,)))
+    assert status.stale == (conflict.message.rstrip("."),)
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0.0))
+    assert status.stale == ()

@@ -225,3 +225,14 @@ def test_without_new_figures_the_state_says_since_when() -> None:
     status.update(Snapshot(taken_at=NOW, redis_age_s=0))
     status.tick(NOW + timedelta(seconds=60))
     assert rows.pause_story(status) == "As of 60 s ago; no new figures come"
+
+
+def test_a_queue_that_no_worker_takes_tasks_from_is_shown_as_such_unless_it_is_paused() -> None:
+    status = SystemStatus()
+    queues = [QueueStats(name="lost", waiting=1, consumed=False), QueueStats(name="asked", waiting=1)]
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=tuple(queues)))
+    found = rows.queue_rows(queues, status, [], lambda _: True)
+    assert found["lost"]["state"] == ["warn", "no consumer", "no worker takes tasks from it"]
+    assert found["asked"]["state"] == ["ok", "running", ""]
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=tuple(queues), pause=PauseInfo(queue=None)))
+    assert rows.queue_rows(queues, status, [], lambda _: True)["lost"]["state"][1] == "paused"

@@ -1,0 +1,147 @@
+"""How an app's messages lie in Redis, who says so, and where two of them disagree. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SETTING, APP, WORKERS, BROKER, ASSUMED = "setting", "app", "workers", "broker", "assumed"
+"""Where a fact was learnt: an ``OPSDASH_`` variable, the Celery app, what workers report, kombu's own keys, kombu's
+defaults."""
+
+DECIDES = {
+    "prefix": "OPSDASH_KEY_PREFIX",
+    "separator": "OPSDASH_SEPARATOR",
+    "priority_steps": "OPSDASH_PRIORITY_STEPS",
+    "db": "OPSDASH_REDIS_URL",
+}
+"""Fact in which all have to agree before anything is written → the setting that says it."""
+_NAMES = {"prefix": "key prefix", "separator": "separator", "priority_steps": "priority steps", "db": "database"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The names under which kombu's Redis transport keeps messages. The defaults are kombu's.
+
+    Attributes:
+        prefix: ``global_keyprefix``, before every key.
+        separator: ``sep``: between a queue and its priority step, and between the parts of a binding.
+        priority_steps: Step 0 is the list named like the queue.
+        unacked: Hash of what workers hold; ``unacked_index``: sorted set of the same by time. Without the prefix.
+        visibility_timeout_s: After so long, what a worker holds is delivered again.
+        transport: kombu's name of the driver.
+        db: Number of the database; None where nobody says.
+        control_exchange: Of Celery's remote control; its mailboxes are bound to ``{control_exchange}.pidbox``.
+        doubted: App, settings, workers and the mailboxes in Redis don't all go by this separator.
+        learnt: Field → where it was learnt; a field that is not there was assumed.
+    """
+
+    prefix: str = ""
+    separator: str = "\x06\x16"
+    priority_steps: tuple[int, ...] = (0, 3, 6, 9)
+    unacked: str = "unacked"
+    unacked_index: str = "unacked_index"
+    visibility_timeout_s: float = 3_600.0
+    transport: str = "redis"
+    db: int | None = None
+    control_exchange: str = "celery"
+    doubted: bool = False
+    learnt: Mapping[str, str] = field(default_factory=dict)
+
+    def learnt_from(self, fact: str) -> str:
+        """Where this field was learnt."""
+        return self.learnt.get(fact, ASSUMED)
+
+    @property
+    def proven(self) -> bool:
+        """The separator is known, not assumed: a binding that is written with it disturbs no worker."""
+        return self.learnt_from("separator") != ASSUMED and not self.doubted
+
+    def lists(self, queue: str) -> dict[int, str]:
+        """Priority step → Redis list of one queue. Source: kombu's ``Channel._q_for_pri``."""
+        return {
+            step: f"{self.prefix}{queue}{self.separator}{step}" if step else f"{self.prefix}{queue}"
+            for step in self.priority_steps
+        }
+
+    def binding(self, exchange: str) -> str:
+        """Set of the queues that are bound to an exchange. Source: kombu's ``Channel.keyprefix_queue``."""
+        return f"{self.prefix}_kombu.binding.{exchange}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one of them says of the layout.
+
+    Attributes:
+        source: ``setting``, ``app``, ``workers`` or ``broker``.
+        name: Who that is, for people; a worker's hostname. Empty where the source says it.
+        facts: Field of `Layout` → its value; only what it knows.
+    """
+
+    source: str
+    facts: Mapping[str, Any]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """One fact of the layout that two of them say otherwise.
+
+    Attributes:
+        fact: ``prefix``, ``separator``, ``priority_steps`` or ``db``.
+        said: Value, as text → who says it. Text as Python writes it, so that control characters are seen.
+        setting: The variable that decides.
+    """
+
+    fact: str
+    said: Mapping[str, tuple[str, ...]]
+    setting: str
+
+    @property
+    def message(self) -> str:
+        """One sentence: what differs, who says what, and what decides."""
+        told = "; ".join(f"{value} by {_some(who)}" for value, who in self.said.items())
+        if self.fact == "db":
+            return f"The database differs: {told}. {self.setting} must name the one that the app uses."
+        return f"The {_NAMES[self.fact]} differs: {told}. Make them agree, or say it by {self.setting}."
+
+
+def resolve(claims: tuple[Claim, ...]) -> Layout:
+    """The layout, each fact from the first who knows it."""
+    facts: dict[str, Any] = {}
+    learnt: dict[str, str] = {}
+    for claim in claims:
+        for fact, value in claim.facts.items():
+            if fact not in facts:
+                facts[fact], learnt[fact] = value, claim.source
+    return Layout(**facts, learnt=learnt)
+
+
+def disagreements(claims: tuple[Claim, ...]) -> tuple[Disagreement, ...]:
+    """Every fact that has to be one and is not."""
+    found = []
+    for fact, setting in DECIDES.items():
+        said: dict[str, list[str]] = {}
+        for claim in claims:
+            if fact in claim.facts:
+                said.setdefault(_text(fact, claim.facts[fact]), []).append(claim.name or _who(claim.source, setting))
+        if len(said) > 1:
+            told = {value: tuple(who) for value, who in said.items()}
+            found.append(Disagreement(fact=fact, said=told, setting=setting))
+    return tuple(found)
+
+
+def _who(source: str, setting: str) -> str:
+    return {SETTING: setting, APP: "the Celery app", BROKER: "the bindings in Redis"}.get(source, source)
+
+
+def _text(fact: str, value: Any) -> str:
+    if fact == "priority_steps":
+        return ", ".join(map(str, sorted(value)))
+    return repr(value)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
