@@ -12,6 +12,16 @@ PAUSE = "system:pause_processing"
 PAUSE_VALUE = "true"
 EVERYTHING = "*"
 """Field of the pause hash that stands for all queues; every other field is a queue's name."""
+EPOCH_DIGITS = 13
+"""Digits of the largest epoch that is taken for one. Redis counts on and Lua writes such numbers without rounding."""
+
+
+def epoch_of(text: bytes | str) -> int | None:
+    """The pause counter's value, given what lies there or the first ``EPOCH_DIGITS`` + 1 bytes of it.
+
+    The key may hold anything: None for what is no count of ours.
+    """
+    return int(text) if 0 < len(text) <= EPOCH_DIGITS and text.isascii() and text.isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,21 @@ class Keys:
     def pause_epoch(self) -> str:
         """Counter of all pause changes; a worker reports the epoch it has applied."""
         return f"{self.prefix}opsdash:pause:epoch"
+
+    @property
+    def expires(self) -> str:
+        """Hash: Redis list → ``{ms}:{queue}``, the expiry that is suspended while that queue is paused or moved."""
+        return f"{self.prefix}opsdash:expires"
+
+    @property
+    def expires_declared(self) -> str:
+        """Hash: queue → ms, the ``expires`` that workers with the plug-in know it was declared with."""
+        return f"{self.prefix}opsdash:expires:declared"
+
+    @property
+    def binding_deadlines(self) -> str:
+        """Kombu's sorted set (since 5.7): exchange → when its bindings may be swept, in ms since the epoch."""
+        return f"{self.prefix}_kombu.binding_deadlines"
 
     @property
     def pause_cancelled(self) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
-from opsdash.errors import Invalid, OpsdashError
+from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.composition import Composition, compose
+from opsdash.services.outlook import expire_by, expiring
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration, parse_duration
 from opsdash.verdict_text import NAMED, NO_WORKER, told
@@ -54,6 +56,7 @@ class PauseProcessing(Operation):
         workers = [w for w in known if w.reports]
         names = console.queue_names() if self.queue is None else (self.queue,)
         waiting = sum(queue.waiting for queue in console.queues.read(names))
+        ending = _ending(console, names, ttl_s)
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
@@ -62,6 +65,7 @@ class PauseProcessing(Operation):
             if workers
             else "No worker reports to opsdash: a worker without the plug-in is not held.",
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+            *expiring(ending),
             f"It ends by itself after {_span(ttl_s)}.",
         ]
         if (before := console.pause.read(names).get(self.queue)) is not None:
@@ -78,6 +82,8 @@ class PauseProcessing(Operation):
             "active": active,
             "waiting": waiting,
             "held": held,
+            "expiring": None if ending is None else ending.number,
+            "expiring_error": None if ending is None else ending.number_error,
             "ttl_s": ttl_s,
         }
         return Preview(
@@ -170,6 +176,15 @@ class PauseProcessing(Operation):
 
     def _ttl_s(self, console: Console) -> int:
         return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
+
+
+def _ending(console: Console, names: Iterable[str], ttl_s: int) -> Composition | None:
+    """What of the waiting tasks ends before the pause does; None when it can't be read: a pause needn't wait for it."""
+    now = datetime.now(UTC)
+    try:
+        return compose(console.broker, names, expire_by(now, now + timedelta(seconds=ttl_s)))
+    except Unavailable:  # huge messages, for one
+        return None
 
 
 def _silent(workers: Sequence[WorkerStats]) -> list[str]:

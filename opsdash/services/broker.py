@@ -15,15 +15,24 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from opsdash.errors import Invalid, Unavailable
+from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
+from opsdash.services import writes
 from opsdash.settings import Settings
+from opsdash.text import as_text
 
 # kombu's defaults (kombu.transport.redis.Channel), here so that a console without an app needn't import Celery.
 PRIORITY_STEPS = (0, 3, 6, 9)
 PRIORITY_SEPARATOR = "\x06\x16"
 UNACKED = "unacked"
+_REFUSED = {
+    redis.exceptions.NoPermissionError: "refused a command (opsdash doctor says which right is missing)",
+    redis.exceptions.ReadOnlyError: "is a replica, which takes no writes",
+    redis.exceptions.OutOfMemoryError: "is full",
+}
 TIMEOUT_S = 2.0
+MOST_CAUSES, LONGEST_CAUSE = 3, 300
+"""How many errors behind the one of a user's module are told, and how many characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +84,22 @@ class Broker:
             Invalid: It refused the password.
         """
         try:
-            yield
-        except redis.AuthenticationError as error:
-            raise Invalid(
+            with writes.aside():
+                yield
+        except redis.RedisError as error:
+            raise self.fault(error) from error
+
+    def fault(self, error: redis.RedisError) -> OpsdashError:
+        """What kept Redis from doing what it was asked, where that is known to have changed nothing."""
+        if isinstance(error, redis.AuthenticationError):
+            return Invalid(
                 f"OPSDASH_REDIS_URL: Redis at {self.label} refused the user or password in it, or wants one."
                 " Nothing was changed."
-            ) from error
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise Unavailable(
-                f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed."
-            ) from error
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis at {self.label} answered with an error: {error}. Nothing was changed.") from error
+            )
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed.")
+        what = next((what for kind, what in _REFUSED.items() if isinstance(error, kind)), "answered with an error")
+        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}. Nothing was changed.")
 
 
 def connect(settings: Settings) -> Broker:
@@ -107,7 +120,7 @@ def connect(settings: Settings) -> Broker:
         if settings.redis_url.startswith("sentinel://"):
             client = sentinel(settings.redis_url).client(options)
         else:
-            client = redis.Redis.from_url(settings.redis_url, **options)
+            client = writes.Client.from_url(settings.redis_url, **options)
     except ValueError as error:
         raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
     if settings.celery_app is None:
@@ -150,7 +163,7 @@ class Sentinels:
             username=self.username,
             password=self.password,
         )
-        client: redis.Redis = asking.master_for(self.master_name, **options)  # type: ignore[no-untyped-call]
+        client: redis.Redis = asking.master_for(self.master_name, writes.Client, **options)  # type: ignore[no-untyped-call]
         return client
 
 
@@ -195,11 +208,23 @@ def _load_app(path: str) -> Any:
         sys.path.insert(0, here)
     try:
         app = find_app(path)
+        if hasattr(app, "amqp"):
+            len(app.conf)  # read here, not later; asked for one setting, Celery swallows a KeyError of its module
     except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
-        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {type(error).__name__}: {error}") from error
+        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {_cause(error)}") from error
     if not hasattr(app, "amqp"):
         raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")
     return app
+
+
+def _cause(error: BaseException) -> str:
+    """An error of the user's module in one line, with what it came from: ``KeyError: 'NOT_SET_HERE'``."""
+    said: list[str] = []
+    chained: BaseException | None = error
+    while chained is not None and len(said) < MOST_CAUSES:
+        said.append(as_text(" ".join(f"{type(chained).__name__}: {chained}".split()))[:LONGEST_CAUSE])
+        chained = chained.__cause__
+    return ", because of ".join(dict.fromkeys(said))
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from opsdash.services.boundary import raw
@@ -64,9 +64,9 @@ class Composition:
 
 
 def compose(
-    broker: Broker, queue: str, matches: Matches | None = None, chance: random.Random | None = None
+    broker: Broker, queues: str | Iterable[str], matches: Matches | None = None, chance: random.Random | None = None
 ) -> Composition:
-    """Looks through a queue's lists.
+    """Looks through a queue's lists, or those of several queues as if they were one.
 
     Cost: one round trip for lengths and tails; one for the messages, at most ``COUNTED`` of them, or one each for
     ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``.
@@ -74,7 +74,8 @@ def compose(
     Args:
         matches: Only what it says yes to is told of.
     """
-    lists = list(broker.lists(queue).values())
+    names = [queues] if isinstance(queues, str) else queues
+    lists = [key for queue in names for key in broker.lists(queue).values()]
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for key in lists:
             pipe.llen(key)

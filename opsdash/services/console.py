@@ -16,7 +16,7 @@ from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress
 from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
-from opsdash.services import database
+from opsdash.services import database, writes
 from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.fleet import Fleet
@@ -88,7 +88,7 @@ class Console:
             self.trash,
             self.asked,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
     def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -233,16 +233,19 @@ class Console:
     def _telling(self, operation: Operation, entry: AuditEntry, act: Callable[[], T], **story: Any) -> T:
         """Whatever goes wrong is the entry's outcome before it goes on its way."""
         try:
-            return act()
+            with writes.watching() as writing:
+                try:
+                    return act()
+                except redis.RedisError as error:
+                    if not writing.possible:  # refused, or lost before anything was written
+                        raise self.broker.fault(error) from error
+                    raise Uncertain(
+                        f"Redis broke off during {operation.title}: {writes.said(error)}."
+                        " It may be done in part; look before trying again."
+                    ) from error
         except OpsdashError as error:
             self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__, **story})
             raise
-        except redis.RedisError as error:
-            message = (
-                f"Redis broke off during {operation.title}: {error}. It may be done in part; look before trying again."
-            )
-            self._finish(entry, Status.UNKNOWN, {"message": message, "error": type(error).__name__, **story})
-            raise Uncertain(message) from error
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
             log.exception("%s failed", operation.name)

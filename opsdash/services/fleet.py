@@ -17,7 +17,7 @@ import redis
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
-from opsdash.services import listeners
+from opsdash.services import listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.cancelled import Told, merged, queue_writes, told_in
 from opsdash.services.workers import Workers
@@ -172,16 +172,11 @@ class Fleet:
                 limit=len(hosts),
                 connection=connection,
             )
-            inspect = control.inspect(hosts, timeout=ANSWER_S, limit=len(hosts), connection=connection)
-            reserved: Mapping[str, Any] = inspect.reserved() or {}
-        going = {
-            hostname: said["recalling"]
-            for answer in told or ()
-            for hostname, said in answer.items()
-            if "recalling" in said
-        }
+        said = {hostname: one for answer in told or () for hostname, one in answer.items()}
         return {
-            h: (going[h], sum(1 for task in reserved[h] if _of(task, queue))) for h in going.keys() & reserved.keys()
+            hostname: (one["recalling"], int(one["unstarted"].get(queue, 0)))
+            for hostname, one in said.items()
+            if "recalling" in one and isinstance(one.get("unstarted"), dict)
         }
 
     def close(self) -> None:
@@ -356,6 +351,8 @@ class Fleet:
                 found = sentinel(url)
                 url, options["master_name"] = found.kombu_url, found.master_name
             with app.connection_for_write(url, transport_options=options) as connection:
+                channel = connection.default_channel
+                channel.Client = writes.counted(channel.Client)
                 yield app.control, connection
         except (KombuError, OSError) as error:
             raise Unavailable(f"Celery's remote control did not answer: {error}.") from error
@@ -386,8 +383,3 @@ def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:
 
 def _without_remote_control(live: Iterable[WorkerStats]) -> Iterator[str]:
     return (worker.hostname for worker in live if worker.remote_control is False)
-
-
-def _of(task: Mapping[str, Any], queue: str) -> bool:
-    """Of this queue, as far as its routing key tells; any task whose key is another one is not."""
-    return (task.get("delivery_info") or {}).get("routing_key") == queue

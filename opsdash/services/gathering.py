@@ -119,7 +119,9 @@ class Gathering:
                     raw(pipe, "LRANGE", key, 0, NEWEST - 1)
                 tags, *lists = pipe.execute(raise_on_error=False)
         waiting = [delivery_tag(envelope(text)) for texts in lists if isinstance(texts, list) for text in texts]
-        return [*(tags if isinstance(tags, list) else ()), *filter(None, waiting)]
+        # A worker's entry for a message of a named exchange is ``tag/queue``: copies of one publish share the tag.
+        held = [tag.partition("/")[0] for tag in tags] if isinstance(tags, list) else []
+        return [*held, *filter(None, waiting)]
 
     @contextmanager
     def hold(self, queue: str, *, by: str) -> Iterator[Hold]:

@@ -82,6 +82,17 @@ def sent_at(message: Mapping[str, Any]) -> datetime | None:
     return next((found for value in times if (found := moment(value))), None) or _uuid_time(headers.get("id"))
 
 
+def expires_at(message: Mapping[str, Any]) -> datetime | None:
+    """When Celery would not run it any more; None as a rule, and for what can't be read.
+
+    A worker revokes a task that it is to start after its ``expires``. Celery's first protocol has it in the body.
+    """
+    headers = headers_of(message)
+    if "task" not in headers and isinstance(body := decoded(message), dict):
+        return moment(body.get("expires"))
+    return moment(headers.get("expires"))
+
+
 def age_s(text: bytes | str) -> float | None:
     """Seconds since a message was sent; None where it does not say."""
     message = envelope(text)

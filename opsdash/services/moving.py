@@ -15,7 +15,9 @@ from typing import Any
 import redis
 
 from opsdash.errors import Refused
+from opsdash.services import writes
 from opsdash.services.broker import Broker
+from opsdash.services.expiring import Watchman, settle
 
 LEASE_S = 10.0
 """A mover that says nothing for so long is gone, and another one may go on. Every step renews it."""
@@ -32,7 +34,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 
 # The messages of one list go in front of another's, that is to its tail, where workers take from. Few are put there at
 # once. Else the queue's own go behind them, oldest first, a step at a time, and the last step swaps the lists: whatever
-# is killed meanwhile, the list that is moved holds everything that the queue does not.
+# is killed meanwhile, the list that is moved holds everything that the queue does not. A TTL that a producer has just
+# given the queue's list outlives the swap.
 # KEYS: lease, list, queue. ARGV[3]: messages per step. Returns how many are still to be moved.
 _JOIN = (
     GUARD
@@ -44,9 +47,11 @@ if moved <= step and waiting > 0 then
   for _ = 1, moved do redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') end
   return 0
 end
+local ttl = redis.call('PTTL', KEYS[3])
 for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
 if waiting > step then return waiting - step end
 redis.call('RENAME', KEYS[2], KEYS[3])
+if ttl > 0 then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', ttl)) end
 return 0
 """
 )
@@ -73,11 +78,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to move one queue's messages, held by one mover at a time."""
+    """The right to move one queue's messages, held by one mover at a time.
+
+    Attributes:
+        between: Called between two steps, since a producer may set a TTL meanwhile: whoever moves must not lose to it.
+    """
 
     broker: Broker
     key: str
     value: str
+    between: Callable[[], Any] = lambda: None
 
     def run(self, script: str, keys: list[str], *args: Any) -> Any:
         """Runs a script that begins with ``GUARD``.
@@ -85,6 +95,7 @@ class Lease:
         Raises:
             Refused: The lease was lost: this process was away for longer than it lasts.
         """
+        self.between()
         broker = self.broker
         answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
@@ -103,7 +114,7 @@ class Lease:
 
 @contextmanager
 def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
-    """Takes the right to move a queue's messages.
+    """Takes the right to move a queue's messages. Meanwhile the queue does not expire; afterwards it does again.
 
     Raises:
         Refused: Somebody else has it; with who, what and since when.
@@ -111,13 +122,19 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     at = datetime.now(UTC)
     value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
     key = broker.keys.busy(queue)
-    if not broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000)):
+    with writes.aside():
+        taken = broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000))
+    if not taken:
         raise Refused(busy(queue, broker.client.get(key)))
     try:
-        yield Lease(broker, key, value)
+        watchman = Watchman(broker)
+        watchman.look((queue,), needed=True)
+        yield Lease(broker, key, value, watchman.again_s)
     finally:
-        with contextlib.suppress(redis.RedisError):  # it ends by itself; what went wrong is on its way up already
+        # It ends by itself; what went wrong is on its way up already.
+        with contextlib.suppress(redis.RedisError), writes.aside():
             broker.client.eval(_RELEASE, 1, key, value)
+            settle(broker, [queue])
 
 
 def busy(queue: str, value: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from opsdash.model import WorkerStats
 from opsdash.services.composition import Composition
+from opsdash.services.messages import envelope, expires_at
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -68,6 +70,34 @@ def arriving(per_s: float | None) -> str:
     """The sentence about what keeps coming."""
     lately = f": about {per_s:,.1f} tasks a second lately" if per_s is not None else ""
     return f"Producers, beat included, go on adding{lately}; what arrives after this preview stays."
+
+
+def expiring(made_of: Composition | None) -> list[str]:
+    """The sentence of a pause about tasks with an ``expires`` of their own; none where there are none.
+
+    Args:
+        made_of: What ends before the pause does, among what waits; None when it is not known.
+    """
+    if made_of is None:
+        return ["How many of those that wait end (their expires) before the pause does could not be read."]
+    if not made_of.number:
+        return []
+    number = f"{made_of.number:,}"
+    if not made_of.counted:
+        number = f"about {number} (± {made_of.number_error:,}, estimated from {made_of.looked_at:,} of them)"
+    ends = "ends (its expires)" if made_of.counted and made_of.number == 1 else "end (their expires)"
+    return [f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."]
+
+
+def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
+    """Tells whether a message has an ``expires`` that is not over now and will be at the end."""
+
+    def matches(text: bytes) -> bool:
+        message = envelope(text)
+        ends = expires_at(message) if message is not None else None
+        return ends is not None and now < ends <= end
+
+    return matches
 
 
 def figures(made_of: Composition) -> Mapping[str, Any]:

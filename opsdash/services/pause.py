@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opsdash.keys import EVERYTHING, PAUSE_VALUE
+from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
 from opsdash.model import PauseInfo
+from opsdash.services import expiring
 from opsdash.services.broker import Broker
+from opsdash.text import as_text
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+# A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
 # What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
+# A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
 _OURS = """
 local story = redis.call('TYPE', KEYS[2]).ok
 if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
 local counter = redis.call('TYPE', KEYS[3]).ok
-if counter ~= 'none' and (counter ~= 'string' or not string.match(redis.call('GET', KEYS[3]), '^%d+$')) then
-  redis.call('DEL', KEYS[3])
+if counter ~= 'none' then
+  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''
+  if not string.match(text, '^[1-9]%d*$') and text ~= '0' then
+    redis.call('SET', KEYS[3], redis.call('TIME')[1])
+  end
 end
-"""
+""".replace("DIGITS", str(EPOCH_DIGITS))
 # KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
 # one that replaces none. Returns the epoch, 0 when there was a pause already.
 _PAUSE = (
@@ -31,7 +39,7 @@ if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local epoch = redis.call('INCR', KEYS[3])
 redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
-redis.call('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
+redis.pcall('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
 return epoch
 """
 )
@@ -40,26 +48,31 @@ _RESUME = (
     _OURS
     + """
 if ARGV[3] ~= '' then
-  local told, story = pcall(cjson.decode, redis.call('HGET', KEYS[2], ARGV[1]) or '')
-  if not told or type(story) ~= 'table' or tostring(story.epoch) ~= ARGV[3] then return {0, 0} end
+  local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+  if told ~= ARGV[3] then return {0, 0} end
 end
 local removed = redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 local epoch = redis.call('INCR', KEYS[3])
-redis.call('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
+redis.pcall('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
 return {removed, epoch}
 """
 )
 
-
-# A story whose flag is gone, unless somebody paused again meanwhile. KEYS: flag, info hash. ARGV: field, epoch.
+# A story whose flag is gone, unless somebody paused again meanwhile: the text ends as ``_PAUSE`` writes it then, with
+# another epoch. KEYS: flag, info hash. ARGV: field, epoch or nothing.
 _FORGET = """
-local story = redis.call('HGET', KEYS[2], ARGV[1])
-if not story or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local told, known = pcall(cjson.decode, story)
-if told and type(known) == 'table' and tostring(known.epoch) ~= ARGV[2] then return 0 end
+if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+if told and #told <= DIGITS and tonumber(told) ~= tonumber(ARGV[2]) then return 0 end
 return redis.call('HDEL', KEYS[2], ARGV[1])
-"""
+""".replace("DIGITS", str(EPOCH_DIGITS))
+_TOLD_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
+"""The same in Python: both must find the same epoch in a text, or its story would stay for ever."""
+LONGEST_STORY = 64 * 1024
+"""Characters of a story that is looked into; one of opsdash's own has a few hundred."""
+FARTHEST_MS = 1_000 * 365 * 86_400_000
+"""A flag with a longer TTL has no end that a calendar needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +83,13 @@ class FlagsRead:
         active: None → the pause of everything, a name → that queue's own.
         left: Stories whose flag is gone: those pauses expired, or were ended outside opsdash.
         epoch: The pause counter; None when there is none.
+        suspended: The expiry of some queue is suspended; ``expiring.settle`` gives it back when its time has come.
     """
 
     active: dict[str | None, PauseInfo]
     left: tuple[PauseInfo, ...]
     epoch: int | None
+    suspended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,10 @@ class PauseFlags:
     broker: Broker
 
     def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
-        """Sets the flag (again): new TTL, new story, next epoch. Cost: one script, O(1)."""
+        """Sets the flag (again): new TTL, new story, next epoch; suspends the expiry of the queues it holds.
+
+        Cost: one round trip, two scripts, O(queues that expire).
+        """
         return self._pause(queue, by, reason, ttl_s, "")
 
     def pause_if_not(self, queue: str, *, by: str, reason: str, ttl_s: int) -> PauseInfo | None:
@@ -102,7 +120,7 @@ class PauseFlags:
         return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
 
     def resume(self, queue: str | None, epoch: int | None = None) -> bool:
-        """Removes the flag; True when there was one. Cost: one script, O(1).
+        """Removes the flag and gives back expiries; True when there was one. Cost: as ``pause``.
 
         Args:
             epoch: Only the pause that this number was given to: one that somebody has set since stays.
@@ -118,41 +136,52 @@ class PauseFlags:
             self.ask(pipe, names)
             return self.answer(names, pipe.execute(raise_on_error=False)).active
 
-    def ask(self, pipe: Any, names: Iterable[str | None]) -> None:
+    def ask(self, pipe: Any, names: Sequence[str | None]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
+        keys = self.broker.keys
         for name in names:
-            pipe.pttl(self.broker.keys.pause(name))
-        pipe.get(self.broker.keys.pause_epoch)
-        pipe.hgetall(self.broker.keys.pause_info)
+            pipe.pttl(keys.pause(name))
+        pipe.exists(keys.expires)
+        pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
+        pipe.hmget(keys.pause_info, [name or EVERYTHING for name in names])
 
-    def answer(self, names: Iterable[str | None], replies: list[Any]) -> FlagsRead:
-        """The replies to `ask`, in its order: one per name and two more."""
-        *ttls_ms, epoch, stories = replies
-        for reply in ttls_ms:
+    def answer(self, names: Sequence[str | None], replies: list[Any]) -> FlagsRead:
+        """The replies to `ask`, in its order: one per name and three more."""
+        *ttls_ms, suspended, epoch, told = replies
+        for reply in (*ttls_ms, suspended):
             if isinstance(reply, Exception):
                 raise reply
-        epoch, stories = _else(epoch, None), _else(stories, {})  # of another type: the flag holds all the same
+        # Of another type: the flag holds all the same.
+        epoch, stories = _else(epoch, ""), dict(zip(names, _else(told, [None] * len(names)), strict=True))
         now = datetime.now(UTC)
         active, left = {}, []
         for name, ttl_ms in zip(names, ttls_ms, strict=True):
             if ttl_ms != -2:  # PTTL: -2 no key, -1 a key without TTL
-                expires_at = now + timedelta(milliseconds=ttl_ms) if ttl_ms >= 0 else None
-                active[name] = replace(_story(name, stories), expires_at=expires_at)
-            elif (name or EVERYTHING) in stories:
-                left.append(_story(name, stories))
-        return FlagsRead(active=active, left=tuple(left), epoch=int(epoch) if str(epoch).isdigit() else None)
+                ends = 0 <= ttl_ms <= FARTHEST_MS
+                expires_at = now + timedelta(milliseconds=ttl_ms) if ends else None
+                active[name] = replace(_story(name, stories[name]), expires_at=expires_at)
+            elif stories[name] is not None:
+                left.append(_story(name, stories[name]))
+        return FlagsRead(active=active, left=tuple(left), epoch=epoch_of(epoch), suspended=bool(suspended))
 
     def forget(self, ended: PauseInfo) -> None:
         """Drops the story of a pause whose flag is gone, unless there is a newer one."""
-        keys = self.broker.keys
+        keys, epoch = self.broker.keys, "" if ended.epoch is None else str(ended.epoch)
         with self.broker.reading():
             self.broker.client.eval(
-                _FORGET, 2, keys.pause(ended.queue), keys.pause_info, ended.queue or EVERYTHING, str(ended.epoch)
+                _FORGET, 2, keys.pause(ended.queue), keys.pause_info, ended.queue or EVERYTHING, epoch
             )
 
     def _run(self, script: str, queue: str | None, *args: Any) -> Any:
         keys = self.broker.keys
-        return self.broker.client.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            pipe.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
+            expiring.ask(self.broker, pipe, self.broker.queues if queue is None else [queue])
+            done, settled = pipe.execute(raise_on_error=False)
+        if isinstance(done, Exception):
+            raise done
+        expiring.answer(settled)
+        return done
 
 
 def _else(reply: Any, default: Any) -> Any:
@@ -164,17 +193,41 @@ def _else(reply: Any, default: Any) -> Any:
     return reply
 
 
-def _story(queue: str | None, stories: Mapping[str, str]) -> PauseInfo:
-    # It may be missing (a flag set by hand) or foreign nonsense: the flag holds all the same.
-    try:
-        story = json.loads(stories.get(queue or EVERYTHING, "{}"))
-        return PauseInfo(
-            queue=queue,
-            by=str(story.get("by", "")),
-            reason=str(story.get("reason", "")),
-            at=datetime.fromisoformat(story["at"]) if "at" in story else None,
-            expires_at=datetime.fromisoformat(story["expires_at"]) if "expires_at" in story else None,
-            epoch=int(story["epoch"]) if "epoch" in story else None,
-        )
-    except (ValueError, TypeError, AttributeError):
+def _story(queue: str | None, text: str | None) -> PauseInfo:
+    """A story as far as it can be read: it may be missing (a flag set by hand) or hold anything."""
+    if text is None or len(text) > LONGEST_STORY:
         return PauseInfo(queue=queue)
+    last = _TOLD_LAST.search(text)
+    epoch = int(last[1]) if last else None
+    try:
+        story = json.loads(text)
+    except (ValueError, RecursionError):
+        story = None
+    if not isinstance(story, dict):
+        return PauseInfo(queue=queue, epoch=epoch)
+    return PauseInfo(
+        queue=queue,
+        by=_words(story.get("by")),
+        reason=_words(story.get("reason")),
+        at=_moment(story.get("at")),
+        expires_at=_moment(story.get("expires_at")),
+        epoch=_number(story.get("epoch")) if epoch is None else epoch,
+    )
+
+
+def _words(value: Any) -> str:
+    return as_text(value) if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 10**EPOCH_DIGITS else None
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time in UTC; None for what is none, or so far away that one can't reckon with it."""
+    try:
+        found = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return None
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found if 1970 < found.year < 3000 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +20,16 @@ class Poller:
     """Reads a snapshot every ``interval_s`` while anybody subscribes, and hands it to all.
 
     The thread ends with its last subscriber; nothing is read while nobody looks.
+
+    Args:
+        between: Called between two reads, in the poller's thread, and again after as many seconds as it returns.
     """
 
-    def __init__(self, read: Callable[[], Snapshot], interval_s: float) -> None:
+    def __init__(
+        self, read: Callable[[], Snapshot], interval_s: float, between: Callable[[], float] = lambda: math.inf
+    ) -> None:
         self.interval_s = interval_s
+        self._between = between
         self.latest: Snapshot | None = None
         self._read = read
         self._subscribers: dict[int, Subscriber] = {}
@@ -92,4 +99,13 @@ class Poller:
             except Exception:
                 # snapshot() answers for outages itself; what arrives here is a bug, and the next read may go well.
                 log.exception("reading a snapshot failed")
-            self._wake.wait(max(0.05, self.interval_s - (time.monotonic() - started)))
+            self._rest(started + self.interval_s)
+
+    def _rest(self, until: float) -> None:
+        left_s = max(0.05, until - time.monotonic())
+        while left_s > 0:
+            with self._reading:
+                wait_s = min(left_s, max(0.01, self._between()))
+            if self._wake.wait(wait_s):
+                return
+            left_s = until - time.monotonic()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.services import writes
 from opsdash.services.broker import Broker
 from opsdash.services.fleet import ANSWER_S, Fleet
 from opsdash.services.workers import Workers
@@ -110,7 +111,7 @@ class Remote:
             Uncertain: The broker did not answer.
         """
         noted = sorted({*self.quieted(hostname), *queues})
-        with self.broker.client.pipeline(transaction=True) as pipe:
+        with writes.aside(), self.broker.client.pipeline(transaction=True) as pipe:
             pipe.hset(self.broker.keys.quiet, hostname, json.dumps(noted))
             pipe.expire(self.broker.keys.quiet, QUIET_KEPT_S)
             pipe.execute()
@@ -144,4 +145,6 @@ def _telling(whom: str) -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
+        if not writes.possible():
+            raise Unavailable(f"{error} Nothing was changed.") from error
         raise Uncertain(f"{whom} may have been told or not: {error}") from error

@@ -17,6 +17,7 @@ from typing import Any
 from opsdash.errors import Refused
 from opsdash.services.boundary import NOTHING, digest, find, raw
 from opsdash.services.broker import Broker
+from opsdash.services.expiring import suspended_ms
 from opsdash.services.moving import GUARD, Lease, Pace, lease
 
 ARRIVALS = 20_000
@@ -63,6 +64,7 @@ _TAKE_ALL = (
     + """
 local moved = redis.call('LLEN', KEYS[2])
 redis.call('RENAME', KEYS[2], KEYS[5])
+redis.call('PERSIST', KEYS[5])
 redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], '')
 redis.call('HINCRBY', KEYS[4], 'count', moved)
 redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
@@ -178,6 +180,8 @@ class Sieve:
             marks = find(broker, queue, boundary)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
+            if expires_ms := suspended_ms(broker, lists.values()):
+                fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
                 raise Refused(f"Trash {trash_id} is known already. Nothing was changed.")
             lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]

@@ -17,6 +17,7 @@ from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
 from opsdash.services.endings import Endings
+from opsdash.services.expiring import Watchman
 from opsdash.services.fleet import Fleet
 from opsdash.services.pause import PauseFlags
 from opsdash.services.queues import Queues
@@ -56,6 +57,7 @@ class Snapshots:
         self._fleet, self._audit, self._tenants = fleet, audit, tenants
         self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
         self._pace, self._shrinking = Pace(), Shrinking()
+        self.watchman = Watchman(broker)
         self._endings = Endings(audit, pause)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -71,8 +73,8 @@ class Snapshots:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), and three
-        for the tenants; database three queries.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
+        something is paused, and three for the tenants; database three queries.
         """
         with self._lock:
             redis_error = database_error = ""
@@ -131,8 +133,9 @@ class Snapshots:
             raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed.")
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
-            read = self._pause.answer(flags, replies[: len(flags) + 2])
-        queues = self._queues.answer(names, replies[len(flags) + 2 :])
+            read = self._pause.answer(flags, replies[: len(flags) + 3])
+        queues = self._queues.answer(names, replies[len(flags) + 3 :])
+        self.watchman.look(names, needed=bool(read.active) or read.suspended)
         self._endings.settle(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))

@@ -19,6 +19,7 @@ from typing import Any
 import redis
 
 from opsdash.errors import Refused
+from opsdash.services import writes
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, LEASE_S, LOST, Lease
 from opsdash.services.tenant_public import digest, usable
@@ -98,7 +99,7 @@ class TenantIndex:
         if not configs:
             return []
         keys = self.broker.keys
-        with self.broker.client.pipeline(transaction=False) as pipe:
+        with writes.aside(), self.broker.client.pipeline(transaction=False) as pipe:
             if lease is not None:
                 pipe.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
             pipe.hmget(keys.tenants, [config.tenant_id for config in configs])
@@ -142,9 +143,11 @@ class TenantIndex:
         """Takes into the index, once, what was written before there was one."""
         if self.broker.client.hget(self.broker.keys.tenants_synced, _ADOPTED) is not None:
             return
-        for found in self._found():
-            lease.run(_STORE, [self.broker.keys.tenants], "nx", *(part for tenant in found for part in (tenant, "")))
-        lease.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
+        with writes.aside():
+            for found in self._found():
+                told = (part for tenant in found for part in (tenant, ""))
+                lease.run(_STORE, [self.broker.keys.tenants], "nx", *told)
+            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
 
     def _found(self) -> Iterator[list[str]]:
         start = self.broker.keys.tenant_config("")
@@ -167,7 +170,8 @@ class TenantIndex:
 
     def begin(self, lease: Lease) -> None:
         """Says that something will be written, until `tell` says that all is."""
-        lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
+        with writes.aside():
+            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
 
     def tell(self, lease: Lease, story: Mapping[str, Any]) -> None:
         """Stores it, in place of the last one."""
@@ -221,12 +225,15 @@ class TenantIndex:
         """
         value = json.dumps({"by": by, "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)})
         key, client = self.broker.keys.tenants_busy, self.broker.client
-        if not client.set(key, value, nx=True, px=int(LEASE_S * 1000)):
+        with writes.aside():
+            taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))
+        if not taken:
             raise Refused(_busy(client.get(key)))
         try:
             yield Lease(self.broker, key, value)
         finally:
-            with contextlib.suppress(redis.RedisError):  # it ends by itself; what went wrong is on its way up already
+            # It ends by itself; what went wrong is on its way up already.
+            with contextlib.suppress(redis.RedisError), writes.aside():
                 client.eval(_RELEASE, 1, key, value)
 
 

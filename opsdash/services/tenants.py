@@ -11,6 +11,7 @@ import redis
 
 from opsdash.errors import Refused, Unavailable, Uncertain
 from opsdash.model import TenantDrift
+from opsdash.services import writes
 from opsdash.services.broker import Broker
 from opsdash.services.moving import Lease
 from opsdash.services.tenant_index import CHUNK, Config, TenantIndex, in_steps
@@ -178,7 +179,8 @@ class Tenants:
                 if not report.cancelled:
                     self._tell(report, lease, by, version)
             except (Unavailable, Refused, redis.RedisError) as error:
-                if not report.written and not report.removed and not isinstance(error, redis.RedisError):
+                nothing = not isinstance(error, redis.RedisError) or not writes.possible()
+                if not report.written and not report.removed and nothing:
                     raise
                 raise Uncertain(
                     f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"

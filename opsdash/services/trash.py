@@ -11,6 +11,7 @@ from typing import Any
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry
 from opsdash.services.broker import Broker
+from opsdash.services.expiring import suspend
 from opsdash.services.moving import GUARD, lease
 from opsdash.services.sieving import Sieve
 from opsdash.text import count, format_duration
@@ -131,8 +132,10 @@ class Trash:
                 return entry, 0
             if begun not in {"kept", "restoring"}:
                 raise Refused(_why_not(trash_id, begun))
+            into = {step: lists[_nearest(step, lists)] for step in kept}
+            suspend(self.broker, queue, set(into.values()), info)
             for step, key in kept.items():
-                held.join(key, lists[_nearest(step, lists)], told)
+                held.join(key, into[step], told)
             left_s = max(TOLD_S, int(float(info.get("until") or 0) - time.time()))
             held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
         return entry, entry.count

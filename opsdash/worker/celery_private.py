@@ -6,10 +6,11 @@ were not there, and its health says why it can't pause.
 
 from __future__ import annotations
 
-import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
+from weakref import WeakMethod
 
 import billiard
 from billiard.einfo import ExceptionWithTraceback
@@ -17,6 +18,8 @@ from celery.exceptions import Reject
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 from kombu.utils.eventio import READ
+
+from opsdash.worker import home
 
 POOL_NAMES = {"thread": "threads"}
 POLLER = ("_fd_to_chan", "poller", "on_readable", "handle_event")
@@ -47,10 +50,7 @@ def missing(consumer: Any) -> str:
     wanted: list[tuple[str, Any, tuple[str, ...]]] = [
         ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
         ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
-        ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "_lookup", "typeof", "active_queues", "qos")),
-        ("channel", channel, ("_do_restore_message", "conn_or_acquire", "global_keyprefix")),
-        ("channel.qos", getattr(channel, "qos", None), ("_delivered", "_quick_ack", "restore_by_tag")),
-        ("channel.qos", getattr(channel, "qos", None), ("unacked_key", "unacked_index_key")),
+        ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "active_queues")),
     ]
     pool, kind = consumer.pool, pool_name(consumer.pool)
     if kind == "prefork":
@@ -61,9 +61,7 @@ def missing(consumer: Any) -> str:
     elif kind in ("threads", "solo", "gevent", "eventlet"):
         wanted.append(("pool", pool, ("on_apply",)))
     lost = [f"{label}.{name}" for label, owner, names in wanted for name in names if not hasattr(owner, name)]
-    if not lost and "leftmost" not in inspect.signature(channel.qos.restore_by_tag).parameters:
-        lost.append("channel.qos.restore_by_tag(leftmost)")
-    return ", ".join(lost)
+    return ", ".join([*lost, *home.missing(channel)])
 
 
 def guard_needs(pool: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
@@ -84,19 +82,6 @@ def guard(consumer: Any) -> Any:
     from opsdash.worker.prefork_guard import PreforkGuard
 
     return PreforkGuard(consumer)
-
-
-def addresses(consumer: Any, queues: Iterable[str]) -> list[tuple[str, str]]:
-    """Exchange and routing key of the messages that come to these queues. Patterns of topic exchanges stay patterns."""
-    known = {queue.name: queue for queue in list(consumer.task_consumer.queues)} if consumer.task_consumer else {}
-    found: list[tuple[str, str]] = []
-    for name in queues:
-        found.append(("", name))
-        queue = known.get(name)
-        for bound in [queue, *(queue.bindings or ())] if queue is not None else ():
-            if bound.exchange is not None:
-                found.append((bound.exchange.name or "", bound.routing_key or ""))
-    return found
 
 
 def replace_queue_cycle(channel: Any, fetchable: Callable[[list[str]], list[str]]) -> None:
@@ -172,30 +157,6 @@ def bell_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -
     return hear
 
 
-def is_broadcast(channel: Any, message: Any) -> bool:
-    """The message came over a fanout exchange. Cost: no round trip."""
-    exchange = (message.delivery_info or {}).get("exchange")
-    return bool(exchange) and channel.typeof(exchange).type == "fanout"
-
-
-def queues_of(channel: Any, message: Any) -> list[str]:
-    """The queues a message would be put back into. Cost: one SMEMBERS, for a named exchange only."""
-    info = message.delivery_info or {}
-    return list(channel._lookup(info.get("exchange"), info.get("routing_key")))
-
-
-def put_back(channel: Any, request: Any) -> None:
-    """Returns an unstarted message to the end its queue is read from, and forgets the request. Event loop only.
-
-    ``message.requeue()`` would put it at the far end, behind everything that came later.
-    Cost: one WATCH, one HGET and one MULTI. Source: kombu's Redis transport, ``QoS.restore_by_tag``.
-    """
-    tag, qos = request.message.delivery_tag, channel.qos
-    if tag in qos._delivered:
-        qos.restore_by_tag(tag, leftmost=False)
-    forget(channel, request)
-
-
 def forget(channel: Any, request: Any) -> None:
     """The request's message is no longer this worker's."""
     qos, message = channel.qos, request.message
@@ -204,53 +165,6 @@ def forget(channel: Any, request: Any) -> None:
     # else it came over an earlier connection: kombu has restored it, or will when its visibility timeout ends
     request.acknowledged = True
     message._state = "REQUEUED"
-    worker_state.task_ready(request)
-
-
-class _Pushes:
-    """Stands in for a Redis pipeline: notes what kombu pushes."""
-
-    def __init__(self) -> None:
-        self.made: list[tuple[str, str]] = []
-
-    def rpush(self, key: str, message: str) -> None:
-        self.made.append((key, message))
-
-
-def pushes(channel: Any, request: Any) -> list[tuple[str, str]]:
-    """Key and content of each push that puts a message back; none when it is of an earlier connection.
-
-    Source: kombu's Redis transport, ``Channel._do_restore_message``. Cost: one SMEMBERS for a named exchange.
-    """
-    noted, message = _Pushes(), request.message
-    if message.delivery_tag in channel.qos._delivered:
-        info = message.delivery_info
-        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), noted, False)
-    prefix = channel.global_keyprefix or ""
-    return [(prefix + key, content) for key, content in noted.made]
-
-
-def unacked_keys(channel: Any) -> list[str]:
-    """Where kombu keeps what is not acknowledged: the hash and its index."""
-    prefix = channel.global_keyprefix or ""
-    return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
-
-
-def put_back_acknowledged(channel: Any, request: Any) -> None:
-    """Puts a copy of an acknowledged, unstarted message to the end its queue is read from. Any thread.
-
-    Cost: one RPUSH. Source: kombu's Redis transport, ``Channel._do_restore_message``.
-
-    Raises:
-        Exception: Whatever Redis or kombu has against it; the message is not in the queue then, as far as one can tell.
-    """
-    message = request.message
-    info = message.delivery_info
-    with channel.conn_or_acquire() as client, client.pipeline(transaction=True) as pipe:
-        channel._do_restore_message(message._raw, info.get("exchange"), info.get("routing_key"), pipe, False)
-        if not len(pipe):  # kombu logs what it could not do, and goes on
-            raise LookupError("kombu found no queue for it")
-        pipe.execute()
     worker_state.task_ready(request)
 
 
@@ -356,6 +270,16 @@ def active() -> list[Any]:
     return []
 
 
+def unstarted_by_queue(consumer: Any) -> dict[str, int]:
+    """Queue → messages from it that wait for a process, a thread or their rate limit. In the event loop."""
+    waiting = [request for request in worker_state.reserved_requests if request not in worker_state.active_requests]
+    for bucket in consumer.task_buckets.values():
+        waiting += [request for request, _ in bucket.contents] if bucket else []
+    held = set(waiting).difference(scheduled(consumer))
+    places = (home.of(request.message) for request in held)
+    return dict(Counter(place.queue for place in places if place is not None))
+
+
 def _scheduled(consumer: Any) -> int:
     requests = getattr(worker_state, "scheduled_requests", None)  # since Celery 5.7
     return len(scheduled(consumer)) if requests is None else len(requests)
@@ -384,12 +308,21 @@ def running() -> list[Any]:
     return sorted((request for request in active() if request.time_start), key=lambda request: request.time_start)
 
 
-def watch_failures(tell: Callable[[], None]) -> str:
-    """Has ``tell`` called for each task of this process that ends in failure from now on, in whatever thread it ends.
+_failure_tellers: dict[str, WeakMethod[Callable[[], None]]] = {}
+"""A worker's hostname → what counts its failures. Celery's class of requests is changed once per process, though one
+process may build several workers, one after the other or side by side, as Celery's own pytest fixtures do."""
+
+
+def watch_failures(hostname: str, tell: Callable[[], None]) -> str:
+    """Has ``tell`` called for each task of this worker that ends in failure, in whatever thread it ends.
 
     A failure is what Celery has its event stream told as such, whether anybody wants events or not, and a hard time
     limit. A task that is retried, ignored, rejected or revoked is none; neither is one whose message goes back to its
     queue because its process was lost. Cost: nothing for a task that succeeds, since Celery calls none of this then.
+
+    Args:
+        hostname: The newest worker of a name has its failures counted.
+        tell: A bound method; it is forgotten with its object.
 
     Returns:
         The private names this Celery doesn't have; empty when it works.
@@ -397,12 +330,23 @@ def watch_failures(tell: Callable[[], None]) -> str:
     lost = [f"Request.{name}" for name in ENDINGS if not hasattr(Request, name)]
     if lost:
         return ", ".join(lost)
+    if not _failure_tellers:
+        _watch_requests()
+    _failure_tellers[hostname] = WeakMethod(tell)
+    return ""
+
+
+def _watch_requests() -> None:
+    """Changes Celery's class of requests. Once per process."""
     on_failure, on_timeout = Request.on_failure, Request.on_timeout
 
     def count(request: Any) -> None:
         # In prefork a time limit ends in both methods, in green pools in the second only.
-        if not getattr(request, COUNTED, False):
-            setattr(request, COUNTED, True)
+        if getattr(request, COUNTED, False):
+            return
+        setattr(request, COUNTED, True)
+        teller = _failure_tellers.get(request.hostname)
+        if teller is not None and (tell := teller()) is not None:
             tell()
 
     @wraps(on_failure)
@@ -431,7 +375,6 @@ def watch_failures(tell: Callable[[], None]) -> str:
                 count(self)
 
     Request.on_failure, Request.on_timeout = watched_failure, watched_timeout
-    return ""
 
 
 def _rejected(exc_info: Any) -> bool:

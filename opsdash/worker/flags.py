@@ -9,11 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import redis
 from celery.utils.log import get_logger
+from redis import Redis, ResponseError
 
+from opsdash.expiries import AGAIN_S
+from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.worker import celery_private
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -29,24 +32,49 @@ RETRY_S = 0.5
 APPLYING_S = 0.05
 DRAINING_S = 0.25
 """While paused: longest time until the end of the last running task is reported."""
+LONGEST_NUDGE = 4_096
+"""Bytes of a message on the nudges' channel that is looked into: anybody may publish there."""
 
 
 def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
-    """What is paused now. Cost: one MGET.
+    """What is paused now: a flag's existence decides, whatever lies there, and nothing beside the flags can cost them.
+
+    Cost: one round trip of three commands; two while something is paused. No transaction: a full Redis refuses even
+    reads in one.
 
     Raises:
         LINK_ERRORS: The flags can't be read.
     """
     redis, keys = link.redis, link.keys
-    names = [keys.pause_epoch, keys.pause(), *(keys.pause(queue) for queue in queues)]
-    epoch, everything, *single = cast("list[bytes | None]", redis.mget(names))
+    flags = [keys.pause(), *(keys.pause(queue) for queue in queues)]
+    with redis.pipeline(transaction=False) as pipe:
+        # The epoch first: one that is newer than the flags would confirm a pause that was not seen.
+        pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
+        pipe.exists(*flags)
+        pipe.exists(keys.expires)
+        epoch, found, expires = pipe.execute(raise_on_error=False)
+    set_ = _each(redis, flags) if _answered(found) else [0] * len(flags)
     return PauseState(
-        everything=everything is not None,
-        queues=frozenset(queue for queue, flag in zip(queues, single, strict=True) if flag is not None),
-        # The counter is opsdash's own; a flag somebody set by hand works without it.
-        epoch=int(epoch) if epoch is not None and epoch.isdigit() else 0,
+        everything=bool(set_[0]),
+        queues=frozenset(queue for queue, flag in zip(queues, set_[1:], strict=True) if flag),
+        # The counter is opsdash's own; a flag somebody set by hand works without it, and with nonsense in its place.
+        epoch=(epoch_of(epoch) or 0) if isinstance(epoch, bytes | str) else 0,
         known=frozenset(queues),
+        suspended=expires == 1,
     )
+
+
+def _each(redis: Redis, flags: Sequence[str]) -> list[Any]:
+    with redis.pipeline(transaction=False) as pipe:
+        for flag in flags:
+            pipe.exists(flag)
+        return [_answered(reply) for reply in pipe.execute(raise_on_error=False)]
+
+
+def _answered(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 class FlagWatch:
@@ -58,6 +86,7 @@ class FlagWatch:
         queues: Names the queues this worker consumes.
         on_change: Asks the event loop to apply the gate's state; called in this thread.
         ask_tick: Asks the event loop to note that it turns.
+        settle: Suspends the expiry of paused queues and gives it back; says in how many seconds it must come again.
     """
 
     def __init__(
@@ -69,6 +98,7 @@ class FlagWatch:
         queues: Callable[[], list[str]],
         on_change: Callable[[], None],
         ask_tick: Callable[[], None],
+        settle: Callable[[Link], float] = lambda _link: AGAIN_S,
     ) -> None:
         self._link = link
         self._gate = gate
@@ -76,6 +106,7 @@ class FlagWatch:
         self._queues = queues
         self._on_change = on_change
         self._ask_tick = ask_tick
+        self._settle = settle
         self._reading, self._pushing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._broken = False
@@ -83,8 +114,9 @@ class FlagWatch:
         self._reported: PauseState | None = None
         self._failing_since: float | None = None
         self._failure = ""
-        self._deaf = self._mute = self._draining = self._leaving = False
+        self._deaf = self._mute = self._draining = self._leaving = self._unsettled = False
         self._pid = os.getpid()
+        self._suspended = True  # not known yet: the first turn settles, and tells what its queues were declared with
         self._next_read = self._next_report = self._next_recheck = 0.0
         self._pubsub: Any = None
         self._thread = threading.Thread(target=self._run, name="opsdash", daemon=True)
@@ -141,6 +173,7 @@ class FlagWatch:
                 if self._failing_since is not None:
                     logger.warning("opsdash: the pause flag can be read again")
                 self._failing_since = None
+                self._suspended = self._suspended or state.suspended
             with self._gate.lock:
                 if self._stopped.is_set():
                     return False
@@ -198,7 +231,26 @@ class FlagWatch:
             self._next_read = time.monotonic() + POLL_S
             if self._gate.pausing == READY and self.read_now():
                 self._on_change()
+            if self._suspended or self._gate.state.closed:
+                self._settle_expiries()
         self._report_if_due()
+
+    def _settle_expiries(self) -> None:
+        """Paused queues must not expire, and those that are not paused any more must again."""
+        try:
+            again_s = self._settle(self._link)
+        except LINK_ERRORS as error:
+            if not self._unsettled:
+                logger.error("opsdash: the expiry of paused queues can't be suspended: %r", error)
+            self._unsettled = True
+            # What Redis refuses is no broken connection.
+            self._broken = self._broken or not isinstance(error, ResponseError)
+        else:
+            if self._unsettled:
+                logger.warning("opsdash: the expiry of paused queues can be suspended again")
+            self._unsettled = self._suspended = False
+            if self._gate.state.closed:
+                self._next_read = min(self._next_read, time.monotonic() + again_s)
 
     def _next_nudge(self) -> Any:
         try:
@@ -236,11 +288,14 @@ class FlagWatch:
     def _heed(self, message: dict[str, Any]) -> None:
         """Closes the gate on the nudge's word; whatever it says, the flags are read next."""
         try:
-            nudge = json.loads(message["data"])
-        except (KeyError, TypeError, ValueError):
+            data = message["data"]
+            nudge = json.loads(data) if len(data) <= LONGEST_NUDGE else None
+        except (KeyError, TypeError, ValueError, RecursionError):
             return  # anybody may publish; the nudge still means: read now
-        if isinstance(nudge, dict) and nudge.get("paused") is True and not self._stopped.is_set():
-            self._gate.hint(str(nudge.get("field")))
+        if not isinstance(nudge, dict) or nudge.get("paused") is not True or self._stopped.is_set():
+            return
+        if isinstance(field := nudge.get("field"), str):
+            self._gate.hint(field)
 
     def _report_if_due(self) -> None:
         applied, now = self._gate.applied, time.monotonic()

@@ -9,18 +9,21 @@ import dataclasses
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
-from opsdash.worker import celery_private
-from opsdash.worker.bulk import put_back_together
+from opsdash.worker import home
+from opsdash.worker.put_back import PutBack, put_back
 
 logger = get_logger(__name__)
 
 READY = "ready"
+MOST_COUNTED = 1_000
+"""Queues whose started tasks are counted and reported: whoever can add consumers can make up names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,7 @@ class PauseState:
         epoch: The pause counter; None when the flags could not be read.
         known: Queues whose flags were read.
         error: Why the flags could not be read; tasks run then.
+        suspended: The expiry of some queue is suspended: a pause keeps it so, or somebody has to give it back.
     """
 
     everything: bool = False
@@ -39,6 +43,7 @@ class PauseState:
     epoch: int | None = None
     known: frozenset[str] = frozenset()
     error: str = ""
+    suspended: bool = field(default=False, compare=False)
 
     @property
     def closed(self) -> bool:
@@ -64,7 +69,8 @@ class Gate:
 
     Attributes:
         show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
-        started: Routing key, which is the queue's name as a rule, → tasks handed to the pool.
+        started: Queue → tasks from it that were handed to the pool.
+        fetches: Where the messages of the present connection come from.
         recheck: Reads the flags once more, while they could not be read and tasks run for that reason.
 
     Args:
@@ -83,22 +89,36 @@ class Gate:
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
         self.started: defaultdict[str, int] = defaultdict(int)
+        self.fetches: home.Fetches | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
+
+    @property
+    def fetching_clients(self) -> list[int] | None:
+        """Redis's ids of the connections this worker fetches by; None where that is not known."""
+        return None if self.fetches is None else self.fetches.clients
 
     def on_task_request(self, request: Any) -> Any:
         """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
         if self.closed and self.holds(request):
             return self.put_back(request)
-        self.started[request.message.delivery_info.get("routing_key")] += 1
+        if (place := home.of(request.message)) is not None:
+            self.started[place.queue] += 1
         return self._pass_on(request)
 
     def uncount(self, requests: Sequence[Any]) -> None:
         """These were handed to the pool, and taken back before they started."""
         for request in requests:
-            key = request.message.delivery_info.get("routing_key")
-            self.started[key] = self.started.get(key, 0) - 1
+            if (place := home.of(request.message)) is not None:
+                self.started[place.queue] -= 1
+
+    def started_by_queue(self, consumed: Sequence[str]) -> dict[str, int]:
+        """``started``, bounded: queues that are consumed no more go first, and ``MOST_COUNTED`` are told at most."""
+        if len(self.started) > MOST_COUNTED:
+            for queue in set(self.started).difference(consumed):
+                del self.started[queue]
+        return dict(islice(self.started.items(), MOST_COUNTED))
 
     def take_back(self, request: Any) -> None:
         """Answers a child that did not start a request. Event loop only."""
@@ -113,58 +133,55 @@ class Gate:
         return not request.acknowledged and self.pauses(request)
 
     def pauses(self, request: Any) -> bool:
-        """The request's queue is paused. Cost: one SMEMBERS, for a queue's own pause and a named exchange only."""
+        """The queue that the request's message came from is paused. Cost: no round trip.
+
+        A broadcast came from none, so nothing pauses it: every worker has its own copy, and there is no list to put it
+        back to.
+        """
         if self.state.error and self.recheck is not None:  # a message has come: whoever sent it can tell the flags too
             self.recheck()
         state = self.state
-        if not state.closed:
-            return False
-        # Broadcasts have no list to go back to: every worker has its own copy.
-        if celery_private.is_broadcast(self.channel, request.message):
-            return False
-        if state.everything:
-            return True
-        return any(queue in state.queues for queue in celery_private.queues_of(self.channel, request.message))
+        place = home.of(request.message) if state.closed else None
+        return place is not None and state.holds(place.queue)
 
-    def put_back(self, request: Any) -> None:
-        """Returns the message to its queue, to be the next one out; when Redis refuses that, runs the task.
-
-        Raises:
-            connection_errors: The message stays unacknowledged, and kombu restores it.
-        """
-        if not self.try_put_back(request):
-            self._run(request)
-
-    def put_back_together(self, requests: Sequence[Any]) -> None:
-        """Returns messages to their queues, the last one to be the next one out; what Redis refuses runs.
+    def put_back(self, *requests: Any) -> PutBack:
+        """Returns messages to their lists, the last one to be the next one out; what Redis refuses runs.
 
         Raises:
             connection_errors: The messages stay unacknowledged, and kombu restores them.
         """
-        try:
-            requests = put_back_together(self.channel, requests)
-        except self.connection_errors:
-            raise
-        except Exception:  # a Redis without scripts, for one
-            logger.exception("opsdash could not put messages back in one step, so it goes one by one")
-            requests = [request for request in requests if not request.acknowledged]
-        for request in requests:
-            self.put_back(request)
+        if (done := self._put_back(requests)) is not None:
+            return done
+        done = PutBack()
+        for request in requests:  # maybe Redis takes the others
+            if request.acknowledged:
+                continue
+            alone = self._put_back([request]) if len(requests) > 1 else None
+            if alone is None:
+                self._run(request)
+            else:
+                done += alone
+        return done
 
     def try_put_back(self, request: Any) -> bool:
-        """Returns the message to its queue; False when Redis refuses that, and whoever called must run the task.
+        """Returns the message to its list; False when Redis refuses that, and whoever called must run the task.
 
         Raises:
             connection_errors: The message stays unacknowledged, and kombu restores it.
         """
+        return self._put_back([request]) is not None
+
+    def _put_back(self, requests: Sequence[Any]) -> PutBack | None:
         try:
-            celery_private.put_back(self.channel, request)
+            return put_back(self.channel, requests)
         except self.connection_errors:
             raise
-        except Exception:  # the message must not be lost, whatever went wrong
-            logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
-            return False
-        return True
+        except Exception:  # no message may get lost, whatever went wrong
+            named = f"{requests[0]}" + (f" and {len(requests) - 1} more" if len(requests) > 1 else "")
+            logger.exception(
+                "opsdash could not put %s back into its queue; what can't go back runs although paused", named
+            )
+            return None
 
     def _run(self, request: Any) -> None:
         if self.closed and self.exempt is not None:

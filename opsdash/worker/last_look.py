@@ -18,6 +18,7 @@ from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
 from opsdash.worker.gate import Gate
+from opsdash.worker.put_back import copy_back
 
 logger = get_logger(__name__)
 
@@ -69,7 +70,7 @@ class LastLook:
                 return self._gate.holds(request) and give_back(request)
             if not self._gate.pauses(request):
                 return False
-            celery_private.put_back_acknowledged(self._gate.channel, request)
+            copy_back(self._gate.channel, request)
         except Exception:  # the message must not be lost, whatever went wrong
             logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
             return False

@@ -21,6 +21,8 @@ from typing import Any
 from celery.concurrency import asynpool
 from celery.utils.log import get_logger
 
+from opsdash.worker import home
+
 logger = get_logger(__name__)
 
 CHILD = ("wait_for_job", "outq", "inqW_fd")
@@ -34,52 +36,53 @@ NOT_STARTED = 0x0905
 SIZE = 1 << 16
 HEAD = 6
 
-Address = tuple[str, str]
-"""Exchange and routing key, as a message carries them."""
+QUEUE = "opsdash_queue"
+"""Argument of a job that names the queue its message came from. Taken out before the job is looked at further."""
+REGARDLESS = "opsdash_regardless"
 
 
 class Board:
     """A page of memory that the worker writes and its children read.
 
-    Byte 0: something is paused. Byte 1: everything is. Then the paused queues' addresses, after their length in 4 bytes
-    (a search of the whole page would take 25 µs): a child knows a message's exchange and routing key without asking
-    Redis, and a queue added to a running worker needs no place agreed on before the fork. A child that reads while the
-    worker writes may miss an address or see one too many: the worker looks at each job that comes back, and the step's
-    other gates stand.
+    Byte 0: something is paused. Byte 1: everything is. Then the paused queues' names, after their length in 4 bytes (a
+    search of the whole page would take 25 µs): a queue added to a running worker needs no place agreed on before the
+    fork. A child that reads while the worker writes may miss a name or see one too many: the worker looks at each job
+    that comes back, and the step's other gates stand.
     """
 
     def __init__(self) -> None:
         self.memory = mmap.mmap(-1, SIZE)  # anonymous and shared
 
-    def show(self, everything: bool, addresses: Iterable[Address]) -> None:
+    def show(self, everything: bool, queues: Iterable[str]) -> None:
         """Tells the children what is paused. Any thread of the worker, one at a time."""
-        text = b"".join({_line(*address) for address in addresses})[: SIZE - HEAD]
+        text = b"".join(_line(queue) for queue in queues)[: SIZE - HEAD]
         self.memory[2 : HEAD + len(text)] = len(text).to_bytes(HEAD - 2, "big") + text
         self.memory[1] = everything
         self.memory[0] = everything or bool(text)
 
-    def catches(self, job: Any) -> bool:
-        """A job as a child receives it is paused. In the child; called only while something is paused."""
+    def catches(self, queue: str | None) -> bool:
+        """A job from this queue is paused. In the child; called only while something is paused.
+
+        Args:
+            queue: None for a broadcast, a pool's own errand and a task that must run although its queue is paused.
+        """
+        if queue is None:
+            return False
         memory = self.memory
-        try:
-            function, arguments = job[1][2], job[1][3]
-            # (task name, id, request, body, content type, encoding): anything else is no task, but a pool's own errand
-            address = arguments[2]["delivery_info"]
-            line = _line(address.get("exchange"), address.get("routing_key"))
-        except (LookupError, TypeError, AttributeError):
-            return False
-        if function is run_regardless:
-            return False
-        return bool(memory[1]) or line in memory[HEAD : HEAD + int.from_bytes(memory[2:HEAD], "big")]
+        return bool(memory[1]) or _line(queue) in memory[HEAD : HEAD + int.from_bytes(memory[2:HEAD], "big")]
 
 
-def _line(exchange: str | None, routing_key: str | None) -> bytes:
-    return f"\1{exchange or ''}\2{routing_key or ''}\3".encode()
+def _line(queue: str) -> bytes:
+    return f"\1{queue}\2".encode(errors="surrogateescape")
 
 
-def run_regardless(target: Callable[..., Any], *arguments: Any) -> Any:
-    """Stands before a task that must run although its queue is paused."""
-    return target(*arguments)
+def take_queue(job: Any) -> str | None:
+    """Takes the queue's name out of a job as a child receives it; None when it carries none."""
+    try:
+        queue: str | None = job[1][4].pop(QUEUE, None)  # (TASK, (number, index, function, args, kwargs))
+    except (LookupError, TypeError, AttributeError):  # no task, but a pool's own errand
+        return None
+    return queue
 
 
 class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no types
@@ -90,20 +93,21 @@ class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no typ
     def _make_child_methods(self, *args: Any, **kwargs: Any) -> None:
         """In the child, before its first job."""
         super()._make_child_methods(*args, **kwargs)
-        board = self.board
-        if board is None:  # a fresh interpreter shares no memory
-            return
+        board = self.board  # None in a fresh interpreter, which shares no memory
         if not all(hasattr(self, name) for name in CHILD):
             logger.error("opsdash: a child can't look before it starts a task; this billiard lacks one of %s", CHILD)
             return
         receive, out, pipe = (getattr(self, name) for name in CHILD)
-        say, memory = out.put, board.memory
+        say = out.put
+        memory = b"\0" if board is None else board.memory
 
         def wait_for_job() -> Any:
             job = receive()
-            if job and memory[0] and board.catches(job):
-                say((NOT_STARTED, (job[1][0], pipe)))
-                return None
+            if job:
+                queue = take_queue(job)
+                if memory[0] and board is not None and board.catches(queue):
+                    say((NOT_STARTED, (job[1][0], pipe)))
+                    return None
             return job
 
         self.wait_for_job = wait_for_job
@@ -127,7 +131,8 @@ class GuardedPool(asynpool.AsynPool):  # type: ignore[misc]  # Celery has no typ
 class PreforkGuard:
     """The worker's side: shows the board, and takes back what children did not start.
 
-    Must be made before the pool forks. Cost per task: one byte read in the child, nothing in the worker.
+    Must be made before the pool forks. Cost per task: the queue's name in the job, about 1 µs in the worker, and one
+    byte read in the child.
     """
 
     def __init__(self, consumer: Any) -> None:
@@ -153,24 +158,23 @@ class PreforkGuard:
             take_back(job._accept_callback.__self__)
 
         pool._result_handler.state_handlers[NOT_STARTED] = not_started
+        self._pool.on_apply = _naming_the_queue(self._pool.on_apply)
 
     @staticmethod
     def exempt(request: Any) -> None:
         """Lets the children start a request in spite of the board: its message can't be put back."""
-
-        def execute_using_pool(pool: Any, **options: Any) -> Any:
-            # The request's own method has a pool bound in; the one it overrides asks its argument.
-            usual: Any = super(type(request), request)
-            return usual.execute_using_pool(_Regardless(pool), **options)
-
-        request.execute_using_pool = execute_using_pool
+        setattr(request, REGARDLESS, True)
 
 
-class _Regardless:
-    """A pool, as far as a request needs one."""
+def _naming_the_queue(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Has a job say from which queue its message came: a child can't tell that from the message."""
 
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
+    def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        request = getattr(options.get("accept_callback"), "__self__", None)
+        if request is not None and not getattr(request, REGARDLESS, False):
+            place = home.of(request.message)
+            if place is not None:
+                kwargs = {**kwargs, QUEUE: place.queue} if kwargs else {QUEUE: place.queue}
+        return original(target, args, kwargs, **options)
 
-    def apply_async(self, target: Callable[..., Any], args: Any = (), **options: Any) -> Any:
-        return self._pool.apply_async(run_regardless, args=(target, *args), **options)
+    return on_apply

@@ -46,10 +46,10 @@ class Recall:
         requests += self._last_look.take_waiting(holds)
         self.gate.uncount(requests)
         requests += celery_private.take_rate_limited(consumer, holds)
-        self.gate.put_back_together(celery_private.newest_first(self.gate.channel, requests))
+        done = self.gate.put_back(*celery_private.newest_first(self.gate.channel, requests))
         celery_private.release_slots(consumer, len(unwritten))
         if requests:
-            logger.info("opsdash: %d prefetched messages put back", len(requests))
+            logger.info("opsdash: prefetched messages: %s", done)
         return len(requests)
 
     def run_scheduled(self) -> int:

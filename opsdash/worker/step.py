@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import redis
 from celery import bootsteps
 from celery.utils.log import get_logger
 
-from opsdash.worker import celery_private, control
+import opsdash
+from opsdash.worker import celery_private, control, expiring, home, put_back
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -38,6 +41,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._tick_asked = False
         self._waker: Waker | None = None
         self._applying = threading.RLock()
+        self._told_active = False
         transport = consumer.app.connection_for_read().transport
         self.enabled = transport.driver_type == "redis"
         if not self.enabled:
@@ -70,6 +74,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             queues=lambda: celery_private.consumed_queues(consumer),
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
+            settle=partial(expiring.settle, consumer),
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -87,7 +92,17 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
             gate.give_up(f"this version of Celery has no {lost}")
             return
+        try:
+            put_back.check(channel)
+        except redis.ResponseError as error:
+            logger.error(
+                "opsdash: this worker can't be paused: Redis refuses the script that gives tasks back: %s", error
+            )
+            gate.give_up(f"Redis refuses the script that gives tasks back: {error}")
+            return
         gate.channel = channel
+        gate.fetches = home.Fetches(channel)
+        put_back.replace_restore(channel)
         if self._recall is None:
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
             control.recalls[consumer] = self._recall
@@ -99,6 +114,14 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._usable_waker().listen_in_green_loop(consumer)
         watch.read_now()
         self._apply()
+        if not self._told_active:
+            self._told_active = True
+            logger.info(
+                "opsdash %s is active: this worker can be paused (pool %s, queues %s)",
+                opsdash.__version__,
+                celery_private.pool_name(consumer.pool),
+                ", ".join(sorted(celery_private.consumed_queues(consumer))) or "none",
+            )
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Lets other threads wake the event loop."""
@@ -176,7 +199,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _show(self, state: PauseState) -> None:
         """From any thread: tells prefork's children what is paused."""
-        self._guard.board.show(state.everything, celery_private.addresses(self._consumer, state.queues))
+        self._guard.board.show(state.everything, state.queues)
 
     def _ask_tick(self) -> None:
         """From any thread: lets the event loop note that it turns. A stuck loop piles up one request, not hundreds."""

@@ -1,4 +1,7 @@
-"""Twenty thousand tasks, early and late acknowledgement, 25 pauses, workers killed with -9 while they are paused."""
+"""Twenty thousand tasks, early and late acknowledgement, 25 pauses, workers killed with -9 while they are paused.
+
+A third of the tasks go to a topic exchange that two queues are bound to: each of those must run twice, once a queue.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import time
 from typing import Any
 
 from stage import POOLS, client, server
-from support.sample_app import make_app
+from support.sample_app import ORDERS, make_app
 from support.workers import Records, Worker, eventually, worker
 
 from opsdash.services.broker import connect
@@ -43,15 +46,18 @@ def soak(tasks: int, pauses: int) -> dict[str, float]:
         fleet = {pool: begin(pool, broker.url) for pool in POOLS}
         stack.callback(lambda: [scope.close() for scope, _ in fleet.values()])
         flags.pause(None, by="bench", reason="", ttl_s=6_000)
-        ids = []
+        expected: dict[str, int] = {}
         with app.connection_for_write() as connection:
             for at in range(tasks):
                 name = "sample.late" if at % 2 else "sample.short"
-                ids.append(app.send_task(name, [at, 0.002], connection=connection).id)
+                topic = {"exchange": "orders", "routing_key": "order.new", "declare": [ORDERS]} if at % 3 == 0 else {}
+                sent = app.send_task(name, [at, 0.002], connection=connection, **topic)
+                expected[sent.id] = 2 if topic else 1
         flags.resume(None)
-        step = tasks // (pauses + 1)
+        runs = sum(expected.values())
+        step = runs // (pauses + 1)
         for number in range(pauses):
-            records.wait_for(min(tasks - 1, (number + 1) * step), timeout_s=300)
+            records.wait_for(min(runs - 1, (number + 1) * step), timeout_s=300)
             paused = time.time()
             epoch = flags.pause(None, by="bench", reason="", ttl_s=6_000).epoch
             names = {running.hostname for _, running in fleet.values()}
@@ -65,13 +71,15 @@ def soak(tasks: int, pauses: int) -> dict[str, float]:
             fleet[pool] = begin(pool, broker.url)
             held.append((paused, acknowledged, time.time()))
             flags.resume(None)
-        eventually(lambda: store.hlen("unacked") == 0 and store.llen("celery") == 0, timeout_s=300, what="all done")
+        queues = ("celery", "billing", "stock")
+        left = lambda: store.hlen("unacked") + sum(store.llen(queue) for queue in queues)  # noqa: E731
+        eventually(lambda: left() == 0, timeout_s=300, what="all done")
         records.stay(2.0)
         starts = records.starts()
         times = records.times_run()
     return {
-        "lost": sum(times[number] == 0 for number in ids),
-        "run twice": sum(times[number] > 1 for number in ids),
+        "lost": sum(max(0, number - times[sent]) for sent, number in expected.items()),
+        "run once too often": sum(max(0, times[sent] - number) for sent, number in expected.items()),
         "started after the fleet's acknowledgement": sum(
             any(acknowledged < start.at < resumed for _, acknowledged, resumed in held) for start in starts
         ),
@@ -87,7 +95,9 @@ def soak(tasks: int, pauses: int) -> dict[str, float]:
 def begin(pool: str, url: str) -> tuple[contextlib.ExitStack, Worker]:
     """A worker and what ends it."""
     scope = contextlib.ExitStack()
-    return scope, scope.enter_context(worker(pool=pool, concurrency=2, env={"OPSDASH_REDIS_URL": url}))
+    return scope, scope.enter_context(
+        worker(pool=pool, concurrency=2, env={"OPSDASH_REDIS_URL": url, "SAMPLE_TOPICS": "yes"})
+    )
 
 
 def confirmed(workers: Workers, names: set[str], epoch: Any) -> bool:

@@ -18,7 +18,7 @@ QUEUES = ("celery", "emails")
 @pytest.fixture(params=["fakeredis", "valkey"])
 def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     if request.param == "fakeredis":
-        yield fakeredis.FakeRedis(decode_responses=True)
+        yield fakeredis.FakeRedis(decode_responses=True, encoding_errors="backslashreplace")
         return
     broker = connect(Settings.from_env({}, redis_url=request.getfixturevalue("valkey_url")))
     yield broker.client

@@ -6,6 +6,7 @@ import json
 import random
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from opsdash.services import composition
 from opsdash.services.broker import Broker
 from opsdash.services.composition import compose
+from opsdash.services.outlook import expire_by, expiring
 from opsdash.services.selecting import Selection
 
 MANY = 2_500
@@ -26,8 +28,8 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "COUNTED", MANY)
 
 
-def message(name: str, **properties: Any) -> str:
-    headers = {"task": name, "id": str(uuid.uuid4())}
+def message(name: str, expires: object = None, **properties: Any) -> str:
+    headers = {"task": name, "id": str(uuid.uuid4()), "expires": expires}
     return json.dumps({"headers": headers, "properties": properties, "content-type": "application/json", "body": "[]"})
 
 
@@ -105,3 +107,38 @@ def test_when_time_is_short_fewer_are_looked_at_and_the_error_says_so(
     assert (patient.looked_at, hasty.looked_at) == (1_000, 400)
     assert hasty.error["mail"] > patient.error["mail"]
     assert hasty.sentences()[0].endswith("estimated from 400 of them.")
+
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+END = NOW + timedelta(hours=1)
+
+
+def in_minutes(minutes: float) -> str:
+    return (NOW + timedelta(minutes=minutes)).isoformat()
+
+
+def test_tasks_that_end_before_a_pause_does_are_counted_over_all_its_queues(broker: Broker) -> None:
+    first_protocol = {"content-type": "application/json", "body": json.dumps({"task": "old", "expires": in_minutes(5)})}
+    ends = [in_minutes(1), in_minutes(59), in_minutes(30).replace("+00:00", ""), NOW.timestamp() + 60]
+    stay = [None, in_minutes(-1), in_minutes(61), "soon", True, 1e300, {"in": 5}, "9999-12-31T23:59:59-23:59"]
+    broker.client.lpush(broker.lists("emails")[0], *(message("mail", each) for each in ends + stay), "no message")
+    broker.client.lpush(broker.lists("celery")[6], message("mail", in_minutes(2)), json.dumps(first_protocol))
+    found = compose(broker, ("celery", "emails"), expire_by(NOW, END))
+    assert (found.number, found.number_error, found.counted) == (6, 0, True)
+    assert expiring(found) == [
+        "Of those that wait, 6 end (their expires) before the pause does: received later, Celery revokes them unrun."
+    ]
+    assert expiring(compose(broker, "celery", expire_by(END, END))) == []
+
+
+def test_of_many_they_are_estimated_and_said_to_be(broker: Broker) -> None:
+    for queue, share in (("celery", 3), ("emails", 6)):
+        texts = [message("mail", in_minutes(5) if n % share == 0 else None) for n in range(MANY)]
+        broker.client.lpush(broker.lists(queue)[0], *texts)
+    found = compose(broker, ("celery", "emails"), expire_by(NOW, END), random.Random(7))
+    assert abs(found.number - MANY // 2) <= found.number_error < MANY
+    assert not found.counted
+    (said,) = expiring(found)
+    assert said.startswith(
+        f"Of those that wait, about {found.number:,} (± {found.number_error:,}, estimated from 1,000"
+    )

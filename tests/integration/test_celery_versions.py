@@ -22,6 +22,8 @@ TESTS = [
     "tests/integration/test_pause_green.py",
     "tests/integration/test_pause_last_look.py",
     "tests/integration/test_pause_remote_control.py",
+    "tests/integration/test_pause_stops.py",
+    "tests/integration/test_pause_topologies.py",
     "tests/integration/test_pause_workflows.py",
     "tests/integration/test_worker_tasks.py",
 ]

@@ -46,6 +46,7 @@ NAMED = {
     ("embedding.md", "fastapi"): "tests/browser/test_embedding.py",
     ("embedding.md", "uvicorn"): "tests/browser/test_embedding.py",
     ("extending.md", "package"): "tests/integration/test_extending.py",
+    ("rights.md", "ACL"): "tests/integration/test_rights.py",
     ("tenants.md", "sources"): "tests/integration/test_tenant_sources.py",
 }
 WHOLE = {

@@ -67,7 +67,8 @@ def test_a_healthy_deployment_has_no_error(console_for, valkey: Valkey, monkeypa
         valkey_client.close()
     assert [finding for finding in found if finding.level != "ok"] == []
     assert {finding.check for finding in found} == {
-        "broker", "version", "memory", "persistence", "priorities", "visibility timeout", "trash", "pause flags",
+        "broker", "role", "app's broker", "rights", "worker rights",
+        "version", "memory", "persistence", "priorities", "visibility timeout", "trash", "pause flags",
         "workers", "clocks", "database", "tables", "audit spool", "audit chain", "page", "roles", "api",
     }  # fmt: skip
     docs = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()

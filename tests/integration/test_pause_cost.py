@@ -42,12 +42,15 @@ def test_a_worker_that_is_not_paused_sends_redis_nothing_more_per_task(deploymen
     stock, _ = sent_while_tasks_run(deployment, pool, SAMPLE_PLUGIN="no")
     plugged, lasted_s = sent_while_tasks_run(deployment, pool)
     assert plugged["brpop"] >= TASKS
-    assert stock["mget"] == 0, "only the plug-in reads with it"
+    assert stock["exists"] == stock["getrange"] == 0, "only the plug-in reads with them"
     # What this test asks, and what a worker sends by time (its fetches that found nothing, its heartbeat), differ.
     waits = {"llen", "hlen", "info", "brpop", "publish", "ping", "client", "lrange"}
     turns = 2 + lasted_s / BY_TIME
     for command in (plugged | stock).keys() - waits:
         assert plugged[command] <= stock[command] + 4 * turns, f"{command}: {plugged[command]}, stock {stock[command]}"
-    assert plugged["mget"] <= turns, "one read of the flags every two seconds"
+    assert plugged["getrange"] <= turns, "one read of the flags every two seconds"
+    assert plugged["exists"] <= 2 * turns + 10, (
+        "and no look at a single flag, but for the script of a connection's begin"
+    )
     assert plugged["brpop"] <= stock["brpop"] + 10, "and no fetch more"
     assert plugged["publish"] <= stock["publish"] + 10

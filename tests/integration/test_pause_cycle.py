@@ -213,23 +213,29 @@ def test_order_outlives_a_pause_that_comes_while_the_worker_waits_for_more(deplo
     assert [message["body"] for message in returned] == [message["body"] for message in sent]
 
 
-def test_a_broker_that_refuses_scripts_still_gets_every_message_back(deployment: Deployment) -> None:
-    with worker(concurrency=1, env=deployment.env) as running:
-        ids = deployment.send(1, kwargs={"seconds": 1.5})
+def test_a_worker_whose_broker_refuses_scripts_works_and_says_that_it_can_not_be_paused(
+    deployment: Deployment,
+) -> None:
+    deployment.redis.execute_command("ACL", "SETUSER", "default", "-eval")
+    try:
+        with worker(concurrency=1, env=deployment.env) as running:
+            deployment.send(1)
+            deployment.records.wait_for(1)
+            eventually(lambda: "pausing" in deployment.health(running.hostname), what="a report")
+            assert "refuses the script" in deployment.health(running.hostname)["pausing"]
+            assert "Traceback" not in running.log
+    finally:
+        deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
+
+
+def test_a_worker_says_once_that_the_plug_in_is_active(deployment: Deployment) -> None:
+    with worker(env=deployment.env, pool="threads", queues=["celery", "emails"]) as running:
+        running.wait_for_log("is active: this worker can be paused (pool threads, queues celery, emails)")
+        deployment.redis.client_kill_filter(_type="normal", skipme=True)
+        running.wait_for_log("Connection to broker lost")
+        deployment.send(1)
         deployment.records.wait_for(1)
-        ids += deployment.send(3)
-        eventually(lambda: deployment.waiting() == 0, what="it has prefetched them")
-        deployment.redis.execute_command("ACL", "SETUSER", "default", "-eval")
-        try:
-            deployment.redis.set(deployment.keys.pause(), "true")  # the console's own pause is a script
-            deployment.redis.publish(deployment.keys.nudge, "look")
-            eventually(lambda: deployment.waiting() == 3 and deployment.unacked() == 0, what="all are in the list")
-            running.wait_for_log("so it goes one by one")
-        finally:
-            deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
-        deployment.resume()
-        deployment.records.wait_for(4)
-    assert deployment.records.times_run() == each_exactly_once(ids)
+        assert running.log.count("is active") == 1
 
 
 def test_a_paused_queue_that_is_added_to_a_running_worker_runs_nothing(deployment: Deployment) -> None:

@@ -107,13 +107,13 @@ def test_a_job_that_redis_will_not_take_back_runs_once_rather_than_for_ever_to_a
             time.sleep(0.1)
             deployment.pause()
             deployment.wait_until_confirmed(running.hostname)
-            # restore_by_tag begins with it, and nothing else the tasks do needs it.
-            deployment.redis.execute_command("ACL", "SETUSER", "default", "-watch")
+            # The way back is a script, and nothing else the tasks do needs one.
+            deployment.redis.execute_command("ACL", "SETUSER", "default", "-eval")
         try:
             deployment.records.wait_for(1)
             running.wait_for_log("could not put")
         finally:
-            deployment.redis.execute_command("ACL", "SETUSER", "default", "+watch")
+            deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
         deployment.resume()  # on a busy machine one of them had not reached its child, and went back
         deployment.records.wait_for(2)
     assert deployment.records.times_run() == each_exactly_once(ids)

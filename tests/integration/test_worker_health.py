@@ -159,7 +159,7 @@ def test_a_celery_that_lacks_a_private_name_leaves_a_worker_that_works_and_says_
         records.close()
         eventually(lambda: client.exists(KEYS.worker(running.hostname)), what="a report")
         report = client.hgetall(KEYS.worker(running.hostname))
-        assert report["pausing"] == "this version of Celery has no channel.qos.restore_by_tag"
+        assert report["pausing"] == "this version of Celery has no channel.qos.moved_on"
         assert (report["paused"], report["epoch"]) == ("0", "")
         assert running.log.count("this worker can't be paused") == 1
         assert "Traceback" not in running.log

@@ -1,4 +1,4 @@
-"""The page of Redis keys and tables, read off the code.
+"""The pages of Redis keys and tables, and of rights in Redis, read off the code.
 
 ``PYTHONPATH=tests python -m support.reference`` writes them.
 """
@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from opsdash import rights
 from opsdash.keys import Keys
+from opsdash.rights import Place, Right
 from opsdash.services import tables
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -60,7 +63,45 @@ def _type(column: sa.Column[object]) -> str:
     return f"{kind}, primary key" if column.primary_key else f"{kind}, unique" if column.unique else kind
 
 
-PAGES = {"storage.md": storage}
+def in_redis() -> str:
+    """What console and worker may have to do in Redis, and the lines that allow just that."""
+    place = Place(queues=("celery", "emails"))
+    lines = ["# Users in Redis", "", MADE, ""]
+    lines += [
+        "Where Redis has one user for everything, skip this page. Else each of these lines, typed into `redis-cli`,",
+        "makes a user that may do what it needs and little more. They are for the queues `celery` and `emails`,",
+        "database 0, and Celery's and kombu's default names. `opsdash doctor` tries every right and prints the line",
+        "that adds what is missing: as its own user and, for workers, as that of `OPSDASH_CELERY_APP`'s `broker_url`.",
+        "",
+        "With a `global_keyprefix` each pattern of keys and each channel begins with it. Channels of kombu carry the",
+        "database's number. Redis takes no blank in a pattern: write `?` for it.",
+        "",
+        "Not in these lines, since opsdash does not use it:",
+        "",
+        f"- results that Celery keeps in the same Redis: `{' '.join(rights.RESULTS)}` for workers;",
+        '- broadcasts: for `Broadcast("news")` a worker needs `~bcast.* &/0.news/celery`;',
+        "- `+client|setinfo` (Redis 7.2 and later): redis-py works without it, and `ACL LOG` then shows that it asked.",
+        "",
+        "Who only sends tasks can do so as the workers' user.",
+    ]
+    for title, user, needed in (
+        ("The console", "opsdash", rights.console(place)),
+        ("A worker", "worker", rights.worker(place)),
+    ):
+        lines += ["", f"## {title}", "", "<!-- tested: ACL -->", "```text", rights.setuser(user, needed), "```"]
+        lines += _table("what for", "rights")
+        lines += [f"| {_cell(why)} | {given} |" for why, given in _by_reason(needed).items()]
+    return "\n".join(lines) + "\n"
+
+
+def _by_reason(needed: Iterable[Right]) -> dict[str, str]:
+    given: dict[str, list[str]] = {}
+    for right in needed:
+        given.setdefault(right.why, []).append(f"`{_cell(rights.quoted(right.grant))}`")
+    return {why: " ".join(grants) for why, grants in given.items()}
+
+
+PAGES = {"storage.md": storage, "rights.md": in_redis}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

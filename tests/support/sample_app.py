@@ -4,8 +4,9 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 ``global_keyprefix``, ``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
-seconds as the file ``SAMPLE_CLOCK`` says),
-``SAMPLE_HOOK=exists`` asks Redis before each task, ``SAMPLE_REMOTE_CONTROL=off`` answers no remote control.
+seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
+``SAMPLE_TOPICS=yes`` adds two queues on a topic exchange, ``SAMPLE_HOOK=exists`` asks Redis before each task,
+``SAMPLE_REMOTE_CONTROL=off`` answers no remote control.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import redis
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_process_init
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 import opsdash.worker
@@ -36,6 +37,11 @@ ACCEPTING = "sample:accepting"
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
+
+
+ORDERS = Exchange("orders", type="topic")
+TOPIC_QUEUES = [Queue("billing", ORDERS, routing_key="order.#"), Queue("stock", ORDERS, routing_key="order.*")]
+"""Both get a copy of what is sent to ``ORDERS`` with the key ``order.new``."""
 
 
 def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Celery:
@@ -53,7 +59,12 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
         broker_connection_retry_on_startup=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_transport_options=options,
-        task_queues=[Queue("celery"), Queue("emails"), Queue("reports"), Broadcast("news")],
+        task_queues=[
+            Queue("celery"),
+            Queue("emails", expires=float(os.environ.get("SAMPLE_EXPIRES") or 0) or None),
+            Queue("reports"),
+            Broadcast("news"),
+        ],
         task_default_queue="celery",
         task_routes={"sample.broadcast": {"queue": "news", "exchange": "news"}},
     )
@@ -63,6 +74,8 @@ def make_app(broker_url: str, keyprefix: str = "", master_name: str = "") -> Cel
 broker_url = os.environ.get("OPSDASH_REDIS_URL", "redis://localhost:6379/0")
 records_url = os.environ.get("SAMPLE_RECORDS_URL", broker_url)
 app = make_app(broker_url, os.environ.get("SAMPLE_KEYPREFIX", ""), os.environ.get("SAMPLE_MASTER", ""))
+if os.environ.get("SAMPLE_TOPICS") == "yes":
+    app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
 if os.environ.get("SAMPLE_PLUGIN") != "no":
@@ -184,9 +197,9 @@ def _die_with_the_worker(**_: Any) -> None:
 def _break(what: str) -> None:
     """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
     if what == "private-name":
-        from kombu.transport.redis import QoS
+        from opsdash.worker import home
 
-        del QoS.restore_by_tag
+        home.QOS = (*home.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
         from opsdash.worker import celery_private as private
 
@@ -248,12 +261,12 @@ def _break(what: str) -> None:
 
         Request.on_accepted = accept_slowly
     elif what == "no-way-back":
-        from opsdash.worker import celery_private
+        from opsdash.worker import last_look
 
         def refuse(channel: Any, request: Any) -> None:
             raise redis.ResponseError("OOM on purpose")
 
-        celery_private.put_back_acknowledged = refuse  # type: ignore[assignment]
+        last_look.copy_back = refuse
 
 
 for _what in os.environ.get("SAMPLE_BREAK", "").split(","):

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import redis
+
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.services.doctor import broker, database, door, workers
+from opsdash.services.doctor import address, broker, database, door, rights, workers
 from opsdash.services.doctor.finding import Finding, Findings, Level, Patient, error
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
     Cost: some twenty round trips; the newest ``database.NEWEST`` entries of the audit log, with ``full`` all.
     """
     patient = Patient(console, full=full)
-    for first, rest in ((broker.reachable, (*broker.CHECKS, *workers.CHECKS)), (database.reachable, database.CHECKS)):
+    on_redis = (*address.CHECKS, *rights.CHECKS, *broker.CHECKS, *workers.CHECKS)
+    for first, rest in ((broker.reachable, on_redis), (database.reachable, database.CHECKS)):
         found = list(_made(first, patient))
         yield from found
         if found[0].level is not Level.ERROR:  # else each of the others would say the same again
@@ -42,7 +45,9 @@ def _made(check: Check, patient: Patient) -> Iterator[Finding]:
     try:
         yield from check(patient)
     except OpsdashError as failure:
-        yield error(name, str(failure), "Put that right first.", unreachable=isinstance(failure, Unavailable))
+        # What answers with a refusal is there: the rights that are missing are told then.
+        away = isinstance(failure, Unavailable) and not isinstance(failure.__cause__, redis.ResponseError)
+        yield error(name, failure.fault, "Put that right first.", unreachable=away)
     except Exception as failure:
         log.debug("the check %s broke", name, exc_info=True)
         yield error(name, f"The check itself broke: {type(failure).__name__}: {failure}", "Please report this.")

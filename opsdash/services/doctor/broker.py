@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from opsdash.services.broker import celery_app
+from opsdash.errors import Unavailable
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 from opsdash.text import count, format_duration, format_size
 
@@ -30,9 +30,15 @@ def reachable(patient: Patient) -> Findings:
     """Broker: does it answer."""
     broker = patient.console.broker
     began = time.perf_counter()
-    broker.ping()
-    took_ms = (time.perf_counter() - began) * 1_000
-    yield ok("broker", f"{broker.label} answers in {took_ms:.1f} ms.")
+    try:
+        broker.ping()
+    except Unavailable as failure:
+        if not isinstance(failure.__cause__, redis.ResponseError):
+            raise
+        yield warning("broker", f"{broker.label} answers, and refuses PING.", "Put right first what is said below.")
+    else:
+        took_ms = (time.perf_counter() - began) * 1_000
+        yield ok("broker", f"{broker.label} answers in {took_ms:.1f} ms.")
 
 
 def version(patient: Patient) -> Findings:
@@ -102,8 +108,7 @@ def priorities(patient: Patient) -> Findings:
 
 def visibility(patient: Patient) -> Findings:
     """Visibility timeout: an ETA beyond it is delivered again, and runs twice."""
-    console = patient.console
-    options = celery_app(console.settings).conf.broker_transport_options if console.settings.celery_app else None
+    options = patient.app.conf.broker_transport_options if patient.app is not None else None
     timeout_s = float((options or {}).get("visibility_timeout", KOMBU_TIMEOUT_S))
     said = f"{format_duration(timeout_s)}{'' if options is not None else ' (the default; no Celery app is named)'}"
     longest_s, looked_at, more = _longest_eta_s(patient)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import redis
+
+from opsdash.services.broker import TIMEOUT_S, celery_app
+
 if TYPE_CHECKING:
     from opsdash.services.console import Console
+
+log = logging.getLogger(__name__)
 
 
 class Level(enum.StrEnum):
@@ -57,6 +65,37 @@ class Patient:
         with self.console.broker.reading():
             found: dict[str, Any] = self.console.broker.client.info()
         return found
+
+    @functools.cached_property
+    def app(self) -> Any:
+        """The deployment's Celery app; None where none is named."""
+        settings = self.console.settings
+        return celery_app(settings) if settings.celery_app else None
+
+    @contextmanager
+    def app_client(self) -> Iterator[redis.Redis]:
+        """A client of the app's own broker, as its user; kombu makes the connection, as for a worker.
+
+        Raises:
+            redis.RedisError, KombuError, OSError: It can't be reached from here.
+        """
+        timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        with self.app.connection_for_write(transport_options=timeouts) as connection:
+            # Not default_channel: that one tries for ever while the broker is away.
+            pool = connection.channel().client.connection_pool
+            yield redis.Redis(connection_pool=pool)
+
+    @functools.cached_property
+    def app_server(self) -> str:
+        """Which run of which server the app's broker is; empty where that can't be asked. Cost: one connection."""
+        from kombu.exceptions import KombuError
+
+        try:
+            with self.app_client() as client:
+                return str(client.info("server").get("run_id", ""))
+        except (redis.RedisError, KombuError, OSError) as failure:
+            log.debug("the app's broker can't be asked: %s", failure)
+            return ""
 
 
 def ok(check: str, message: str) -> Finding:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from opsdash import __version__
+from opsdash.model_workers import WorkerStats
 from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
-from opsdash.text import count
+from opsdash.text import count, format_duration
 
 NAMED = 10
+FAR_ABOVE = 10
+"""Times the slots of a pool: a worker that may fetch more holds what others could run. Celery's default is 4."""
+MOST_DIGITS = 12
+REPORT = ("prefetch", "disable_prefetch", "expires_ms")
 
 
 def plugin(patient: Patient) -> Findings:
@@ -21,6 +27,9 @@ def plugin(patient: Patient) -> Findings:
         about = f"{worker.hostname} ({worker.pool})"
         if worker.state == "stalled":
             yield error("workers", f"{about}: its event loop stands still.", "Look at its log; restart it.")
+        elif worker.state == "silent":
+            todo = "Look whether it still runs: what it held may run on. Dismiss it when it is gone."
+            yield warning("workers", f"{about} has stopped reporting without a goodbye.", todo)
         elif worker.pausing != "ready":
             yield error("workers", f"{about} can't pause: {worker.pausing}.", "Put that right; a pause won't hold it.")
         elif worker.version != __version__:
@@ -69,6 +78,83 @@ def clocks(patient: Patient) -> Findings:
         yield ok("clocks", f"{count(len(hosts), 'worker')} within {SKEW_S:g} s of Redis's clock.")
 
 
+def names(patient: Patient) -> Findings:
+    """Names: one process for each."""
+    found: dict[str, list[WorkerStats]] = {}
+    for worker in patient.console.workers.read():
+        if worker.state != "offline":
+            found.setdefault(worker.hostname, []).append(worker)
+    for hostname, same in found.items():
+        if len(same) > 1:
+            pids = ", ".join(str(worker.pid) for worker in same)
+            said = f"{len(same)} processes report as {hostname} (pids {pids}): one may be taken for the other."
+            yield error("names", said, "Start each with a name of its own: celery worker -n NAME@%h.")
+
+
+def prefetch(patient: Patient) -> Findings:
+    """Prefetch: how many tasks workers fetch beyond those that run."""
+    for worker, told in _reports(patient):
+        limit = _whole(told["prefetch"])
+        about = f"{worker.hostname} ({count(worker.concurrency, 'slot')})"
+        if told["disable_prefetch"] == "1":
+            said = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause holds it alike."
+            yield ok("prefetch", said)
+        elif limit == 0:
+            said = f"{about} fetches without a limit: it may hold the whole queue, which nobody else can run or clear."
+            yield warning("prefetch", said, "Set worker_prefetch_multiplier to 1 or 4, not 0.")
+        elif limit is not None and worker.concurrency and limit > FAR_ABOVE * worker.concurrency:
+            said = f"{about} fetches up to {limit:,} tasks: others wait for them, and its end makes them late."
+            yield warning("prefetch", said, "Lower worker_prefetch_multiplier; 1 for long tasks.")
+
+
+def expiring(patient: Patient) -> Findings:
+    """Expiring queues: declared with ``expires``, so that Redis deletes them with their tasks."""
+    declared: dict[str, int] = {}
+    for _worker, told in _reports(patient):
+        declared |= _expiries(told["expires_ms"])
+    for queue in patient.app.amqp.queues.values() if patient.app is not None else ():
+        after_ms = (queue.queue_arguments or {}).get("x-expires") or (queue.expires or 0) * 1_000
+        if after_ms:
+            declared[str(queue.name)] = int(after_ms)
+    if declared:
+        named = [f"{queue} after {format_duration(ms / 1_000)}" for queue, ms in sorted(declared.items())[:NAMED]]
+        said = (
+            f"Redis deletes a queue with the tasks in it when nobody has sent to it for a while: {', '.join(named)}"
+            f"{', …' if len(declared) > NAMED else ''} (kombu 5.7 and later; fetching does not count)."
+            " While opsdash pauses, clears or restores one, its expiry stands still."
+        )
+        yield warning("expiring queues", said, "Declare queues without expires where a task must not be lost.")
+
+
+def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]]:
+    """What workers that report say of their settings. Cost: two round trips."""
+    broker = patient.console.broker
+    workers = [worker for worker in patient.console.workers.read() if worker.state != "offline"]
+    with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
+        for worker in workers:
+            pipe.hmget(broker.keys.worker(worker.hostname), REPORT)
+        replies = pipe.execute(raise_on_error=False)
+    return [
+        (worker, dict(zip(REPORT, reply, strict=True)))
+        for worker, reply in zip(workers, replies, strict=True)
+        if isinstance(reply, list)
+    ]
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
+
+
+def _expiries(text: str | None) -> dict[str, int]:
+    """Queue → ms of one report; nothing of what no plug-in writes."""
+    try:
+        told = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    known = told.items() if isinstance(told, dict) else ()
+    return {str(queue): ms for queue, ms in known if isinstance(ms, int) and 0 < ms < 10**MOST_DIGITS}
+
+
 def _difference(first: str | None, second: str | None) -> float | None:
     try:
         return float(first or "") - float(second or "")
@@ -76,4 +162,4 @@ def _difference(first: str | None, second: str | None) -> float | None:
         return None
 
 
-CHECKS = (plugin, clocks)
+CHECKS = (plugin, names, prefetch, expiring, clocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any
 
 import redis
 
-from opsdash.keys import EVERYTHING
+from opsdash.keys import EVERYTHING, Keys
 from opsdash.worker.flags import APPLYING_S, FlagWatch
 from opsdash.worker.gate import Gate, PauseState
 
@@ -21,11 +22,21 @@ class Link:
         self.reading = threading.Event()
         self.go_on = threading.Event()
         self.torn = False
-        self.answer: Any = [b"3", None]
-        self.keys = SimpleNamespace(pause_epoch="epoch", pause=lambda queue=None: f"pause:{queue}", nudge="nudge")
+        self.answer: Any = [b"3", 0, 0]
+        self.keys = Keys()
         self.redis = self
 
-    def mget(self, _names: Any) -> Any:
+    def pipeline(self, *, transaction: bool) -> Any:
+        assert not transaction, "a full Redis refuses a transaction"
+        return contextlib.nullcontext(self)
+
+    def getrange(self, *_: Any) -> None:
+        pass
+
+    def exists(self, *_: Any) -> None:
+        pass
+
+    def execute(self, *, raise_on_error: bool) -> Any:
         self.reading.set()
         self.go_on.wait(5)
         self.reading.clear()

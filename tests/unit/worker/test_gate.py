@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from opsdash.worker import celery_private
-from opsdash.worker.gate import READY, Gate, PauseState
+from opsdash.worker.gate import MOST_COUNTED, READY, Gate, PauseState
 from opsdash.worker.health import memory_bytes
+from opsdash.worker.home import Home
+from opsdash.worker.put_back import PutBack
 
 
 class Lost(Exception):  # noqa: N818 - it plays one of kombu's
     """Stands for a broken broker connection."""
 
 
-def request(queue: str = "celery", *, acknowledged: bool = False) -> Any:
-    return SimpleNamespace(acknowledged=acknowledged, message=SimpleNamespace(delivery_info={"routing_key": queue}))
+def request(queue: str | None = "celery", *, acknowledged: bool = False) -> Any:
+    """One whose message came from this queue, whatever its address says; None: from no list, as a broadcast does."""
+    home = None if queue is None else Home(queue, queue, b"{}", "tag")
+    message = SimpleNamespace(delivery_info={"exchange": "orders", "routing_key": "celery"}, opsdash_home=home)
+    return SimpleNamespace(acknowledged=acknowledged, message=message)
 
 
 @pytest.fixture
 def returned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Requests whose message went back to its queue."""
     went: list[Any] = []
-    monkeypatch.setattr(celery_private, "put_back", lambda channel, request: went.append(request))
-    monkeypatch.setattr(celery_private, "is_broadcast", lambda channel, message: False)
-    monkeypatch.setattr(celery_private, "queues_of", lambda channel, message: [message.delivery_info["routing_key"]])
+
+    def put_back(channel: Any, requests: Sequence[Any]) -> PutBack:
+        went.extend(requests)
+        return PutBack(moved=len(requests))
+
+    monkeypatch.setattr("opsdash.worker.gate.put_back", put_back)
     return went
 
 
@@ -78,10 +86,10 @@ def test_a_task_that_is_acknowledged_already_runs_since_it_can_not_go_back(gate:
 def test_a_task_that_redis_will_not_take_back_runs_rather_than_gets_lost(
     gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
-    def refuse(channel: Any, request: Any) -> None:
+    def refuse(channel: Any, requests: Sequence[Any]) -> PutBack:
         raise fault("no")
 
-    monkeypatch.setattr(celery_private, "put_back", refuse)
+    monkeypatch.setattr("opsdash.worker.gate.put_back", refuse)
     close(gate, everything=True)
     one = request()
     gate.on_task_request(one)
@@ -105,20 +113,38 @@ def test_a_job_a_child_did_not_start_goes_back_while_its_queue_is_paused_and_run
 
 
 def test_messages_that_can_not_go_back_together_go_one_by_one_and_only_refused_ones_run(
-    gate: Gate, passed: list[Any], returned: list[Any], monkeypatch: pytest.MonkeyPatch
+    gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = request(), request()
+    one, two, three = request(), request(), request(acknowledged=True)
+    went: list[Any] = []
+
+    def put_back(channel: Any, requests: Sequence[Any]) -> PutBack:
+        if len(requests) > 1 or requests[0] is one:
+            raise RuntimeError("not these")
+        went.extend(requests)
+        return PutBack(copied=1)
+
+    monkeypatch.setattr("opsdash.worker.gate.put_back", put_back)
     close(gate, everything=True)
-    monkeypatch.setattr("opsdash.worker.gate.put_back_together", lambda channel, requests: list(requests)[1:])
-    gate.put_back_together([one, two])
-    assert (returned, passed) == ([two], [])
+    assert gate.put_back(one, two, three) == PutBack(copied=1)
+    assert ([*map(id, went)], [*map(id, passed)]) == ([id(two)], [id(one)]), (
+        "what went back before the fault does not run"
+    )
 
-    def refuse(channel: Any, requests: list[Any]) -> list[Any]:
-        raise RuntimeError("no scripts here")
 
-    monkeypatch.setattr("opsdash.worker.gate.put_back_together", refuse)
-    gate.put_back_together([one])
-    assert (returned, passed) == ([two, one], [])
+def test_a_broadcast_passes_although_everything_is_paused(gate: Gate, passed: list[Any], returned: list[Any]) -> None:
+    close(gate, everything=True)
+    news = request(None)
+    gate.on_task_request(news)
+    assert (passed, returned) == ([news], [])
+
+
+def test_what_is_counted_per_queue_is_bounded_and_forgets_queues_that_are_consumed_no_more(gate: Gate) -> None:
+    for number in range(3 * MOST_COUNTED):
+        gate.on_task_request(request(f"customer-{number}"))
+    consumed = [f"customer-{number}" for number in range(MOST_COUNTED + 5)]
+    assert len(gate.started_by_queue(consumed)) == MOST_COUNTED
+    assert set(gate.started) == set(consumed)
 
 
 def test_the_children_are_shown_every_state_and_nothing_after_giving_up(gate: Gate) -> None:
@@ -132,10 +158,10 @@ def test_the_children_are_shown_every_state_and_nothing_after_giving_up(gate: Ga
 
 
 def test_a_lost_connection_is_celerys_to_mend(gate: Gate, passed: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(channel: Any, request: Any) -> None:
+    def lose(channel: Any, requests: Sequence[Any]) -> PutBack:
         raise Lost
 
-    monkeypatch.setattr(celery_private, "put_back", lose)
+    monkeypatch.setattr("opsdash.worker.gate.put_back", lose)
     close(gate, everything=True)
     with pytest.raises(Lost):
         gate.on_task_request(request())

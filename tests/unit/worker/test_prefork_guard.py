@@ -7,17 +7,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Celery
-from kombu import Exchange, Queue, binding
 
 from opsdash.worker import celery_private
-from opsdash.worker.prefork_guard import SIZE, Board, GuardedPool, GuardedWorker, run_regardless
-
-
-def job(exchange: str | None = "", routing_key: str | None = "celery", function: Any = print) -> Any:
-    """A job as a child receives it."""
-    request = {"id": "1", "delivery_info": {"exchange": exchange, "routing_key": routing_key, "priority": 0}}
-    return 2, (7, None, function, ("sample.short", "1", request, b"[]", "json", "utf-8"), {})
+from opsdash.worker.home import Home
+from opsdash.worker.prefork_guard import (
+    QUEUE,
+    SIZE,
+    Board,
+    GuardedPool,
+    GuardedWorker,
+    PreforkGuard,
+    _naming_the_queue,
+    take_queue,
+)
 
 
 @pytest.fixture
@@ -26,40 +28,70 @@ def board() -> Board:
 
 
 def test_a_pause_of_everything_catches_every_task(board: Board) -> None:
-    assert not board.catches(job())
+    assert not board.catches("celery")
     board.show(True, [])
     assert board.memory[0]
-    assert board.catches(job())
-    assert board.catches(job("topics", "mail.de"))
+    assert board.catches("celery")
+    assert board.catches("mail.de")
     board.show(False, [])
     assert not board.memory[0]
-    assert not board.catches(job())
+    assert not board.catches("celery")
 
 
 def test_a_queues_own_pause_catches_its_messages_only(board: Board) -> None:
-    board.show(False, [("", "emails"), ("mailing", "out")])
+    board.show(False, ["emails", "out"])
     assert board.memory[0]
-    assert board.catches(job("", "emails"))
-    assert board.catches(job(None, "emails"))
-    assert board.catches(job("mailing", "out"))
-    for address in (("", "email"), ("", "emails2"), ("", "mailing"), ("mailing", "emails"), ("", ""), (None, None)):
-        assert not board.catches(job(*address))
-    board.show(False, [("", "reports")])
-    assert not board.catches(job("", "emails"))
-    assert board.catches(job("", "reports"))
+    assert board.catches("emails")
+    assert board.catches("out")
+    for queue in ("email", "emails2", "mails", "ou", ""):
+        assert not board.catches(queue)
+    board.show(False, ["reports"])
+    assert not board.catches("emails")
+    assert board.catches("reports")
 
 
 def test_more_queues_than_fit_do_not_spill(board: Board) -> None:
-    board.show(False, [("", f"queue-{n:06d}") for n in range(SIZE // 8)])
+    board.show(False, [f"queue-{n:06d}" for n in range(SIZE // 8)])
     assert len(board.memory) == SIZE
-    assert not board.catches(job("", "celery"))
+    assert not board.catches("celery")
 
 
-def test_a_task_told_to_run_regardless_and_a_pools_own_errand_pass(board: Board) -> None:
+def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> None:
+    sent: list[Any] = []
+    apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
+
+    class Request:
+        message = SimpleNamespace(opsdash_home=Home("emails", "emails\x06\x163", b"{}", "tag"))
+
+        def on_accepted(self) -> None: ...
+
+    request = Request()
+    apply(print, (), {}, accept_callback=request.on_accepted)
+    apply(print, (), {"own": 1}, accept_callback=request.on_accepted)
+    assert sent == [{QUEUE: "emails"}, {QUEUE: "emails", "own": 1}]
+    job = (2, (7, None, print, (), sent[1]))
+    assert take_queue(job) == "emails"
+    assert job[1][4] == {"own": 1}
+
+
+def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(board: Board) -> None:
+    sent: list[Any] = []
+    apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
+
+    class Request:
+        message = SimpleNamespace(opsdash_home=Home("emails", "emails", b"{}", "tag"))
+
+        def on_accepted(self) -> None: ...
+
+    must_run, news = Request(), Request()
+    PreforkGuard.exempt(must_run)
+    news.message = SimpleNamespace()
+    for accept in (must_run.on_accepted, news.on_accepted, None):
+        apply(print, (), {}, accept_callback=accept)
+    assert sent == [{}, {}, {}]
     board.show(True, [])
-    assert not board.catches(job(function=run_regardless))
-    assert not board.catches((2, (8, None, print, (), {})))
-    assert run_regardless(divmod, 7, 2) == (3, 1)
+    for job in ((2, (8, None, print, (), {})), (2, (8,)), None, (2, None)):
+        assert not board.catches(take_queue(job))
 
 
 def test_a_child_reads_what_its_worker_writes_after_the_fork(board: Board) -> None:
@@ -67,8 +99,8 @@ def test_a_child_reads_what_its_worker_writes_after_the_fork(board: Board) -> No
     child = os.fork()
     if not child:
         os.read(told, 1)
-        os._exit(7 if board.catches(job("", "emails")) else 1)
-    board.show(False, [("", "emails")])
+        os._exit(7 if board.catches("emails") else 1)
+    board.show(False, ["emails"])
     os.write(tell, b"!")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
@@ -76,16 +108,6 @@ def test_a_child_reads_what_its_worker_writes_after_the_fork(board: Board) -> No
 def test_a_child_that_is_a_fresh_interpreter_has_no_page_and_works() -> None:
     assert GuardedWorker.board is None
     assert GuardedWorker.__reduce__ is GuardedWorker.__mro__[1].__reduce__, "it is pickled as Celery's own"
-
-
-def test_a_queues_addresses_are_its_name_its_own_exchange_and_its_bindings() -> None:
-    mails = Queue("emails", Exchange("mailing"), "out", bindings=[binding(Exchange("news"), "mail")])
-    app = Celery(set_as_current=False)
-    app.conf.task_queues = [Queue("celery"), mails]
-    consumer = SimpleNamespace(task_consumer=SimpleNamespace(queues=list(app.amqp.queues.values())))
-    assert set(celery_private.addresses(consumer, ["emails", "gone"])) >= {
-        ("", "emails"), ("news", "mail"), ("", "gone"),
-    }  # fmt: skip
 
 
 def test_a_pool_that_has_moved_on_is_missing_its_names() -> None:

@@ -1,0 +1,160 @@
+"""Queues declared with ``expires``: their expiry stands still while they are paused or their messages are moved.
+
+kombu 5.7 gives a queue's lists a TTL when a message is published, and no consumer renews it: a queue that nobody may
+fetch from would vanish with its tasks. (Before 5.7 kombu's Redis transport ignores ``expires``.) Workers and consoles
+run the same script, as often as they look at the flags. Standard library only: workers load this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opsdash.keys import Keys
+
+AGAIN_S = 2.0
+"""Longest time between two runs while something is held: a producer that publishes sets the TTL anew."""
+OFTEN = 3
+"""Runs per shortest expiry, so that a TTL set right after one is met well before its end."""
+LEAST_S = 0.05
+UNDECLARED_MS = 60_000
+"""Given back at least where no worker has told what was declared: what was left may be too little to start a worker."""
+MOST_DIGITS = 13
+"""Of an expiry in ms; one beyond 300 years is none."""
+
+# One idempotent script, so that it does not matter who runs it, how often, and who ends the pause. What is held is
+# decided inside it: there is a flag for everything or for the queue, or somebody moves the queue's messages.
+# KEYS: suspended expiries, declared expiries, flag of everything, kombu's binding deadlines.
+# ARGV: what stands before a queue's name in its flag, in its lease, in its lists; number of list suffixes and these
+# (one per priority step); then by turns queue and what is known to be declared for it: ms, 0 for none, or nothing.
+# Returns {lists whose expiry is suspended, the shortest expiry of what is held in ms or 0}.
+SETTLE = """
+local suspended, declared, everything, deadlines = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local function is(key, kind)
+  local found = redis.pcall('TYPE', key)
+  return found.ok == kind
+end
+local function number(text)
+  return text and string.match(text, '^%d+$') and #text <= 13 and tonumber(text) or nil
+end
+for _, key in ipairs({suspended, declared}) do
+  if not is(key, 'none') and not is(key, 'hash') then redis.call('DEL', key) end
+end
+local suffixes, queues = {}, {}
+for i = 5, 4 + ARGV[4] do suffixes[#suffixes + 1] = ARGV[i] end
+for i = 5 + ARGV[4], #ARGV, 2 do
+  local queue, told = ARGV[i], ARGV[i + 1]
+  queues[queue] = true
+  if told ~= '' then
+    local known = redis.call('HGET', declared, queue)
+    if told == '0' then
+      if known then redis.call('HDEL', declared, queue) end
+    elseif known ~= told then
+      redis.call('HSET', declared, queue, told)
+    end
+  end
+end
+for _, queue in ipairs(redis.call('HKEYS', declared)) do queues[queue] = true end
+local all, asked = redis.call('EXISTS', everything) == 1, {}
+local function held(queue)
+  if asked[queue] == nil then
+    asked[queue] = all or redis.call('EXISTS', ARGV[1] .. queue, ARGV[2] .. queue) > 0
+  end
+  return asked[queue]
+end
+local count, shortest, any = 0, 0, false
+local function note(ms)
+  if ms and (shortest == 0 or ms < shortest) then shortest = ms end
+end
+for queue in pairs(queues) do
+  if held(queue) then
+    any = true
+    note(number(redis.call('HGET', declared, queue)))
+    for _, suffix in ipairs(suffixes) do
+      local list = ARGV[3] .. queue .. suffix
+      local left = is(list, 'list') and redis.call('PTTL', list) or -1
+      if left >= 0 and left < 1e13 then
+        local before = string.match(redis.call('HGET', suspended, list) or '', '^(%d+):')
+        -- First PERSIST: a full Redis takes it, and then the rest of this script too.
+        redis.call('PERSIST', list)
+        redis.call('HSET', suspended, list, string.format('%.0f:', math.max(left, number(before) or 0)) .. queue)
+      end
+    end
+  end
+end
+local noted = redis.call('HGETALL', suspended)
+for i = 1, #noted, 2 do
+  local list, ms, queue = noted[i], string.match(noted[i + 1], '^(%d+):(.*)$')
+  ms = number(ms)
+  if not ms or string.sub(list, 1, #ARGV[3] + #queue) ~= ARGV[3] .. queue then
+    redis.call('HDEL', suspended, list)
+  elseif held(queue) then
+    any, count = true, count + 1
+    note(number(redis.call('HGET', declared, queue)) or ms)
+  else
+    if is(list, 'list') and redis.call('PTTL', list) == -1 then
+      local back = number(redis.call('HGET', declared, queue)) or math.max(ms, UNDECLARED)
+      redis.call('PEXPIRE', list, string.format('%.0f', back))
+    end
+    redis.call('HDEL', suspended, list)
+  end
+end
+if any and is(deadlines, 'zset') then
+  -- While no consumer renews them, kombu's sweep would take the bindings, and producers' messages go nowhere.
+  local now, hour = redis.call('TIME')[1] * 1000, 3600000
+  local near = redis.pcall('ZRANGEBYSCORE', deadlines, '-inf', string.format('%.0f', now + hour / 2), 'LIMIT', 0, 100)
+  for _, exchange in ipairs(near) do
+    redis.pcall('ZADD', deadlines, 'XX', string.format('%.0f', now + hour), exchange)
+  end
+end
+return {count, shortest}
+""".replace("UNDECLARED", str(UNDECLARED_MS))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one run found.
+
+    Attributes:
+        lists: How many lists have their expiry suspended.
+        shortest_ms: The shortest expiry of what is held; 0 when none is known.
+    """
+
+    lists: int
+    shortest_ms: int
+
+    @property
+    def again_s(self) -> float:
+        """Within how many seconds it must be run again while something is held."""
+        if not self.shortest_ms:
+            return AGAIN_S
+        return min(AGAIN_S, max(LEAST_S, self.shortest_ms / 1000 / OFTEN))
+
+
+def arguments(keys: Keys, queues: Mapping[str, int | None], suffixes: Iterable[str]) -> list[Any]:
+    """What follows the script in an EVAL.
+
+    Args:
+        queues: Queue → its declared expiry in ms: 0 for none, None where it is not known.
+        suffixes: What follows a queue's name in the names of its lists, one per priority step.
+    """
+    ends = list(suffixes)
+    told = (part for queue, ms in queues.items() for part in (queue, "" if ms is None else str(ms)))
+    names = (keys.expires, keys.expires_declared, keys.pause(), keys.binding_deadlines)
+    return [len(names), *names, keys.pause(""), keys.busy(""), keys.prefix, len(ends), *ends, *told]
+
+
+def settled(reply: Any) -> Settled:
+    """The script's reply."""
+    lists, shortest_ms = reply
+    return Settled(int(lists), int(shortest_ms))
+
+
+def declared_ms(value: Any) -> int:
+    """An expiry as kombu takes it from ``x-expires``, in ms; 0 for none, and for what is none."""
+    try:
+        ms = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return ms if 0 < ms < 10**MOST_DIGITS else 0

@@ -1,0 +1,191 @@
+"""May an act have changed something? Told by its commands, so that an error can say so truly.
+
+Redis's refusal of a command (no right to it, a replica, no memory, unknown …) means that the command did nothing. An
+answer, or none after it was sent, means that it may have. The same holds for the commands inside a script.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+HALFDONE = "HALFDONE"
+"""How the error of a script begins that had changed something before."""
+
+READS = frozenset((
+    "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "GET", "HELLO", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN",
+    "HMGET", "HSCAN", "HSTRLEN", "INFO", "LINDEX", "LLEN", "LPOS", "LRANGE", "MEMORY", "MGET", "PING", "PTTL",
+    "PUBSUB", "ROLE", "SCAN", "SELECT", "SISMEMBER", "SMEMBERS", "STRLEN", "TIME", "TTL", "TYPE", "UNWATCH",
+    "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE",
+))  # fmt: skip
+"""Commands that change nothing. Whatever is not among them may have."""
+
+_REFUSALS = (redis.ResponseError, redis.AuthenticationError, redis.BusyLoadingError)
+"""Answers that say: not done."""
+
+# Around a script: it notes whether a command of its own has changed something, and its error says so. That it renewed
+# its lease (the first key) does not count.
+_TELLING = """
+local real, changed, reads = redis, false, {%s}
+local function done(reply, name, key)
+  name = string.upper(name)
+  if not reads[name] and not (name == 'PEXPIRE' and key == KEYS[1]) then changed = true end
+  return reply
+end
+local redis = setmetatable({
+  call = function(...) return done(real.call(...), ...) end,
+  pcall = function(...)
+    local reply = real.pcall(...)
+    if type(reply) == 'table' and reply.err then return reply end
+    return done(reply, ...)
+  end,
+}, {__index = real})
+local worked, answer = pcall(function()
+%s
+end)
+if worked then return answer end
+local why = string.gsub(type(answer) == 'table' and answer.err or tostring(answer), '^@?user_script: ?%%d+: ', '')
+return real.error_reply((changed and '%s ' or '') .. string.gsub(why, '^%%-', ''))
+"""
+
+
+class Writes:
+    """What is known of one act's commands.
+
+    Attributes:
+        possible: One of them may have changed something.
+    """
+
+    def __init__(self) -> None:
+        self.possible = False
+
+
+_watched: ContextVar[Writes | None] = ContextVar("opsdash_writes", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[Writes]:
+    """While this lasts, the commands that this thread sends are an act's."""
+    writes = Writes()
+    token = _watched.set(writes)
+    try:
+        yield writes
+    finally:
+        _watched.reset(token)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Commands that are not the act itself: reads, and bookkeeping that ends by itself, such as a lease."""
+    token = _watched.set(None)
+    try:
+        yield
+    finally:
+        _watched.reset(token)
+
+
+def possible() -> bool:
+    """Whether the act under way may have changed something; also where nobody watches."""
+    writes = _watched.get()
+    return writes is None or writes.possible
+
+
+@contextmanager
+def noting() -> Iterator[None]:
+    """Around a command that changes something: unless it is refused, it may have."""
+    try:
+        yield
+    except _REFUSALS as error:
+        if str(error).startswith(HALFDONE):
+            _note()
+        raise
+    except BaseException:
+        _note()
+        raise
+    _note()
+
+
+class Client(redis.Redis):
+    """redis-py's client, whose commands are noted."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As redis-py's."""
+        if _reads(args[0]):
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        with noting():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """As redis-py's; the error of a script that had changed something before it begins with ``HALFDONE``."""
+        return super().eval(telling(script), numkeys, *keys_and_args)
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+        """As redis-py's."""
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _Pipeline(Pipeline):
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        commands = list(self.command_stack)
+        writing = [not _reads(args[0]) for args, _options in commands]
+        if not any(writing):
+            return super().execute(raise_on_error)
+        try:
+            replies = super().execute(raise_on_error=False)
+        except redis.WatchError:
+            raise  # somebody was faster: nothing of it was done
+        except _REFUSALS:  # of a transaction: all of it or nothing
+            raise
+        except BaseException:
+            _note()
+            raise
+        if any(writes and not isinstance(reply, Exception) for writes, reply in zip(writing, replies, strict=True)):
+            _note()
+        if raise_on_error:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply  # not as redis-py annotates it: with the command's arguments
+        return replies
+
+
+def counted(make: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes kombu's Redis clients, so that their publishing is noted: a command to workers begins with that."""
+
+    def made(*args: Any, **options: Any) -> Any:
+        client = make(*args, **options)
+        publish = client.publish
+
+        def noted(*args: Any, **options: Any) -> Any:
+            with noting():
+                return publish(*args, **options)
+
+        client.publish = noted
+        return client
+
+    return made
+
+
+@functools.cache
+def telling(script: str) -> str:
+    """The script, so that its error tells whether it had changed something. Cost: about 0.4 µs for each command."""
+    return _TELLING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
+
+
+def said(error: BaseException) -> str:
+    """Redis's own words."""
+    return str(error).removeprefix(f"{HALFDONE} ").rstrip(".")
+
+
+def _reads(command: Any) -> bool:
+    return str(command).upper().partition(" ")[0] in READS
+
+
+def _note() -> None:
+    if (writes := _watched.get()) is not None:
+        writes.possible = True

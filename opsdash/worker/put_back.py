@@ -1,0 +1,201 @@
+"""Puts messages back into the lists they were fetched from: at the end that is read next, byte for byte.
+
+What kombu would do instead, it does by exchange and routing key, marks the message as delivered again, and writes its
+own JSON for the sender's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import redis
+from celery.utils.log import get_logger
+from celery.worker import state as worker_state
+
+from opsdash.worker import celery_private, home
+
+logger = get_logger(__name__)
+
+CHUNK = 1000
+"""Messages per script: a worker without a prefetch limit may hold more than Redis should take in at once."""
+
+SCRIPT = """
+local waiting = {}
+local function is_waiting(list, tag)
+  if not waiting[list] then
+    local found = {}
+    for _, message in ipairs(redis.call('LRANGE', list, -tonumber(ARGV[1]), -1)) do
+      local known = string.match(message, '"delivery_tag": *"([^"]+)"')
+      if known then found[known] = true end
+    end
+    waiting[list] = found
+  end
+  return waiting[list][tag]
+end
+local answers = {}
+for i = 3, #KEYS do
+  local at = (i - 3) * 4 + 1
+  local field, tag, message, current = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local answer
+  if redis.call('HEXISTS', KEYS[1], field) == 1 then
+    redis.call('RPUSH', KEYS[i], message)
+    redis.call('HDEL', KEYS[1], field)
+    redis.call('ZREM', KEYS[2], field)
+    answer = 'moved'
+  elseif is_waiting(KEYS[i], tag) then
+    answer = 'waiting'
+  elseif current == '1' then
+    redis.call('RPUSH', KEYS[i], message)
+    answer = 'copied'
+  else
+    answer = 'gone'
+  end
+  if waiting[KEYS[i]] then waiting[KEYS[i]][tag] = true end
+  answers[#answers + 1] = answer
+end
+return answers
+"""
+"""First in, then out: when Redis refuses the push, the message is still among the unacknowledged ones.
+
+KEYS: hash and index of what is unacknowledged, then a list per message. ARGV: how many messages of a list to look
+through, then for each message its field, its delivery tag, itself, and ``1`` unless its connection was lost meanwhile.
+Answers for each: ``moved`` from the hash; ``waiting`` in its list already; ``copied``, being in neither; or ``gone``.
+"""
+LOOK = 5_000
+"""Messages that wait next in a list and are looked through for one that Redis has no other trace of."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """What happened to messages that were to go back, as Redis counted it.
+
+    Attributes:
+        moved: From the unacknowledged ones to their lists. ``copied``: to their lists from the copy in hand, since
+            Redis had no other trace of them: a flushed or evicted hash, or a visibility timeout that ended.
+        waiting: They stood in their lists already: the visibility timeout, or a new connection, had put them there.
+        gone: They came over a connection that was lost, and what kombu gave back then was taken by somebody since.
+    """
+
+    moved: int = 0
+    copied: int = 0
+    waiting: int = 0
+    gone: int = 0
+
+    def __add__(self, other: PutBack) -> PutBack:
+        return PutBack(
+            self.moved + other.moved, self.copied + other.copied, self.waiting + other.waiting, self.gone + other.gone
+        )
+
+    def __str__(self) -> str:
+        """For the log: ``12 put back, 1 of them from the copy in hand; 2 were in their queue already``."""
+        said = f"{self.moved + self.copied} put back"
+        if self.copied:
+            said += f", {self.copied} of them from the copy in hand"
+        if self.waiting:
+            said += f"; {self.waiting} were in their queue already"
+        return f"{said}; {self.gone} had been taken by another worker since" if self.gone else said
+
+
+def put_back(channel: Any, requests: Iterable[Any]) -> PutBack:
+    """Returns unstarted messages to their lists, the last one to be the next one out, and forgets the requests.
+
+    A fetch under way gets one of them the moment it can; after one script that is the one whose turn it is. Event loop
+    only. Cost: one script per ``CHUNK`` messages, and one LRANGE of ``LOOK`` for each list of a message that is not
+    among the unacknowledged ones.
+
+    Raises:
+        Exception: Redis refuses; what has not gone back is still unacknowledged.
+    """
+    done = PutBack()
+    several = iter(requests)
+    while chunk := list(islice(several, CHUNK)):
+        done += _put_back(channel, [(request.message, request.message.channel is channel) for request in chunk])
+        for request in chunk:
+            celery_private.forget(channel, request)
+    return done
+
+
+def copy_back(channel: Any, request: Any) -> None:
+    """Returns a copy of an acknowledged, unstarted message to its list. Any thread. Cost: one RPUSH.
+
+    Raises:
+        Exception: Whatever Redis has against it; the message is not in the list then, as far as one can tell.
+    """
+    place = _place(request.message)
+    _client(channel).rpush(place.list, place.raw)
+    worker_state.task_ready(request)
+
+
+def check(channel: Any) -> None:
+    """Tries whether Redis runs the script. Cost: one round trip.
+
+    Raises:
+        redis.ResponseError: It does not.
+    """
+    _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+
+
+def replace_restore(channel: Any) -> None:
+    """Has the messages of a channel that closes, as when its worker stops, go back like those of a pause.
+
+    Of what had begun, and is acknowledged late, kombu's own way marks that it is delivered again, as it should.
+    """
+    qos = channel.qos
+    restore = qos.restore_unacked
+
+    def restore_unacked(*args: Any, **options: Any) -> Any:
+        begun = {id(request.message) for request in tuple(worker_state.active_requests)}
+        held = {tag: m for tag, m in qos._delivered.items() if home.of(m) is not None and id(m) not in begun}
+        try:
+            done = PutBack()
+            newest_first = iter(reversed(held.values()))
+            while chunk := list(islice(newest_first, CHUNK)):
+                done += _put_back(channel, [(message, True) for message in chunk])
+        except (redis.RedisError, OSError) as error:
+            logger.warning("opsdash: what this worker held goes back by kombu's own way: %r", error)
+        else:
+            for tag in held:
+                qos._delivered.pop(tag, None)
+            if held:
+                logger.info("opsdash: the connection closes, unstarted messages: %s", done)
+        return restore(*args, **options)
+
+    qos.restore_unacked = restore_unacked
+
+
+def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
+    places = [_place(message) for message, _ in messages]
+    arguments = [
+        argument
+        for (message, current), place in zip(messages, places, strict=True)
+        for argument in _arguments(message, place, current=current)
+    ]
+    keys = [*_unacked(channel), *(place.list for place in places)]
+    answers: Any = _client(channel).eval(SCRIPT, len(keys), *keys, LOOK, *arguments)
+    return PutBack(**Counter(answer.decode() for answer in answers))
+
+
+def _place(message: Any) -> home.Home:
+    place = home.of(message)
+    if place is None:
+        raise LookupError("it came from no list")
+    return place
+
+
+def _arguments(message: Any, place: home.Home, *, current: bool) -> Iterator[bytes | str]:
+    yield from (message.delivery_tag, place.tag, place.raw, "1" if current else "0")
+
+
+def _unacked(channel: Any) -> list[str]:
+    """Where kombu keeps what is not acknowledged: the hash and its index."""
+    prefix = channel.global_keyprefix or ""
+    return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
+
+
+def _client(channel: Any) -> redis.Redis:
+    """Redis-py's own client over kombu's connections: kombu's prefixes only some commands' keys."""
+    return redis.Redis(connection_pool=channel.client.connection_pool)

@@ -1,0 +1,251 @@
+"""Messages go back to the list they were fetched from: a real broker, and kombu's own channel."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+from celery.worker import state as worker_state
+from kombu import Connection, Consumer, Exchange, Queue
+from support.services import Valkey
+
+from opsdash.worker import home, put_back
+from opsdash.worker.put_back import PutBack
+
+ORDERS = Exchange("orders", type="topic")
+BILLING, STOCK = (Queue(name, ORDERS, routing_key="order.#") for name in ("billing", "stock"))
+PLAIN = Queue("plain")
+
+
+class Request:
+    """As much of Celery's request as the way back needs."""
+
+    def __init__(self, message: Any) -> None:
+        self.message, self.id, self.acknowledged = message, message.delivery_tag, False
+
+
+class Fetching:
+    """A channel that fetches as a worker's does."""
+
+    def __init__(self, url: str, queues: list[Queue], **transport: Any) -> None:
+        self.connection = Connection(url, transport_options={"priority_steps": [0, 3, 6, 9], **transport})
+        self.channel = self.connection.default_channel
+        self.fetches = home.Fetches(self.channel)
+        put_back.replace_restore(self.channel)
+        self.got: list[Request] = []
+        self.consumer = Consumer(
+            self.channel, queues, on_message=lambda message: self.got.append(Request(message)), auto_declare=True
+        )
+        self.consumer.qos(prefetch_count=0)
+
+    def send(self, key: str, *, exchange: Any = ORDERS, number: int = 1, priority: int = 0) -> None:
+        with Connection(self.connection.as_uri(include_password=True)) as other:
+            other.transport_options = self.connection.transport_options
+            producer = other.Producer()
+            for n in range(number):
+                declared = [exchange] if exchange.name else []
+                producer.publish({"n": n}, exchange=exchange, routing_key=key, priority=priority, declare=declared)
+
+    def fetch(self, number: int) -> list[Request]:
+        with self.consumer:
+            while len(self.got) < number:
+                self.connection.drain_events(timeout=5)
+        return self.got
+
+
+@pytest.fixture
+def fetching(valkey: Valkey) -> Iterator[Callable[..., Fetching]]:
+    made: list[Fetching] = []
+
+    def make(*queues: Queue, **transport: Any) -> Fetching:
+        made.append(Fetching(valkey.url, list(queues), **transport))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.connection.release()
+
+
+@pytest.fixture
+def client(valkey: Valkey) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url) as made:
+        yield made
+
+
+def test_a_copy_of_a_publish_to_two_queues_goes_back_to_its_own_queue_only(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one = fetching(BILLING, STOCK)
+    one.fetch(0)
+    one.send("order.new", number=3)
+    before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
+    held = one.fetch(6)
+    assert client.hlen("unacked") == 6, "copies share a delivery tag, and each has an entry of its own"
+    assert put_back.put_back(one.channel, reversed(held)) == PutBack(moved=6)
+    assert {name: client.lrange(name, 0, -1) for name in ("billing", "stock")} == before, "byte for byte, in order"
+    assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
+
+
+def test_a_copy_that_another_queues_consumer_acknowledged_first_is_not_lost(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one, other = fetching(BILLING), fetching(STOCK)
+    one.fetch(0), other.fetch(0)
+    one.send("order.new")
+    (mine,), (theirs,) = one.fetch(1), other.fetch(1)
+    theirs.message.ack()
+    assert put_back.put_back(one.channel, [mine]) == PutBack(moved=1)
+    assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("bindings", ["kept", "deleted", "more"])
+def test_bindings_that_come_and_go_meanwhile_change_nothing(
+    fetching: Callable[..., Fetching], client: redis.Redis, bindings: str
+) -> None:
+    one = fetching(BILLING)
+    one.fetch(0)
+    one.send("order.new", number=2)
+    held = one.fetch(2)
+    if bindings == "deleted":
+        client.delete("_kombu.binding.orders")
+    elif bindings == "more":
+        fetching(STOCK).fetch(0)
+    put_back.put_back(one.channel, reversed(held))
+    assert (client.llen("billing"), client.llen("stock")) == (2, 0)
+
+
+@pytest.mark.parametrize("prefix", ["", "mine:"])
+def test_priorities_prefix_and_a_foreign_senders_spelling_stay_as_they_are(
+    fetching: Callable[..., Fetching], client: redis.Redis, prefix: str
+) -> None:
+    one = fetching(PLAIN, global_keyprefix=prefix)
+    one.fetch(0)
+    for step, tag in ((0, "a"), (6, "b"), (9, "c")):
+        text = '{ "body":"W10=", "content-type":"application/json",  "headers":{"naïve": 1.50},' + (
+            f'"properties":{{"delivery_tag":"{tag}","body_encoding":"base64","priority":{step},'
+            '"delivery_info":{"exchange":"","routing_key":"plain"}},"content-encoding":"utf-8" }'
+        )
+        client.lpush(f"{prefix}plain" + (f"\x06\x16{step}" if step else ""), text)
+    keys = [f"{prefix}plain", f"{prefix}plain\x06\x166", f"{prefix}plain\x06\x169"]
+    before = [client.lrange(key, 0, -1) for key in keys]
+    held = one.fetch(3)
+    assert put_back.put_back(one.channel, held) == PutBack(moved=3)
+    assert [client.lrange(key, 0, -1) for key in keys] == before
+
+
+def test_what_the_visibility_timeout_has_given_back_is_not_doubled_and_what_nobody_has_is_pushed(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one = fetching(BILLING, STOCK)
+    one.fetch(0)
+    one.send("order.new", number=2)
+    held = one.fetch(4)
+    restored = next(request for request in held if home.of(request.message).queue == "billing")
+    one.channel.qos.restore_by_tag(restored.message.delivery_tag)  # as kombu does when the timeout ends
+    assert (client.llen("billing"), client.llen("stock")) == (1, 0), "home, and not to every queue with this key"
+    vanished = next(r for r in held if home.of(r.message).queue == "stock")
+    client.hdel("unacked", vanished.message.delivery_tag)
+    assert put_back.put_back(one.channel, held) == PutBack(moved=2, waiting=1, copied=1)
+    assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (2, 2, 0)
+
+
+def test_what_came_over_a_lost_connection_and_was_taken_since_is_not_doubled(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    old, new = fetching(PLAIN), fetching(PLAIN)
+    old.fetch(0)
+    old.send("plain", exchange=Exchange(""), number=3)
+    kept, restored, taken = old.fetch(3)
+    for request in (restored, taken):
+        old.channel.qos.restore_by_tag(request.message.delivery_tag)
+    client.rpop("plain")  # somebody has run it
+    assert put_back.put_back(new.channel, [kept, restored, taken]) == PutBack(moved=1, waiting=1, gone=1)
+    assert client.llen("plain") == 2
+
+
+def test_a_channel_that_closes_gives_back_in_order_and_unmarked_and_marks_only_what_had_begun(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one = fetching(BILLING, STOCK, PLAIN)
+    one.fetch(0)
+    one.send("order.new", number=4)
+    one.send("plain", exchange=Exchange(""), number=1)
+    before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
+    held = one.fetch(9)
+    begun = next(request for request in held if home.of(request.message).queue == "plain")
+    worker_state.active_requests.add(begun)
+    try:
+        one.channel.close()
+    finally:
+        worker_state.active_requests.discard(begun)
+    assert {name: client.lrange(name, 0, -1) for name in ("billing", "stock")} == before
+    (marked,) = client.lrange("plain", 0, -1)
+    assert json.loads(marked)["headers"]["redelivered"] is True
+    assert client.hlen("unacked") == 0
+
+
+def test_a_broadcast_has_no_home_even_right_after_a_message_that_nobody_kept(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    news = Queue("news-1", Exchange("news", type="fanout"))
+    one = fetching(PLAIN, news)
+    one.fetch(0)
+    with one.consumer:
+        with contextlib.suppress(TimeoutError):  # it subscribes when it first drains
+            one.connection.drain_events(timeout=0.2)
+        one.fetches._fetched = (b"plain", b"{}")
+        one.send("", exchange=Exchange("news", type="fanout"))
+        while not one.got:
+            one.connection.drain_events(timeout=5)
+    assert [home.of(request.message) for request in one.got] == [None]
+    with pytest.raises(LookupError):
+        put_back.put_back(one.channel, one.got)
+
+
+def test_the_connection_it_fetches_by_is_known_by_its_id(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    assert one.fetches.clients == [], "it has not fetched yet"
+    one.send("plain", exchange=Exchange(""))
+    one.fetch(1)
+    by_command = {int(c["id"]) for c in client.client_list() if c["cmd"] == "brpop"}
+    assert set(one.fetches.clients or ()) == by_command
+
+
+def test_a_thousand_and_more_go_back_in_their_order(fetching: Callable[..., Fetching], client: redis.Redis) -> None:
+    one = fetching(BILLING)
+    one.fetch(0)
+    template = {"body": "W10=", "headers": {}, "content-type": "application/json", "content-encoding": "utf-8"}
+    info = {"exchange": "orders", "routing_key": "order.x"}
+    texts = [
+        json.dumps({**template, "properties": {"delivery_tag": f"t{n}", "delivery_info": info}})
+        for n in range(put_back.CHUNK + 7)
+    ]
+    client.lpush("billing", *texts)
+    before = client.lrange("billing", 0, -1)
+    held = one.fetch(len(texts))
+    assert put_back.put_back(one.channel, reversed(held)).moved == len(texts)
+    assert client.lrange("billing", 0, -1) == before
+
+
+def test_what_is_told_of_a_way_back_adds_up() -> None:
+    total = PutBack(moved=2, copied=1) + PutBack(waiting=1, gone=3)
+    assert total == PutBack(moved=2, copied=1, waiting=1, gone=3)
+    assert str(PutBack(moved=2)) == "2 put back"
+    assert str(total) == (
+        "3 put back, 1 of them from the copy in hand; 1 were in their queue already; "
+        "3 had been taken by another worker since"
+    )
+
+
+def test_nothing_of_this_kombu_is_missing_and_what_is_is_named(fetching: Callable[..., Fetching]) -> None:
+    assert home.missing(fetching(PLAIN).channel) == []
+    lost = home.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
+    assert {"channel.sep", "channel.qos.append", "channel.client.parse_response"} <= set(lost)

@@ -1,0 +1,242 @@
+"""What Redis refuses is not done, and the operator is told so: exit code 4 and ``failure``, never "look"."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+import sqlalchemy as sa
+from support.deployment import Deployment
+from support.services import Valkey, until
+from support.workers import worker
+
+from opsdash.errors import OpsdashError, Unavailable, Uncertain
+from opsdash.model import Status
+from opsdash.operation import Operation, registry
+from opsdash.operations import (
+    ApproveOperation,
+    ClearQueue,
+    ClearTasks,
+    DeleteTrash,
+    PauseProcessing,
+    PruneAuditLog,
+    QuietWorker,
+    RestoreQueue,
+    ResumeProcessing,
+    RevokeTask,
+    SyncTenantConfigs,
+    WakeWorker,
+)
+from opsdash.services import writes
+from opsdash.services.console import Console
+from opsdash.services.pause import PauseFlags
+from opsdash.services.tables import tenant_config
+
+OWN = re.compile(r"opsdash:(busy|running|request|tenants:busy)")
+"""Marks and leases that end by themselves."""
+USER = "console"
+
+OPERATIONS: dict[str, Callable[[str], Operation]] = {
+    "pause_processing": lambda _: PauseProcessing(queue="emails"),
+    "resume_processing": lambda _: ResumeProcessing(),
+    "clear_queue": lambda _: ClearQueue(queue="celery"),
+    "clear_queue, everything": lambda _: ClearQueue(queue="celery", everything=True),
+    "clear_tasks": lambda _: ClearTasks(queue="celery", task="*"),
+    "restore_queue": lambda trash: RestoreQueue(trash_id=trash),
+    "delete_trash": lambda trash: DeleteTrash(trash_id=trash),
+    "sync_tenant_configs": lambda _: SyncTenantConfigs(),
+}
+BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
+ELSEWHERE = {"approve", "prune_audit_log"}
+"""The one does what another one asks for, the other changes the database only."""
+
+
+def test_every_operation_is_tried():
+    assert {name.partition(",")[0] for name in OPERATIONS} | BY_REMOTE_CONTROL | ELSEWHERE == set(registry())
+    assert {ApproveOperation.name, PruneAuditLog.name} == ELSEWHERE
+
+
+@pytest.fixture
+def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
+    """Something to pause, resume, clear, restore, delete and sync; returns the id of some trash."""
+    console = console_for(queues=("celery", "emails"))
+    with console.engine.begin() as connection:
+        connection.execute(sa.insert(tenant_config).values(tenant_id="acme", name="Acme", enabled=True, settings={}))
+    client = console.broker.client
+    client.lpush("celery", "first")
+    trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
+    client.lpush("celery", "second", "third")
+    console.run(PauseProcessing(), actor="maria", confirm="YES")
+    return str(trash)
+
+
+@contextlib.contextmanager
+def as_user(valkey: Valkey, *rules: str) -> Iterator[str]:
+    """The URL of a user with these rights."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.execute_command("ACL", "SETUSER", USER, "reset", "on", ">pw", "~*", "&*", "+@all", *rules)
+        try:
+            yield valkey.url.replace("redis://", f"redis://{USER}:pw@")
+        finally:
+            client.execute_command("ACL", "DELUSER", USER)
+
+
+@contextlib.contextmanager
+def without_scripts(valkey: Valkey) -> Iterator[str]:
+    with as_user(valkey, "-@scripting") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def without_writes(valkey: Valkey) -> Iterator[str]:
+    with as_user(valkey, "-@write") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def as_a_replica(valkey: Valkey) -> Iterator[str]:
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("replica-serve-stale-data", "yes")
+        client.replicaof("127.0.0.1", 1)  # nobody there: it stays as it is, and takes no writes
+        try:
+            yield valkey.url
+        finally:
+            client.replicaof("NO", "ONE")
+
+
+@contextlib.contextmanager
+def full(valkey: Valkey) -> Iterator[str]:
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        try:
+            yield valkey.url
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+@contextlib.contextmanager
+def without_the_command(valkey: Valkey) -> Iterator[str]:
+    valkey.stop()
+    valkey.start_with("--rename-command", "EVAL", "")
+    try:
+        yield valkey.url
+    finally:
+        valkey.stop()
+        valkey.start()
+
+
+REFUSALS = {
+    "no right to scripts": without_scripts,
+    "no right to write": without_writes,
+    "a replica": as_a_replica,
+    "full": full,
+    "no such command": without_the_command,
+}
+FREES = {"resume_processing", "clear_queue", "clear_queue, everything"}
+"""What a full Redis still does: it takes away before it adds."""
+
+
+def holds(valkey: Valkey) -> dict[str, object]:
+    """Everything on the server, but what ends by itself."""
+    with redis.Redis.from_url(valkey.url, decode_responses=True, encoding_errors="backslashreplace") as client:
+        kept = {}
+        read = {
+            "string": client.get,
+            "list": lambda key: client.lrange(key, 0, -1),
+            "hash": client.hgetall,
+            "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+            "set": client.smembers,
+            "stream": client.xrange,
+        }
+        for key in client.scan_iter():
+            if not OWN.match(key):
+                kept[key] = (read[client.type(key)](key), client.ttl(key) == -1)
+        return kept
+
+
+def outcome(console: Console, operation: Operation) -> OpsdashError | None:
+    """What is told of an act; None: that it was done."""
+    try:
+        console.run(operation, actor="maria", confirm="YES")
+    except OpsdashError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_redis_refuses_is_told_as_not_done(
+    console_for: Callable[..., Console], valkey: Valkey, prepared: str, operation: str, refusal: str
+):
+    with REFUSALS[refusal](valkey) as url:
+        console = console_for(redis_url=url, queues=("celery", "emails"))
+        before = holds(valkey)
+        told = outcome(console, OPERATIONS[operation](prepared))
+        if told is None:
+            assert (refusal, operation in FREES) == ("full", True)
+            return
+        assert (told.exit_code, str(told)[-20:]) == (4, "Nothing was changed."), str(told)
+        assert holds(valkey) == before
+        (entry,) = console.get_recent_operations(1)
+        assert (entry.operation, entry.status) == (operation.partition(",")[0], Status.FAILURE)
+
+
+@pytest.mark.parametrize("name", sorted(BY_REMOTE_CONTROL))
+def test_what_no_worker_could_be_told_is_told_as_not_done(
+    console_for: Callable[..., Console], deployment: Deployment, valkey: Valkey, name: str
+):
+    queues = ("celery", "emails")
+    with worker(pool="threads", env=deployment.env) as running:
+        operation: Operation = RevokeTask(task_id="some-task")
+        if name != "revoke_task":
+            operation = QuietWorker(hostname=running.hostname)
+        if name == "wake_worker":
+            console_for(queues=queues).run(operation, actor="maria", confirm="YES")
+            operation = WakeWorker(hostname=running.hostname)
+        with as_user(valkey, "-publish") as url:
+            console = console_for(redis_url=url, queues=queues)
+            with pytest.raises(Unavailable, match=r"Nothing was changed\.$"):
+                console.run(operation, actor="maria", confirm="YES")
+            assert console.get_recent_operations(1)[0].status is Status.FAILURE
+
+
+def test_a_script_that_was_refused_half_way_is_told_as_uncertain(
+    console_for: Callable[..., Console], valkey: Valkey, prepared: str
+):
+    with as_user(valkey, "-zadd") as url:  # the clear moves first, and keeps its index last
+        console = console_for(redis_url=url, queues=("celery", "emails"))
+        with pytest.raises(Uncertain, match="It may be done in part") as told:
+            console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES")
+        assert writes.HALFDONE not in str(told.value)
+        assert console.get_recent_operations(1)[0].status is Status.UNKNOWN
+
+
+def test_a_pause_stands_where_the_nudge_to_workers_is_refused(console_for: Callable[..., Console], valkey: Valkey):
+    with as_user(valkey, "resetchannels") as url:
+        console = console_for(redis_url=url, queues=("celery",))
+        assert console.run(PauseProcessing(), actor="maria", confirm="YES").ok
+        assert console.is_processing_paused()
+        assert console.run(ResumeProcessing(), actor="maria", confirm="YES").ok
+        assert not console.is_processing_paused()
+
+
+def test_what_was_sent_and_never_answered_is_told_as_uncertain(
+    console_for: Callable[..., Console], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+):
+    console, resume = console_for(queues=("celery",)), PauseFlags.resume
+    console.run(PauseProcessing(), actor="maria", confirm="YES")
+
+    def into_silence(flags: PauseFlags, queue: str | None) -> bool:
+        valkey.freeze()
+        return resume(flags, queue)
+
+    monkeypatch.setattr(PauseFlags, "resume", into_silence)
+    with pytest.raises(Uncertain, match="It may be done in part"):
+        console.run(ResumeProcessing(), actor="maria", confirm="YES")
+    valkey.thaw()
+    assert until(lambda: not console.is_processing_paused())  # it was done, in fact
+    assert console.get_recent_operations(1)[0].status is Status.UNKNOWN
