@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 
 from opsdash import __version__
@@ -28,8 +29,9 @@ def plugin(patient: Patient) -> Findings:
         if worker.state == "stalled":
             yield error("workers", f"{about}: its event loop stands still.", "Look at its log; restart it.")
         elif worker.state == "silent":
-            todo = "Look whether it still runs: what it held may run on. Dismiss it when it is gone."
-            yield warning("workers", f"{about} has stopped reporting without a goodbye.", todo)
+            todo = f"Look whether it still runs; if it has ended: opsdash dismiss-worker {shlex.quote(worker.hostname)}"
+            since = f"is silent for {format_duration(worker.silent_s)}, without a goodbye"
+            yield warning("workers", f"{about} {since}; it ran {count(worker.active, 'task')}.", todo)
         elif worker.pausing != "ready":
             yield error("workers", f"{about} can't pause: {worker.pausing}.", "Put that right; a pause won't hold it.")
         elif worker.version != __version__:
@@ -82,7 +84,7 @@ def names(patient: Patient) -> Findings:
     """Names: one process for each."""
     found: dict[str, list[WorkerStats]] = {}
     for worker in patient.console.workers.read():
-        if worker.state != "offline":
+        if worker.reports:
             found.setdefault(worker.hostname, []).append(worker)
     for hostname, same in found.items():
         if len(same) > 1:
@@ -129,10 +131,10 @@ def expiring(patient: Patient) -> Findings:
 def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]]:
     """What workers that report say of their settings. Cost: two round trips."""
     broker = patient.console.broker
-    workers = [worker for worker in patient.console.workers.read() if worker.state != "offline"]
+    workers = [worker for worker in patient.console.workers.read() if worker.reports]
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for worker in workers:
-            pipe.hmget(broker.keys.worker(worker.hostname), REPORT)
+            pipe.hmget(broker.keys.worker(worker.record or worker.hostname), REPORT)
         replies = pipe.execute(raise_on_error=False)
     return [
         (worker, dict(zip(REPORT, reply, strict=True)))
