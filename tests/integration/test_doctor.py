@@ -129,12 +129,14 @@ def test_each_worker_that_can_not_pause_or_is_of_another_version_is_named(lines:
     report(valkey, "old@host", version="0.0.1", pool="prefork")
     report(valkey, "torn@host", version=opsdash.__version__, pausing="channel.qos is missing")
     report(valkey, "stuck@host", version=opsdash.__version__, loop_tick=time.time() - 60)
-    report(valkey, "gone@host", version=opsdash.__version__, time=time.time() - 60)
+    report(valkey, "gone@host", version=opsdash.__version__, time=time.time() - 7_200)
+    report(valkey, "silent@host", version=opsdash.__version__, time=time.time() - 60)
     found = said(lines("workers"))
     assert f"warning: old@host (prefork) runs the plug-in 0.0.1, this console is {opsdash.__version__}." in found
     assert "error: torn@host () can't pause: channel.qos is missing." in found
     assert "error: stuck@host (): its event loop stands still." in found
     assert "warning: Without a goodbye, or cut off: gone@host." in found
+    assert re.search(r"warning: silent@host \(\) is silent for 1m \ds, without a goodbye", found)
 
 
 def test_no_worker_at_all_is_an_error(lines: Lines):
