@@ -84,7 +84,7 @@ class RunningTask:
     """One task that a worker runs. Its arguments stay with the worker: they may hold secrets.
 
     Attributes:
-        queue: The routing key it came with, which is the queue's name as a rule.
+        queue: The queue it came from; for a broadcast its routing key.
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
     """
 

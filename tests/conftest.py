@@ -22,7 +22,13 @@ SECRET_KEY = "a-key-for-tests-and-nothing-else"
 # No test asserts by a clock: speed is measured in tests/benchmarks.
 hypothesis.settings.register_profile("opsdash", deadline=None)
 hypothesis.settings.load_profile("opsdash")
-KEPT_VARIABLES = {"OPSDASH_REQUIRE", "OPSDASH_CHROMIUM", "OPSDASH_TEST_REDIS_SERVER", "OPSDASH_TEST_POSTGRES"}
+KEPT_VARIABLES = {
+    "OPSDASH_REQUIRE",
+    "OPSDASH_CHROMIUM",
+    "OPSDASH_TEST_REDIS_SERVER",
+    "OPSDASH_TEST_POSTGRES",
+    "OPSDASH_TEST_SCHEDULES",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:

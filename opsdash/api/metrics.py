@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from opsdash import __version__
 from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
+from opsdash.keys import EVERYTHING
 from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
 from opsdash.model_verdict import State
 from opsdash.operation import registry
@@ -185,12 +186,18 @@ def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metri
         "1 while the queue is paused, by its own pause or by that of everything.",
         [({"queue": queue.name}, queue.paused) for queue in named],
     )
-    if found := verdict(snapshot):
-        yield _gauge(
-            "opsdash_pause_verdict",
-            "1 for what is known of the pause of everything; only held is safe.",
-            [({"state": state.value}, found.state is state) for state in State],
-        )
+    names: list[str | None] = [None, *snapshot.paused_queues]
+    found = {name: verdict(snapshot, name) for name in names[: MAX_QUEUES + 1]}
+    yield _gauge(
+        "opsdash_pause_verdict",
+        "1 for what is known of a pause: of a queue's own, or of everything (*). Only held is safe.",
+        [
+            ({"queue": name or EVERYTHING, "state": state.value}, told.state is state)
+            for name, told in found.items()
+            if told is not None
+            for state in State
+        ],
+    )
     yield _gauge("opsdash_unacked", "Messages that workers hold, of all queues.", [({}, snapshot.unacked)])
 
 

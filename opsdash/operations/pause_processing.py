@@ -107,7 +107,11 @@ class PauseProcessing(Operation):
         return Effect(
             affected=1,
             followed=follows,
-            message=(f"Paused {what} until {_moment(info.expires_at)}." if follows else f"The flag is set. {NO_WORKER}")
+            message=(
+                f"Paused {what} until {_moment(info.expires_at)}."
+                if follows
+                else f"The flag is set until {_moment(info.expires_at)}. {NO_WORKER}"
+            )
             + (f" Replaced the one {_story(before)}." if before else "")
             + said,
             details={

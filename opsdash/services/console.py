@@ -13,6 +13,7 @@ import redis
 
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
+from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
@@ -30,6 +31,7 @@ from opsdash.services.tenant_source import source
 from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
+from opsdash.services.verdict import verdict
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 from opsdash.text import format_duration
@@ -217,7 +219,13 @@ class Console:
         self._finish(
             entry,
             Status.SUCCESS if effect.ok else Status.FAILURE,
-            {"message": effect.message, "affected": effect.affected, **effect.details, **story},
+            {
+                "message": effect.message,
+                "affected": effect.affected,
+                **({} if effect.followed else {"followed": False}),
+                **effect.details,
+                **story,
+            },
             done=effect.message,
         )
         return effect
@@ -264,6 +272,7 @@ class Console:
         details = {name: value for name, value in entry.details.items() if name not in INTENT}
         return Effect(
             affected=int(details.pop("affected", 0)),
+            followed=details.pop("followed", True) is not False,
             message=str(details.pop("message", "")),
             details=details,
             ok=entry.status is Status.SUCCESS,
@@ -273,6 +282,11 @@ class Console:
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
         return self._snapshots.take()
+
+    def verdict(self, queue: str | None = None) -> Verdict | None:
+        """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""
+        self.fleet.look()
+        return verdict(self.snapshot(), queue)
 
     def queue_names(self) -> tuple[str, ...]:
         """Known queues: the configured ones, then those that only a worker names."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -14,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from redis.client import Pipeline
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EVERYTHING
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.services import listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
+from opsdash.services.cancelled import Told, merged, queue_writes, told_in
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
@@ -40,9 +39,6 @@ REMEMBER_S = 30.0
 
 LONG_AGO_S = float("-inf")
 """What was found is out of date: the next one who wants to know has the workers asked again."""
-
-Told = dict[str, list[str]]
-"""Hostname → queues whose consumer was cancelled there."""
 
 
 class Fleet:
@@ -121,7 +117,7 @@ class Fleet:
         told = {hostname: queues for hostname, queues in told.items() if queues}
         if told:
             field = queue or EVERYTHING
-            self._write({field: _merged(self._records().get(field, {}), told)})
+            self._write({field: merged(self._records().get(field, {}), told)})
         confirmed = self.tell("cancel_consumer", told)
         self._looked_s = LONG_AGO_S
         return told, confirmed
@@ -146,9 +142,9 @@ class Fleet:
                 for queue in queues:
                     holder = next((f for f in (EVERYTHING, queue) if f in paused), None)
                     if holder is None:
-                        free = _merged(free, {hostname: [queue]})
+                        free = merged(free, {hostname: [queue]})
                     else:
-                        moved[holder] = _merged(moved[holder], {hostname: [queue]})
+                        moved[holder] = merged(moved[holder], {hostname: [queue]})
         self.tell("add_consumer", free, reply=False)
         self._write({**{field: {} for field in records}, **moved})
         self._looked_s = LONG_AGO_S if free else self._looked_s
@@ -176,16 +172,11 @@ class Fleet:
                 limit=len(hosts),
                 connection=connection,
             )
-            inspect = control.inspect(hosts, timeout=ANSWER_S, limit=len(hosts), connection=connection)
-            reserved: Mapping[str, Any] = inspect.reserved() or {}
-        going = {
-            hostname: said["recalling"]
-            for answer in told or ()
-            for hostname, said in answer.items()
-            if "recalling" in said
-        }
+        said = {hostname: one for answer in told or () for hostname, one in answer.items()}
         return {
-            h: (going[h], sum(1 for task in reserved[h] if _of(task, queue))) for h in going.keys() & reserved.keys()
+            hostname: (one["recalling"], int(one["unstarted"].get(queue, 0)))
+            for hostname, one in said.items()
+            if "recalling" in one and isinstance(one.get("unstarted"), dict)
         }
 
     def close(self) -> None:
@@ -196,7 +187,8 @@ class Fleet:
             asking.join(3 * ANSWER_S)
 
     def _ask(self) -> FleetLook:
-        live = [w for w in self._workers.read() if w.reports]
+        reports = self._workers.read()
+        live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
         found = FleetLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
         if not self._may_ask:
@@ -208,7 +200,7 @@ class Fleet:
                     if paused
                     else self._ask_some(control, connection, found, live)
                 )
-        return self._connections(found, live) if paused else found
+        return self._connections(found, reports) if paused else found
 
     @property
     def _may_ask(self) -> bool:
@@ -291,9 +283,10 @@ class Fleet:
         self._seen = {h: s for h, s in recent.items() if bound is None or h in bound}
         return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
 
-    def _connections(self, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
-        known = {number for worker in live for number in worker.clients or ()}
-        unnamed = sum(worker.clients is None for worker in live)
+    def _connections(self, found: FleetLook, reports: Iterable[WorkerStats]) -> FleetLook:
+        # A silent worker is told of as such, and missed if it still hears: its connection says nothing more.
+        known = {number for worker in reports for number in worker.clients or ()}
+        unnamed = sum(worker.reports and worker.clients is None for worker in reports)
         try:
             connections = listeners.fetching(self._broker, known)
         except (redis.ConnectionError, redis.TimeoutError):
@@ -329,7 +322,7 @@ class Fleet:
                 for answer in answers or ():
                     for hostname, said in answer.items():
                         if isinstance(said, dict) and "ok" in said:
-                            confirmed = _merged(confirmed, {hostname: [queue]})
+                            confirmed = merged(confirmed, {hostname: [queue]})
         return confirmed
 
     @contextmanager
@@ -370,12 +363,12 @@ class Fleet:
     def _records(self) -> dict[str, Told]:
         with self._broker.reading():
             raw: dict[str, str] = self._broker.client.hgetall(self._broker.keys.pause_cancelled)  # type: ignore[assignment]
-        return {field: _told(text) for field, text in raw.items()}
+        return {field: told_in(text) for field, text in raw.items()}
 
     def _write(self, records: Mapping[str, Told]) -> None:
         key = self._broker.keys.pause_cancelled
         with self._broker.client.pipeline(transaction=True) as pipe:
-            _queue_writes(pipe, key, records)
+            queue_writes(pipe, key, records)
             pipe.execute()
 
 
@@ -390,28 +383,3 @@ def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:
 
 def _without_remote_control(live: Iterable[WorkerStats]) -> Iterator[str]:
     return (worker.hostname for worker in live if worker.remote_control is False)
-
-
-def _of(task: Mapping[str, Any], queue: str) -> bool:
-    """Of this queue, as far as its routing key tells; any task whose key is another one is not."""
-    return (task.get("delivery_info") or {}).get("routing_key") == queue
-
-
-def _queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:
-    for field, told in records.items():
-        if told:
-            pipe.hset(key, field, json.dumps(told))
-        else:
-            pipe.hdel(key, field)
-
-
-def _merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
-    return {h: sorted({*first.get(h, ()), *second.get(h, ())}) for h in sorted({*first, *second})}
-
-
-def _told(text: str) -> Told:
-    try:
-        value = json.loads(text)
-        return {str(h): [str(q) for q in queues] for h, queues in value.items()}
-    except (ValueError, TypeError, AttributeError):  # foreign nonsense names nobody
-        return {}

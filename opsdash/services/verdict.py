@@ -169,21 +169,13 @@ def _strangers(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
 def _connections(look: FleetLook, others: Iterable[OtherWorker], queue: str | None) -> Iterator[Reason]:
     if look.connections_error:
         yield Reason(kind=Kind.CONNECTIONS, detail=look.connections_error)
-    # A worker that answers has one connection that it fetches with, and is told of by its name.
-    taking = sum(bool(other.queues) for other in others)
-    waiting = [connection for connection in look.connections if connection.blocked]
-    resting = [connection for connection in look.connections if not connection.blocked]
-    known = sum(1 for _ in others) + look.unnamed
-    if queue is not None:  # those that do not name theirs go on with their other queues
-        taking += look.unnamed
-    waiting = waiting[min(taking, len(waiting)) :]
-    told = len(look.connections) - len(waiting) - len(resting)
-    resting = resting[min(max(0, known - told), len(resting)) :]
-    for connection in waiting:
-        kind = Kind.TAKES_TASKS if queue is None else Kind.MAY_TAKE_TASKS  # from which queue is not known
+    # One connection each is that of a worker that is told of by its name: without the plug-in, or with one that does
+    # not name its connections. Those that rest are theirs before those that wait for tasks.
+    theirs = sum(1 for _ in others) + look.unnamed
+    for connection in sorted(look.connections, key=lambda connection: connection.blocked)[theirs:]:
+        takes = connection.blocked and queue is None  # from which queue is not known
+        kind = Kind.TAKES_TASKS if takes else Kind.MAY_TAKE_TASKS
         yield Reason(kind=kind, number=1, detail=connection.address)
-    for connection in resting:
-        yield Reason(kind=Kind.MAY_TAKE_TASKS, number=1, detail=connection.address)
 
 
 def _unaccounted(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:

@@ -6,6 +6,7 @@ were not there, and its health says why it can't pause.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
@@ -267,6 +268,16 @@ def active() -> list[Any]:
         except RuntimeError:  # the loop has added one meanwhile
             continue
     return []
+
+
+def unstarted_by_queue(consumer: Any) -> dict[str, int]:
+    """Queue → messages from it that wait for a process, a thread or their rate limit. In the event loop."""
+    waiting = [request for request in worker_state.reserved_requests if request not in worker_state.active_requests]
+    for bucket in consumer.task_buckets.values():
+        waiting += [request for request, _ in bucket.contents] if bucket else []
+    held = set(waiting).difference(scheduled(consumer))
+    places = (home.of(request.message) for request in held)
+    return dict(Counter(place.queue for place in places if place is not None))
 
 
 def _scheduled(consumer: Any) -> int:

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from celery.worker.control import control_command
 
+from opsdash.worker import celery_private
 from opsdash.worker.gate import READY
 from opsdash.worker.recall import Recall
 
@@ -20,7 +21,7 @@ def recall_eta(state: Any, **_: Any) -> dict[str, Any]:
 
     Without it they wait in the worker until they are due, and only then meet the pause. ``celery -A proj control
     opsdash_recall_eta`` before clearing a queue, or before ending the worker with ``kill -9``. Answers how many go
-    back; they have within about a second.
+    back, they have within about a second, and what else it holds unstarted, by the queue it came from.
     """
     recall = recalls.get(state.consumer)
     if recall is None:
@@ -30,4 +31,4 @@ def recall_eta(state: Any, **_: Any) -> dict[str, Any]:
         return {"error": gate.pausing}
     if not gate.closed:
         return {"error": "nothing is paused"}
-    return {"recalling": recall.run_scheduled()}
+    return {"recalling": recall.run_scheduled(), "unstarted": celery_private.unstarted_by_queue(state.consumer)}

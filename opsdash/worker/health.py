@@ -14,7 +14,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private
+from opsdash.worker import celery_private, home
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
 from opsdash.worker.link import Link
@@ -70,6 +70,7 @@ class Health:
     def _figures(self, now: float) -> dict[str, str]:
         """The fields of the worker's hash, all strings. Args: ``now`` is Redis's time."""
         consumer, applied = self._consumer, self._gate.applied
+        queues = celery_private.consumed_queues(consumer)
         pausing, running = self._gate.health(), celery_private.running()
         ahead_s = now - time.monotonic()
         return {
@@ -91,24 +92,23 @@ class Health:
             "pool": celery_private.pool_name(consumer.pool),
             "load": load(),
             "memory_bytes": memory_bytes(consumer.pool),
-            "queues": json.dumps(celery_private.consumed_queues(consumer)),
+            "queues": json.dumps(queues),
             "paused": "1" if applied.everything else "0",
             "paused_queues": json.dumps(sorted(applied.queues)),
             "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
             "pausing": pausing,
-            "started": json.dumps(dict(self._gate.started)),
+            "started": json.dumps(self._gate.started_by_queue(queues)),
             "version": opsdash.__version__,
         }
 
     def _running_by_queue(self) -> dict[str, int]:
         """Queue → tasks of it that run; the empty name for those whose queue can't be told."""
-        queues = frozenset(celery_private.consumed_queues(self._consumer))
-        keys = (request.message.delivery_info.get("routing_key") for request in celery_private.active())
-        return dict(Counter(key if key in queues else "" for key in keys))
+        places = (home.of(request.message) for request in celery_private.active())
+        return dict(Counter(place.queue if place is not None else "" for place in places))
 
     def _clients(self) -> str:
         """Redis's ids of the connections that it fetches with, as JSON; empty while not known."""
-        ids = getattr(self._gate, "fetching_clients", None)
+        ids = self._gate.fetching_clients
         return "" if ids is None else json.dumps(ids)
 
     def push(self, link: Link) -> None:
@@ -134,14 +134,16 @@ def age(since: float) -> str:
 
 
 def told(requests: Iterable[Any]) -> str:
-    """The first of these requests as JSON: ``[[id, name, routing key, for how many seconds it runs], …]``.
+    """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``.
 
     Arguments are not told: they may hold secrets.
     """
     tasks: list[str] = []
     size = 2
     for request in islice(requests, MOST_TASKS):
-        words = (request.id, request.name, request.message.delivery_info.get("routing_key") or "")
+        place = home.of(request.message)
+        queue = place.queue if place is not None else request.message.delivery_info.get("routing_key") or ""
+        words = (request.id, request.name, queue)
         ran_s = round(max(0.0, time.time() - request.time_start), 1)
         task = json.dumps([*(str(word)[:LONG] for word in words), ran_s], separators=(",", ":"))  # ASCII: one byte each
         size += len(task) + 1

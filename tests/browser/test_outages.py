@@ -92,7 +92,7 @@ def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_l
         button(page, "Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
         button(page, "Confirm").click()
-        expect(page.get_by_role("alert")).to_contain_text("Paused everything", timeout=10_000)
+        expect(page.get_by_role("alert")).to_contain_text("The flag is set until", timeout=10_000)
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page.get_by_text("2 steps of the log wait in Redis for the database")).to_be_visible()
         shoot(page, "database_gone")

@@ -108,7 +108,7 @@ def test_one_queue_is_paused_and_resumed_by_itself(
     button(page, "Pause emails").click()
     expect(page.get_by_role("dialog", name="Pause Queue emails")).to_be_visible()
     confirm(page)
-    expect(page.get_by_role("alert").filter(has_text="Paused queue emails until")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="The flag is set until")).to_be_visible()
     expect(button(page, "Pause emails")).to_have_count(0)
     expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
     with redis.Redis.from_url(broker.url, decode_responses=True) as store:

@@ -93,6 +93,14 @@ def delete_scene(console: Console) -> Scene:
     return Scene(opsdash.DeleteTrash(trash_id=trash_of(console)), lambda later: later.trash.list() == ())
 
 
+def dismiss_scene(console: Console) -> Scene:
+    with console.broker.client.pipeline() as pipe:
+        pipe.hset(console.broker.keys.worker("gone@a"), mapping={"time": "1", "active": "1"})
+        pipe.zadd(console.broker.keys.workers, {"gone@a": 1.0})
+        pipe.execute()
+    return Scene(opsdash.DismissWorker(hostname="gone@a"), lambda later: later.workers.read() == ())
+
+
 def resume_scene(console: Console) -> Scene:
     console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     return Scene(opsdash.ResumeProcessing(), lambda later: not later.is_processing_paused())
@@ -171,6 +179,7 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "clear_tasks": clear_tasks_scene,
     "restore_queue": restore_scene,
     "delete_trash": delete_scene,
+    "dismiss_worker": dismiss_scene,
     "sync_tenant_configs": sync_scene,
     "prune_audit_log": prune_scene,
     "approve": approve_scene,

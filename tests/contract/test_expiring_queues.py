@@ -250,6 +250,50 @@ def test_a_restored_queue_expires_again_and_not_before_all_is_back(
     assert not broker.client.exists(broker.keys.expires)
 
 
+def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_queue(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(moving, "LARGEST_STEP", 1)
+    monkeypatch.setattr(moving, "FIRST_STEP", 1)
+    publish(broker, *(f"old {i}" for i in range(10)))
+    trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
+    publish(broker, *(f"new {i}" for i in range(8)), ms=SHORT_MS)
+    calls: list[int] = []
+
+    def told(left: int) -> None:
+        calls.append(left)
+        if len(calls) == 1:
+            publish(broker, "late", ms=4 * SHORT_MS)
+            broker.client.set("sentry", "x", px=SHORT_MS)
+            assert until(lambda: not broker.client.exists("sentry"))
+        elif len(calls) == 3:
+            broker.client.set("sentry", "x", px=4 * SHORT_MS)
+            assert until(lambda: not broker.client.exists("sentry"))
+
+    Trash(broker).restore(trash_id, by="otto", told=told)
+    assert len(run_order(broker)) == 19
+
+
+def test_a_queue_that_begins_to_expire_in_the_middle_of_a_restore_goes_on_expiring(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(moving, "LARGEST_STEP", 1)
+    monkeypatch.setattr(moving, "FIRST_STEP", 1)
+    broker.client.lpush(broker.lists("celery")[0], *(f"old {i}" for i in range(10)))
+    trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
+    broker.client.lpush(broker.lists("celery")[0], "new 1", "new 2", "new 3")
+    calls: list[int] = []
+
+    def told(left: int) -> None:
+        calls.append(left)
+        if len(calls) == 1:
+            publish(broker, "late")
+
+    Trash(broker).restore(trash_id, by="otto", told=told)
+    assert len(run_order(broker)) == 14
+    assert 0 < left_ms(broker) <= EXPIRES_MS
+
+
 def test_what_is_restored_into_a_paused_queue_expires_only_after_the_resume(broker: Broker):
     publish(broker, "a")
     trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
@@ -293,9 +337,10 @@ def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
     assert (done.total, run_order(broker)) == (10 - len(stays), [*stays, "new"])
     assert 0 < left_ms(broker) <= EXPIRES_MS
     assert broker.client.ttl(broker.keys.trash("one", "0")) > 500
+    broker.client.delete(broker.lists("celery")[0])
     Trash(broker).restore("one", by="otto")
-    assert len(run_order(broker)) == 11
-    assert 0 < left_ms(broker) <= EXPIRES_MS
+    assert len(run_order(broker)) == done.total
+    assert 0 < left_ms(broker) <= EXPIRES_MS, "the trash remembers that the queue expires"
 
 
 def test_a_clear_with_many_newer_tasks_leaves_the_expiry_too(broker: Broker, monkeypatch: pytest.MonkeyPatch):

@@ -17,7 +17,7 @@ from opsdash.services.broker import Broker
 from opsdash.services.endings import Endings
 from opsdash.services.pause import PauseFlags
 from opsdash.worker.flags import LONGEST_NUDGE, FlagWatch, read_flags
-from opsdash.worker.gate import Gate
+from opsdash.worker.gate import Gate, PauseState
 
 QUEUES = ("celery", "emails")
 DEEP = "[" * 50_000
@@ -46,6 +46,7 @@ TEXTS = [
     json.dumps({"at": "0001-01-01T00:00:00+23:59", "expires_at": "9999-12-31T23:59:59-23:59"}),
     json.dumps({"at": "2026-01-01T00:00:00", "expires_at": 1e300, "epoch": 1e300, "by": {"x": 1}, "reason": ["y"]}),
     json.dumps({"epoch": True, "by": None, "at": True}),
+    json.dumps({"at": "0001-01-01T00:00:00+00:00", "expires_at": "0001-01-01T00:00:01+00:00", "epoch": 2}),
     '{"epoch": NaN, "at": Infinity}',
     '{"epoch": ' + "9" * 5_000 + "}",
     '{"epoch": 0x10}',
@@ -97,10 +98,14 @@ def as_worker(broker: Broker) -> Any:
 
 
 class Audit:
-    """Stands for the audit log: notes what is written."""
+    """Stands for the audit log: notes what is written, of which queue."""
+
+    def __init__(self) -> None:
+        self.noted: list[str | None] = []
 
     def note(self, **entry: Any) -> None:
         json.dumps(entry["details"])
+        self.noted.append(entry["details"]["params"]["queue"])
 
 
 @given(data=st.data())
@@ -167,6 +172,37 @@ def test_an_epoch_that_cannot_be_counted_on_goes_on_above_what_workers_have_conf
     assert [info.epoch for info in flags.read(()).values()] == epochs[-1:]
 
 
+@pytest.mark.parametrize("number", range(len(TEXTS) + len(BLOBS)))
+def test_a_story_without_its_flag_is_told_once_whatever_it_says(broker: Broker, number: int):
+    flags, names = PauseFlags(broker), [None, *QUEUES]
+    text = [*(text.encode("utf-8", "surrogatepass") for text in TEXTS), *BLOBS][number]
+    broker.client.hset(broker.keys.pause_info, mapping={EVERYTHING: text, "emails": text})
+    audit = Audit()
+
+    def look() -> None:
+        with broker.client.pipeline() as pipe:
+            flags.ask(pipe, names)
+            read = flags.answer(names, pipe.execute(raise_on_error=False))
+        Endings(audit, flags).settle(read.active, read.left, read.epoch)  # type: ignore[arg-type]
+
+    look()
+    assert audit.noted == [None, "emails"]
+    look()
+    assert audit.noted == [None, "emails"]
+
+
+def test_the_story_of_a_newer_pause_is_not_forgotten_with_an_older_one(broker: Broker):
+    flags = PauseFlags(broker)
+    ended = flags.pause(None, by="maria", reason="", ttl_s=60)
+    flags.pause(None, by="otto", reason="", ttl_s=60)
+    broker.client.delete(broker.keys.pause())
+    flags.forget(ended)
+    assert "otto" in (broker.client.hget(broker.keys.pause_info, EVERYTHING) or "")
+    broker.client.delete(broker.keys.pause_info)
+    broker.client.lpush(broker.keys.pause_info, "x")
+    flags.forget(ended)
+
+
 def test_a_flag_with_an_endless_ttl_is_a_pause_without_an_end(broker: Broker):
     broker.client.set(broker.keys.pause(), "x")
     broker.client.pexpire(broker.keys.pause(), 9 * 10**15)
@@ -182,6 +218,7 @@ NUDGES: list[Any] = [
     json.dumps({"paused": "yes", "field": "*"}).encode(),
     json.dumps({"paused": True}).encode(),
     json.dumps([True, "*"]).encode(),
+    b"[" * (LONGEST_NUDGE - 1),
     7,
     None,
 ]
@@ -193,6 +230,7 @@ def test_a_foreign_nudge_is_only_a_reason_to_read_the_flags(data: Any, caplog: p
     link: Any = SimpleNamespace()
     health: Any = SimpleNamespace()
     watch = FlagWatch(link, gate, health, queues=lambda: ["celery"], on_change=lambda: None, ask_tick=lambda: None)
+    gate.set(PauseState(known=frozenset({"celery"})))
     watch._heed({"data": data})
     watch._heed({})
     assert not gate.closed

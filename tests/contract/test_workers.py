@@ -55,13 +55,50 @@ def test_a_worker_of_an_older_opsdash_has_no_load_and_tells_of_no_failure_and_no
     assert Workers(broker).running("a@host") == ()
 
 
-def test_a_silent_worker_is_offline_even_when_its_hash_is_gone(broker: Broker):
-    report(broker, "silent@host", age_s=20)
-    broker.client.zadd(broker.keys.workers, {"gone@host": time.time() - 300})
-    assert [(w.hostname, w.state) for w in Workers(broker).read()] == [
-        ("gone@host", "offline"),
-        ("silent@host", "offline"),
-    ]
+def test_a_worker_is_silent_after_two_missed_reports_and_offline_after_minutes(broker: Broker):
+    report(broker, "online@host", age_s=5, active=1)
+    report(broker, "silent@host", age_s=12, active=2)
+    report(broker, "long@host", age_s=400, active=3)
+    broker.client.zadd(broker.keys.workers, {"gone@host": time.time() - 30})  # its hash is gone
+    found = {w.hostname: w for w in Workers(broker).read()}
+    assert {name: (w.state, w.reports, w.active) for name, w in found.items()} == {
+        "online@host": ("online", True, 1),
+        "silent@host": ("silent", False, 2),
+        "long@host": ("offline", False, 3),
+        "gone@host": ("offline", False, 0),
+    }
+    assert found["online@host"].silent_s == 0
+    assert found["silent@host"].silent_s == pytest.approx(12, abs=1)
+
+
+def test_two_processes_of_one_name_are_read_as_two_workers(broker: Broker):
+    report(broker, "w@host", pid=1)
+    report(broker, "w@host #bb", pid=2)
+    broker.client.hset(broker.keys.worker("w@host #bb"), "hostname", "w@host")
+    report(broker, "w@host #cc", pid=3)
+    found = [(w.hostname, w.record, w.pid) for w in Workers(broker).read()]
+    assert found == [("w@host", "w@host", 1), ("w@host", "w@host #bb", 2), ("w@host", "w@host #cc", 3)]
+
+
+def test_what_a_worker_says_of_its_connections_and_its_messages_is_read(broker: Broker):
+    told = {"unacked": 3, "remote_control": "0", "clients": "[7, 9]", "running_by_queue": '{"emails": 2, "": 1}'}
+    report(broker, "a@host", **told)
+    report(broker, "older@host")
+    report(broker, "odd@host", unacked="many", remote_control="", clients="[" * 5_000, running_by_queue="7")
+    a, odd, older = Workers(broker).read()
+    assert (a.unacked, a.remote_control, a.clients, a.running_by_queue) == (3, False, (7, 9), {"emails": 2, "": 1})
+    assert (older.unacked, older.remote_control, older.clients, older.running_by_queue) == (None, None, None, None)
+    assert (odd.unacked, odd.remote_control, odd.clients, odd.running_by_queue) == (0, None, None, {})
+
+
+def test_only_workers_that_are_silent_can_be_dismissed(broker: Broker):
+    report(broker, "gone@host", age_s=20, active=1)
+    report(broker, "gone@host #ab", age_s=9)
+    report(broker, "back@host")
+    broker.client.zadd(broker.keys.workers, {"bare@host": time.time() - 30})
+    names = ["gone@host", "gone@host #ab", "back@host", "bare@host", "never@host"]
+    assert set(Workers(broker).dismiss(names)) == {"gone@host", "gone@host #ab", "bare@host", "never@host"}
+    assert [w.hostname for w in Workers(broker).read()] == ["back@host"]
 
 
 def test_a_worker_whose_event_loop_stands_still_is_stalled_unless_its_pool_is_solo(broker: Broker):

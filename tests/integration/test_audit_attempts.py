@@ -124,7 +124,7 @@ def test_twenty_identical_requests_at_once_are_one_act(console_for: Callable[...
             opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id
         ),
     )
-    same_answer_or_refused(got, "Paused everything")
+    same_answer_or_refused(got, "The flag is set")
     assert consoles[0].pause.read(())[None].epoch == 1
     (entry,) = consoles[0].get_recent_operations()
     assert (entry.request_id, entry.status) == (request_id, Status.SUCCESS)

@@ -253,7 +253,7 @@ def test_the_outcome_recorded_nowhere_is_uncertain_and_the_entry_stays_in_progre
         return info
 
     monkeypatch.setattr(console.pause.__class__, "pause", pause_then_lose_the_database)
-    with pytest.raises(Uncertain, match=r"Paused everything .* still says in progress"):
+    with pytest.raises(Uncertain, match=r"The flag is set .* still says in progress"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     assert console.is_processing_paused()
     postgres.start()
@@ -338,7 +338,7 @@ def test_one_request_is_one_act_however_often_it_is_sent(console: Console):
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
     again = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", request_id=request_id)
     assert not console.is_processing_paused(), "it was not done a second time"
-    assert again.message.startswith("Paused everything")
+    assert again.message.startswith("The flag is set")
     with pytest.raises(Refused, match="was made before"):
         console.run(opsdash.ClearQueue(), actor=MARIA, confirm="YES", request_id=request_id)
     assert [entry.operation for entry in console.get_recent_operations()] == ["resume_processing", "pause_processing"]

@@ -55,6 +55,7 @@ BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
     "clear_queue": ("There is no trash of it: it removed nothing", "3 tasks of it lie in the trash."),
     "clear_tasks": ("There is no trash of it: it removed nothing", "1 task of it lie in the trash."),
     "restore_queue": ("Nothing came back: 3 tasks lie in the trash.", "went back to emails at "),
+    "dismiss_worker": ("gone@a is on the list of workers.", "gone@a is off the list of workers."),
     "delete_trash": ("It was not deleted: 3 tasks lie in the trash.", "There is no such trash: "),
 }
 
@@ -63,6 +64,8 @@ BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
 def test_what_an_act_has_left_behind_says_whether_it_was_done(ops: Console, name: str) -> None:
     if name == "resume_processing":
         ops.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
+    if name == "dismiss_worker":
+        ops.broker.client.zadd(ops.broker.keys.workers, {"gone@a": 1.0})
     if name == "clear_tasks":
         ops.broker.client.rpush("emails", TASK)
     made: dict[str, Callable[[], Operation]] = {

@@ -46,7 +46,7 @@ def test_workers_are_a_frame_in_which_unknown_is_not_zero(ops: Console, deployme
         assert row["state"] == "online"
         assert pd.isna(row["oldest_s"])
         assert (row["failed"], row["load"] >= 0) == (0, True)
-    assert frame["state"].dtype.categories.tolist() == ["online", "stalled", "offline"]
+    assert frame["state"].dtype.categories.tolist() == ["online", "stalled", "silent", "offline"]
     assert str(frame["heartbeat_at"].dtype) == "datetime64[us, UTC]"
     assert (frame["memory_bytes"].dtype, frame["failed"].dtype, frame["load"].dtype) == ("Int64", "Int64", "Float64")
 

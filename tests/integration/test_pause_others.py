@@ -13,7 +13,8 @@ from support.workers import eventually, worker
 import opsdash
 from opsdash.services import migrations
 from opsdash.services.console import Console
-from opsdash.services.drain import drain
+from opsdash.services.verdict import verdict
+from opsdash.verdict_text import told
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 
@@ -35,18 +36,18 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
         deployment.wait_until_confirmed(held.hostname)
         ops.fleet.look()
-        stand = drain(ops.snapshot())
+        stand = verdict(ops.snapshot())
         assert stand is not None
-        assert not stand.done
-        assert f"Not held by opsdash: {free.hostname}." in stand.message
-        assert "safe to deploy" not in stand.message
+        assert not stand.safe
+        assert f"Not held by opsdash: {free.hostname}." in told(stand)
+        assert "safe to deploy" not in told(stand)
         assert any(free.hostname in line for line in ops.preview(opsdash.PauseProcessing()).lines)
         free.stop()
         ops.fleet.look()
-        stand = drain(ops.snapshot())
+        stand = verdict(ops.snapshot())
         assert stand is not None
-        assert stand.done
-        assert "safe to deploy" in stand.message
+        assert stand.safe, told(stand)
+        assert "safe to deploy" in told(stand)
 
 
 def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_that(

@@ -32,7 +32,7 @@ def test_scheduled_tasks_go_back_in_order_when_told_and_keep_their_time(deployme
         assert recall(deployment, running) == {"error": "nothing is paused"}
         deployment.pause("celery")
         deployment.wait_until_confirmed(running.hostname)
-        assert recall(deployment, running) == {"recalling": 14}
+        assert recall(deployment, running) == {"recalling": 14, "unstarted": {}}
         eventually(lambda: deployment.task_ids() == ids, timeout_s=3, what="all are in the list, in order")
         assert deployment.unacked() == 3, "the other queue's stay"
         eventually(lambda: deployment.health(running.hostname)["scheduled"] == "3", what="health says so")

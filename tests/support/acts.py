@@ -12,6 +12,7 @@ EVERY_OPERATION = (
     opsdash.ClearTasks(queue="emails", task="shop.*"),
     opsdash.RestoreQueue(trash_id="0123"),
     opsdash.DeleteTrash(trash_id="0123"),
+    opsdash.DismissWorker(hostname="gone@a"),
     opsdash.SyncTenantConfigs(),
     opsdash.PruneAuditLog(),
     opsdash.ApproveOperation(approval_id="0123"),

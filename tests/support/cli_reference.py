@@ -14,6 +14,7 @@ import click
 
 from opsdash import model
 from opsdash.cli import cli
+from opsdash.model_workers import Connection
 from opsdash.services.audit_verify import Verification
 from opsdash.services.doctor import Finding
 from opsdash.services.messages import Message
@@ -22,8 +23,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 START = "<!-- Written by tests/support/cli_reference.py: change the commands, not this. -->"
 SHAPES: tuple[type, ...] = (
     model.Snapshot, model.PauseInfo, model.QueueStats, model.WorkerStats, model.RunningTask, model.OtherWorker,
-    model.TrashEntry, model.Approval, model.TenantDrift, model.AuditEntry, Message, Verification, Finding,
-    model.Preview, model.Effect, model.Progress,
+    model.TrashEntry, model.Approval, model.TenantDrift, model.FleetLook, Connection, model.AuditEntry, Message,
+    Verification, Finding, model.Preview, model.Effect, model.Progress,
 )  # fmt: skip
 """Records that ``--json`` prints, whole or in parts."""
 

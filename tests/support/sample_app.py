@@ -5,7 +5,8 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
 seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
-``SAMPLE_HOOK=exists`` asks Redis before each task.
+``SAMPLE_TOPICS=yes`` adds two queues on a topic exchange, ``SAMPLE_HOOK=exists`` asks Redis before each task,
+``SAMPLE_REMOTE_CONTROL=off`` answers no remote control.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)
 
 
+if os.environ.get("SAMPLE_REMOTE_CONTROL") == "off":
+    app.conf.worker_enable_remote_control = False
 if os.environ.get("SAMPLE_HOOK") == "exists":
     # What people write today: one round trip to Redis before each task.
     from celery.signals import task_prerun

@@ -49,8 +49,12 @@ def offered() -> set[str]:
             queues=(QueueStats(name="celery", waiting=1), QueueStats(name="emails", waiting=1)),
             paused_queues={"emails": pausing},
             workers=tuple(
-                WorkerStats(hostname=name, state="online", heartbeat_at=now, queues=queues)
-                for name, queues in (("takes", ("celery",)), ("quiet", ()))
+                WorkerStats(hostname=name, state=state, heartbeat_at=now, queues=queues)
+                for name, state, queues in (
+                    ("takes", "online", ("celery",)),
+                    ("quiet", "online", ()),
+                    ("gone", "silent", ("celery",)),
+                )
             ),
             trash=(TrashEntry(id="t", queue="celery", count=1),),
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),

@@ -179,8 +179,10 @@ def test_the_connections_of_workers_that_do_not_name_them_are_theirs():
     assert found(paused(worker("a"), look=FleetLook(connections=(resting,), unnamed=1))).safe
     two = FleetLook(connections=(resting, resting), unnamed=1)
     assert kinds(found(paused(worker("a"), look=two))) == ["may_take_tasks"]
-    waiting = FleetLook(connections=(replace(resting, blocked=True),), unnamed=1)
-    assert kinds(found(paused(worker("a"), look=waiting))) == ["takes_tasks"], "a paused worker waits for no task"
+    waiting = replace(resting, blocked=True)
+    assert found(paused(worker("a"), look=FleetLook(connections=(waiting,), unnamed=1))).safe, "its last fetch"
+    both = FleetLook(connections=(waiting, resting), unnamed=1)
+    assert kinds(found(paused(worker("a"), look=both))) == ["takes_tasks"]
     told_to_stop = OtherWorker(hostname="told")
     assert found(paused(worker("a"), look=FleetLook(connections=(resting,)), others=(told_to_stop,))).safe
 

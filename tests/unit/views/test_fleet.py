@@ -60,6 +60,22 @@ def test_whether_a_worker_has_applied_the_pause_is_said_in_a_word(over: dict[str
     assert listed([worker(**over)])[0]["pause"] == shown
 
 
+def test_a_silent_worker_stands_first_says_since_when_and_its_tasks_still_count() -> None:
+    gone = worker("gone", state="silent", silent_s=12.4, active=2, concurrency=2)
+    rows_found = listed([worker("a", active=1, concurrency=4), gone])
+    assert [row["hostname"] for row in rows_found] == ["gone", "a"]
+    assert rows_found[0]["state"] == ["bad", "silent", "for 12s"]
+    status = SystemStatus()
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a", active=1, concurrency=4), gone)))
+    assert rows.figures(status)["busy"] == [3, "of 4"]
+    assert rows.figures(status)["online"] == [1, "of 2"]
+
+
+def test_two_processes_of_one_name_have_a_row_each() -> None:
+    pair = [worker("w", record="w", pid=1), worker("w", record="w #ab", pid=2)]
+    assert {key: row["pid"] for key, row in fleet.worker_rows(pair, may=nobody).items()} == {"w": 1, "w #ab": 2}
+
+
 def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> None:
     stopped, goes_on, gone = worker("a", paused=True), worker("b"), worker("c", state="offline")
     found = listed([stopped, goes_on, gone], paused=True)
@@ -95,7 +111,8 @@ def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause()
         ({}, "online", "quiet_worker"),
         ({"queues": ()}, "quiet", "wake_worker"),
         ({"state": "stalled"}, "stalled", None),
-        ({"state": "offline"}, "offline", None),
+        ({"state": "silent", "silent_s": 12.0}, "silent", "dismiss_worker"),
+        ({"state": "offline"}, "offline", "dismiss_worker"),
     ],
 )
 def test_a_worker_that_takes_no_tasks_is_called_quiet_and_offered_to_be_woken(

@@ -1,0 +1,34 @@
+"""What a pause has told to workers without the plug-in, as it is written down so that the resume undoes just that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from redis.client import Pipeline
+
+Told = dict[str, list[str]]
+"""Hostname → queues whose consumer was cancelled there."""
+
+
+def queue_writes(pipe: Pipeline, key: str, records: Mapping[str, Told]) -> None:
+    """Has each record written, or removed where nothing is left of it."""
+    for field, told in records.items():
+        if told:
+            pipe.hset(key, field, json.dumps(told))
+        else:
+            pipe.hdel(key, field)
+
+
+def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+    """Both together."""
+    return {h: sorted({*first.get(h, ()), *second.get(h, ())}) for h in sorted({*first, *second})}
+
+
+def told_in(text: str) -> Told:
+    """A record as it was read."""
+    try:
+        value = json.loads(text)
+        return {str(h): [str(q) for q in queues] for h, queues in value.items()}
+    except (ValueError, TypeError, AttributeError):  # foreign nonsense names nobody
+        return {}

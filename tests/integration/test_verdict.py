@@ -1,0 +1,272 @@
+"""Safe to deploy is said only when every worker that could still run something is accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.deployment import Deployment
+from support.workers import GREEN, Worker, eventually, worker
+
+import opsdash
+from opsdash.api.metrics import Meter
+from opsdash.api.shapes import status_read
+from opsdash.cli.summary import summarize
+from opsdash.errors import Refused
+from opsdash.model_verdict import Kind, State, Verdict
+from opsdash.services import migrations
+from opsdash.services.console import Console
+from opsdash.services.verdict import verdict
+from opsdash.state import SystemStatus
+from opsdash.verdict_text import told
+
+BARE = {"SAMPLE_PLUGIN": "no"}
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'o.sqlite3'}"
+    migrations.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def ops(deployment: Deployment, database_url: str) -> Iterator[Console]:
+    with contextlib.closing(opsdash.connect(redis_url=deployment.server.url, database_url=database_url)) as console:
+        yield console
+
+
+@contextlib.contextmanager
+def frozen(process: Worker) -> Iterator[None]:
+    """A worker whose process stands still, its children with it."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
+
+
+def look(ops: Console) -> Verdict:
+    ops.fleet.look()
+    found = verdict(ops.snapshot())
+    assert found is not None
+    return found
+
+
+def kinds(found: Verdict) -> set[Kind]:
+    return {reason.kind for reason in found.reasons}
+
+
+def becomes(ops: Console, *wanted: Kind) -> Verdict:
+    """Waits until the verdict has just these reasons."""
+    found = [look(ops)]
+
+    def there() -> bool:
+        found[0] = look(ops)
+        return kinds(found[0]) == set(wanted)
+
+    try:
+        eventually(there, timeout_s=25, what=f"the verdict's reasons become {wanted}")
+    except AssertionError as error:
+        error.add_note(told(found[0]))
+        raise
+    return found[0]
+
+
+def pause(ops: Console) -> None:
+    ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+def test_workers_that_have_stopped_and_nobody_else_are_safe(deployment: Deployment, ops: Console, pool: str) -> None:
+    with worker(pool=pool, env=deployment.env) as one:
+        deployment.send(3)
+        deployment.records.wait_for(3)
+        pause(ops)
+        deployment.wait_until_confirmed(one.hostname)
+        assert becomes(ops).safe
+
+
+def test_a_worker_that_freezes_in_a_task_is_silent_its_task_counts_and_nothing_is_safe(
+    deployment: Deployment, ops: Console
+) -> None:
+    with worker(pool="threads", env=deployment.env) as one, worker(pool="threads", env=deployment.env) as two:
+        deployment.celery.send_task("sample.short", kwargs={"seconds": 12})
+        deployment.records.wait_for(1)
+        host = deployment.records.starts()[0].worker
+        busy = one if one.hostname == host else two
+        eventually(lambda: deployment.health(busy.hostname).get("active") == "1", what="its task is reported")
+        with frozen(busy):
+            pause(ops)
+            eventually(
+                lambda: {w.hostname: w.state for w in ops.workers.read()}[busy.hostname] == "silent", what="silent"
+            )
+            eventually(
+                lambda: {Kind.SILENT, Kind.NO_ANSWER} <= kinds(look(ops)), timeout_s=20, what="silent, and missed"
+            )
+            found = look(ops)
+            assert f"{busy.hostname} is silent for " in told(found)
+            assert "ran 1 task" in told(found)
+            assert found.state is State.UNKNOWN
+            (silent,) = [line for line in ops.preview(opsdash.PauseProcessing()).lines if "is silent" in line]
+            assert "ran 1 task" in silent
+        deployment.wait_until_confirmed(busy.hostname)
+        assert becomes(ops).safe
+
+
+def test_an_idle_worker_that_froze_hears_remote_control_and_is_missed(deployment: Deployment, ops: Console) -> None:
+    with worker(pool="solo", env=deployment.env), worker(pool="threads", env={**deployment.env, **BARE}) as bare:
+        eventually(lambda: deployment.celery.control.ping([bare.hostname]), what="it listens")
+        with frozen(bare):
+            pause(ops)
+            eventually(lambda: Kind.NO_ANSWER in kinds(look(ops)), what="it is missed", timeout_s=20)
+            found = look(ops)
+            assert not found.safe
+            assert bare.hostname in told(found)
+
+
+def test_a_worker_without_plug_in_and_remote_control_is_told_by_its_connection(
+    deployment: Deployment, ops: Console
+) -> None:
+    off = {"SAMPLE_REMOTE_CONTROL": "off"}
+    with (
+        worker(pool="solo", env={**deployment.env, **off}) as one,
+        worker(pool="solo", env={**deployment.env, **off, **BARE}),
+    ):
+        pause(ops)
+        deployment.wait_until_confirmed(one.hostname)
+        found = becomes(ops, Kind.CANNOT_ASK, Kind.TAKES_TASKS)
+        assert (found.state, found.final) == (State.NOT_HELD, True)
+        assert f"remote control is off on {one.hostname}" in told(found)
+
+
+def test_two_processes_of_one_name_are_both_seen_and_named(deployment: Deployment, ops: Console) -> None:
+    same = ["-n", "same@test"]
+    with (
+        worker(pool="solo", env=deployment.env, arguments=same, wait=False) as one,
+        worker(pool="solo", env=deployment.env, arguments=same, wait=False) as two,
+    ):
+        eventually(lambda: len([w for w in ops.workers.read() if w.reports]) == 2, what="both report", timeout_s=30)
+        pause(ops)
+        found = becomes(ops, Kind.SAME_NAME)
+        (reason,) = found.reasons
+        assert (reason.workers, set(reason.pids)) == (("same@test",), {one.pid, two.pid})
+        newest = deployment.health("same@test")["pid"]
+        (two if newest == str(two.pid) else one).stop()
+        assert becomes(ops).safe
+        assert [w.record for w in ops.workers.read()] == ["same@test"], "the other one takes the name back"
+
+
+def test_a_worker_that_is_killed_and_started_again_takes_its_predecessors_place_at_once(
+    deployment: Deployment, ops: Console
+) -> None:
+    same = ["-n", "same@test"]
+    with worker(pool="prefork", env=deployment.env, arguments=same, wait=False) as first:
+        eventually(lambda: deployment.health("same@test"), what="it reports", timeout_s=30)
+        deployment.celery.send_task("sample.short", kwargs={"seconds": 60})
+        eventually(lambda: deployment.health("same@test").get("active") == "1", what="it runs a task")
+        first.kill()
+        with worker(pool="prefork", env=deployment.env, arguments=same, wait=False) as again:
+            eventually(
+                lambda: deployment.health("same@test").get("pid") == str(again.pid), what="it is back", timeout_s=30
+            )
+            (only,) = ops.workers.read()
+            assert (only.record, only.pid, only.active) == ("same@test", again.pid, 0)
+            ops.fleet.look()
+            assert ops.snapshot().others == (), "no ghost of it as a worker without the plug-in"
+            pause(ops)
+            deployment.wait_until_confirmed("same@test")
+            assert becomes(ops).safe
+
+
+def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deployment: Deployment, ops: Console) -> None:
+    with worker(pool="threads", env=deployment.env) as one, worker(pool="threads", env=deployment.env) as two:
+        deployment.celery.send_task("sample.short", kwargs={"seconds": 60})
+        deployment.records.wait_for(1)
+        host = deployment.records.starts()[0].worker
+        busy, other = (one, two) if one.hostname == host else (two, one)
+        eventually(lambda: deployment.health(host).get("active") == "1", what="its task is reported")
+        with pytest.raises(Refused, match="still reports"):
+            ops.run(opsdash.DismissWorker(hostname=host), actor="maria", confirm="YES")
+        busy.kill()
+        pause(ops)
+        becomes(ops, Kind.SILENT)
+        effect = ops.run(opsdash.DismissWorker(hostname=host), actor="maria", confirm="YES")
+        assert effect.message == f"Dismissed {host}; when it told last it ran 1 task."
+        assert becomes(ops).safe
+        assert [w.hostname for w in ops.workers.read()] == [other.hostname]
+        with pytest.raises(Refused, match="There is no worker"):
+            ops.preview(opsdash.DismissWorker(hostname=host))
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
+def test_a_worker_that_is_stopped_says_goodbye_when_nothing_of_it_runs_any_more(
+    deployment: Deployment, pool: str, ending: signal.Signals
+) -> None:
+    with worker(pool=pool, env=deployment.env) as one:
+        deployment.celery.send_task("sample.short", kwargs={"seconds": 4})
+        deployment.records.wait_for(1)
+        eventually(lambda: deployment.health(one.hostname).get("active") == "1", what="its task is reported")
+        os.kill(one.pid, ending)
+        if ending is signal.SIGTERM:
+            assert deployment.health(one.hostname), "while a task of it runs it stays on the list"
+        eventually(lambda: not one.running, what="it ends", timeout_s=30)
+        assert deployment.redis.zcard(deployment.keys.workers) == 0
+        assert not deployment.health(one.hostname)
+
+
+def test_every_surface_tells_the_same_verdict_in_the_same_words(
+    deployment: Deployment, ops: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with worker(pool="threads", env=deployment.env) as one:
+        pause(ops)
+        deployment.wait_until_confirmed(one.hostname)
+        becomes(ops)
+        snapshot = ops.snapshot()
+        made = verdict(snapshot)
+        assert made is not None
+        words = "The one worker that reports has stopped; safe to deploy."
+        assert told(made) == words
+        page = SystemStatus()
+        page.update(snapshot)
+        assert (page.drain, page.safe) == (words, True)
+        assert status_read(snapshot).verdict.message == words
+        assert opsdash.PauseProcessing().progress(snapshot).message == words
+        assert [line for line in summarize(snapshot, "").shown if str(line) == words]
+        monkeypatch.setattr(type(ops.poller), "latest", snapshot)
+        states = {
+            sample.labels["state"]: sample.value
+            for family in Meter(ops).collect()
+            if family.name == "opsdash_pause_verdict"
+            for sample in family.samples
+        }
+        assert states == {"held": 1, "draining": 0, "unknown": 0, "not_held": 0}
+        at_hand = ops.verdict()
+        assert at_hand is not None
+        assert at_hand.safe
+
+
+def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
+    deployment: Deployment, database_url: str
+) -> None:
+    env = {"OPSDASH_REDIS_URL": deployment.server.url, "OPSDASH_DATABASE_URL": database_url, "OPSDASH_AUTH": "dev"}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "opsdash", "pause-processing", "--confirm", "YES", *words]
+        return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+    said = run()
+    assert said.returncode == 5
+    assert said.stdout.startswith("The flag is set until ")
+    assert said.stdout.endswith("No worker reports to opsdash, so nothing is known to have stopped.\n")
+    assert deployment.redis.get(deployment.keys.pause()) == "true"
+    said = run("--wait", "--timeout", "10m")
+    assert said.returncode == 5
+    assert "and waiting changes nothing: No worker reports" in said.stderr
