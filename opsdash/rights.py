@@ -21,7 +21,7 @@ _CONSOLE = {
     "several reads as one": "MULTI; EXEC",
     "every change is a script": "EVAL return 0",
     "flags, leases, marks": "GET K; SET K x XX; DEL K; EXISTS K; EXPIRE K 1; PERSIST K; PEXPIRE K 1; PTTL K; TYPE K;"
-    " INCR K; STRLEN K",
+    " INCR K; STRLEN K; GETRANGE K 0 0",
     "what explains a pause, workers' reports": "HGET K x; HSET K x x; HSETNX K x x; HDEL K x; HGETALL K; HMGET K x;"
     " HKEYS K; HLEN K; HSCAN K 0; HSTRLEN K x; HINCRBY K x 0",
     "queues, and clearing them": "LLEN K; LINDEX K 0; LRANGE K 0 0; LPOS K x; LMOVE K K LEFT LEFT; LPOP K; LPUSH K x;"
@@ -33,20 +33,20 @@ _CONSOLE = {
     "tenants' configurations": "MGET K; MSET K x; SCAN 0 COUNT 1",
     "queues that are bound": "SSCAN K 0",
     "nudges, and Celery's remote control": "PUBLISH C x",
-    "who listens, and who fetches": "PUBSUB CHANNELS C; PUBSUB NUMSUB C; PUBSUB NUMPAT; CLIENT LIST",
+    "who listens, and who fetches": "PUBSUB CHANNELS C; PUBSUB NUMSUB C; PUBSUB NUMPAT; CLIENT LIST; CLIENT SETNAME x",
     "answers of Celery's remote control": "SMEMBERS K; SADD K x; SREM K x; BRPOP K 1; WATCH K; UNWATCH;"
     " ZREVRANGEBYSCORE K 0 0; EVALSHA 0 0; SCRIPT LOAD x; SCRIPT EXISTS x",
 }
 _WORKER = {
     "Celery's connection": "PING; MULTI; EXEC; WATCH K; UNWATCH",
     "fetching": "BRPOP K 1; RPOP K; LLEN K; EXISTS K",
-    "sending, giving back": "LPUSH K x; RPUSH K x; DEL K; PEXPIRE K 1",
+    "sending, giving back": "LPUSH K x; RPUSH K x; LRANGE K 0 0; DEL K; PEXPIRE K 1",
     "what it holds": "HSET K x x; HGET K x; HDEL K x; HEXISTS K x; HLEN K; ZADD K XX 0 x; ZREM K x; ZSCORE K x;"
     " ZREVRANGEBYSCORE K 0 0",
     "bindings": "SADD K x; SREM K x; SMEMBERS K; ZRANGEBYSCORE K 0 0",
     "the lock of a restore": "SET K x XX; GET K; EVALSHA 0 0; SCRIPT LOAD x; SCRIPT EXISTS x",
     "remote control, events, nudges": "PUBLISH C x; SUBSCRIBE C; UNSUBSCRIBE C; PSUBSCRIBE C; PUNSUBSCRIBE C",
-    "the plug-in's steps": "EVAL return 0; TIME; MGET K; CLIENT ID",
+    "the plug-in's steps": "EVAL return 0; TIME; MGET K; GETRANGE K 0 0; CLIENT ID",
     "the plug-in's reports": "EXPIRE K 1; ZRANGE K 0 0; ZREMRANGEBYSCORE K 1 0; TYPE K; RENAME K K; HMGET K x;"
     " HGETALL K; HKEYS K",
     "expiries that stand still": "PTTL K; PERSIST K",

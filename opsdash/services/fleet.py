@@ -95,7 +95,7 @@ class Fleet:
 
     def look(self) -> tuple[OtherWorker, ...] | None:
         """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
-        with self._looking:
+        with self._looking, writes.aside():
             try:
                 self._found, self._looked_s = self._ask(), time.monotonic()
                 self.release()

@@ -142,7 +142,8 @@ class Remote:
 @contextmanager
 def _asking() -> Iterator[None]:
     try:
-        yield
+        with writes.aside():  # a question is published, too
+            yield
     except Unavailable as error:
         raise Unavailable(f"{error} Nothing was changed.") from error
 

@@ -18,7 +18,7 @@ from celery import Celery
 from click.testing import CliRunner
 from support.acl import user
 from support.reports import report
-from support.services import Valkey, folder, free_port
+from support.services import Valkey, folder, free_port, until
 
 import opsdash
 from opsdash.cli import cli
@@ -234,8 +234,25 @@ def test_two_processes_under_one_name_are_named_both(
     twice = (replace(read[0], pid=11), replace(read[0], pid=22), read[1])
     monkeypatch.setattr(console, "workers", SimpleNamespace(read=lambda: twice))
     assert said(findings(console, "names")) == (
-        "error: 2 processes report as w1@test (pids 11, 22): one may be taken for the other."
+        "error: 2 processes report as w1@test (pids 11, 22): what is told to one may reach the other."
         " → Start each with a name of its own: celery worker -n NAME@%h."
+    )
+
+
+def test_whatever_fetches_messages_and_is_no_known_worker_is_named(console_for: Callable[..., Console], valkey: Valkey):
+    console = console_for()
+    assert findings(console, "strangers") == []
+    with redis.Redis.from_url(valkey.url) as client, redis.Redis.from_url(valkey.url).client() as stranger:
+        report(client, "w1@test", clients="[]", remote_control="0")
+        stranger.connection.send_command("BRPOP", "celery", 30)
+        assert until(lambda: client.info("clients")["blocked_clients"] == 1)
+        off, fetching = findings(console, "strangers")
+        ours = stranger.connection._sock.getsockname()
+        stranger.connection.disconnect()
+    assert "Remote control is off on w1@test" in off.message
+    assert (
+        f"1 connection to this database fetched a message last, 0 by workers that are known: 127.0.0.1:{ours[1]}."
+        in (fetching.message)
     )
 
 

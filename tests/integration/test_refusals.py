@@ -10,6 +10,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 from support.deployment import Deployment
+from support.reports import report
 from support.services import Valkey, until
 from support.workers import worker
 
@@ -21,6 +22,7 @@ from opsdash.operations import (
     ClearQueue,
     ClearTasks,
     DeleteTrash,
+    DismissWorker,
     PauseProcessing,
     PruneAuditLog,
     QuietWorker,
@@ -35,8 +37,8 @@ from opsdash.services.console import Console
 from opsdash.services.pause import PauseFlags
 from opsdash.services.tables import tenant_config
 
-OWN = re.compile(r"opsdash:(busy|running|request|tenants:busy)")
-"""Marks and leases that end by themselves."""
+OWN = re.compile(r"opsdash:(busy|running|request|tenants:busy)|_kombu\.")
+"""Marks and leases that end by themselves, and what kombu keeps of a mailbox for answers."""
 USER = "console"
 
 OPERATIONS: dict[str, Callable[[str], Operation]] = {
@@ -47,6 +49,7 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "clear_tasks": lambda _: ClearTasks(queue="celery", task="*"),
     "restore_queue": lambda trash: RestoreQueue(trash_id=trash),
     "delete_trash": lambda trash: DeleteTrash(trash_id=trash),
+    "dismiss_worker": lambda _: DismissWorker(hostname="silent@test"),
     "sync_tenant_configs": lambda _: SyncTenantConfigs(),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
@@ -70,6 +73,7 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
     client.lpush("celery", "second", "third")
     console.run(PauseProcessing(), actor="maria", confirm="YES")
+    report(client, "silent@test", lasts_s=-60.0)
     return str(trash)
 
 
@@ -136,7 +140,7 @@ REFUSALS = {
     "full": full,
     "no such command": without_the_command,
 }
-FREES = {"resume_processing", "clear_queue", "clear_queue, everything"}
+FREES = {"resume_processing", "clear_queue", "clear_queue, everything", "dismiss_worker"}
 """What a full Redis still does: it takes away before it adds."""
 
 

@@ -12,7 +12,7 @@ from support.services import Valkey
 from opsdash.rights import Right
 
 PASSWORD = "pw"
-HANDSHAKE = {"client|setinfo", "client|setname"}
+HANDSHAKE = {"client|setinfo"}
 """What redis-py tells of itself at each connection: a refusal is no matter to it."""
 
 

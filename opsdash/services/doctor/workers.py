@@ -8,6 +8,7 @@ import time
 
 from opsdash import __version__
 from opsdash.model_workers import WorkerStats
+from opsdash.services import listeners
 from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
 from opsdash.text import count, format_duration
 
@@ -29,7 +30,7 @@ def plugin(patient: Patient) -> Findings:
         if worker.state == "stalled":
             yield error("workers", f"{about}: its event loop stands still.", "Look at its log; restart it.")
         elif worker.state == "silent":
-            todo = f"Look whether it still runs; if it has ended: opsdash dismiss-worker {shlex.quote(worker.hostname)}"
+            todo = f"Look whether it still runs; if it has ended: opsdash dismiss-worker {shlex.quote(worker.record)}"
             since = f"is silent for {format_duration(worker.silent_s)}, without a goodbye"
             yield warning("workers", f"{about} {since}; it ran {count(worker.active, 'task')}.", todo)
         elif worker.pausing != "ready":
@@ -43,11 +44,13 @@ def plugin(patient: Patient) -> Findings:
         yield ok("workers", f"{count(len(fine), 'worker')} with the plug-in {__version__}: {names}.")
     if gone := [worker.hostname for worker in workers if worker.state == "offline"]:
         names = ", ".join(gone[:NAMED]) + (", …" if len(gone) > NAMED else "")
-        yield warning("workers", f"Without a goodbye, or cut off: {names}.", "Look at the machines they ran on.")
+        todo = "Look at the machines they ran on; opsdash dismiss-worker takes each off the list."
+        yield warning("workers", f"Without a goodbye, or cut off: {names}.", todo)
     if others is None:
-        yield warning(
-            "workers", "Workers without the plug-in could not be asked.", "Look at worker_enable_remote_control."
-        )
+        found = patient.console.fleet.found()
+        why = f": {found.error}" if found and found.error else ""
+        said = f"Workers without the plug-in could not be asked{why.rstrip('.')}."
+        yield warning("workers", said, "Look at worker_enable_remote_control.")
     for other in others or ():
         yield error(
             "workers",
@@ -89,8 +92,31 @@ def names(patient: Patient) -> Findings:
     for hostname, same in found.items():
         if len(same) > 1:
             pids = ", ".join(str(worker.pid) for worker in same)
-            said = f"{len(same)} processes report as {hostname} (pids {pids}): one may be taken for the other."
+            said = f"{len(same)} processes report as {hostname} (pids {pids}): what is told to one may reach the other."
             yield error("names", said, "Start each with a name of its own: celery worker -n NAME@%h.")
+
+
+def strangers(patient: Patient) -> Findings:
+    """Strangers: who fetches messages, and neither reports nor answers."""
+    console = patient.console
+    live = [worker for worker in console.workers.read() if worker.reports]
+    if off := [worker.hostname for worker in live if worker.remote_control is False]:
+        names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
+        said = (
+            f"Remote control is off on {names}: where it is off on a worker without the plug-in, nobody sees that one."
+        )
+        yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
+    with console.broker.reading():
+        fetching = listeners.fetching(console.broker, {number for worker in live for number in worker.clients or ()})
+    # Those that answer, and those that report and do not name their connections, have some of these.
+    known = sum(worker.clients is None for worker in live) + len(console.fleet.known() or ())
+    if len(fetching) > known:
+        where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
+        said = (
+            f"{count(len(fetching), 'connection')} to this database fetched a message last, {known} by workers that are"
+            f" known: {where}. A pause does not hold the others."
+        )
+        yield warning("strangers", said, "Look what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
 def prefetch(patient: Patient) -> Findings:
@@ -134,7 +160,7 @@ def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]
     workers = [worker for worker in patient.console.workers.read() if worker.reports]
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for worker in workers:
-            pipe.hmget(broker.keys.worker(worker.record or worker.hostname), REPORT)
+            pipe.hmget(broker.keys.worker(worker.record), REPORT)
         replies = pipe.execute(raise_on_error=False)
     return [
         (worker, dict(zip(REPORT, reply, strict=True)))
@@ -164,4 +190,4 @@ def _difference(first: str | None, second: str | None) -> float | None:
         return None
 
 
-CHECKS = (plugin, names, prefetch, expiring, clocks)
+CHECKS = (plugin, names, strangers, prefetch, expiring, clocks)
