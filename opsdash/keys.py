@@ -80,7 +80,7 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """Sorted set: hostname → time of its last report, in seconds since the epoch; ``w@host #instance``: its namesake."""
+        """Sorted set: hostname, or ``hostname #instance`` of a namesake → time of its last report, since the epoch."""
         return f"{self.prefix}opsdash:workers"
 
     def worker(self, hostname: str) -> str:
