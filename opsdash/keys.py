@@ -80,11 +80,11 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """Sorted set: hostname → time of its last pushed health, in seconds since the epoch."""
+        """Sorted set: hostname, or ``hostname #instance`` of a namesake → time of its last report, since the epoch."""
         return f"{self.prefix}opsdash:workers"
 
     def worker(self, hostname: str) -> str:
-        """Hash with a TTL: one worker's pushed health; its field ``running``: JSON of what it runs, up to 8 kB."""
+        """Hash, kept for a day: one worker's last report; its field ``running``: JSON of what it runs, up to 8 kB."""
         return f"{self.prefix}opsdash:worker:{hostname}"
 
     @property

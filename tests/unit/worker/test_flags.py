@@ -48,8 +48,8 @@ class Link:
         self.torn = self.torn or self.reading.is_set()
 
 
-def watch(link: Link, gate: Gate) -> FlagWatch:
-    health: Any = SimpleNamespace()
+def watch(link: Link, gate: Gate, **health_does: Any) -> FlagWatch:
+    health: Any = SimpleNamespace(**health_does)
     return FlagWatch(
         link,  # type: ignore[arg-type]
         gate,
@@ -109,3 +109,37 @@ def test_a_nudge_about_a_pause_that_is_over_by_the_next_read_leaves_the_listener
     assert made._patience_s() <= APPLYING_S, "there is something to apply"
     made.read_now()
     assert made._patience_s() > APPLYING_S, "nothing has changed after all"
+
+
+def test_a_report_that_redis_refuses_does_not_cost_the_worker_its_ear() -> None:
+    def fails(error: Exception) -> bool:
+        def push(_link: Any) -> None:
+            raise error
+
+        made = watch(Link(), Gate(lambda request: None, ()), push=push, busy=lambda: False)
+        made._report_if_due()
+        return made._broken
+
+    assert not fails(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    assert not fails(redis.exceptions.NoPermissionError("NOPERM"))
+    assert fails(redis.ConnectionError("cut off"))
+
+
+def test_a_worker_whose_threads_still_run_says_goodbye_when_the_last_has_ended() -> None:
+    left: list[Any] = []
+    running = [1]
+    made = watch(
+        Link(),
+        Gate(lambda request: None, ()),
+        push=lambda _link: None,
+        busy=lambda: bool(running),
+        may_leave=lambda: not running,
+        remove=left.append,
+    )
+    made.retire()
+    assert not left, "a cold shutdown leaves threads to run on until the process ends"
+    running.clear()
+    made._next_report = 0.0
+    made._report_if_due()
+    made.leave()
+    assert len(left) == 1, "once"
