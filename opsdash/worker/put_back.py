@@ -130,13 +130,17 @@ def copy_back(channel: Any, request: Any) -> None:
     worker_state.task_ready(request)
 
 
-def check(channel: Any) -> None:
-    """Tries whether Redis runs the script. Cost: one round trip.
-
-    Raises:
-        redis.ResponseError: It does not.
-    """
-    _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+def refused(channel: Any) -> str:
+    """Why Redis never runs the script; empty when it does, and while it can't answer. Cost: one round trip."""
+    try:
+        _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+    except redis.ResponseError as error:
+        # Anything else passes: a master that is being elected, a server that loads its data.
+        lasting = isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error).lower()
+        return str(error) if lasting else ""
+    except (redis.RedisError, OSError):
+        return ""  # Celery meets the same, and reconnects
+    return ""
 
 
 def replace_restore(channel: Any) -> None:

@@ -239,6 +239,21 @@ def test_a_thousand_and_more_go_back_in_their_order(fetching: Callable[..., Fetc
     assert client.lrange("billing", 0, -1) == before
 
 
+def test_only_a_lasting_refusal_of_the_script_is_one(
+    fetching: Callable[..., Fetching], client: redis.Redis, valkey: Valkey
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    assert put_back.refused(one.channel) == ""
+    client.execute_command("ACL", "SETUSER", "default", "-eval")
+    try:
+        assert "eval" in put_back.refused(one.channel)
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+eval")
+    valkey.stop()
+    assert put_back.refused(one.channel) == "", "a server that is away has refused nothing"
+
+
 def test_what_is_told_of_a_way_back_adds_up() -> None:
     total = PutBack(moved=2, copied=1) + PutBack(waiting=1, gone=3)
     assert total == PutBack(moved=2, copied=1, waiting=1, gone=3)
