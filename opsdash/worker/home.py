@@ -13,6 +13,8 @@ from typing import Any
 import redis
 from celery.utils.log import get_logger
 
+from opsdash.worker.link import told
+
 logger = get_logger(__name__)
 
 CHANNEL = ("client", "qos", "sep", "handlers", "_brpop_start", "_brpop_read", "global_keyprefix")
@@ -116,7 +118,9 @@ class Fetches:
             connection.send_command("CLIENT", "ID")
             self.clients = [int(connection.read_response())]
         except (redis.ResponseError, ValueError, TypeError) as refused:
-            logger.warning("opsdash: this worker can't tell which of Redis's connections it fetches by: %r", refused)
+            logger.warning(
+                "opsdash: this worker can't tell which of Redis's connections it fetches by: %s", told(refused)
+            )
             self.clients = None
         self._socket = getattr(connection, "_sock", None)
 

@@ -17,6 +17,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from opsdash.worker import celery_private, home
+from opsdash.worker.link import told
 
 logger = get_logger(__name__)
 
@@ -160,7 +161,7 @@ def replace_restore(channel: Any) -> None:
             while chunk := list(islice(newest_first, CHUNK)):
                 done += _put_back(channel, [(message, True) for message in chunk])
         except (redis.RedisError, OSError) as error:
-            logger.warning("opsdash: what this worker held goes back by kombu's own way: %r", error)
+            logger.warning("opsdash: what this worker held goes back by kombu's own way: %s", told(error))
         else:
             for tag in held:
                 qos._delivered.pop(tag, None)

@@ -15,7 +15,7 @@ from opsdash.worker import celery_private, control, expiring, home, put_back
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
-from opsdash.worker.link import Link
+from opsdash.worker.link import Link, told
 from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
 
@@ -164,7 +164,9 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             self._apply()
         except self.gate.connection_errors as error:
-            logger.warning("opsdash: the connection broke while a pause was being applied, so it is again: %r", error)
+            logger.warning(
+                "opsdash: the connection broke while a pause was being applied, so it is again: %s", told(error)
+            )
             self._soon(self._apply)
         self._wake()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kombu import Exchange
 from support.deployment import SOON_S, Deployment, as_sent, deploy, each_exactly_once
+from support.sample_app import UNREADABLE
 from support.services import Valkey
 from support.workers import GREEN, eventually, worker
 
@@ -303,11 +304,11 @@ def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worke
 
 
 def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_so(deployment: Deployment) -> None:
-    with worker(env=deployment.env) as running:
+    with worker(env={**deployment.env, "SAMPLE_BREAK": "unreadable"}) as running:
         deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
         ids = deployment.send(10)
-        deployment.redis.execute_command("ACL", "SETUSER", "default", "-exists")
+        deployment.redis.set(UNREADABLE, "yes")
         try:
             assert deployment.records.stay(3.0) == 0, "the last known state holds for the grace"
             deployment.records.wait_for(10, timeout_s=6)
@@ -315,7 +316,7 @@ def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_s
             assert deployment.health(running.hostname)["epoch"] == ""
             assert "the pause flag can't be read, so tasks run" in running.log
         finally:
-            deployment.redis.execute_command("ACL", "SETUSER", "default", "+exists")
+            deployment.redis.delete(UNREADABLE)
         deployment.wait_until_confirmed(running.hostname)
         assert deployment.health(running.hostname)["pausing"] == "ready"
         ids += deployment.send(5)
