@@ -133,8 +133,13 @@ def test_a_queue_s_own_pause_says_by_whom_until_when_and_why_also_below_a_pause_
 
 def test_the_last_operation_names_its_queue():
     last = AuditEntry(
-        id=UUID(int=1), request_id=UUID(int=2), timestamp=NOW, user="maria", operation="pause_processing", status=Status.SUCCESS,
+        id=UUID(int=1),
+        request_id=UUID(int=2),
+        timestamp=NOW,
+        user="maria",
+        operation="pause_processing",
+        status=Status.SUCCESS,
         details={"params": {"queue": "emails"}},
-    )  # fmt: skip
+    )
     shown = text(replace(CALM, operations=(last,)))
     assert "maria Pause Processing (emails) success" in shown
