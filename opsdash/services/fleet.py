@@ -236,7 +236,12 @@ class Fleet:
         # Where hearers can't be counted, whoever is bound and says nothing may be there.
         silent = len(candidates) if heard is None else heard - len(replies) - reported.total()
         if silent <= 0 and heard is not None:  # nobody else is there: those that answered lately have gone
-            self._seen = {host: seen for host, seen in self._seen.items() if host in answered}
+            # One that ran a task and has not said goodbye, so is bound still, may have lost its connection only.
+            self._seen = {
+                host: (other, at_s)
+                for host, (other, at_s) in self._seen.items()
+                if host in answered or (other.active and host in bound)
+            }
         found = replace(found, unanswered=max(0, silent), candidates=tuple(sorted(candidates)) if silent > 0 else ())
         answers = {host: said for reply in replies for host, said in reply.items()}
         return self._with_strangers(control, connection, found, answers, {w.hostname for w in live}, None)
