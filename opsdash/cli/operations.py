@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import re
 import shlex
 import sys
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 WAIT_STEP_S = 0.2
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
+TELL_AGAIN_S = 10.0
+"""After so long a line is told again of which only the figures have changed."""
 
 
 def operation_commands() -> Iterator[click.Command]:
@@ -128,7 +131,7 @@ def _own_rules() -> Iterator[None]:
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
     """Looks until the effect has come to its end, the time is up or no time would help; tells each step on stderr."""
-    deadline, told = time.monotonic() + timeout_s, ""
+    deadline, told, told_s = time.monotonic() + timeout_s, "", 0.0
     final, since_s = "", 0.0
     while True:
         progress = operation.progress(console.snapshot())
@@ -139,9 +142,11 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             final, since_s = progress.message, now_s
         if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
-        if progress.message != told:
-            told = progress.message
-            click.echo(clean(told), err=True)
+        # Ages and counts move with each look; a log is told of them now and then, of all else at once.
+        words = re.sub(r"\d[\d,.]*", "#", progress.message)
+        if words != told or now_s - told_s >= TELL_AGAIN_S:
+            told, told_s = words, now_s
+            click.echo(clean(progress.message), err=True)
         time.sleep(WAIT_STEP_S)
 
 

@@ -12,7 +12,7 @@ from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration
-from opsdash.verdict_text import told
+from opsdash.verdict_text import remedies, told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -143,6 +143,7 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
     whole = verdict(snapshot)
     if whole:
         yield told(whole)
+        yield from (f"   → {todo}" for todo in remedies(whole))
     for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
         stand = None if whole else verdict(snapshot, queue)
         yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {told(stand)}" if stand else "")

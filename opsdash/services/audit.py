@@ -191,7 +191,7 @@ class AuditLog:
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
-            log.warning("the audit spool is not drained yet: %s", error)
+            log.warning("the audit spool is not drained yet: %s", str(error).replace("; nothing was changed", ""))
         if moved:
             self._down_until_s = 0.0
             log.info("the database answers again: %d steps of the audit log moved there from the spool", moved)

@@ -116,6 +116,9 @@ def test_a_queue_that_no_worker_takes_tasks_from_says_so_and_is_never_among_the_
 def test_a_disagreement_about_the_layout_is_a_warning():
     conflict = Disagreement(fact="separator", said={"':'": ("w1@x",), "'|'": ("the Celery app",)}, setting="SETTING")
     assert warnings(replace(CALM, layout_conflicts=(conflict,))) == [conflict.message]
+    assert conflict.message.endswith("Make them agree, or say it by SETTING.")
+    wrong = replace(conflict, said={"':'": ("SETTING",), "'|'": ("w1@x",)})
+    assert wrong.message.endswith("Make them agree, or correct SETTING.")
 
 
 def test_a_queue_s_own_pause_says_by_whom_until_when_and_why_also_below_a_pause_of_everything():
