@@ -24,6 +24,7 @@ CHUNK = 1000
 """Messages per script: a worker without a prefetch limit may hold more than Redis should take in at once."""
 
 SCRIPT = """
+redis.call('HDEL', KEYS[1], '')
 local waiting = {}
 local function is_waiting(list, tag)
   if not waiting[list] then
@@ -59,7 +60,9 @@ for i = 3, #KEYS do
 end
 return answers
 """
-"""First in, then out: when Redis refuses the push, the message is still among the unacknowledged ones.
+"""Before all else a write that needs no memory, and changes nothing: a full Redis lets the rest through then, which
+moves messages and adds none. First in, then out: when Redis refuses the push, the message is still among the
+unacknowledged ones.
 
 KEYS: hash and index of what is unacknowledged, then a list per message. ARGV: how many messages of a list to look
 through, then for each message its field, its delivery tag, itself, and ``1`` unless its connection was lost meanwhile.
