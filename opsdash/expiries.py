@@ -40,6 +40,7 @@ local function number(text)
 end
 for _, key in ipairs({suspended, declared}) do
   if not is(key, 'none') and not is(key, 'hash') then redis.call('DEL', key) end
+  redis.call('PERSIST', key) -- changes nothing; a full Redis lets the rest of this script through then
 end
 local suffixes, queues = {}, {}
 for i = 5, 4 + ARGV[4] do suffixes[#suffixes + 1] = ARGV[i] end
@@ -76,7 +77,6 @@ for queue in pairs(queues) do
       local left = is(list, 'list') and redis.call('PTTL', list) or -1
       if left >= 0 and left < 1e13 then
         local before = string.match(redis.call('HGET', suspended, list) or '', '^(%d+):')
-        -- First PERSIST: a full Redis takes it, and then the rest of this script too.
         redis.call('PERSIST', list)
         redis.call('HSET', suspended, list, string.format('%.0f:', math.max(left, number(before) or 0)) .. queue)
       end

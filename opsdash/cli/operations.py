@@ -21,6 +21,7 @@ from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
+from opsdash.services.afterwards import afterwards
 from opsdash.settings import PREFIX
 from opsdash.text import format_duration, parse_duration
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 WAIT_STEP_S = 0.2
+UNSEEN = Progress(done=False, message="It is done; how far it has come could not be seen.", final=True)
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
 TELL_AGAIN_S = 10.0
@@ -93,8 +95,11 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 print_line(effect.message)
                 if undo := effect.details.get("undo"):
                     print_line(str(undo))
+            progress = None
             try:
-                progress = _wait(console, operation, timeout) if wait else None
+                if wait:
+                    # Done is done, whatever keeps it from being watched.
+                    progress = afterwards("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
             except KeyboardInterrupt:
                 warn(f"{effect.message} That stands; only the waiting was broken off.")
                 raise

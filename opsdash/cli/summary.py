@@ -185,6 +185,8 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         yield f"{snapshot.spooled:,} steps of the audit log wait in Redis for the database"
     if snapshot.database_error:
         yield snapshot.database_error
+    elif snapshot.tenants_error:
+        yield f"Tenants: {snapshot.tenants_error}"
 
 
 def _few(said: list[str], what: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
+from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.discovery import Discovery
@@ -152,20 +153,21 @@ class Console:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
             return self._answered(operation, error)
+        listener = Listener(on_progress, cancelled)
         act = Act(
             actor=actor,
             audit_id=entry.id,
             reviewed=reviewed,
             phrase=phrase,
-            on_progress=on_progress,
-            cancelled=cancelled,
+            on_progress=listener.on_progress,
+            cancelled=listener.cancelled,
         )
         with self.unfinished.running(entry):
             if needs_approval:
                 asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
                 raise NeedsApproval(operation.title, asked.id, f"{asked.expires_at:%H:%M:%S} UTC")
             effect = self._done(operation, act, entry)
-        self.audit.drain()
+        afterwards("the audit spool", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
 
     def carry_out(self, approval_id: str, act: Act) -> Effect:
@@ -276,7 +278,13 @@ class Console:
 
     def _answered(self, operation: Operation, error: Duplicate) -> Effect:
         """The same request, sent again: what it did the first time."""
-        entry = self.audit.by_request(error.request_id)
+        try:
+            entry = self.audit.writing.ask(lambda: self.audit.by_request(error.request_id))
+        except Unavailable as away:
+            raise Unavailable(
+                f"The request {error.request_id} was made before; how that ended is not known while the database does"
+                " not answer. It was not done again: nothing was changed."
+            ) from away
         same = entry is not None and (entry.operation, entry.details.get("params")) == (
             operation.name,
             operation.params(),
@@ -327,11 +335,9 @@ class Console:
         return self.audit.recent(limit)
 
     def close(self) -> None:
-        """Ends the poller and gives back connections."""
-        self.poller.close()
-        self.fleet.close()
-        self.broker.client.close()
-        self.engine.dispose()
+        """Ends the poller and gives back connections. Raises nothing: what was done before stands."""
+        for close in (self.poller.close, self.fleet.close, self.broker.client.close, self.engine.dispose):
+            afterwards("closing", close)
 
     def _record_refusal(
         self, operation: Operation, actor: Actor, why: str, request_id: UUID | None, story: dict[str, Any]
@@ -354,7 +360,7 @@ class Console:
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
             self.audit.finish(entry, status, details)
-        except (Unavailable, Uncertain) as error:
+        except OpsdashError as error:
             log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error)
             if done:
                 raise Uncertain(

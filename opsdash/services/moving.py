@@ -123,7 +123,7 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
     key = broker.keys.busy(queue)
     with writes.aside():
-        taken = broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000))
+        taken = writes.put(broker.client, key, value, ms=int(LEASE_S * 1000), new=True)
     if not taken:
         raise Refused(busy(queue, broker.client.get(key)))
     try:

@@ -62,6 +62,7 @@ end
 local holder = redis.call('GET', KEYS[3])
 if holder then return {'busy', holder} end
 if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ARGV[2]) or '0') ~= ARGV[7] then return {'restored'} end
+redis.call('DEL', KEYS[1]) -- it is not there; after this write a full Redis lets the rest through
 local keep, few, slack, total, newer = tonumber(ARGV[1]), tonumber(ARGV[8]), tonumber(ARGV[9]), 0, 0
 local lengths, later = {}, {}
 for i = 1, steps do

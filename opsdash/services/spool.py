@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opsdash.model import AuditEntry, to_plain
+from opsdash.services import writes
 from opsdash.services.broker import Broker
 from opsdash.services.seal import Sealer
 
 log = logging.getLogger(__name__)
 
+# The first command changes nothing; after it a full Redis lets the other through. KEYS: the stream.
+_ADD = """
+redis.call('XDEL', KEYS[1], '0-1')
+redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'entry', ARGV[2], 'mac', ARGV[3])
+"""
 KINDS = ("begin", "finish", "whole")
 CHUNK = 100
 CLAIMED_S = 86_400
@@ -30,25 +36,25 @@ class Spool:
     broker: Broker
 
     def put(self, kind: str, entry: AuditEntry, sealer: Sealer) -> None:
-        """Adds one step. Cost: one XADD. The stream has no bound: what it holds must not be lost.
+        """Adds one step, also where Redis is full. Cost: one script.
+
+        The stream has no bound: what it holds must not be lost.
 
         Raises:
             redis.RedisError: Redis did not take it.
         """
         text = json.dumps(to_plain(entry))
-        self.broker.client.xadd(
-            self.broker.keys.spool, {"kind": kind, "entry": text, "mac": sealer.mac(f"{kind}:{text}")}
-        )
+        self.broker.client.eval(_ADD, 1, self.broker.keys.spool, kind, text, sealer.mac(f"{kind}:{text}"))
 
     def claim(self, entry: AuditEntry) -> bool:
-        """Whether this entry is the first with its request id within a day. Cost: one SET.
+        """Whether this entry is the first with its request id within a day. Cost: one script.
 
         Raises:
             redis.RedisError: Redis did not answer.
         """
         key = self.broker.keys.request(str(entry.request_id))
-        first = self.broker.client.set(key, str(entry.id), nx=True, ex=CLAIMED_S)
-        return bool(first) or self.broker.client.get(key) == str(entry.id)
+        first = writes.put(self.broker.client, key, str(entry.id), ms=CLAIMED_S * 1000, new=True)
+        return first or self.broker.client.get(key) == str(entry.id)
 
     def waiting(self, sealer: Sealer) -> Iterator[tuple[str, str, AuditEntry]]:
         """Every step that is ours, oldest first, as (place, kind, entry)."""

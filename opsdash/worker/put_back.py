@@ -30,6 +30,7 @@ UNSURE = "opsdash_unsure"
 """Marks a message that Redis was asked to move when the connection broke: it may have done so."""
 
 SCRIPT = """
+redis.call('HDEL', KEYS[1], '')
 local waiting = {}
 -- What kombu keeps when it gives a message back. A tag alone may be that of all messages of a sender.
 local function identity(message)
@@ -71,7 +72,9 @@ for i = 3, #KEYS do
 end
 return answers
 """
-"""First in, then out: when Redis refuses the push, the message is still among the unacknowledged ones.
+"""Before all else a write that needs no memory, and changes nothing: a full Redis lets the rest through then, which
+moves messages and adds none. First in, then out: when Redis refuses the push, the message is still among the
+unacknowledged ones.
 
 KEYS: hash and index of what is unacknowledged, then a list per message. ARGV: how many messages of a list to look
 through, then for each message its field, itself, and ``1`` unless its connection was lost meanwhile.
