@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from redis.client import Pipeline
 
+from opsdash import foreign
+
+LARGE = 1_000_000
+"""Characters of a record: thousands of workers, each with some queues."""
 Told = dict[str, list[str]]
 """Hostname → queues whose consumer was cancelled there."""
 
@@ -27,8 +31,5 @@ def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str
 
 def told_in(text: str) -> Told:
     """A record as it was read."""
-    try:
-        value = json.loads(text)
-        return {str(h): [str(q) for q in queues] for h, queues in value.items()}
-    except (ValueError, TypeError, AttributeError):  # foreign nonsense names nobody
-        return {}
+    told = foreign.mapping(foreign.parsed(text, LARGE))
+    return {h: list(foreign.names(queues)) for h, queues in told.items() if 0 < len(h) <= foreign.LONG}
