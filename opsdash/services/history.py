@@ -201,8 +201,8 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             online=_whole(raw.get("online", 0)),
             active=_whole(raw.get("active", 0)),
             slots=_whole(raw.get("slots", 0)),
-            redis_ms=None if raw.get("redis_ms") is None else _rate(raw["redis_ms"]),
-            failed_per_s=None if raw.get("failed") is None else _rate(raw["failed"]),
+            redis_ms=foreign.figure(raw.get("redis_ms")),
+            failed_per_s=foreign.figure(raw.get("failed")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
         return None

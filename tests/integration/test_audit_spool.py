@@ -87,12 +87,11 @@ def test_a_flood_of_bogus_steps_delays_neither_a_pause_nor_what_waits_behind_it(
         pipe.execute()
     client.xadd(keys.spool, {"kind": "whole", "entry": "x" * (spool.LARGE_STEP + 1), "mac": "0" * 64})
     client.xadd(keys.spool, {str(n): "wide" for n in range(5_000)})
+    monkeypatch.setattr(spool, "LOOK_S", 60.0)
     postgres.stop()
     done = pause(console)
-    postgres.start()
-    monkeypatch.setattr(spool, "LOOK_S", 60.0)
-    console.audit.drain()
     assert console.audit.spooled() == 500 + 2 + 2, "one drain looks at so many"
+    postgres.start()
     console.audit.drain()
     assert console.audit.spooled() == 0
     (entry,) = console.get_recent_operations()
