@@ -149,6 +149,8 @@ def _last(reason: Reason) -> str:
     ran, held = count(reason.number, "task"), count(reason.held, "task")
     if reason.number and reason.held:
         return f"ran {ran} and held {held}"
+    if not reason.number and not reason.held:
+        return "and was not paused when it told last"
     return f"ran {ran}" if reason.number else f"held {held}"
 
 

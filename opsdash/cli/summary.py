@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import RenderableType
@@ -51,7 +51,10 @@ def summarize(snapshot: Snapshot, broker: str) -> Summary:
     if snapshot.operations and not snapshot.database_error:
         last = snapshot.operations[0]
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        shown.append(line(f"Last operation: {when} {last.user} {last.title}", last.status.value))
+        params = last.details.get("params")
+        queue = params.get("queue") if isinstance(params, Mapping) else None
+        of = f" ({queue})" if queue else ""
+        shown.append(line(f"Last operation: {when} {last.user} {last.title}{of}", last.status.value))
     return Summary(shown, list(_warnings(snapshot)))
 
 
@@ -137,12 +140,12 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
             f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
             + (f", {failed:,} failed since the workers started" if failed else "")
         )
-    if stand := verdict(snapshot):
-        yield told(stand)
-        return
-    for queue in list(snapshot.paused_queues)[:MOST_QUEUES]:
-        if stand := verdict(snapshot, queue):
-            yield f"Queue {queue}: {told(stand)}"
+    whole = verdict(snapshot)
+    if whole:
+        yield told(whole)
+    for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
+        stand = None if whole else verdict(snapshot, queue)
+        yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {told(stand)}" if stand else "")
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:

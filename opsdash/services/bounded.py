@@ -223,7 +223,7 @@ def hashes(
             part = keys[start : start + BATCH]
             pipe.eval(_HASHES, len(part), *part, most_fields, most)
         replies = pipe.execute()
-    return [_pairs(parts) if isinstance(parts, list) else None for reply in replies for parts in reply]
+    return [pairs(parts) if isinstance(parts, list) else None for reply in replies for parts in reply]
 
 
 def ask_field(pipe: Any, key: str, name: str, most: int = 100) -> None:
@@ -248,7 +248,7 @@ def hash_of(reply: Any) -> dict[str, str] | None:
     """The reply to `ask_hash`; None for what is too large, or none."""
     if isinstance(reply, Exception):
         raise reply
-    return _pairs(reply[0]) if isinstance(reply[0], list) else None
+    return pairs(reply[0]) if isinstance(reply[0], list) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,9 +303,14 @@ def read_members(client: Any, key: str, *, most: int, high: str = "+inf", low: s
 def some_fields(client: Any, key: str, number: int, most: int) -> dict[str, str]:
     """A hash, or about ``number`` fields of a larger one; without values above ``most`` bytes. Cost: one round trip."""
     with client.pipeline(transaction=False) as pipe:
-        pipe.eval(_SOME_FIELDS, 1, key, number, most)
+        ask_some_fields(pipe, key, number, most)
         (parts,) = pipe.execute()
-    return _pairs(parts)
+    return pairs(parts)
+
+
+def ask_some_fields(pipe: Any, key: str, number: int, most: int) -> Any:
+    """The same on a pipeline; `pairs` takes the reply, which is given at once by one that watches."""
+    return pipe.eval(_SOME_FIELDS, 1, key, number, most)
 
 
 def ask_set(pipe: Any, key: str, number: int) -> None:
@@ -398,6 +403,7 @@ def is_mark(message: bytes) -> bool:
     return message.startswith(MARK)
 
 
-def _pairs(parts: Sequence[str]) -> dict[str, str]:
+def pairs(parts: Sequence[str]) -> dict[str, str]:
+    """Fields and values by turns, as Redis gives a hash."""
     each: Iterator[str] = iter(parts)
     return dict(zip(each, each, strict=True))

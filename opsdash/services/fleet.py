@@ -16,12 +16,12 @@ import redis
 
 from opsdash import foreign
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.keys import EPOCH_DIGITS, EVERYTHING, epoch_of
+from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
 from opsdash.services import bounded, listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
-from opsdash.services.cancelled import LARGE, Told, merged, queue_writes, told_in
+from opsdash.services.cancelled import Cancelled, Told, merged
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
@@ -34,8 +34,6 @@ PAUSED_FRESH_S = 4.0
 """While something is paused: whether it is safe depends on who is there."""
 MOST_BOUND = 10_000
 """Mailboxes that are looked at."""
-MOST_RECORDS = 1_000
-"""Pauses whose ``cancel_consumer`` is remembered: one for each queue."""
 REPORT_S = 2.5
 """A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
@@ -59,6 +57,7 @@ class Fleet:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker, self._settings = broker, settings
         self._workers = Workers(broker)
+        self._cancelled = Cancelled(broker)
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
         self._looking = threading.Lock()
@@ -128,8 +127,7 @@ class Fleet:
         told = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
         told = {hostname: queues for hostname, queues in told.items() if queues}
         if told:
-            field = queue or EVERYTHING
-            self._write({field: merged(self._records().get(field, {}), told)})
+            self._cancelled.add(queue, told)
         confirmed = self.tell("cancel_consumer", told)
         self._looked_s = LONG_AGO_S
         return told, confirmed
@@ -140,26 +138,13 @@ class Fleet:
         Returns:
             What was sent; told twice is told once.
         """
-        records = self._records()
-        if not records:
+        free = self._cancelled.begin_to_free()
+        if not free:
             return {}
-        keys, client = self._broker.keys, self._broker.client
-        fields = [*records, EVERYTHING, *{q for told in records.values() for queues in told.values() for q in queues}]
-        with self._broker.reading():
-            paused = {f for f in fields if client.exists(keys.pause(None if f == EVERYTHING else f))}
-        free: Told = {}
-        moved: dict[str, Told] = {field: records.get(field, {}) for field in paused}
-        for field in records.keys() - paused:
-            for hostname, queues in records[field].items():
-                for queue in queues:
-                    holder = next((f for f in (EVERYTHING, queue) if f in paused), None)
-                    if holder is None:
-                        free = merged(free, {hostname: [queue]})
-                    else:
-                        moved[holder] = merged(moved[holder], {hostname: [queue]})
         self.tell("add_consumer", free, reply=False)
-        self._write({**{field: {} for field in records}, **moved})
-        self._looked_s = LONG_AGO_S if free else self._looked_s
+        if again := self._cancelled.end_to_free(free):  # a pause came meanwhile: it has the last word
+            self.tell("cancel_consumer", again, reply=False)
+        self._looked_s = LONG_AGO_S
         return free
 
     def recall(self, hostnames: Iterable[str], queue: str) -> dict[str, tuple[int, int]]:
@@ -392,17 +377,6 @@ class Fleet:
         finally:
             if self._settings.celery_app is None:
                 app.close()
-
-    def _records(self) -> dict[str, Told]:
-        with self._broker.reading():
-            records = bounded.some_fields(self._broker.client, self._broker.keys.pause_cancelled, MOST_RECORDS, LARGE)
-        return {field: told_in(text) for field, text in records.items()}
-
-    def _write(self, records: Mapping[str, Told]) -> None:
-        key = self._broker.keys.pause_cancelled
-        with self._broker.client.pipeline(transaction=True) as pipe:
-            queue_writes(pipe, key, records)
-            pipe.execute()
 
 
 def _queues_in(told: list[Any]) -> tuple[str, ...]:

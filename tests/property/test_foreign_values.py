@@ -126,10 +126,6 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         "spool": lambda client, _name, value, _score: client.xadd(
             keys.spool, {"kind": "whole", "entry": value, "mac": value}
         ),
-        "approval": lambda client, name, value, score: (
-            client.zadd(keys.approvals, {"a1": now + 60, name: score}),
-            client.hset(keys.approval("a1"), mapping={"asked": value, "mac": value, "taken": name}),
-        ),
         "tenants": lambda client, name, value, _score: (
             client.hset(keys.tenants, name or "t", value),
             client.hset(keys.tenants_synced, mapping={"rows": value, "at": value, "noticed": value, "newest": value}),
@@ -170,34 +166,30 @@ FIELDS = (
 )
 PLACES = (
     *("worker", "trash", "message", "story", "epoch", "cancelled", "history", "expires", "declared", "spool"),
-    *("approval", "tenants", "bindings"),
+    *("tenants", "bindings"),
 )
 KEYS = {
-    name: key
-    for name, key in (
-        ("pause_info", "opsdash:pause"),
-        ("pause_epoch", "opsdash:pause:epoch"),
-        ("pause_cancelled", "opsdash:pause:cancelled"),
-        ("expires", "opsdash:expires"),
-        ("declared", "opsdash:expires:declared"),
-        ("quiet", "opsdash:quiet"),
-        ("workers", "opsdash:workers"),
-        ("trash", "opsdash:trash"),
-        ("history", "opsdash:history:10s"),
-        ("spool", "opsdash:audit:spool"),
-        ("spool aside", "opsdash:audit:spool:aside"),
-        ("approvals", "opsdash:approvals"),
-        ("restores", "opsdash:restores"),
-        ("tenants", "opsdash:tenants"),
-        ("tenants_synced", "opsdash:tenants:synced"),
-        ("unacked", "unacked"),
-        ("unacked_index", "unacked_index"),
-        ("queue", "celery"),
-        ("priority", "celery\x06\x163"),
-        ("binding", "_kombu.binding.celery"),
-        ("mailboxes", "_kombu.binding.celery.pidbox"),
-        ("binding deadlines", "_kombu.binding_deadlines"),
-    )
+    "pause_info": "opsdash:pause",
+    "pause_epoch": "opsdash:pause:epoch",
+    "pause_cancelled": "opsdash:pause:cancelled",
+    "expires": "opsdash:expires",
+    "declared": "opsdash:expires:declared",
+    "quiet": "opsdash:quiet",
+    "workers": "opsdash:workers",
+    "trash": "opsdash:trash",
+    "history": "opsdash:history:10s",
+    "spool": "opsdash:audit:spool",
+    "spool aside": "opsdash:audit:spool:aside",
+    "restores": "opsdash:restores",
+    "tenants": "opsdash:tenants",
+    "tenants_synced": "opsdash:tenants:synced",
+    "unacked": "unacked",
+    "unacked_index": "unacked_index",
+    "queue": "celery",
+    "priority": "celery\x06\x163",
+    "binding": "_kombu.binding.celery",
+    "mailboxes": "_kombu.binding.celery.pidbox",
+    "binding deadlines": "_kombu.binding_deadlines",
 }
 
 

@@ -95,7 +95,8 @@ def names(patient: Patient) -> Findings:
 def strangers(patient: Patient) -> Findings:
     """Strangers: who fetches messages, and neither reports nor answers."""
     console = patient.console
-    live = [worker for worker in console.workers.read() if worker.reports]
+    workers = console.workers.read()
+    live = [worker for worker in workers if worker.reports]
     if off := [worker.hostname for worker in live if worker.remote_control is False]:
         names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
         said = (
@@ -103,14 +104,16 @@ def strangers(patient: Patient) -> Findings:
         )
         yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
     with console.broker.reading():
-        fetching = listeners.fetching(console.broker, {number for worker in live for number in worker.clients or ()})
+        # Those of a silent worker are its own, too: it is told of by its name.
+        named = {number for worker in workers for number in worker.clients or ()}
+        fetching = listeners.fetching(console.broker, named)
     # Those that answer, and those that report and do not name their connections, have some of these.
     known = sum(worker.clients is None for worker in live) + len(console.fleet.known() or ())
     if len(fetching) > known:
         where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
         said = (
-            f"{count(len(fetching), 'connection')} to this database fetched a message last, {known} by workers that are"
-            f" known: {where}. A pause does not hold the others."
+            f"{count(len(fetching), 'connection')} to this database fetched messages as a worker does: {where}."
+            f" Workers that are known explain {known or 'none'} of them; a pause does not hold the rest."
         )
         yield warning("strangers", said, "Look what runs at these addresses; start it with -I opsdash.worker.auto.")
 

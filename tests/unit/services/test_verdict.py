@@ -111,8 +111,19 @@ def test_a_worker_that_went_silent_with_tasks_is_never_safe(state: str, last: di
     assert told(made) == f"The one worker that reports has stopped. gone is silent for 25s, {said}."
 
 
-def test_a_silent_worker_that_ran_and_held_nothing_keeps_nothing_from_being_safe():
+def test_a_silent_worker_that_was_paused_and_held_nothing_keeps_nothing_from_being_safe():
     assert found(paused(worker("a"), worker("gone", state="silent", silent_s=12.0))).safe
+    emails = worker("gone", state="silent", paused=False, paused_queues=("emails",))
+    assert found(paused(worker("a"), emails, queue="emails"), "emails").safe
+    assert not found(paused(worker("a"), emails)).safe
+
+
+@pytest.mark.parametrize("queue", [None, "emails"])
+def test_a_silent_worker_that_was_not_paused_may_have_begun_a_task_since_its_last_report(queue: str | None):
+    gone = worker("gone", state="silent", silent_s=25.2, paused=False)
+    made = found(paused(worker("a"), gone, queue=queue), queue)
+    assert (kinds(made), made.state) == (["silent"], State.UNKNOWN)
+    assert "gone is silent for 25s, and was not paused when it told last." in told(made)
 
 
 def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():

@@ -67,7 +67,7 @@ def test_a_silent_worker_stands_first_says_since_when_and_its_tasks_still_count(
     assert rows_found[0]["state"] == ["bad", "silent", "for 12s"]
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a", active=1, concurrency=4), gone)))
-    assert rows.figures(status)["busy"] == [3, "of 4"]
+    assert rows.figures(status)["busy"] == [3, "of 6"]  # of the same workers that are busy
     assert rows.figures(status)["online"] == [1, "of 2"]
 
 
