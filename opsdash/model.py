@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from opsdash.foreign import Unread as Unread
 from opsdash.model_layout import Disagreement as Disagreement
 from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
@@ -399,6 +400,7 @@ class Snapshot:
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
+        unread: What lies in Redis and is not shown: too much of it, or not readable.
         layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
     """
 
@@ -430,6 +432,7 @@ class Snapshot:
     audit_head: str = ""
     spooled: int = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

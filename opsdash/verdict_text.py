@@ -177,6 +177,8 @@ def _said(reason: Reason) -> str:
             return f"Which connections take tasks can't be read: {reason.detail}"
         case Kind.STALE:
             return f"The figures are old: {reason.detail}"
+        case Kind.UNREAD:
+            return reason.detail
 
 
 def _last(reason: Reason) -> str:

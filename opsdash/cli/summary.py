@@ -164,6 +164,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
         yield f"{snapshot.redis_error} {stale}"
     yield from (conflict.message for conflict in snapshot.layout_conflicts)
+    yield from (unread.message for unread in snapshot.unread)
     if not verdict(snapshot):
         unfit = [worker for worker in snapshot.workers if worker.reports and worker.pausing != "ready"]
         yield from _few([f"{worker.hostname} can't pause: {worker.pausing}" for worker in unfit], "workers")

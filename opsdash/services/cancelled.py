@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Unavailable
 from opsdash.keys import EVERYTHING
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 
+MOST_RECORDS = 1_000
+"""Pauses of which it is remembered: one for each queue."""
+LARGE = 1_000_000
+"""Characters of a record: thousands of workers, each with some queues."""
 Told = dict[str, list[str]]
 """Hostname → queues whose consumer was cancelled there."""
 Records = dict[str, Told]
@@ -33,14 +39,13 @@ class Cancelled:
     broker: Broker
 
     def read(self) -> Records:
-        """All of them. Cost: one HGETALL.
+        """All of them, as far as they are ours. Cost: one script.
 
         Raises:
             Unavailable: Redis did not answer.
         """
         with self.broker.reading():
-            raw: Mapping[str, str] = self.broker.client.hgetall(self.broker.keys.pause_cancelled)  # type: ignore[assignment]
-        return _read(raw)
+            return _read(bounded.some_fields(self.broker.client, self.broker.keys.pause_cancelled, MOST_RECORDS, LARGE))
 
     def add(self, queue: str | None, told: Told) -> None:
         """Writes down what is about to be cancelled for a pause."""
@@ -105,7 +110,7 @@ class Cancelled:
             for _ in range(TRIES):
                 try:
                     pipe.watch(key)  # type: ignore[no-untyped-call]
-                    before = _read(pipe.hgetall(key))  # type: ignore[arg-type]
+                    before = _read(bounded.pairs(bounded.ask_some_fields(pipe, key, MOST_RECORDS, LARGE)))
                     after = {field: told for field, told in change(before).items() if told}
                     pipe.multi()
                     for field in before.keys() - after.keys():
@@ -136,8 +141,5 @@ def _read(raw: Mapping[str, str]) -> Records:
 
 
 def _told_in(text: str) -> Told:
-    try:
-        value = json.loads(text)
-        return {str(h): [str(q) for q in queues] for h, queues in value.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):  # foreign nonsense names nobody
-        return {}
+    told = foreign.mapping(foreign.parsed(text, LARGE))
+    return {h: list(foreign.names(queues)) for h, queues in told.items() if 0 < len(h) <= foreign.LONG}

@@ -14,10 +14,12 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import OpsdashError, Unavailable
+from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
-from opsdash.services import listeners, writes
+from opsdash.services import bounded, listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
 from opsdash.services.cancelled import Cancelled, Told, merged
 from opsdash.services.workers import Workers
@@ -30,8 +32,8 @@ ANSWER_S = 1.0
 FRESH_S = 10.0
 PAUSED_FRESH_S = 4.0
 """While something is paused: whether it is safe depends on who is there."""
-MOST_DIGITS = 20
-"""No counter of Redis has as many."""
+MOST_BOUND = 10_000
+"""Mailboxes that are looked at."""
 REPORT_S = 2.5
 """A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
@@ -205,11 +207,11 @@ class Fleet:
         keys = self._broker.keys
         with self._broker.reading(), self._broker.client.pipeline(transaction=False) as pipe:
             pipe.exists(keys.pause(), *(keys.pause(queue) for queue in queues))
-            pipe.get(keys.pause_epoch)
+            pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
             number, epoch = pipe.execute(raise_on_error=False)
             if isinstance(number, redis.RedisError):
                 raise number
-        return counter(epoch if isinstance(epoch, str) else None), bool(number)
+        return epoch_of(epoch) if isinstance(epoch, str) else None, bool(number)
 
     def _ask_some(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
         """Asks those that do not report."""
@@ -272,8 +274,10 @@ class Fleet:
         now = time.monotonic()
         for hostname in strangers:
             told = answers[hostname] if isinstance(answers[hostname], list) else []
-            queues = tuple(q["name"] for q in told if (q.get("exchange") or {}).get("type") != "fanout")
-            other = OtherWorker(hostname=hostname, queues=queues, active=len(running.get(hostname) or ()))
+            runs = running.get(hostname)
+            other = OtherWorker(
+                hostname=hostname, queues=_queues_in(told), active=len(runs) if isinstance(runs, list) else 0
+            )
             self._seen[hostname] = (other, now)
         recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
         # Who has gone with a goodbye is unbound; a worker that is busy is not.
@@ -297,7 +301,7 @@ class Fleet:
         layout = self._broker.layout
         exchange = f"{layout.control_exchange}.pidbox"
         with self._broker.reading():
-            members: set[str] = self._broker.client.smembers(layout.binding(exchange))  # type: ignore[assignment]
+            members = bounded.set_members(self._broker.client, layout.binding(exchange), MOST_BOUND)
         queues = (member.rsplit(layout.separator, 1)[-1] for member in members)
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
@@ -380,9 +384,12 @@ class Fleet:
                 app.close()
 
 
-def counter(text: str | None) -> int | None:
-    """The pause counter as it was read; None where there is none, or another one's value."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else None
+def _queues_in(told: list[Any]) -> tuple[str, ...]:
+    """The queues of an answer to ``active_queues``; fanout ones hold no tasks."""
+    each = (foreign.mapping(queue) for queue in told[: foreign.MANY])
+    return foreign.names(
+        [queue.get("name") for queue in each if foreign.mapping(queue.get("exchange")).get("type") != "fanout"]
+    )
 
 
 def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
 from opsdash.model_layout import ASSUMED
-from opsdash.services import frames
+from opsdash.services import bounded, frames
 from opsdash.services.boundary import NOTHING, Mark, find, raw
 from opsdash.services.broker import Broker
 from opsdash.services.discovery import Discovery
@@ -49,7 +49,9 @@ return found
 # boundary may have gone; then for each priority step: the step, the boundary's position, its message. A trash id that
 # exists already is answered from its info: sent twice is done once. What stays keeps the list's TTL, which RENAME takes
 # along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}.
-_CLEAR = """
+_CLEAR = (
+    bounded.NAMED
+    + """
 local steps = (#KEYS - 5) / 2
 local function of(i) return KEYS[4 + i * 2], KEYS[5 + i * 2], ARGV[7 + i * 3] end
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -74,8 +76,10 @@ for i = 1, steps do
   elseif at == -2 then
     k = n
   else
-    for j, found in ipairs(redis.call('LRANGE', source, at, at + slack)) do
-      if found == message then k = at + j - 1 break end
+    for j = at, at + slack do
+      local found = redis.call('LINDEX', source, j)
+      if not found then break end
+      if named(found) == message then k = j break end
     end
     if not k then return {'moved'} end
   end
@@ -111,6 +115,7 @@ if keep > 0 and total > 0 then
 end
 return answer
 """
+)
 FEW = 1_000
 """Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
 SLACK = 500

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import FleetLook, OtherWorker, Snapshot, WorkerStats
+from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
@@ -27,7 +27,7 @@ from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.verdict import Pace
-from opsdash.services.workers import MAX_AGE_S, Workers
+from opsdash.services.workers import HELD, MAX_AGE_S, Workers
 
 CLOCKS_S = 1.0
 """kombu writes times by the workers' clocks, which may be that far off."""
@@ -88,7 +88,8 @@ class Snapshots:
     def _read_redis(self) -> dict[str, Any]:
         with self._broker.reading():
             conflicts = self._broker.layouts.refresh().conflicts
-        workers = self._workers.read()
+        reports = self._workers.look()
+        workers, unread = reports.workers, list(reports.unread)
         names = self._discovery.names(workers, self._fleet.last)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
@@ -101,7 +102,12 @@ class Snapshots:
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
         if isinstance(unacked, redis.RedisError):
-            raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed.")
+            if not str(unacked).startswith("WRONGTYPE"):
+                raise Unavailable(
+                    f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed."
+                )
+            unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
+            unacked = 0
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
             read = self._pause.answer(flags, replies[: len(flags) + 3])
@@ -110,7 +116,8 @@ class Snapshots:
         self._endings.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))
-        others, trash = _others(found, workers), self._trash.list()
+        others, (trash, not_trash) = _others(found, workers), self._trash.look()
+        unread += not_trash
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -136,6 +143,7 @@ class Snapshots:
             "trash": trash,
             "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
+            "unread": tuple(unread),
         }
 
 

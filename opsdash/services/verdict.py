@@ -8,7 +8,11 @@ from typing import Any
 
 from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
 from opsdash.model_verdict import LASTING, Kind, Reason, Verdict
+from opsdash.services.workers import HELD, REPORTS
 from opsdash.verdict_text import as_plain
+
+SAFETY = (REPORTS, HELD)
+"""What must be read in whole before a pause can be called safe."""
 
 
 def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
@@ -24,6 +28,7 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
     reasons = [
         *([Reason(kind=Kind.STALE, detail=snapshot.redis_error)] if snapshot.redis_error else ()),
         *([] if fleet else [Reason(kind=Kind.NO_WORKER)]),
+        *(Reason(kind=Kind.UNREAD, detail=one.message) for one in snapshot.unread if one.what in SAFETY),
     ]
     late = {worker.record or worker.hostname: list(_keeps(worker, pause, snapshot.epoch, queue)) for worker in fleet}
     reasons += [reason for found in late.values() for reason in found]

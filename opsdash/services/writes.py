@@ -24,7 +24,8 @@ READS = frozenset((
     "HLEN", "HMGET", "HSCAN", "HSTRLEN", "INFO", "LINDEX", "LLEN", "LPOS", "LRANGE", "MEMORY", "MGET", "PING",
     "PTTL", "PUBSUB", "ROLE", "SCAN", "SELECT", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN", "TIME", "TTL", "TYPE",
     "UNWATCH",
-    "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE",
+    "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE",
+    "ZREVRANGEBYSCORE", "ZSCORE",
 ))  # fmt: skip
 """Commands that change nothing. Whatever is not among them may have."""
 

@@ -63,6 +63,7 @@ class SystemStatus(param.Parameterized):
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )
+    unread = param.List(default=[], allow_refs=False, doc="Unread: what lies in Redis and is not shown.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
@@ -130,6 +131,7 @@ class SystemStatus(param.Parameterized):
             tenants_age_s=snapshot.tenants_age_s,
             spooled=snapshot.spooled,
             layout_conflicts=list(snapshot.layout_conflicts),
+            unread=list(snapshot.unread),
             stalled_s=0,
         )
 
@@ -168,7 +170,7 @@ class SystemStatus(param.Parameterized):
             found.append(_sentence("The tenants' database", self.tenants_error, self.tenants_age_s, "the tenants are"))
         if self.spooled:
             found.append(f"{self.spooled} steps of the log wait in Redis for the database")
-        found += [conflict.message.rstrip(".") for conflict in self.layout_conflicts]
+        found += [one.message.rstrip(".") for one in (*self.layout_conflicts, *self.unread)]
         return tuple(found)
 
 
