@@ -107,7 +107,7 @@ def _remedy(reason: Reason) -> str:
             )
         case Kind.NO_WORKER:
             return "Look whether workers run, with the plug-in: opsdash doctor."
-        case Kind.CANNOT_PAUSE | Kind.CANNOT_ASK | Kind.CONNECTIONS | Kind.QUEUE_SHRINKS:
+        case Kind.CANNOT_PAUSE | Kind.CANNOT_ASK | Kind.CONNECTIONS | Kind.QUEUE_SHRINKS | Kind.UNREAD:
             return "What to do about it: opsdash doctor."
         case _:
             return ""
