@@ -82,7 +82,7 @@ def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> No
     assert [row["pause"][:2] for row in found] == [["warn", "yes"], ["bad", "not yet"], ["none", "no"]]
     status = SystemStatus()
     pause = PauseInfo(queue=None, by="maria", at=NOW)
-    status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on, gone)))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause, workers=(stopped, goes_on)))
     assert status.drain == "1 of 2 workers stopped; b has not confirmed yet."
     assert (status.drain_stopped, status.drain_workers) == (1, 2)
 
