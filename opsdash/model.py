@@ -361,6 +361,7 @@ class Approval:
         operation: Its name; ``title``: for people. ``params``: its parameters.
         by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
         expires_at: When its time is over, in UTC.
+        problem: Why this opsdash can't do it, in a sentence; empty when it can.
     """
 
     id: str
@@ -371,6 +372,7 @@ class Approval:
     at: datetime
     expires_at: datetime
     surface: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

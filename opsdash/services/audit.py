@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import redis
 import sqlalchemy as sa
 
-from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
 from opsdash.services import audit_prune, audit_reading, audit_verify, frames
@@ -25,7 +25,7 @@ from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
 from opsdash.services.database import alone, answering, transaction
-from opsdash.services.seal import Sealer
+from opsdash.services.seal import LOST_KEY, Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
 
@@ -62,6 +62,7 @@ class AuditLog:
         Raises:
             Duplicate: There is an entry with this request id already.
             Unavailable: Neither the database nor the spool took it; so nothing may be done.
+            Invalid: There is no secret here, and the log is sealed with one; so nothing may be done.
         """
         entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
@@ -217,6 +218,8 @@ class AuditLog:
         error: Unavailable | Uncertain = Unavailable("The database did not answer a moment ago; nothing was changed")
         if self.spool is None or time.monotonic() >= self._down_until_s:
             try:
+                if kind != "finish":
+                    self._check_key()
                 self._write(kind, entry)
             except (Unavailable, Uncertain) as failure:
                 if self.spool is None:
@@ -232,6 +235,18 @@ class AuditLog:
             self.spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
+
+    def _check_key(self) -> None:
+        """Nothing is begun that could be sealed without a key only, where others seal with one.
+
+        Raises:
+            Invalid: The secret is missing here. Unavailable: The database did not answer.
+        """
+        if self.sealer.keyed:
+            return
+        with answering(self.engine), self.engine.connect() as connection:
+            if connection.scalar(sa.select(audit_head.c.unkeyed_seal)) is not None:
+                raise Invalid(f"{LOST_KEY} Nothing was changed.")
 
     def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
         """One transaction.
@@ -274,6 +289,14 @@ class Duplicate(Refused):
     def __init__(self, request_id: UUID) -> None:
         super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
         self.request_id = request_id
+
+
+class TakenRequest(Duplicate):
+    """A request id that somebody else has used."""
+
+    def __init__(self, request_id: UUID) -> None:
+        super().__init__(request_id)
+        self.args = (f"The request id {request_id} belongs to somebody else's request. Nothing was changed.",)
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import redis
 
+from opsdash import people
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
 from opsdash.model_verdict import Verdict
@@ -18,7 +19,7 @@ from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
 from opsdash.services.approvals import Approvals, Asked
-from opsdash.services.audit import AuditLog, Duplicate
+from opsdash.services.audit import AuditLog, Duplicate, TakenRequest
 from opsdash.services.discovery import Discovery
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
@@ -151,7 +152,7 @@ class Console:
         try:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
-            return self._answered(operation, error)
+            return self._answered(operation, actor, error)
         act = Act(
             actor=actor,
             audit_id=entry.id,
@@ -177,7 +178,7 @@ class Console:
         """
         asked = self.asked.find(approval_id)
         operation, entry, asker = asked.operation, asked.entry, self.settings.at_this_moment(asked.actor)
-        if _same(act.actor.name, asker.name):
+        if people.same(act.actor.name, asker.name):  # whichever doors they came through
             raise Refused(f"{asker.name} asked for it, so somebody else must approve it. Nothing was changed.")
         for who in (act.actor, asker):
             if why := _lacks_role(operation, who):
@@ -274,9 +275,13 @@ class Console:
                 self.broker.layouts.look()
             self.broker.layouts.check(operation.title, operation.layout)
 
-    def _answered(self, operation: Operation, error: Duplicate) -> Effect:
-        """The same request, sent again: what it did the first time."""
+    def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
+        """The same request, sent again by who made it: what it did the first time."""
         entry = self.audit.by_request(error.request_id)
+        if entry is not None and not _is_by(entry, actor):
+            error = TakenRequest(error.request_id)
+            self._record_refusal(operation, actor, str(error), None, {})
+            raise error
         same = entry is not None and (entry.operation, entry.details.get("params")) == (
             operation.name,
             operation.params(),
@@ -378,8 +383,9 @@ def _check_approval(settings: Settings) -> None:
         settings.secret()  # nobody must be able to ask in somebody else's name
 
 
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+def _is_by(entry: AuditEntry, actor: Actor) -> bool:
+    """A token is another one than a person of the same name."""
+    return entry.user == actor.name and (entry.details.get("surface") == "api") == (actor.surface == "api")
 
 
 def _lacks_role(operation: Operation, actor: Actor) -> str:
