@@ -14,7 +14,7 @@ import redis
 from opsdash.errors import OpsdashError, Refused
 from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, to_plain
 from opsdash.operation import Operation, parameters, registry
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit import AuditLog, public_params
 from opsdash.services.broker import Broker
 from opsdash.text import format_duration
 
@@ -89,7 +89,7 @@ class Approvals:
         asked = Asked(
             id=entry.id.hex, operation=operation, actor=actor, entry=entry, reviewed=reviewed, expires_at=expires_at
         )
-        told = {
+        told = {  # with what its parameters really are: the audit entry has them without secrets
             "actor": actor,
             "entry": entry,
             "params": operation.params(),
@@ -275,7 +275,7 @@ def _approval(approval_id: str, entry: AuditEntry, params: Mapping[str, Any], ex
         id=approval_id,
         operation=entry.operation,
         title=entry.title if kind is None else kind.title,
-        params=params,
+        params=public_params(params),
         by=entry.user,
         at=entry.timestamp,
         expires_at=expires_at,

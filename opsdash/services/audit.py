@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
+from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
@@ -28,6 +29,7 @@ from opsdash.services.database import alone, answering, transaction
 from opsdash.services.seal import LOST_KEY, Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
+from opsdash.text import safe as _safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +96,7 @@ class AuditLog:
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
         done = replace(
-            entry, status=status, finished_at=now, details={**entry.details, **to_plain(details), "took_s": took_s}
+            entry, status=status, finished_at=now, details={**entry.details, **_told(details), "took_s": took_s}
         )
         self._keep("finish", done)
         return done
@@ -116,7 +118,7 @@ class AuditLog:
             user=user,
             operation=operation,
             status=status,
-            details=to_plain(details),
+            details=_told(details),
             request_id=request_id,
             finished_at=timestamp,
         )
@@ -283,6 +285,30 @@ _MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.b
 _FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
+def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the trail and the page show them: what looks like a secret is hidden."""
+    return _safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
+
+
+def _told(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details as they are kept: text that databases and screens take, without secrets.
+
+    Names are looked at in the parameters alone: elsewhere they are data, such as the names of tasks with their number.
+    """
+    plain = dict(_safe(to_plain(details)))
+    params = plain.pop("params", None)
+    kept: dict[str, Any] = {name: _masked(value) for name, value in plain.items()}
+    return ({"params": public_params(params)} if isinstance(params, Mapping) else {}) | kept
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {masked(name): _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
 class Duplicate(Refused):
     """A request that was made before."""
 
@@ -337,7 +363,7 @@ def _entry_of(
         user=actor.name,
         operation=operation.name,
         status=status,
-        details={"params": operation.params(), "surface": actor.surface, **origin, **to_plain(details)},
+        details=_told({"params": operation.params(), "surface": actor.surface, **origin, **details}),
         request_id=request_id or uuid4(),
         finished_at=None if status is Status.IN_PROGRESS else now,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, 
 from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
 from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
+from opsdash.redaction import HIDDEN
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
 from opsdash.services.approvals import Approvals, Asked
@@ -351,8 +353,11 @@ class Console:
         kind = registry().get(entry.operation)
         if kind is None:
             return {}
+        params = entry.details.get("params", {})
+        if HIDDEN in json.dumps(params):
+            return {"message": "What it left behind can't be looked for: a parameter is hidden."}
         try:
-            return kind(**entry.details.get("params", {})).evidence(self, entry)
+            return kind(**params).evidence(self, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
             return {"message": f"What it left behind can't be read: {error}"}
 
