@@ -362,6 +362,7 @@ class Approval:
         operation: Its name; ``title``: for people. ``params``: its parameters.
         by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
         expires_at: When its time is over, in UTC.
+        problem: Why this opsdash can't do it, in a sentence; empty when it can.
     """
 
     id: str
@@ -372,6 +373,7 @@ class Approval:
     at: datetime
     expires_at: datetime
     surface: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

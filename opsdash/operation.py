@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 from opsdash.errors import Invalid
 from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
 from opsdash.model_layout import DECIDES
+from opsdash.redaction import masked
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -142,6 +143,7 @@ class Operation:
                 raise Invalid(f"{field}: at most {MAX_TEXT:,} characters, got {len(value):,}. Nothing was changed.")
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
                 raise Invalid(f"{field}: contains bytes that are no text. Nothing was changed.")
+        object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
 
     def preview(self, console: Console) -> Preview:
         """Reads what ``execute`` would do; changes nothing.

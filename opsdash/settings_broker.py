@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, urlsplit
 
+from opsdash.addresses import has_loose_password
+
 
 def redis_url(value: str) -> str:
     """An address that redis-py takes; Valkey's names for it are Redis's."""
@@ -13,7 +15,10 @@ def redis_url(value: str) -> str:
     if scheme == "sentinel":
         return _sentinel_url(url)
     if scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"} or not is_url:
-        raise ValueError(f"expected redis://host:port/db, got {scheme + ':' if is_url else 'what is no URL'}")
+        got = f"{scheme}:" if is_url and _SCHEME.fullmatch(scheme) else "what is no URL"
+        raise ValueError(f"expected redis://host:port/db, got {got}")
+    if has_loose_password(url):
+        raise ValueError("expected redis://host:port/db; write ? and # in a password as %3F and %23")
     number = rest.partition("?")[0].partition("/")[2].strip("/")
     if number and scheme != "unix" and not (number.isascii() and number.isdigit()):
         raise ValueError("expected redis://host:port/db with db a number; what stands there would be read as 0")
@@ -36,6 +41,7 @@ def _sentinel_url(url: str) -> str:
     return url
 
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}")
 NO_PREFIX = {'""', "''"}
 """How an environment says "none", where an empty variable counts as not set."""
 _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def as_text(text: str) -> str:
     """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def safe(value: Any) -> Any:
+    """A value of JSON's kinds, its texts and names as ``as_text`` writes them."""
+    if isinstance(value, str):
+        return as_text(value)
+    if isinstance(value, dict):
+        return {as_text(name): safe(inner) for name, inner in value.items()}
+    return [safe(inner) for inner in value] if isinstance(value, list) else value
 
 
 def format_duration(seconds: float) -> str:

@@ -134,6 +134,12 @@ class Meter(Collector):
                 "0 when the newest seals of the audit log do not fit.",
                 [({}, self._measures.chain_ok)],
             )
+        if self._measures.unkeyed_through is not None:
+            yield _gauge(
+                "opsdash_audit_unkeyed_through",
+                "Entries of the audit log up to this number are sealed without a key; 0: none.",
+                [({}, self._measures.unkeyed_through)],
+            )
 
     def _count(self, operation: str, status: str, took_s: float | None) -> None:
         if operation not in self._names:

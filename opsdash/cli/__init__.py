@@ -22,6 +22,7 @@ from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.redaction import LogFilter
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -100,6 +101,8 @@ def main() -> NoReturn:
     """Runs the command line: one line for every mistake, the contract's exit codes, a traceback only for a bug."""
     _open_streams()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogFilter())
     try:
         code = cli.main(standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:

@@ -166,9 +166,14 @@ def verify(*, as_json: bool, head: str | None) -> None:
         print_line(found.message)
         for problem in found.problems:
             print_line(f"  {problem}")
+        unkeyed = "sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"
+        if found.unkeyed_through is not None:
+            unkeyed = (
+                f"sealed before OPSDASH_SECRET_KEY was set, up to number {found.unkeyed_through:,}: nobody was kept out"
+            )
         for number, what in (
             (found.before, "finished before there were seals"),
-            (found.unkeyed, "sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"),
+            (found.unkeyed, unkeyed),
             (found.in_progress, "without an outcome yet"),
         ):
             if number:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import re
 import shlex
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import opsdash.operations  # noqa: F401 - registers the operations
+from opsdash import people
 from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
@@ -64,7 +64,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             if dry_run:
                 _print_preview(console.preview(operation), operation.reason, as_json=as_json)
                 return
-            actor = console.settings.actor(getpass.getuser(), surface="cli")
+            actor = console.settings.actor(people.os_user(), surface="cli")
             reviewed = None
             if sys.stdin.isatty():
                 if confirm is None:

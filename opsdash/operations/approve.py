@@ -62,6 +62,7 @@ class ApproveOperation(Operation):
 
 
 def described(waits: Approval) -> str:
-    """``Clear Queue (queue: emails)``."""
+    """``Clear Queue (queue: emails)``, and why it can't be done where it can't."""
     said: list[Any] = [f"{name}: {value}" for name, value in waits.params.items() if value not in (None, "", False)]
-    return f"{waits.title} ({', '.join(said)})" if said else waits.title
+    told = f"{waits.title} ({', '.join(said)})" if said else waits.title
+    return f"{told}. {waits.problem}" if waits.problem else told

@@ -17,18 +17,20 @@ from uuid import UUID, uuid4
 import redis
 import sqlalchemy as sa
 
-from opsdash.errors import OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
+from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
 from opsdash.services.database import alone, answering, label, transaction
 from opsdash.services.patience import Patience
-from opsdash.services.seal import Sealer
+from opsdash.services.seal import LOST_KEY, Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
+from opsdash.text import safe as _safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +72,7 @@ class AuditLog:
         Raises:
             Duplicate: There is an entry with this request id already.
             Unavailable: Neither the database nor the spool took it; so nothing may be done.
+            Invalid: There is no secret here, and the log is sealed with one; so nothing may be done.
         """
         entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
@@ -101,7 +104,7 @@ class AuditLog:
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
         done = replace(
-            entry, status=status, finished_at=now, details={**entry.details, **to_plain(details), "took_s": took_s}
+            entry, status=status, finished_at=now, details={**entry.details, **_told(details), "took_s": took_s}
         )
         self._keep("finish", done)
         return done
@@ -123,7 +126,7 @@ class AuditLog:
             user=user,
             operation=operation,
             status=status,
-            details=to_plain(details),
+            details=_told(details),
             request_id=request_id,
             finished_at=timestamp,
         )
@@ -232,9 +235,19 @@ class AuditLog:
         return audit_prune.prune(self.engine, before, audit_id)
 
     def _keep(self, kind: str, entry: AuditEntry) -> None:
-        """The database, or else the spool: soon in either case."""
+        """The database, or else the spool: soon in either case.
+
+        Raises:
+            Invalid: Others seal with a key, and this console has none.
+        """
+
+        def write() -> None:
+            if kind != "finish":
+                self._check_key()
+            self._write(kind, entry)
+
         try:
-            self.writing.ask(lambda: self._write(kind, entry), late=lambda _: self._took_late(kind, entry))
+            self.writing.ask(write, late=lambda _: self._took_late(kind, entry))
         except (Unavailable, Uncertain) as error:
             if self.spool is None:
                 raise
@@ -258,6 +271,18 @@ class AuditLog:
                 entry, status=Status.FAILURE, finished_at=now, details={**entry.details, "message": why, "took_s": 0.0}
             )
             self._write("finish", ended)
+
+    def _check_key(self) -> None:
+        """Nothing is begun that could be sealed without a key only, where others seal with one.
+
+        Raises:
+            Invalid: The secret is missing here. Unavailable: The database did not answer.
+        """
+        if self.sealer.keyed:
+            return
+        with answering(self.engine), self.engine.connect() as connection:
+            if connection.scalar(sa.select(audit_head.c.unkeyed_seal)) is not None:
+                raise Invalid(f"{LOST_KEY} Nothing was changed.")
 
     def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
         """One transaction.
@@ -296,12 +321,44 @@ _MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.b
 _FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
+def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the trail and the page show them: what looks like a secret is hidden."""
+    return _safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
+
+
+def _told(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details as they are kept: text that databases and screens take, without secrets.
+
+    Names are looked at in the parameters alone: elsewhere they are data, such as the names of tasks with their number.
+    """
+    plain = dict(_safe(to_plain(details)))
+    params = plain.pop("params", None)
+    kept: dict[str, Any] = {name: _masked(value) for name, value in plain.items()}
+    return ({"params": public_params(params)} if isinstance(params, Mapping) else {}) | kept
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {masked(name): _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
 class Duplicate(Refused):
     """A request that was made before."""
 
     def __init__(self, request_id: UUID) -> None:
         super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
         self.request_id = request_id
+
+
+class TakenRequest(Duplicate):
+    """A request id that somebody else has used."""
+
+    def __init__(self, request_id: UUID) -> None:
+        super().__init__(request_id)
+        self.args = (f"The request id {request_id} belongs to somebody else's request. Nothing was changed.",)
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:
@@ -342,7 +399,7 @@ def _entry_of(
         user=actor.name,
         operation=operation.name,
         status=status,
-        details={"params": operation.params(), "surface": actor.surface, **origin, **to_plain(details)},
+        details=_told({"params": operation.params(), "surface": actor.surface, **origin, **details}),
         request_id=request_id or uuid4(),
         finished_at=None if status is Status.IN_PROGRESS else now,
     )

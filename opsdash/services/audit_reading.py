@@ -17,7 +17,7 @@ from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.services.database import answering
 from opsdash.services.tables import audit_log
-from opsdash.text import as_text
+from opsdash.text import as_text, safe
 
 CSV_COLUMNS = (
     "timestamp",
@@ -133,7 +133,12 @@ def newest_first() -> sa.Select[Any]:
 def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
     values = dict(row._mapping)
-    return AuditEntry(**values | {"status": Status(values["status"])})
+    details = values["details"]
+    if not isinstance(details, dict):  # whoever wrote it, it was not opsdash
+        details = {"message": "The details of this entry are no JSON object."}
+    kept = {"status": Status(values["status"]), "details": safe(details)}
+    kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
+    return AuditEntry(**values | kept)
 
 
 EXPORTS: dict[str, Callable[[sa.Engine, Filter], Iterator[str]]] = {"csv": export_csv, "jsonl": export_jsonl}

@@ -34,6 +34,8 @@ class Verification:
         head: ``number:seal`` of the newest sealed entry; keep it elsewhere.
         problems: One sentence each, the first ``NAMED``; ``broken`` counts them all.
         unkeyed: Entries sealed without a key. ``before``: finished before there were seals. Neither is protected.
+        unkeyed_through: Where there is a secret: entries up to this number were sealed before it came. None: there is
+            no secret here.
         in_progress: Entries without an outcome yet.
     """
 
@@ -44,6 +46,7 @@ class Verification:
     unkeyed: int = 0
     before: int = 0
     in_progress: int = 0
+    unkeyed_through: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -81,7 +84,6 @@ def verify(
         Unavailable: The database did not answer.
     """
     found = Verification()
-    keys = sealer.keys()
     wanted_number, wanted_seal = _parsed(head)
     met = wanted_number is None
     with answering(engine), engine.connect() as connection:
@@ -89,6 +91,10 @@ def verify(
         _without_limit(connection)
         newest = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
         total = int(connection.scalar(sa.select(sa.func.count(audit_log.c.seq))) or 0)
+        keyring = sealer.keyring(connection)
+        found.unkeyed_through = keyring.unkeyed_through
+        if keyring.fault:
+            found.fault(keyring.fault)
         previous, expected = _beginning(connection)
         for row, seal, covered in _sealed(connection):
             number, key_id = row[:2]
@@ -98,8 +104,8 @@ def verify(
             if number != expected:
                 missing = f"{expected}" if number == expected + 1 else f"{expected} to {number - 1}"
                 found.fault(f"Removed: sealed entry {missing} before {number}.")
-            if (key := keys.get(key_id)) is None:
-                found.fault(f"Entry {number} ({row[2]}): sealed with an unknown key {key_id!r}.")
+            if (key := keyring.key(key_id, number)) is None:
+                found.fault(f"Entry {number} ({row[2]}): {keyring.unverified(key_id)}.")
             elif number == expected and (covered is None or not is_seal(key, previous, covered, seal)):
                 found.fault(f"Changed: entry {_named(covered or row)}.")
             found.unkeyed += key_id == UNKEYED

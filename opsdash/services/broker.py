@@ -18,6 +18,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
 from opsdash.model_layout import APP, SETTING, Claim, Layout
+from opsdash.redaction import masked
 from opsdash.services import writes
 from opsdash.services.layout import Layouts
 from opsdash.settings import Settings
@@ -144,8 +145,11 @@ def connect(settings: Settings) -> Broker:
             client = sentinel(settings.redis_url).client(options)
         else:
             client = writes.Client.from_url(settings.redis_url, **options)
-    except ValueError as error:
-        raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
+    except ValueError:  # whose words may have a part of the password
+        raise Invalid(
+            "OPSDASH_REDIS_URL: its port or an option can't be read; expected redis://host:port/db, and a password"
+            " with / ? # @ in it written as %2F %3F %23 %40"
+        ) from None
     own = Claim(source=SETTING, facts=_setting_facts(settings, client))
     if settings.celery_app is None:
         return Broker(client, Layouts(client, [own], settings.queues), settings.redis_label, settings.queues)
@@ -291,7 +295,7 @@ def _cause(error: BaseException) -> str:
     said: list[str] = []
     chained: BaseException | None = error
     while chained is not None and len(said) < MOST_CAUSES:
-        said.append(as_text(" ".join(f"{type(chained).__name__}: {chained}".split()))[:LONGEST_CAUSE])
+        said.append(masked(as_text(" ".join(f"{type(chained).__name__}: {chained}".split())))[:LONGEST_CAUSE])
         chained = chained.__cause__
     return ", because of ".join(dict.fromkeys(said))
 

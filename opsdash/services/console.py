@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,15 +12,17 @@ from uuid import UUID
 
 import redis
 
+from opsdash import people
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
 from opsdash.model_verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
+from opsdash.redaction import HIDDEN
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.approvals import Approvals, Asked
-from opsdash.services.audit import AuditLog, Duplicate
+from opsdash.services.audit import AuditLog, Duplicate, TakenRequest
 from opsdash.services.discovery import Discovery
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
@@ -152,7 +155,7 @@ class Console:
         try:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
-            return self._answered(operation, error)
+            return self._answered(operation, actor, error)
         listener = Listener(on_progress, cancelled)
         act = Act(
             actor=actor,
@@ -179,7 +182,7 @@ class Console:
         """
         asked = self.asked.find(approval_id)
         operation, entry, asker = asked.operation, asked.entry, self.settings.at_this_moment(asked.actor)
-        if _same(act.actor.name, asker.name):
+        if people.same(act.actor.name, asker.name):  # whichever doors they came through
             raise Refused(f"{asker.name} asked for it, so somebody else must approve it. Nothing was changed.")
         for who in (act.actor, asker):
             if why := _lacks_role(operation, who):
@@ -276,8 +279,8 @@ class Console:
                 self.broker.layouts.look()
             self.broker.layouts.check(operation.title, operation.layout)
 
-    def _answered(self, operation: Operation, error: Duplicate) -> Effect:
-        """The same request, sent again: what it did the first time."""
+    def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
+        """The same request, sent again by who made it: what it did the first time."""
         try:
             entry = self.audit.writing.ask(lambda: self.audit.by_request(error.request_id))
         except Unavailable as away:
@@ -285,6 +288,10 @@ class Console:
                 f"The request {error.request_id} was made before; how that ended is not known while the database does"
                 " not answer. It was not done again: nothing was changed."
             ) from away
+        if entry is not None and not _is_by(entry, actor):
+            error = TakenRequest(error.request_id)
+            self._record_refusal(operation, actor, str(error), None, {})
+            raise error
         same = entry is not None and (entry.operation, entry.details.get("params")) == (
             operation.name,
             operation.params(),
@@ -352,8 +359,11 @@ class Console:
         kind = registry().get(entry.operation)
         if kind is None:
             return {}
+        params = entry.details.get("params", {})
+        if HIDDEN in json.dumps(params):
+            return {"message": "What it left behind can't be looked for: a parameter is hidden."}
         try:
-            return kind(**entry.details.get("params", {})).evidence(self, entry)
+            return kind(**params).evidence(self, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
             return {"message": f"What it left behind can't be read: {error}"}
 
@@ -384,8 +394,9 @@ def _check_approval(settings: Settings) -> None:
         settings.secret()  # nobody must be able to ask in somebody else's name
 
 
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+def _is_by(entry: AuditEntry, actor: Actor) -> bool:
+    """A token is another one than a person of the same name."""
+    return entry.user == actor.name and (entry.details.get("surface") == "api") == (actor.surface == "api")
 
 
 def _lacks_role(operation: Operation, actor: Actor) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from opsdash.errors import Invalid, OpsdashError, Unavailable, Uncertain
+from opsdash.redaction import masked
 
 VARIABLE = "OPSDASH_DATABASE_URL"
 EXPECTED = "expected postgresql://user:password@host/database or sqlite:////folder/file.sqlite3"
@@ -65,6 +66,8 @@ def parse(url: str) -> sa.URL:
         parsed = sa.make_url(url.strip())
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise Invalid(f"{VARIABLE}: this is not a database URL; {EXPECTED}") from None
+    if "@" in (parsed.host or ""):  # it would be shown as one
+        raise Invalid(f"{VARIABLE}: a password with @ in it has to be written with %40; {EXPECTED}")
     backend, _, driver = parsed.drivername.partition("+")
     if backend in {"postgresql", "postgres"} and driver in {"", "psycopg2"}:
         if not parsed.database:
@@ -177,7 +180,7 @@ def _reason(text: str) -> str:
     line = text.strip().splitlines()[0] if text.strip() else "no reason given"
     for mark in ("FATAL:", "ERROR:", "failed:"):
         line = line.rpartition(mark)[2]
-    line = line.strip()
+    line = masked(line.strip())
     return line if len(line) <= REASON_WIDTH else line[: REASON_WIDTH - 1] + "…"
 
 

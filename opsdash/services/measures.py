@@ -32,11 +32,13 @@ class Measures:
     Attributes:
         oldest_s: Queue → for how long its next task has waited.
         chain_ok: Whether the newest seals fit; None while not known.
+        unkeyed_through: Entries up to this number are sealed without a key; None while not known.
     """
 
     def __init__(self, broker: Broker, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
         self.oldest_s: dict[str, float] = {}
         self.chain_ok: bool | None = None
+        self.unkeyed_through: int | None = None
         self._heads, self._audit, self._count = Heads(broker), audit, count
         self._patience = Patience(f"The database at {label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
@@ -65,6 +67,7 @@ class Measures:
             self._count_operations()
         if now - self._checked_s >= CHAIN_S:
             _, found = audit_tail.faults(self._audit.engine, self._audit.sealer, CHAIN_ENTRIES)
+            self.unkeyed_through = audit_tail.unkeyed_through(self._audit.engine, self._audit.sealer)
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:

@@ -21,7 +21,6 @@ from opsdash.services.pause import PauseFlags
 from opsdash.services.showing import LARGE, describe, too_large
 from opsdash.services.sieving import Sieve
 from opsdash.services.workers import Workers
-from opsdash.settings import SECRET_LIKE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,7 +245,7 @@ class Queues:
         with self.broker.reading():
             return int(self.broker.client.hlen(self.broker.unacked))
 
-    def peek(self, queue: str, number: int, redact: str = SECRET_LIKE) -> tuple[Message, ...]:
+    def peek(self, queue: str, number: int, redact: str = "") -> tuple[Message, ...]:
         """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
 
         Cost: two round trips, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.

@@ -10,10 +10,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from opsdash.redaction import HIDDEN, ITSELF, hidden_items, hidden_keys, is_secret_name, is_secret_text, masked, name_of
 from opsdash.services.messages import Message, decoded, envelope, headers_of, moment, sent_at, task_name
 from opsdash.text import format_size
 
-HIDDEN = "(hidden)"
 LONG = 60
 """Characters of one argument that are shown."""
 MOST = 300
@@ -22,6 +22,7 @@ NAME = 200
 """Characters of a task's name or id."""
 DEEP, MANY = 4, 50
 """Levels, and items of one level, that are shown."""
+_NOTHING = r"(?!)"
 _WORD = re.compile(r"[\w.-]{1,32}")
 """An argument's name that is shown although it looks secret: ``password`` and ``X-Auth-Token`` are, a token is not."""
 LARGE = 256 * 1024
@@ -34,11 +35,11 @@ def too_large(size_bytes: int, *, position: int, priority: int) -> Message:
     return Message(position=position, priority=priority, size_bytes=size_bytes, unreadable=why)
 
 
-def describe(raw: bytes, *, position: int, priority: int, redact: str) -> Message:
-    """What an operator may see of one message.
+def describe(raw: bytes, *, position: int, priority: int, redact: str = "") -> Message:
+    """What an operator may see of one message: nothing that looks like a secret.
 
     Args:
-        redact: Regular expression: an argument whose name or text it finds is hidden.
+        redact: Regular expression: an argument whose name or text it finds is hidden as well; empty: none.
     """
     message = envelope(raw)
     known = Message(position=position, priority=priority, size_bytes=len(raw))
@@ -50,13 +51,13 @@ def describe(raw: bytes, *, position: int, priority: int, redact: str) -> Messag
     retries = headers.get("retries", old.get("retries", 0))
     return replace(
         known,
-        name=_short(task_name(message), NAME),
-        id=_short(str(headers.get("id") or old.get("id") or ""), NAME),
+        name=_short(masked(task_name(message)), NAME),
+        id=_short(masked(str(headers.get("id") or old.get("id") or "")), NAME),
         sent_at=sent,
         age_s=None if sent is None else max(0.0, time.time() - sent.timestamp()),
         eta=moment(headers.get("eta") or old.get("eta")),
         retries=retries if isinstance(retries, int) else 0,
-        arguments=_arguments(message, body, re.compile(redact)),
+        arguments=_arguments(message, body, re.compile(redact or _NOTHING)),
     )
 
 
@@ -79,24 +80,33 @@ def _arguments(message: Mapping[str, Any], body: Any, redact: re.Pattern[str]) -
 
 
 def _items(values: list[Any], redact: re.Pattern[str], depth: int) -> list[str]:
-    # A pair is a name and its value, as HTTP headers have them.
+    hidden = hidden_items(values)
     if len(values) == 2 and isinstance(values[0], str) and redact.search(values[0]):
-        return [HIDDEN, HIDDEN]
-    return [_shown(value, redact, depth) for value in values[:MANY]] + ["…"] * (len(values) > MANY)
+        hidden.add(1)
+    shown = [
+        HIDDEN if at in hidden or at + 1 in hidden else _shown(value, redact, depth)
+        for at, value in enumerate(values[:MANY])
+    ]
+    return shown + ["…"] * (len(values) > MANY)
 
 
 def _named(values: Mapping[str, Any], redact: re.Pattern[str], depth: int) -> Iterator[tuple[str, str]]:
-    # {"name": "password", "value": …}: what is named by its neighbour.
+    hidden = hidden_keys(values)
     told = any(isinstance(value, str) and redact.search(value) for key, value in values.items() if key != "value")
     for name, value in islice(values.items(), MANY):
-        hide = redact.search(name) or (told and name == "value")
+        hide = name in hidden or redact.search(name) or (told and name == "value")
         yield name, HIDDEN if hide else _shown(value, redact, depth)
     if len(values) > MANY:
         yield "…", "…"
 
 
 def _key(name: str, redact: re.Pattern[str]) -> str:
-    return _short(name) if _WORD.fullmatch(name) or not redact.search(name) else HIDDEN
+    plain = _WORD.fullmatch(name) and not name_of(name) & ITSELF
+    return _short(name) if plain or (not _is_secret(name, redact) and not is_secret_name(name)) else HIDDEN
+
+
+def _is_secret(text: str, redact: re.Pattern[str]) -> bool:
+    return is_secret_text(text) or redact.search(text) is not None
 
 
 def _shown(value: Any, redact: re.Pattern[str], depth: int) -> str:
@@ -108,7 +118,7 @@ def _shown(value: Any, redact: re.Pattern[str], depth: int) -> str:
         return _joined("[", _items(value, redact, depth + 1), "]")
     if not isinstance(value, str):
         return HIDDEN if redact.search(str(value)) else _short(json.dumps(value))
-    return HIDDEN if redact.search(value) else json.dumps(_short(value), ensure_ascii=False)
+    return HIDDEN if _is_secret(value, redact) else json.dumps(_short(value), ensure_ascii=False)
 
 
 def _joined(opening: str, parts: Iterable[str], closing: str) -> str:

@@ -81,8 +81,12 @@ audit_head = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("seal", sa.Text, nullable=False),
+    # Set when the secret first comes, sealed with its key: entries up to this number need no key.
+    sa.Column("unkeyed_through", sa.BigInteger),
+    sa.Column("unkeyed_key_id", sa.Text),
+    sa.Column("unkeyed_seal", sa.Text),
 )
-"""One row: number and seal of the newest sealed entry."""
+"""One row: number and seal of the newest sealed entry, and up to which one seals without a key are taken."""
 
 tenant_config = sa.Table(
     "tenant_config",

@@ -6,41 +6,19 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from typing import Any
+
+from opsdash.redaction import FINGERPRINT, ITSELF, cleaned, is_secret_name, is_secret_text, name_of
 
 MAX_ID_LENGTH = 200
 MAX_CONFIG_BYTES = 1_000_000
 OVERSIZED = "<oversized>"
 """What a source may give in place of settings that are larger than that, so that nobody has to read them."""
-FINGERPRINT = "hmac-sha256:"
 SHOWN = 40
 """Characters of a value that a preview shows."""
-SHORTEST = 5
-"""Characters of the shortest text that can look like a secret; most settings are shorter."""
 _ID = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff]+")
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|pwd$|secret|token|(api|access|private|signing|encryption|license)_?key|credential"
-    r"|^auth(orization)?$|cookie|dsn$|webhook|salt$|^otp|^pin$|bearer",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"://[^/\s@:]*:[^/\s@]+@"  # a URL with a password in it
-    r"|^(Bearer|Basic|Token)\s"
-    r"|-----BEGIN"
-    r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
-    r"|\b(sk|pk|rk|ghp|gho|ghs|glpat|xox[a-z]|SG)[-_.][\w.-]{8,}"  # Stripe, GitHub, GitLab, Slack, SendGrid
-    r"|hooks\.slack\.com/services/"
-    r"|(?<![\w-])eyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
-    r"|[?&;\s]([\w-]*(token|secret|passw(or)?d|api_?key|signature)|sig|key|pwd)=[^&\s]"  # in a query, or a DSN
-    r"|^(password|pwd)="
-)
-"""What looks like a secret is treated as one. A secret by an innocent name that looks like none can't be known.
-
-Each part takes time in proportion to the text, whatever it is: a setting of a megabyte must not hold up the others.
-"""
 
 _TRUTH = {**dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True), "": False} | dict.fromkeys(
     ("false", "f", "no", "n", "off", "0"), False
@@ -51,7 +29,6 @@ _encode = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, allow_nan=False
 ).encode  # made once: it costs more than its work
 _decode = json.JSONDecoder().decode
-_NESTED = (dict, list, tuple)
 _canonical = json.JSONEncoder(sort_keys=True).encode
 
 
@@ -63,12 +40,6 @@ def usable(tenant_id: str) -> bool:
 def digest(text: str) -> str:
     """Of a configuration as it stands in Redis; tells it from another one, and nothing about it."""
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-@lru_cache(maxsize=4_096)
-def _secrecy(key: str) -> tuple[bool, bool]:
-    """Whether a setting's name says that it is a secret, and whether the name is one itself."""
-    return _SECRET_NAME.search(key) is not None, _SECRET_VALUE.search(key) is not None
 
 
 def public_config(row: Any, secret: bytes) -> str:
@@ -95,9 +66,9 @@ def public_config(row: Any, secret: bytes) -> str:
         text = _encode(
             {
                 "tenant_id": tenant_id,
-                "name": _without_secrets(row.get("name"), fingerprint),
+                "name": cleaned(row.get("name"), fingerprint),
                 "enabled": _truth(row.get("enabled")),
-                "settings": _without_secrets(settings, fingerprint),
+                "settings": cleaned(settings, fingerprint),
                 "api_key_fingerprint": fingerprint(api_key) if api_key else None,
                 "updated_at": _in_utc(row.get("updated_at")),
             }
@@ -157,29 +128,6 @@ def _settings(given: Any) -> dict[str, Any]:
     return settings
 
 
-def _without_secrets(value: Any, fingerprint: Callable[[Any], str]) -> Any:
-    # Half of what a sync costs is here: a call for each number and text would double it.
-    if isinstance(value, dict):
-        kept = {}
-        for key, inner in value.items():
-            names, is_one = _secrecy(str(key))
-            if is_one:
-                kept[fingerprint(key)] = _without_secrets(inner, fingerprint)
-            elif names and inner:
-                kept[key] = fingerprint(inner)
-            elif isinstance(inner, str):
-                secret = len(inner) >= SHORTEST and _SECRET_VALUE.search(inner)
-                kept[key] = fingerprint(inner) if secret else inner
-            else:
-                kept[key] = _without_secrets(inner, fingerprint) if isinstance(inner, _NESTED) else inner
-        return kept
-    if isinstance(value, str) and _SECRET_VALUE.search(value):
-        return fingerprint(value)
-    if isinstance(value, list | tuple):
-        return [_without_secrets(inner, fingerprint) for inner in value]
-    return value
-
-
 def changes(old: str, new: str) -> list[str]:
     """What differs between two configurations, a field each; of a secret only that it does.
 
@@ -211,7 +159,7 @@ def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
-        key = FINGERPRINT if _secrecy(name)[1] else name
+        key = FINGERPRINT if name_of(name) & ITSELF else name
         if isinstance(inner, dict) and inner:
             yield from _fields(inner, f"{prefix}{key}.")
         else:
@@ -219,12 +167,12 @@ def _fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _hidden(path: str, value: Any) -> bool:
-    if any(_secrecy(part)[0] for part in path.split(".")):
+    if any(is_secret_name(part) for part in path.split(".")):
         return True
     if isinstance(value, list):
         text = json.dumps(value)
-        return FINGERPRINT in text or json.dumps(_without_secrets(value, lambda _secret: FINGERPRINT)) != text
-    return isinstance(value, str) and (value.startswith(FINGERPRINT) or _SECRET_VALUE.search(value) is not None)
+        return FINGERPRINT in text or json.dumps(cleaned(value, lambda _secret: FINGERPRINT)) != text
+    return isinstance(value, str) and (value.startswith(FINGERPRINT) or is_secret_text(value))
 
 
 def _shown(fields: dict[str, Any], path: str) -> str:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from opsdash.errors import Invalid, OpsdashError, Unavailable
+from opsdash.redaction import masked
 from opsdash.services.database import LACKING, answering
 from opsdash.services.tables import UtcDateTime, tenant_config
 from opsdash.services.tenant_index import CHUNK
@@ -222,7 +223,9 @@ def load(path: str) -> Callable[[], Any]:
     try:
         found = getattr(import_module(module), name)
     except Exception as error:  # the user's module may raise anything; it is theirs to read, as one line
-        raise Invalid(f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {type(error).__name__}: {error}") from error
+        raise Invalid(
+            f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {masked(f'{type(error).__name__}: {error}')}"
+        ) from error
     if not callable(found):
         raise Invalid(f"OPSDASH_TENANT_SOURCE: {path!r} is no callable; expected package.module:callable")
     return found  # type: ignore[no-any-return]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +14,7 @@ import panel as pn
 from bokeh.settings import settings as bokeh_settings
 from bokeh.util.token import check_token_signature
 
+from opsdash import people
 from opsdash.addresses import client_address, header, is_loopback, is_within
 from opsdash.model import Actor
 from opsdash.settings import Settings
@@ -111,7 +111,7 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
                 "Others, and everybody behind a proxy, need OPSDASH_AUTH=header, basic or oauth.",
             ),
         )
-    return _known(settings.actor(getpass.getuser(), surface="page"))
+    return _known(settings.actor(people.os_user(), surface="page"))
 
 
 def _is_signed() -> bool:

@@ -198,7 +198,9 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
             by=waits.by,
             surface=waits.surface,
             until=round(waits.expires_at.timestamp()),
-            acts=[[ApproveOperation.name, "Approve", f"What {waits.by} asked for is done then"]] if may else None,
+            acts=[[ApproveOperation.name, "Approve", f"What {waits.by} asked for is done then"]]
+            if may and not waits.problem
+            else None,
         )
         for waits in waiting
     }

@@ -5,13 +5,13 @@ Each works alone and asks for the same typed confirmation as the page. All of on
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import panel as pn
 import param
 from panel.viewable import Viewable, Viewer
 
+from opsdash import people
 from opsdash.errors import Invalid
 from opsdash.model import Actor
 from opsdash.state import SystemStatus
@@ -138,7 +138,7 @@ class Console(Widget):
 def _who(ops: Service, actor: str) -> Actor | Closed:
     doc = pn.state.curdoc
     if doc is None or doc.session_context is None:
-        return ops.settings.actor(actor or getpass.getuser(), surface="notebook")
+        return ops.settings.actor(actor or people.os_user(), surface="notebook")
     if actor:
         raise Invalid("actor: in a server it is the visitor who acts; leave it out")
     return identify(ops.settings)

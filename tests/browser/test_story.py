@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import itertools
 import json
 import threading
@@ -20,11 +19,12 @@ from support.sample_app import make_app
 from support.workers import Records, Worker, eventually, worker
 
 from opsdash.keys import Keys
+from opsdash.people import os_user
 from opsdash.services.tables import tenant_config
 
 KEYS = Keys()
 API_KEY = "sk-live-0123456789abcdef"
-USER = getpass.getuser()
+USER = os_user()
 
 
 class Producer:

@@ -74,7 +74,7 @@ def test_an_entry_keeps_who_from_where_what_was_reviewed_and_how_long_it_took(co
         (sa.update(audit_log).where(at(3)).values(timestamp=datetime(2026, 1, 1, tzinfo=UTC)), "Changed: entry 3 "),
         (sa.update(audit_log).where(at(3)).values(seal="0" * 64), "Changed: entry 3 "),
         (sa.update(audit_log).where(at(3)).values(seal=None), "Changed: entry 3 "),
-        (sa.update(audit_log).where(at(3)).values(key_id="unkeyed"), "Changed: entry 3 "),
+        (sa.update(audit_log).where(at(3)).values(key_id="unkeyed"), "Entry 3 .* without a key, and after number 0 "),
         (sa.update(audit_log).where(at(3)).values(key_id="0123456789ab"), "Entry 3 .* unknown key"),
         (sa.delete(audit_log).where(at(3)), "Removed: sealed entry 3 before 4"),
         (sa.delete(audit_log).where(audit_log.c.seq.in_([2, 3])), "Removed: sealed entry 2 to 3 before 4"),

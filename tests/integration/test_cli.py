@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from support.cli import CTRL_C, CTRL_D, Result, off_a_terminal, on_a_terminal
 from support.services import Valkey
 
+from opsdash import people
 from opsdash.model import Status
 from opsdash.operation import registry
 from opsdash.services import database
@@ -329,19 +331,29 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     monkeypatch.setenv("OPSDASH_ROLES_FILE", str(tmp_path / "roles"))
     monkeypatch.setenv("OPSDASH_APPROVAL", "clear_queue")
     console.broker.client.rpush("emails", "a")
-    monkeypatch.setenv("LOGNAME", "maria")
+    monkeypatch.setattr(people, "os_user", lambda: "maria")
     asked = opsdash("clear-queue", "emails", "--confirm", "YES")
     assert (asked.code, asked.err.count("\n"), console.get_queue_length("emails")) == (3, 1, 1)
     (waits,) = json.loads(opsdash("approvals", "--json").out)
     assert f"opsdash approve {waits['id']}." in asked.err
     own = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (own.code, "somebody else must approve it" in own.err) == (3, True)
-    monkeypatch.setenv("LOGNAME", "bob")
+    monkeypatch.setattr(people, "os_user", lambda: "bob")
     assert "Clear Queue (queue: emails)" in opsdash("approvals").out
     assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out
     done = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (done.code, done.out.splitlines()[0]) == (0, "Approved for maria: Cleared 1 task from emails.")
     assert opsdash("approvals").out == "Nothing waits for approval.\n"
+
+
+def test_the_command_line_acts_for_the_user_id_whatever_the_environment_says(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(variable, "somebody-else")
+    assert opsdash("resume-processing", "--confirm", "YES").code == 0
+    (entry,) = console.get_recent_operations()
+    assert entry.user == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(opsdash, monkeypatch: pytest.MonkeyPatch):
@@ -356,7 +368,7 @@ def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(op
 def test_whoever_lacks_the_role_is_refused_each_command_and_that_is_audited(
     opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, operation, role: str
 ):
-    monkeypatch.setenv("LOGNAME", "eve")
+    monkeypatch.setattr(people, "os_user", lambda: "eve")
     monkeypatch.setenv(f"OPSDASH_{role}", "eve" if role == "VIEWERS" else "somebody-else")
     console.broker.client.rpush("emails", "a")
     before = set(console.broker.client.scan_iter())

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsdash.services.showing import describe
-from opsdash.settings import SECRET_LIKE
 
 SECRET = "hunter2-planted"
 NAMES = ["password", "api_key", "apiKey", "API KEY", "client_secret", "auth_token", "db_pwd", "Authorization", "cookie"]
@@ -54,7 +53,7 @@ BODIES = {
 
 
 def shown(message: dict[str, Any]) -> str:
-    return repr(describe(json.dumps(message).encode(), position=1, priority=0, redact=SECRET_LIKE))
+    return repr(describe(json.dumps(message).encode(), position=1, priority=0, redact=""))
 
 
 @given(
@@ -122,7 +121,7 @@ INNER = ("task", "id", "eta", "retries", "timestamp", "compression", "body_encod
         | {field: JSON | JSON.map(json.dumps) | st.just("application/json") for field in FIELDS[2:]},
     )
     | JSON,
-    redact=st.sampled_from([SECRET_LIKE, ".", "x"]),
+    redact=st.sampled_from(["", ".", "x"]),
 )
 def test_no_message_is_a_traceback(message: Any, redact: str) -> None:
     describe(json.dumps(message).encode(), position=1, priority=0, redact=redact)
@@ -130,7 +129,7 @@ def test_no_message_is_a_traceback(message: Any, redact: str) -> None:
 
 @given(raw=st.binary(max_size=200))
 def test_no_bytes_are_a_traceback(raw: bytes) -> None:
-    describe(raw, position=1, priority=0, redact=SECRET_LIKE)
+    describe(raw, position=1, priority=0, redact="")
 
 
 @given(

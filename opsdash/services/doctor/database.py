@@ -88,6 +88,11 @@ def chain(patient: Patient) -> Findings:
         patient.console.settings.secret()
     except Invalid as missing:
         yield warning("audit chain", "New seals carry no key: they show accidents and keep nobody out.", str(missing))
+        return
+    if through := audit_tail.unkeyed_through(audit.engine, audit.sealer):
+        said = f"Entries up to {through:,} were sealed before there was a secret: nobody was kept out then."
+        todo = "If the secret came at another number, the log was made anew: opsdash audit verify --head NUMBER:SEAL."
+        yield warning("audit chain", said, todo)
 
 
 CHECKS = (migrated, clock, spool, chain)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import getpass
 import weakref
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.state import set_curdoc
 
 from opsdash.model import Actor, Role
+from opsdash.people import os_user
 from opsdash.settings import Settings
 from opsdash.views import identity
 from opsdash.views.identity import Closed, cookies_needed, headers_needed, identify, session_key
@@ -43,7 +43,7 @@ def test_unless_configured_it_is_closed_and_says_how_to_open_it() -> None:
 
 def test_in_development_mode_the_local_user_acts_and_nobody_else() -> None:
     dev = settings(auth="dev")
-    assert identify(dev, Request()) == Actor(name=getpass.getuser(), role=Role.ADMIN, surface="page")
+    assert identify(dev, Request()) == Actor(name=os_user(), role=Role.ADMIN, surface="page")
     assert "this machine only" in refused(identify(dev, Request(remote_ip="10.0.0.8")))
     assert "this machine only" in refused(identify(dev, Request(remote_ip="")))
 
@@ -71,7 +71,7 @@ def test_in_development_mode_this_machine_may_be_called_by_its_own_names(host: s
 def test_in_development_mode_a_header_makes_nobody_somebody_else() -> None:
     answer = identify(settings(auth="dev"), Request(headers={"X-Auth-Request-User": "maria"}))
     assert isinstance(answer, Actor)
-    assert answer.name == getpass.getuser()
+    assert answer.name == os_user()
 
 
 def test_a_proxys_user_has_the_role_of_its_name_or_its_groups_and_case_of_the_header_does_not_matter() -> None:
