@@ -259,3 +259,17 @@ def test_tenants_that_can_not_be_read_do_not_keep_the_spool_from_the_table(
     assert "nowhere" in snapshot.tenants_error or "lacks a table" in snapshot.tenants_error
     assert snapshot.database_error == "", "the log is as new as it can be"
     assert (snapshot.operations[0].id, snapshot.operations[0].status, snapshot.spooled) == (done.id, Status.SUCCESS, 0)
+
+
+def test_the_warning_that_the_spool_waits_does_not_say_that_nothing_was_changed(
+    console: Console, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("The database did not answer; nothing was changed")
+
+    monkeypatch.setattr(type(console.audit), "_write", gone)
+    console.audit.begin(opsdash.PauseProcessing(), MARIA)
+    caplog.clear()
+    assert console.audit.drain() == 0
+    assert "the audit spool is not drained yet: The database did not answer" in caplog.text
+    assert "nothing was changed" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,10 +12,12 @@ from opsdash.cli import operations
 from opsdash.model import Progress
 
 
-def test_figures_that_only_move_do_not_flood_a_log(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_figures_that_only_move_do_not_flood_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     clock = SimpleNamespace(now_s=100.0)
-    monkeypatch.setattr(operations.time, "monotonic", lambda: clock.now_s)
-    monkeypatch.setattr(operations.time, "sleep", lambda s: setattr(clock, "now_s", clock.now_s + s))
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(time, "sleep", lambda s: setattr(clock, "now_s", clock.now_s + s))
 
     def progress(_snapshot: object) -> Progress:
         passed_s = clock.now_s - 100.0
