@@ -103,9 +103,10 @@ class Audit:
     def __init__(self) -> None:
         self.noted: list[str | None] = []
 
-    def note(self, **entry: Any) -> None:
+    def note(self, **entry: Any) -> bool:
         json.dumps(entry["details"])
         self.noted.append(entry["details"]["params"]["queue"])
+        return True
 
 
 @given(data=st.data())

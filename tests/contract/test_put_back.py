@@ -382,3 +382,20 @@ def test_nothing_of_this_kombu_is_missing_and_what_is_is_named(fetching: Callabl
     assert home.missing(fetching(PLAIN).channel) == []
     lost = home.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
     assert {"channel.sep", "channel.qos.append", "channel.client.parse_response"} <= set(lost)
+
+
+def test_a_full_redis_takes_messages_back_too(fetching: Callable[..., Fetching], client: redis.Redis) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=2)
+    before = client.lrange("plain", 0, -1)
+    held = one.fetch(2)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.OutOfMemoryError):
+            client.rpush("plain", "any")
+        assert put_back.put_back(one.channel, reversed(held)) == PutBack(moved=2)
+    finally:
+        client.config_set("maxmemory", 0)
+    assert client.lrange("plain", 0, -1) == before
