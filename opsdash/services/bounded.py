@@ -142,11 +142,11 @@ end
 found[2] = long
 return found
 """
-# How a script calls a message: itself, or its mark.
+# How a script calls a message: itself, or its mark: size, beginning and end, which has kombu's delivery tag.
 NAMED = """
 local function named(message)
   if not message or #message <= LARGE then return message end
-  return 'MARK' .. #message .. ':' .. redis.sha1hex(string.sub(message, 1, 4096) .. string.sub(message, -4096))
+  return 'MARK' .. #message .. ':' .. string.sub(message, 1, 500) .. string.sub(message, -1500)
 end
 local function place_of(key, name, most)
   if string.sub(name, 1, #'MARK') ~= 'MARK' then return redis.call('LPOS', key, name, 'MAXLEN', most) end

@@ -50,7 +50,7 @@ _RESUME = (
     _OURS
     + """
 if ARGV[3] ~= '' then
-  local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+  local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
   if told ~= ARGV[3] then return {0, 0} end
 end
 local removed = redis.call('DEL', KEYS[1])
@@ -65,7 +65,7 @@ return {removed, epoch}
 # another epoch. KEYS: flag, info hash. ARGV: field, epoch or nothing.
 _FORGET = """
 if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
 if told and #told <= DIGITS and tonumber(told) ~= tonumber(ARGV[2]) then return 0 end
 return redis.call('HDEL', KEYS[2], ARGV[1])
 """.replace("DIGITS", str(EPOCH_DIGITS))

@@ -12,7 +12,7 @@ from opsdash.errors import Refused
 from opsdash.model import QueueStats
 from opsdash.model_layout import ASSUMED
 from opsdash.services import bounded, frames
-from opsdash.services.boundary import NOTHING, Mark, find, raw
+from opsdash.services.boundary import NOTHING, Mark, find
 from opsdash.services.broker import Broker
 from opsdash.services.discovery import Discovery
 from opsdash.services.messages import Message, age_s
@@ -25,14 +25,6 @@ from opsdash.services.workers import Workers
 if TYPE_CHECKING:
     import pandas as pd
 
-# One end of a list; in place of a message above a size its size. KEYS: list. ARGV: start, stop, size.
-_READ = """
-local read = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
-for i, message in ipairs(read) do
-  if #message > tonumber(ARGV[3]) then read[i] = #message end
-end
-return read
-"""
 # The next message of each list, unless it is large. KEYS: lists. ARGV: size.
 _NEXT = """
 local found = {}
@@ -248,35 +240,42 @@ class Queues:
     def peek(self, queue: str, number: int, redact: str = "") -> tuple[Message, ...]:
         """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
 
-        Cost: two round trips, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.
+        Cost: three round trips for each priority step, more for large messages; what is larger than ``LARGE`` is not
+        looked into.
 
         Raises:
             Refused: One of its keys is no list.
         """
         self.check_lists(queue)
         lists = self.broker.lists(queue)
-        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            for key in lists.values():
-                pipe.llen(key)
-                raw(pipe, "EVAL", _READ, 1, key, -number, -1, LARGE)
-                raw(pipe, "EVAL", _READ, 1, key, 0, number - 1, LARGE)
-            replies = pipe.execute()
-        found: dict[int, tuple[int, bytes | int]] = {}
-        before = 0
-        for index, step in enumerate(lists):
-            length, first, last = replies[3 * index : 3 * index + 3]
-            found |= {before + i + 1: (step, raw) for i, raw in enumerate(reversed(first))}
-            found |= {before + length - i: (step, raw) for i, raw in enumerate(last)}
-            before += length
+        with self.broker.reading():
+            found: dict[int, tuple[int, bytes]] = {}
+            before = 0
+            for step, key in lists.items():
+                length: Any = self.broker.client.llen(key)
+                first, last = (self._end(key, min(number, length), way) for way in (-1, 1))
+                found |= {before + i + 1: (step, message) for i, message in enumerate(first)}
+                found |= {before + length - i: (step, message) for i, message in enumerate(last)}
+                before += length
         ends = sorted(found)
         shown = [*ends[:number], *(position for position in ends[-number:] if position not in ends[:number])]
         return tuple(
-            too_large(message, position=position, priority=step)
-            if isinstance(message, int)
+            too_large(bounded.size_of(message), position=position, priority=step)
+            if bounded.size_of(message) > LARGE
             else describe(message, position=position, priority=step, redact=redact)
             for position in shown
             for step, message in (found[position],)
         )
+
+    def _end(self, key: str, number: int, way: int) -> list[bytes]:
+        """The last messages of a list, or with 1 the first ones, from its end on."""
+        found: list[bytes] = []
+        while len(found) < number:
+            start = len(found) if way == 1 else -1 - len(found)
+            if not (more := bounded.messages(self.broker.client, key, start, number - len(found), step=way)):
+                break
+            found += more
+        return found
 
     def clear(
         self,
