@@ -149,7 +149,7 @@ class _Part:
             if not self._patience.hangs and not (self._patience.rests and self._error):
                 self._error = error.fault  # it failed
             elif not known or silent_s > SOON_S:
-                self._error = f"{self._who} did not answer for {silent_s:.0f} s"
+                self._error = f"{self._who} did not answer in time"
             return self._error
         self._asked_s, self._error = None, ""
         return ""
