@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from opsdash import foreign
 from opsdash.services import workers
 from opsdash.services.broker import Broker
 from opsdash.services.workers import Workers
@@ -88,7 +89,8 @@ def test_what_a_worker_says_of_its_connections_and_its_messages_is_read(broker: 
     a, odd, older = Workers(broker).read()
     assert (a.unacked, a.remote_control, a.clients, a.running_by_queue) == (3, False, (7, 9), {"emails": 2, "": 1})
     assert (older.unacked, older.remote_control, older.clients, older.running_by_queue) == (None, None, None, None)
-    assert (odd.unacked, odd.remote_control, odd.clients, odd.running_by_queue) == (0, None, None, {})
+    assert (odd.unacked, odd.remote_control, odd.clients, odd.running_by_queue) == (None, None, None, None)
+    assert set(odd.unread) == {"unacked", "clients", "running_by_queue"}
 
 
 def test_only_workers_that_are_silent_can_be_dismissed(broker: Broker):
@@ -177,7 +179,7 @@ def test_a_report_of_running_tasks_is_bounded_whoever_wrote_it(broker: Broker):
     report(broker, "a@host", running=json.dumps(many))
     told = Workers(broker).running("a@host")
     assert len(told) == workers.MOST_RUNNING
-    assert len(told[0].name) == workers.LONG
+    assert len(told[0].name) == foreign.LONG
     assert (told[0].task_id[:5], told[0].queue) == ("\\x001", "\\ud800"), "what no screen takes is written as escapes"
     report(broker, "b@host", running=json.dumps([["1", "x" * workers.LARGE_REPORT, "q", 1]]))
     assert Workers(broker).running("b@host") == (), "it is not even fetched"

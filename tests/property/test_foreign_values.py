@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import time
 from collections.abc import Callable
@@ -254,9 +253,8 @@ def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], e
 
 
 def examples_of(fast: int) -> Any:
-    often = int(os.environ.get("OPSDASH_TEST_FOREIGN", "10000"))
     return pytest.mark.parametrize(
-        "examples", [fast, pytest.param(often, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+        "examples", [fast, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
     )
 
 
