@@ -20,6 +20,8 @@ OFTEN = 3
 LEAST_S = 0.05
 UNDECLARED_MS = 60_000
 """Given back at least where no worker has told what was declared: what was left may be too little to start a worker."""
+MOST_LISTS = 10_000
+"""Lists or queues that are all looked after: a run of the script takes some 20 ms then."""
 MOST_DIGITS = 13
 """Of an expiry in ms; one beyond 300 years is none."""
 
@@ -40,6 +42,7 @@ local function number(text)
 end
 for _, key in ipairs({suspended, declared}) do
   if not is(key, 'none') and not is(key, 'hash') then redis.call('DEL', key) end
+  redis.call('PERSIST', key) -- changes nothing; a full Redis lets the rest of this script through then
 end
 local suffixes, queues = {}, {}
 for i = 5, 4 + ARGV[4] do suffixes[#suffixes + 1] = ARGV[i] end
@@ -55,7 +58,11 @@ for i = 5 + ARGV[4], #ARGV, 2 do
     end
   end
 end
-for _, queue in ipairs(redis.call('HKEYS', declared)) do queues[queue] = true end
+-- More of them than queues are is somebody's flood: then only the queues that were asked for are looked after.
+local few = redis.call('HLEN', declared) <= MOST and redis.call('HLEN', suspended) <= MOST
+if few then
+  for _, queue in ipairs(redis.call('HKEYS', declared)) do queues[queue] = true end
+end
 local all, asked = redis.call('EXISTS', everything) == 1, {}
 local function held(queue)
   if asked[queue] == nil then
@@ -76,14 +83,24 @@ for queue in pairs(queues) do
       local left = is(list, 'list') and redis.call('PTTL', list) or -1
       if left >= 0 and left < 1e13 then
         local before = string.match(redis.call('HGET', suspended, list) or '', '^(%d+):')
-        -- First PERSIST: a full Redis takes it, and then the rest of this script too.
         redis.call('PERSIST', list)
         redis.call('HSET', suspended, list, string.format('%.0f:', math.max(left, number(before) or 0)) .. queue)
       end
     end
   end
 end
-local noted = redis.call('HGETALL', suspended)
+local noted = {}
+if few then
+  noted = redis.call('HGETALL', suspended)
+else
+  for queue in pairs(queues) do
+    for _, suffix in ipairs(suffixes) do
+      local list = ARGV[3] .. queue .. suffix
+      local one = redis.call('HGET', suspended, list)
+      if one then noted[#noted + 1], noted[#noted + 2] = list, one end
+    end
+  end
+end
 for i = 1, #noted, 2 do
   local list, ms, queue = noted[i], string.match(noted[i + 1], '^(%d+):(.*)$')
   ms = number(ms)
@@ -109,7 +126,7 @@ if any and is(deadlines, 'zset') then
   end
 end
 return {count, shortest}
-""".replace("UNDECLARED", str(UNDECLARED_MS))
+""".replace("UNDECLARED", str(UNDECLARED_MS)).replace("MOST", str(MOST_LISTS))
 
 
 @dataclass(frozen=True, slots=True)

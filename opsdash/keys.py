@@ -114,6 +114,11 @@ class Keys:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"
 
+    @property
+    def spool_aside(self) -> str:
+        """Stream: what lay in the spool and no key of this deployment has sealed; kept to be looked at."""
+        return f"{self.prefix}opsdash:audit:spool:aside"
+
     def request(self, request_id: str) -> str:
         """String with a TTL: the audit entry of this request, so that it is known while the database is away."""
         return f"{self.prefix}opsdash:request:{request_id}"

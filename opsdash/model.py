@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from opsdash.foreign import Unread as Unread
 from opsdash.model_layout import Disagreement as Disagreement
 from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
@@ -397,9 +398,11 @@ class Snapshot:
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
-        database_age_s: As ``redis_age_s``, for ``operations`` and ``tenants``.
+        database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
+        database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
+        unread: What lies in Redis and is not shown: too much of it, or not readable.
         layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
     """
 
@@ -426,9 +429,12 @@ class Snapshot:
     redis_ms: float | None = None
     database_age_s: float | None = None
     database_error: str = ""
+    tenants_age_s: float | None = None
+    tenants_error: str = ""
     audit_head: str = ""
     spooled: int = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def to_plain(value: Any) -> Any:

@@ -105,7 +105,10 @@ class Disagreement:
         told = "; ".join(f"{value} by {_some(who)}" for value, who in self.said.items())
         if self.fact == "db":
             return f"The database differs: {told}. {self.setting} must name the one that the app uses."
-        return f"The {_NAMES[self.fact]} differs: {told}. Make them agree, or say it by {self.setting}."
+        # It was said by the setting already: then that may be what is wrong.
+        said = any(self.setting in who for who in self.said.values())
+        decide = f"correct {self.setting}" if said else f"say it by {self.setting}"
+        return f"The {_NAMES[self.fact]} differs: {told}. Make them agree, or {decide}."
 
 
 def resolve(claims: tuple[Claim, ...]) -> Layout:

@@ -35,6 +35,7 @@ class Kind(enum.StrEnum):
     MAY_TAKE_TASKS = "may_take_tasks"
     CONNECTIONS = "connections"
     STALE = "stale"
+    UNREAD = "unread"
 
 
 STATE_OF = {
@@ -57,6 +58,7 @@ LASTING = frozenset(
         Kind.CANNOT_ASK,
         Kind.MAY_TAKE_TASKS,
         Kind.CONNECTIONS,
+        Kind.UNREAD,
     }
 )
 """What time alone does not cure: somebody has to do something. Of ``no_plugin`` it depends on what they do."""

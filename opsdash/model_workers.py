@@ -36,6 +36,7 @@ class WorkerStats:
         paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
         epoch: The pause epoch it has applied; None when it can't read the flag.
         pausing: ``ready``, or why this worker can't pause.
+        unread: Fields of its report that are there and can't be read.
     """
 
     hostname: str
@@ -67,6 +68,7 @@ class WorkerStats:
     unacked: int | None = None
     remote_control: bool | None = None
     clients: tuple[int, ...] | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def reports(self) -> bool:

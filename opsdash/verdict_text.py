@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from opsdash.model_verdict import Kind, Reason, Verdict
+from opsdash.model_verdict import Kind, Reason, State, Verdict
 from opsdash.text import count, format_duration
 
 NAMED = 3
 """Workers named in a sentence; beyond that their number stands for them."""
 OF_WORKERS = (Kind.NOT_CONFIRMED, Kind.RUNNING, Kind.NOT_PUT_BACK, Kind.CANNOT_PAUSE)
 """Kinds that tell of one worker that reports: they follow the number of those that have stopped."""
+_WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", State.DRAINING: "not safe yet"}
+"""What is said of a pause that is not held although all that report have stopped."""
 NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
 
 
@@ -37,6 +40,9 @@ def notes(verdict: Verdict) -> list[str]:
     if not verdict.scheduled:
         return []
     are = "is" if verdict.scheduled == 1 else "are"
+    if verdict.queue is not None:  # the workers tell them of all queues together
+        said = f"{count(verdict.scheduled, 'scheduled task')} of any queue {are} in these workers"
+        return [f"{said}; those of {verdict.queue} are held there when due."]
     return [f"{count(verdict.scheduled, 'scheduled task')} {are} in workers, and {are} held there when due."]
 
 
@@ -77,6 +83,36 @@ def reason_told(reason: Reason) -> str:
     return said if said.endswith(".") else f"{said}."
 
 
+def remedies(verdict: Verdict) -> list[str]:
+    """What to do where time alone may not do it, one line for each kind of reason."""
+    found = {reason.kind: _remedy(reason) for reason in reversed(verdict.reasons)}
+    return [todo for kind in Kind if (todo := found.get(kind, ""))]
+
+
+def _remedy(reason: Reason) -> str:
+    match reason.kind:
+        case Kind.NO_PLUGIN:
+            return "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer."
+        case Kind.TAKES_TASKS | Kind.MAY_TAKE_TASKS:
+            return "Look which process has that connection, and stop it if it is a worker."
+        case Kind.SILENT:
+            who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
+            return f"Look whether its process still runs; if it has ended: opsdash dismiss-worker {who}"
+        case Kind.SAME_NAME:
+            return "Give each worker a name of its own: celery worker -n NAME@%h."
+        case Kind.UNACKED:
+            return (
+                "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed"
+                " has left a process behind."
+            )
+        case Kind.NO_WORKER:
+            return "Look whether workers run, with the plug-in: opsdash doctor."
+        case Kind.CANNOT_PAUSE | Kind.CANNOT_ASK | Kind.CONNECTIONS | Kind.QUEUE_SHRINKS | Kind.UNREAD:
+            return "What to do about it: opsdash doctor."
+        case _:
+            return ""
+
+
 def _stopped(verdict: Verdict) -> str:
     if verdict.stopped < verdict.workers:
         late = [reason for reason in verdict.reasons if reason.kind in OF_WORKERS]
@@ -86,7 +122,7 @@ def _stopped(verdict: Verdict) -> str:
     many = verdict.workers > 1
     who = f"All {verdict.workers} workers that report have" if many else "The one worker that reports has"
     if verdict.queue is None:
-        return f"{who} stopped; safe to deploy." if verdict.safe else f"{who} stopped."
+        return f"{who} stopped; {_WORD.get(verdict.state, 'safe to deploy')}."
     still = f" ({count(verdict.elsewhere, 'task')} of other queues still running)" if verdict.elsewhere else ""
     return f"{who} stopped taking from {verdict.queue}; nothing of it runs{still}."
 
@@ -141,12 +177,16 @@ def _said(reason: Reason) -> str:
             return f"Which connections take tasks can't be read: {reason.detail}"
         case Kind.STALE:
             return f"The figures are old: {reason.detail}"
+        case Kind.UNREAD:
+            return reason.detail
 
 
 def _last(reason: Reason) -> str:
     ran, held = count(reason.number, "task"), count(reason.held, "task")
     if reason.number and reason.held:
         return f"ran {ran} and held {held}"
+    if not reason.number and not reason.held:
+        return "and was not paused when it told last"
     return f"ran {ran}" if reason.number else f"held {held}"
 
 

@@ -10,6 +10,7 @@ from opsdash.api.problems import ProblemError
 from opsdash.api.shapes import Outcome, RunQuery, operation_of, request_of
 from opsdash.model import to_plain
 from opsdash.operation import Operation, registry
+from opsdash.services.afterwards import afterwards
 from opsdash.services.console import Console
 
 
@@ -44,7 +45,7 @@ class Run(Handler):
                 request_id=sent.request_id,
             )
         finally:
-            console.poller.refresh()  # whoever asks next sees it
+            afterwards("the refresh after an act", console.poller.refresh)  # whoever asks next sees it
         return Outcome(
             operation=kind.name,
             status="success" if effect.ok else "failure",

@@ -336,6 +336,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
         redis_age_s=None,
         redis_ms=None,
         database_age_s=None,
+        tenants_age_s=None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 import sys
 import time
@@ -20,6 +21,7 @@ from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
 from opsdash.model import Preview, Progress, Status, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
+from opsdash.services.afterwards import afterwards
 from opsdash.settings import PREFIX
 from opsdash.text import format_duration, parse_duration
 
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 WAIT_STEP_S = 0.2
+UNSEEN = Progress(done=False, message="It is done; how far it has come could not be seen.", final=True)
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
+TELL_AGAIN_S = 10.0
+"""After so long a line is told again of which only the figures have changed."""
 
 
 def operation_commands() -> Iterator[click.Command]:
@@ -90,8 +95,11 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 print_line(effect.message)
                 if undo := effect.details.get("undo"):
                     print_line(str(undo))
+            progress = None
             try:
-                progress = _wait(console, operation, timeout) if wait else None
+                if wait:
+                    # Done is done, whatever keeps it from being watched.
+                    progress = afterwards("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
             except KeyboardInterrupt:
                 warn(f"{effect.message} That stands; only the waiting was broken off.")
                 raise
@@ -128,7 +136,7 @@ def _own_rules() -> Iterator[None]:
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
     """Looks until the effect has come to its end, the time is up or no time would help; tells each step on stderr."""
-    deadline, told = time.monotonic() + timeout_s, ""
+    deadline, told, told_s = time.monotonic() + timeout_s, "", 0.0
     final, since_s = "", 0.0
     while True:
         progress = operation.progress(console.snapshot())
@@ -139,9 +147,11 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             final, since_s = progress.message, now_s
         if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
-        if progress.message != told:
-            told = progress.message
-            click.echo(clean(told), err=True)
+        # Ages and counts move with each look; a log is told of them now and then, of all else at once.
+        words = re.sub(r"\d[\d,.]*", "#", progress.message)
+        if words != told or now_s - told_s >= TELL_AGAIN_S:
+            told, told_s = words, now_s
+            click.echo(clean(progress.message), err=True)
         time.sleep(WAIT_STEP_S)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import RenderableType
@@ -12,7 +12,7 @@ from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration
-from opsdash.verdict_text import told
+from opsdash.verdict_text import remedies, told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -51,7 +51,10 @@ def summarize(snapshot: Snapshot, broker: str) -> Summary:
     if snapshot.operations and not snapshot.database_error:
         last = snapshot.operations[0]
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        shown.append(line(f"Last operation: {when} {last.user} {last.title}", last.status.value))
+        params = last.details.get("params")
+        queue = params.get("queue") if isinstance(params, Mapping) else None
+        of = f" ({queue})" if queue else ""
+        shown.append(line(f"Last operation: {when} {last.user} {last.title}{of}", last.status.value))
     return Summary(shown, list(_warnings(snapshot)))
 
 
@@ -137,12 +140,13 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
             f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
             + (f", {failed:,} failed since the workers started" if failed else "")
         )
-    if stand := verdict(snapshot):
-        yield told(stand)
-        return
-    for queue in list(snapshot.paused_queues)[:MOST_QUEUES]:
-        if stand := verdict(snapshot, queue):
-            yield f"Queue {queue}: {told(stand)}"
+    whole = verdict(snapshot)
+    if whole:
+        yield told(whole)
+        yield from (f"   → {todo}" for todo in remedies(whole))
+    for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
+        stand = None if whole else verdict(snapshot, queue)
+        yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {told(stand)}" if stand else "")
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
@@ -160,6 +164,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         stale = "There are no figures yet." if age_s is None else f"Figures are {format_duration(age_s)} old."
         yield f"{snapshot.redis_error} {stale}"
     yield from (conflict.message for conflict in snapshot.layout_conflicts)
+    yield from (unread.message for unread in snapshot.unread)
     if not verdict(snapshot):
         unfit = [worker for worker in snapshot.workers if worker.reports and worker.pausing != "ready"]
         yield from _few([f"{worker.hostname} can't pause: {worker.pausing}" for worker in unfit], "workers")
@@ -181,6 +186,8 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         yield f"{snapshot.spooled:,} steps of the audit log wait in Redis for the database"
     if snapshot.database_error:
         yield snapshot.database_error
+    elif snapshot.tenants_error:
+        yield f"Tenants: {snapshot.tenants_error}"
 
 
 def _few(said: list[str], what: str) -> Iterator[str]:

@@ -65,6 +65,11 @@ class DismissWorker(Operation):
         if not self.hostname:
             raise Invalid("hostname: name a worker. Nothing was changed.")
         known = [w for w in console.workers.read() if self.hostname in (w.hostname, w.record)]
+        if not known and any(other.hostname == self.hostname for other in console.fleet.known() or ()):
+            raise Refused(
+                f"{self.hostname} runs without the plug-in and answers: it leaves the list when it is stopped."
+                " Nothing was changed."
+            )
         if not known:
             raise Refused(f"There is no worker {self.hostname!r}. Nothing was changed.")
         silent = [worker for worker in known if not worker.reports]

@@ -15,6 +15,9 @@ from opsdash.text import count
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
+NAMED = 3
+"""Queues named in the result; beyond that their number stands for them."""
+
 
 class ResumeProcessing(Operation):
     """Deletes the pause flag of everything, or of one queue. Each is lifted by itself."""
@@ -59,12 +62,28 @@ class ResumeProcessing(Operation):
         what = "all processing" if self.queue is None else f"queue {self.queue}"
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
         told, said = self._add(console)
-        return Effect(affected=int(removed), message=message + said, details={"add_consumer": told} if told else {})
+        message += self._left(console) + said
+        return Effect(affected=int(removed), message=message, details={"add_consumer": told} if told else {})
 
     def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether there is still a pause."""
         paused = self.queue in console.pause.read([] if self.queue is None else [self.queue])
         return {"message": "There is a pause now." if paused else "There is no such pause now."}
+
+    def _left(self, console: Console) -> str:
+        """Which other pauses hold on. The flag has gone by now: where they can't be read, nothing is said of them."""
+        try:
+            pauses = console.pause.read(console.queue_names())
+        except (OpsdashError, redis.RedisError):
+            return ""
+        if self.queue is not None:
+            return " All processing is paused still." if None in pauses else ""
+        names = [name for name in pauses if name is not None]
+        if not names:
+            return ""
+        more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+        stay = "Queue {} stays" if len(names) == 1 else "Queues {} stay"
+        return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: resume-processing --queue lifts that."
 
     @staticmethod
     def _add(console: Console) -> tuple[dict[str, list[str]], str]:

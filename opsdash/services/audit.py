@@ -6,7 +6,7 @@ While the database does not answer, what would be written goes to the spool in R
 from __future__ import annotations
 
 import logging
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import redis
 import sqlalchemy as sa
 
-from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
+from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
 from opsdash.redaction import HIDDEN, cleaned, masked
@@ -25,7 +25,8 @@ from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
-from opsdash.services.database import alone, answering, transaction
+from opsdash.services.database import alone, answering, label, transaction
+from opsdash.services.patience import Patience
 from opsdash.services.seal import LOST_KEY, Sealer
 from opsdash.services.spool import Spool
 from opsdash.services.tables import audit_head, audit_log
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DOWN_S = 5.0
-"""After a failure the database is left alone this long: an operator must not wait for its timeout at every step."""
+STRICT_WAIT_S = 2.0
+"""Without a spool the database is all there is, and so is waited for longer."""
 
 
 @dataclass(slots=True)
@@ -45,18 +46,25 @@ class AuditLog:
     """Reads and writes ``audit_log``. Each write is its own committed transaction.
 
     Attributes:
-        spool: Takes what the database does not; None refuses instead (``OPSDASH_AUDIT=strict``).
+        spool: Takes what the database does not, or not soon; None refuses instead (``OPSDASH_AUDIT=strict``).
+        writing: What an act waits for. ``draining``: what moves the spool into the table, beside the acts.
     """
 
     engine: sa.Engine
     sealer: Sealer
     spool: Spool | None = None
-    _down_until_s: float = field(default=0.0, init=False)
+    writing: Patience = field(init=False)
+    draining: Patience = field(init=False)
     _writer: sa.Engine = field(init=False)
+    _one_drain: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         """SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away."""
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        who = f"The database at {label(self.engine.url)}"
+        strict = self.spool is None
+        self.writing = Patience(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
+        self.draining = Patience(who)
 
     def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None, **details: Any) -> AuditEntry:
         """Commits the intent. What follows may crash: the entry stays ``in_progress`` and is seen.
@@ -181,7 +189,7 @@ class AuditLog:
         Returns:
             How many steps it moved.
         """
-        if self.spool is None:
+        if self.spool is None or not self._one_drain.acquire(blocking=False):
             return 0
         moved = 0
         try:
@@ -194,11 +202,22 @@ class AuditLog:
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
-            log.warning("the audit spool is not drained yet: %s", error)
+            log.warning("the audit spool is not drained yet: %s", str(error).replace("; nothing was changed", ""))
+        finally:
+            self._one_drain.release()
         if moved:
-            self._down_until_s = 0.0
+            self.writing.answered()
             log.info("the database answers again: %d steps of the audit log moved there from the spool", moved)
         return moved
+
+    def drain_soon(self) -> None:
+        """As ``drain``, by the way: it goes on by itself where it takes longer than anybody waits."""
+        if self.writing.hangs or not self.spooled():
+            return
+        try:
+            self.draining.ask(self.drain)
+        except Unavailable as error:
+            log.info("the audit spool is drained later: %s", error)
 
     def spooled(self) -> int:
         """Steps that wait in the spool; 0 while Redis can't say. Cost: one XLEN."""
@@ -216,27 +235,42 @@ class AuditLog:
         return audit_prune.prune(self.engine, before, audit_id)
 
     def _keep(self, kind: str, entry: AuditEntry) -> None:
-        """The database, or else the spool."""
-        error: Unavailable | Uncertain = Unavailable("The database did not answer a moment ago; nothing was changed")
-        if self.spool is None or time.monotonic() >= self._down_until_s:
-            try:
-                if kind != "finish":
-                    self._check_key()
-                self._write(kind, entry)
-            except (Unavailable, Uncertain) as failure:
-                if self.spool is None:
-                    raise
-                why = str(failure).replace("; nothing was changed", "")
-                log.warning("the audit log goes to the spool in Redis: %s", why)
-                error, self._down_until_s = failure, time.monotonic() + DOWN_S
-            else:
-                return
+        """The database, or else the spool: soon in either case.
+
+        Raises:
+            Invalid: Others seal with a key, and this console has none.
+        """
+
+        def write() -> None:
+            if kind != "finish":
+                self._check_key()
+            self._write(kind, entry)
+
         try:
-            if kind == "begin" and not self.spool.claim(entry):
+            self.writing.ask(write, late=lambda _: self._took_late(kind, entry))
+        except (Unavailable, Uncertain) as error:
+            if self.spool is None:
+                raise
+            log.warning("the audit log goes to the spool in Redis: %s", error.fault)
+            self._put(self.spool, kind, entry, error)
+
+    def _put(self, spool: Spool, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
+        try:
+            if kind == "begin" and not spool.claim(entry):
                 raise Duplicate(entry.request_id)
-            self.spool.put(kind, entry, self.sealer)
+            spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
+
+    def _took_late(self, kind: str, entry: AuditEntry) -> None:
+        """What the spool has as well is there once: it is told by its id. Without one, an intent was given up."""
+        if self.spool is None and kind == "begin":
+            now = datetime.now(UTC)
+            why = "The database took this too late, so it was not done. Nothing was changed."
+            ended = replace(
+                entry, status=Status.FAILURE, finished_at=now, details={**entry.details, "message": why, "took_s": 0.0}
+            )
+            self._write("finish", ended)
 
     def _check_key(self) -> None:
         """Nothing is begun that could be sealed without a key only, where others seal with one.
@@ -272,6 +306,8 @@ class AuditLog:
                 _close(connection, kind, self.sealer.next(connection, entry))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
+        except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
+            raise Unavailable(f"The database did not take the audit entry ({error}); nothing was changed") from error
 
 
 # Made once: to put a statement together costs as much as to run it.

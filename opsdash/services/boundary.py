@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from opsdash.errors import Refused
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 
 FAR = 20_000
@@ -27,18 +28,18 @@ def draw(broker: Broker, queue: str) -> dict[str, Any]:
     """
     lists = broker.lists(queue)
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
-        pipe.hget(broker.keys.restores, queue)
+        bounded.ask_field(pipe, broker.keys.restores, queue)
         for key in lists.values():
             # First the newest message: one that comes between the two reads is newer than the boundary.
-            raw(pipe, "LINDEX", key, 0)
+            bounded.ask(pipe, key, 0, 1)
             pipe.llen(key)
         restores, *read = pipe.execute(raise_on_error=False)
     steps = {}
     for index, step in enumerate(lists):
         newest, length = read[2 * index : 2 * index + 2]
-        if isinstance(newest, bytes) and isinstance(length, int):
-            steps[str(step)] = {"length": length, "newest": digest(newest)}
-    return {"queue": queue, "restores": str(restores or 0), "read_at": time.time(), "steps": steps}
+        if isinstance(length, int) and (last := bounded.given(newest)):
+            steps[str(step)] = {"length": length, "newest": digest(last[0])}
+    return {"queue": queue, "restores": bounded.field_of(restores) or "0", "read_at": time.time(), "steps": steps}
 
 
 def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict[int, Mark]:
@@ -72,10 +73,12 @@ def _find(broker: Broker, queue: str, key: str, mark: Mapping[str, Any] | None) 
     length: Any = broker.client.llen(key)
     # Taken at one end, added at the other: nothing taken means that it moved by as much as was added.
     for start in _starts(max(0, length - int(mark["length"])), length):
-        messages: Any = raw(broker.client, "LRANGE", key, start, start + READ - 1)
-        for index, message in enumerate(messages):
-            if digest(message) == mark["newest"]:
-                return start + index, message
+        at = start
+        while at < start + READ and (found := bounded.messages(broker.client, key, at, start + READ - at)):
+            for index, message in enumerate(found):
+                if digest(message) == mark["newest"]:
+                    return at + index, message
+            at += len(found)
     if length > FAR:
         raise Refused(
             f"More than {FAR:,} tasks came and went in {queue} since it was looked at: look again. Nothing was changed."

@@ -29,6 +29,7 @@ _REFUSED = {
     redis.exceptions.ReadOnlyError: "is a replica, which takes no writes",
     redis.exceptions.OutOfMemoryError: "is full",
 }
+ADVICE = "Free memory (opsdash delete-trash, or clear-queue) or raise maxmemory, then try again."
 TIMEOUT_S = 2.0
 MOST_CAUSES, LONGEST_CAUSE = 3, 300
 """How many errors behind the one of a user's module are told, and how many characters of each."""
@@ -121,7 +122,8 @@ class Broker:
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
             return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed.")
         what = next((what for kind, what in _REFUSED.items() if isinstance(error, kind)), "answered with an error")
-        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}. Nothing was changed.")
+        advice = f" {ADVICE}" if isinstance(error, redis.exceptions.OutOfMemoryError) else ""
+        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}.{advice} Nothing was changed.")
 
 
 def connect(settings: Settings) -> Broker:

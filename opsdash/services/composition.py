@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from opsdash.services.boundary import raw
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 from opsdash.services.messages import age_s, envelope, task_name
 
@@ -17,6 +17,8 @@ COUNTED = 10_000
 """Up to so many messages each is looked at."""
 FEWEST, BLOCKS, BLOCK = 8, 20, 50
 """Above that, so many blocks of neighbours, one at a random place of each equal part of the queue."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of messages that are each looked at."""
 LOOK_S = 0.025
 """After so long no further block is read: LRANGE walks a list from its nearer end, 2 ms to the middle of a million."""
 CONFIDENT = 1.96
@@ -79,22 +81,22 @@ def compose(
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for key in lists:
             pipe.llen(key)
-            raw(pipe, "LINDEX", key, -1)
+            bounded.ask(pipe, key, -1, 1, step=-1)
         replies = pipe.execute(raise_on_error=False)
     lengths = [n if isinstance(n, int) else 0 for n in replies[::2]]
     total = sum(lengths)
-    if total <= COUNTED:
-        blocks = _all(broker, lists, lengths)
-    else:
+    blocks = _all(broker, lists, lengths) if total <= COUNTED else None
+    counted = blocks is not None
+    if blocks is None:
         blocks = _some(broker, lists, lengths, chance or random.Random())  # noqa: S311 - a sample, no secret
     sizes = [len(block) for block in blocks]
     meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
     named = [Counter(task_name(envelope(text)) for text in block) for block in meant]
-    told = replies[1::2] if matches is None else (text for block in meant for text in block)
-    ages = (age_s(text) for text in told if isinstance(text, bytes))
+    ends = (text for end in replies[1::2] for text in bounded.given(end))
+    ages = map(age_s, ends if matches is None else (text for block in meant for text in block))
     found = Composition(
         looked_at=sum(sizes),
-        counted=total <= COUNTED,
+        counted=counted,
         oldest_s=max((age for age in ages if age is not None), default=None),
     )
     if found.counted:
@@ -109,12 +111,19 @@ def compose(
     return replace(found, number=number, number_error=number_error, by_task=dict(by_task.most_common()), error=error)
 
 
-def _all(broker: Broker, lists: list[str], lengths: list[int]) -> list[list[bytes]]:
-    with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
+def _all(broker: Broker, lists: list[str], lengths: list[int]) -> list[list[bytes]] | None:
+    """Every message; None where they are too large together to be looked at one and all."""
+    blocks, size = list[list[bytes]](), 0
+    with broker.reading():
         for key, length in zip(lists, lengths, strict=True):
-            if length:
-                raw(pipe, "LRANGE", key, 0, -1)
-        return [block for block in pipe.execute(raise_on_error=False) if isinstance(block, list) and block]
+            at = 0
+            while at < length and (block := bounded.messages(broker.client, key, at, length - at)):
+                blocks.append(block)
+                at += len(block)
+                size += sum(map(bounded.size_of, block))
+                if size > MOST_BYTES and at < length:
+                    return None
+    return blocks
 
 
 def _some(broker: Broker, lists: list[str], lengths: list[int], chance: random.Random) -> list[list[bytes]]:
@@ -126,7 +135,7 @@ def _some(broker: Broker, lists: list[str], lengths: list[int], chance: random.R
             for key, length in zip(lists, lengths, strict=True):
                 if at < length:
                     start = max(0, min(at, length - BLOCK))
-                    if block := raw(broker.client, "LRANGE", key, start, start + BLOCK - 1):
+                    if block := bounded.messages(broker.client, key, start, BLOCK):
                         blocks.append(block)
                     break
                 at -= length

@@ -20,6 +20,7 @@ from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.redaction import HIDDEN
 from opsdash.services import broker as brokers
 from opsdash.services import database, writes
+from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.approvals import Approvals, Asked
 from opsdash.services.audit import AuditLog, Duplicate, TakenRequest
 from opsdash.services.discovery import Discovery
@@ -155,20 +156,21 @@ class Console:
             entry = self.audit.begin(operation, actor, request_id, **story)
         except Duplicate as error:
             return self._answered(operation, actor, error)
+        listener = Listener(on_progress, cancelled)
         act = Act(
             actor=actor,
             audit_id=entry.id,
             reviewed=reviewed,
             phrase=phrase,
-            on_progress=on_progress,
-            cancelled=cancelled,
+            on_progress=listener.on_progress,
+            cancelled=listener.cancelled,
         )
         with self.unfinished.running(entry):
             if needs_approval:
                 asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
                 raise NeedsApproval(operation.title, asked.id, f"{asked.expires_at:%H:%M:%S} UTC")
             effect = self._done(operation, act, entry)
-        self.audit.drain()
+        afterwards("the audit spool", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
 
     def carry_out(self, approval_id: str, act: Act) -> Effect:
@@ -279,7 +281,13 @@ class Console:
 
     def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
-        entry = self.audit.by_request(error.request_id)
+        try:
+            entry = self.audit.writing.ask(lambda: self.audit.by_request(error.request_id))
+        except Unavailable as away:
+            raise Unavailable(
+                f"The request {error.request_id} was made before; how that ended is not known while the database does"
+                " not answer. It was not done again: nothing was changed."
+            ) from away
         if entry is not None and not _is_by(entry, actor):
             error = TakenRequest(error.request_id)
             self._record_refusal(operation, actor, str(error), None, {})
@@ -334,11 +342,9 @@ class Console:
         return self.audit.recent(limit)
 
     def close(self) -> None:
-        """Ends the poller and gives back connections."""
-        self.poller.close()
-        self.fleet.close()
-        self.broker.client.close()
-        self.engine.dispose()
+        """Ends the poller and gives back connections. Raises nothing: what was done before stands."""
+        for close in (self.poller.close, self.fleet.close, self.broker.client.close, self.engine.dispose):
+            afterwards("closing", close)
 
     def _record_refusal(
         self, operation: Operation, actor: Actor, why: str, request_id: UUID | None, story: dict[str, Any]
@@ -364,7 +370,7 @@ class Console:
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
             self.audit.finish(entry, status, details)
-        except (Unavailable, Uncertain) as error:
+        except OpsdashError as error:
             log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error)
             if done:
                 raise Uncertain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
@@ -30,30 +31,41 @@ class Endings:
     def __init__(self, audit: AuditLog, flags: PauseFlags) -> None:
         self._audit, self._flags = audit, flags
         self._seen: dict[str | None, PauseInfo] = {}
-        self._owed: list[PauseInfo] = []
+        self._left: list[PauseInfo] = []
+        self._owed: deque[PauseInfo] = deque()
         self._failing = False
 
-    def settle(self, active: Mapping[str | None, PauseInfo], left: Iterable[PauseInfo], epoch: int | None) -> None:
-        """Takes one read of the flags and audits what ended. Never raises for an outage: what is owed is tried again.
+    def look(self, active: Mapping[str | None, PauseInfo], left: Iterable[PauseInfo], epoch: int | None) -> None:
+        """Takes one read of the flags, and notes what ended. Costs nothing; ``settle`` writes it down.
 
         Args:
             active: The pauses in force.
             left: Stories without a flag.
             epoch: The pause counter; a resume raises it, a flush takes it away.
         """
-        left = list(left)
-        told = {info.queue for info in left}
+        self._left = list(left)
+        told = {info.queue for info in self._left}
         for queue, info in self._seen.items():
             flushed = info.epoch is not None and (epoch is None or epoch < info.epoch)
             if flushed and queue not in active and queue not in told:
                 self._owed.append(info)
         self._seen = dict(active)
+
+    def settle(self) -> int:
+        """Audits what ended. For one thread at a time, beside the one that looks.
+
+        Never raises for an outage: what is owed is tried again.
+
+        Returns:
+            How many entries that made.
+        """
+        written = 0
         try:
             while self._owed:
-                self._write(self._owed[0])
-                self._owed.pop(0)
-            for info in left:
-                self._write(info)
+                written += self._write(self._owed[0])
+                self._owed.popleft()
+            for info in self._left:
+                written += self._write(info)
                 self._flags.forget(info)
         except OpsdashError as error:
             if not self._failing:  # once, not at every read of a long outage
@@ -61,15 +73,16 @@ class Endings:
             self._failing = True
         else:
             self._failing = False
+        return written
 
-    def _write(self, info: PauseInfo) -> None:
+    def _write(self, info: PauseInfo) -> bool:
         now = datetime.now(UTC)
         expired = info.expires_at is not None and now >= info.expires_at - CLOCK_SLACK
         what = "all processing" if info.queue is None else f"queue {info.queue}"
         how = "expired" if expired else "was ended outside opsdash: its flag is gone"
         at = info.at.isoformat() if info.at else ""
         ended_at = min(now, info.expires_at) if expired and info.expires_at else now
-        self._audit.note(
+        return self._audit.note(
             user=EXPIRY if expired else OUTSIDE,
             operation="resume_processing",
             status=Status.SUCCESS,

@@ -14,13 +14,14 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.keys import EVERYTHING
+from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
-from opsdash.services import listeners, writes
+from opsdash.services import bounded, listeners, writes
 from opsdash.services.broker import Broker, celery_app, sentinel
-from opsdash.services.cancelled import Told, merged, queue_writes, told_in
+from opsdash.services.cancelled import Cancelled, Told, merged
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
 
@@ -31,8 +32,8 @@ ANSWER_S = 1.0
 FRESH_S = 10.0
 PAUSED_FRESH_S = 4.0
 """While something is paused: whether it is safe depends on who is there."""
-MOST_DIGITS = 20
-"""No counter of Redis has as many."""
+MOST_BOUND = 10_000
+"""Mailboxes that are looked at."""
 REPORT_S = 2.5
 """A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
@@ -56,6 +57,7 @@ class Fleet:
     def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker, self._settings = broker, settings
         self._workers = Workers(broker)
+        self._cancelled = Cancelled(broker)
         self._lock = threading.Lock()
         self._asking: threading.Thread | None = None
         self._looking = threading.Lock()
@@ -125,8 +127,7 @@ class Fleet:
         told = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
         told = {hostname: queues for hostname, queues in told.items() if queues}
         if told:
-            field = queue or EVERYTHING
-            self._write({field: merged(self._records().get(field, {}), told)})
+            self._cancelled.add(queue, told)
         confirmed = self.tell("cancel_consumer", told)
         self._looked_s = LONG_AGO_S
         return told, confirmed
@@ -137,26 +138,13 @@ class Fleet:
         Returns:
             What was sent; told twice is told once.
         """
-        records = self._records()
-        if not records:
+        free = self._cancelled.begin_to_free()
+        if not free:
             return {}
-        keys, client = self._broker.keys, self._broker.client
-        fields = [*records, EVERYTHING, *{q for told in records.values() for queues in told.values() for q in queues}]
-        with self._broker.reading():
-            paused = {f for f in fields if client.exists(keys.pause(None if f == EVERYTHING else f))}
-        free: Told = {}
-        moved: dict[str, Told] = {field: records.get(field, {}) for field in paused}
-        for field in records.keys() - paused:
-            for hostname, queues in records[field].items():
-                for queue in queues:
-                    holder = next((f for f in (EVERYTHING, queue) if f in paused), None)
-                    if holder is None:
-                        free = merged(free, {hostname: [queue]})
-                    else:
-                        moved[holder] = merged(moved[holder], {hostname: [queue]})
         self.tell("add_consumer", free, reply=False)
-        self._write({**{field: {} for field in records}, **moved})
-        self._looked_s = LONG_AGO_S if free else self._looked_s
+        if again := self._cancelled.end_to_free(free):  # a pause came meanwhile: it has the last word
+            self.tell("cancel_consumer", again, reply=False)
+        self._looked_s = LONG_AGO_S
         return free
 
     def recall(self, hostnames: Iterable[str], queue: str) -> dict[str, tuple[int, int]]:
@@ -219,11 +207,11 @@ class Fleet:
         keys = self._broker.keys
         with self._broker.reading(), self._broker.client.pipeline(transaction=False) as pipe:
             pipe.exists(keys.pause(), *(keys.pause(queue) for queue in queues))
-            pipe.get(keys.pause_epoch)
+            pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
             number, epoch = pipe.execute(raise_on_error=False)
             if isinstance(number, redis.RedisError):
                 raise number
-        return counter(epoch if isinstance(epoch, str) else None), bool(number)
+        return epoch_of(epoch) if isinstance(epoch, str) else None, bool(number)
 
     def _ask_some(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
         """Asks those that do not report."""
@@ -250,7 +238,12 @@ class Fleet:
         # Where hearers can't be counted, whoever is bound and says nothing may be there.
         silent = len(candidates) if heard is None else heard - len(replies) - reported.total()
         if silent <= 0 and heard is not None:  # nobody else is there: those that answered lately have gone
-            self._seen = {host: seen for host, seen in self._seen.items() if host in answered}
+            # One that ran a task and has not said goodbye, so is bound still, may have lost its connection only.
+            self._seen = {
+                host: (other, at_s)
+                for host, (other, at_s) in self._seen.items()
+                if host in answered or (other.active and host in bound)
+            }
         found = replace(found, unanswered=max(0, silent), candidates=tuple(sorted(candidates)) if silent > 0 else ())
         answers = {host: said for reply in replies for host, said in reply.items()}
         return self._with_strangers(control, connection, found, answers, {w.hostname for w in live}, None)
@@ -281,8 +274,10 @@ class Fleet:
         now = time.monotonic()
         for hostname in strangers:
             told = answers[hostname] if isinstance(answers[hostname], list) else []
-            queues = tuple(q["name"] for q in told if (q.get("exchange") or {}).get("type") != "fanout")
-            other = OtherWorker(hostname=hostname, queues=queues, active=len(running.get(hostname) or ()))
+            runs = running.get(hostname)
+            other = OtherWorker(
+                hostname=hostname, queues=_queues_in(told), active=len(runs) if isinstance(runs, list) else 0
+            )
             self._seen[hostname] = (other, now)
         recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
         # Who has gone with a goodbye is unbound; a worker that is busy is not.
@@ -306,7 +301,7 @@ class Fleet:
         layout = self._broker.layout
         exchange = f"{layout.control_exchange}.pidbox"
         with self._broker.reading():
-            members: set[str] = self._broker.client.smembers(layout.binding(exchange))  # type: ignore[assignment]
+            members = bounded.set_members(self._broker.client, layout.binding(exchange), MOST_BOUND)
         queues = (member.rsplit(layout.separator, 1)[-1] for member in members)
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
@@ -388,21 +383,13 @@ class Fleet:
             if self._settings.celery_app is None:
                 app.close()
 
-    def _records(self) -> dict[str, Told]:
-        with self._broker.reading():
-            raw: dict[str, str] = self._broker.client.hgetall(self._broker.keys.pause_cancelled)  # type: ignore[assignment]
-        return {field: told_in(text) for field, text in raw.items()}
 
-    def _write(self, records: Mapping[str, Told]) -> None:
-        key = self._broker.keys.pause_cancelled
-        with self._broker.client.pipeline(transaction=True) as pipe:
-            queue_writes(pipe, key, records)
-            pipe.execute()
-
-
-def counter(text: str | None) -> int | None:
-    """The pause counter as it was read; None where there is none, or another one's value."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else None
+def _queues_in(told: list[Any]) -> tuple[str, ...]:
+    """The queues of an answer to ``active_queues``; fanout ones hold no tasks."""
+    each = (foreign.mapping(queue) for queue in told[: foreign.MANY])
+    return foreign.names(
+        [queue.get("name") for queue in each if foreign.mapping(queue.get("exchange")).get("type") != "fanout"]
+    )
 
 
 def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:

@@ -16,7 +16,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Refused, Uncertain
 from opsdash.model import PauseInfo, Progress, WorkerStats
-from opsdash.services.boundary import raw
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 from opsdash.services.fleet import Fleet
 from opsdash.services.messages import delivery_tag, envelope
@@ -116,9 +116,9 @@ class Gathering:
             with self.broker.client.pipeline(transaction=False) as pipe:
                 pipe.hkeys(self.broker.unacked)
                 for key in self.broker.lists(queue).values():
-                    raw(pipe, "LRANGE", key, 0, NEWEST - 1)
+                    bounded.ask(pipe, key, 0, NEWEST)
                 tags, *lists = pipe.execute(raise_on_error=False)
-        waiting = [delivery_tag(envelope(text)) for texts in lists if isinstance(texts, list) for text in texts]
+        waiting = [delivery_tag(envelope(text)) for texts in lists for text in bounded.given(texts)]
         # A worker's entry for a message of a named exchange is ``tag/queue``: copies of one publish share the tag.
         held = [tag.partition("/")[0] for tag in tags] if isinstance(tags, list) else []
         return [*held, *filter(None, waiting)]

@@ -6,8 +6,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from opsdash import foreign
+from opsdash.services import bounded
+from opsdash.services.boundary import digest
 from opsdash.services.broker import Broker
-from opsdash.services.messages import envelope, sent_at
+from opsdash.services.messages import envelope, headers_of, sent_at
 
 
 @dataclass(slots=True)
@@ -28,16 +31,16 @@ class Heads:
         lists = [(queue, key) for queue in queues for key in self.broker.lists(queue).values()]
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
             for _, key in lists:
-                pipe.lindex(key, -1)
+                bounded.ask(pipe, key, -1, 1, step=-1)
             replies = pipe.execute(raise_on_error=False)
         now, seen, found = time.monotonic(), self._seen, dict[str, float]()
         self._seen = {}
         for (queue, key), raw in zip(lists, replies, strict=True):
-            if not isinstance(raw, str):  # nothing there, or a key of another type
+            if not (given := bounded.given(raw)):  # nothing there, or a key of another type
                 continue
-            message = envelope(raw.encode()) or {}
-            headers = message.get("headers")
-            name = str(headers.get("id") if isinstance(headers, dict) else "") or raw[:200]
+            (last,) = given
+            message = envelope(last) or {}
+            name = foreign.words(headers_of(message).get("id")) or digest(last)
             since = seen[key][1] if key in seen and seen[key][0] == name else now
             self._seen[key] = (name, since)
             sent = sent_at(message)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import secrets
 import socket
@@ -18,14 +17,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from opsdash import foreign
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import HistoryPoint, Snapshot, WorkerStats
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 
 log = logging.getLogger(__name__)
 
 LEASE_MS = 5_000
 """A console that has not recorded for so long writes the history no more: another one does."""
+LARGE_POINT = 64 * 1024
+"""Bytes of one entry: 200 queues take less."""
 MAX_QUEUES = 200
 """Queues that one entry tells of: what a stray worker names must not fill the broker."""
 
@@ -120,8 +123,10 @@ class History:
         series = next((s for s in SERIES if span_s <= s.span_s), COARSE)
         with self._broker.reading():
             seconds, micros = self._broker.client.time()
-            since = int((seconds + micros / 1e6 - min(span_s, series.span_s)) * 1000)
-            entries: list[tuple[str, dict[str, str]]] = self._broker.client.xrange(self._key(series), min=since)  # type: ignore[assignment]
+            now = seconds + micros / 1e6
+            since, until = int((now - min(span_s, series.span_s)) * 1000), int(now * 1000) + series.step_ms
+            key = self._key(series)
+            entries = bounded.points(self._broker.client, key, since, until, series.points, LARGE_POINT)
         return tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
 
     def arriving_per_s(self, queue: str, span_s: float = 120.0) -> float | None:
@@ -133,6 +138,8 @@ class History:
         if len(known) < 2:
             return None
         elapsed_s = (known[-1].at - known[0].at).total_seconds()
+        if elapsed_s <= 0:
+            return None
         started = sum(p.started_per_s[queue] for p in known[1:]) / (len(known) - 1)
         return max(0.0, started + (known[-1].waiting[queue] - known[0].waiting[queue]) / elapsed_s)
 
@@ -182,27 +189,32 @@ def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str | None, 
 def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoint | None:
     """One entry; None for what no opsdash has written."""
     try:
-        raw = json.loads(fields["point"])
+        raw = foreign.mapping(foreign.parsed(fields["point"], LARGE_POINT))
         queues: dict[str, Any] = raw["queues"]
         return HistoryPoint(
             at=datetime.fromtimestamp(int(entry.split("-")[0]) / 1000, UTC),
             step=timedelta(milliseconds=series.step_ms),
-            waiting={str(name): int(waiting) for name, (waiting, _) in queues.items()},
+            waiting={str(name): _whole(waiting) for name, (waiting, _) in queues.items()},
             started_per_s={str(name): _rate(rate) for name, (_, rate) in queues.items() if rate is not None},
             oldest_s={str(name): _rate(age) for name, age in raw.get("oldest", {}).items()},
             paused=frozenset(map(str, raw.get("paused", ()))),
-            online=int(raw.get("online", 0)),
-            active=int(raw.get("active", 0)),
-            slots=int(raw.get("slots", 0)),
-            redis_ms=None if raw.get("redis_ms") is None else float(raw["redis_ms"]),
-            failed_per_s=None if raw.get("failed") is None else _rate(raw["failed"]),
+            online=_whole(raw.get("online", 0)),
+            active=_whole(raw.get("active", 0)),
+            slots=_whole(raw.get("slots", 0)),
+            redis_ms=foreign.figure(raw.get("redis_ms")),
+            failed_per_s=foreign.figure(raw.get("failed")),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
         return None
 
 
+def _whole(value: Any) -> int:
+    if (number := foreign.whole(value)) is None:
+        raise ValueError("no count")
+    return number
+
+
 def _rate(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number) or number < 0:
+    if (number := foreign.figure(value)) is None:
         raise ValueError("no rate")
     return number

@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Refused
 from opsdash.keys import Keys
 from opsdash.model_layout import (
@@ -25,9 +26,9 @@ from opsdash.model_layout import (
     disagreements,
     resolve,
 )
+from opsdash.services import bounded
 from opsdash.services.bindings import fits, proven_separator
-from opsdash.services.layout_reports import FIELDS, LONGEST, exchanges, facts
-from opsdash.text import as_text
+from opsdash.services.layout_reports import FIELDS, LARGE_REPORT, LONGEST, exchanges, facts
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ RECENT_S = 60.0
 """A worker that has been silent for longer says nothing of today's layout."""
 NUDGE = Keys().nudge
 MOST_EXCHANGES = 1_000
+MOST_WORKERS = 200
+"""Reports that are asked for the layout: those that came last. All workers of an app have the same."""
+MOST_MAILBOXES = 1_000
+MOST_CHANNELS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,17 +205,18 @@ class Layouts:
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.pubsub_channels(f"*{NUDGE}")
-            pipe.zrange(keys.workers, 0, -1, withscores=True)
-            pipe.smembers(Layout(prefix=prefix).binding(f"{control_exchange}.pidbox"))
+            bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high="now60")
+            bounded.ask_set(pipe, Layout(prefix=prefix).binding(f"{control_exchange}.pidbox"), MOST_MAILBOXES)
             time_, channels, seen, members = pipe.execute(raise_on_error=False)
         if isinstance(time_, redis.RedisError):
             raise time_
         if isinstance(channels, redis.RedisError) and not self._failing:
             self._failing = True
             log.warning("which key prefixes are in use can't be asked: %s", channels)
-        found = {text.removesuffix(NUDGE) for text in _texts(channels) if text.endswith(NUDGE)}
+        seen = [] if isinstance(seen, redis.RedisError) else list(bounded.members(seen).found)
+        found = {text.removesuffix(NUDGE) for text in _texts(channels)[:MOST_CHANNELS] if text.endswith(NUDGE)}
         live = sorted(name for name in found if len(name) <= LONGEST)
-        return time_[0] + time_[1] / 1e6, live, seen if isinstance(seen, list) else [], _texts(members)
+        return time_[0] + time_[1] / 1e6, live, seen, _texts(members)
 
     def _here(self, prefixes: Sequence[str]) -> tuple[str, ...]:
         """Those whose workers report into this database: channels are one for all databases of a server."""
@@ -230,14 +236,14 @@ class Layouts:
     def _reports(self, prefix: str, hosts: Sequence[str]) -> list[tuple[str, dict[str, Any], list[str]]]:
         if not hosts:
             return []
-        with self._client.pipeline(transaction=False) as pipe:
-            for host in hosts:
-                pipe.hmget(Keys(prefix).worker(host), FIELDS)
-            replies = pipe.execute(raise_on_error=False)
+        told = bounded.fields(self._client, [Keys(prefix).worker(host) for host in hosts], FIELDS, LARGE_REPORT)
         return [
-            (as_text(values[2] or host)[:LONGEST], facts(values[0]), exchanges(values[1]))
-            for host, values in zip(hosts, replies, strict=True)
-            if isinstance(values, list)
+            (
+                foreign.words(one.get("hostname")) or foreign.words(host),
+                facts(one.get("layout")),
+                exchanges(one.get("exchanges")),
+            )
+            for host, one in zip(hosts, told, strict=True)
         ]
 
 

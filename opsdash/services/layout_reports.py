@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
+
+from opsdash import foreign
 
 FIELDS = ("layout", "exchanges", "hostname")
 """Of a worker's hash; what `opsdash.worker.layout` writes."""
@@ -17,33 +17,24 @@ LARGE_REPORT = 32 * 1_024
 
 def facts(text: str | None) -> dict[str, Any]:
     """The field ``layout`` as fields of `Layout`, without the prefix; what is not as it must be is left out."""
-    told = _json(text)
-    if not isinstance(told, Mapping):
-        return {}
+    told = foreign.mapping(foreign.parsed(text, LARGE_REPORT))
     found: dict[str, Any] = {}
     for name in ("separator", "unacked", "unacked_index", "transport", "control_exchange"):
         value = told.get(name)
         if isinstance(value, str) and 0 < len(value) <= LONGEST:
             found[name] = value
     steps = told.get("steps")
-    if isinstance(steps, list) and 0 < len(steps) <= MOST_STEPS and all(type(step) is int for step in steps):
+    if (
+        isinstance(steps, list)
+        and 0 < len(steps) <= MOST_STEPS
+        and all(foreign.whole(step) is not None for step in steps)
+    ):
         found["priority_steps"] = tuple(steps)
-    timeout_s = told.get("visibility_timeout_s")
-    if isinstance(timeout_s, int | float) and 0 < timeout_s < 1e9:
-        found["visibility_timeout_s"] = float(timeout_s)
+    if timeout_s := foreign.figure(told.get("visibility_timeout_s"), 1e9):
+        found["visibility_timeout_s"] = timeout_s
     return found
 
 
 def exchanges(text: str | None) -> list[str]:
     """The field ``exchanges``: names; none where it is nonsense."""
-    told = _json(text)
-    return (
-        [name for name in told if isinstance(name, str) and 0 < len(name) <= LONGEST] if isinstance(told, list) else []
-    )
-
-
-def _json(text: str | None) -> Any:
-    try:
-        return json.loads(text) if text and len(text) <= LARGE_REPORT else None
-    except (ValueError, RecursionError):  # the hash is outside input
-        return None
+    return list(foreign.names(foreign.parsed(text, LARGE_REPORT)))

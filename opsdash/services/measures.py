@@ -11,7 +11,9 @@ from opsdash.model import Snapshot
 from opsdash.services import audit_tail
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.database import label
 from opsdash.services.heads import Heads
+from opsdash.services.patience import Patience
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Measures:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
         self._heads, self._audit, self._count = Heads(broker), audit, count
+        self._patience = Patience(f"The database at {label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
 
@@ -49,21 +52,23 @@ class Measures:
         try:
             if due and not snapshot.redis_error:
                 self.oldest_s = self._heads.oldest_s([queue.name for queue in snapshot.queues[:MAX_QUEUES]])
-            if snapshot.database_error:
-                return
-            if self._counted is None:
-                self._counted = audit_tail.head(self._audit.engine)
-            elif due or newest > self._counted:
-                self._count_operations()
-            if now - self._checked_s >= CHAIN_S:
-                _, found = audit_tail.faults(self._audit.engine, self._audit.sealer, CHAIN_ENTRIES)
-                self.unkeyed_through = audit_tail.unkeyed_through(self._audit.engine, self._audit.sealer)
-                self.chain_ok, self._checked_s = not found, now
+            if not snapshot.database_error:
+                self._patience.ask(lambda: self._read_log(newest, now, due=due))
         except OpsdashError as error:
             log.info("figures for metrics could not be read: %s", error)
         finally:
             if due:
                 self._read_s = now
+
+    def _read_log(self, newest: int, now: float, *, due: bool) -> None:
+        if self._counted is None:
+            self._counted = audit_tail.head(self._audit.engine)
+        elif due or newest > self._counted:
+            self._count_operations()
+        if now - self._checked_s >= CHAIN_S:
+            _, found = audit_tail.faults(self._audit.engine, self._audit.sealer, CHAIN_ENTRIES)
+            self.unkeyed_through = audit_tail.unkeyed_through(self._audit.engine, self._audit.sealer)
+            self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:
         for entry in audit_tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):

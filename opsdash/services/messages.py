@@ -8,10 +8,16 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from opsdash import foreign
+
+LARGEST = 1024 * 1024
+"""Bytes of a message or body that is looked into."""
+LONGEST_NAME = 1_000
+"""Characters of a task's name, or of a delivery tag."""
 UNREADABLE = "(unreadable)"
 _JSON = {"application/json", "json", "application/x-json"}
 _GREGORIAN_S = 12_219_292_800
@@ -48,10 +54,7 @@ class Message:
 
 def envelope(raw: bytes | str) -> dict[str, Any] | None:
     """A message's JSON; None when it is none, or no object."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
+    value = foreign.parsed(raw, LARGEST)
     return value if isinstance(value, dict) else None
 
 
@@ -63,14 +66,14 @@ def task_name(message: Mapping[str, Any] | None) -> str:
     if not isinstance(name, str):
         body = decoded(message)
         name = body.get("task") if isinstance(body, dict) else None
-    return name if isinstance(name, str) and name else UNREADABLE
+    return name[:LONGEST_NAME] if isinstance(name, str) and name else UNREADABLE
 
 
 def delivery_tag(message: Mapping[str, Any] | None) -> str:
     """Kombu's name for this one message, which it keeps when a worker gives it back; empty where there is none."""
     properties = message.get("properties") if message is not None else None
     tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
-    return tag if isinstance(tag, str) else ""
+    return tag if isinstance(tag, str) and len(tag) <= LONGEST_NAME else ""
 
 
 def sent_at(message: Mapping[str, Any]) -> datetime | None:
@@ -107,10 +110,10 @@ def decoded(message: Mapping[str, Any]) -> Any:
     body, properties = message.get("body"), message.get("properties")
     try:
         if isinstance(properties, dict) and properties.get("body_encoding") == "base64":
-            return json.loads(base64.b64decode(body or ""))
-        return json.loads(body or "")
-    except (ValueError, TypeError, RecursionError, binascii.Error):
+            return foreign.parsed(base64.b64decode(body or ""), LARGEST)
+    except (ValueError, TypeError, binascii.Error):
         return None
+    return foreign.parsed(body, LARGEST)
 
 
 def argument_text(message: Mapping[str, Any]) -> str:
@@ -131,13 +134,10 @@ def headers_of(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def moment(value: Any) -> datetime | None:
     """A time in seconds, milliseconds or ISO 8601; None for anything else."""
-    try:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC) if value > 1e9 else None
-        found = datetime.fromisoformat(value)
-    except (ValueError, TypeError, OverflowError, OSError):
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    number = foreign.figure(value, 1e14) if isinstance(value, (int, float)) else None
+    if number is None:
+        return foreign.moment(value)
+    return foreign.instant(number / 1000 if number > 1e11 else number) if number > 1e9 else None
 
 
 def _uuid_time(value: Any) -> datetime | None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Refused
-from opsdash.services import writes
+from opsdash.services import bounded, writes
 from opsdash.services.broker import Broker
 from opsdash.services.expiring import Watchman, settle
 
@@ -123,9 +124,9 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
     key = broker.keys.busy(queue)
     with writes.aside():
-        taken = broker.client.set(key, value, nx=True, px=int(LEASE_S * 1000))
+        taken = writes.put(broker.client, key, value, ms=int(LEASE_S * 1000), new=True)
     if not taken:
-        raise Refused(busy(queue, broker.client.get(key)))
+        raise Refused(busy(queue, bounded.text(broker.client, key)))
     try:
         watchman = Watchman(broker)
         watchman.look((queue,), needed=True)
@@ -139,9 +140,7 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
 
 def busy(queue: str, value: Any) -> str:
     """The sentence for whoever comes second."""
-    try:
-        holder = json.loads(value)
-        who = f"{holder['by']} ({holder['what']}, since {datetime.fromisoformat(holder['at']):%H:%M:%S} UTC)"
-    except (ValueError, TypeError, KeyError):
-        who = "somebody else"
+    holder = foreign.mapping(foreign.parsed(value))
+    by, what, at = foreign.words(holder.get("by")), foreign.words(holder.get("what")), foreign.moment(holder.get("at"))
+    who = f"{by} ({what}, since {at:%H:%M:%S} UTC)" if by and what and at else "somebody else"
     return f"Queue {queue} is being worked on by {who}. Nothing was changed; try again when that is done."

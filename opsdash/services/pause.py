@@ -9,17 +9,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from opsdash import foreign
 from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
 from opsdash.model import PauseInfo
 from opsdash.services import expiring
 from opsdash.services.broker import Broker
-from opsdash.text import as_text
 
 # One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
 # A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
 # What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
 # A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
+# First a write that needs no memory, and changes nothing: a full Redis lets the rest of the script through then.
 _OURS = """
+redis.call('PERSIST', KEYS[3])
 local story = redis.call('TYPE', KEYS[2]).ok
 if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
 local counter = redis.call('TYPE', KEYS[3]).ok
@@ -48,7 +50,7 @@ _RESUME = (
     _OURS
     + """
 if ARGV[3] ~= '' then
-  local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+  local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
   if told ~= ARGV[3] then return {0, 0} end
 end
 local removed = redis.call('DEL', KEYS[1])
@@ -63,10 +65,19 @@ return {removed, epoch}
 # another epoch. KEYS: flag, info hash. ARGV: field, epoch or nothing.
 _FORGET = """
 if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local told = string.match(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"epoch": (%d+)}$')
+local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
 if told and #told <= DIGITS and tonumber(told) ~= tonumber(ARGV[2]) then return 0 end
 return redis.call('HDEL', KEYS[2], ARGV[1])
 """.replace("DIGITS", str(EPOCH_DIGITS))
+# Some stories, nothing in place of a large one. KEYS: info hash. ARGV: most bytes, fields.
+_STORIES = """
+local found = {}
+for i = 2, #ARGV do
+  local story = redis.pcall('HGET', KEYS[1], ARGV[i])
+  found[i - 1] = type(story) == 'string' and (#story <= tonumber(ARGV[1]) and story or '') or false
+end
+return found
+"""
 _TOLD_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
 """The same in Python: both must find the same epoch in a text, or its story would stay for ever."""
 LONGEST_STORY = 64 * 1024
@@ -143,16 +154,17 @@ class PauseFlags:
             pipe.pttl(keys.pause(name))
         pipe.exists(keys.expires)
         pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
-        pipe.hmget(keys.pause_info, [name or EVERYTHING for name in names])
+        fields = [name or EVERYTHING for name in names]
+        pipe.eval(_STORIES, 1, keys.pause_info, LONGEST_STORY, *fields)
 
     def answer(self, names: Sequence[str | None], replies: list[Any]) -> FlagsRead:
         """The replies to `ask`, in its order: one per name and three more."""
         *ttls_ms, suspended, epoch, told = replies
-        for reply in (*ttls_ms, suspended):
+        for reply in (*ttls_ms, suspended, told):
             if isinstance(reply, Exception):
                 raise reply
         # Of another type: the flag holds all the same.
-        epoch, stories = _else(epoch, ""), dict(zip(names, _else(told, [None] * len(names)), strict=True))
+        epoch, stories = _else(epoch, ""), dict(zip(names, told, strict=True))
         now = datetime.now(UTC)
         active, left = {}, []
         for name, ttl_ms in zip(names, ttls_ms, strict=True):
@@ -199,35 +211,16 @@ def _story(queue: str | None, text: str | None) -> PauseInfo:
         return PauseInfo(queue=queue)
     last = _TOLD_LAST.search(text)
     epoch = int(last[1]) if last else None
-    try:
-        story = json.loads(text)
-    except (ValueError, RecursionError):
-        story = None
-    if not isinstance(story, dict):
-        return PauseInfo(queue=queue, epoch=epoch)
+    story = foreign.mapping(foreign.parsed(text, LONGEST_STORY))
     return PauseInfo(
         queue=queue,
-        by=_words(story.get("by")),
-        reason=_words(story.get("reason")),
-        at=_moment(story.get("at")),
-        expires_at=_moment(story.get("expires_at")),
+        by=foreign.words(story.get("by"), LONGEST_STORY),
+        reason=foreign.words(story.get("reason"), LONGEST_STORY),
+        at=foreign.moment(story.get("at")),
+        expires_at=foreign.moment(story.get("expires_at")),
         epoch=_number(story.get("epoch")) if epoch is None else epoch,
     )
 
 
-def _words(value: Any) -> str:
-    return as_text(value) if isinstance(value, str) else ""
-
-
 def _number(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 10**EPOCH_DIGITS else None
-
-
-def _moment(value: Any) -> datetime | None:
-    """A time in UTC; None for what is none, or so far away that one can't reckon with it."""
-    try:
-        found = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        return None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found if 1970 < found.year < 3000 else None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from opsdash.errors import Refused
 from opsdash.model import QueueStats
 from opsdash.model_layout import ASSUMED
-from opsdash.services import frames
-from opsdash.services.boundary import NOTHING, Mark, find, raw
+from opsdash.services import bounded, frames
+from opsdash.services.boundary import NOTHING, Mark, find
 from opsdash.services.broker import Broker
 from opsdash.services.discovery import Discovery
 from opsdash.services.messages import Message, age_s
@@ -25,14 +25,6 @@ from opsdash.services.workers import Workers
 if TYPE_CHECKING:
     import pandas as pd
 
-# One end of a list; in place of a message above a size its size. KEYS: list. ARGV: start, stop, size.
-_READ = """
-local read = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
-for i, message in ipairs(read) do
-  if #message > tonumber(ARGV[3]) then read[i] = #message end
-end
-return read
-"""
 # The next message of each list, unless it is large. KEYS: lists. ARGV: size.
 _NEXT = """
 local found = {}
@@ -48,7 +40,9 @@ return found
 # boundary may have gone; then for each priority step: the step, the boundary's position, its message. A trash id that
 # exists already is answered from its info: sent twice is done once. What stays keeps the list's TTL, which RENAME takes
 # along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}.
-_CLEAR = """
+_CLEAR = (
+    bounded.NAMED
+    + """
 local steps = (#KEYS - 5) / 2
 local function of(i) return KEYS[4 + i * 2], KEYS[5 + i * 2], ARGV[7 + i * 3] end
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -61,6 +55,7 @@ end
 local holder = redis.call('GET', KEYS[3])
 if holder then return {'busy', holder} end
 if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ARGV[2]) or '0') ~= ARGV[7] then return {'restored'} end
+redis.call('DEL', KEYS[1]) -- it is not there; after this write a full Redis lets the rest through
 local keep, few, slack, total, newer = tonumber(ARGV[1]), tonumber(ARGV[8]), tonumber(ARGV[9]), 0, 0
 local lengths, later = {}, {}
 for i = 1, steps do
@@ -72,8 +67,10 @@ for i = 1, steps do
   elseif at == -2 then
     k = n
   else
-    for j, found in ipairs(redis.call('LRANGE', source, at, at + slack)) do
-      if found == message then k = at + j - 1 break end
+    for j = at, at + slack do
+      local found = redis.call('LINDEX', source, j)
+      if not found then break end
+      if named(found) == message then k = j break end
     end
     if not k then return {'moved'} end
   end
@@ -109,6 +106,7 @@ if keep > 0 and total > 0 then
 end
 return answer
 """
+)
 FEW = 1_000
 """Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
 SLACK = 500
@@ -242,35 +240,42 @@ class Queues:
     def peek(self, queue: str, number: int, redact: str = "") -> tuple[Message, ...]:
         """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
 
-        Cost: two round trips, two LRANGE of ``number`` per priority step; messages above ``LARGE`` stay where they are.
+        Cost: three round trips for each priority step, more for large messages; what is larger than ``LARGE`` is not
+        looked into.
 
         Raises:
             Refused: One of its keys is no list.
         """
         self.check_lists(queue)
         lists = self.broker.lists(queue)
-        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            for key in lists.values():
-                pipe.llen(key)
-                raw(pipe, "EVAL", _READ, 1, key, -number, -1, LARGE)
-                raw(pipe, "EVAL", _READ, 1, key, 0, number - 1, LARGE)
-            replies = pipe.execute()
-        found: dict[int, tuple[int, bytes | int]] = {}
-        before = 0
-        for index, step in enumerate(lists):
-            length, first, last = replies[3 * index : 3 * index + 3]
-            found |= {before + i + 1: (step, raw) for i, raw in enumerate(reversed(first))}
-            found |= {before + length - i: (step, raw) for i, raw in enumerate(last)}
-            before += length
+        with self.broker.reading():
+            found: dict[int, tuple[int, bytes]] = {}
+            before = 0
+            for step, key in lists.items():
+                length: Any = self.broker.client.llen(key)
+                first, last = (self._end(key, min(number, length), way) for way in (-1, 1))
+                found |= {before + i + 1: (step, message) for i, message in enumerate(first)}
+                found |= {before + length - i: (step, message) for i, message in enumerate(last)}
+                before += length
         ends = sorted(found)
         shown = [*ends[:number], *(position for position in ends[-number:] if position not in ends[:number])]
         return tuple(
-            too_large(message, position=position, priority=step)
-            if isinstance(message, int)
+            too_large(bounded.size_of(message), position=position, priority=step)
+            if bounded.size_of(message) > LARGE
             else describe(message, position=position, priority=step, redact=redact)
             for position in shown
             for step, message in (found[position],)
         )
+
+    def _end(self, key: str, number: int, way: int) -> list[bytes]:
+        """The last messages of a list, or with 1 the first ones, from its end on."""
+        found: list[bytes] = []
+        while len(found) < number:
+            start = len(found) if way == 1 else -1 - len(found)
+            if not (more := bounded.messages(self.broker.client, key, start, number - len(found), step=way)):
+                break
+            found += more
+        return found
 
     def clear(
         self,

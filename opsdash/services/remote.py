@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from opsdash import foreign
 from opsdash.errors import Refused, Unavailable, Uncertain
-from opsdash.services import writes
+from opsdash.services import bounded, writes
 from opsdash.services.broker import Broker
 from opsdash.services.fleet import ANSWER_S, Fleet
 from opsdash.services.workers import Workers
@@ -99,11 +100,8 @@ class Remote:
     def quieted(self, hostname: str) -> list[str]:
         """The queues that ``quiet`` has taken from a worker."""
         with self.broker.reading():
-            raw: Any = self.broker.client.hget(self.broker.keys.quiet, hostname)
-        try:
-            return [str(queue) for queue in json.loads(raw or "[]")]
-        except (ValueError, TypeError):  # foreign nonsense names none
-            return []
+            (told,) = bounded.fields(self.broker.client, [self.broker.keys.quiet], [hostname])
+        return list(foreign.names(foreign.parsed(told.get(hostname))))
 
     def quiet(self, hostname: str, queues: list[str]) -> list[str]:
         """Has a worker stop consuming; written down first, so that ``wake`` undoes just that. What it has confirmed.

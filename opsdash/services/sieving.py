@@ -14,12 +14,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from opsdash import foreign
 from opsdash.errors import Refused
+from opsdash.services import bounded
 from opsdash.services.boundary import NOTHING, digest, find, raw
 from opsdash.services.broker import Broker
 from opsdash.services.expiring import suspended_ms
 from opsdash.services.moving import GUARD, Lease, Pace, lease
 
+MOST_BEGUN = 1_000
+"""Unfinished clears that are looked through."""
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
@@ -27,8 +31,9 @@ ARRIVALS = 20_000
 # info. ARGV[3]: the newest message that was not looked at yet, ARGV[4]: how many may have come, ARGV[5]: step.
 _ARRIVED = (
     GUARD
+    + bounded.NAMED
     + """
-local at = redis.call('LPOS', KEYS[2], ARGV[3], 'MAXLEN', ARGV[4])
+local at = place_of(KEYS[2], ARGV[3], tonumber(ARGV[4]))
 if not at then return 'gone' end
 if at > 0 then
   local came = redis.call('LPOP', KEYS[2], at)
@@ -52,7 +57,7 @@ for i, message in ipairs(taken) do
     redis.call('RPUSH', KEYS[3], message)
   end
 end
-redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], redis.call('LINDEX', KEYS[2], 0) or '')
+redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
 redis.call('HINCRBY', KEYS[4], 'count', moved)
 redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
 return {moved, #taken}
@@ -79,7 +84,7 @@ _GIVE_BACK = (
 for _ = 1, math.min(tonumber(ARGV[6]), redis.call('LLEN', KEYS[3])) do
   redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT')
 end
-redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], redis.call('LINDEX', KEYS[2], 0))
+redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
 return redis.call('LLEN', KEYS[3])
 """
 )
@@ -175,7 +180,7 @@ class Sieve:
         info = keys.trash(trash_id, "info")
         with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
-            if boundary and str(broker.client.hget(keys.restores, queue) or 0) != boundary["restores"]:
+            if boundary and _restores(broker, queue) != boundary["restores"]:
                 raise Refused("Tasks were restored to this queue after it was looked at: look again. Nothing changed.")
             marks = find(broker, queue, boundary)
             at = datetime.now(UTC).isoformat()
@@ -210,8 +215,10 @@ class Sieve:
     def settle(self, held: Lease, queue: str) -> int:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
         client, keys = self.broker.client, self.broker.keys
-        begun: Any = client.zrangebyscore(keys.trash_index, "+inf", "+inf")
-        left = [i for i in begun if client.hmget(keys.trash(i, "info"), "queue", "state") == [queue, "clearing"]]
+        begun = [name for name, _ in bounded.read_members(client, keys.trash_index, low="+inf", most=MOST_BEGUN).found]
+        told = bounded.fields(self.broker.client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
+        wanted = {"queue": queue, "state": "clearing"}
+        left = [trash_id for trash_id, fields in zip(begun, told, strict=True) if fields == wanted]
         for trash_id in left:
             self._finish(held, queue, trash_id)
         return len(left)
@@ -231,10 +238,17 @@ class Sieve:
                 if answer in (0, "gone"):
                     break
             held.join(aside, key)
-        keep_s = int(broker.client.hget(info, "keep_s") or 0)
+        (told,) = bounded.fields(broker.client, [info], ["keep_s"], 100)
+        keep_s = foreign.whole(told.get("keep_s")) or 0
         kept = [keys.trash(trash_id, str(step)) for step in lists]
         names = [info, keys.trash_index, keys.restores, *kept]
         held.run(_END, names, trash_id, keep_s, int(time.time()), queue)
+
+
+def _restores(broker: Broker, queue: str) -> str:
+    with broker.client.pipeline(transaction=False) as pipe:
+        bounded.ask_field(pipe, broker.keys.restores, queue)
+        return bounded.field_of(pipe.execute()[0]) or "0"
 
 
 class _Run:
@@ -283,9 +297,10 @@ class _Run:
                 self.stopped = True
                 return
             number = pace.messages
-            chunk = self._read(key, upto, number + 1)
+            chunk, ended = bounded.messages_from(self._held.broker.client, key, upto or b"", ARRIVALS, number + 1)
             if not chunk:
                 return  # all was looked at, or workers have taken the rest
+            number = min(number, len(chunk) if ended else len(chunk) - 1)
             matching: list[int | bytes] = []
             for place, message in enumerate(chunk[:number], start=1):
                 if not reached and digest(message) == newest:
@@ -313,17 +328,3 @@ class _Run:
             if number == 0 or len(chunk) <= number:
                 return
             upto = chunk[number]
-
-    def _read(self, key: str, upto: bytes | None, number: int) -> list[bytes]:
-        """So many messages from ``upto`` on, towards the oldest; fewer only where the list ends."""
-        arrived = 0
-        while arrived <= ARRIVALS:
-            asked = arrived + number
-            read: list[bytes] = raw(self._held.broker.client, "LRANGE", key, 0, asked - 1)
-            at = 0 if upto is None else read.index(upto) if upto in read else None
-            if at is not None and (at + number <= len(read) or len(read) < asked):
-                return read[at : at + number]
-            if at is None and len(read) < asked:
-                return []
-            arrived = max(2 * arrived, at or 0, 100)
-        return []

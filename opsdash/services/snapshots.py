@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from dataclasses import replace
@@ -12,10 +11,11 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import FleetLook, OtherWorker, Snapshot, WorkerStats
+from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
+from opsdash.services.database_half import DatabaseHalf
 from opsdash.services.discovery import Discovery, consumed
 from opsdash.services.endings import Endings
 from opsdash.services.expiring import Watchman
@@ -27,12 +27,8 @@ from opsdash.services.tenants import Tenants
 from opsdash.services.trash import Trash
 from opsdash.services.unfinished import Unfinished
 from opsdash.services.verdict import Pace
-from opsdash.services.workers import MAX_AGE_S, Workers
+from opsdash.services.workers import HELD, MAX_AGE_S, Workers
 
-head_log = logging.getLogger("opsdash.audit.head")
-"""Its own, so that whoever keeps logs elsewhere keeps the head of the sealed chain there too."""
-RECENT = 20
-"""Operations that a snapshot carries."""
 CLOCKS_S = 1.0
 """kombu writes times by the workers' clocks, which may be that far off."""
 
@@ -56,68 +52,44 @@ class Snapshots:
     ) -> None:
         self._discovery = discovery
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
-        self._fleet, self._audit, self._tenants = fleet, audit, tenants
-        self._unfinished, self._trash, self._approvals = unfinished, trash, approvals
+        self._fleet, self._audit, self._trash, self._approvals = fleet, audit, trash, approvals
         self._pace, self._shrinking = Pace(), Shrinking()
         self.watchman = Watchman(broker)
         self._endings = Endings(audit, pause)
+        self._database = DatabaseHalf(audit, tenants, approvals, unfinished, self._endings)
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
-        self._database: dict[str, Any] = {}
         self._redis_read_s: float | None = None  # monotonic
-        self._database_read_s: float | None = None
 
     def take(self) -> Snapshot:
-        """A snapshot now. Never raises for an outage.
+        """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
-        something is paused, and three for the tenants; three more every 10 s, for the layout and the bindings; database
-        three queries.
+        something is paused; three more every 10 s, for the layout and the bindings. The database's
+        half: see `DatabaseHalf`.
         """
         with self._lock:
-            redis_error = database_error = ""
+            redis_error = ""
             try:
                 self._redis = self._read_redis()
                 self._redis_read_s = time.monotonic()
             except OpsdashError as error:
                 redis_error = error.fault
-            try:
-                self._read_audit(settle=not redis_error)  # first: whatever is wrong with the host's tenants
-                drift = None if redis_error else self._tenants.drift()
-                self._database |= {
-                    "tenants": self._tenants.count() if drift is None else drift.rows,
-                    "tenant_drift": drift or self._database.get("tenant_drift"),
-                }
-                self._database_read_s = time.monotonic()
-            except OpsdashError as error:
-                database_error = error.fault
+            database = self._database.read(redis_answers=not redis_error)
             return Snapshot(
                 taken_at=datetime.now(UTC),
-                redis_age_s=_age_s(self._redis_read_s),
+                redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
                 redis_error=redis_error,
-                database_age_s=_age_s(self._database_read_s),
-                database_error=database_error,
                 spooled=0 if redis_error else self._audit.spooled(),
                 **self._redis,
-                **self._database,
+                **database,
             )
-
-    def _read_audit(self, *, settle: bool) -> None:
-        self._database["operations"] = self._audit.recent(RECENT)
-        if settle:
-            self._approvals.settle()
-            self._unfinished.settle()
-            if self._audit.drain():
-                self._database["operations"] = self._audit.recent(RECENT)
-        head = self._audit.head()
-        if head and head != self._database.get("audit_head"):
-            head_log.info("audit head %s (the newest seal, to be kept elsewhere: opsdash audit verify --head)", head)
-        self._database["audit_head"] = head
 
     def _read_redis(self) -> dict[str, Any]:
         with self._broker.reading():
             conflicts = self._broker.layouts.refresh().conflicts
-        workers = self._workers.read()
+        reports = self._workers.look()
+        workers, unread = reports.workers, list(reports.unread)
         names = self._discovery.names(workers, self._fleet.last)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
@@ -130,16 +102,22 @@ class Snapshots:
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
         if isinstance(unacked, redis.RedisError):
-            raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed.")
+            if not str(unacked).startswith("WRONGTYPE"):
+                raise Unavailable(
+                    f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed."
+                )
+            unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
+            unacked = 0
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
             read = self._pause.answer(flags, replies[: len(flags) + 3])
         queues = self._queues.answer(names, replies[len(flags) + 3 :])
         self.watchman.look(names, needed=bool(read.active) or read.suspended)
-        self._endings.settle(read.active, read.left, read.epoch)
+        self._endings.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))
-        others, trash = _others(found, workers), self._trash.list()
+        others, (trash, not_trash) = _others(found, workers), self._trash.look()
+        unread += not_trash
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -165,6 +143,7 @@ class Snapshots:
             "trash": trash,
             "approvals": self._approvals.waiting(),
             "redis_ms": redis_ms,
+            "unread": tuple(unread),
         }
 
 
@@ -187,7 +166,3 @@ def _others(found: FleetLook | None, workers: tuple[WorkerStats, ...]) -> tuple[
         return None
     reporting = {worker.hostname for worker in workers if worker.reports}
     return tuple(other for other in found.others if other.hostname not in reporting)
-
-
-def _age_s(read_s: float | None) -> float | None:
-    return None if read_s is None else time.monotonic() - read_s

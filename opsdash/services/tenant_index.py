@@ -18,8 +18,9 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Refused
-from opsdash.services import writes
+from opsdash.services import bounded, writes
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, LEASE_S, LOST, Lease
 from opsdash.services.tenant_public import digest, usable
@@ -162,11 +163,11 @@ class TenantIndex:
         methods were called, since.
         """
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self.broker.keys.tenants_synced)
+            bounded.ask_hash(pipe, self.broker.keys.tenants_synced)
             pipe.hlen(self.broker.keys.tenants)
             story, keys = pipe.execute(raise_on_error=False)
-        # A key of another type in their place holds nothing of ours.
-        return ({} if isinstance(story, redis.RedisError) else story, 0 if isinstance(keys, redis.RedisError) else keys)
+        # A key of another type in their place, or far too large, holds nothing of ours.
+        return bounded.hash_of(story) or {}, 0 if isinstance(keys, redis.RedisError) else keys
 
     def begin(self, lease: Lease) -> None:
         """Says that something will be written, until `tell` says that all is."""
@@ -228,7 +229,7 @@ class TenantIndex:
         with writes.aside():
             taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))
         if not taken:
-            raise Refused(_busy(client.get(key)))
+            raise Refused(_busy(bounded.text(self.broker.client, key)))
         try:
             yield Lease(self.broker, key, value)
         finally:
@@ -263,9 +264,7 @@ def _chunks(tenants: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _busy(value: Any) -> str:
-    try:
-        holder = json.loads(value)
-        who = f"{holder['by']} (since {datetime.fromisoformat(holder['at']):%H:%M:%S} UTC)"
-    except (ValueError, TypeError, KeyError):
-        who = "somebody else"
+    holder = foreign.mapping(foreign.parsed(value))
+    by, at = foreign.words(holder.get("by")), foreign.moment(holder.get("at"))
+    who = f"{by} (since {at:%H:%M:%S} UTC)" if by and at else "somebody else"
     return f"The tenants are being synced by {who}. Nothing was changed; try again when that is done."

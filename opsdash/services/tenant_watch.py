@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
+from opsdash.foreign import moment, whole, words
 from opsdash.model import TenantDrift
 from opsdash.services.tenant_index import TenantIndex
 from opsdash.services.tenant_source import TenantSource, Version
@@ -38,7 +38,7 @@ class TenantWatch:
         self._cursor, altered = self._index.look(self._cursor, self._altered)
         self._altered = altered[:NAMED]
         drift = _compared(version, synced, keys, tuple(self._altered))
-        noticed = _instant(story.get("noticed"))
+        noticed = moment(story.get("noticed"))
         if drift.differs and noticed is None:
             noticed = datetime.now(UTC)
             self._index.notice(noticed)
@@ -52,10 +52,10 @@ class _Story:
     """What a sync has left, read; whatever somebody wrote in its place reads as nothing."""
 
     def __init__(self, story: dict[str, str]) -> None:
-        self.rows, self.keys = _number(story.get("rows")), _number(story.get("keys"))
-        self.unreadable = _number(story.get("unreadable")) or 0
-        self.newest, self.at = _instant(story.get("newest")), _instant(story.get("at"))
-        self.mark, self.by = story.get("mark", ""), story.get("by", "")
+        self.rows, self.keys = whole(story.get("rows")), whole(story.get("keys"))
+        self.unreadable = whole(story.get("unreadable")) or 0
+        self.newest, self.at = moment(story.get("newest")), moment(story.get("at"))
+        self.mark, self.by = words(story.get("mark")), words(story.get("by"))
         self.unfinished = "begun" in story
 
 
@@ -78,15 +78,3 @@ def _compared(
         altered=altered,
         since=since,
     )
-
-
-def _number(text: Any) -> int | None:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else None
-
-
-def _instant(text: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return at if at.tzinfo else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from opsdash import foreign
 from opsdash.errors import Refused
+from opsdash.foreign import Unread
 from opsdash.model import TrashEntry
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 from opsdash.services.expiring import suspend
 from opsdash.services.moving import GUARD, lease
@@ -20,9 +23,28 @@ STEP = "step:"
 """Fields of a trash entry's info that count the messages of one priority step."""
 WEIGHED = 5
 """Messages whose size stands for all of a list."""
+MOST_ENTRIES = 500
+"""Clears that are listed: those that are kept longest."""
+MOST_STEPS = 1_000
+"""Above every priority step."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 TOLD_S = 3_600
 """For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
 
+# Mean size of the first messages of each list. KEYS: lists. ARGV: how many messages.
+_WEIGH = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local size, number = 0, 0
+  for at = 0, ARGV[1] - 1 do
+    local message = redis.pcall('LINDEX', key, at)
+    if type(message) ~= 'string' then break end
+    size, number = size + #message, number + 1
+  end
+  found[i] = number > 0 and math.floor(size / number) or 0
+end
+return found
+"""
 # KEYS: lease, info, trash index, restores, the kept lists. ARGV[3]: queue, by, trash id.
 _BEGIN = (
     GUARD
@@ -76,18 +98,34 @@ class Trash:
     broker: Broker
 
     def list(self) -> tuple[TrashEntry, ...]:
-        """Everything that can be restored now, the newest first. Cost: two round trips, three commands per entry."""
-        keys, client = self.broker.keys, self.broker.client
+        """Everything that can be restored now, the newest first; see `look`."""
+        return self.look()[0]
+
+    def look(self) -> tuple[tuple[TrashEntry, ...], tuple[Unread, ...]]:
+        """Everything that can be restored now, the newest first, and what of it can't be read or is too much.
+
+        Cost: three round trips, however many entries there are; ``MOST_ENTRIES`` at most are read.
+        """
+        keys = self.broker.keys
         with self.broker.reading():
-            ends: Any = client.zrangebyscore(keys.trash_index, time.time(), "+inf", withscores=True)
-            with client.pipeline(transaction=False) as pipe:
-                for trash_id, _ in ends:
-                    pipe.hgetall(keys.trash(trash_id, "info"))
-                infos = pipe.execute()
+            ends = bounded.read_members(
+                self.broker.client, keys.trash_index, most=MOST_ENTRIES, low=f"{time.time():.3f}"
+            )
+            infos = bounded.hashes(self.broker.client, [keys.trash(trash_id, "info") for trash_id, _ in ends.found])
+        known = [(trash_id, end_s, info) for (trash_id, end_s), info in zip(ends.found, infos, strict=True) if info]
+        sizes = self._sizes([(trash_id, info) for trash_id, _, info in known])
         found = [
-            self._entry(trash_id, end_s, info) for (trash_id, end_s), info in zip(ends, infos, strict=True) if info
+            _entry(trash_id, end_s, info, size) for (trash_id, end_s, info), size in zip(known, sizes, strict=True)
         ]
-        return tuple(sorted(found, key=lambda entry: entry.at or datetime.min.replace(tzinfo=UTC), reverse=True))
+        unread = ends.unread("clears that can be undone", keys.trash_index) if len(ends.found) == MOST_ENTRIES else []
+        if ends.total is None:
+            unread = ends.unread("clears that can be undone", keys.trash_index)
+        bad = [trash_id for (trash_id, _), info in zip(ends.found, infos, strict=True) if info is None]
+        bad += [entry.id for entry, (_, _, info) in zip(found, known, strict=True) if _is_odd(entry, info)]
+        if bad:
+            unread.append(Unread(what="clears that can be undone", names=tuple(foreign.words(one) for one in bad)))
+        fit = [entry for entry in found if entry.queue]
+        return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
 
     def find(self, trash_id: str) -> TrashEntry:
         """One entry.
@@ -100,7 +138,7 @@ class Trash:
             raise Refused(_restored(trash_id, info))
         with self.broker.reading():
             end_s: Any = self.broker.client.zscore(self.broker.keys.trash_index, trash_id)
-        return self._entry(trash_id, end_s, info)
+        return self._one(trash_id, end_s, info)
 
     def restore(
         self, trash_id: str, *, by: str, told: Callable[[int], None] = lambda _left: None
@@ -123,7 +161,7 @@ class Trash:
         with lease(self.broker, queue, by=by, what="restore") as held:
             Sieve(self.broker).settle(held, queue)
             info = self._info(trash_id)
-            entry = self._entry(trash_id, None, info)
+            entry = self._one(trash_id, None, info)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
             # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
             kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
@@ -136,7 +174,7 @@ class Trash:
             suspend(self.broker, queue, set(into.values()), info)
             for step, key in kept.items():
                 held.join(key, into[step], told)
-            left_s = max(TOLD_S, int(float(info.get("until") or 0) - time.time()))
+            left_s = max(TOLD_S, int((foreign.figure(info.get("until")) or 0.0) - time.time()))
             held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
         return entry, entry.count
 
@@ -162,40 +200,54 @@ class Trash:
             raise Refused(_restored(trash_id, info))
         if answer != "deleted":
             raise Refused(_why_not(trash_id, answer))
-        return self._entry(trash_id, None, info)
+        return self._one(trash_id, None, info)
 
     def _info(self, trash_id: str) -> Mapping[str, str]:
         with self.broker.reading():
-            info: Any = self.broker.client.hgetall(self.broker.keys.trash(trash_id, "info"))
-        if not info.get("queue"):
+            (info,) = bounded.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
+        if not info or not info.get("queue"):
             raise Refused(_why_not(trash_id, "gone"))
-        return info  # type: ignore[no-any-return]
+        return info
 
-    def _entry(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
-        state = info.get("state", "kept")
-        end_s = float(info.get("until") or 0) if end_s is None else end_s
-        return TrashEntry(
-            id=trash_id,
-            queue=info.get("queue", ""),
-            count=int(info.get("count") or 0),
-            size_bytes=self._size(trash_id, info),
-            by=info.get("by", ""),
-            at=_time(info.get("at", "")),
-            expires_at=datetime.fromtimestamp(end_s, UTC) if state == "kept" and 0 < end_s < 1e11 else None,
-            state=state,
-        )
+    def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
+        (size,) = self._sizes([(trash_id, info)])
+        return _entry(trash_id, end_s, info, size)
 
-    def _size(self, trash_id: str, info: Mapping[str, str]) -> int | None:
-        steps = _steps(info)
+    def _sizes(self, infos: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[int | None, ...]:
+        """Bytes of each entry's messages, estimated from a few of them. Cost: one round trip; reads no message."""
+        lists = [(at, step, trash_id) for at, (trash_id, info) in enumerate(infos) for step in sorted(_steps(info))]
+        if not lists:
+            return (None,) * len(infos)
+        keys = [self.broker.keys.trash(trash_id, str(step)) for _, step, trash_id in lists]
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            for step in steps:
-                pipe.lrange(self.broker.keys.trash(trash_id, str(step)), 0, WEIGHED - 1)
-            samples = pipe.execute(raise_on_error=False)
-        size = 0.0
-        for step, sample in zip(steps, samples, strict=True):
-            if isinstance(sample, list) and sample:
-                size += int(info[f"{STEP}{step}"]) * sum(len(text.encode()) for text in sample) / len(sample)
-        return int(size) or None
+            for start in range(0, len(keys), bounded.BATCH):
+                part = keys[start : start + bounded.BATCH]
+                pipe.eval(_WEIGH, len(part), *part, WEIGHED)
+            weights = [int(weight) for reply in pipe.execute() for weight in reply]
+        sizes = [0] * len(infos)
+        for (at, step, _), weight in zip(lists, weights, strict=True):
+            sizes[at] += (foreign.whole(infos[at][1][f"{STEP}{step}"]) or 0) * weight
+        return tuple(size or None for size in sizes)
+
+
+def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], size_bytes: int | None) -> TrashEntry:
+    state = foreign.words(info.get("state", "kept"))
+    end = foreign.instant(info.get("until") if end_s is None else end_s)
+    return TrashEntry(
+        id=trash_id,
+        queue=info.get("queue", "") if len(info.get("queue", "")) <= foreign.LONG else "",
+        count=foreign.whole(info.get("count")) or 0,
+        size_bytes=size_bytes,
+        by=foreign.words(info.get("by")),
+        at=foreign.moment(info.get("at")),
+        expires_at=end if state == "kept" and end is not None and end.timestamp() > 0 else None,
+        state=state,
+    )
+
+
+def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
+    """Something of it is there and can't be read."""
+    return not entry.queue or entry.at is None or foreign.whole(info.get("count")) is None
 
 
 def time_left(entry: TrashEntry) -> str:
@@ -212,7 +264,7 @@ def span(seconds: float) -> str:
 
 def _steps(info: Mapping[str, str]) -> set[int]:
     names = (field.removeprefix(STEP) for field in info if field.startswith(STEP) and info[field] != "0")
-    return {int(name) for name in names if name.isdigit()}
+    return {step for name in names if (step := foreign.whole(name)) is not None and step < MOST_STEPS}
 
 
 def _nearest(step: int, lists: Iterable[int]) -> int:
@@ -220,19 +272,13 @@ def _nearest(step: int, lists: Iterable[int]) -> int:
     return max((known for known in lists if known <= step), default=min(lists))
 
 
-def _time(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _restored(trash_id: str, info: Mapping[str, str]) -> str:
-    at = _time(info.get("restored_at", ""))
+    at = foreign.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    tasks, by = count(foreign.whole(info.get("count")) or 0, "task"), foreign.words(info.get("restored_by"))
     return (
-        f"The {count(int(info.get('count') or 0), 'task')} of trash {trash_id} went back to {info['queue']}{when},"
-        f" by {info.get('restored_by', 'somebody')}. Nothing was changed."
+        f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
+        " Nothing was changed."
     )
 
 

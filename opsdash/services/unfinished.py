@@ -15,6 +15,7 @@ import redis
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, Status
+from opsdash.services import writes
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
@@ -49,7 +50,7 @@ class Unfinished:
 
     @contextmanager
     def running(self, entry: AuditEntry) -> Iterator[None]:
-        """While this lasts, no console takes the act for dead. Cost: one SET and one DEL; one thread for all acts."""
+        """While this lasts, no console takes the act for dead. Cost: one script, one DEL; one thread for all acts."""
         key = self._broker.keys.running(str(entry.id))
         self._say(key)
         with self._lock:
@@ -81,7 +82,7 @@ class Unfinished:
 
     def _say(self, key: str) -> None:
         try:
-            self._broker.client.set(key, "1", ex=ALIVE_S)
+            writes.put(self._broker.client, key, "1", ms=int(ALIVE_S * 1000))
         except redis.RedisError as error:  # the act itself finds out, and says so
             log.debug("a running act could not say so: %s", error)
 

@@ -8,7 +8,11 @@ from typing import Any
 
 from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
 from opsdash.model_verdict import LASTING, Kind, Reason, Verdict
+from opsdash.services.workers import HELD, REPORTS
 from opsdash.verdict_text import as_plain
+
+SAFETY = (REPORTS, HELD)
+"""What must be read in whole before a pause can be called safe."""
 
 
 def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
@@ -24,6 +28,7 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
     reasons = [
         *([Reason(kind=Kind.STALE, detail=snapshot.redis_error)] if snapshot.redis_error else ()),
         *([] if fleet else [Reason(kind=Kind.NO_WORKER)]),
+        *(Reason(kind=Kind.UNREAD, detail=one.message) for one in snapshot.unread if one.what in SAFETY),
     ]
     late = {worker.record or worker.hostname: list(_keeps(worker, pause, snapshot.epoch, queue)) for worker in fleet}
     reasons += [reason for found in late.values() for reason in found]
@@ -119,13 +124,18 @@ def _keeps(worker: WorkerStats, pause: PauseInfo, epoch: int | None, queue: str 
 
 
 def _silent(workers: Iterable[WorkerStats], queue: str | None) -> Iterator[Reason]:
-    """Reports that stopped without a goodbye, where the worker ran or held something when it told last."""
+    """Reports that stopped without a goodbye, where the worker may run something.
+
+    It does if it ran or held something when it told last, and it may if its gate was open then: a task that it began
+    after that, and acknowledged early, has left no trace.
+    """
     for worker in workers:
         if worker.reports or (queue is not None and worker.queues and queue not in worker.queues):
             continue
         # What is in unacked was fetched, and may be all that late acknowledgement leaves of a task.
         held = max(worker.reserved, (worker.unacked or 0) - worker.active - worker.scheduled)
-        if worker.active or held:
+        closed = worker.paused or (queue is not None and queue in worker.paused_queues)
+        if worker.active or held or not closed:
             yield Reason(
                 kind=Kind.SILENT,
                 workers=(worker.hostname,),

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 
+from opsdash import foreign
+from opsdash.foreign import Unread
 from opsdash.model import RunningTask, WorkerStats
-from opsdash.services import frames
+from opsdash.services import bounded, frames
 from opsdash.services.broker import Broker
-from opsdash.text import as_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_FIGURE = 1e11
-"""Above every figure a worker can have, and still a time that a calendar knows (the year 5138)."""
+T = TypeVar("T")
+
+REPORTS, HELD = "workers' reports", "messages that workers hold"
+"""What may not be readable, and then leaves open whether a pause is safe."""
+MOST_WORKERS = 1_000
+"""Reports that are read, those that came last: 1,000 take about 0.1 s."""
+AHEAD_S = 86_400.0
+"""A time that far in the future is no worker's: reports are listed by Redis's clock."""
 MAX_AGE_S = 1e9
 """Above every age a report can have, and still a time that a calendar knows."""
 MOST_RUNNING = 20
 """Running tasks of one worker that are told: a worker sends no more."""
 LARGE_REPORT = 64 * 1024
 """Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
-LONG = 200
-"""Characters of a task's id, name or queue that are shown."""
+LARGE_WORDS = 4 * 1024
+"""Characters of a name or sentence that a worker may send."""
 STALLED_AFTER_S = 15.0
 """An event loop that has not turned for so long stands still."""
 SILENT_AFTER_S = 6.0
@@ -84,6 +91,18 @@ RUNNING = "running"
 """The field that is read for one worker only, and when somebody asks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What workers report.
+
+    Attributes:
+        unread: Reports that were left out, and fields that can't be read.
+    """
+
+    workers: tuple[WorkerStats, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """Reads the health that workers push."""
@@ -91,30 +110,31 @@ class Workers:
     broker: Broker
 
     def read(self) -> tuple[WorkerStats, ...]:
-        """Every worker that reported within the last day, by name. Cost: one ZRANGE, one HMGET each, pipelined.
+        """Every worker that reported within the last day, by name; see `look`."""
+        return self.look().workers
+
+    def look(self) -> Reports:
+        """Every worker that reported within the last day, by name; of more than ``MOST_WORKERS`` those that came last.
 
         How long ago a worker reported is told by Redis's clock alone; this machine's may be wrong.
+
+        Cost: two round trips; one HMGET for each report, within scripts that leave behind what is too large.
         """
-        keys, client = self.broker.keys, self.broker.client
+        keys = self.broker.keys
         with self.broker.reading():
-            with client.pipeline(transaction=False) as pipe:
+            with self.broker.client.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.zrange(keys.workers, 0, -1, withscores=True)
-                (seconds, micros), seen = pipe.execute()
-            if not seen:
-                return ()
-            with client.pipeline(transaction=False) as pipe:
-                for hostname, _ in seen:
-                    pipe.hmget(keys.worker(hostname), FIELDS)
-                hashes = [
-                    {field: value for field, value in zip(FIELDS, values, strict=True) if value is not None}
-                    if isinstance(values, list)
-                    else {}  # something else's value: that worker's report is lost until it comes again, no other's
-                    for values in pipe.execute(raise_on_error=False)
-                ]
-        now = seconds + micros / 1e6
-        stats = [_stats(hostname, at, raw, now) for (hostname, at), raw in zip(seen, hashes, strict=True)]
-        return tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record)))
+                bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=f"now{AHEAD_S:.0f}")
+                (seconds, micros), reply = pipe.execute()
+            now, seen = seconds + micros / 1e6, bounded.members(reply)
+            reports = bounded.fields(self.broker.client, [keys.worker(name) for name, _ in seen.found], FIELDS)
+        stats = [_stats(name, at, raw, now) for (name, at), raw in zip(seen.found, reports, strict=True)]
+        unread = seen.unread(REPORTS, keys.workers)
+        if bad := [f"{worker.hostname} ({', '.join(worker.unread)})" for worker in stats if worker.unread]:
+            unread.append(Unread(what=REPORTS, names=tuple(bad)))
+        return Reports(
+            workers=tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record))), unread=tuple(unread)
+        )
 
     def running(self, hostname: str) -> tuple[RunningTask, ...]:
         """What one worker ran when it last reported, the longest-running first; 20 at most.
@@ -136,13 +156,14 @@ class Workers:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
                 return ()  # something else's value
-            with client.pipeline(transaction=False) as pipe:
-                pipe.time()
-                pipe.hmget(key, ["time", RUNNING])
-                (seconds, micros), (reported, text) = pipe.execute()
+            seconds, micros = client.time()
+            (told,) = bounded.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
         now = seconds + micros / 1e6
-        age_s = now - _number({"time": reported or ""}, "time", now)
-        return _running(text or "[]", datetime.now(UTC) - timedelta(seconds=min(age_s, MAX_AGE_S)))
+        reported = foreign.figure(told.get("time"))
+        age_s = 0.0 if reported is None else now - reported
+        return _running(
+            told.get(RUNNING), datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
+        )
 
     def dismiss(self, records: Sequence[str]) -> list[str]:
         """Takes workers that are silent off the list, by their names there; which of them were. Cost: one script.
@@ -159,62 +180,90 @@ class Workers:
         return frames.of_workers(self.read())
 
 
-def _stats(record: str, reported: float, raw: Mapping[str, str], now: float) -> WorkerStats:
-    reported = _number(raw, "time", reported)
-    tick_age_s, silent_s = reported - _number(raw, "loop_tick", reported), min(now - reported, MAX_AGE_S)
+class _Report:
+    """One worker's report, read field by field; notes which of them are there and can't be read."""
+
+    def __init__(self, raw: Mapping[str, str | None]) -> None:
+        self._raw = raw
+        self.unread: list[str] = []
+
+    def __call__(self, field: str, read: Callable[[Any], T | None]) -> T | None:
+        """What a field says; None where it is missing, empty or another one's value."""
+        if field not in self._raw:
+            return None
+        text = self._raw[field]
+        if text == "":
+            return None
+        found = None if text is None else read(text)
+        if found is None:
+            self.unread.append(field)
+        return found
+
+    def count(self, field: str) -> int:
+        """0 for what is none."""
+        return self(field, _count) or 0
+
+
+def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: float) -> WorkerStats:
+    told = _Report(raw)
+    given_s = told("time", lambda text: foreign.figure(text, now + AHEAD_S))
+    reported = (listed_s if math.isfinite(listed_s) else 0.0) if given_s is None else given_s
+    tick = told("loop_tick", foreign.figure)
+    silent_s = max(-MAX_AGE_S, min(now - reported, MAX_AGE_S))
+    pool = told("pool", _words) or ""
     if silent_s > OFFLINE_AFTER_S or not raw:
         state = "offline"
     elif silent_s > SILENT_AFTER_S:
         state = "silent"
-    elif tick_age_s > STALLED_AFTER_S and raw.get("pool") != "solo":  # a busy solo worker has no turning loop to show
+    # A busy solo worker has no turning loop to show.
+    elif tick is not None and reported - tick > STALLED_AFTER_S and pool != "solo":
         state = "stalled"
     else:
         state = "online"
-    memory, epoch = _number(raw, "memory_bytes", -1.0), _number(raw, "epoch", -1.0)
-    oldest_s, load = _number(raw, "oldest_s", -1.0), _number(raw, "load", -1.0)
-    return WorkerStats(
-        hostname=_short(raw.get("hostname") or record.partition(NAMESAKE)[0]),
+    stats = WorkerStats(
+        hostname=told("hostname", _words) or foreign.words(record.partition(NAMESAKE)[0]),
         record=record,
-        instance=_short(raw.get("instance", "")),
+        instance=told("instance", _words) or "",
         state=state,
         silent_s=round(silent_s, 1) if state in ("silent", "offline") else 0.0,
         heartbeat_at=datetime.now(UTC) - timedelta(seconds=silent_s),
-        pid=int(_number(raw, "pid")),
-        uptime_s=_number(raw, "uptime_s"),
-        processed=int(_number(raw, "processed")),
-        failed=int(_number(raw, "failed")),
-        active=int(_number(raw, "active")),
-        reserved=int(_number(raw, "reserved")),
-        scheduled=int(_number(raw, "scheduled")),
-        oldest_s=oldest_s if oldest_s >= 0 else None,
-        concurrency=int(_number(raw, "concurrency")),
-        pool=raw.get("pool", ""),
-        load=load if load >= 0 else None,
-        memory_bytes=int(memory) if memory >= 0 else None,
-        queues=_names(raw, "queues"),
-        paused=raw.get("paused") == "1",
-        paused_queues=_names(raw, "paused_queues"),
-        epoch=int(epoch) if epoch >= 0 else None,
-        pausing=raw.get("pausing", "ready"),
-        version=raw.get("version", ""),
-        started=_counts(raw, "started"),
-        running_by_queue=_counts(raw, "running_by_queue") if raw.get("running_by_queue") else None,
-        unacked=int(_number(raw, "unacked")) if raw.get("unacked") else None,
-        remote_control=raw["remote_control"] == "1" if raw.get("remote_control") else None,
-        clients=_ids(raw, "clients"),
+        pid=told.count("pid"),
+        uptime_s=told("uptime_s", foreign.figure) or 0.0,
+        processed=told.count("processed"),
+        failed=told.count("failed"),
+        active=told.count("active"),
+        reserved=told.count("reserved"),
+        scheduled=told.count("scheduled"),
+        oldest_s=told("oldest_s", foreign.figure),
+        concurrency=told.count("concurrency"),
+        pool=pool,
+        load=told("load", foreign.figure),
+        memory_bytes=told("memory_bytes", _count),
+        queues=told("queues", _names) or (),
+        paused=told("paused", _words) == "1",
+        paused_queues=told("paused_queues", _names) or (),
+        epoch=told("epoch", _count),
+        pausing=told("pausing", _words) or "ready",
+        version=told("version", _words) or "",
+        started=told("started", _counts) or {},
+        running_by_queue=told("running_by_queue", _counts),
+        unacked=told("unacked", _count),
+        remote_control=None if (control := told("remote_control", _words)) is None else control == "1",
+        clients=told("clients", _ids),
     )
+    return replace(stats, unread=tuple(told.unread)) if told.unread else stats
 
 
-def _running(text: str, reported_at: datetime) -> tuple[RunningTask, ...]:
+def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]:
     """A worker's report of what it runs: JSON ``[[id, name, queue, for how many seconds], …]``."""
-    try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return ()
+    value = foreign.parsed(text)
     told = [task for task in value if _is_task(task)] if isinstance(value, list) else []
     return tuple(
         RunningTask(
-            task_id=_short(task_id), name=_short(name), queue=_short(queue), started_at=_before(reported_at, ran_s)
+            task_id=foreign.words(task_id),
+            name=foreign.words(name),
+            queue=foreign.words(queue),
+            started_at=None if (s := foreign.figure(ran_s, MAX_AGE_S)) is None else reported_at - timedelta(seconds=s),
         )
         for task_id, name, queue, ran_s in told[:MOST_RUNNING]
     )
@@ -224,44 +273,27 @@ def _is_task(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(isinstance(text, str) for text in value[:3])
 
 
-def _short(text: str) -> str:
-    return as_text(text if len(text) <= LONG else f"{text[: LONG - 1]}…")
+def _words(text: str) -> str | None:
+    return foreign.words(text) if len(text) <= LARGE_WORDS else None
 
 
-def _before(reported_at: datetime, ran_s: Any) -> datetime | None:
-    if not isinstance(ran_s, int | float) or not 0 <= ran_s <= MAX_AGE_S:
-        return None
-    return reported_at - timedelta(seconds=ran_s)
+def _count(text: str) -> int | None:
+    # Workers write some counts as a figure.
+    number = foreign.figure(text)
+    return None if number is None else int(number)
 
 
-def _number(raw: Mapping[str, str], field: str, default: float = 0.0) -> float:
-    # The hash is outside input: a worker of another version may leave a field out or write it otherwise.
-    try:
-        number = float(raw.get(field, default))
-    except ValueError:
-        return default
-    return number if 0 <= number <= MAX_FIGURE else default  # NaN and infinities are neither
+def _names(text: str) -> tuple[str, ...] | None:
+    value = foreign.parsed(text)
+    found = foreign.names(value)
+    return found if isinstance(value, list) and len(found) == len(value) else found or None
 
 
-def _counts(raw: Mapping[str, str], field: str) -> dict[str, int]:
-    try:
-        value: Any = json.loads(raw.get(field, "{}"))
-        return {str(name): int(number) for name, number in value.items() if 0 <= number <= MAX_FIGURE}
-    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
-        return {}
+def _counts(text: str) -> dict[str, int] | None:
+    value = foreign.parsed(text)
+    return foreign.counts(value) if isinstance(value, dict) else None
 
 
-def _ids(raw: Mapping[str, str], field: str) -> tuple[int, ...] | None:
-    try:
-        value: Any = json.loads(raw.get(field) or "null")
-    except (ValueError, RecursionError):
-        return None
+def _ids(text: str) -> tuple[int, ...] | None:
+    value = foreign.parsed(text)
     return tuple(number for number in value if type(number) is int) if isinstance(value, list) else None
-
-
-def _names(raw: Mapping[str, str], field: str) -> tuple[str, ...]:
-    try:
-        value: Any = json.loads(raw.get(field, "[]"))
-    except (ValueError, RecursionError):
-        return ()
-    return tuple(str(name) for name in value) if isinstance(value, list) else ()

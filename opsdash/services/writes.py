@@ -24,7 +24,8 @@ READS = frozenset((
     "HLEN", "HMGET", "HSCAN", "HSTRLEN", "INFO", "LINDEX", "LLEN", "LPOS", "LRANGE", "MEMORY", "MGET", "PING",
     "PTTL", "PUBSUB", "ROLE", "SCAN", "SELECT", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN", "TIME", "TTL", "TYPE",
     "UNWATCH",
-    "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE",
+    "WATCH", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE",
+    "ZREVRANGEBYSCORE", "ZSCORE",
 ))  # fmt: skip
 """Commands that change nothing. Whatever is not among them may have."""
 
@@ -32,12 +33,14 @@ _REFUSALS = (redis.ResponseError, redis.AuthenticationError, redis.BusyLoadingEr
 """Answers that say: not done."""
 
 # Around a script: it notes whether a command of its own has changed something. Its answer comes with that, and its
-# error says so. That it renewed its lease (the first key) does not count.
+# error says so. That it renewed its lease (the first key) does not count, nor what took nothing away.
 _TELLING = """
 local real, changed, reads = redis, 0, {%s}
+local takes = {DEL=1, HDEL=1, PERSIST=1, UNLINK=1, XDEL=1, ZREM=1}
 local function done(reply, name, key)
   name = string.upper(name)
-  if not reads[name] and not (name == 'PEXPIRE' and key == KEYS[1]) then changed = 1 end
+  local nothing = takes[name] and reply == 0 or name == 'PEXPIRE' and key == KEYS[1]
+  if not reads[name] and not nothing then changed = 1 end
   return reply
 end
 local redis = setmetatable({
@@ -54,6 +57,15 @@ end)
 if worked then return {changed, answer} end
 local why = string.gsub(type(answer) == 'table' and answer.err or tostring(answer), '^@?user_script: ?%%d+: ', '')
 return real.error_reply((changed == 1 and '%s ' or '') .. string.gsub(why, '^%%-', ''))
+"""
+# A full Redis refuses a script's first command that needs memory. What follows a write that needs none it lets through,
+# since a script can't stop midway: whatever must work on a full Redis begins with one, and so does this.
+# KEYS: what is set. ARGV: the value, ms, ``new`` where only a key that is not there is set.
+_PUT = """
+if ARGV[3] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
 """
 _BEGINS = _TELLING[: _TELLING.index("{")]
 _CALLED = re.compile(r"redis\.p?call\((?:'(\w+)')?")
@@ -139,9 +151,16 @@ class _Pipeline(Pipeline):
         return super().eval(telling(script), numkeys, *keys_and_args)
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        commands = [args for args, _options in self.command_stack]
+        stack = self.command_stack
+        commands = [args for args, _options in stack]
         try:
             replies = super().execute(raise_on_error=False)
+        except redis.OutOfMemoryError:  # of a transaction: a full Redis takes not even reads into one
+            if any(map(_writes, commands)):
+                raise
+            plain = _Pipeline(self.connection_pool, self.response_callbacks, transaction=False, shard_hint=None)
+            plain.command_stack = stack
+            return plain.execute(raise_on_error)
         except redis.WatchError:
             raise  # somebody was faster: nothing of it was done
         except _REFUSALS:  # of a transaction: all of it or nothing
@@ -164,6 +183,18 @@ class _Pipeline(Pipeline):
                 if isinstance(reply, Exception):
                     raise reply  # not as redis-py annotates it: with the command's arguments
         return replies
+
+
+def put(client: redis.Redis, key: str, value: str, *, ms: int, new: bool = False) -> bool:
+    """Sets a small key that ends by itself, also where Redis is full. Cost: one script.
+
+    Args:
+        new: Only if it is not there.
+
+    Returns:
+        Whether it was set.
+    """
+    return bool(client.eval(_PUT, 1, key, value, str(ms), "new" if new else ""))
 
 
 def counted(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,12 +55,15 @@ class SystemStatus(param.Parameterized):
     redis_error = param.String(default="", doc="Why Redis figures are not fresh; empty when they are.")
     redis_age_s = param.Number(default=None, allow_None=True, doc="Age of the Redis figures; None: never read.")
     redis_ms = param.Number(default=None, allow_None=True, doc="Broker round trip of the last good read.")
-    database_error = param.String(default="", doc="Why log and tenants are not fresh; empty when they are.")
+    database_error = param.String(default="", doc="Why the log is not fresh; empty when it is.")
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
+    tenants_error = param.String(default="", doc="Why the tenants' figures are not fresh; empty when they are.")
+    tenants_age_s = param.Number(default=None, allow_None=True, doc="Age of the tenants' figures; None: never read.")
     spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )
+    unread = param.List(default=[], allow_refs=False, doc="Unread: what lies in Redis and is not shown.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
@@ -124,8 +127,11 @@ class SystemStatus(param.Parameterized):
             redis_ms=snapshot.redis_ms,
             database_error=snapshot.database_error,
             database_age_s=snapshot.database_age_s,
+            tenants_error=snapshot.tenants_error,
+            tenants_age_s=snapshot.tenants_age_s,
             spooled=snapshot.spooled,
             layout_conflicts=list(snapshot.layout_conflicts),
+            unread=list(snapshot.unread),
             stalled_s=0,
         )
 
@@ -158,10 +164,13 @@ class SystemStatus(param.Parameterized):
         elif self.redis_error:
             found.append(_sentence("Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:
-            found.append(_sentence("The database", self.database_error, self.database_age_s, "log and tenants are"))
+            what = "log and tenants are" if self.tenants_error else "the log is"
+            found.append(_sentence("The database", self.database_error, self.database_age_s, what))
+        elif self.tenants_error and not self.stalled_s:  # else the log's outage is the tenants' as a rule
+            found.append(_sentence("The tenants' database", self.tenants_error, self.tenants_age_s, "the tenants are"))
         if self.spooled:
             found.append(f"{self.spooled} steps of the log wait in Redis for the database")
-        found += [conflict.message.rstrip(".") for conflict in self.layout_conflicts]
+        found += [one.message.rstrip(".") for one in (*self.layout_conflicts, *self.unread)]
         return tuple(found)
 
 

@@ -269,7 +269,7 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
     online = [worker for worker in status.workers if worker.reports]
     counted = [worker for worker in status.workers if worker.state != "offline"]  # a silent one may still run its tasks
     others = len(status.others or ())
-    slots = sum(worker.concurrency for worker in online)
+    slots = sum(worker.concurrency for worker in counted)
     found: dict[str, list[Any]] = {}
     if status.known:
         queues = len(status.queues)

@@ -24,6 +24,7 @@ from opsdash.operations import (
     ResumeProcessing,
     WakeWorker,
 )
+from opsdash.services.afterwards import afterwards
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.views.bulletin import Bulletin, bulletins
@@ -216,7 +217,7 @@ class Session:
             self.say(effect.message, "ok" if effect.ok else "bad", way_back(operation, effect))
         finally:
             self._tell("work", text="", at=None, of=None)
-        await self.refresh()
+        await asyncio.to_thread(afterwards, "the refresh after an act", self.console.poller.refresh)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

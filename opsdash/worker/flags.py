@@ -20,7 +20,7 @@ from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.worker import celery_private
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
-from opsdash.worker.link import LINK_ERRORS, Link
+from opsdash.worker.link import LINK_ERRORS, Link, told
 
 logger = get_logger(__name__)
 
@@ -150,7 +150,9 @@ class FlagWatch:
             try:
                 self._health.remove(self._link)
             except LINK_ERRORS as error:
-                logger.warning("opsdash: this worker stays on the list of workers, as one that went silent: %r", error)
+                logger.warning(
+                    "opsdash: this worker stays on the list of workers, as one that went silent: %s", told(error)
+                )
 
     def leave_at_exit(self) -> None:
         """The process ends, and with it what ran in its threads. Children that live on are for the list to show."""
@@ -198,7 +200,7 @@ class FlagWatch:
         self._broken = True
         last = self._gate.state
         if self._failing_since is None:
-            self._failing_since, self._failure = now, f"{type(error).__name__}: {error}"
+            self._failing_since, self._failure = now, told(error)
             logger.error(
                 "opsdash: the pause flag can't be read (%s); the last known state (%s) holds for %g s, then tasks run",
                 self._failure,
@@ -241,7 +243,7 @@ class FlagWatch:
             again_s = self._settle(self._link)
         except LINK_ERRORS as error:
             if not self._unsettled:
-                logger.error("opsdash: the expiry of paused queues can't be suspended: %r", error)
+                logger.error("opsdash: the expiry of paused queues can't be suspended: %s", told(error))
             self._unsettled = True
             # What Redis refuses is no broken connection.
             self._broken = self._broken or not isinstance(error, ResponseError)
@@ -266,7 +268,7 @@ class FlagWatch:
             message = self._pubsub.get_message(timeout=self._patience_s())
         except LINK_ERRORS as error:
             if not self._deaf:
-                logger.error("opsdash: nudges can't be heard, a pause may take %g s to arrive: %r", POLL_S, error)
+                logger.error("opsdash: nudges can't be heard, a pause may take %g s to arrive: %s", POLL_S, told(error))
             self._deaf = self._broken = True
             self._stopped.wait(RETRY_S)
             return None
@@ -316,7 +318,7 @@ class FlagWatch:
                 # A report that Redis refuses says nothing about the connection, by which nudges are heard.
                 self._broken = self._broken or not isinstance(error, redis.ResponseError)
                 if not self._mute:
-                    logger.error("opsdash: this worker's health can't be pushed: %r", error)
+                    logger.error("opsdash: this worker's health can't be pushed: %s", told(error))
                 self._mute = True
             else:
                 if self._mute:

@@ -7,46 +7,59 @@ own JSON for the sender's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from opsdash.worker import celery_private, home
+from opsdash.worker.link import told
 
 logger = get_logger(__name__)
 
+T = TypeVar("T")
+
 CHUNK = 1000
 """Messages per script: a worker without a prefetch limit may hold more than Redis should take in at once."""
+CHUNK_BYTES = 16 * 1024 * 1024
+"""The same for large messages: Redis ends a connection that sends more than its limit, 1 GB unless configured."""
+UNSURE = "opsdash_unsure"
+"""Marks a message that Redis was asked to move when the connection broke: it may have done so."""
 
 SCRIPT = """
+redis.call('HDEL', KEYS[1], '')
 local waiting = {}
-local function is_waiting(list, tag)
+-- What kombu keeps when it gives a message back. A tag alone may be that of all messages of a sender.
+local function identity(message)
+  local tag = string.match(message, '"delivery_tag"%s*:%s*"?([^",}%s]+)') or ''
+  local id = string.match(message, '"id"%s*:%s*"([^"]*)"') or ''
+  local body = string.match(message, '"body"%s*:%s*"([%w+/=]*)"') or ''
+  return tag .. ' ' .. id .. ' ' .. redis.sha1hex(body)
+end
+local function is_waiting(list, message)
   if not waiting[list] then
     local found = {}
-    for _, message in ipairs(redis.call('LRANGE', list, -tonumber(ARGV[1]), -1)) do
-      local known = string.match(message, '"delivery_tag": *"([^"]+)"')
-      if known then found[known] = true end
+    for _, other in ipairs(redis.call('LRANGE', list, -tonumber(ARGV[1]), -1)) do
+      found[identity(other)] = true
     end
     waiting[list] = found
   end
-  return waiting[list][tag]
+  return waiting[list][identity(message)]
 end
 local answers = {}
 for i = 3, #KEYS do
-  local at = (i - 3) * 4 + 1
-  local field, tag, message, current = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local at = (i - 3) * 3 + 1
+  local field, message, current = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local answer
   if redis.call('HEXISTS', KEYS[1], field) == 1 then
     redis.call('RPUSH', KEYS[i], message)
     redis.call('HDEL', KEYS[1], field)
     redis.call('ZREM', KEYS[2], field)
     answer = 'moved'
-  elseif is_waiting(KEYS[i], tag) then
+  elseif is_waiting(KEYS[i], message) then
     answer = 'waiting'
   elseif current == '1' then
     redis.call('RPUSH', KEYS[i], message)
@@ -54,15 +67,17 @@ for i = 3, #KEYS do
   else
     answer = 'gone'
   end
-  if waiting[KEYS[i]] then waiting[KEYS[i]][tag] = true end
+  if waiting[KEYS[i]] then waiting[KEYS[i]][identity(message)] = true end
   answers[#answers + 1] = answer
 end
 return answers
 """
-"""First in, then out: when Redis refuses the push, the message is still among the unacknowledged ones.
+"""Before all else a write that needs no memory, and changes nothing: a full Redis lets the rest through then, which
+moves messages and adds none. First in, then out: when Redis refuses the push, the message is still among the
+unacknowledged ones.
 
 KEYS: hash and index of what is unacknowledged, then a list per message. ARGV: how many messages of a list to look
-through, then for each message its field, its delivery tag, itself, and ``1`` unless its connection was lost meanwhile.
+through, then for each message its field, itself, and ``1`` unless its connection was lost meanwhile.
 Answers for each: ``moved`` from the hash; ``waiting`` in its list already; ``copied``, being in neither; or ``gone``.
 """
 LOOK = 5_000
@@ -111,8 +126,7 @@ def put_back(channel: Any, requests: Iterable[Any]) -> PutBack:
         Exception: Redis refuses; what has not gone back is still unacknowledged.
     """
     done = PutBack()
-    several = iter(requests)
-    while chunk := list(islice(several, CHUNK)):
+    for chunk in _chunks(requests, lambda request: request.message):
         done += _put_back(channel, [(request.message, request.message.channel is channel) for request in chunk])
         for request in chunk:
             celery_private.forget(channel, request)
@@ -130,33 +144,55 @@ def copy_back(channel: Any, request: Any) -> None:
     worker_state.task_ready(request)
 
 
-def check(channel: Any) -> None:
-    """Tries whether Redis runs the script. Cost: one round trip.
-
-    Raises:
-        redis.ResponseError: It does not.
-    """
-    _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+def refused(channel: Any) -> str:
+    """Why Redis never runs the script; empty when it does, and while it can't answer. Cost: one round trip."""
+    try:
+        _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+    except redis.ResponseError as error:
+        # Anything else passes: a master that is being elected, a server that loads its data.
+        lasting = isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error).lower()
+        return str(error) if lasting else ""
+    except (redis.RedisError, OSError):
+        return ""  # Celery meets the same, and reconnects
+    return ""
 
 
 def replace_restore(channel: Any) -> None:
     """Has the messages of a channel that closes, as when its worker stops, go back like those of a pause.
 
-    Of what had begun, and is acknowledged late, kombu's own way marks that it is delivered again, as it should.
+    Of what had begun, and is acknowledged late, kombu's own way marks that it is delivered again, as it should. The
+    same way goes what Redis was told to acknowledge when the connection broke: where it has done so, nothing is left
+    to give back, and a copy would run once more.
     """
     qos = channel.qos
     restore = qos.restore_unacked
+    unsure: set[Any] = set()
+
+    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def answered(delivery_tag: Any, *args: Any, **options: Any) -> Any:
+            try:
+                return original(delivery_tag, *args, **options)
+            except BaseException:
+                unsure.add(delivery_tag)
+                raise
+
+        return answered
+
+    qos.ack, qos.reject = noting(qos.ack), noting(qos.reject)
 
     def restore_unacked(*args: Any, **options: Any) -> Any:
         begun = {id(request.message) for request in tuple(worker_state.active_requests)}
-        held = {tag: m for tag, m in qos._delivered.items() if home.of(m) is not None and id(m) not in begun}
+        held = {
+            tag: m
+            for tag, m in qos._delivered.items()
+            if home.of(m) is not None and id(m) not in begun and tag not in unsure
+        }
         try:
             done = PutBack()
-            newest_first = iter(reversed(held.values()))
-            while chunk := list(islice(newest_first, CHUNK)):
+            for chunk in _chunks(reversed(held.values()), lambda message: message):
                 done += _put_back(channel, [(message, True) for message in chunk])
         except (redis.RedisError, OSError) as error:
-            logger.warning("opsdash: what this worker held goes back by kombu's own way: %r", error)
+            logger.warning("opsdash: what this worker held goes back by kombu's own way: %s", told(error))
         else:
             for tag in held:
                 qos._delivered.pop(tag, None)
@@ -175,7 +211,12 @@ def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
         for argument in _arguments(message, place, current=current)
     ]
     keys = [*_unacked(channel), *(place.list for place in places)]
-    answers: Any = _client(channel).eval(SCRIPT, len(keys), *keys, LOOK, *arguments)
+    try:
+        answers: Any = _client(channel).eval(SCRIPT, len(keys), *keys, LOOK, *arguments)
+    except (redis.ConnectionError, redis.TimeoutError, OSError):
+        for message, _ in messages:
+            setattr(message, UNSURE, True)
+        raise
     return PutBack(**Counter(answer.decode() for answer in answers))
 
 
@@ -187,7 +228,22 @@ def _place(message: Any) -> home.Home:
 
 
 def _arguments(message: Any, place: home.Home, *, current: bool) -> Iterator[bytes | str]:
-    yield from (message.delivery_tag, place.tag, place.raw, "1" if current else "0")
+    yield from (message.delivery_tag, place.raw, "1" if current and not getattr(message, UNSURE, False) else "0")
+
+
+def _chunks(items: Iterable[T], message_of: Callable[[T], Any]) -> Iterator[list[T]]:
+    """What goes into one script each."""
+    chunk: list[T] = []
+    size = 0
+    for item in items:
+        length = len(_place(message_of(item)).raw)
+        if chunk and (len(chunk) == CHUNK or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(item)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _unacked(channel: Any) -> list[str]:

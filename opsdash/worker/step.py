@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import redis
 from celery import bootsteps
 from celery.utils.log import get_logger
 
@@ -16,7 +15,7 @@ from opsdash.worker import celery_private, control, expiring, home, put_back
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
-from opsdash.worker.link import Link
+from opsdash.worker.link import Link, told
 from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
 
@@ -92,13 +91,9 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
             gate.give_up(f"this version of Celery has no {lost}")
             return
-        try:
-            put_back.check(channel)
-        except redis.ResponseError as error:
-            logger.error(
-                "opsdash: this worker can't be paused: Redis refuses the script that gives tasks back: %s", error
-            )
-            gate.give_up(f"Redis refuses the script that gives tasks back: {error}")
+        if refusal := put_back.refused(channel):
+            gate.give_up(f"Redis refuses the script that gives tasks back: {refusal}")
+            logger.error("opsdash: this worker can't be paused: %s", gate.pausing)
             return
         gate.channel = channel
         gate.fetches = home.Fetches(channel)
@@ -169,7 +164,9 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             self._apply()
         except self.gate.connection_errors as error:
-            logger.warning("opsdash: the connection broke while a pause was being applied, so it is again: %r", error)
+            logger.warning(
+                "opsdash: the connection broke while a pause was being applied, so it is again: %s", told(error)
+            )
             self._soon(self._apply)
         self._wake()
 

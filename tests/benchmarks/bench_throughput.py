@@ -21,7 +21,7 @@ WAYS = {
     "none": {"SAMPLE_PLUGIN": "no"},
     "EXISTS per task": {"SAMPLE_PLUGIN": "no", "SAMPLE_HOOK": "exists"},
 }
-STARTS, ROUNDS, TASKS = 5, 3, 3_000
+STARTS, ROUNDS, TASKS = 7, 3, 3_000
 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:

@@ -63,13 +63,14 @@ def schedule(seed: int) -> Schedule:
     """The same for the same seed."""
     chance = random.Random(seed)
     number = chance.randint(1, 3)
-    shared = chance.random() < 0.2
-    remote = chance.random() < 0.75
+    # Mostly such as can become safe: where none can, the verdict can't be wrong either.
+    shared = chance.random() < 0.12
+    remote = chance.random() < 0.88
     members = tuple(
         Member(
             pool=chance.choice(("threads", "threads", "prefork", "solo")),
-            plugin=chance.random() < 0.8,
-            remote=remote if chance.random() < 0.85 else not remote,
+            plugin=chance.random() < 0.92,
+            remote=remote if chance.random() < 0.94 else not remote,
             name="same" if shared else f"w{n}",
         )
         for n in range(number)
@@ -163,8 +164,8 @@ def play(made: Schedule, server: Valkey, record: Path, console: Console) -> tupl
                 console.pause.pause(None, by="maria", reason="", ttl_s=600)
                 paused = True
             if paused:
-                at = time.time()
                 console.fleet.look()
+                at = time.time()  # what a worker still ran while others were asked is no fault of the verdict
                 found = verdict(console.snapshot())
                 assert found is not None
                 if found.safe:

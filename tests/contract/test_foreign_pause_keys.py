@@ -103,9 +103,10 @@ class Audit:
     def __init__(self) -> None:
         self.noted: list[str | None] = []
 
-    def note(self, **entry: Any) -> None:
+    def note(self, **entry: Any) -> bool:
         json.dumps(entry["details"])
         self.noted.append(entry["details"]["params"]["queue"])
+        return True
 
 
 @given(data=st.data())
@@ -134,7 +135,9 @@ def test_whatever_lies_there_the_flag_alone_says_what_is_paused(broker: Broker, 
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             read = flags.answer(list(names), pipe.execute(raise_on_error=False))
-        Endings(Audit(), flags).settle(read.active, read.left, read.epoch)  # type: ignore[arg-type]
+        endings = Endings(Audit(), flags)  # type: ignore[arg-type]
+        endings.look(read.active, read.left, read.epoch)
+        endings.settle()
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             assert flags.answer(list(names), pipe.execute(raise_on_error=False)).left == (), "told once, then forgotten"
@@ -183,7 +186,9 @@ def test_a_story_without_its_flag_is_told_once_whatever_it_says(broker: Broker, 
         with broker.client.pipeline() as pipe:
             flags.ask(pipe, names)
             read = flags.answer(names, pipe.execute(raise_on_error=False))
-        Endings(audit, flags).settle(read.active, read.left, read.epoch)  # type: ignore[arg-type]
+        endings = Endings(audit, flags)  # type: ignore[arg-type]
+        endings.look(read.active, read.left, read.epoch)
+        endings.settle()
 
     look()
     assert audit.noted == [None, "emails"]

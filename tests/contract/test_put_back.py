@@ -14,7 +14,7 @@ from celery.worker import state as worker_state
 from kombu import Connection, Consumer, Exchange, Queue
 from support.services import Valkey
 
-from opsdash.worker import home, put_back
+from opsdash.worker import celery_private, home, put_back
 from opsdash.worker.put_back import PutBack
 
 ORDERS = Exchange("orders", type="topic")
@@ -168,6 +168,120 @@ def test_what_came_over_a_lost_connection_and_was_taken_since_is_not_doubled(
     assert client.llen("plain") == 2
 
 
+def foreign(number: int, tag: str) -> str:
+    """What a sender that is not Celery writes, with a delivery tag that it gives all its messages."""
+    return (
+        f'{{"body" : "W10=", "headers":{{"id" : "t{number}"}},"content-type":"application/json",'
+        f'"content-encoding":"utf-8","properties":{{"delivery_tag" :{tag},"body_encoding":"base64",'
+        '"delivery_info":{"exchange":"","routing_key":"plain"}}}'
+    )
+
+
+@pytest.mark.parametrize("tag", ['"same"', "7"], ids=["text", "number"])
+@pytest.mark.parametrize("lost", [False, True], ids=["unacked", "evicted"])
+def test_messages_of_a_sender_that_gives_all_the_same_tag_are_told_apart(
+    fetching: Callable[..., Fetching], client: redis.Redis, tag: str, lost: bool
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    texts = [foreign(n, tag) for n in range(4)]
+    client.lpush("plain", *texts)
+    before = client.lrange("plain", 0, -1)
+    held = one.fetch(4)
+    assert client.hlen("unacked") == 4, "each has an entry of its own"
+    if lost:
+        client.delete("unacked")
+    in_order = celery_private.newest_first(one.channel, held)
+    done = put_back.put_back(one.channel, in_order)
+    assert done == (PutBack(copied=4) if lost else PutBack(moved=4))
+    assert client.lrange("plain", 0, -1) == before
+    assert put_back.put_back(one.channel, [Request(r.message) for r in in_order]) == PutBack(waiting=4)
+    assert client.lrange("plain", 0, -1) == before
+
+
+def test_two_workers_that_hold_messages_with_one_tag_give_both_back(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one, other = fetching(PLAIN), fetching(PLAIN)
+    for n, fetcher in enumerate((one, other)):
+        fetcher.fetch(0)
+        client.lpush("plain", foreign(n, '"same"'))
+        fetcher.fetch(1)
+    assert put_back.put_back(one.channel, one.got) == PutBack(moved=1)
+    assert put_back.put_back(other.channel, other.got) == PutBack(copied=1)
+    assert client.llen("plain") == 2
+
+
+def test_a_message_that_is_fetched_again_after_the_visibility_timeout_goes_back_once(
+    fetching: Callable[..., Fetching], client: redis.Redis
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""))
+    (first,) = one.fetch(1)
+    one.channel.qos.restore_by_tag(first.message.delivery_tag)
+    held = one.fetch(2)
+    assert put_back.put_back(one.channel, held) == PutBack(moved=1, waiting=1)
+    assert client.llen("plain") == 1
+
+
+def broken_after(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Redis does it, and its answer is lost with the connection."""
+
+    def broken(*args: Any, **options: Any) -> Any:
+        call(*args, **options)
+        raise redis.ConnectionError("the answer is lost")
+
+    return broken
+
+
+def test_what_was_acknowledged_when_the_connection_broke_does_not_run_once_more(
+    fetching: Callable[..., Fetching], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=3)
+    done, refused, unstarted = one.fetch(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.client.Pipeline, "execute", broken_after(redis.client.Pipeline.execute))
+        for call in (done.message.ack, refused.message.reject):
+            with pytest.raises(redis.ConnectionError):
+                call()
+    assert client.hlen("unacked") == 1
+    one.channel.close()
+    assert client.lrange("plain", 0, -1) == [home.of(unstarted.message).raw]
+
+
+def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_doubled(
+    fetching: Callable[..., Fetching], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=2)
+    held = one.fetch(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Redis, "eval", broken_after(redis.Redis.eval))
+        with pytest.raises(redis.ConnectionError):
+            put_back.put_back(one.channel, reversed(held))
+    assert client.rpop("plain") == home.of(held[0].message).raw, "another worker takes it"
+    one.channel.close()
+    assert client.lrange("plain", 0, -1) == [home.of(held[1].message).raw]
+
+
+def test_large_messages_go_back_in_several_scripts(
+    fetching: Callable[..., Fetching], client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=5)
+    before = client.lrange("plain", 0, -1)
+    monkeypatch.setattr(put_back, "CHUNK_BYTES", 2 * max(map(len, before)))
+    client.config_resetstat()
+    assert put_back.put_back(one.channel, reversed(one.fetch(5))) == PutBack(moved=5)
+    assert client.info("commandstats")["cmdstat_eval"]["calls"] == 3
+    assert client.lrange("plain", 0, -1) == before
+
+
 def test_a_channel_that_closes_gives_back_in_order_and_unmarked_and_marks_only_what_had_begun(
     fetching: Callable[..., Fetching], client: redis.Redis
 ) -> None:
@@ -239,6 +353,21 @@ def test_a_thousand_and_more_go_back_in_their_order(fetching: Callable[..., Fetc
     assert client.lrange("billing", 0, -1) == before
 
 
+def test_only_a_lasting_refusal_of_the_script_is_one(
+    fetching: Callable[..., Fetching], client: redis.Redis, valkey: Valkey
+) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    assert put_back.refused(one.channel) == ""
+    client.execute_command("ACL", "SETUSER", "default", "-eval")
+    try:
+        assert "eval" in put_back.refused(one.channel)
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+eval")
+    valkey.stop()
+    assert put_back.refused(one.channel) == "", "a server that is away has refused nothing"
+
+
 def test_what_is_told_of_a_way_back_adds_up() -> None:
     total = PutBack(moved=2, copied=1) + PutBack(waiting=1, gone=3)
     assert total == PutBack(moved=2, copied=1, waiting=1, gone=3)
@@ -253,3 +382,20 @@ def test_nothing_of_this_kombu_is_missing_and_what_is_is_named(fetching: Callabl
     assert home.missing(fetching(PLAIN).channel) == []
     lost = home.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
     assert {"channel.sep", "channel.qos.append", "channel.client.parse_response"} <= set(lost)
+
+
+def test_a_full_redis_takes_messages_back_too(fetching: Callable[..., Fetching], client: redis.Redis) -> None:
+    one = fetching(PLAIN)
+    one.fetch(0)
+    one.send("plain", exchange=Exchange(""), number=2)
+    before = client.lrange("plain", 0, -1)
+    held = one.fetch(2)
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.OutOfMemoryError):
+            client.rpush("plain", "any")
+        assert put_back.put_back(one.channel, reversed(held)) == PutBack(moved=2)
+    finally:
+        client.config_set("maxmemory", 0)
+    assert client.lrange("plain", 0, -1) == before

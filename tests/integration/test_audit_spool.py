@@ -18,7 +18,7 @@ from support.services import Postgres, Valkey
 import opsdash
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services import database, unfinished
+from opsdash.services import database, spool, unfinished
 from opsdash.services.console import Console
 from opsdash.services.tables import audit_log
 
@@ -62,15 +62,52 @@ def test_what_waits_in_the_spool_is_written_once_however_many_consoles_and_crash
     assert console.audit.verify().ok
 
 
-def test_a_step_that_opsdash_did_not_write_never_becomes_an_entry_and_stays_to_be_looked_at(
+def test_a_step_that_opsdash_did_not_write_never_becomes_an_entry_and_is_kept_to_be_looked_at(
     console: Console, caplog: pytest.LogCaptureFixture
 ) -> None:
     console.broker.client.xadd(console.broker.keys.spool, {"kind": "whole", "entry": "{}", "mac": "0" * 64})
     console.broker.client.xadd(console.broker.keys.spool, {"foreign": "field"})
     assert console.audit.drain() == 0
-    assert console.audit.spooled() == 2
+    kept = console.audit.spool
+    assert kept is not None
+    assert (console.audit.spooled(), kept.foreign()) == (0, 2)
     assert console.get_recent_operations() == ()
-    assert "was not written by opsdash" in caplog.text
+    console.broker.client.xadd(console.broker.keys.spool, {"foreign": "again"})
+    assert console.audit.drain() == 0
+    assert caplog.text.count("were not written by opsdash") == 1, "a flood of them must not fill the log"
+
+
+def test_a_flood_of_bogus_steps_delays_neither_a_pause_nor_what_waits_behind_it(
+    console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, keys = console.broker.client, console.broker.keys
+    with client.pipeline(transaction=False) as pipe:
+        for _ in range(spool.LOOKED_AT + 500):
+            pipe.xadd(keys.spool, {"kind": "whole", "entry": "{}", "mac": "\N{SNOWMAN}"})
+        pipe.execute()
+    client.xadd(keys.spool, {"kind": "whole", "entry": "x" * (spool.LARGE_STEP + 1), "mac": "0" * 64})
+    client.xadd(keys.spool, {str(n): "wide" for n in range(5_000)})
+    monkeypatch.setattr(spool, "LOOK_S", 60.0)
+    postgres.stop()
+    done = pause(console)
+    assert console.audit.spooled() == 500 + 2 + 2, "one drain looks at so many"
+    postgres.start()
+    console.audit.drain()
+    assert console.audit.spooled() == 0
+    (entry,) = console.get_recent_operations()
+    assert (entry.id, entry.status) == (done.id, Status.SUCCESS)
+
+
+def test_what_a_console_with_another_key_has_set_aside_is_still_written_by_its_own(
+    console: Console, console_for: Callable[..., Console], postgres: Postgres, postgres_url: str
+) -> None:
+    postgres.stop()
+    pause(console)
+    postgres.start()
+    stranger = console_for(database_url=postgres_url, secret_key="another-key-altogether")
+    assert (stranger.audit.drain(), stranger.audit.spooled()) == (0, 0)
+    assert console.audit.drain() == 2
+    assert [entry.status for entry in console.get_recent_operations()] == [Status.SUCCESS]
 
 
 def test_with_database_and_redis_gone_nothing_is_done(console: Console, postgres: Postgres, valkey: Valkey) -> None:
@@ -219,5 +256,20 @@ def test_tenants_that_can_not_be_read_do_not_keep_the_spool_from_the_table(
     postgres.start()
     other = console_for(database_url=postgres_url, tenant_table="nowhere")
     snapshot = other.snapshot()
-    assert "nowhere" in snapshot.database_error or "lacks a table" in snapshot.database_error
+    assert "nowhere" in snapshot.tenants_error or "lacks a table" in snapshot.tenants_error
+    assert snapshot.database_error == "", "the log is as new as it can be"
     assert (snapshot.operations[0].id, snapshot.operations[0].status, snapshot.spooled) == (done.id, Status.SUCCESS, 0)
+
+
+def test_the_warning_that_the_spool_waits_does_not_say_that_nothing_was_changed(
+    console: Console, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("The database did not answer; nothing was changed")
+
+    monkeypatch.setattr(type(console.audit), "_write", gone)
+    console.audit.begin(opsdash.PauseProcessing(), MARIA)
+    caplog.clear()
+    assert console.audit.drain() == 0
+    assert "the audit spool is not drained yet: The database did not answer" in caplog.text
+    assert "nothing was changed" not in caplog.text

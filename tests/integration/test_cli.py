@@ -76,6 +76,20 @@ def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
     assert opsdash("resume-processing", "--confirm", "YES").out == "Resumed all processing.\n"
 
 
+def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
+    for queue in ("celery", "emails"):
+        assert opsdash("pause-processing", "--queue", queue, "--confirm", "YES").code == 5
+    shown = opsdash("resume-processing", "--confirm", "YES").out
+    assert shown.startswith("There was no pause of all processing; nothing changed. Queues celery, emails stay paused:")
+    opsdash("pause-processing", "--confirm", "YES")
+    assert opsdash("resume-processing", "--queue", "celery", "--confirm", "YES").out == (
+        "Resumed queue celery. All processing is paused still.\n"
+    )
+    assert opsdash("resume-processing", "--confirm", "YES").out == (
+        "Resumed all processing. Queue emails stays paused: resume-processing --queue lifts that.\n"
+    )
+
+
 def test_a_dry_run_prints_the_preview_and_changes_nothing(opsdash, console: Console):
     console.broker.client.rpush("emails", "a", "b")
     result = opsdash("clear-queue", "emails", "--dry-run")

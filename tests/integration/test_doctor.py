@@ -268,6 +268,8 @@ def test_while_redis_is_away_the_rest_is_still_looked_at(console: Console, valke
     assert found[0].unreachable
     assert [f.check for f in found if f.check in {"memory", "workers"}] == []
     assert {"database", "tables", "audit chain", "page"} <= {f.check for f in found}
+    (spool,) = (f for f in found if f.check == "audit spool")
+    assert (spool.level, spool.message) == ("warning", "Not known: it is in Redis.")
 
 
 def test_the_command_prints_each_line_or_json_and_its_exit_code_is_the_worst(settings_for, valkey: Valkey, monkeypatch):

@@ -251,9 +251,23 @@ def test_whatever_fetches_messages_and_is_no_known_worker_is_named(console_for: 
         stranger.connection.disconnect()
     assert "Remote control is off on w1@test" in off.message
     assert (
-        f"1 connection to this database fetched a message last, 0 by workers that are known: 127.0.0.1:{ours[1]}."
-        in (fetching.message)
+        f"1 connection to this database fetched messages as a worker does: 127.0.0.1:{ours[1]}."
+        " Workers that are known explain none of them; a pause does not hold the rest." == fetching.message
     )
+
+
+def test_the_connection_of_a_silent_worker_is_its_own_and_no_stranger(
+    console_for: Callable[..., Console], valkey: Valkey
+):
+    console = console_for()
+    with redis.Redis.from_url(valkey.url) as client, redis.Redis.from_url(valkey.url).client() as frozen:
+        report(client, "w1@test", lasts_s=-30, active="1", clients=json.dumps([frozen.client_id()]))
+        frozen.connection.send_command("BRPOP", "celery", 30)
+        assert until(lambda: client.info("clients")["blocked_clients"] == 1)
+        assert [worker.state for worker in console.workers.read()] == ["silent"]
+        found = findings(console, "strangers")
+        frozen.connection.disconnect()
+    assert found == []
 
 
 @pytest.mark.parametrize(

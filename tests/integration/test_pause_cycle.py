@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kombu import Exchange
 from support.deployment import SOON_S, Deployment, as_sent, deploy, each_exactly_once
+from support.sample_app import UNREADABLE
 from support.services import Valkey
 from support.workers import GREEN, eventually, worker
 
@@ -221,8 +222,8 @@ def test_a_worker_whose_broker_refuses_scripts_works_and_says_that_it_can_not_be
         with worker(concurrency=1, env=deployment.env) as running:
             deployment.send(1)
             deployment.records.wait_for(1)
-            eventually(lambda: "pausing" in deployment.health(running.hostname), what="a report")
-            assert "refuses the script" in deployment.health(running.hostname)["pausing"]
+            running.wait_for_log("this worker can't be paused: Redis refuses the script that gives tasks back")
+            running.wait_for_log("this worker's health can't be pushed")  # a report is a script too
             assert "Traceback" not in running.log
     finally:
         deployment.redis.execute_command("ACL", "SETUSER", "default", "+eval")
@@ -303,11 +304,11 @@ def test_a_clock_that_jumps_by_two_days_neither_opens_the_gate_nor_hides_a_worke
 
 
 def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_so(deployment: Deployment) -> None:
-    with worker(env=deployment.env) as running:
+    with worker(env={**deployment.env, "SAMPLE_BREAK": "unreadable"}) as running:
         deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
         ids = deployment.send(10)
-        deployment.redis.execute_command("ACL", "SETUSER", "default", "-mget")
+        deployment.redis.set(UNREADABLE, "yes")
         try:
             assert deployment.records.stay(3.0) == 0, "the last known state holds for the grace"
             deployment.records.wait_for(10, timeout_s=6)
@@ -315,7 +316,7 @@ def test_a_worker_that_can_not_read_the_flag_works_on_after_the_grace_and_says_s
             assert deployment.health(running.hostname)["epoch"] == ""
             assert "the pause flag can't be read, so tasks run" in running.log
         finally:
-            deployment.redis.execute_command("ACL", "SETUSER", "default", "+mget")
+            deployment.redis.delete(UNREADABLE)
         deployment.wait_until_confirmed(running.hostname)
         assert deployment.health(running.hostname)["pausing"] == "ready"
         ids += deployment.send(5)

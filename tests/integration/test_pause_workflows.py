@@ -39,7 +39,7 @@ def test_chains_groups_and_chords_go_on_where_a_pause_stopped_them(deployment: D
     env = {**deployment.env, "SAMPLE_RESULTS": "yes"}
     with worker(pool=pool, env=env) as running:
         ids = in_a_process_of_its_own(SEND_WORKFLOWS, env)
-        deployment.records.wait_for(15)
+        deployment.records.wait_for(5)
         paused_at = deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
         assert deployment.records.stay(1.5) <= 4

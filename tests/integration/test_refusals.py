@@ -33,6 +33,7 @@ from opsdash.operations import (
     WakeWorker,
 )
 from opsdash.services import writes
+from opsdash.services.broker import ADVICE
 from opsdash.services.console import Console
 from opsdash.services.pause import PauseFlags
 from opsdash.services.tables import tenant_config
@@ -140,8 +141,8 @@ REFUSALS = {
     "full": full,
     "no such command": without_the_command,
 }
-FREES = {"resume_processing", "clear_queue", "clear_queue, everything", "dismiss_worker"}
-"""What a full Redis still does: it takes away before it adds."""
+NEEDS_ROOM = {"sync_tenant_configs"}
+"""What a full Redis can't do: it adds. All else takes away, moves, or is what an operator pauses with."""
 
 
 def holds(valkey: Valkey) -> dict[str, object]:
@@ -181,8 +182,10 @@ def test_what_redis_refuses_is_told_as_not_done(
         before = holds(valkey)
         told = outcome(console, OPERATIONS[operation](prepared))
         if told is None:
-            assert (refusal, operation in FREES) == ("full", True)
+            assert (refusal, operation not in NEEDS_ROOM) == ("full", True)
             return
+        if refusal == "full":
+            assert (operation in NEEDS_ROOM, ADVICE in str(told)) == (True, True), str(told)
         assert (told.exit_code, str(told)[-20:]) == (4, "Nothing was changed."), str(told)
         assert holds(valkey) == before
         (entry,) = console.get_recent_operations(1)

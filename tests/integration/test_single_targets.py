@@ -9,7 +9,8 @@ from support.deployment import Deployment
 from support.workers import eventually, worker
 
 from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
-from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.model import OtherWorker
+from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
 
 ROOT = Path(__file__).parents[2]
@@ -159,3 +160,14 @@ def test_nonsense_about_quieted_workers_names_none(console_for):
         console.broker.client.hset(console.broker.keys.quiet, "w1@host", nonsense)
         with pytest.raises(Refused, match="was not quieted by opsdash"):
             console.preview(WakeWorker(hostname="w1@host"))
+
+
+def test_a_worker_without_the_plug_in_is_not_dismissed_and_not_said_to_be_none(
+    console_for, monkeypatch: pytest.MonkeyPatch
+):
+    console: Console = console_for(separator=":")
+    monkeypatch.setattr(console.fleet, "known", lambda: (OtherWorker(hostname="free@x", queues=("celery",)),))
+    with pytest.raises(Refused, match=r"free@x runs without the plug-in and answers: .* Nothing was changed."):
+        console.preview(DismissWorker(hostname="free@x"))
+    with pytest.raises(Refused, match=r"There is no worker 'w@x'. Nothing was changed."):
+        console.preview(DismissWorker(hostname="w@x"))

@@ -224,7 +224,7 @@ def test_keys_of_another_type_in_the_place_of_opsdash_s_own_are_a_difference_and
     client.delete(keys.tenants_synced)
     client.set(keys.tenants_synced, "x")
     assert drift(synced).reasons == ("no sync is known: none was run, or Redis was emptied",)
-    assert not synced.snapshot().database_error
+    assert not synced.snapshot().tenants_error
     with pytest.raises(OpsdashError, match="WRONGTYPE"):
         sync(synced)
     client.delete(keys.tenants, keys.tenants_synced)

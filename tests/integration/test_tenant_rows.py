@@ -118,7 +118,7 @@ def test_a_time_that_is_none_is_passed_on_as_it_is(console_for, sqlite_url: str)
     execute(console, "UPDATE tenant_config SET updated_at = 'yesterday' WHERE tenant_id = 'b'")
     assert sync(console).affected == 2
     assert stored(console, "b")["updated_at"] == "yesterday"
-    assert not console.snapshot().database_error
+    assert not console.snapshot().tenants_error
 
 
 @pytest.mark.parametrize("column", ["tenant_id", "name", "settings"])

@@ -131,6 +131,23 @@ def test_an_idle_worker_that_froze_hears_remote_control_and_is_missed(deployment
             assert bare.hostname in told(found)
 
 
+def test_a_worker_without_plug_in_that_is_gone_amid_a_task_and_without_a_goodbye_is_not_forgotten_at_once(
+    deployment: Deployment, ops: Console
+) -> None:
+    with (
+        worker(pool="threads", env=deployment.env, queues=["emails"]) as one,
+        worker(pool="threads", env={**deployment.env, **BARE}, queues=["celery"]) as bare,
+    ):
+        deployment.celery.send_task("sample.short", kwargs={"seconds": 60})
+        deployment.records.wait_for(1)
+        ops.fleet.look()
+        assert [(other.hostname, other.active) for other in ops.fleet.last or ()] == [(bare.hostname, 1)]
+        bare.kill()  # to Redis this looks as if its network were cut, and then it runs on
+        pause(ops)
+        deployment.wait_until_confirmed(one.hostname)
+        assert Kind.NO_PLUGIN in kinds(look(ops))
+
+
 def test_a_worker_without_plug_in_and_remote_control_is_told_by_its_connection(
     deployment: Deployment, ops: Console
 ) -> None:

@@ -35,6 +35,8 @@ STARTED = "sample:started"
 """Redis list: JSON ``[task id, start time, name, argument, worker]`` of every start, in order."""
 ACCEPTING = "sample:accepting"
 """Redis list: ids of tasks that a worker with ``SAMPLE_BREAK=slow-accept`` has accepted, a second before they start."""
+UNREADABLE = "sample:unreadable"
+"""Redis key: while it exists, workers with ``SAMPLE_BREAK=unreadable`` can't read the flags."""
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
@@ -232,6 +234,17 @@ def _break(what: str) -> None:
             raise RuntimeError("broken on purpose")
 
         FlagWatch.read_now = read_now  # type: ignore[method-assign]
+    elif what == "unreadable":
+        from opsdash.worker import flags
+
+        read_flags = flags.read_flags
+
+        def read_unless_refused(link: Any, queues: Any) -> Any:
+            if link.redis.exists(UNREADABLE):
+                raise redis.TimeoutError("broken on purpose")
+            return read_flags(link, queues)
+
+        flags.read_flags = read_unless_refused
     elif what == "recall":
         from opsdash.worker.recall import Recall
 

@@ -6,17 +6,20 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from rich.console import Console as Screen
 
 from opsdash.cli.summary import MOST_QUEUES, summarize
 from opsdash.model import (
     Approval,
+    AuditEntry,
     Disagreement,
     OtherWorker,
     PauseInfo,
     QueueStats,
     Snapshot,
+    Status,
     TenantDrift,
     TrashEntry,
     WorkerStats,
@@ -113,3 +116,33 @@ def test_a_queue_that_no_worker_takes_tasks_from_says_so_and_is_never_among_the_
 def test_a_disagreement_about_the_layout_is_a_warning():
     conflict = Disagreement(fact="separator", said={"':'": ("w1@x",), "'|'": ("the Celery app",)}, setting="SETTING")
     assert warnings(replace(CALM, layout_conflicts=(conflict,))) == [conflict.message]
+    assert conflict.message.endswith("Make them agree, or say it by SETTING.")
+    wrong = replace(conflict, said={"':'": ("SETTING",), "'|'": ("w1@x",)})
+    assert wrong.message.endswith("Make them agree, or correct SETTING.")
+
+
+def test_a_queue_s_own_pause_says_by_whom_until_when_and_why_also_below_a_pause_of_everything():
+    own = PauseInfo(queue="emails", by="maria", reason="bad template", at=NOW, expires_at=NOW + timedelta(hours=2))
+    alone = replace(CALM, paused_queues={"emails": own})
+    story = (
+        "Queue emails is paused by itself, by maria since 2026-11-25 03:00:00 UTC until 2026-11-25 05:00:00 UTC"
+        " (bad template)."
+    )
+    assert f"{story} No worker reports" in text(alone)
+    both = text(replace(alone, pause=PauseInfo(queue=None, by="ben", at=NOW)))
+    assert f"{story}\n" in both
+    assert both.count("No worker reports") == 1
+
+
+def test_the_last_operation_names_its_queue():
+    last = AuditEntry(
+        id=UUID(int=1),
+        request_id=UUID(int=2),
+        timestamp=NOW,
+        user="maria",
+        operation="pause_processing",
+        status=Status.SUCCESS,
+        details={"params": {"queue": "emails"}},
+    )
+    shown = text(replace(CALM, operations=(last,)))
+    assert "maria Pause Processing (emails) success" in shown

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Unavailable
 from opsdash.model_layout import APP, ASSUMED, BROKER, SETTING, WORKERS
+from opsdash.services import bounded
+from opsdash.services.bounded import LARGE_MESSAGE
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 from opsdash.text import count, format_duration, format_size
 
@@ -183,17 +184,16 @@ def flags(patient: Patient) -> Findings:
 def _longest_eta_s(patient: Patient) -> tuple[float | None, int, bool]:
     """Seconds until the farthest ETA, how many messages were looked at, and whether there are more."""
     broker, now = patient.console.broker, datetime.now(UTC)
-    client: Any = broker.client
     longest: float | None = None
     looked_at, cursor = 0, 0
     with broker.reading():
         while looked_at < LOOKED_AT:
             try:
-                cursor, found = client.hscan(broker.unacked, cursor, count=200)
+                cursor, found = bounded.scan(broker.client, broker.unacked, cursor, 200, LARGE_MESSAGE)
             except redis.ResponseError:  # a foreign key of another type: not this check's business
                 return None, 0, False
             looked_at += len(found)
-            etas = [eta for raw in found.values() if (eta := _eta(raw)) is not None]
+            etas = [eta for raw in found if (eta := _eta(raw)) is not None]
             longest = max(
                 [(eta - now).total_seconds() for eta in etas] + ([] if longest is None else [longest]), default=None
             )
@@ -204,12 +204,9 @@ def _longest_eta_s(patient: Patient) -> tuple[float | None, int, bool]:
 
 def _eta(raw: str) -> datetime | None:
     # kombu keeps [message, exchange, routing key].
-    try:
-        message: Any = json.loads(raw)[0]
-        eta = datetime.fromisoformat(message["headers"]["eta"])
-    except (ValueError, TypeError, KeyError, IndexError):
-        return None
-    return eta if eta.tzinfo else eta.replace(tzinfo=UTC)
+    told = foreign.parsed(raw, LARGE_MESSAGE)
+    message = foreign.mapping(told[0] if isinstance(told, list) and told else None)
+    return foreign.moment(foreign.mapping(message.get("headers")).get("eta"))
 
 
 CHECKS = (version, memory, persistence, layout, priorities, visibility, trash, flags)

@@ -149,7 +149,7 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
     if not lacking:
         kinds = [(kind, sum(right.kind == kind for right in needed)) for kind in ("command", "channel")]
         said = ", ".join(count(number, kind) for kind, number in kinds)
-        yield ok(check, f"Redis user {user} may all that {who} needs: {said}, every key.")
+        yield ok(check, f"Redis user {user} may do all that {who} needs: {said}, every key.")
 
 
 def _denied(check: str, who: str, user: str, lacking: Sequence[Right]) -> Finding:

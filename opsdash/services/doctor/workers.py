@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
 
-from opsdash import __version__
+from opsdash import __version__, foreign
 from opsdash.model_workers import WorkerStats
-from opsdash.services import listeners
+from opsdash.services import bounded, listeners
 from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
 from opsdash.text import count, format_duration
 
 NAMED = 10
 FAR_ABOVE = 10
 """Times the slots of a pool: a worker that may fetch more holds what others could run. Celery's default is 4."""
-MOST_DIGITS = 12
 REPORT = ("prefetch", "disable_prefetch", "expires_ms")
 
 
@@ -66,16 +64,14 @@ def clocks(patient: Patient) -> Findings:
         before = time.time()
         seconds, micros = broker.client.time()
         after = time.time()
-        hosts: list[str] = broker.client.zrange(broker.keys.workers, 0, -1)  # type: ignore[assignment]
-        with broker.client.pipeline(transaction=False) as pipe:
-            for host in hosts:
-                pipe.hmget(broker.keys.worker(host), "time", "clock")
-            reports = pipe.execute()
+        hosts = [worker.record for worker in patient.console.workers.read()]
+        reports = bounded.fields(broker.client, [broker.keys.worker(host) for host in hosts], ["time", "clock"], 40)
     yield skew("this console", "Redis", (before + after) / 2 - (seconds + micros / 1e6))
     wrong = 0
-    for host, (at, clock) in zip(hosts, reports, strict=True):
+    for host, told in zip(hosts, reports, strict=True):
+        at, clock = foreign.figure(told.get("time")), foreign.figure(told.get("clock"))
         # The report's own time is Redis's, but for a plug-in that is older: that one writes its own.
-        skew_s = _difference(clock, at) if clock else _difference(at, str(seconds))
+        skew_s = None if at is None else at - seconds if clock is None else clock - at
         if skew_s is not None and (abs(skew_s) > SKEW_S if clock else skew_s > SKEW_S):
             wrong += 1
             yield skew(host, "Redis", skew_s)
@@ -99,7 +95,8 @@ def names(patient: Patient) -> Findings:
 def strangers(patient: Patient) -> Findings:
     """Strangers: who fetches messages, and neither reports nor answers."""
     console = patient.console
-    live = [worker for worker in console.workers.read() if worker.reports]
+    workers = console.workers.read()
+    live = [worker for worker in workers if worker.reports]
     if off := [worker.hostname for worker in live if worker.remote_control is False]:
         names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
         said = (
@@ -107,14 +104,16 @@ def strangers(patient: Patient) -> Findings:
         )
         yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
     with console.broker.reading():
-        fetching = listeners.fetching(console.broker, {number for worker in live for number in worker.clients or ()})
+        # Those of a silent worker are its own, too: it is told of by its name.
+        named = {number for worker in workers for number in worker.clients or ()}
+        fetching = listeners.fetching(console.broker, named)
     # Those that answer, and those that report and do not name their connections, have some of these.
     known = sum(worker.clients is None for worker in live) + len(console.fleet.known() or ())
     if len(fetching) > known:
         where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
         said = (
-            f"{count(len(fetching), 'connection')} to this database fetched a message last, {known} by workers that are"
-            f" known: {where}. A pause does not hold the others."
+            f"{count(len(fetching), 'connection')} to this database fetched messages as a worker does: {where}."
+            f" Workers that are known explain {known or 'none'} of them; a pause does not hold the rest."
         )
         yield warning("strangers", said, "Look what runs at these addresses; start it with -I opsdash.worker.auto.")
 
@@ -122,9 +121,9 @@ def strangers(patient: Patient) -> Findings:
 def prefetch(patient: Patient) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
     for worker, told in _reports(patient):
-        limit = _whole(told["prefetch"])
+        limit = foreign.whole(told.get("prefetch"))
         about = f"{worker.hostname} ({count(worker.concurrency, 'slot')})"
-        if told["disable_prefetch"] == "1":
+        if told.get("disable_prefetch") == "1":
             said = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause holds it alike."
             yield ok("prefetch", said)
         elif limit == 0:
@@ -139,7 +138,7 @@ def expiring(patient: Patient) -> Findings:
     """Expiring queues: declared with ``expires``, so that Redis deletes them with their tasks."""
     declared: dict[str, int] = {}
     for _worker, told in _reports(patient):
-        declared |= _expiries(told["expires_ms"])
+        declared |= _expiries(told.get("expires_ms"))
     for queue in patient.app.amqp.queues.values() if patient.app is not None else ():
         after_ms = (queue.queue_arguments or {}).get("x-expires") or (queue.expires or 0) * 1_000
         if after_ms:
@@ -158,36 +157,14 @@ def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]
     """What workers that report say of their settings. Cost: two round trips."""
     broker = patient.console.broker
     workers = [worker for worker in patient.console.workers.read() if worker.reports]
-    with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
-        for worker in workers:
-            pipe.hmget(broker.keys.worker(worker.record), REPORT)
-        replies = pipe.execute(raise_on_error=False)
-    return [
-        (worker, dict(zip(REPORT, reply, strict=True)))
-        for worker, reply in zip(workers, replies, strict=True)
-        if isinstance(reply, list)
-    ]
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
+    with broker.reading():
+        told = bounded.fields(broker.client, [broker.keys.worker(worker.record) for worker in workers], REPORT)
+    return list(zip(workers, told, strict=True))
 
 
 def _expiries(text: str | None) -> dict[str, int]:
     """Queue → ms of one report; nothing of what no plug-in writes."""
-    try:
-        told = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    known = told.items() if isinstance(told, dict) else ()
-    return {str(queue): ms for queue, ms in known if isinstance(ms, int) and 0 < ms < 10**MOST_DIGITS}
-
-
-def _difference(first: str | None, second: str | None) -> float | None:
-    try:
-        return float(first or "") - float(second or "")
-    except ValueError:
-        return None
+    return {queue: ms for queue, ms in foreign.counts(foreign.parsed(text)).items() if ms}
 
 
 CHECKS = (plugin, names, strangers, prefetch, expiring, clocks)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
-from opsdash.model_verdict import Kind, State, Verdict
+from opsdash.model_verdict import LASTING, Kind, Reason, State, Verdict
 from opsdash.model_workers import Connection
 from opsdash.services.fleet import UNPROVEN
 from opsdash.services.verdict import Pace, verdict, verdicts
-from opsdash.verdict_text import notes, reason_told, told
+from opsdash.verdict_text import notes, reason_told, remedies, told
 
 NOW = datetime.now(UTC)
 
@@ -108,11 +108,24 @@ def test_a_worker_that_went_silent_with_tasks_is_never_safe(state: str, last: di
     gone = worker("gone", state=state, silent_s=25.2, pid=77, **last)
     made = found(paused(worker("a"), gone))
     assert (kinds(made), made.state, made.final) == (["silent"], State.UNKNOWN, False)
-    assert told(made) == f"The one worker that reports has stopped. gone is silent for 25s, {said}."
+    assert (
+        told(made) == f"The one worker that reports has stopped; not known to be safe. gone is silent for 25s, {said}."
+    )
 
 
-def test_a_silent_worker_that_ran_and_held_nothing_keeps_nothing_from_being_safe():
+def test_a_silent_worker_that_was_paused_and_held_nothing_keeps_nothing_from_being_safe():
     assert found(paused(worker("a"), worker("gone", state="silent", silent_s=12.0))).safe
+    emails = worker("gone", state="silent", paused=False, paused_queues=("emails",))
+    assert found(paused(worker("a"), emails, queue="emails"), "emails").safe
+    assert not found(paused(worker("a"), emails)).safe
+
+
+@pytest.mark.parametrize("queue", [None, "emails"])
+def test_a_silent_worker_that_was_not_paused_may_have_begun_a_task_since_its_last_report(queue: str | None):
+    gone = worker("gone", state="silent", silent_s=25.2, paused=False)
+    made = found(paused(worker("a"), gone, queue=queue), queue)
+    assert (kinds(made), made.state) == (["silent"], State.UNKNOWN)
+    assert "gone is silent for 25s, and was not paused when it told last." in told(made)
 
 
 def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():
@@ -225,6 +238,27 @@ def test_scheduled_tasks_are_a_note_and_not_a_reason():
     assert notes(made) == ["2 scheduled tasks are in workers, and are held there when due."]
 
 
+def test_scheduled_tasks_of_other_queues_are_not_said_to_be_held_by_a_queue_s_pause():
+    on_it = worker("a", paused=False, paused_queues=("emails",), scheduled=2, unacked=2)
+    assert notes(found(paused(on_it, queue="emails", unacked=2), "emails")) == [
+        "2 scheduled tasks of any queue are in these workers; those of emails are held there when due."
+    ]
+
+
+def test_what_time_may_not_cure_has_something_to_do():
+    gone = worker("gone@x", state="silent", active=1)
+    free = OtherWorker(hostname="free", queues=("celery",))
+    made = found(paused(worker("a"), gone, others=(free,), unacked=3))
+    assert remedies(made) == [
+        "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer.",
+        "Look whether its process still runs; if it has ended: opsdash dismiss-worker gone@x",
+        "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed has"
+        " left a process behind.",
+    ]
+    assert remedies(found(paused(worker("a")))) == []
+    assert all(remedies(replace(made, reasons=(Reason(kind=kind, workers=("w",)),))) for kind in LASTING)
+
+
 def test_of_several_reasons_the_worst_decides_and_all_are_told():
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a", active=1), worker("g", state="silent", active=1), others=(free,)))
@@ -272,7 +306,7 @@ def test_a_worker_without_the_plug_in_is_named_and_it_is_never_safe_while_it_may
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a"), others=(free,)))
     assert (made.state, made.final) == (State.NOT_HELD, True)
-    assert told(made) == "The one worker that reports has stopped. Not held by opsdash: free."
+    assert told(made) == "The one worker that reports has stopped; not safe. Not held by opsdash: free."
     assert found(paused(worker("a"), others=(OtherWorker(hostname="free"),))).safe, "it was sent cancel_consumer"
     busy = found(paused(worker("a"), others=(OtherWorker(hostname="free", active=1),)))
     assert (busy.safe, busy.final) == (False, False)

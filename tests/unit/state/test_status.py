@@ -77,7 +77,7 @@ def test_redis_that_was_never_read_leaves_the_figures_unknown() -> None:
         ({"redis_error": "It wants a password.", "redis_age_s": 14.2}, ("It wants a password; figures are 14 s old",)),
         (
             {"database_error": "The database did not answer (gone)", "database_age_s": 5},
-            ("The database did not answer; log and tenants are 5 s old",),
+            ("The database did not answer; the log is 5 s old",),
         ),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> N
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Home("emails", "emails\x06\x163", b"{}", "tag"))
+        message = SimpleNamespace(opsdash_home=Home("emails", "emails\x06\x163", b"{}"))
 
         def on_accepted(self) -> None: ...
 
@@ -79,7 +79,7 @@ def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(board: Boa
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Home("emails", "emails", b"{}", "tag"))
+        message = SimpleNamespace(opsdash_home=Home("emails", "emails", b"{}"))
 
         def on_accepted(self) -> None: ...
 

@@ -1,0 +1,103 @@
+"""A Redis at its ``maxmemory`` that throws nothing away: what is read, what pauses and what frees works."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from support.reports import report
+from support.services import Valkey
+
+import opsdash
+from opsdash.errors import Unavailable
+from opsdash.model import Actor, Role
+from opsdash.operation import Operation
+from opsdash.services import writes
+from opsdash.services.broker import ADVICE
+from opsdash.services.console import Console
+
+MARIA = Actor(name="maria", role=Role.ADMIN)
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console], valkey: Valkey) -> Iterator[Console]:
+    """On a broker that is full from now on."""
+    made = console_for(queues=("celery",))
+    made.broker.client.lpush("celery", *(f"message {n}" for n in range(20)))
+    report(made.broker.client, "w1@test")
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        try:
+            yield made
+        finally:
+            with contextlib.suppress(redis.ConnectionError):
+                client.config_set("maxmemory", 0)
+
+
+def do(console: Console, operation: Operation) -> opsdash.model.Effect:
+    return console.run(operation, actor=MARIA, confirm="YES", reviewed=console.preview(operation))
+
+
+def test_reading_previewing_pausing_resuming_and_freeing_work(console: Console) -> None:
+    with pytest.raises(redis.OutOfMemoryError):
+        console.broker.client.set("any", "thing")
+    assert console.snapshot().redis_error == ""
+    assert (console.snapshot().queues[0].waiting, console.get_queue_length()) == (20, 20)
+    do(console, opsdash.PauseProcessing())
+    assert console.is_processing_paused()
+    assert console.snapshot().pause is not None
+    do(console, opsdash.ResumeProcessing())
+    assert not console.is_processing_paused()
+    cleared = do(console, opsdash.ClearQueue(queue="celery"))
+    assert cleared.affected == 20
+    trash = cleared.details["trash_id"]
+    assert do(console, opsdash.RestoreQueue(trash_id=trash)).affected == 20
+    trash = do(console, opsdash.ClearQueue(queue="celery")).details["trash_id"]
+    assert do(console, opsdash.DeleteTrash(trash_id=trash)).affected == 20
+    assert console.broker.client.llen("celery") == 0
+    assert {entry.status.value for entry in console.get_recent_operations()} == {"success"}
+
+
+def test_with_the_database_gone_too_a_pause_is_set_and_waits_to_be_written_down(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("The database did not answer; nothing was changed")
+
+    monkeypatch.setattr(type(console.audit), "_write", gone)
+    do(console, opsdash.PauseProcessing())
+    assert (console.is_processing_paused(), console.audit.spooled()) == (True, 2)
+
+
+def test_what_can_not_be_done_is_one_sentence_that_says_what_helps(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def adds(*_: object) -> None:
+        console.broker.client.set("any", "thing")
+
+    monkeypatch.setattr(opsdash.SyncTenantConfigs, "execute", adds)
+    with pytest.raises(Unavailable) as told:
+        console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
+    said = str(told.value)
+    assert "is full" in said
+    assert said.endswith(f"{ADVICE} Nothing was changed.")
+
+
+def test_reads_that_a_full_redis_refuses_as_one_are_read_one_after_another(console: Console) -> None:
+    """Redis 7 refuses them; Valkey 9 does not."""
+    with console.broker.client.pipeline(transaction=True) as pipe:
+        pipe.llen("celery")
+        pipe.get("nothing")
+        assert pipe.execute() == [20, None]
+
+
+def test_a_write_that_takes_nothing_away_has_changed_nothing(console: Console) -> None:
+    client = console.broker.client
+    with writes.watching() as writing:
+        client.eval("return redis.call('DEL', KEYS[1])", 1, "nothing")
+        assert not writing.possible
+        client.eval("return redis.call('DEL', KEYS[1])", 1, "celery")
+        assert writing.possible

@@ -1,0 +1,285 @@
+"""Whatever anybody leaves under any key that is read: no crash, no hang, no growth, and a pause works.
+
+The values are made from a seed, so that a failure comes again. The fast suite tries some hundred; ``pytest -m slow``
+10,000 for each key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from opsdash import foreign
+from opsdash.errors import OpsdashError
+from opsdash.model import Snapshot, to_plain
+from opsdash.operations import PauseProcessing, ResumeProcessing
+from opsdash.services.composition import compose
+from opsdash.services.console import Console
+from opsdash.services.verdict import verdicts
+
+DEEP = "[" * 5_000
+NUMBERS = st.sampled_from(
+    ["0", "-1", "1e5", "1e999", "nan", "inf", "-0", "0x1", "9" * 30, "9" * 5_000, str(2**63), "1_000", "\u0663", " 1"]
+)
+TIMES = st.sampled_from(
+    [
+        "2026-01-01T00:00:00",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2026-W01-1",
+        "20260101",
+        "1e18",
+        "-62135596800",
+        "253402300800",
+    ]
+)
+TEXTS = st.text(max_size=30) | st.sampled_from(["\ud800", "a\0b", "\u202e", "\x1b[2J", "x" * 3_000, "<script>", ""])
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | TEXTS
+    | TIMES
+    | st.sampled_from([10**400, -(10**400), 1e308]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS | NUMBERS, inner, max_size=4),
+    max_leaves=8,
+)
+RAW = (
+    NUMBERS.map(str.encode)
+    | TIMES.map(str.encode)
+    | st.binary(max_size=40)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.sampled_from(
+        [DEEP.encode(), b"x" * 200_000, b'{"a":' * 3_000, b'{"by": "\\ud800", "at": "2026-01-01"}', b"\xff\xfe"]
+    )
+)
+KINDS = ("string", "list", "set", "hash", "zset", "stream")
+SCORES = st.sampled_from([0.0, 1.0, 1.8e9, 1e18, float("inf"), float("-inf"), -1.0])
+
+
+def put(client: Any, key: str, kind: str, name: bytes, value: bytes, score: float) -> None:
+    client.delete(key)
+    match kind:
+        case "string":
+            client.set(key, value)
+        case "list":
+            client.rpush(key, value, name)
+        case "set":
+            client.sadd(key, value, name)
+        case "hash":
+            client.hset(key, mapping={name: value, b"other": value})
+        case "zset":
+            client.zadd(key, {name: score, value: score})
+        case "stream":
+            client.xadd(key, {name or b"x": value})
+
+
+def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], None]]:
+    """Place → leaves a value there as its rightful owner would have put one."""
+    keys, now = console.broker.keys, time.time()
+    report = {"time": now, "loop_tick": now, "pid": 1, "hostname": "w@x", "queues": '["celery"]', "pool": "solo"}
+
+    def worker(client: Any, name: bytes, value: bytes, score: float) -> None:
+        client.zadd(keys.workers, {"w@x": now, b"y" + name: score})
+        client.hset(keys.worker("w@x"), mapping={**report, FIELDS[len(value) % len(FIELDS)]: value})
+
+    def trash(client: Any, name: bytes, value: bytes, score: float) -> None:
+        told = {"queue": "celery", "count": "1", "by": "x", "at": "2026-01-01T00:00:00+00:00", "step:0": "1"}
+        field = [*told, "until", "state", "restored_at", name][len(value) % 9]
+        client.zadd(keys.trash_index, {"t1": now + 60, name: score})
+        client.hset(keys.trash("t1", "info"), mapping={**told, field: value})
+        client.rpush(keys.trash("t1", "0"), value)
+
+    def message(client: Any, name: bytes, value: bytes, score: float) -> None:
+        client.rpush("celery", value)
+        client.rpush("celery", json.dumps({"body": value.decode(errors="ignore"), "headers": {"task": "\ud800"}}))
+        client.hset("unacked", name, value)
+        client.zadd("unacked_index", {name: score})
+
+    return {
+        "worker": worker,
+        "trash": trash,
+        "message": message,
+        "story": lambda client, _name, value, _score: client.hset(
+            keys.pause_info, mapping={"*": value, "celery": value}
+        ),
+        "epoch": lambda client, _name, value, _score: client.set(keys.pause_epoch, value),
+        "cancelled": lambda client, name, value, _score: client.hset(
+            keys.pause_cancelled, mapping={"*": value, name: value}
+        ),
+        "history": lambda client, _name, value, _score: client.xadd(keys.history("10s"), {"point": value}),
+        "expires": lambda client, name, value, _score: client.hset(
+            keys.expires, mapping={"celery": value, name: value}
+        ),
+        "declared": lambda client, _name, value, _score: client.hset(keys.expires_declared, "celery", value),
+        "spool": lambda client, _name, value, _score: client.xadd(
+            keys.spool, {"kind": "whole", "entry": value, "mac": value}
+        ),
+        "tenants": lambda client, name, value, _score: (
+            client.hset(keys.tenants, name or "t", value),
+            client.hset(keys.tenants_synced, mapping={"rows": value, "at": value, "noticed": value, "newest": value}),
+        ),
+        "bindings": lambda client, _name, value, _score: (
+            client.sadd("_kombu.binding.celery", value),
+            client.sadd("_kombu.binding.celery.pidbox", value),
+        ),
+    }
+
+
+FIELDS = (
+    *("time", "loop_tick", "pid", "uptime_s", "processed", "failed", "active", "reserved", "scheduled", "oldest_s"),
+    *(
+        "concurrency",
+        "pool",
+        "load",
+        "memory_bytes",
+        "queues",
+        "paused",
+        "paused_queues",
+        "epoch",
+        "pausing",
+        "version",
+    ),
+    *(
+        "started",
+        "hostname",
+        "instance",
+        "running_by_queue",
+        "unacked",
+        "remote_control",
+        "clients",
+        "layout",
+        "running",
+    ),
+    *("exchanges", "expires_ms", "prefetch", "clock"),
+)
+PLACES = (
+    *("worker", "trash", "message", "story", "epoch", "cancelled", "history", "expires", "declared", "spool"),
+    *("tenants", "bindings"),
+)
+KEYS = {
+    "pause_info": "opsdash:pause",
+    "pause_epoch": "opsdash:pause:epoch",
+    "pause_cancelled": "opsdash:pause:cancelled",
+    "expires": "opsdash:expires",
+    "declared": "opsdash:expires:declared",
+    "quiet": "opsdash:quiet",
+    "workers": "opsdash:workers",
+    "trash": "opsdash:trash",
+    "history": "opsdash:history:10s",
+    "spool": "opsdash:audit:spool",
+    "spool aside": "opsdash:audit:spool:aside",
+    "restores": "opsdash:restores",
+    "tenants": "opsdash:tenants",
+    "tenants_synced": "opsdash:tenants:synced",
+    "unacked": "unacked",
+    "unacked_index": "unacked_index",
+    "queue": "celery",
+    "priority": "celery\x06\x163",
+    "binding": "_kombu.binding.celery",
+    "mailboxes": "_kombu.binding.celery.pidbox",
+    "binding deadlines": "_kombu.binding_deadlines",
+}
+
+
+@pytest.fixture
+def console(console_for: Callable[..., Console], sqlite_url: str) -> Console:
+    return console_for(database_url=sqlite_url, queues=("celery",))
+
+
+def looked_at(console: Console) -> Snapshot:
+    """Every read there is; only an error that opsdash raises on purpose may come of it."""
+    snapshot = console.snapshot()
+    assert snapshot.redis_error == "", snapshot.redis_error
+    assert snapshot.database_error == "", snapshot.database_error
+    # As every surface will: JSON, in UTF-8.
+    json.dumps(to_plain(snapshot), ensure_ascii=False).encode()
+    json.dumps(verdicts(snapshot), ensure_ascii=False).encode()
+    [one.message for one in snapshot.unread]
+    console.history.read()
+    console.history.record(snapshot)
+    console.workers.running("w@x")
+    json.dumps(to_plain(compose(console.broker, "celery").by_task), ensure_ascii=False).encode()
+    for read in (lambda: console.queues.peek("celery", 5), lambda: console.trash.find("t1"), console.approvals):
+        with contextlib.suppress(OpsdashError):  # said in one line
+            json.dumps(to_plain(read()), ensure_ascii=False).encode()
+    return snapshot
+
+
+def paused_and_resumed(console: Console) -> None:
+    assert console.run(PauseProcessing(reason="fire"), actor="maria", confirm="YES").affected == 1
+    snapshot = console.snapshot()
+    assert snapshot.pause is not None
+    assert snapshot.pause.by == "maria"
+    assert console.run(ResumeProcessing(), actor="maria", confirm="YES").affected == 1
+
+
+def grown_mb(before_kb: int) -> float:
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+
+
+def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], examples: int) -> None:
+    client = console.broker.client
+    acts = max(1, examples // 40)
+
+    @hypothesis.seed(17)
+    @hypothesis.settings(
+        max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
+    )
+    @given(name=RAW.map(lambda value: value[:60]), value=RAW, score=SCORES, number=st.integers(1, acts))
+    def run(name: bytes, value: bytes, score: float, number: int) -> None:
+        client.flushdb()
+        console.discovery._looked_s = console.broker.layouts._looked_s = float("-inf")
+        leave(client, name, value, score)
+        started = time.monotonic()
+        looked_at(console)
+        if number == 1:
+            paused_and_resumed(console)
+        assert time.monotonic() - started < 5
+
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    assert grown_mb(before_kb) < 100
+
+
+def examples_of(fast: int) -> Any:
+    often = int(os.environ.get("OPSDASH_TEST_FOREIGN", "10000"))
+    return pytest.mark.parametrize(
+        "examples", [fast, pytest.param(often, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+    )
+
+
+@examples_of(12)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_value_in_a_place_of_opsdashs_own_breaks_a_read_or_a_pause(console: Console, place: str, examples: int):
+    tried(console, fields(console)[place], examples)
+
+
+@examples_of(8)
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_no_key_of_any_type_breaks_a_read_or_a_pause(console: Console, key: str, examples: int):
+    def leave(client: Any, name: bytes, value: bytes, score: float) -> None:
+        put(client, key, KINDS[(len(name) + len(value)) % len(KINDS)], name, value, score)
+
+    tried(console, leave, examples)
+
+
+@given(RAW | st.text())
+def test_what_others_write_is_read_without_an_error_and_can_be_written_again(value: bytes | str):
+    text = value if isinstance(value, str) else value.decode(errors="backslashreplace")
+    for read in (foreign.whole, foreign.figure, foreign.moment, foreign.instant, foreign.names, foreign.counts):
+        read(text)
+        read(foreign.parsed(text))
+    found = foreign.parsed(text)
+    json.dumps([to_plain(found), foreign.words(text)], allow_nan=False, ensure_ascii=False).encode()

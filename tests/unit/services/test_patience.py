@@ -1,0 +1,89 @@
+"""Waiting a bounded time for a database: what is late goes on by itself, and nobody waits for it twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from support.services import until
+
+from opsdash.errors import Refused, Unavailable
+from opsdash.services import patience
+from opsdash.services.patience import Patience
+
+WHO = "The database"
+
+
+@pytest.fixture
+def release() -> threading.Event:
+    return threading.Event()
+
+
+def held(release: threading.Event, value: int = 1) -> Callable[[], int]:
+    def call() -> int:
+        assert release.wait(60)
+        return value
+
+    return call
+
+
+def fails() -> None:
+    raise Unavailable("The database did not answer (refused); nothing was changed")
+
+
+def test_what_answers_is_answered_and_what_fails_is_raised_where_it_is_waited_for():
+    one = Patience(WHO, wait_s=60)
+    assert one.ask(lambda: 7) == 7
+    with pytest.raises(Refused, match="no"):
+        one.ask(lambda: (_ for _ in ()).throw(Refused("no")))
+    assert not one.hangs
+
+
+def test_while_one_call_hangs_nobody_waits_for_another_one(release: threading.Event):
+    one = Patience(WHO, wait_s=0.01)
+    with pytest.raises(Unavailable, match=r"The database did not answer within 0\.01 s"):
+        one.ask(held(release))
+    assert one.hangs
+    asked: list[int] = []
+    with pytest.raises(Unavailable, match="a moment ago"):
+        one.ask(lambda: asked.append(1), wait_s=60)
+    assert asked == [], "it was not even tried"
+    release.set()
+    assert until(lambda: not one.hangs)
+    assert one.ask(lambda: 7, wait_s=60) == 7, "the late answer was the news that it answers again"
+
+
+def test_what_came_too_late_is_handed_over(release: threading.Event):
+    one, came = Patience(WHO, wait_s=0.01), list[int]()
+    with pytest.raises(Unavailable):
+        one.ask(held(release, 5), late=came.append)
+    release.set()
+    assert until(lambda: came == [5])
+
+
+def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch):
+    now = [1_000.0]
+    monkeypatch.setattr(patience.time, "monotonic", lambda: now[0])
+    one, rests = Patience(WHO, wait_s=60, rests="any"), list[float]()
+    for _ in range(8):
+        with pytest.raises(Unavailable):
+            one.ask(fails)
+        rests.append(one._rests_until_s - now[0])
+        with pytest.raises(Unavailable, match="a moment ago"):
+            one.ask(lambda: 7)
+        now[0] = one._rests_until_s
+    assert rests[:4] == [2.0, 4.0, 8.0, 16.0]
+    assert set(rests[4:]) == {patience.LONGEST_REST_S}
+    assert one.ask(lambda: 7) == 7
+    with pytest.raises(Unavailable):
+        one.ask(fails)
+    assert one._rests_until_s - now[0] == patience.REST_S
+
+
+def test_who_does_not_wait_long_for_a_refusal_needs_no_rest():
+    one = Patience(WHO, wait_s=60)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="refused"):
+            one.ask(fails)
+    assert one.ask(lambda: 7) == 7
