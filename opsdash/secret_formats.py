@@ -54,8 +54,8 @@ MAYBE = re.compile(
 _SIGNS = (
     "$",
     "-----",
-    "PRIVATE KEY",
-    "PuTTY",
+    "private key",
+    "putty",
     "/services/",
     "/workflows/",
     "hook",
@@ -76,4 +76,5 @@ def is_format(text: str) -> bool:
         return True
     if " " in text and _SCHEME.search(text) is not None:
         return True
-    return any(sign in text for sign in _SIGNS) and (_TEXT.search(text) is not None or _PEM.search(text) is not None)
+    low = text.lower()
+    return any(sign in low for sign in _SIGNS) and (_TEXT.search(text) is not None or _PEM.search(text) is not None)

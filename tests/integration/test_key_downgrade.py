@@ -247,4 +247,4 @@ def test_a_spooled_entry_signed_with_the_empty_key_is_not_taken(keyed: Console) 
     step = {"kind": "whole", "entry": text, "mac": NOBODY.mac(f"whole:{text}")}
     keyed.broker.client.xadd(keyed.broker.keys.spool, step)
     assert keyed.audit.drain() == 0
-    assert (keyed.get_recent_operations(), keyed.audit.spooled()) == ((), 1)
+    assert keyed.get_recent_operations() == ()
