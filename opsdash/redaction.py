@@ -83,6 +83,8 @@ _ASSIGNED = (
     r"(?:[ ][\w.\-]{1,16})?|[^\x00-\x7f]{2,40})[\"'`\])]{0,3}[ \t]{0,8}(?:[:=]|(?<=[\w'\"])>)"
 )
 """What may be the end of a secret's name and a sign that its value follows."""
+_NUMBER = re.compile(r"[ \t]*\d{1,9}(?![\w.-])")
+"""What follows a name that measures, as in ``?tokens=3``."""
 _ASSIGNED_ASCII, _ASSIGNED_ANY = re.compile(_ASSIGNED), re.compile(_ASSIGNED, re.IGNORECASE)
 _BACKWARDS = re.compile(r"[\w.\-]+(?:[ \t]+[\w.\-]*[^\W_]){0,2}")
 _OPTION = re.compile(r"(?<!\S)--?([\w-]{2,40})[ \t]+(?=[^\s-])")
@@ -262,8 +264,11 @@ def _assigned(text: str, start: int = 0) -> int | None:
         for sign in signs:
             # Read backwards, so that a long text is not looked through again for each sign.
             named = _BACKWARDS.match(text[max(0, sign.start() - _TAIL) : sign.end("name")][::-1])
-            if named and is_secret_name(named.group()[::-1]):
+            says = name_of(named.group()[::-1]) if named else 0
+            if says & SECRET:
                 rest = text[sign.end() : sign.end() + 40]
+                if says & MEASURE and _NUMBER.match(rest):
+                    continue
                 if rest.strip(" \t\r\n=>:\"'") and not _SHOWN.match(rest):
                     return sign.end()
     if " -" in text or text.startswith("-"):

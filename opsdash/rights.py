@@ -19,7 +19,7 @@ SAMPLE = "opsdash:worker:doctor"
 _CONSOLE = {
     "is Redis there, and which": "PING; INFO server; TIME",
     "several reads as one": "MULTI; EXEC",
-    "every change is a script": "EVAL return 0",
+    "every change and most reads are scripts": "EVAL return 0",
     "flags, leases, marks": "GET K; SET K x XX; DEL K; EXISTS K; EXPIRE K 1; PERSIST K; PEXPIRE K 1; PTTL K; TYPE K;"
     " INCR K; STRLEN K; GETRANGE K 0 0",
     "what explains a pause, workers' reports": "HGET K x; HSET K x x; HSETNX K x x; HDEL K x; HGETALL K; HMGET K x;"

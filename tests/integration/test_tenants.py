@@ -63,7 +63,7 @@ def test_what_looks_like_a_secret_by_name_or_value_is_treated_as_one(console_for
         {"url": "https://acme.example/a:b@c"},
         {"plan": "basic"},
         {"spin": 3},
-        {"page": "/?tokens=3&monkey=1"},
+        {"page": "/?max_tokens=3&monkey=1"},
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(console_for, settings: dict[str, Any]):
