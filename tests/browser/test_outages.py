@@ -79,8 +79,9 @@ def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_l
     visit: Callable[..., Page],
     shoot: Callable[..., None],
 ) -> None:
-    # A key of its own: the module's other consoles write to another database, and must not take its steps there.
-    served = serve_page(database_url=postgres_url, secret_key="the-key-of-this-deployment")
+    # A key and a prefix of its own: the module's other consoles write to another database. They must not take its steps
+    # there, nor set them aside as another deployment's.
+    served = serve_page(database_url=postgres_url, secret_key="the-key-of-this-deployment", key_prefix="outage:")
     page = visit(served.url)
     expect(page.get_by_text("No operations logged yet.")).to_be_visible()
     postgres.kill()
