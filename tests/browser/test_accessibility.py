@@ -26,14 +26,20 @@ DIALOGS = ("Pause Processing", "Clear Queue", "Sync Tenant Configs", "Clear some
 def check(page: Page) -> None:
     """No violation of any rule, and the rules did see the page: it lives in a shadow root."""
     found = Axe().run(page, options={"resultTypes": ["violations", "passes"]})
-    assert found.violations_count == 0, found.generate_report()
+    # Not `generate_report`: it cannot print a node of a shadow root, whose target is a list.
+    assert [
+        (rule["id"], node["target"], node["html"], node["failureSummary"])
+        for rule in found.response["violations"]
+        for node in rule["nodes"]
+    ] == []
     seen = {rule["id"]: len(rule["nodes"]) for rule in found.response["passes"]}
     assert seen.get("color-contrast", 0) > 10
     assert "aria-allowed-attr" in seen
 
 
 def test_axe_finds_nothing_on_the_overview(served: Any, visit: Callable[..., Page]) -> None:
-    check(visit(served.url))
+    # Without motion: axe reads colours at one moment, and halfway through a fade they are nobody's.
+    check(visit(served.url, reduced_motion="reduce"))
 
 
 @pytest.mark.slow
@@ -82,13 +88,14 @@ def test_axe_finds_nothing_while_paused_or_stale_or_for_a_viewer(
 ) -> None:
     served.console.run(opsdash.PauseProcessing(reason="deploying 4.2"), actor=MARIA, confirm="YES")
     try:
-        page = visit(served.url, color_scheme=theme)
+        page = visit(served.url, color_scheme=theme, reduced_motion="reduce")
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page).to_have_title("PAUSED · System Operations")
         check(page)
         viewer = visit(
             serve_page(auth="header", viewers=("paul",)).url,
             color_scheme=theme,
+            reduced_motion="reduce",
             extra_http_headers={"X-Auth-Request-User": "paul"},
         )
         check(viewer)
