@@ -24,6 +24,10 @@ MARK = b"\0large:"
 """How the mark of a large message begins; no message of Celery's does."""
 LONGEST_MEMBER = 1_000
 """Bytes of a hostname or id."""
+AHEAD_S = 86_400.0
+"""A time that is further in the future than this is nobody's: workers report by Redis's clock."""
+NOT_AHEAD = f"now{AHEAD_S:.0f}"
+"""That bound, as `ask_members` takes it."""
 BATCH = 100
 """Hashes that one script reads."""
 

@@ -205,7 +205,7 @@ class Layouts:
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.pubsub_channels(f"*{NUDGE}")
-            bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high="now60")
+            bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=bounded.NOT_AHEAD)
             bounded.ask_set(pipe, Layout(prefix=prefix).binding(f"{control_exchange}.pidbox"), MOST_MAILBOXES)
             time_, channels, seen, members = pipe.execute(raise_on_error=False)
         if isinstance(time_, redis.RedisError):

@@ -25,8 +25,6 @@ REPORTS, HELD = "workers' reports", "messages that workers hold"
 """What may not be readable, and then leaves open whether a pause is safe."""
 MOST_WORKERS = 1_000
 """Reports that are read, those that came last: 1,000 take about 0.1 s."""
-AHEAD_S = 86_400.0
-"""A time that far in the future is no worker's: reports are listed by Redis's clock."""
 MAX_AGE_S = 1e9
 """Above every age a report can have, and still a time that a calendar knows."""
 MOST_RUNNING = 20
@@ -124,7 +122,7 @@ class Workers:
         with self.broker.reading():
             with self.broker.client.pipeline(transaction=False) as pipe:
                 pipe.time()
-                bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=f"now{AHEAD_S:.0f}")
+                bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=bounded.NOT_AHEAD)
                 (seconds, micros), reply = pipe.execute()
             now, seen = seconds + micros / 1e6, bounded.members(reply)
             reports = bounded.fields(self.broker.client, [keys.worker(name) for name, _ in seen.found], FIELDS)
@@ -206,7 +204,7 @@ class _Report:
 
 def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: float) -> WorkerStats:
     told = _Report(raw)
-    given_s = told("time", lambda text: foreign.figure(text, now + AHEAD_S))
+    given_s = told("time", lambda text: foreign.figure(text, now + bounded.AHEAD_S))
     reported = (listed_s if math.isfinite(listed_s) else 0.0) if given_s is None else given_s
     tick = told("loop_tick", foreign.figure)
     silent_s = max(-MAX_AGE_S, min(now - reported, MAX_AGE_S))
