@@ -94,6 +94,7 @@ class VerdictRead(msgspec.Struct, kw_only=True):
     message: str
     reasons: list[ReasonRead]
     notes: list[str]
+    remedies: list[str]
     workers: int
     stopped: int
     running: int
