@@ -53,7 +53,9 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
     assert listed.pop("python") == Requirement(f"python{PYPROJECT['requires-python']}").specifier
     assert listed.pop("pip") == ""
     needed = [*CORE, *EXTRAS["console"], *EXTRAS["test"]]
-    assert listed == {requirement.name: requirement.specifier for requirement in needed if requirement.name != "opsdash"}
+    assert listed == {
+        requirement.name: requirement.specifier for requirement in needed if requirement.name != "opsdash"
+    }
 
 
 def test_a_worker_gets_what_a_worker_needs_and_the_demo_and_the_tests_get_the_console():
