@@ -30,7 +30,7 @@ from opsdash.model import Snapshot
 from opsdash.operation import registry
 from opsdash.services.audit_reading import Page
 from opsdash.services.console import Console
-from opsdash.services.threads import SEARCHES, caller_of
+from opsdash.services.threads import READS, SEARCHES, caller_of
 
 FRESH_S = 10.0
 
@@ -119,7 +119,8 @@ class Audit(Handler):
                 return None, 0
             return page, self.console.audit.spooled()
 
-        page, spooled = await self.work(read, pool=(SEARCHES, caller_of(self.actor)))
+        threads = SEARCHES if asked.text else READS
+        page, spooled = await self.work(read, pool=(threads, caller_of(self.actor)))
         if page is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", "after: this is not the end of a page of this log.")
         self.set_header("Cache-Control", "private, no-cache")

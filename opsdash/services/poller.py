@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 Subscriber = Callable[[Snapshot], None]
 
+APART_S = 0.25
+"""Reads that pages ask for begin so far apart: whoever asks on and on must not keep a core busy."""
+
 
 class Poller:
     """Reads a snapshot every ``interval_s`` while anybody subscribes, and hands it to all.
@@ -41,6 +44,7 @@ class Poller:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
         self._following: Future[Snapshot] | None = None
+        self._began_s = float("-inf")  # monotonic
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -69,8 +73,13 @@ class Poller:
         return self._ask(lambda read: read()).result()
 
     async def refreshed(self) -> Snapshot:
-        """As ``refresh``, beside the event loop: however many wait, they need one thread."""
-        return await asyncio.wrap_future(self._ask(FIGURES.start))
+        """As ``refresh``, beside the event loop: however many wait, they need one thread, and four reads a second."""
+
+        def later(read: Callable[[], None]) -> None:
+            time.sleep(max(0.0, self._began_s + APART_S - time.monotonic()))
+            read()
+
+        return await asyncio.wrap_future(self._ask(lambda read: FIGURES.start(partial(later, read))))
 
     def refresh_soon(self, wait_s: float) -> None:
         """As ``refresh``, and waits so long at most: the read goes on by itself."""
@@ -111,6 +120,7 @@ class Poller:
                 following.set_exception(error)
 
     def _read_now(self) -> Snapshot:
+        self._began_s = time.monotonic()
         snapshot = self._read()
         self.latest = snapshot
         with self._lock:

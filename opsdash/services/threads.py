@@ -86,8 +86,8 @@ ACTS = Pool("acts", 16)
 PREVIEWS = Pool("previews", 4)
 """Of those who may do what they look at; for everybody else a preview is a read."""
 READS = Pool("reads", 4)
-SEARCHES = Pool("searches", 2)
-"""The audit log, by page, by text and as an export: each keeps a core of the database busy."""
+SEARCHES = Pool("searches", 1)
+"""For a text in the audit log, and exports of it: each keeps a core of the database busy."""
 FIGURES = Pool("figures", 3)
 """What all pages share: reading a snapshot, and making of it what pages are sent."""
 PROBES = Pool("probes", 4)

@@ -150,7 +150,8 @@ class Desk(Viewer):
         def read() -> tuple[Page, int | None]:
             return audit.page(wanted, limit=LOG_PAGE, after=after), audit.total(wanted, most=COUNTED)
 
-        page, total = await SEARCHES.run(read, caller=self._session.caller)
+        threads = SEARCHES if wanted.text else READS
+        page, total = await threads.run(read, caller=self._session.caller)
         found = [{**row, "key": key} for key, row in rows.operation_rows(page.entries).items()]
         so_far = "" if page.searched is None else searched(page.searched, page.of, further=after is not None)
         self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE, searched=so_far)

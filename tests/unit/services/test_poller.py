@@ -9,6 +9,7 @@ import pytest
 from support.services import until
 
 from opsdash.model import Snapshot
+from opsdash.services import poller as polling
 from opsdash.services.poller import Poller
 
 PATIENCE_S = 10
@@ -186,3 +187,18 @@ def test_a_read_that_fails_fails_for_all_who_share_it_and_the_next_one_goes_on(s
     with pytest.raises(RuntimeError, match="a bug"):
         poller.refresh()
     assert poller.refresh().unacked == 2
+
+
+def test_reads_that_pages_ask_for_on_and_on_begin_apart_and_an_acts_own_at_once(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+):
+    slept: list[float] = []
+    monkeypatch.setattr(polling, "APART_S", 100.0)
+    monkeypatch.setattr(polling.time, "sleep", slept.append)
+    poller = Poller(source, interval_s=60)
+    for _ in range(2):
+        asyncio.run(poller.refreshed())
+    assert slept[0] == 0.0
+    assert 90.0 < slept[1] <= 100.0
+    poller.refresh()
+    assert (len(slept), source.reads) == (2, 3)
