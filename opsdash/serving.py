@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ UNUSED_SESSION_MS = 15_000
 
 STRANGERS_MS = 5_000
 TIDY_MS = 250
+SWITCH_S = 0.001
+"""A busy thread lets others have Python's lock after so long, not after 5 ms: an act asks for it some thirty times."""
 MAX_MESSAGE_BYTES = 1024 * 1024
 """What a page sends: clicks and typed text. What it is sent has no limit."""
 
@@ -155,6 +158,7 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
     if threading.current_thread() is threading.main_thread():
         loop.asyncio_loop.add_signal_handler(signal.SIGTERM, loop.stop)
     _collect_often()
+    sys.setswitchinterval(SWITCH_S)
     if ready is not None:
         ready(page_url(server))
     try:

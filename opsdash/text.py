@@ -69,6 +69,17 @@ def parse_duration(text: str) -> int:
     return total
 
 
+def searched(number: int, of: int | None, *, further: bool = False) -> str:
+    """What a search for a text has looked through, where that was not everything.
+
+    Args:
+        of: All that there are to search; None: more than were counted.
+        further: It has gone on where an earlier one ended.
+    """
+    which = "a further" if further else "the newest"
+    return f"Searched {which} {number:,} {'entries' if of is None else f'of {of:,} entries'}"
+
+
 def count(number: int, noun: str) -> str:
     """``1 task``, ``1,204 tasks``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -116,11 +116,17 @@ StatusRead = msgspec.defstruct(
 
 
 class AuditRead(msgspec.Struct, kw_only=True):
-    """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last."""
+    """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last.
+
+    A search for a text that ended before its page was full says how many entries it looked through, and of how many
+    that the other filters choose (null: too many to be counted); ``after`` goes on with the search.
+    """
 
     entries: tuple[AuditEntry, ...]
     after: str | None
     spooled: int
+    searched: int | None
+    searched_of: int | None
 
 
 class OperationRead(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from opsdash.cli.output import json_option, print_json, print_line, print_table,
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, to_plain
-from opsdash.text import parse_duration
+from opsdash.text import parse_duration, searched
 
 if TYPE_CHECKING:
     from opsdash.services.audit_reading import Filter
@@ -88,6 +88,8 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         console.audit.drain()
         page = console.audit.page(_filter(chosen), limit=limit, after=after)
         waiting = console.audit.spooled()
+    if page.searched is not None:
+        warn(f"{searched(page.searched, page.of, further=after is not None)}; go on with --after {page.after}")
     if as_json:
         print_json(page.entries)
         return
@@ -101,7 +103,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
     )
     if waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
-    if page.after and limit != 20:
+    if page.after and limit != 20 and page.searched is None:
         print_line(f"More: --after {page.after}")
 
 
@@ -118,8 +120,10 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
 @_filters
 def export(*, form: str, output: Path | None, **chosen: Any) -> None:
     """The log as CSV or JSON Lines, newest first, with every column."""
+    written = 0
     with connected() as console:
-        total = console.audit.total(_filter(chosen))
+        shows = output is not None and sys.stderr.isatty()
+        total = console.audit.total(_filter(chosen)) if shows else None
         lines = console.audit.export(_filter(chosen), form=form)
         with (
             _target(output) as out,
@@ -128,13 +132,14 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
                 length=total,
                 label="Exporting",
                 file=sys.stderr,
-                hidden=not sys.stderr.isatty() or output is None,
+                hidden=not shows,
             ) as shown,
         ):
             for line in shown:
                 out.write(line)
+                written += 1
     if output is not None:
-        print_line(f"Wrote {total:,} entries to {output}.")
+        print_line(f"Wrote {written - (form == 'csv'):,} entries to {output}.")
 
 
 @audit.command()

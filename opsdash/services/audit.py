@@ -148,9 +148,9 @@ class AuditLog:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
         return frames.of_audit(islice(audit_reading.entries(self.engine, chosen), limit))
 
-    def total(self, chosen: Filter = ALL) -> int:
+    def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `audit_reading.total`."""
-        return audit_reading.total(self.engine, chosen)
+        return audit_reading.total(self.engine, chosen, most=most)
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""

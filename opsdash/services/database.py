@@ -27,6 +27,8 @@ SILENCE_TIMEOUT_S = 10
 """A server that acknowledges nothing for this long is gone, as after a pulled cable."""
 LOCK_TIMEOUT_S = 5
 """SQLite: how long a writer waits for another one."""
+CONNECTIONS, CONNECTIONS_KEPT = 25, 5
+"""More than there are threads that read (``threads``): reads that hang leave some for acts."""
 TRUSTED_S = 0.25
 """A connection that answered so lately is not asked first whether it lives: an act's outcome follows its intent."""
 REASON_WIDTH = 160
@@ -200,6 +202,8 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
         connect_args={key: value for key, value in defaults.items() if key not in url.query},
         pool_recycle=1_800,
         pool_timeout=CONNECT_TIMEOUT_S,
+        pool_size=CONNECTIONS_KEPT,
+        max_overflow=CONNECTIONS - CONNECTIONS_KEPT,
     )
 
     @event.listens_for(engine, "connect")
@@ -234,7 +238,13 @@ def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Invalid(f"{VARIABLE}: the folder of {path} can't be made: {error.strerror}") from error
-    engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S}, pool_timeout=LOCK_TIMEOUT_S)
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": LOCK_TIMEOUT_S},
+        pool_timeout=LOCK_TIMEOUT_S,
+        pool_size=CONNECTIONS_KEPT,
+        max_overflow=CONNECTIONS - CONNECTIONS_KEPT,
+    )
 
     @event.listens_for(engine, "do_connect")
     def look(_dialect: object, _record: object, _args: object, _options: object) -> None:

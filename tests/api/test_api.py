@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -18,7 +19,9 @@ from support.deployment import Deployment, deploy
 from support.served import Client, serving
 from support.services import Valkey, until
 
+import opsdash
 from opsdash.operation import registry
+from opsdash.services import audit_reading
 from opsdash.services.console import Console
 from opsdash.settings import Settings
 
@@ -386,3 +389,17 @@ def test_what_needs_a_second_person_is_done_with_the_token_of_one(settings_for, 
         done = api.run("approve", params=approval, confirm="YES", token=bob)
         assert (done.status, console.get_queue_length("celery")) == (200, 0), done.text
     console.close()
+
+
+def test_a_search_in_the_log_says_how_much_of_it_was_searched(
+    api: Client, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(5):
+        console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+    whole = api.get("/api/v1/audit?text=no+such+text").json
+    assert (whole["searched"], whole["searched_of"], whole["after"]) == (None, None, None)
+    monkeypatch.setattr(audit_reading, "SEARCHED", 2)
+    part = api.get("/api/v1/audit?text=no+such+text").json
+    assert (part["entries"], part["searched"], part["searched_of"]) == ([], 2, 5)
+    further = api.get(f"/api/v1/audit?text=no+such+text&after={quote(part['after'])}").json
+    assert (further["searched"], further["searched_of"]) == (2, 5)
