@@ -23,6 +23,18 @@ from opsdash.services.console import Console
 from opsdash.settings import Settings
 
 TOKENS = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "operator", "admin")}
+EDGES_OF_TIME = [
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00%2B14:00",
+    "9999-12-31T23:59:59Z",
+    "9999-12-31T23:59:59-14:00",
+    "-0001-01-01T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "1969-12-31T23:59:59Z",
+    "3000-01-01T00:00:00Z",
+]
+YES = {"confirm": "YES"}
+OLDER_THAN_NOTHING = {"queue": "celery", "older_than_s": -(2**53 - 1)}
 
 
 @pytest.fixture
@@ -120,6 +132,12 @@ def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, consol
         ("GET", "/api/v1/audit?until=0.5", None, 422, "invalid"),
         ("GET", "/api/v1/audit?until=null", None, 422, "invalid"),
         ("GET", "/api/v1/audit?after=nonsense", None, 404, "no-page"),
+        *(
+            ("GET", f"/api/v1/audit?{name}={edge}{page}", None, 422, "invalid")
+            for name, page in (("since", ""), ("until", ""), ("after", f"~{uuid.UUID(int=1)}"))
+            for edge in EDGES_OF_TIME
+        ),
+        ("POST", "/api/v1/operations/clear_tasks", {"params": OLDER_THAN_NOTHING, **YES}, 409, "refused"),
         ("POST", "/api/v1/operations/clear_queue", b"{", 400, "json"),
         ("POST", "/api/v1/operations/clear_queue", b"", 400, "json"),
         ("POST", "/api/v1/operations/clear_queue", b"[" * 100_000, 400, "json"),
