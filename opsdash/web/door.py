@@ -19,9 +19,9 @@ from tornado.websocket import WebSocketHandler
 from opsdash.addresses import client_address, header, is_within
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
+from opsdash.users import Users
 from opsdash.web.login import Desk, Login, Logout
 from opsdash.web.tickets import COOKIE, Tickets
-from opsdash.web.users import Users
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import logging
 
 from opsdash.addresses import is_loopback, neighbourhood
 from opsdash.errors import Invalid
+from opsdash.users import Users
 from opsdash.web.gate import PAGE, plain_page
 from opsdash.web.guard import Guarded
 from opsdash.web.limits import Allowance
 from opsdash.web.tickets import COOKIE, LIFETIME_S, Tickets
-from opsdash.web.users import Users
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from opsdash.settings import Settings
-from opsdash.web.users import Users
+from opsdash.users import Users
 
 COOKIE = "opsdash_signed_in"
 LIFETIME_S = 12 * 3_600

@@ -12,9 +12,9 @@ import pytest
 from support.pages import Answer, PageServer
 
 from opsdash import serving
-from opsdash.web import users as module
+from opsdash import users as module
+from opsdash.users import Users
 from opsdash.web.tickets import COOKIE
-from opsdash.web.users import Users
 
 PASSWORD = "correct horse battery"
 
