@@ -30,6 +30,7 @@ from opsdash.settings import Settings
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
+from opsdash.web.connections import Connections
 from opsdash.web.crowd import thin_out
 from opsdash.web.door import TOKEN_LIFETIME_S, Door
 from opsdash.web.gate import PAGE, Gate, Refused
@@ -130,6 +131,7 @@ def create_server(
         opsdash=settings,
     )
     application: Application = server._tornado  # nothing public gives it
+    Connections(settings).guard(server._http)  # as above
     # Before every route, Bokeh's and Panel's own included.
     application.add_handlers(r".*", [Rule(Gate(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5

@@ -13,10 +13,12 @@ from bokeh.protocol.exceptions import ProtocolError
 from bokeh.server.auth_provider import AuthProvider
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import RequestHandler, decode_signed_value
 from tornado.websocket import WebSocketHandler
 
-from opsdash.addresses import client_address, header, is_within
+from opsdash.addresses import client_address, header, is_within, neighbourhood
+from opsdash.capacity import SHARES
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
 from opsdash.users import Users
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 TOKEN_LIFETIME_S = 60
 """How long after the page was fetched its websocket may open."""
+
+SOCKETS_FOR_A_PAGE = 2
+"""Of one user at one address, for each page they may have open: some say only that there are too many."""
 
 _OPENING_S = 2.0
 _POLICY_VIOLATION = 1008
@@ -72,6 +77,7 @@ class Door(AuthProvider):
         self._provider = provider
         self._clock = clock
         self._used: dict[str, float] = {}
+        self._sockets: list[tuple[Caller, IOStream]] = []
         self._open: WeakKeyDictionary[WebSocketHandler, str] = WeakKeyDictionary()
         self._desk: Desk | None = None
         if settings.auth == "basic":
@@ -170,7 +176,11 @@ class Door(AuthProvider):
             genuine = False  # from outside comes any text, and Bokeh's reader has no error of its own
         why = "its token is not ours"
         if genuine:
-            why = self._mismatch(payload, caller) or self._replay(handler, session, payload)
+            why = (
+                self._mismatch(payload, caller)
+                or self._replay(handler, session, payload)
+                or self._crowd(handler, caller)
+            )
         if why:
             log.warning("websocket refused, from %s: %s", handler.request.remote_ip, why)
             return False
@@ -214,6 +224,24 @@ class Door(AuthProvider):
             return "its session has a browser already"
         if used_at is not None and (living is None or now - used_at < _OPENING_S):
             return "its token was used before"
+        return ""
+
+    def _crowd(self, handler: Any, caller: Caller) -> str:
+        """Keeps count of the websockets: a page has one, also one that only says why there is nothing to see.
+
+        Cost: as many as are open.
+        """
+        if self._settings.auth == "dev":
+            return ""
+        self._sockets = [known for known in self._sockets if not known[1].closed()]
+        who = Caller(caller.name, "", neighbourhood(caller.client))
+        own = sum(known == who for known, _ in self._sockets)
+        unnamed = sum(not known.name for known, _ in self._sockets)
+        if own >= SOCKETS_FOR_A_PAGE * self._settings.max_pages_each:
+            return f"{who.name or _NOBODY!r} has {own:,} open already"
+        if not who.name and unnamed >= self._settings.max_pages * SHARES[None]:
+            return f"{unnamed:,} are open already for nobody"
+        self._sockets.append((who, handler.request.connection.stream))
         return ""
 
     def close_strangers(self) -> None:
