@@ -93,7 +93,7 @@ def create_server(
     allowed = _origins(origins, address, port)
     key = session_key(settings)
     prefix = f"/{prefix.strip('/')}".rstrip("/")
-    door = Door(settings, prefix=prefix, provider=_provider(settings))
+    door = Door(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
@@ -136,7 +136,8 @@ def create_server(
     application.add_handlers(r".*", [Rule(Gate(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
     loop.asyncio_loop.set_exception_handler(_on_loop_fault)
-    PeriodicCallback(door.close_strangers, STRANGERS_MS).start()
+    door.look_again()  # what was ended before this process began
+    PeriodicCallback(door.look_again, STRANGERS_MS).start()
     contexts: Any = server._tornado.applications.values()
     PeriodicCallback(lambda: thin_out(contexts), TIDY_MS).start()
     return server

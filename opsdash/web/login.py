@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+from collections.abc import Callable
 
 from opsdash.addresses import is_loopback, neighbourhood
 from opsdash.errors import Invalid
@@ -33,9 +34,13 @@ class Desk:
         users: Who may sign in.
         tickets: What they get.
         prefix: Path of the page, where the cookie belongs.
+        on_sign_out: Called when a ticket has ended.
     """
 
-    def __init__(self, users: Users, tickets: Tickets, prefix: str) -> None:
+    def __init__(
+        self, users: Users, tickets: Tickets, prefix: str, on_sign_out: Callable[[], None] = lambda: None
+    ) -> None:
+        self.on_sign_out = on_sign_out
         self.users = users
         self.tickets = tickets
         self.prefix = prefix
@@ -127,6 +132,8 @@ class Logout(_AtDesk):
         self._say("Sign out of opsdash", form='<form method="post" action="logout"><button>Sign out</button></form>')
 
     def post(self) -> None:
-        """Forgets the cookie."""
+        """Ends the ticket, closes the pages that were opened with it, and has the browser forget it."""
+        self._desk.tickets.end(self.get_cookie(COOKIE) or "")
+        self._desk.on_sign_out()
         self.clear_cookie(COOKIE, path=f"{self._desk.prefix}/")
         self.redirect(f"{self._desk.prefix}/login", status=303)

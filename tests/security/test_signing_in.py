@@ -9,10 +9,14 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+import redis
 from support.pages import Answer, PageServer
+from support.services import Valkey, until
 
 from opsdash import serving
 from opsdash import users as module
+from opsdash.services import signed_out
+from opsdash.services.signed_out import LONGEST_S, SignedOut
 from opsdash.users import Users
 from opsdash.web.tickets import COOKIE
 
@@ -153,6 +157,99 @@ def test_whoever_signs_out_needs_the_password_again(desk: PageServer) -> None:
     assert (answer.status, answer.headers["location"]) == (303, "/login")
     assert answer.cookies[COOKIE].strip('"') == ""
     assert desk.ask("/logout").status == 200
+
+
+def sign_out(server: PageServer, mine: dict[str, str]) -> Answer:
+    return server.ask("/logout", "POST", Origin=server.origin, **mine)
+
+
+def test_a_copied_cookie_opens_nothing_after_its_owner_signed_out(desk: PageServer) -> None:
+    here, elsewhere, joe = cookie(sign_in(desk)), cookie(sign_in(desk)), cookie(sign_in(desk, "joe"))
+    assert here != elsewhere
+    page = desk.ask(**here)
+    with desk.socket(desk.ask(**here).token, **here) as let_in:
+        assert let_in
+        sign_out(desk, here)
+        assert desk.hangs_up()  # at once: no page of this ticket goes on
+    assert desk.ask(**here).status == 302
+    assert not desk.opens(page.token, **here)
+    assert desk.ask(**elsewhere).status == 200
+    assert desk.ask(**joe).status == 200
+
+
+@pytest.mark.parametrize("forged", ["", "x", "a.b", "A" * 9_000])
+def test_signing_out_with_a_cookie_that_is_none_ends_nothing(desk: PageServer, forged: str) -> None:
+    maria = cookie(sign_in(desk))
+    assert sign_out(desk, {"Cookie": f"{COOKIE}={forged}"}).status == 303
+    assert desk.ask(**maria).status == 200
+
+
+@pytest.fixture
+def two_consoles(
+    serve: Callable[..., PageServer], users: Users, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> tuple[PageServer, PageServer]:
+    monkeypatch.setattr(serving, "STRANGERS_MS", 100)
+    given = {"auth": "basic", "operators": ("maria",), "users_file": str(users.path), "redis_url": valkey.url}
+    return serve(**given), serve(**given)
+
+
+def test_whoever_signs_out_at_one_console_has_signed_out_at_the_other(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey
+) -> None:
+    first, second = two_consoles
+    mine = cookie(sign_in(first))
+    with second.socket(second.ask(**mine).token, **mine) as let_in:
+        assert let_in
+        sign_out(first, mine)
+        assert second.hangs_up()
+    assert until(lambda: second.ask(**mine).status == 302)
+    with redis.Redis.from_url(valkey.url) as client:
+        kept = client.zrange("opsdash:signed_out", 0, -1, withscores=True)
+        assert 0 < client.ttl("opsdash:signed_out") <= LONGEST_S
+    ((member, _),) = kept
+    assert member.decode() not in mine["Cookie"]
+    assert not any(part in mine["Cookie"] for part in member.decode().split("."))
+
+
+def test_signing_out_works_here_while_redis_is_away_and_everywhere_when_it_is_back(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey
+) -> None:
+    first, second = two_consoles
+    mine = cookie(sign_in(first))
+    valkey.stop()
+    assert sign_out(first, mine).status == 303
+    assert first.ask(**mine).status == 302
+    assert second.ask(**mine).status == 200  # it can't know
+    valkey.start()
+    assert until(lambda: second.ask(**mine).status == 302, timeout_s=20)
+
+
+def test_whoever_writes_to_redis_signs_nobody_out_by_it(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signed_out, "MOST", 20)
+    first, _ = two_consoles
+    mine = cookie(sign_in(first))
+    with redis.Redis.from_url(valkey.url) as client:
+        client.zadd("opsdash:signed_out", {f"forged{number}.seal{number}": 1e11 for number in range(50)})
+        client.zadd("opsdash:signed_out", {"x" * 10_000: 1e11, "\0": float("inf")})
+        reads = client.info("commandstats")["cmdstat_eval"]["calls"]
+        assert until(lambda: client.info("commandstats")["cmdstat_eval"]["calls"] > reads + 3)
+        assert first.ask(**mine).status == 200
+        client.delete("opsdash:signed_out")
+        client.set("opsdash:signed_out", "not a set")
+    sign_out(first, mine)
+    assert first.ask(**mine).status == 302
+
+
+def test_of_too_many_ended_tickets_none_is_good_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_out, "MOST", 10)
+    known = SignedOut(None, b"key", clock=lambda: 1_000.0)
+    for number in range(50):
+        known.end(f"mark {number}", 2_000.0 + number)
+    assert all(known.has(f"mark {number}", 2_000.0 + number) for number in range(50))
+    assert len(known._ended) == 10
+    assert not known.has("another", 2_100.0)
 
 
 def test_a_removed_user_is_shut_out_and_their_open_page_closed(
