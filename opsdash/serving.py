@@ -7,6 +7,7 @@ import functools
 import gc
 import hashlib
 import hmac
+import logging
 import signal
 import socket
 import threading
@@ -27,12 +28,14 @@ from opsdash.addresses import is_loopback
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
 from opsdash.settings import Settings
+from opsdash.text import without_folders
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
 from opsdash.web.connections import Connections
 from opsdash.web.crowd import thin_out
 from opsdash.web.door import TOKEN_LIFETIME_S, Door
+from opsdash.web.faults import keep_inside
 from opsdash.web.gate import PAGE, Gate, Refused
 from opsdash.web.guard import Alive
 from opsdash.web.headers import SecurityHeaders
@@ -40,6 +43,8 @@ from opsdash.web.logs import silence
 
 if TYPE_CHECKING:
     from panel.io.server import Server
+
+log = logging.getLogger(__name__)
 
 UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is thrown away after this long."""
@@ -98,6 +103,7 @@ def create_server(
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
     silence()
+    keep_inside()
 
     def operations() -> Any:  # Panel calls plain functions only, not partials
         return operations_page(console)
@@ -129,6 +135,7 @@ def create_server(
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
         transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
         opsdash=settings,
+        serve_traceback=False,
     )
     application: Application = server._tornado  # nothing public gives it
     Connections(settings).guard(server._http)  # as above
@@ -189,6 +196,7 @@ def page_url(server: Server) -> str:
 def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
     silence()
+    keep_inside()
     console = connect()
     console.poller.subscribe(console.history.record)
     return console
@@ -199,7 +207,8 @@ def page() -> Any:
     try:
         console = shared_console()
     except Invalid as error:
-        return closed_page("opsdash is not configured", [str(error)])
+        log.error("%s", error)
+        return closed_page("opsdash is not configured", [without_folders(str(error))])
     return operations_page(console)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
 def as_text(text: str) -> str:
     """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")
+
+
+def without_folders(text: str) -> str:
+    """The text with every file's name and no file's place: ``/srv/app/conf.py`` is ``…/conf.py``."""
+    return _FOLDERS.sub("…/", text)
 
 
 def safe(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
 
     from opsdash.services.console import Console
 
+log = logging.getLogger(__name__)
+
 TITLE = "System Operations"
 _TEMPLATE = _env.from_string((ASSETS / "page.html").read_text(encoding="utf-8"))
 
 
 def operations_page(console: Console) -> Viewer | ClosedDoor:
     """The page for whoever asks: the operations, or why they may not see them."""
+    try:
+        return _operations_page(console)
+    except Exception:
+        # Panel would show its traceback to whoever asks.
+        log.exception("the page could not be made")
+        return closed_page("The page could not be made", ["opsdash's log says why. The command line works."])
+
+
+def _operations_page(console: Console) -> Viewer | ClosedDoor:
     answer = identify(console.settings)
     if isinstance(answer, Closed):
         return closed_page(answer.heading, answer.lines, answer.commands)
