@@ -14,12 +14,11 @@ from opsdash.web.gate import PAGE, plain_page
 from opsdash.web.guard import Guarded
 from opsdash.web.limits import Allowance
 from opsdash.web.tickets import COOKIE, LIFETIME_S, Tickets
+from opsdash.web.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
 FAILURES_PER_MINUTE = 5
-CHECKS_AT_ONCE = 2
-"""Each costs 32 MB and most of a core for 80 ms: a crowd of them waits in line."""
 
 _FORM = """<form method="post" action="login">
 <label>User name<input name="username" autocomplete="username" required autofocus></label>
@@ -44,13 +43,11 @@ class Desk:
         self.users = users
         self.tickets = tickets
         self.prefix = prefix
-        self.failures = Allowance(FAILURES_PER_MINUTE)
-        self.turns = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self.turns = Turns(Allowance(FAILURES_PER_MINUTE))
 
     async def knows(self, name: str, password: str) -> bool:
-        """Whether name and password belong together. Cost: 80 ms in a thread, two at a time."""
-        async with self.turns:
-            return await asyncio.to_thread(self.users.check, name, password)
+        """Whether name and password belong together. Cost: 80 ms in a thread; `Turns` says when."""
+        return await asyncio.to_thread(self.users.check, name, password)
 
 
 class _AtDesk(Guarded):
@@ -71,6 +68,8 @@ class _AtDesk(Guarded):
 class Login(_AtDesk):
     """Asks for name and password, and gives a ticket for them."""
 
+    _turn: asyncio.Future[Turn] | None = None
+
     def get(self) -> None:
         """Shows the form."""
         if not self._is_private():
@@ -83,24 +82,26 @@ class Login(_AtDesk):
             return
         name, password = self.get_body_argument("username", ""), self.get_body_argument("password", "", strip=False)
         who = neighbourhood(self.client)
-        # Taken before the answer is known, given back when it was right: a burst can't slip in between.
-        if wait_s := self._desk.failures.take(who):
-            log.warning("sign-in refused: too many failures from %s", self.client)
-            self.set_header("Retry-After", str(wait_s))
-            self._say("Sign in to opsdash", f"Too many failures. Try again in {wait_s} seconds.", status=429)
+        self._turn = self._desk.turns.join(who)
+        await asyncio.wait([self._turn])
+        if self._turn.cancelled():
+            return  # whoever asked has gone
+        if not self._is_mine(self._turn.result()):
             return
+        right = True  # what was not looked at is no failure
         try:
-            known = await self._desk.knows(name, password)
+            known = right = await self._desk.knows(name, password)
         except Invalid as error:
             log.error("%s", error)
             self._say("Sign in to opsdash", "The users file can't be used: opsdash's log says why.", status=503)
             return
+        finally:
+            self._desk.turns.done(who, right=right)
         if not known:
             # Neither the name nor the password: people type one into the field of the other.
             log.warning("sign-in failed from %s", self.client)
             self._say("Sign in to opsdash", "Name or password is wrong.", _FORM, status=403)
             return
-        self._desk.failures.give_back(who)
         self.set_cookie(
             COOKIE,
             self._desk.tickets.issue(name),
@@ -111,6 +112,22 @@ class Login(_AtDesk):
             secure=self._over_tls,
         )
         self.redirect(f"{self._desk.prefix}{PAGE}", status=303)
+
+    def on_connection_close(self) -> None:
+        """Whoever has gone makes room in the line."""
+        super().on_connection_close()
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def _is_mine(self, turn: Turn) -> bool:
+        if not turn.wait_s:
+            return True
+        log.warning("sign-in refused, from %s: %s", self.client, "too many failures" if turn.failures else "a crowd")
+        self.set_header("Retry-After", str(turn.wait_s))
+        why = "Too many failures." if turn.failures else "Too many people sign in just now."
+        said = f"{why} Try again in {turn.wait_s} seconds."
+        self._say("Sign in to opsdash", said, _FORM * (not turn.failures), status=429 if turn.failures else 503)
+        return False
 
     def _is_private(self) -> bool:
         """A password crosses a network encrypted or not at all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,6 +116,37 @@ def test_guesses_sent_all_at_once_get_no_more_tries(desk: PageServer) -> None:
     with ThreadPoolExecutor(20) as crowd:
         tries = list(crowd.map(lambda n: sign_in(desk, "maria", f"guess number {n}").status, range(20)))
     assert sorted(tries) == [403] * 5 + [429] * 15
+
+
+def test_a_hundred_guesses_at_once_let_a_genuine_sign_in_from_elsewhere_through_first(
+    desk: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, checked, real = threading.Event(), [], Users.check
+
+    def check(self: Users, name: str, password: str) -> bool:
+        assert begin.wait(20)
+        checked.append(name)
+        return real(self, name, password)
+
+    def waiting() -> int:
+        return sum(map(len, desk._server._tornado.auth_provider._desk.turns._lines.values()))
+
+    monkeypatch.setattr(Users, "check", check)
+    with ThreadPoolExecutor(101) as crowd:
+        sent = [{"X_Forwarded_For": f"203.0.113.{n % 10}", "X_Forwarded_Proto": "https"} for n in range(100)]
+        guesses = [crowd.submit(sign_in, desk, "maria", "guess number one", **one) for one in sent]
+        assert until(lambda: waiting() == 98)  # two are at work
+        genuine = crowd.submit(sign_in, desk, "joe")
+        assert until(lambda: waiting() == 99)
+        begin.set()
+        assert genuine.result().status == 303
+        assert sorted(guess.result().status for guess in guesses) == [403] * 50 + [429] * 50
+    assert checked.index("joe") <= 4
+
+
+def test_an_office_that_signs_in_at_once_behind_one_address_gets_in(desk: PageServer) -> None:
+    with ThreadPoolExecutor(40) as office:
+        assert [answer.status for answer in office.map(lambda _: sign_in(desk), range(40))] == [303] * 40
 
 
 def test_signing_in_often_is_no_failure(desk: PageServer) -> None:
