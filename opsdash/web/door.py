@@ -92,7 +92,7 @@ class Door(AuthProvider):
         if settings.auth == "basic":
             users = Users(settings.users_file)
             users.read()
-            tickets = Tickets(settings, users, self._signed_out, clock)
+            tickets = Tickets(settings, users, clock, self._signed_out)
             self._desk = Desk(users, tickets, prefix, self.close_strangers)
         super().__init__()
 

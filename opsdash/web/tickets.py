@@ -25,22 +25,26 @@ class Tickets:
     Args:
         settings: Their secret signs; another console with the same one reads the ticket too.
         users: Whoever is no longer in there, or has a new password, has no valid ticket either.
-        signed_out: What was ended before its time.
         clock: Seconds since 1970.
+        signed_out: What was ended before its time; default: known to these alone.
     """
 
     def __init__(
-        self, settings: Settings, users: Users, signed_out: SignedOut, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        users: Users,
+        clock: Callable[[], float] = time.time,
+        signed_out: SignedOut | None = None,
     ) -> None:
         self._key = hmac.new(settings.secret(), b"opsdash: sign in", hashlib.sha256).digest()
         self._users = users
-        self._signed_out = signed_out
+        self._signed_out = signed_out or SignedOut(None, self._key, clock)
         self._clock = clock
 
     def issue(self, name: str) -> str:
         """A ticket for a user whose password was right."""
         # The fraction tells two tickets of one second apart: who signs out here stays signed in elsewhere.
-        expires_at = int(self._clock()) + LIFETIME_S + secrets.randbelow(10**6) / 10**6
+        expires_at = int(self._clock()) + LIFETIME_S - secrets.randbelow(10**6) / 10**6
         body = _encode(json.dumps([name, expires_at, self._mark(name)]).encode())
         return f"{body}.{_encode(self._sign(body))}"
 
