@@ -6,17 +6,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from opsdash import times
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, to_plain
-from opsdash.text import parse_duration, searched
+from opsdash.text import searched
 
 if TYPE_CHECKING:
     from opsdash.services.audit_reading import Filter
@@ -33,13 +34,9 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic in newer cli
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            try:
-                return datetime.now(UTC) - timedelta(seconds=parse_duration(value))
-            except (ValueError, OverflowError):
-                self.fail(f"{value!r} is neither a time (2026-11-23T03:00) nor how long ago (2h)", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return times.typed(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _filter(chosen: Mapping[str, Any]) -> Filter:

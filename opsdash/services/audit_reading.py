@@ -14,6 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from opsdash import times
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.services.database import answering
@@ -64,7 +65,17 @@ class Filter:
     text: str = ""
 
     def __post_init__(self) -> None:
-        """What no database takes is looked for as it is written there."""
+        """What no database takes is looked for as it is written there; a time that none reckons with is refused.
+
+        Raises:
+            Invalid: Naming ``since`` or ``until``.
+        """
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                try:
+                    object.__setattr__(self, name, times.in_utc(moment))
+                except ValueError as error:
+                    raise Invalid(f"{name}: {error}") from None
         for name in ("user", "operation", "status"):
             object.__setattr__(self, name, as_text(getattr(self, name)))
 
@@ -252,12 +263,9 @@ def _written(place: _Place) -> str:
 def _place(after: str) -> _Place:
     at, _, number = after.partition("~")
     try:
-        moment, identity = datetime.fromisoformat(at), UUID(number)
+        return _Place(times.in_utc(datetime.fromisoformat(at)), UUID(number))
     except ValueError:
-        raise Invalid(f"after: {after!r} is not the end of a page") from None
-    if moment.tzinfo is None:
-        raise Invalid(f"after: {after!r} is not the end of a page")
-    return _Place(moment, identity)
+        raise Invalid(f"after: {after[:100]!r} is not the end of a page") from None
 
 
 def _csv_line(cells: Any) -> str:

@@ -97,6 +97,11 @@ def label(url: str | sa.URL) -> str:
     return f"{host if isinstance(host, str) else ','.join(host)}{port}/{parsed.database}"
 
 
+def short_label(url: sa.URL) -> str:
+    """The same for sentences that a browser may show: of a file its name, and not where it is."""
+    return Path(label(url)).name if url.get_backend_name() == "sqlite" else label(url)
+
+
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction, committed at the end, rolled back on any error; the errors of ``answering``.
@@ -112,7 +117,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
             if not error.connection_invalidated:
                 raise
             raise Uncertain(
-                f"The database at {label(engine.url)} was lost while it was writing; look before trying again"
+                f"The database at {short_label(engine.url)} was lost while it was writing; look before trying again"
             ) from error
 
 
@@ -151,7 +156,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise Unavailable(
-            f"The database at {label(engine.url)} did not answer (all connections are busy); nothing was changed"
+            f"The database at {short_label(engine.url)} did not answer (all connections are busy); nothing was changed"
         ) from error
     except DBAPIError as error:
         known = _explain(engine, error)
@@ -161,7 +166,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
 
 
 def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
-    where, text = label(engine.url), str(error.orig)
+    where, text = short_label(engine.url), str(error.orig)
     code = getattr(error.orig, "pgcode", None)
     if code in _MISSING_CODES or any(part in text for part in _MISSING):
         return Unavailable(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from panel.viewable import Viewer
 
-from opsdash.errors import OpsdashError, Unavailable
+from opsdash import times
+from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import Status
 from opsdash.operation import registry
 from opsdash.services.audit_reading import COUNTED, Filter, Page
@@ -204,14 +205,22 @@ def constants(session: Session) -> str:
 
 
 def chosen(given: Mapping[str, Any], now: datetime) -> Filter:
-    """The log's filter as a browser sends it; what is none of ours chooses nothing out."""
+    """The log's filter as a browser sends it; what is none of ours chooses nothing out.
+
+    Raises:
+        Invalid: ``since``, the seconds to look back, is no such number.
+    """
     since = _text(given, "since")
+    try:
+        moment = times.ago(int(since), now) if since else None
+    except ValueError:
+        raise Invalid(f"Since: {since[:40]!r} is not a time to look back to.") from None
     return Filter(
         user=_text(given, "user"),
         operation=_text(given, "operation"),
         status=_text(given, "status"),
         text=_text(given, "text"),
-        since=now - timedelta(seconds=int(since)) if since.isascii() and since.isdigit() and len(since) < 9 else None,
+        since=moment,
     )
 
 

@@ -27,6 +27,7 @@ from opsdash.operations import (
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
+from opsdash.text import without_folders
 from opsdash.views.bulletin import Bulletin, bulletins
 from opsdash.views.components import Board
 
@@ -159,7 +160,7 @@ class Session:
 
     def say(self, text: str, tone: str, undo: dict[str, Any] | None = None) -> None:
         """Shows one message for three seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
-        self._tell("say", text=text, tone=tone, undo=undo)
+        self._tell("say", text=without_folders(text), tone=tone, undo=undo)
 
     async def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do.

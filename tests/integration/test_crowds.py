@@ -25,11 +25,11 @@ from opsdash.services.audit_reading import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
 from opsdash.settings import Settings
+from opsdash.users import Users
 from opsdash.views.components import Board
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
 from opsdash.web import login
-from opsdash.web.users import Users
 
 VIEWERS = 10
 TOKENS = {f"eve{number}": f"token-of-eve-{number:02d}-0123456789" for number in range(VIEWERS)}
