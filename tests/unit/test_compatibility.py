@@ -12,7 +12,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "compatibility.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-ASKED = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+LINES = [*PROJECT["optional-dependencies"]["console"], *PROJECT["dependencies"]]
+ASKED = {r.name: r.specifier for r in map(Requirement, LINES)}
 
 
 def table(heading: str) -> dict[str, list[str]]:
