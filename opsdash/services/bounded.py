@@ -50,10 +50,11 @@ for i, key in ipairs(KEYS) do
 end
 return found
 """
-# The first bytes of a whole hash: nothing of one with too many fields or too large ones. KEYS: hashes. ARGV: most
-# fields, most bytes of each hash. Returns for each its fields and values by turns, or how large it is.
+# Whole hashes: nothing of one with too many fields or too large ones, nor of those above a size of all. KEYS: hashes.
+# ARGV: most fields, most bytes of each hash, most of all. Returns for each its fields and values by turns, or how large
+# it is.
 _HASHES = """
-local found = {}
+local found, all = {}, 0
 for i, key in ipairs(KEYS) do
   local number = redis.pcall('HLEN', key)
   if type(number) ~= 'number' then
@@ -63,7 +64,11 @@ for i, key in ipairs(KEYS) do
   else
     local parts, size = redis.call('HGETALL', key), 0
     for _, part in ipairs(parts) do size = size + #part end
-    found[i] = size > tonumber(ARGV[2]) and size or parts
+    if size > tonumber(ARGV[2]) or all + size > tonumber(ARGV[3]) then
+      found[i] = size
+    else
+      found[i], all = parts, all + size
+    end
   end
 end
 return found
@@ -126,15 +131,20 @@ for _, entry in ipairs(read) do
 end
 return found
 """
-# Members of a sorted set, those with the highest scores first. KEYS: it. ARGV: highest score (``now`` and seconds: by
-# Redis's clock) and lowest, most members, most bytes of one. Returns how many it has (-1: it is none), how many of
-# those looked at were too long, then members and scores by turns.
+# Members of a sorted set, those with the highest scores first, or with the lowest. KEYS: it. ARGV: highest score
+# (``now`` and seconds: by Redis's clock) and lowest, most members, most bytes of one, ``rising`` or nothing. Returns
+# how many it has (-1: it is none), how many of those looked at were too long, then members and scores by turns.
 _MEMBERS = """
 local total = redis.pcall('ZCOUNT', KEYS[1], '-inf', '+inf')
 if type(total) ~= 'number' then return {-1, 0} end
 local ahead, high = string.match(ARGV[1], '^now(.+)$'), ARGV[1]
 if ahead then high = redis.call('TIME')[1] + ahead end
-local read = redis.call('ZREVRANGEBYSCORE', KEYS[1], high, ARGV[2], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local read
+if ARGV[5] == 'rising' then
+  read = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[2], high, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+else
+  read = redis.call('ZREVRANGEBYSCORE', KEYS[1], high, ARGV[2], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+end
 local found, long = {total, 0}, 0
 for i = 1, #read, 2 do
   if #read[i] > tonumber(ARGV[4]) then
@@ -219,13 +229,16 @@ def fields(
 def hashes(
     client: Any, keys: Sequence[str], *, most_fields: int = 100, most: int = foreign.LARGE
 ) -> list[dict[str, str] | None]:
-    """Whole hashes; None in place of one that is too large, or is none. Cost: as `fields`."""
+    """Whole hashes; None in place of one that is none, is too large, or is above ``MOST_BYTES`` with those before it.
+
+    Cost: as `fields`.
+    """
     if not keys:
         return []
     with client.pipeline(transaction=False) as pipe:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            pipe.eval(_HASHES, len(part), *part, most_fields, most)
+            pipe.eval(_HASHES, len(part), *part, most_fields, most, MOST_BYTES)
         replies = pipe.execute()
     return [pairs(parts) if isinstance(parts, list) else None for reply in replies for parts in reply]
 
@@ -245,7 +258,7 @@ def field_of(reply: Any) -> str:
 
 def ask_hash(pipe: Any, key: str, *, most_fields: int = 100, most: int = foreign.LARGE) -> None:
     """One whole hash on a pipeline; `hash_of` takes the reply."""
-    pipe.eval(_HASHES, 1, key, most_fields, most)
+    pipe.eval(_HASHES, 1, key, most_fields, most, MOST_BYTES)
 
 
 def hash_of(reply: Any) -> dict[str, str] | None:
@@ -260,7 +273,7 @@ class Members:
     """Some of a sorted set.
 
     Attributes:
-        found: Members and scores, the highest score first.
+        found: Members and scores, the highest score first, or the lowest where that was asked.
         total: How many it has; None when the key is another one's value.
         long: Members that were left out because nothing of opsdash's is so long.
     """
@@ -276,13 +289,14 @@ class Members:
         return [Unread(what=what, shown=len(self.found), total=self.total)] if len(self.found) < self.total else []
 
 
-def ask_members(pipe: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf") -> None:
+def ask_members(pipe: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf", rising: bool = False) -> None:
     """Has the members with scores from ``low`` to ``high`` read on a pipeline; `members` takes the reply.
 
     Args:
         high: As Redis takes it, or ``now`` and a number of seconds: so far ahead of Redis's clock.
+        rising: Those with the lowest scores, the lowest first.
     """
-    pipe.eval(_MEMBERS, 1, key, high, low, most, LONGEST_MEMBER)
+    pipe.eval(_MEMBERS, 1, key, high, low, most, LONGEST_MEMBER, "rising" if rising else "")
 
 
 def members(reply: Any) -> Members:
@@ -296,10 +310,12 @@ def members(reply: Any) -> Members:
     return Members(found=tuple(zip(map(str, parts[::2]), scores, strict=True)), total=total, long=long)
 
 
-def read_members(client: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf") -> Members:
+def read_members(
+    client: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf", rising: bool = False
+) -> Members:
     """Both at once. Cost: one round trip."""
     with client.pipeline(transaction=False) as pipe:
-        ask_members(pipe, key, most=most, high=high, low=low)
+        ask_members(pipe, key, most=most, high=high, low=low, rising=rising)
         (reply,) = pipe.execute(raise_on_error=False)
     return members(reply)
 

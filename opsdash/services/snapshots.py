@@ -116,8 +116,12 @@ class Snapshots:
         self._endings.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))
-        others, (trash, not_trash) = _others(found, workers), self._trash.look()
-        unread += not_trash
+        others, (trash, not_trash), (waiting, not_asked) = (
+            _others(found, workers),
+            self._trash.look(),
+            self._approvals.look(),
+        )
+        unread += (*not_trash, *not_asked)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -141,7 +145,7 @@ class Snapshots:
             "unacked_old": old if isinstance(old, int) else 0,
             "unacked_oldest_s": _age_of(oldest),
             "trash": trash,
-            "approvals": self._approvals.waiting(),
+            "approvals": waiting,
             "redis_ms": redis_ms,
             "unread": tuple(unread),
         }

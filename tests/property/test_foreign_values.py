@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from opsdash import foreign
 from opsdash.errors import OpsdashError
-from opsdash.model import Snapshot, to_plain
-from opsdash.operations import PauseProcessing, ResumeProcessing
+from opsdash.model import Actor, Role, Snapshot, to_plain
+from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing
 from opsdash.services.composition import compose
 from opsdash.services.console import Console
 from opsdash.services.verdict import verdicts
@@ -106,8 +106,32 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         client.hset("unacked", name, value)
         client.zadd("unacked_index", {name: score})
 
+    template, identity = asked(console), "a" * 32
+    places = [
+        (outer, inner) for outer, told in template.items() for inner in (told if isinstance(told, dict) else [""])
+    ]
+
+    def approval(client: Any, name: bytes, value: bytes, score: float) -> None:
+        """One of opsdash's own, but for one value: as another version with the same key may write it."""
+        told: Any = json.loads(json.dumps(template))
+        outer, inner = places[len(value) % len(places)]
+        try:
+            odd = json.loads(value)
+        except (ValueError, RecursionError):
+            odd = value.decode(errors="replace")
+        if inner:
+            told[outer][inner] = odd
+        else:
+            told[outer] = odd
+        text = json.dumps(told) if len(name) % 4 else value.decode(errors="replace")
+        mac = console.audit.sealer.mac(f"approval:{identity}:{text}") if len(name) % 5 else name
+        client.zadd(keys.approvals, {identity: now + 60 if len(name) % 3 else now - 60, name: score})
+        client.hset(keys.approval(identity), mapping={"asked": text, "mac": mac, **({"taken": name} if name else {})})
+        put(client, keys.approval(name.decode(errors="replace")), KINDS[len(value) % len(KINDS)], name, value, score)
+
     return {
         "worker": worker,
+        "approval": approval,
         "trash": trash,
         "message": message,
         "story": lambda client, _name, value, _score: client.hset(
@@ -134,6 +158,15 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
             client.sadd("_kombu.binding.celery.pidbox", value),
         ),
     }
+
+
+def asked(console: Console) -> dict[str, Any]:
+    """What a request for approval is in Redis."""
+    actor, operation = Actor(name="maria", role=Role.OPERATOR), ClearQueue(queue="celery")
+    entry = console.audit.begin(operation, actor, None)
+    made = console.asked.ask(operation, actor, entry, console.preview(operation))
+    told = console.broker.client.hget(console.broker.keys.approval(made.id), "asked")
+    return json.loads(told)
 
 
 FIELDS = (
@@ -165,7 +198,7 @@ FIELDS = (
 )
 PLACES = (
     *("worker", "trash", "message", "story", "epoch", "cancelled", "history", "expires", "declared", "spool"),
-    *("tenants", "bindings"),
+    *("tenants", "bindings", "approval"),
 )
 KEYS = {
     "pause_info": "opsdash:pause",
@@ -180,6 +213,7 @@ KEYS = {
     "spool": "opsdash:audit:spool",
     "spool aside": "opsdash:audit:spool:aside",
     "restores": "opsdash:restores",
+    "approvals": "opsdash:approvals",
     "tenants": "opsdash:tenants",
     "tenants_synced": "opsdash:tenants:synced",
     "unacked": "unacked",
