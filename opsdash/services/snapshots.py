@@ -12,6 +12,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
+from opsdash.services import bounded
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
@@ -97,7 +98,7 @@ class Snapshots:
             self._pause.ask(pipe, flags)
             self._queues.ask(pipe, names)
             index = self._broker.unacked_index
-            pipe.zrange(index, 0, 0, withscores=True)
+            bounded.ask_members(pipe, index, most=1, rising=True)
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
@@ -158,9 +159,10 @@ def _oldest_report(workers: tuple[WorkerStats, ...]) -> float:
 
 def _age_of(oldest: Any) -> float | None:
     """Age of the first of a sorted set by time; None where there is none, or another one's value."""
-    if not isinstance(oldest, list) or not oldest:
+    found = bounded.members(oldest).found if isinstance(oldest, list) else ()
+    if not found:
         return None
-    age_s = time.time() - oldest[0][1]
+    age_s = time.time() - found[0][1]
     return max(0.0, age_s) if age_s < MAX_AGE_S else None
 
 
