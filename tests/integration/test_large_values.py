@@ -108,6 +108,25 @@ def test_a_worker_reads_little_of_the_report_that_is_in_its_place(console: Conso
     assert client.hget(keys.worker("w@x"), "instance") == reporter.identity.instance
 
 
+@pytest.mark.parametrize("flood", ["stories", "cancelled", "requests", "tenants"])
+def test_a_pause_beside_fifty_thousand_of_anything_reads_little_and_is_set(console: Console, flood: str):
+    client, keys = console.broker.client, console.broker.keys
+    names = [f"name-{number}" for number in range(50_000)]
+    match flood:
+        case "requests":
+            client.zadd(keys.approvals, dict.fromkeys(names, time.time() + 600))
+        case _:
+            key = {"stories": keys.pause_info, "cancelled": keys.pause_cancelled, "tenants": keys.tenants}[flood]
+            client.hset(key, mapping=dict.fromkeys(names, '{"by": "x"}'))
+    with few_bytes(console):
+        assert console.run(PauseProcessing(), actor="maria", confirm="YES").affected == 1
+        snapshot = console.snapshot()
+    assert snapshot.redis_error == ""
+    assert snapshot.pause is not None
+    if flood == "requests":
+        assert "Showing 200 of 50,000 requests for approval." in [one.message for one in snapshot.unread]
+
+
 def test_more_channels_than_are_looked_at_are_not_brought_here(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(layout, "MOST_CHANNELS", 3)
     with contextlib.closing(console.broker.client.pubsub()) as listening:
