@@ -1,13 +1,14 @@
 """Whatever anybody leaves under any key that is read: no crash, no hang, no growth, and a pause works.
 
 The values are made from a seed, so that a failure comes again. The fast suite tries some hundred; ``pytest -m slow``
-10,000 for each key.
+10,000 for each key, or as many as ``OPSDASH_TEST_VALUES`` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -22,10 +23,13 @@ from opsdash import foreign
 from opsdash.errors import OpsdashError
 from opsdash.model import Actor, Role, Snapshot, to_plain
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing
+from opsdash.services import database_half, patience
 from opsdash.services.composition import compose
 from opsdash.services.console import Console
 from opsdash.services.verdict import verdicts
 
+MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
+"""For each key, with ``pytest -m slow``."""
 DEEP = "[" * 5_000
 NUMBERS = st.sampled_from(
     ["0", "-1", "1e5", "1e999", "nan", "inf", "-0", "0x1", "9" * 30, "9" * 5_000, str(2**63), "1_000", "\u0663", " 1"]
@@ -227,7 +231,10 @@ KEYS = {
 
 
 @pytest.fixture
-def console(console_for: Callable[..., Console], sqlite_url: str) -> Console:
+def console(console_for: Callable[..., Console], sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Console:
+    """Patient with its database: on a busy machine that is slow now and then, whatever lies in Redis."""
+    monkeypatch.setattr(patience, "WAIT_S", 30.0)
+    monkeypatch.setattr(database_half, "LITTLE_S", 30.0)
     return console_for(database_url=sqlite_url, queues=("celery",))
 
 
@@ -288,7 +295,7 @@ def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], e
 
 def examples_of(fast: int) -> Any:
     return pytest.mark.parametrize(
-        "examples", [fast, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+        "examples", [fast, pytest.param(MANY, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
     )
 
 
