@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from opsdash.addresses import is_loopback
+
+HERE = "this machine"
 PORT, SENTINEL_PORT = 6_379, 26_379
 MOST_OPTIONS = 30
 _SCHEMES = {
@@ -62,6 +65,13 @@ class BrokerUrl:
         if self.master_name:
             return f"sentinel://{','.join(map(_place, self.hosts))}"
         return f"{'rediss' if self.tls else 'redis'}://{_place(self.hosts[0])}/{self.db}"
+
+    @property
+    def place(self) -> frozenset[str]:
+        """``host:port`` of each server, or the socket's path; all names of this machine are one."""
+        if self.path:
+            return frozenset([self.path])
+        return frozenset(f"{HERE if is_loopback(host) else host.lower()}:{port}" for host, port in self.hosts)
 
     @property
     def url(self) -> str:

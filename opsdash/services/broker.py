@@ -176,7 +176,7 @@ def address(settings: Settings) -> BrokerUrl:
 def url_with_app(url: BrokerUrl, app: Any) -> BrokerUrl:
     """The address with the app's ``broker_use_ssl``, where both name one server and the address says nothing of it."""
     theirs = broker_url.of_connection(app.connection_for_write())  # opens none
-    same = theirs is not None and (theirs.hosts, theirs.path) == (url.hosts, url.path)
+    same = theirs is not None and theirs.place == url.place
     return url.with_tls(app.conf.broker_use_ssl) if same else url
 
 

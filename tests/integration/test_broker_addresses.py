@@ -153,7 +153,14 @@ def tls_server(home: Path) -> TlsServer:
         raise Missing("openssl, and a redis-server or valkey-server on PATH")
     server = TlsServer(home, program)
     making = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    making += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(server.key), "-out", str(server.certificate)]
+    making += [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-keyout",
+        str(server.key),
+        "-out",
+        str(server.certificate),
+    ]
     subprocess.run(making, check=True, capture_output=True)
     try:
         server.start()
@@ -200,7 +207,10 @@ def test_an_apps_broker_use_ssl_counts_for_its_own_address(
     console_for: Callable[..., Console], tls: TlsServer, app_with: Callable[..., str], scheme: str
 ):
     url = tls.url.replace("rediss", scheme)
-    app = app_with(url, broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": str(tls.certificate)})
+    app = app_with(
+        url.replace("127.0.0.1", "localhost"),
+        broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": str(tls.certificate)},
+    )
     console = console_for(separator=KOMBUS, redis_url=url, celery_app=app)
     works(console)
     assert [level for level, _said in broker_findings(console)] == ["ok"]

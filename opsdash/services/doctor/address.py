@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,6 @@ from opsdash.broker_url import BrokerUrl
 from opsdash.services.broker import address, url_with_app
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 
-HERE = "this machine"
 TRANSPORTS = {"redis", "rediss", "sentinel"}
 SETTING = "OPSDASH_REDIS_URL"
 
@@ -113,23 +111,13 @@ def of_app(connection: Any) -> Address:
 
 
 def _told(url: BrokerUrl) -> Address:
-    hosts = [url.path] if url.path else [_host(host, port) for host, port in url.hosts]
-    return Address(hosts=frozenset(hosts), db=url.db, tls=url.tls, master=url.master_name)
+    return Address(hosts=url.place, db=url.db, tls=url.tls, master=url.master_name)
 
 
 def _may_be_one(one: Address, other: Address) -> bool:
     """They differ in the host's name alone, and a server may have several."""
     ports = [{host.rpartition(":")[2] for host in address.hosts} for address in (one, other)]
     return replace(one, hosts=other.hosts) == other and ports[0] == ports[1]
-
-
-def _host(host: str, port: int) -> str:
-    name = host.lower()
-    try:
-        here = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        here = name == "localhost"
-    return f"{HERE if here else name}:{port}"
 
 
 CHECKS = (role, broker_of_the_app)
