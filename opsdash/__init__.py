@@ -109,7 +109,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Imports a public name from its home on first use (PEP 562)."""
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            from opsdash import parts
+
+            if line := parts.missing(error):
+                raise ImportError(f"opsdash.{name}: {line}") from None
+            raise
     raise AttributeError(f"module 'opsdash' has no attribute {name!r}")
 
 

@@ -1,5 +1,23 @@
-"""``python -m opsdash``: the same as ``opsdash``."""
+"""``opsdash`` and ``python -m opsdash``: the command line, where it is installed."""
 
-from opsdash.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+from opsdash import parts
+
+
+def main() -> None:
+    """Runs the command. Exits with 2 and one line where only a worker's part is installed."""
+    try:
+        from opsdash import cli
+    except ModuleNotFoundError as error:
+        if not (line := parts.missing(error)):
+            raise
+        sys.stderr.write(f"opsdash: {line}\n")
+        sys.exit(2)
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -124,6 +124,11 @@ class Keys:
         return f"{self.prefix}opsdash:request:{request_id}"
 
     @property
+    def signed_out(self) -> str:
+        """Sorted set with a TTL: mark of an ended sign-in, and its seal → when its ticket expires, in seconds."""
+        return f"{self.prefix}opsdash:signed_out"
+
+    @property
     def approvals(self) -> str:
         """Sorted set: approval id → when its time is over, in seconds since the epoch."""
         return f"{self.prefix}opsdash:approvals"

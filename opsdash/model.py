@@ -120,6 +120,7 @@ class Progress:
         message: One sentence for the operator.
         final: It has not, and waiting alone changes nothing.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
+        todo: What somebody can do where time alone may not end it, one line each.
     """
 
     done: bool
@@ -127,6 +128,7 @@ class Progress:
     final: bool = False
     at: int | None = None
     of: int | None = None
+    todo: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

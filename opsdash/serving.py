@@ -7,8 +7,10 @@ import functools
 import gc
 import hashlib
 import hmac
+import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,11 +29,14 @@ from opsdash.addresses import is_loopback
 from opsdash.errors import Invalid
 from opsdash.services.console import Console, connect
 from opsdash.settings import Settings
+from opsdash.text import without_folders
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
+from opsdash.web.connections import Connections
 from opsdash.web.crowd import thin_out
 from opsdash.web.door import TOKEN_LIFETIME_S, Door
+from opsdash.web.faults import keep_inside
 from opsdash.web.gate import PAGE, Gate, Refused
 from opsdash.web.guard import Alive
 from opsdash.web.headers import SecurityHeaders
@@ -40,11 +45,15 @@ from opsdash.web.logs import silence
 if TYPE_CHECKING:
     from panel.io.server import Server
 
+log = logging.getLogger(__name__)
+
 UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is thrown away after this long."""
 
 STRANGERS_MS = 5_000
 TIDY_MS = 250
+SWITCH_S = 0.001
+"""A busy thread lets others have Python's lock after so long, not after 5 ms: an act asks for it some thirty times."""
 MAX_MESSAGE_BYTES = 1024 * 1024
 """What a page sends: clicks and typed text. What it is sent has no limit."""
 
@@ -92,11 +101,12 @@ def create_server(
     allowed = _origins(origins, address, port)
     key = session_key(settings)
     prefix = f"/{prefix.strip('/')}".rstrip("/")
-    door = Door(settings, prefix=prefix, provider=_provider(settings))
+    door = Door(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
     silence()
+    keep_inside()
 
     def operations() -> Any:  # Panel calls plain functions only, not partials
         return operations_page(console)
@@ -128,13 +138,16 @@ def create_server(
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
         transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
         opsdash=settings,
+        serve_traceback=False,
     )
     application: Application = server._tornado  # nothing public gives it
+    Connections(settings).guard(server._http)  # as above
     # Before every route, Bokeh's and Panel's own included.
     application.add_handlers(r".*", [Rule(Gate(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
     loop.asyncio_loop.set_exception_handler(_on_loop_fault)
-    PeriodicCallback(door.close_strangers, STRANGERS_MS).start()
+    door.look_again()  # what was ended before this process began
+    PeriodicCallback(door.look_again, STRANGERS_MS).start()
     contexts: Any = server._tornado.applications.values()
     PeriodicCallback(lambda: thin_out(contexts), TIDY_MS).start()
     return server
@@ -155,6 +168,7 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
     if threading.current_thread() is threading.main_thread():
         loop.asyncio_loop.add_signal_handler(signal.SIGTERM, loop.stop)
     _collect_often()
+    sys.setswitchinterval(SWITCH_S)
     if ready is not None:
         ready(page_url(server))
     try:
@@ -186,6 +200,7 @@ def page_url(server: Server) -> str:
 def shared_console() -> Console:
     """The process's one console, for ``panel serve``, which runs the app's script once per session."""
     silence()
+    keep_inside()
     console = connect()
     console.poller.subscribe(console.history.record)
     return console
@@ -196,7 +211,8 @@ def page() -> Any:
     try:
         console = shared_console()
     except Invalid as error:
-        return closed_page("opsdash is not configured", [str(error)])
+        log.error("%s", error)
+        return closed_page("opsdash is not configured", [without_folders(str(error))])
     return operations_page(console)
 
 

@@ -248,6 +248,31 @@ class Settings:
     page_opens_per_minute: int = _setting(
         default=600, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
     )
+    max_pages: int = _setting(
+        default=400,
+        parse=_number(10, 100_000, int),
+        doc="Pages open at once; of them a fifth is kept for admins, another fifth for operators and admins.",
+    )
+    max_pages_each: int = _setting(
+        default=20, parse=_number(1, 100_000, int), doc="Pages that one user may have open at once (not with `dev`)."
+    )
+    max_streams: int = _setting(
+        default=100,
+        parse=_number(10, 100_000, int),
+        doc="Streams of `/api/v1/events` open at once; as many of them are kept for operators and admins.",
+    )
+    max_streams_each: int = _setting(
+        default=20, parse=_number(1, 100_000, int), doc="Streams that one token, or one client address, may have open."
+    )
+    max_connections: int = _setting(
+        default=800,
+        parse=_number(50, 100_000, int),
+        doc="Connections open at once; a fifth is kept for the trusted proxies. Never more than the files the system "
+        "lets the process open.",
+    )
+    max_connections_each: int = _setting(
+        default=200, parse=_number(1, 100_000, int), doc="Connections of one address that is no trusted proxy."
+    )
     admins: tuple[str, ...] = _setting(
         default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
     )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
 def as_text(text: str) -> str:
     """Text that databases, files and screens take: NUL and half surrogate pairs are written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")
+
+
+def without_folders(text: str) -> str:
+    """The text with every file's name and no file's place: ``/srv/app/conf.py`` is ``…/conf.py``."""
+    return _FOLDERS.sub("…/", text)
 
 
 def safe(value: Any) -> Any:
@@ -44,8 +53,14 @@ def format_size(size_bytes: int | None) -> str | None:
     return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
+MOST_CHARS = 40
+"""Of a typed duration: a number of more digits is none that could be meant."""
+LONGEST_DURATION_S = 100 * 365 * 86_400
+"""What can be typed: above every act's own bound, and below what a calendar can't reckon with."""
+
+
 def parse_duration(text: str) -> int:
-    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds.
+    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
 
     Raises:
         ValueError: With a sentence for the operator.
@@ -55,7 +70,7 @@ def parse_duration(text: str) -> int:
     if stripped.isascii() and stripped.isdigit():
         stripped += "s"
     total, digits = 0, ""
-    for char in stripped:
+    for char in stripped[:MOST_CHARS]:
         if char.isascii() and char.isdigit():
             digits += char
         elif char in units and digits:
@@ -65,8 +80,22 @@ def parse_duration(text: str) -> int:
             total = 0
             break
     if digits or total <= 0:
-        raise ValueError(f"{text!r} is not a duration; write for example 90s, 10m, 2h or 1h30m")
+        shown = text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…"
+        raise ValueError(f"{shown!r} is not a duration; write for example 90s, 10m, 2h or 1h30m")
+    if total > LONGEST_DURATION_S or len(stripped) > MOST_CHARS:
+        raise ValueError(f"expected a duration of at most {LONGEST_DURATION_S // 86_400:,} days")
     return total
+
+
+def searched(number: int, of: int | None, *, further: bool = False) -> str:
+    """What a search for a text has looked through, where that was not everything.
+
+    Args:
+        of: All that there are to search; None: more than were counted.
+        further: It has gone on where an earlier one ended.
+    """
+    which = "a further" if further else "the newest"
+    return f"Searched {which} {number:,} {'entries' if of is None else f'of {of:,} entries'}"
 
 
 def count(number: int, noun: str) -> str:

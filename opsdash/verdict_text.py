@@ -69,6 +69,7 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
             for reason in verdict.reasons
         ],
         "notes": notes(verdict),
+        "remedies": remedies(verdict),
         "workers": verdict.workers,
         "stopped": verdict.stopped,
         "running": verdict.running,

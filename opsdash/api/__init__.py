@@ -16,6 +16,7 @@ from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
 from opsdash.api.openapi import V1, Document
 from opsdash.api.reads import LOOKS, Audit, Look, OneWorker, Operations, View
+from opsdash.capacity import Capacity
 from opsdash.services.console import Console
 
 __all__ = ["routes"]
@@ -24,6 +25,8 @@ __all__ = ["routes"]
 def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
     """For the ``extra_patterns`` of a Bokeh server: pattern, handler and its arguments."""
     own = {"console": console}
+    settings = console.settings
+    streams = Capacity(settings.max_streams, settings.max_streams_each)
     views = {name: View(part) for name, part in LOOKS.items()}
     return [
         *((f"{V1}/{name}", Look, {**own, "view": view}) for name, view in views.items()),
@@ -31,7 +34,7 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
         (f"{V1}/audit", Audit, own),
         (f"{V1}/operations", Operations, own),
         (rf"{V1}/operations/([^/]+)", Run, own),
-        (f"{V1}/events", Events, {**own, "view": views["status"]}),
+        (f"{V1}/events", Events, {**own, "view": views["status"], "streams": streams}),
         (rf"{V1}/openapi\.json", Document, own),
         (r"/api(?:/.*)?", NotFound, own),
         ("/readyz", Readiness, {"probe": Probe(console)}),

@@ -12,6 +12,10 @@ from opsdash.model import to_plain
 from opsdash.operation import Operation, registry
 from opsdash.services.afterwards import afterwards
 from opsdash.services.console import Console
+from opsdash.services.threads import ACTS, PREVIEWS, by_right
+
+AFTER_S = 1.0
+"""The answer to an act waits so long for the figures that show it."""
 
 
 class Run(Handler):
@@ -27,9 +31,10 @@ class Run(Handler):
         asked = self.query(RunQuery)
         sent: Any = self.sent(request_of(kind))
         if asked.dry_run:
-            self.send(await self.work(lambda: self.console.preview(operation_of(kind, sent)), kind))
+            looking = by_right(self.actor, kind, PREVIEWS)
+            self.send(await self.work(lambda: self.console.preview(operation_of(kind, sent)), kind, looking))
             return
-        outcome = await self.work(lambda: self._run(kind, sent), kind)
+        outcome = await self.work(lambda: self._run(kind, sent), kind, by_right(self.actor, kind, ACTS))
         if not outcome.ok:
             raise ProblemError(HTTPStatus.BAD_GATEWAY, "partial", outcome.message, outcome=to_plain_outcome(outcome))
         self.send(outcome)
@@ -45,7 +50,9 @@ class Run(Handler):
                 request_id=sent.request_id,
             )
         finally:
-            afterwards("the refresh after an act", console.poller.refresh)  # whoever asks next sees it
+            afterwards(
+                "the refresh after an act", lambda: console.poller.refresh_soon(AFTER_S)
+            )  # whoever asks next sees it
         return Outcome(
             operation=kind.name,
             status="success" if effect.ok else "failure",

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import ClassVar
 
 from tornado.iostream import StreamClosedError
 
+from opsdash.addresses import neighbourhood
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
 from opsdash.api.reads import View
 from opsdash.api.shapes import NoQuery
+from opsdash.capacity import Capacity, Full
 from opsdash.model import Snapshot
 from opsdash.services.console import Console
 
 HEARTBEAT_S = 15.0
 """A comment this often, so that proxies don't take silence for death and a client that is gone is noticed."""
-MAX_STREAMS = 100
+BUSY_S = 30
+"""When to ask for a stream again."""
 
 
 class Events(Handler):
     """A subscription to the poller that lasts as long as its client."""
 
-    open_streams: ClassVar[int] = 0
-
-    def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
-        """Tornado's constructor; ``view`` is the status's."""
+    def initialize(self, console: Console, view: View, streams: Capacity) -> None:  # type: ignore[override]
+        """Tornado's constructor; ``view`` is the status's, ``streams`` the server's."""
         super().initialize(console)
         self.view = view
+        self.streams = streams
 
     async def get(self) -> None:
         """Sends the latest snapshot at once, then each new one; a slow reader gets the newest, not all."""
         self.query(NoQuery)
-        if Events.open_streams >= MAX_STREAMS:
-            detail = f"{MAX_STREAMS} streams are open already; try again later."
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "busy", detail, headers={"Retry-After": "30"})
+        # Each role has its own share of an address: a viewer's program takes no place of an admin's beside it.
+        role = self.actor.role
+        holders = (f"token {self.actor.name}", f"{role!r} at {neighbourhood(self.actor.client)}")
+        if full := self.streams.take(role, *holders):
+            raise self._busy(full)
         self._latest: Snapshot | None = None
         self._news = asyncio.Event()
         loop = asyncio.get_running_loop()
-        Events.open_streams += 1
         unsubscribe = self.console.poller.subscribe(lambda snapshot: _hand(loop, self._offer, snapshot))
         try:
             await self._stream()
@@ -47,7 +49,16 @@ class Events(Handler):
             return  # the client has gone: that is how a stream ends
         finally:
             unsubscribe()
-            Events.open_streams -= 1
+            self.streams.leave(*holders)
+
+    def _busy(self, full: Full) -> ProblemError:
+        if full is Full.OWN:
+            detail = f"This token or address has {self.streams.each:,} streams open already (OPSDASH_MAX_STREAMS_EACH)."
+            status, kind = HTTPStatus.TOO_MANY_REQUESTS, "too-many"
+        else:
+            detail = "As many streams are open as this token's role may open (OPSDASH_MAX_STREAMS); try again later."
+            status, kind = HTTPStatus.SERVICE_UNAVAILABLE, "busy"
+        return ProblemError(status, kind, detail, headers={"Retry-After": str(BUSY_S)})
 
     def on_connection_close(self) -> None:
         """The client has gone."""

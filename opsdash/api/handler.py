@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hmac
 import re
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from opsdash.errors import OpsdashError
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.console import Console
+from opsdash.services.threads import READS, Pool, caller_of
 from opsdash.settings import Settings
 
 MAX_BODY_BYTES = 1_000_000
@@ -37,6 +38,7 @@ class Handler(RequestHandler):
     console: Console
     actor: Actor
     etag: str | None = None
+    gone = False
 
     def initialize(self, console: Console) -> None:
         """Tornado's constructor."""
@@ -98,14 +100,31 @@ class Handler(RequestHandler):
         nothing = RequestHandler._unimplemented_method
         return ", ".join(m for m in ("GET", "POST") if getattr(type(self), m.lower()) is not nothing)
 
-    async def work(self, call: Callable[[], T], operation: type[Operation] | None = None) -> T:
+    def on_connection_close(self) -> None:
+        """The client has gone: nobody needs what it still waits for."""
+        super().on_connection_close()
+        self.gone = True
+
+    async def work(
+        self, call: Callable[[], T], operation: type[Operation] | None = None, pool: tuple[Pool, str] | None = None
+    ) -> T:
         """Redis and the database, beside the event loop.
+
+        Args:
+            pool: The threads it needs, and in whose line it waits for them; a read of the token's unless given.
 
         Raises:
             ProblemError: As the services' error is over HTTP.
         """
+        threads, caller = pool or (READS, caller_of(self.actor))
+
+        def wanted() -> T:
+            if self.gone:
+                raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The client has gone.")
+            return call()
+
         try:
-            return await asyncio.to_thread(call)
+            return await threads.run(wanted if caller else call, caller=caller)
         except OpsdashError as error:
             raise fault_of(error, operation, self.actor) from error
 
@@ -181,13 +200,19 @@ def authenticate(settings: Settings, authorization: str, client: str) -> Actor:
 
 def _typed(kind: type, name: str, text: str) -> Any:
     """A query's text as the number or the truth it stands for; msgspec's own way takes ``0.5`` for a time too."""
-    wanted = next((field.type for field in msgspec.structs.fields(kind) if field.name == name), None)
+    wanted = _types(kind).get(name)
     wanted = get_args(wanted)[0] if get_args(wanted) else wanted  # Annotated
     if wanted is bool:
         return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
     if wanted is int and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return text
+
+
+@functools.cache
+def _types(kind: type) -> dict[str, Any]:
+    """Parameter → type; to read the annotations takes as long as the rest of a request."""
+    return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 
 def _with_whole_numbers(body: Any) -> Any:

@@ -13,6 +13,7 @@ from opsdash.api.shapes import Part, Ready
 from opsdash.errors import OpsdashError
 from opsdash.services import migrations
 from opsdash.services.console import Console
+from opsdash.services.threads import PROBES
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Probe:
 
     async def _ask(self) -> Ready:
         redis, (database, tables) = await asyncio.gather(
-            asyncio.to_thread(self._answers, self._console.broker.ping), asyncio.to_thread(self._database)
+            PROBES.run(lambda: self._answers(self._console.broker.ping)), PROBES.run(self._database)
         )
         return Ready(ready=redis.ok and database.ok and tables.ok, redis=redis, database=database, migrations=tables)
 

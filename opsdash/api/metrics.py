@@ -23,6 +23,7 @@ from opsdash.model_verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
 from opsdash.services.measures import Measures
+from opsdash.services.threads import PROBES
 from opsdash.services.verdict import verdict
 
 MAX_QUEUES = 200
@@ -163,10 +164,10 @@ class Metrics(Handler):
     async def get(self) -> None:
         """The text of all metrics."""
         if not self.meter.following:
-            await asyncio.to_thread(self.meter.follow)
+            await PROBES.run(self.meter.follow)
         latest = self.console.poller.latest
         if latest is None or (datetime.now(UTC) - latest.taken_at).total_seconds() > FRESH_S:
-            reading = asyncio.ensure_future(asyncio.to_thread(self.console.poller.refresh))
+            reading = asyncio.ensure_future(self.console.poller.refreshed())
             await asyncio.wait([reading], timeout=REFRESH_S)
         text, kind = self.meter.text(self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", kind)

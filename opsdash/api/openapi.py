@@ -151,7 +151,7 @@ def _events() -> dict[str, Any]:
         "summary": "Every snapshot as a server-sent event named snapshot, with the body of /api/v1/status.",
         "responses": {
             "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **_errors(ERRORS),
+            **_errors(ERRORS | {429: "This token, or its address, has too many streams open; Retry-After says when."}),
         },
     }
 

@@ -13,6 +13,7 @@ from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, 
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.audit import Duplicate
+from opsdash.text import without_folders
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -70,7 +71,7 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
     """
     if isinstance(error, Uncertain):
         return ProblemError(HTTPStatus.BAD_GATEWAY, "uncertain", str(error))
-    said = error.fault if operation is None else str(error)
+    said = without_folders(error.fault if operation is None else str(error))
     misconfigured = isinstance(error, Invalid) and (operation is None or str(error).startswith("OPSDASH_"))
     if isinstance(error, Unavailable) or misconfigured:
         headers = {"Retry-After": str(RETRY_AFTER_S)}

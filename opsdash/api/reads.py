@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from opsdash.api.handler import Handler
-from opsdash.api.problems import ProblemError
+from opsdash.api.problems import ProblemError, fault_of
 from opsdash.api.shapes import (
     AuditQuery,
     AuditRead,
@@ -26,10 +26,11 @@ from opsdash.api.shapes import (
     workers_read,
 )
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import RunningTask, Snapshot, WorkerStats
+from opsdash.model import Snapshot
 from opsdash.operation import registry
 from opsdash.services.audit_reading import Page
 from opsdash.services.console import Console
+from opsdash.services.threads import READS, SEARCHES, caller_of
 
 FRESH_S = 10.0
 
@@ -50,7 +51,22 @@ class View:
         return self._made[1:]
 
 
-class Look(Handler):
+class Reader(Handler):
+    """A route that may need a snapshot read now."""
+
+    async def fresh(self) -> Snapshot:
+        """A snapshot read now, together with whoever else waits for one.
+
+        Raises:
+            ProblemError: Redis has never answered this console.
+        """
+        latest = await self.console.poller.refreshed()
+        if latest.redis_age_s is None:
+            raise fault_of(Unavailable(latest.redis_error))
+        return latest
+
+
+class Look(Reader):
     """A part of the latest snapshot."""
 
     def initialize(self, console: Console, view: View) -> None:  # type: ignore[override]
@@ -63,27 +79,24 @@ class Look(Handler):
         self.query(NoQuery)
         snapshot = recent(self.console)
         if snapshot is None:
-            snapshot = await self.work(lambda: fresh(self.console))
+            snapshot = await self.fresh()
         body, self.etag = self.view.of(snapshot)
         self.set_header("Cache-Control", "private, no-cache")
         self.send(msgspec.Raw(body))
 
 
-class OneWorker(Handler):
+class OneWorker(Reader):
     """A worker by its name."""
 
     async def get(self, hostname: str) -> None:
         """Its figures from the latest snapshot, and what it runs, read now."""
         self.query(NoQuery)
 
-        def read() -> tuple[Snapshot, WorkerStats | None, tuple[RunningTask, ...]]:
-            snapshot = recent(self.console) or fresh(self.console)
-            worker = next((worker for worker in snapshot.workers if worker.hostname == hostname), None)
-            return snapshot, worker, self.console.workers.running(hostname) if worker else ()
-
-        snapshot, worker, running = await self.work(read)
+        snapshot = recent(self.console) or await self.fresh()
+        worker = next((worker for worker in snapshot.workers if worker.hostname == hostname), None)
         if worker is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no-worker", "No worker of this name reported within a day.")
+        running = await self.work(lambda: self.console.workers.running(hostname))
         self.set_header("Cache-Control", "private, no-cache")
         self.send(worker_detail_read(snapshot, worker, running))
 
@@ -106,11 +119,16 @@ class Audit(Handler):
                 return None, 0
             return page, self.console.audit.spooled()
 
-        page, spooled = await self.work(read)
+        threads = SEARCHES if asked.text else READS
+        page, spooled = await self.work(read, pool=(threads, caller_of(self.actor)))
         if page is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", "after: this is not the end of a page of this log.")
         self.set_header("Cache-Control", "private, no-cache")
-        self.send(AuditRead(entries=page.entries, after=page.after, spooled=spooled))
+        self.send(
+            AuditRead(
+                entries=page.entries, after=page.after, spooled=spooled, searched=page.searched, searched_of=page.of
+            )
+        )
 
 
 class Operations(Handler):
@@ -143,18 +161,6 @@ def recent(console: Console) -> Snapshot | None:
     latest = console.poller.latest
     fresh_enough = latest is not None and (datetime.now(UTC) - latest.taken_at).total_seconds() <= FRESH_S
     return latest if fresh_enough and latest is not None and latest.redis_age_s is not None else None
-
-
-def fresh(console: Console) -> Snapshot:
-    """A snapshot read now.
-
-    Raises:
-        Unavailable: Redis has never answered this console.
-    """
-    latest = console.poller.refresh()
-    if latest.redis_age_s is None:
-        raise Unavailable(latest.redis_error)
-    return latest
 
 
 LOOKS: dict[str, Callable[[Snapshot], Any]] = {

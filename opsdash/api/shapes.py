@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from opsdash import times
 from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, RunningTask, Snapshot, Status, WorkerStats
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit_reading import MAX_PAGE, Filter
@@ -94,6 +95,7 @@ class VerdictRead(msgspec.Struct, kw_only=True):
     message: str
     reasons: list[ReasonRead]
     notes: list[str]
+    remedies: list[str]
     workers: int
     stopped: int
     running: int
@@ -115,11 +117,17 @@ StatusRead = msgspec.defstruct(
 
 
 class AuditRead(msgspec.Struct, kw_only=True):
-    """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last."""
+    """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last.
+
+    A search for a text that ended before its page was full says how many entries it looked through, and of how many
+    that the other filters choose (null: too many to be counted); ``after`` goes on with the search.
+    """
 
     entries: tuple[AuditEntry, ...]
     after: str | None
     spooled: int
+    searched: int | None
+    searched_of: int | None
 
 
 class OperationRead(msgspec.Struct, kw_only=True):
@@ -190,6 +198,20 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
     after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
+
+    def __post_init__(self) -> None:
+        """A time that no calendar reckons with is not what the schema means by one.
+
+        Raises:
+            ValueError: Which msgspec makes a ``ValidationError``.
+        """
+        at, is_place, _ = (self.after or "").partition("~")
+        for name, asked in (("since", self.since), ("until", self.until), ("after", at if is_place else UNSET)):
+            try:
+                if asked is not UNSET:
+                    times.in_utc(datetime.fromisoformat(asked) if isinstance(asked, str) else asked)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
     def filter(self) -> Filter:
         """As the services take it."""

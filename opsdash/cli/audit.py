@@ -6,17 +6,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from opsdash import times
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, to_plain
-from opsdash.text import parse_duration
+from opsdash.text import searched
 
 if TYPE_CHECKING:
     from opsdash.services.audit_reading import Filter
@@ -33,13 +34,9 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic in newer cli
         if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            try:
-                return datetime.now(UTC) - timedelta(seconds=parse_duration(value))
-            except (ValueError, OverflowError):
-                self.fail(f"{value!r} is neither a time (2026-11-23T03:00) nor how long ago (2h)", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return times.typed(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _filter(chosen: Mapping[str, Any]) -> Filter:
@@ -88,6 +85,8 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         console.audit.drain()
         page = console.audit.page(_filter(chosen), limit=limit, after=after)
         waiting = console.audit.spooled()
+    if page.searched is not None:
+        warn(f"{searched(page.searched, page.of, further=after is not None)}; go on with --after {page.after}")
     if as_json:
         print_json(page.entries)
         return
@@ -101,7 +100,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
     )
     if waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
-    if page.after and limit != 20:
+    if page.after and limit != 20 and page.searched is None:
         print_line(f"More: --after {page.after}")
 
 
@@ -118,8 +117,10 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
 @_filters
 def export(*, form: str, output: Path | None, **chosen: Any) -> None:
     """The log as CSV or JSON Lines, newest first, with every column."""
+    written = 0
     with connected() as console:
-        total = console.audit.total(_filter(chosen))
+        shows = output is not None and sys.stderr.isatty()
+        total = console.audit.total(_filter(chosen)) if shows else None
         lines = console.audit.export(_filter(chosen), form=form)
         with (
             _target(output) as out,
@@ -128,13 +129,14 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
                 length=total,
                 label="Exporting",
                 file=sys.stderr,
-                hidden=not sys.stderr.isatty() or output is None,
+                hidden=not shows,
             ) as shown,
         ):
             for line in shown:
                 out.write(line)
+                written += 1
     if output is not None:
-        print_line(f"Wrote {total:,} entries to {output}.")
+        print_line(f"Wrote {written - (form == 'csv'):,} entries to {output}.")
 
 
 @audit.command()

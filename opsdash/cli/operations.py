@@ -116,6 +116,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
         if progress is not None and not progress.done:
             waited = "and waiting changes nothing" if progress.final else f"after {format_duration(timeout)}"
             warn(f"still not done {waited}: {progress.message}")
+            for todo in progress.todo:
+                click.echo(f"   → {clean(todo)}", err=True)
             click.get_current_context().exit(Uncertain.exit_code)
         if progress is None and not effect.followed:
             click.get_current_context().exit(Uncertain.exit_code)

@@ -147,6 +147,7 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
     for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
         stand = None if whole else verdict(snapshot, queue)
         yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {told(stand)}" if stand else "")
+        yield from (f"   → {todo}" for todo in (remedies(stand) if stand else ()))
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:

@@ -9,7 +9,7 @@ import click
 from opsdash.cli.output import json_option, print_json, print_line
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
-from opsdash.web.users import Users
+from opsdash.users import Users
 
 
 @click.group()

@@ -40,7 +40,10 @@ class DismissWorker(Operation):
             for w in silent
         )
         figures = {"reports": len(silent), "active": sum(w.active for w in silent), "pids": [w.pid for w in silent]}
-        stays = "What it held comes back to its queue by the broker's visibility timeout; this changes no task."
+        stays = (
+            "This changes no task. What it held stays unacknowledged, and keeps a pause from being called safe, until"
+            " the visibility timeout brings it back to its queue."
+        )
         return Preview(title=self.title, warning=self.warning, lines=(*lines, stays), figures=figures)
 
     def execute(self, console: Console, act: Act) -> Effect:

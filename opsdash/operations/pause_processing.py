@@ -15,7 +15,7 @@ from opsdash.services.composition import Composition, compose
 from opsdash.services.outlook import expire_by, expiring
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration, parse_duration
-from opsdash.verdict_text import NAMED, NO_WORKER, told
+from opsdash.verdict_text import NAMED, NO_WORKER, remedies, told
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -156,7 +156,7 @@ class PauseProcessing(Operation):
         found = verdict(snapshot, self.queue)
         if found is None:
             return Progress(done=False, message="The pause has ended meanwhile.", final=True)
-        return Progress(done=found.safe, message=told(found), final=found.final)
+        return Progress(done=found.safe, message=told(found), final=found.final, todo=tuple(remedies(found)))
 
     def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether the pause in force is the one this act asked for."""

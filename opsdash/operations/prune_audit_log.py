@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from opsdash import times
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Effect, Preview, Role
 from opsdash.operation import Act, Operation, argument
@@ -71,6 +72,6 @@ class PruneAuditLog(Operation):
             got = format_duration(self.older_than_s)
             raise Invalid(f"Entries are kept for at least one day, got {got}. Nothing was changed.")
         try:
-            return datetime.now(UTC) - timedelta(seconds=self.older_than_s)
-        except OverflowError:
+            return times.ago(self.older_than_s)
+        except ValueError:
             raise Invalid("There are no entries that old. Nothing was changed.") from None

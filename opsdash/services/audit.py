@@ -25,7 +25,7 @@ from opsdash.services import audit_prune, audit_reading, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
-from opsdash.services.database import alone, answering, label, transaction
+from opsdash.services.database import alone, answering, short_label, transaction
 from opsdash.services.patience import Patience
 from opsdash.services.seal import LOST_KEY, Sealer
 from opsdash.services.spool import Spool
@@ -61,7 +61,7 @@ class AuditLog:
     def __post_init__(self) -> None:
         """SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away."""
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
-        who = f"The database at {label(self.engine.url)}"
+        who = f"The database at {short_label(self.engine.url)}"
         strict = self.spool is None
         self.writing = Patience(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
         self.draining = Patience(who)
@@ -148,9 +148,9 @@ class AuditLog:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
         return frames.of_audit(islice(audit_reading.entries(self.engine, chosen), limit))
 
-    def total(self, chosen: Filter = ALL) -> int:
+    def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `audit_reading.total`."""
-        return audit_reading.total(self.engine, chosen)
+        return audit_reading.total(self.engine, chosen, most=most)
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from opsdash import times
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.services.database import answering
@@ -33,8 +35,17 @@ CSV_COLUMNS = (
     "seal",
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_EXPORT_CHUNK = 500
+_EXPORT_CHUNK = 200
 MAX_PAGE = 10_000
+COUNTED = 1_000_000
+"""Entries that are counted for a page, at most."""
+SEARCHED = 100_000
+"""Entries that one page of a search for a text looks through, at most: no index helps it."""
+SEARCH_S = 1.0
+"""And it begins no further stretch of them after so long."""
+FIRST_STRETCH, LONGEST_STRETCH = 2_000, 20_000
+"""Entries of one statement: few at first, for nobody knows how large they are; then more, while they are quick."""
+QUICK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +65,17 @@ class Filter:
     text: str = ""
 
     def __post_init__(self) -> None:
-        """What no database takes is looked for as it is written there."""
+        """What no database takes is looked for as it is written there; a time that none reckons with is refused.
+
+        Raises:
+            Invalid: Naming ``since`` or ``until``.
+        """
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                try:
+                    object.__setattr__(self, name, times.in_utc(moment))
+                except ValueError as error:
+                    raise Invalid(f"{name}: {error}") from None
         for name in ("user", "operation", "status"):
             object.__setattr__(self, name, as_text(getattr(self, name)))
 
@@ -64,14 +85,26 @@ ALL = Filter()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page, newest first, and where the next one begins; ``after`` is None on the last."""
+    """One page, newest first, and where the next one begins; ``after`` is None on the last.
+
+    Attributes:
+        searched: Of a search for a text that ended before its page was full: how many entries it looked through.
+            The next page goes on with the older ones. Else None.
+        of: How many entries there were to search, by the other filters; None where that was not asked, or is more than
+            ``COUNTED``.
+    """
 
     entries: tuple[AuditEntry, ...]
     after: str | None
+    searched: int | None = None
+    of: int | None = None
 
 
 def page(engine: sa.Engine, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
-    """One page of the log. Cost: an index scan that stops after the page, however long the log.
+    """One page of the log.
+
+    Cost: an index scan that stops after the page, however long the log. For a text: ``SEARCHED`` entries that are read,
+    about ``SEARCH_S``.
 
     Args:
         limit: 1 to ``MAX_PAGE`` entries.
@@ -83,32 +116,38 @@ def page(engine: sa.Engine, chosen: Filter = ALL, *, limit: int = 50, after: str
     """
     if not 1 <= limit <= MAX_PAGE:
         raise Invalid(f"limit: expected 1 to {MAX_PAGE:,}, got {limit}")
-    query = _chosen(chosen)
-    if after is not None:
-        at, number = _place(after)
-        place = sa.tuple_(audit_log.c.timestamp, audit_log.c.id)
-        query = query.where(
-            audit_log.c.timestamp <= at,  # for the index; the pair decides
-            place < sa.tuple_(sa.literal(at, audit_log.c.timestamp.type), sa.literal(number, audit_log.c.id.type)),
-        )
-    with answering(engine), engine.connect() as connection:
-        rows = connection.execute(query.limit(limit + 1)).all()
-    entries = tuple(map(entry_of_row, rows[:limit]))
-    more = len(rows) > limit
-    return Page(entries=entries, after=f"{entries[-1].timestamp.isoformat()}~{entries[-1].id}" if more else None)
+    found = _read(engine, chosen, limit, None if after is None else _place(after))
+    if found.searched is None:
+        return found
+    return replace(found, of=total(engine, replace(chosen, text=""), most=COUNTED))
 
 
-def total(engine: sa.Engine, chosen: Filter = ALL) -> int:
-    """How many entries; for a progress display. Cost: a scan of what is chosen."""
+def total(engine: sa.Engine, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
+    """How many entries; for a progress display. Cost: a scan of what is chosen, as far as ``most``.
+
+    Returns:
+        None where there are more than ``most``, or only a search for the text in all of them could tell.
+    """
+    if chosen.text:
+        return None
+    rows = _chosen(chosen).with_only_columns(audit_log.c.id).order_by(None)
+    counted = rows if most is None else rows.limit(most + 1)
     with answering(engine), engine.connect() as connection:
-        return int(connection.scalar(sa.select(sa.func.count()).select_from(_chosen(chosen).subquery())) or 0)
+        found = int(connection.scalar(sa.select(sa.func.count()).select_from(counted.subquery())) or 0)
+    return None if most is not None and found > most else found
 
 
 def entries(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[AuditEntry]:
-    """All that are chosen, newest first; streams, ``_EXPORT_CHUNK`` rows at a time."""
-    with answering(engine), engine.connect() as connection:
-        for row in connection.execution_options(yield_per=_EXPORT_CHUNK).execute(_chosen(chosen)):
-            yield entry_of_row(row)
+    """All that are chosen, newest first, ``_EXPORT_CHUNK`` in memory at a time.
+
+    Read by pages: whoever takes them slowly holds no connection, and no old state of the database, meanwhile. What
+    comes after the beginning is left out; what is pruned meanwhile may be.
+    """
+    found = _read(engine, chosen, _EXPORT_CHUNK, None)
+    yield from found.entries
+    while found.after is not None:
+        found = _read(engine, chosen, _EXPORT_CHUNK, _place(found.after))
+        yield from found.entries
 
 
 def export_csv(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
@@ -159,15 +198,74 @@ def _chosen(chosen: Filter) -> sa.Select[Any]:
     return query
 
 
-def _place(after: str) -> tuple[datetime, UUID]:
+def _read(engine: sa.Engine, chosen: Filter, limit: int, place: _Place | None) -> Page:
+    with answering(engine), engine.connect() as connection:
+        if chosen.text:
+            return _search(connection, chosen, limit, place)
+        return _page(connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all(), limit)
+
+
+def _search(connection: sa.Connection, chosen: Filter, limit: int, place: _Place | None) -> Page:
+    """A page of a search for a text, by stretches of the log, so that no statement lasts long."""
+    within, started = _chosen(replace(chosen, text="")), time.monotonic()
+    found: list[sa.Row[Any]] = []
+    searched, size = 0, FIRST_STRETCH
+    while True:
+        began = time.monotonic()
+        size = min(size, SEARCHED - searched)
+        ends = _older(within.with_only_columns(audit_log.c.timestamp, audit_log.c.id), place)
+        end = connection.execute(ends.offset(size - 1).limit(1)).one_or_none()
+        stretch = _older(_chosen(chosen), place)
+        if end is not None:
+            stretch = stretch.where(audit_log.c.timestamp >= end.timestamp, _position >= _pair(_Place(*end)))
+        found += connection.execute(stretch.limit(limit + 1 - len(found))).all()
+        if end is None or len(found) > limit:
+            return _page(found, limit)
+        searched, place = searched + size, _Place(*end)
+        now = time.monotonic()
+        if searched >= SEARCHED or now - started > SEARCH_S:
+            return Page(entries=tuple(map(entry_of_row, found)), after=_written(place), searched=searched)
+        size = min(2 * size, LONGEST_STRETCH) if now - began < QUICK_S else size
+
+
+def _page(rows: Sequence[sa.Row[Any]], limit: int) -> Page:
+    """A page of the first ``limit`` rows; one more says that there is a next one."""
+    entries = tuple(map(entry_of_row, rows[:limit]))
+    last = _Place(entries[-1].timestamp, entries[-1].id) if len(rows) > limit else None
+    return Page(entries=entries, after=None if last is None else _written(last))
+
+
+class _Place(NamedTuple):
+    """Of an entry among all, newest first."""
+
+    at: datetime
+    number: UUID
+
+
+_position = sa.tuple_(audit_log.c.timestamp, audit_log.c.id)
+
+
+def _pair(place: _Place) -> sa.Tuple:
+    return sa.tuple_(sa.literal(place.at, audit_log.c.timestamp.type), sa.literal(place.number, audit_log.c.id.type))
+
+
+def _older(query: sa.Select[Any], place: _Place | None) -> sa.Select[Any]:
+    """What comes after that place."""
+    if place is None:
+        return query
+    return query.where(audit_log.c.timestamp <= place.at, _position < _pair(place))  # the first for the index
+
+
+def _written(place: _Place) -> str:
+    return f"{place.at.isoformat()}~{place.number}"
+
+
+def _place(after: str) -> _Place:
     at, _, number = after.partition("~")
     try:
-        moment, identity = datetime.fromisoformat(at), UUID(number)
+        return _Place(times.in_utc(datetime.fromisoformat(at)), UUID(number))
     except ValueError:
-        raise Invalid(f"after: {after!r} is not the end of a page") from None
-    if moment.tzinfo is None:
-        raise Invalid(f"after: {after!r} is not the end of a page")
-    return moment, identity
+        raise Invalid(f"after: {after[:100]!r} is not the end of a page") from None
 
 
 def _csv_line(cells: Any) -> str:

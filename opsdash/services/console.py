@@ -39,7 +39,7 @@ from opsdash.services.unfinished import Unfinished
 from opsdash.services.verdict import verdict
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
-from opsdash.text import format_duration
+from opsdash.text import format_duration, without_folders
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +261,9 @@ class Console:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
             log.exception("%s failed", operation.name)
             self._finish(
-                entry, Status.UNKNOWN, {"message": f"Broken off: {error!r}", "error": type(error).__name__, **story}
+                entry,
+                Status.UNKNOWN,
+                {"message": f"Broken off: {without_folders(repr(error))}", "error": type(error).__name__} | story,
             )
             raise
 

@@ -27,6 +27,8 @@ SILENCE_TIMEOUT_S = 10
 """A server that acknowledges nothing for this long is gone, as after a pulled cable."""
 LOCK_TIMEOUT_S = 5
 """SQLite: how long a writer waits for another one."""
+CONNECTIONS, CONNECTIONS_KEPT = 25, 5
+"""More than there are threads that read (``threads``): reads that hang leave some for acts."""
 TRUSTED_S = 0.25
 """A connection that answered so lately is not asked first whether it lives: an act's outcome follows its intent."""
 REASON_WIDTH = 160
@@ -95,6 +97,11 @@ def label(url: str | sa.URL) -> str:
     return f"{host if isinstance(host, str) else ','.join(host)}{port}/{parsed.database}"
 
 
+def short_label(url: sa.URL) -> str:
+    """The same for sentences that a browser may show: of a file its name, and not where it is."""
+    return Path(label(url)).name if url.get_backend_name() == "sqlite" else label(url)
+
+
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction, committed at the end, rolled back on any error; the errors of ``answering``.
@@ -110,7 +117,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
             if not error.connection_invalidated:
                 raise
             raise Uncertain(
-                f"The database at {label(engine.url)} was lost while it was writing; look before trying again"
+                f"The database at {short_label(engine.url)} was lost while it was writing; look before trying again"
             ) from error
 
 
@@ -149,7 +156,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise Unavailable(
-            f"The database at {label(engine.url)} did not answer (all connections are busy); nothing was changed"
+            f"The database at {short_label(engine.url)} did not answer (all connections are busy); nothing was changed"
         ) from error
     except DBAPIError as error:
         known = _explain(engine, error)
@@ -159,7 +166,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
 
 
 def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
-    where, text = label(engine.url), str(error.orig)
+    where, text = short_label(engine.url), str(error.orig)
     code = getattr(error.orig, "pgcode", None)
     if code in _MISSING_CODES or any(part in text for part in _MISSING):
         return Unavailable(
@@ -200,6 +207,8 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
         connect_args={key: value for key, value in defaults.items() if key not in url.query},
         pool_recycle=1_800,
         pool_timeout=CONNECT_TIMEOUT_S,
+        pool_size=CONNECTIONS_KEPT,
+        max_overflow=CONNECTIONS - CONNECTIONS_KEPT,
     )
 
     @event.listens_for(engine, "connect")
@@ -234,7 +243,13 @@ def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Invalid(f"{VARIABLE}: the folder of {path} can't be made: {error.strerror}") from error
-    engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S}, pool_timeout=LOCK_TIMEOUT_S)
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": LOCK_TIMEOUT_S},
+        pool_timeout=LOCK_TIMEOUT_S,
+        pool_size=CONNECTIONS_KEPT,
+        max_overflow=CONNECTIONS - CONNECTIONS_KEPT,
+    )
 
     @event.listens_for(engine, "do_connect")
     def look(_dialect: object, _record: object, _args: object, _options: object) -> None:

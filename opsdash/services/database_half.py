@@ -17,7 +17,7 @@ from opsdash.model import AuditEntry, TenantDrift
 from opsdash.services import patience
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
-from opsdash.services.database import label
+from opsdash.services.database import short_label
 from opsdash.services.endings import Endings
 from opsdash.services.patience import Patience
 from opsdash.services.tenants import Tenants
@@ -65,7 +65,7 @@ class DatabaseHalf:
         self._approvals, self._unfinished, self._endings = approvals, unfinished, endings
         self._log: _Log | None = None
         self._tenants: _Tenants | None = None
-        self._log_part = _Part(f"The database at {label(audit.engine.url)}")
+        self._log_part = _Part(f"The database at {short_label(audit.engine.url)}")
         self._tenants_part = _Part("The tenants' database")
 
     def read(self, *, redis_answers: bool) -> dict[str, Any]:

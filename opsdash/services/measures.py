@@ -11,7 +11,7 @@ from opsdash.model import Snapshot
 from opsdash.services import audit_tail
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
-from opsdash.services.database import label
+from opsdash.services.database import short_label
 from opsdash.services.heads import Heads
 from opsdash.services.patience import Patience
 
@@ -40,7 +40,7 @@ class Measures:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
         self._heads, self._audit, self._count = Heads(broker), audit, count
-        self._patience = Patience(f"The database at {label(audit.engine.url)}")
+        self._patience = Patience(f"The database at {short_label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 
 from opsdash.model import Snapshot
+from opsdash.services.threads import FIGURES
 
 log = logging.getLogger(__name__)
 
 Subscriber = Callable[[Snapshot], None]
+
+APART_S = 0.25
+"""Reads that pages ask for begin so far apart: whoever asks on and on must not keep a core busy."""
 
 
 class Poller:
@@ -36,6 +43,8 @@ class Poller:
         self._next_id = 0
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._following: Future[Snapshot] | None = None
+        self._began_s = float("-inf")  # monotonic
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -57,14 +66,67 @@ class Poller:
         return partial(self._unsubscribe, number)
 
     def refresh(self) -> Snapshot:
-        """Reads now, in the caller's thread, and hands the snapshot to every subscriber."""
-        with self._reading:  # one read at a time: a refresh while another runs waits and then sees the newer state
-            snapshot = self._read()
-            self.latest = snapshot
+        """Reads now, and hands the snapshot to every subscriber before it returns.
+
+        One read at a time: all who come while one runs share the one that follows it, and so see what they have done.
+        """
+        return self._ask(lambda read: read()).result()
+
+    async def refreshed(self) -> Snapshot:
+        """As ``refresh``, beside the event loop: however many wait, they need one thread, and four reads a second."""
+
+        def later(read: Callable[[], None]) -> None:
+            time.sleep(max(0.0, self._began_s + APART_S - time.monotonic()))
+            read()
+
+        return await asyncio.wrap_future(self._ask(lambda read: FIGURES.start(partial(later, read))))
+
+    def refresh_soon(self, wait_s: float) -> None:
+        """As ``refresh``, and waits so long at most: the read goes on by itself."""
+        try:
+            self._ask(FIGURES.start).result(wait_s)
+        except NotYet:
+            log.info("a snapshot takes longer than %g s", wait_s)
+
+    def _ask(self, start: Callable[[Callable[[], None]], object]) -> Future[Snapshot]:
+        """The read that begins next.
+
+        Args:
+            start: Called with that read, unless somebody has seen to it already.
+        """
+        with self._lock:
+            following = self._following
+            if following is not None:
+                return following
+            following = self._following = Future()
+            following.set_running_or_notify_cancel()  # one of those who wait may go; the others wait on
+        try:
+            start(self._read_following)
+        except RuntimeError as error:  # the process is ending, and starts nothing any more
             with self._lock:
-                subscribers = list(self._subscribers.values())
-            for subscriber in subscribers:
-                self._tell(subscriber, snapshot)
+                self._following = None
+            following.set_exception(error)
+        return following
+
+    def _read_following(self) -> None:
+        with self._reading:
+            with self._lock:
+                following, self._following = self._following, None  # who comes from now on needs a later one
+            if following is None:  # never: it is taken away here alone
+                return
+            try:
+                following.set_result(self._read_now())
+            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+                following.set_exception(error)
+
+    def _read_now(self) -> Snapshot:
+        self._began_s = time.monotonic()
+        snapshot = self._read()
+        self.latest = snapshot
+        with self._lock:
+            subscribers = list(self._subscribers.values())
+        for subscriber in subscribers:
+            self._tell(subscriber, snapshot)
         return snapshot
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from opsdash.services.tables import UtcDateTime, tenant_config
 from opsdash.services.tenant_index import CHUNK
 from opsdash.services.tenant_public import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
 from opsdash.settings import TENANT_COLUMNS, Settings
+from opsdash.text import without_folders
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ def load(path: str) -> Callable[[], Any]:
         found = getattr(import_module(module), name)
     except Exception as error:  # the user's module may raise anything; it is theirs to read, as one line
         raise Invalid(
-            f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {masked(f'{type(error).__name__}: {error}')}"
+            f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {masked(without_folders(f'{type(error).__name__}: {error}'))}"
         ) from error
     if not callable(found):
         raise Invalid(f"OPSDASH_TENANT_SOURCE: {path!r} is no callable; expected package.module:callable")

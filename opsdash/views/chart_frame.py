@@ -15,6 +15,7 @@ from bokeh.models.plots import Plot
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, HistoryPoint
 from opsdash.services.audit_reading import Filter
+from opsdash.services.threads import READS
 from opsdash.views.bulletin import HISTORY_EVERY_S
 from opsdash.views.charts import NAMED, SPANS_S, Charts
 from opsdash.views.session import Session
@@ -46,7 +47,7 @@ class ChartFrame:
         async with self._drawing:
             self._span_s = SPANS_S.get(span, SPANS_S["15m"])
             self._charted_s, self._looked_at = time.monotonic(), True
-            self._charts = await asyncio.to_thread(self._drawn, queue, dark)
+            self._charts = await READS.run(partial(self._drawn, queue, dark), caller=self._session.caller)
             await self._put_in(self._charts)
 
     def _drawn(self, queue: str, dark: bool) -> Charts:
@@ -57,7 +58,7 @@ class ChartFrame:
         return made if made is not None and (made.queues, made.dark) == (shown, dark) else Charts(shown, dark=dark)
 
     async def _put_in(self, charts: Charts) -> None:
-        points, entries = await asyncio.to_thread(self._history)
+        points, entries = await READS.run(self._history, caller=self._session.caller)
         # In the document's next turn: after an await, its lock is another's.
         self._session.later(
             partial(self._place, charts, partial(charts.show, points, entries, datetime.now(UTC), self._span_s))

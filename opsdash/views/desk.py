@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from panel.viewable import Viewer
 
-from opsdash.errors import OpsdashError
+from opsdash import times
+from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import Status
 from opsdash.operation import registry
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit_reading import COUNTED, Filter, Page
 from opsdash.services.messages import Message
 from opsdash.services.tenants import TenantPlan
-from opsdash.text import count
+from opsdash.services.threads import READS, SEARCHES
+from opsdash.text import count, searched
 from opsdash.views import rows
 from opsdash.views.chart_frame import ChartFrame
 from opsdash.views.components import Board
@@ -24,12 +27,17 @@ from opsdash.views.confirmation import Confirmation
 from opsdash.views.places import others
 from opsdash.views.running import RunningTasks
 from opsdash.views.session import Session
+from opsdash.views.turns import Turns
 
 PIECE_CHARS = 200_000
+TAKEN_S = 30.0
+"""A browser that has not taken a piece of an export after so long is gone, or too slow."""
 LOG_PAGE = 50
 PEEKED = 10
 """Messages at either end of a queue that a look shows."""
 MAX_TEXT = 200
+IN_TURNS = frozenset({"ask", "fill", "refresh", "export", "log", "peek", "compare", "chart", "open"})
+"""What has to read: of each one at a time."""
 
 
 class Desk(Viewer):
@@ -52,6 +60,7 @@ class Desk(Viewer):
             "stop": self._stop,
             "refresh": self._refresh,
             "export": self._export,
+            "taken": self._taken,
             "log": self._log,
             "peek": self._peek,
             "compare": self._compare,
@@ -59,6 +68,7 @@ class Desk(Viewer):
             "unchart": self._unchart,
             "open": self._open,
         }
+        self._turns, self._piece_taken = Turns(), asyncio.Event()
         self._frame, self._running = ChartFrame(session), RunningTasks(session)
         self._board.on_message = self._on_message
 
@@ -67,11 +77,17 @@ class Desk(Viewer):
 
     async def _on_message(self, message: Mapping[str, Any]) -> None:
         """One message of the browser: not to be trusted in kind, type or content."""
-        answer = self._answers.get(str(message.get("type")))
+        kind = str(message.get("type"))
+        answer = self._answers.get(kind)
         if answer is None:
             return
         try:
-            await answer(message)
+            if kind not in IN_TURNS:
+                await answer(message)
+                return
+            async with self._turns.turn(kind) as mine:
+                if mine:
+                    await answer(message)
         except OpsdashError as error:
             self._session.say(str(error), "bad")
 
@@ -107,32 +123,39 @@ class Desk(Viewer):
 
     async def _export(self, message: Mapping[str, Any]) -> None:
         try:
-            pieces = await asyncio.to_thread(self._pieces, chosen(_mapping(message, "filter"), datetime.now(UTC)))
-            for piece in pieces:
+            lines = self._console.audit.export(chosen(_mapping(message, "filter"), datetime.now(UTC)))
+            self._piece_taken.set()
+            while piece := await SEARCHES.run(partial(_piece, lines), caller=self._session.caller):
+                await self._when_taken()
                 self._board.tell("piece", text=piece)
             self._board.tell("file", name=f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv")
         finally:
             self._board.tell("ready", what="export")
 
-    def _pieces(self, wanted: Filter) -> list[str]:
-        """The CSV in pieces that each fit one websocket message."""
-        pieces, piece, size = [], [], 0
-        for line in self._console.audit.export(wanted):
-            piece.append(line)
-            size += len(line)
-            if size > PIECE_CHARS:
-                pieces.append("".join(piece))
-                piece, size = [], 0
-        return [*pieces, "".join(piece)]
+    async def _when_taken(self) -> None:
+        """The browser says of each piece that it has it: what waits for a slow one must not fill the memory."""
+        try:
+            await asyncio.wait_for(self._piece_taken.wait(), TAKEN_S)
+        except TimeoutError:
+            raise Unavailable(f"The export was given up: the browser took no more of it for {TAKEN_S:g} s") from None
+        self._piece_taken.clear()
+
+    async def _taken(self, _message: Mapping[str, Any]) -> None:
+        self._piece_taken.set()
 
     async def _log(self, message: Mapping[str, Any]) -> None:
         wanted = chosen(_mapping(message, "filter"), datetime.now(UTC))
         after = _text(message, "after") or None
-        page, total = await asyncio.to_thread(
-            lambda: (self._console.audit.page(wanted, limit=LOG_PAGE, after=after), self._console.audit.total(wanted))
-        )
+        audit = self._console.audit
+
+        def read() -> tuple[Page, int | None]:
+            return audit.page(wanted, limit=LOG_PAGE, after=after), audit.total(wanted, most=COUNTED)
+
+        threads = SEARCHES if wanted.text else READS
+        page, total = await threads.run(read, caller=self._session.caller)
         found = [{**row, "key": key} for key, row in rows.operation_rows(page.entries).items()]
-        self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE)
+        so_far = "" if page.searched is None else searched(page.searched, page.of, further=after is not None)
+        self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE, searched=so_far)
 
     async def _peek(self, message: Mapping[str, Any]) -> None:
         queue = _text(message, "queue")
@@ -141,12 +164,12 @@ class Desk(Viewer):
             self._console.queues.check(queue, self._console.queue_names())
             return self._console.queues.peek(queue, PEEKED, self._console.settings.redact)
 
-        seen = await asyncio.to_thread(look)
+        seen = await READS.run(look, caller=self._session.caller)
         self._board.tell("peek", queue=queue, rows=[_peeked(one) for one in seen])
 
     async def _compare(self, _message: Mapping[str, Any]) -> None:
         try:
-            plan = await asyncio.to_thread(self._console.tenants.plan)
+            plan = await READS.run(self._console.tenants.plan, caller=self._session.caller)
             self._board.tell("compared", **compared(plan))
         finally:
             self._board.tell("ready", what="compare")
@@ -182,14 +205,22 @@ def constants(session: Session) -> str:
 
 
 def chosen(given: Mapping[str, Any], now: datetime) -> Filter:
-    """The log's filter as a browser sends it; what is none of ours chooses nothing out."""
+    """The log's filter as a browser sends it; what is none of ours chooses nothing out.
+
+    Raises:
+        Invalid: ``since``, the seconds to look back, is no such number.
+    """
     since = _text(given, "since")
+    try:
+        moment = times.ago(int(since), now) if since else None
+    except ValueError:
+        raise Invalid(f"Since: {since[:40]!r} is not a time to look back to.") from None
     return Filter(
         user=_text(given, "user"),
         operation=_text(given, "operation"),
         status=_text(given, "status"),
         text=_text(given, "text"),
-        since=now - timedelta(seconds=int(since)) if since.isascii() and since.isdigit() and len(since) < 9 else None,
+        since=moment,
     )
 
 
@@ -218,6 +249,17 @@ def compared(plan: TenantPlan) -> dict[str, Any]:
         for tenant, tone, state, why in named
     ]
     return {"tiles": tiles, "rows": found}
+
+
+def _piece(lines: Iterator[str]) -> str:
+    """The next lines, as many as fit one websocket message; empty at the end."""
+    taken, size = [], 0
+    for line in lines:
+        taken.append(line)
+        size += len(line)
+        if size > PIECE_CHARS:
+            break
+    return "".join(taken)
 
 
 def _peeked(message: Message) -> rows.Row:

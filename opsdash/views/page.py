@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import panel as pn
 from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewer
 
+from opsdash.capacity import Full
 from opsdash.views.components import ASSETS, Board, ClosedDoor
 from opsdash.views.desk import Desk, constants
 from opsdash.views.identity import Closed, identify
+from opsdash.views.open_pages import OpenPages, open_pages
 from opsdash.views.session import Session
 
 if TYPE_CHECKING:
@@ -20,21 +23,43 @@ if TYPE_CHECKING:
 
     from opsdash.services.console import Console
 
+log = logging.getLogger(__name__)
+
 TITLE = "System Operations"
 _TEMPLATE = _env.from_string((ASSETS / "page.html").read_text(encoding="utf-8"))
 
 
 def operations_page(console: Console) -> Viewer | ClosedDoor:
     """The page for whoever asks: the operations, or why they may not see them."""
+    try:
+        return _operations_page(console)
+    except Exception:
+        # Panel would show its traceback to whoever asks.
+        log.exception("the page could not be made")
+        return closed_page("The page could not be made", ["opsdash's log says why. The command line works."])
+
+
+def _operations_page(console: Console) -> Viewer | ClosedDoor:
     answer = identify(console.settings)
     if isinstance(answer, Closed):
         return closed_page(answer.heading, answer.lines, answer.commands)
+    pages = open_pages(console)
+    if full := pages.enter(answer):
+        return _too_many(full, pages)
     session = Session(console, answer, Board(sizing_mode="stretch_width", margin=0))
     desk = Desk(session)
     session.board.constants = constants(session)
     session.attach()
     _dress()
     return desk
+
+
+def _too_many(full: Full, pages: OpenPages) -> ClosedDoor:
+    if full is Full.OWN:
+        most = f"You have {pages.capacity.each:,} pages open already (OPSDASH_MAX_PAGES_EACH)."
+        return closed_page("You have too many pages open", [most, "Close some of them, and load this one anew."])
+    most = "As many pages are open as your role may open (OPSDASH_MAX_PAGES)."
+    return closed_page("Too many pages are open", [most, "Load this one anew in a while. The command line works."])
 
 
 def closed_page(heading: str, lines: Iterable[str], commands: str = "") -> ClosedDoor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from opsdash.errors import OpsdashError
 from opsdash.operation import Operation
+from opsdash.services.threads import READS
 from opsdash.views.fleet import running_rows
 from opsdash.views.rows import Row
 from opsdash.views.session import Session
@@ -42,7 +44,7 @@ class RunningTasks:
     async def _tell(self) -> None:
         async with self._reading:
             try:
-                found = await asyncio.to_thread(self._read, self._open, dict(self._told))
+                found = await READS.run(partial(self._read, self._open, dict(self._told)), caller=self._session.caller)
             except OpsdashError:
                 return  # the strip says that Redis does not answer; what is shown stays
             for host, rows in found.items():

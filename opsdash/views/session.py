@@ -24,9 +24,10 @@ from opsdash.operations import (
     ResumeProcessing,
     WakeWorker,
 )
-from opsdash.services.afterwards import afterwards
+from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
+from opsdash.text import without_folders
 from opsdash.views.bulletin import Bulletin, bulletins
 from opsdash.views.components import Board
 
@@ -56,6 +57,7 @@ class Session:
         self.console = console
         self.actor = actor
         self.role = actor.role or Role.VIEWER
+        self.caller = caller_of(actor)
         self.board = board
         self.pending = PendingConfirmation()
         self.followers: list[Callable[[], None]] = []
@@ -101,7 +103,7 @@ class Session:
         self.later(partial(self._take, self._bulletins.of(snapshot, self.role)))
 
     async def _catch_up(self, snapshot: Snapshot) -> None:
-        self._take(await asyncio.to_thread(self._bulletins.of, snapshot, self.role))
+        self._take(await FIGURES.run(lambda: self._bulletins.of(snapshot, self.role)))
 
     def _take(self, bulletin: Bulletin) -> None:
         if bulletin.snapshot is self._shown:
@@ -154,11 +156,11 @@ class Session:
 
     async def refresh(self) -> None:
         """Reads now; the figures reach this and every other open page by the poller."""
-        await asyncio.to_thread(self.console.poller.refresh)
+        await self.console.poller.refreshed()
 
     def say(self, text: str, tone: str, undo: dict[str, Any] | None = None) -> None:
         """Shows one message for three seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
-        self._tell("say", text=text, tone=tone, undo=undo)
+        self._tell("say", text=without_folders(text), tone=tone, undo=undo)
 
     async def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do.
@@ -167,7 +169,8 @@ class Session:
             OpsdashError: Why that can't be said; a bug is one too here, because the page must survive it.
         """
         try:
-            return await asyncio.to_thread(self.console.preview, operation)
+            pool, caller = by_right(self.actor, type(operation), PREVIEWS)
+            return await pool.run(lambda: self.console.preview(operation), caller=caller)
         except OpsdashError:
             raise
         except Exception as error:
@@ -197,7 +200,7 @@ class Session:
         """
         self._cancelled = threading.Event()
         try:
-            effect = await asyncio.to_thread(
+            act = partial(
                 self.console.run,
                 operation,
                 actor=self.actor,
@@ -207,6 +210,8 @@ class Session:
                 on_progress=self._on_progress,
                 cancelled=self._cancelled.is_set,
             )
+            pool, caller = by_right(self.actor, type(operation), ACTS)
+            effect = await pool.run(act, caller=caller)
         except OpsdashError as error:
             self.say(str(error), "warn" if isinstance(error, Uncertain | NeedsApproval) else "bad")
         except Exception:
@@ -217,7 +222,10 @@ class Session:
             self.say(effect.message, "ok" if effect.ok else "bad", way_back(operation, effect))
         finally:
             self._tell("work", text="", at=None, of=None)
-        await asyncio.to_thread(afterwards, "the refresh after an act", self.console.poller.refresh)
+        try:
+            await self.refresh()
+        except Exception:  # whatever it is: what was done is done, and has been said
+            log.exception("the refresh after an act failed; what was done stands")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

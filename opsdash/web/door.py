@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -13,20 +16,27 @@ from bokeh.protocol.exceptions import ProtocolError
 from bokeh.server.auth_provider import AuthProvider
 from bokeh.util.token import check_token_signature, get_session_id, get_token_payload
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import RequestHandler, decode_signed_value
 from tornado.websocket import WebSocketHandler
 
-from opsdash.addresses import client_address, header, is_within
+from opsdash.addresses import client_address, header, is_within, neighbourhood
+from opsdash.capacity import SHARES
 from opsdash.errors import Invalid
+from opsdash.services.broker import Broker
+from opsdash.services.signed_out import SignedOut
 from opsdash.settings import Settings
+from opsdash.users import Users
 from opsdash.web.login import Desk, Login, Logout
 from opsdash.web.tickets import COOKIE, Tickets
-from opsdash.web.users import Users
 
 log = logging.getLogger(__name__)
 
 TOKEN_LIFETIME_S = 60
 """How long after the page was fetched its websocket may open."""
+
+SOCKETS_FOR_A_PAGE = 2
+"""Of one user at one address, for each page they may have open: some say only that there are too many."""
 
 _OPENING_S = 2.0
 _POLICY_VIOLATION = 1008
@@ -54,6 +64,7 @@ class Door(AuthProvider):
         settings: How identity is configured.
         prefix: Path before every route, with its slash, or empty.
         provider: Panel's own, for ``oauth``.
+        broker: Where consoles tell each other who signed out; None: nowhere.
         clock: Seconds since 1970.
 
     Raises:
@@ -66,18 +77,23 @@ class Door(AuthProvider):
         *,
         prefix: str = "",
         provider: AuthProvider | None = None,
+        broker: Broker | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._provider = provider
         self._clock = clock
         self._used: dict[str, float] = {}
+        self._sockets: list[tuple[Caller, IOStream]] = []
         self._open: WeakKeyDictionary[WebSocketHandler, str] = WeakKeyDictionary()
         self._desk: Desk | None = None
+        self._mark_key = hmac.new(settings.secret(), b"opsdash: signed out", hashlib.sha256).digest()
+        self._signed_out = SignedOut(broker, self._mark_key, clock)
         if settings.auth == "basic":
             users = Users(settings.users_file)
             users.read()
-            self._desk = Desk(users, Tickets(settings, users, clock), prefix)
+            tickets = Tickets(settings, users, clock, self._signed_out)
+            self._desk = Desk(users, tickets, prefix, self.close_strangers)
         super().__init__()
 
     @property
@@ -102,7 +118,39 @@ class Door(AuthProvider):
         """The routes for signing in and out."""
         if self._desk is not None:
             return [("/login", Login, {"desk": self._desk}), ("/logout", Logout, {"desk": self._desk})]
-        return list(self._provider.endpoints) if self._provider else []
+        return [self._ending(route) for route in self._provider.endpoints] if self._provider else []
+
+    def _ending(self, route: Any) -> Any:
+        """Panel's route; that of its sign-out also ends the cookie that it has the browser forget."""
+        pattern, handler, *more = route
+        if not (self._provider and handler is self._provider.logout_handler):
+            return route
+        end = self._end_cookie
+
+        class Ending(handler):  # type: ignore[misc, valid-type] # Panel's, known at run time
+            def prepare(self) -> None:
+                end(self.request)
+                super().prepare()
+
+        return (pattern, Ending, *more)
+
+    def _end_cookie(self, request: HTTPServerRequest) -> None:
+        cookie = self._provider_cookie(request)
+        if decode_signed_value(pn.config.cookie_secret, "user", cookie, max_age_days=pn.config.oauth_expiry):
+            expires_at = self._clock() + pn.config.oauth_expiry * 86_400
+            self._signed_out.end(self._mark_of(cookie), expires_at)
+            self.close_strangers()
+
+    @staticmethod
+    def _provider_cookie(request: HTTPServerRequest) -> str:
+        cookie = request.cookies.get("user")
+        return cookie.value if cookie else ""
+
+    def _mark_of(self, cookie: str) -> str:
+        return hmac.new(self._mark_key, cookie.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:22]
+
+    def _has_signed_out(self, cookie: str) -> bool:
+        return self._signed_out.has(self._mark_of(cookie), math.inf)
 
     @property
     def _binds(self) -> bool:
@@ -122,6 +170,8 @@ class Door(AuthProvider):
         if self._provider is not None and self._provider.get_user_async is not None:
             # Panel counts whoever may stay a guest as one, on the word of a cookie that anybody can write.
             request.cookies.pop("is_guest", None)
+            if self._has_signed_out(self._provider_cookie(request)):
+                return ""
             user = await self._provider.get_user_async(handler)
             return "" if "is_guest" in request.cookies else str(user or "")
         if self._desk is not None:
@@ -170,13 +220,19 @@ class Door(AuthProvider):
             genuine = False  # from outside comes any text, and Bokeh's reader has no error of its own
         why = "its token is not ours"
         if genuine:
-            why = self._mismatch(payload, caller) or self._replay(handler, session, payload)
+            why = (
+                self._mismatch(payload, caller)
+                or self._replay(handler, session, payload)
+                or self._crowd(handler, caller)
+            )
         if why:
             log.warning("websocket refused, from %s: %s", handler.request.remote_ip, why)
             return False
         self._used[session] = self._clock()
         if self._desk is not None:
             self._open[handler] = self._ticket(handler.request)
+        elif self._provider is not None:
+            self._open[handler] = self._provider_cookie(handler.request)
         return True
 
     def _mismatch(self, payload: dict[str, Any], caller: Caller) -> str:
@@ -216,15 +272,42 @@ class Door(AuthProvider):
             return "its token was used before"
         return ""
 
+    def _crowd(self, handler: Any, caller: Caller) -> str:
+        """Keeps count of the websockets: a page has one, also one that only says why there is nothing to see.
+
+        Cost: as many as are open.
+        """
+        if self._settings.auth == "dev":
+            return ""
+        self._sockets = [known for known in self._sockets if not known[1].closed()]
+        who = Caller(caller.name, "", neighbourhood(caller.client))
+        own = sum(known == who for known, _ in self._sockets)
+        unnamed = sum(not known.name for known, _ in self._sockets)
+        if own >= SOCKETS_FOR_A_PAGE * self._settings.max_pages_each:
+            return f"{who.name or _NOBODY!r} has {own:,} open already"
+        if not who.name and unnamed >= self._settings.max_pages * SHARES[None]:
+            return f"{unnamed:,} are open already for nobody"
+        self._sockets.append((who, handler.request.connection.stream))
+        return ""
+
     def close_strangers(self) -> None:
         """Hangs up on whoever was removed from the users file, or whose ticket ended. Cost: one small read for each."""
-        if self._desk is None:
-            return
         try:
-            strangers = [who for who, ticket in self._open.items() if not self._desk.tickets.holder(ticket)]
+            strangers = [who for who, ticket in self._open.items() if not self._is_good(ticket)]
         except Invalid as error:
             log.error("nobody is let in, and who is in stays: %s", error)
             return
         for handler in strangers:
-            log.warning("somebody is no longer in the users file, or signed in too long ago: their page is closed")
+            log.warning("somebody signed out, is no longer a user, or signed in too long ago: their page is closed")
             handler.close(code=_POLICY_VIOLATION)
+
+    def _is_good(self, ticket: str) -> bool:
+        if self._desk is not None:
+            return bool(self._desk.tickets.holder(ticket))
+        return not self._has_signed_out(ticket)
+
+    def look_again(self) -> None:
+        """Every few seconds: learns who signed out at another console, and hangs up on whoever has no place here."""
+        if self._desk is not None or self._provider is not None:
+            self._signed_out.sync_soon()
+            self.close_strangers()

@@ -24,14 +24,23 @@ class Allowance:
 
     def take(self, client: str) -> int:
         """Takes one; 0 when there was one, else after how many seconds there is one again. Cost: O(1)."""
+        if wait_s := self.wait_s(client):
+            return wait_s
         now = self._clock()
         left = self._refilled(client, now)
-        if left < 1:
-            return math.ceil((1 - left) * 60 / self._most)
         if client not in self._left and len(self._left) >= MOST_CLIENTS:
             self._forget(now)
         self._left[client] = (left - 1, now)
         return 0
+
+    def wait_s(self, client: str) -> int:
+        """What ``take`` would answer, and takes none."""
+        left = self._refilled(client, self._clock())
+        return math.ceil((1 - left) * 60 / self._most) if left < 1 else 0
+
+    def used(self, client: str) -> int:
+        """How many are taken, and have not come back by the time that went by since."""
+        return math.ceil(self._most - self._refilled(client, self._clock()))
 
     def give_back(self, client: str) -> None:
         """Takes back a ``take`` that did not count after all."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
+from collections.abc import Callable
 
 from opsdash.addresses import is_loopback, neighbourhood
 from opsdash.errors import Invalid
+from opsdash.services.threads import SIGN_INS
+from opsdash.users import Users
 from opsdash.web.gate import PAGE, plain_page
 from opsdash.web.guard import Guarded
 from opsdash.web.limits import Allowance
 from opsdash.web.tickets import COOKIE, LIFETIME_S, Tickets
-from opsdash.web.users import Users
+from opsdash.web.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
 FAILURES_PER_MINUTE = 5
-CHECKS_AT_ONCE = 2
-"""Each costs 32 MB and most of a core for 80 ms: a crowd of them waits in line."""
 
 _FORM = """<form method="post" action="login">
 <label>User name<input name="username" autocomplete="username" required autofocus></label>
@@ -33,19 +34,21 @@ class Desk:
         users: Who may sign in.
         tickets: What they get.
         prefix: Path of the page, where the cookie belongs.
+        on_sign_out: Called when a ticket has ended.
     """
 
-    def __init__(self, users: Users, tickets: Tickets, prefix: str) -> None:
+    def __init__(
+        self, users: Users, tickets: Tickets, prefix: str, on_sign_out: Callable[[], None] = lambda: None
+    ) -> None:
+        self.on_sign_out = on_sign_out
         self.users = users
         self.tickets = tickets
         self.prefix = prefix
-        self.failures = Allowance(FAILURES_PER_MINUTE)
-        self.turns = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self.turns = Turns(Allowance(FAILURES_PER_MINUTE))
 
     async def knows(self, name: str, password: str) -> bool:
-        """Whether name and password belong together. Cost: 80 ms in a thread, two at a time."""
-        async with self.turns:
-            return await asyncio.to_thread(self.users.check, name, password)
+        """Whether name and password belong together. Cost: 80 ms in a thread; `Turns` says when."""
+        return await SIGN_INS.run(lambda: self.users.check(name, password))
 
 
 class _AtDesk(Guarded):
@@ -66,6 +69,8 @@ class _AtDesk(Guarded):
 class Login(_AtDesk):
     """Asks for name and password, and gives a ticket for them."""
 
+    _turn: asyncio.Future[Turn] | None = None
+
     def get(self) -> None:
         """Shows the form."""
         if not self._is_private():
@@ -78,24 +83,26 @@ class Login(_AtDesk):
             return
         name, password = self.get_body_argument("username", ""), self.get_body_argument("password", "", strip=False)
         who = neighbourhood(self.client)
-        # Taken before the answer is known, given back when it was right: a burst can't slip in between.
-        if wait_s := self._desk.failures.take(who):
-            log.warning("sign-in refused: too many failures from %s", self.client)
-            self.set_header("Retry-After", str(wait_s))
-            self._say("Sign in to opsdash", f"Too many failures. Try again in {wait_s} seconds.", status=429)
+        self._turn = self._desk.turns.join(who)
+        await asyncio.wait([self._turn])
+        if self._turn.cancelled():
+            return  # whoever asked has gone
+        if not self._is_mine(self._turn.result()):
             return
+        right = True  # what was not looked at is no failure
         try:
-            known = await self._desk.knows(name, password)
+            known = right = await self._desk.knows(name, password)
         except Invalid as error:
             log.error("%s", error)
             self._say("Sign in to opsdash", "The users file can't be used: opsdash's log says why.", status=503)
             return
+        finally:
+            self._desk.turns.done(who, right=right)
         if not known:
             # Neither the name nor the password: people type one into the field of the other.
             log.warning("sign-in failed from %s", self.client)
             self._say("Sign in to opsdash", "Name or password is wrong.", _FORM, status=403)
             return
-        self._desk.failures.give_back(who)
         self.set_cookie(
             COOKIE,
             self._desk.tickets.issue(name),
@@ -106,6 +113,22 @@ class Login(_AtDesk):
             secure=self._over_tls,
         )
         self.redirect(f"{self._desk.prefix}{PAGE}", status=303)
+
+    def on_connection_close(self) -> None:
+        """Whoever has gone makes room in the line."""
+        super().on_connection_close()
+        if self._turn is not None:
+            self._turn.cancel()
+
+    def _is_mine(self, turn: Turn) -> bool:
+        if not turn.wait_s:
+            return True
+        log.warning("sign-in refused, from %s: %s", self.client, "too many failures" if turn.failures else "a crowd")
+        self.set_header("Retry-After", str(turn.wait_s))
+        why = "Too many failures." if turn.failures else "Too many people sign in just now."
+        said = f"{why} Try again in {turn.wait_s} seconds."
+        self._say("Sign in to opsdash", said, _FORM * (not turn.failures), status=429 if turn.failures else 503)
+        return False
 
     def _is_private(self) -> bool:
         """A password crosses a network encrypted or not at all."""
@@ -127,6 +150,8 @@ class Logout(_AtDesk):
         self._say("Sign out of opsdash", form='<form method="post" action="logout"><button>Sign out</button></form>')
 
     def post(self) -> None:
-        """Forgets the cookie."""
+        """Ends the ticket, closes the pages that were opened with it, and has the browser forget it."""
+        self._desk.tickets.end(self.get_cookie(COOKIE) or "")
+        self._desk.on_sign_out()
         self.clear_cookie(COOKIE, path=f"{self._desk.prefix}/")
         self.redirect(f"{self._desk.prefix}/login", status=303)

@@ -114,7 +114,7 @@ class FlagWatch:
         self._reported: PauseState | None = None
         self._failing_since: float | None = None
         self._failure = ""
-        self._deaf = self._mute = self._draining = self._leaving = self._unsettled = False
+        self._deaf = self._mute = self._draining = self._leaving = self._unsettled = self._unreachable = False
         self._pid = os.getpid()
         self._suspended = True  # not known yet: the first turn settles, and tells what its queues were declared with
         self._next_read = self._next_report = self._next_recheck = 0.0
@@ -174,7 +174,7 @@ class FlagWatch:
             else:
                 if self._failing_since is not None:
                     logger.warning("opsdash: the pause flag can be read again")
-                self._failing_since = None
+                self._failing_since, self._unreachable = None, False
                 self._suspended = self._suspended or state.suspended
             with self._gate.lock:
                 if self._stopped.is_set():
@@ -197,7 +197,7 @@ class FlagWatch:
 
     def _unreadable(self, error: BaseException, queues: Sequence[str]) -> PauseState:
         now = time.monotonic()
-        self._broken = True
+        self._broken, self._unreachable = True, not isinstance(error, ResponseError)
         last = self._gate.state
         if self._failing_since is None:
             self._failing_since, self._failure = now, told(error)
@@ -233,9 +233,10 @@ class FlagWatch:
             self._next_read = time.monotonic() + POLL_S
             if self._gate.pausing == READY and self.read_now():
                 self._on_change()
-            if self._suspended or self._gate.state.closed:
+            if (self._suspended or self._gate.state.closed) and not self._unreachable:
                 self._settle_expiries()
-        self._report_if_due()
+        if not self._unreachable:  # else each would wait for its own time to run out, and the next read for all of them
+            self._report_if_due()
 
     def _settle_expiries(self) -> None:
         """Paused queues must not expire, and those that are not paused any more must again."""

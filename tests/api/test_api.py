@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -18,11 +20,25 @@ from support.deployment import Deployment, deploy
 from support.served import Client, serving
 from support.services import Valkey, until
 
+import opsdash
 from opsdash.operation import registry
+from opsdash.services import audit_reading
 from opsdash.services.console import Console
 from opsdash.settings import Settings
 
 TOKENS = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "operator", "admin")}
+EDGES_OF_TIME = [
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00%2B14:00",
+    "9999-12-31T23:59:59Z",
+    "9999-12-31T23:59:59-14:00",
+    "-0001-01-01T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "1969-12-31T23:59:59Z",
+    "3000-01-01T00:00:00Z",
+]
+YES = {"confirm": "YES"}
+OLDER_THAN_NOTHING = {"queue": "celery", "older_than_s": -(2**53 - 1)}
 
 
 @pytest.fixture
@@ -120,6 +136,12 @@ def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, consol
         ("GET", "/api/v1/audit?until=0.5", None, 422, "invalid"),
         ("GET", "/api/v1/audit?until=null", None, 422, "invalid"),
         ("GET", "/api/v1/audit?after=nonsense", None, 404, "no-page"),
+        *(
+            ("GET", f"/api/v1/audit?{name}={edge}{page}", None, 422, "invalid")
+            for name, page in (("since", ""), ("until", ""), ("after", f"~{uuid.UUID(int=1)}"))
+            for edge in EDGES_OF_TIME
+        ),
+        ("POST", "/api/v1/operations/clear_tasks", {"params": OLDER_THAN_NOTHING, **YES}, 409, "refused"),
         ("POST", "/api/v1/operations/clear_queue", b"{", 400, "json"),
         ("POST", "/api/v1/operations/clear_queue", b"", 400, "json"),
         ("POST", "/api/v1/operations/clear_queue", b"[" * 100_000, 400, "json"),
@@ -286,9 +308,10 @@ def test_a_slow_read_does_not_hold_up_the_others(api: Client, console: Console, 
 class Stream:
     """A client of ``/api/v1/events``."""
 
-    def __init__(self, api: Client) -> None:
+    def __init__(self, api: Client, token: str = "", client: str = "127.0.0.1") -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
-        self._connection.request("GET", f"{api.prefix}/api/v1/events", headers={"Authorization": f"Bearer {api.token}"})
+        sent = {"Authorization": f"Bearer {token or api.token}", "X-Forwarded-For": client}
+        self._connection.request("GET", f"{api.prefix}/api/v1/events", headers=sent)
         self._answer = self._connection.getresponse()
         assert self._answer.getheader("Content-Type") == "text/event-stream"
 
@@ -326,10 +349,61 @@ def test_a_stream_without_news_still_shows_that_it_lives(api: Client, console: C
     stream.close()
 
 
-def test_too_many_streams_are_refused(api: Client, monkeypatch):
-    monkeypatch.setattr("opsdash.api.events.MAX_STREAMS", 0)
-    answer = api.get("/api/v1/events")
-    assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
+@pytest.fixture
+def few_streams(console: Console) -> Iterator[Client]:
+    """The API with ten streams, at most five of them for one token or address."""
+    made = Console(dataclasses.replace(console.settings, max_streams=10, max_streams_each=5))
+    with serving(made, token=TOKENS["viewer"]) as client:
+        yield client
+    made.close()
+
+
+def opened(api: Client, role: str, client: str = "127.0.0.1") -> Stream:
+    stream = Stream(api, token=TOKENS[role], client=client)
+    stream.next()
+    return stream
+
+
+def test_a_viewer_can_not_take_the_streams_of_an_admin(few_streams: Client):
+    with contextlib.ExitStack() as streams:
+        for _ in range(5):
+            streams.callback(opened(few_streams, "viewer").close)
+        refused = few_streams.get("/api/v1/events")
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "30")
+        assert refused.problem.startswith("too-many: This token or address has 5 streams open already")
+        for _ in range(3):
+            streams.callback(opened(few_streams, "operator").close)
+        refused = few_streams.get("/api/v1/events", token=TOKENS["operator"])
+        assert (refused.status, refused.problem.partition(":")[0]) == (503, "busy")
+        for _ in range(2):
+            streams.callback(opened(few_streams, "admin").close)
+        assert few_streams.get("/api/v1/events", token=TOKENS["admin"]).status == 503
+
+
+def test_a_stream_that_ended_gives_its_place_back(few_streams: Client):
+    for _ in range(3):
+        streams = [opened(few_streams, "viewer") for _ in range(5)]
+        for stream in streams:
+            stream.close()
+        assert until(lambda: len(free(few_streams)) == 5), "a place was kept"
+
+
+def free(api: Client) -> list[Stream]:
+    """The streams that a viewer could open now, closed again."""
+    streams: list[Stream] = []
+    with contextlib.suppress(AssertionError):  # refused
+        while len(streams) < 5:
+            streams.append(opened(api, "viewer"))
+    for stream in streams:
+        stream.close()
+    return streams
+
+
+def test_one_token_has_one_share_of_the_streams_wherever_it_is_used(few_streams: Client):
+    with contextlib.ExitStack() as streams:
+        for number in range(5):
+            streams.callback(opened(few_streams, "viewer", client=f"203.0.113.{number}").close)
+        assert few_streams.get("/api/v1/events", headers={"X-Forwarded-For": "203.0.113.9"}).status == 429
 
 
 def test_an_operation_done_in_part_is_no_success(api: Client, console: Console):
@@ -386,3 +460,17 @@ def test_what_needs_a_second_person_is_done_with_the_token_of_one(settings_for, 
         done = api.run("approve", params=approval, confirm="YES", token=bob)
         assert (done.status, console.get_queue_length("celery")) == (200, 0), done.text
     console.close()
+
+
+def test_a_search_in_the_log_says_how_much_of_it_was_searched(
+    api: Client, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(5):
+        console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+    whole = api.get("/api/v1/audit?text=no+such+text").json
+    assert (whole["searched"], whole["searched_of"], whole["after"]) == (None, None, None)
+    monkeypatch.setattr(audit_reading, "SEARCHED", 2)
+    part = api.get("/api/v1/audit?text=no+such+text").json
+    assert (part["entries"], part["searched"], part["searched_of"]) == ([], 2, 5)
+    further = api.get(f"/api/v1/audit?text=no+such+text&after={quote(part['after'])}").json
+    assert (further["searched"], further["searched_of"]) == (2, 5)

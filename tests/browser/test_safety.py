@@ -26,7 +26,7 @@ import opsdash
 from opsdash.keys import Keys
 from opsdash.model import Status
 from opsdash.services.tables import tenant_config
-from opsdash.web.users import Users
+from opsdash.users import Users
 
 KEYS = Keys()
 ROOT = Path(__file__).parents[2]

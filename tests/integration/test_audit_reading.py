@@ -79,7 +79,7 @@ SHOWN = [
 
 def test_a_filter_shows_what_it_says(filled: Console) -> None:
     got = [(chosen, len(filled.audit.page(chosen).entries), filled.audit.total(chosen)) for chosen, _ in SHOWN]
-    assert got == [(chosen, number, number) for chosen, number in SHOWN]
+    assert got == [(chosen, number, None if chosen.text else number) for chosen, number in SHOWN]
 
 
 def test_pages_show_every_entry_once_even_when_many_began_in_the_same_instant(console: Console) -> None:
@@ -140,6 +140,65 @@ def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(
     for form in ("csv", "jsonl"):
         assert "evil " in "".join(console.audit.export(form=form)).encode().decode()
     assert console.audit.verify().ok
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search ends after 20 entries, and looks at six of them at a time at most."""
+    for name, number in (("SEARCHED", 20), ("FIRST_STRETCH", 3), ("LONGEST_STRETCH", 6)):
+        monkeypatch.setattr(audit_reading, name, number)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_search_for_a_text_says_how_far_it_looked_and_its_next_page_goes_on_there(console: Console) -> None:
+    fill(console, [{"timestamp": NOON - timedelta(minutes=at // 4), "details": {"n": f"<{at}>"}} for at in range(50)])
+    sought, pages = Filter(text="<49>"), [audit_reading.Page(entries=(), after=None)]
+    while not pages[1:] or pages[-1].after:
+        pages.append(console.audit.page(sought, after=pages[-1].after))
+    assert [(len(page.entries), page.searched, page.of) for page in pages[1:]] == [
+        (0, 20, 50),
+        (0, 20, 50),
+        (1, None, None),
+    ]
+    assert len(list(console.audit.export(sought, form="jsonl"))) == 1, "an export goes on to the end"
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("limit", [1, 2, 7, 50])
+def test_a_search_finds_every_entry_once_wherever_its_pages_and_stretches_end(console: Console, limit: int) -> None:
+    rows = [
+        {"timestamp": NOON + timedelta(minutes=at // 5), "details": {"n": "odd" if at % 3 else "even"}}
+        for at in range(70)
+    ]
+    fill(console, [{**row, "user": "maria" if at % 2 else "eve"} for at, row in enumerate(rows)])
+    chosen, seen, after = Filter(text="ODD", user="eve"), list[UUID](), None
+    while True:
+        page = console.audit.page(chosen, limit=limit, after=after)
+        seen += [entry.id for entry in page.entries]
+        after = page.after
+        if after is None:
+            break
+    expected = [
+        entry.id for entry in console.audit.page(Filter(user="eve"), limit=100).entries if entry.details["n"] == "odd"
+    ]
+    assert seen == expected
+    assert [json.loads(line)["id"] for line in console.audit.export(chosen, form="jsonl")] == list(map(str, expected))
+
+
+def test_a_search_that_takes_long_ends_and_goes_on_when_it_is_asked_again(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(console, [{"timestamp": NOON - timedelta(minutes=at)} for at in range(30)])
+    monkeypatch.setattr(audit_reading, "FIRST_STRETCH", 10)
+    monkeypatch.setattr(audit_reading, "SEARCH_S", -1.0)
+    page = console.audit.page(Filter(text="nothing"))
+    assert (page.searched, page.of) == (10, 30)
+    assert console.audit.page(Filter(text="nothing"), after=page.after).searched == 10
+
+
+def test_what_is_too_many_is_not_counted(filled: Console) -> None:
+    assert filled.audit.total(most=4) == 4
+    assert filled.audit.total(most=3) is None
 
 
 PAGES_OF_THE_TABLE = 500

@@ -19,7 +19,8 @@ from support.services import Valkey
 from opsdash import people
 from opsdash.model import Status
 from opsdash.operation import registry
-from opsdash.services import database
+from opsdash.operations import ResumeProcessing
+from opsdash.services import audit_reading, database
 from opsdash.services.console import Console
 from opsdash.services.tables import tenant_config
 
@@ -395,6 +396,24 @@ def test_an_export_into_a_file_shows_how_far_it_is_on_a_terminal_and_nothing_off
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
     quiet = opsdash("audit", "export", "--output", str(tmp_path / "b.csv"))
     assert (quiet.code, quiet.err) == (0, "")
+
+
+def test_a_search_in_the_log_says_how_much_of_it_was_searched_and_how_to_go_on(
+    opsdash, console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    for _ in range(5):
+        console.run(ResumeProcessing(), actor="maria", confirm="YES")
+    assert opsdash("audit", "--text", "no such text").err == ""
+    monkeypatch.setattr(audit_reading, "SEARCHED", 2)
+    for way in ([], ["--json"]):
+        shown = opsdash("audit", "--text", "no such text", *way)
+        assert shown.code == 0
+        found = re.fullmatch(
+            r"opsdash: Searched the newest 2 of 5 entries; go on with --after (\S+)\n", shown.err.replace("\r", "")
+        )
+        assert found, shown.err
+    further = opsdash("audit", "--text", "no such text", "--after", found[1]).err
+    assert further.startswith("opsdash: Searched a further 2 of 5 entries; go on")
 
 
 def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console: Console):

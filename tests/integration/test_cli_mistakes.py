@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from support.cli import Result, off_a_terminal
@@ -90,6 +91,26 @@ def test_what_a_rule_of_the_operation_turns_down_is_refused_in_the_log_and_by_th
         assert "Nothing was changed." in result.err
         assert console.get_recent_operations()[0].status is Status.REFUSED
         assert opsdash(*args, "--dry-run").code == 3
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-23:59", "9" * 5_000, "999999999d"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["audit", "--since"],
+        ["audit", "--until"],
+        ["audit", "export", "--since"],
+        ["pause-processing", "--confirm", "YES", "--for"],
+        ["pause-processing", "--confirm", "YES", "--wait", "--timeout"],
+        ["clear-tasks", "emails", "--older-than"],
+        ["prune-audit-log"],
+        ["audit", "--after"],
+    ],
+)
+def test_a_time_that_no_calendar_has_is_a_wrong_option_on_every_command(opsdash, args: list[str], text: str):
+    result = opsdash(*args, f"{text}~{uuid4()}" if "--after" in args else text)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert len(result.err) < 1_100
 
 
 def test_what_the_demo_sends_says_when_so_that_older_than_finds_it(opsdash, console: Console, monkeypatch):

@@ -263,8 +263,16 @@ def shell(valkey: Valkey, sqlite_url: str, tmp_path: Path) -> Shell:
     return Shell(tmp_path, valkey, sqlite_url)
 
 
+def a_worker(shell: Shell, request: pytest.FixtureRequest) -> None:
+    """A deployment in which the doctor has nothing to complain of."""
+    request.getfixturevalue("stack").enter_context(
+        worker(queues=["celery"], env={"OPSDASH_REDIS_URL": shell.valkey.url})
+    )
+
+
 def an_app(shell: Shell, request: pytest.FixtureRequest) -> None:
-    """The Celery app and the database that the README has."""
+    """The Celery app, the database and a worker with the plug-in, as the README has them: a pause is followed."""
+    a_worker(shell, request)
     (shell.folder / "proj.py").write_text("from celery import Celery\n\napp = Celery('proj')\n")
     shell.names["postgresql://opsdash:…@db/opsdash"] = request.getfixturevalue("empty_postgres_url")
     shell.environment["OPSDASH_QUEUES"] = "emails"
@@ -294,13 +302,6 @@ def a_package(shell: Shell, _request: pytest.FixtureRequest) -> None:
 def signed_in(shell: Shell, _request: pytest.FixtureRequest) -> None:
     """Who holds a shell acts with the role that the lists of the page give."""
     shell.environment["OPSDASH_USERS_FILE"] = str(shell.folder / "users")
-
-
-def a_worker(shell: Shell, request: pytest.FixtureRequest) -> None:
-    """A deployment in which the doctor has nothing to complain of."""
-    request.getfixturevalue("stack").enter_context(
-        worker(queues=["celery"], env={"OPSDASH_REDIS_URL": shell.valkey.url})
-    )
 
 
 PREPARED = {

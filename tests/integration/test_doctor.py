@@ -19,12 +19,14 @@ from support.services import Postgres, Valkey
 from support.workers import eventually, worker
 
 import opsdash
+from opsdash import users as users_module
 from opsdash.cli import cli
 from opsdash.operations import ClearQueue, PauseProcessing
 from opsdash.services import database, doctor
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
 from opsdash.services.tables import audit_log
+from opsdash.users import Users
 
 Lines = Callable[..., list[Finding]]
 
@@ -249,6 +251,75 @@ def test_a_proxy_without_a_key_or_without_roles_is_an_error(lines: Lines, postgr
     assert "error: Behind a proxy, and sessions can't be signed" in said(lines("page", **settings))
     assert "error: No list gives anybody a role" in said(lines("roles", **settings))
     assert "warning: New seals carry no key" in said(lines("audit chain", **settings))
+
+
+PROVIDER = {"PANEL_OAUTH_PROVIDER": "github", "PANEL_OAUTH_KEY": "key", "PANEL_OAUTH_SECRET": "secret"}
+
+
+def every_line(lines: Lines, **settings: Any) -> str:
+    return "\n".join(said(lines(check, **settings)) for check in ("page", "proxy", "provider", "roles"))
+
+
+def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
+    lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(users_module, "N", 32)
+    file = Users(tmp_path / "users")
+    basic = {"auth": "basic", "users_file": str(file.path), "operators": ("maria", "group:sre")}
+    assert f"error: Nobody can sign in: {file.path} names no user. → Add somebody: opsdash user add" in every_line(
+        lines, **basic
+    )
+    file.put("joe", "correct horse battery")
+    assert "error: No user of the users file has a role" in every_line(lines, **basic)
+    file.put("maria", "correct horse battery")
+    found = every_line(lines, **basic)
+    assert f"ok: Signed sessions; 2 users of {file.path} may sign in" in found
+    assert "warning: 1 user may sign in and then see nothing: joe." in found
+    file.remove("joe")
+    found = every_line(lines, **basic)
+    assert "warning" not in found
+    assert "proxy" not in found
+    assert "X-Auth" not in found
+    file.path.chmod(0o644)
+    assert "error: Nobody can sign in: the users file can't be used." in every_line(lines, **basic)
+
+
+def test_a_provider_is_told_as_such_and_what_it_lacks_is_an_error(lines: Lines, monkeypatch: pytest.MonkeyPatch):
+    oauth = {"auth": "oauth", "operators": ("maria@example.org",)}
+    for name in PROVIDER:
+        monkeypatch.delenv(name, raising=False)
+    assert "error: Nobody can sign in: PANEL_OAUTH_PROVIDER and PANEL_OAUTH_KEY and" in every_line(lines, **oauth)
+    for name, value in PROVIDER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PANEL_OAUTH_ENCRYPTION", raising=False)
+    assert "warning: The provider's tokens stand in cookies" in every_line(lines, **oauth)
+    monkeypatch.setenv("PANEL_OAUTH_ENCRYPTION", "x" * 32)
+    found = every_line(lines, **oauth)
+    assert "ok: Signed sessions; Panel's OAuth provider 'github' says who it is." in found
+    assert "warning" not in found
+    assert "proxy" not in found
+    everybody = every_line(lines, **oauth, viewers=("*",))
+    assert "warning: Whoever has an account at github is viewer" in everybody
+    assert "secret" not in everybody
+
+
+@pytest.mark.parametrize("auth", ["header", "basic", "oauth"])
+def test_without_lists_nobody_who_signs_in_has_a_role_and_that_is_an_error(lines: Lines, auth: str):
+    assert "error: No list gives anybody a role" in said(lines("roles", auth=auth))
+
+
+@pytest.mark.parametrize("auth", [None, "dev"])
+def test_without_lists_whoever_holds_the_credentials_is_admin_where_nobody_signs_in(lines: Lines, auth: str | None):
+    assert said(lines("roles", auth=auth)).startswith("ok: No lists: whoever holds the credentials in a shell is admin")
+
+
+@pytest.mark.parametrize("auth", [None, "dev", "header"])
+def test_a_roles_file_that_names_nobody_is_an_error(lines: Lines, auth: str | None, tmp_path: Path):
+    (tmp_path / "roles").write_text("# soon\n")
+    given = {"auth": auth, "roles_file": str(tmp_path / "roles")}
+    assert "error: Nobody has a role, on the page and on the command line" in said(lines("roles", **given))
+    (tmp_path / "roles").write_text("admins: ann\n")
+    assert said(lines("roles", **given)).startswith("ok: 1 admin, 0 operators, 0 viewers named.")
 
 
 def test_a_check_that_breaks_is_a_line_and_not_a_traceback(console: Console, monkeypatch):

@@ -50,7 +50,7 @@ def test_recalled_tasks_outlive_a_killed_worker(deployment: Deployment) -> None:
         eventually(lambda: deployment.unacked() == 10, what="the worker holds them")
         deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
-        assert recall(deployment, running) == {"recalling": 10}
+        assert recall(deployment, running) == {"recalling": 10, "unstarted": {}}
         eventually(lambda: deployment.task_ids() == ids, timeout_s=3, what="all are in the list, in order")
         running.kill()
     deployment.resume()

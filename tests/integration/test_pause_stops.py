@@ -75,13 +75,14 @@ class Orders:
     def begun(self) -> int:
         return int(self.redis.llen(TOLD))
 
-    def check_each_copy_once(self) -> None:
-        total = 2 * len(self.sent)
+    def check_each_copy_once(self, *, starts: int = 1) -> None:
+        """Each copy has begun once, or so often as its task makes it."""
+        total = 2 * len(self.sent) * starts
         until(lambda: self.begun() >= total and not self.unacked(), timeout_s=40)
         time.sleep(0.3)  # a copy too many would run now
         told = list(self.redis.lrange(TOLD, 0, -1))
         ran = Counter(sent for line in told for sent in self.sent if sent in line)
-        assert ran == dict.fromkeys(self.sent, 2)
+        assert ran == dict.fromkeys(self.sent, 2 * starts)
         assert (self.waiting(), self.unacked()) == (0, 0)
 
     def close(self) -> None:
@@ -242,4 +243,36 @@ def test_worker_direct_and_bindings_that_are_deleted_change_nothing(
         assert orders.waiting() + orders.redis.llen(direct) + orders.begun() == 60
         orders.resume()
         eventually(lambda: orders.begun() == 60 and not orders.unacked(), what="all have run", timeout_s=30)
+        orders.check_each_copy_once()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_copy_that_its_task_gives_back_goes_to_its_own_queue_before_and_after_a_pause(
+    orders_for: Callable[..., Orders], pool: str
+) -> None:
+    orders = orders_for(worker_prefetch_multiplier=4)
+    with orders.worker(pool) as running:
+        orders.send(20, "topology.again")
+        for number in (4, 30):
+            eventually(lambda number=number: orders.begun() >= number, what=f"{number} have begun", timeout_s=30)
+            orders.pause(running)
+            before = orders.begun()
+            time.sleep(0.3)
+            assert (orders.begun(), orders.unacked()) == (before, 0), "one that was given back is not fetched again"
+            orders.resume()
+        orders.check_each_copy_once(starts=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", POOLS)
+def test_messages_in_pickle_and_compressed_come_back_and_run_once(orders_for: Callable[..., Orders], pool: str) -> None:
+    orders = orders_for(worker_prefetch_multiplier=16, accept_content=["json", "pickle"])
+    orders.env["C_FORCE_ROOT"] = "yes"  # Celery refuses pickle as root
+    with orders.worker(pool) as running:
+        orders.send(30, seconds=0.1, serializer="pickle", compression="zlib")
+        eventually(lambda: orders.begun() >= 4, what="some have begun")
+        orders.pause(running)
+        assert orders.waiting() + orders.begun() == 60
+        orders.resume()
         orders.check_each_copy_once()

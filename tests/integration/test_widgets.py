@@ -146,7 +146,7 @@ def test_an_operation_from_a_notebook_needs_its_typed_yes_and_is_audited_with_it
     say(type="typed", id=dialog["id"], text="yes", phrase="")
     say(type="confirm", id=dialog["id"], values={})
     assert not ops.is_processing_paused()
-    (armed,) = say(type="typed", id=dialog["id"], text="YES", phrase="")[-1:]
+    (armed,) = [told for told in say(type="typed", id=dialog["id"], text="YES", phrase="") if told["type"] == "armed"]
     assert armed == {"type": "armed", "id": dialog["id"], "armed": True}
     say(type="confirm", id=dialog["id"], values={})
     assert ops.is_processing_paused()

@@ -126,3 +126,16 @@ def test_a_guest_that_panel_would_let_in_is_not_let_in(
     assert server.ask().status == 302
     assert server.ask(Cookie="is_guest=1").status == 302
     assert server.living() == 0
+
+
+def test_a_copied_cookie_of_a_provider_opens_nothing_after_its_owner_signed_out(
+    signed_by: Callable[..., PageServer],
+) -> None:
+    server = signed_by(viewers=("*",))
+    mine = {"Cookie": cookie_header(sign_in(server))}
+    with server.socket(server.ask(**mine).token, **mine) as let_in:
+        assert let_in
+        assert server.ask("/logout", **mine).status == 200
+        assert server.hangs_up()
+    assert server.ask(**mine).status == 302
+    assert server.ask("/logout", Cookie="user=x").status == 200

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+import redis
 from support.pages import Answer, PageServer
+from support.services import Valkey, until
 
 from opsdash import serving
-from opsdash.web import users as module
+from opsdash import users as module
+from opsdash.services import signed_out
+from opsdash.services.signed_out import LONGEST_S, SignedOut
+from opsdash.users import Users
 from opsdash.web.tickets import COOKIE
-from opsdash.web.users import Users
 
 PASSWORD = "correct horse battery"
 
@@ -113,6 +118,37 @@ def test_guesses_sent_all_at_once_get_no_more_tries(desk: PageServer) -> None:
     assert sorted(tries) == [403] * 5 + [429] * 15
 
 
+def test_a_hundred_guesses_at_once_let_a_genuine_sign_in_from_elsewhere_through_first(
+    desk: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, checked, real = threading.Event(), [], Users.check
+
+    def check(self: Users, name: str, password: str) -> bool:
+        assert begin.wait(20)
+        checked.append(name)
+        return real(self, name, password)
+
+    def waiting() -> int:
+        return sum(map(len, desk._server._tornado.auth_provider._desk.turns._lines.values()))
+
+    monkeypatch.setattr(Users, "check", check)
+    with ThreadPoolExecutor(101) as crowd:
+        sent = [{"X_Forwarded_For": f"203.0.113.{n % 10}", "X_Forwarded_Proto": "https"} for n in range(100)]
+        guesses = [crowd.submit(sign_in, desk, "maria", "guess number one", **one) for one in sent]
+        assert until(lambda: waiting() == 98)  # two are at work
+        genuine = crowd.submit(sign_in, desk, "joe")
+        assert until(lambda: waiting() == 99)
+        begin.set()
+        assert genuine.result().status == 303
+        assert sorted(guess.result().status for guess in guesses) == [403] * 50 + [429] * 50
+    assert checked.index("joe") <= 4
+
+
+def test_an_office_that_signs_in_at_once_behind_one_address_gets_in(desk: PageServer) -> None:
+    with ThreadPoolExecutor(40) as office:
+        assert [answer.status for answer in office.map(lambda _: sign_in(desk), range(40))] == [303] * 40
+
+
 def test_signing_in_often_is_no_failure(desk: PageServer) -> None:
     assert [sign_in(desk).status for _ in range(8)] == [303] * 8
 
@@ -153,6 +189,99 @@ def test_whoever_signs_out_needs_the_password_again(desk: PageServer) -> None:
     assert (answer.status, answer.headers["location"]) == (303, "/login")
     assert answer.cookies[COOKIE].strip('"') == ""
     assert desk.ask("/logout").status == 200
+
+
+def sign_out(server: PageServer, mine: dict[str, str]) -> Answer:
+    return server.ask("/logout", "POST", Origin=server.origin, **mine)
+
+
+def test_a_copied_cookie_opens_nothing_after_its_owner_signed_out(desk: PageServer) -> None:
+    here, elsewhere, joe = cookie(sign_in(desk)), cookie(sign_in(desk)), cookie(sign_in(desk, "joe"))
+    assert here != elsewhere
+    page = desk.ask(**here)
+    with desk.socket(desk.ask(**here).token, **here) as let_in:
+        assert let_in
+        sign_out(desk, here)
+        assert desk.hangs_up()  # at once: no page of this ticket goes on
+    assert desk.ask(**here).status == 302
+    assert not desk.opens(page.token, **here)
+    assert desk.ask(**elsewhere).status == 200
+    assert desk.ask(**joe).status == 200
+
+
+@pytest.mark.parametrize("forged", ["", "x", "a.b", "A" * 9_000])
+def test_signing_out_with_a_cookie_that_is_none_ends_nothing(desk: PageServer, forged: str) -> None:
+    maria = cookie(sign_in(desk))
+    assert sign_out(desk, {"Cookie": f"{COOKIE}={forged}"}).status == 303
+    assert desk.ask(**maria).status == 200
+
+
+@pytest.fixture
+def two_consoles(
+    serve: Callable[..., PageServer], users: Users, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> tuple[PageServer, PageServer]:
+    monkeypatch.setattr(serving, "STRANGERS_MS", 100)
+    given = {"auth": "basic", "operators": ("maria",), "users_file": str(users.path), "redis_url": valkey.url}
+    return serve(**given), serve(**given)
+
+
+def test_whoever_signs_out_at_one_console_has_signed_out_at_the_other(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey
+) -> None:
+    first, second = two_consoles
+    mine = cookie(sign_in(first))
+    with second.socket(second.ask(**mine).token, **mine) as let_in:
+        assert let_in
+        sign_out(first, mine)
+        assert second.hangs_up()
+    assert until(lambda: second.ask(**mine).status == 302)
+    with redis.Redis.from_url(valkey.url) as client:
+        kept = client.zrange("opsdash:signed_out", 0, -1, withscores=True)
+        assert 0 < client.ttl("opsdash:signed_out") <= LONGEST_S
+    ((member, _),) = kept
+    assert member.decode() not in mine["Cookie"]
+    assert not any(part in mine["Cookie"] for part in member.decode().split("."))
+
+
+def test_signing_out_works_here_while_redis_is_away_and_everywhere_when_it_is_back(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey
+) -> None:
+    first, second = two_consoles
+    mine = cookie(sign_in(first))
+    valkey.stop()
+    assert sign_out(first, mine).status == 303
+    assert first.ask(**mine).status == 302
+    assert second.ask(**mine).status == 200  # it can't know
+    valkey.start()
+    assert until(lambda: second.ask(**mine).status == 302, timeout_s=20)
+
+
+def test_whoever_writes_to_redis_signs_nobody_out_by_it(
+    two_consoles: tuple[PageServer, PageServer], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signed_out, "MOST", 20)
+    first, _ = two_consoles
+    mine = cookie(sign_in(first))
+    with redis.Redis.from_url(valkey.url) as client:
+        client.zadd("opsdash:signed_out", {f"forged{number}.seal{number}": 1e11 for number in range(50)})
+        client.zadd("opsdash:signed_out", {"x" * 10_000: 1e11, "\0": float("inf")})
+        reads = client.info("commandstats")["cmdstat_eval"]["calls"]
+        assert until(lambda: client.info("commandstats")["cmdstat_eval"]["calls"] > reads + 3)
+        assert first.ask(**mine).status == 200
+        client.delete("opsdash:signed_out")
+        client.set("opsdash:signed_out", "not a set")
+    sign_out(first, mine)
+    assert first.ask(**mine).status == 302
+
+
+def test_of_too_many_ended_tickets_none_is_good_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_out, "MOST", 10)
+    known = SignedOut(None, b"key", clock=lambda: 1_000.0)
+    for number in range(50):
+        known.end(f"mark {number}", 2_000.0 + number)
+    assert all(known.has(f"mark {number}", 2_000.0 + number) for number in range(50))
+    assert len(known._ended) == 10
+    assert not known.has("another", 2_100.0)
 
 
 def test_a_removed_user_is_shut_out_and_their_open_page_closed(

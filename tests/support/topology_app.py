@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from celery.exceptions import Reject
 from kombu import Exchange, Queue, binding
 from support.sample_app import RECORDER, _die_with_the_worker  # noqa: F401 - connects its signal
 
@@ -131,6 +132,15 @@ def early(self: Any, number: int = 0, seconds: float = 0.0) -> None:
 def late(self: Any, number: int = 0, seconds: float = 0.0) -> None:
     _tell(self, number)
     time.sleep(seconds)
+
+
+@app.task(name="topology.again", bind=True, acks_late=True)
+def again(self: Any, number: int = 0, seconds: float = 0.0) -> None:
+    """Goes back to its queue until it is delivered for the second time, as a task whose turn has not come."""
+    _tell(self, number)
+    time.sleep(seconds)
+    if not self.request.delivery_info.get("redelivered"):
+        raise Reject("not yet", requeue=True)
 
 
 @app.task(name="topology.limited", bind=True, rate_limit="20/s")

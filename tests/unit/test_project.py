@@ -52,7 +52,16 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
     listed = {canonicalize_name(r.name): r.specifier for r in map(Requirement, [*lines, *by_pip])}
     assert listed.pop("python") == Requirement(f"python{PYPROJECT['requires-python']}").specifier
     assert listed.pop("pip") == ""
-    assert listed == {requirement.name: requirement.specifier for requirement in [*CORE, *EXTRAS["test"]]}
+    needed = [*CORE, *EXTRAS["console"], *EXTRAS["test"]]
+    assert listed == {
+        requirement.name: requirement.specifier for requirement in needed if requirement.name != "opsdash"
+    }
+
+
+def test_a_worker_gets_what_a_worker_needs_and_the_demo_and_the_tests_get_the_console():
+    assert {str(requirement) for requirement in CORE} == {"celery<5.8,>=5.4", "redis<9,>=5.0"}
+    for extra in ("demo", "test"):
+        assert "opsdash[console]" in map(str, EXTRAS[extra])
 
 
 def test_ci_runs_the_very_command_the_readme_gives():

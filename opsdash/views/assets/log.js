@@ -126,12 +126,11 @@ const operationsLog = (page) => {
       next = msg.after
       older.disabled = !next
       newest.disabled = at.length === 0
-      put(
-        place,
-        found.length
-          ? `${number(at.length * msg.limit + 1)} to ${number(at.length * msg.limit + found.length)}${msg.total == null ? '' : ` of ${number(msg.total)}`}`
-          : ''
-      )
+      // A page of a search that ended at its bound is not full: its entries have no numbers.
+      const from = number(at.length * msg.limit + 1),
+        to = number(at.length * msg.limit + found.length),
+        of = msg.total == null ? '' : ` of ${number(msg.total)}`
+      put(place, msg.searched || (found.length ? `${from} to ${to}${of}` : ''))
       page.redraw()
     },
     update(state, view) {

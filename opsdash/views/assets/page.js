@@ -231,6 +231,7 @@ export function render({model}) {
     },
     piece(msg) {
       pieces.push(msg.text)
+      send({type: 'taken'})
     },
     file(msg) {
       save(pieces, msg.name)

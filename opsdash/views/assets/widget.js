@@ -113,7 +113,10 @@ export function render({model}) {
       page.redraw()
     },
     peek: (msg) => dialog.tell(`First and last tasks of ${msg.queue}`, {opener, wide: true}, ...peeked(msg, page)),
-    piece: (msg) => pieces.push(msg.text),
+    piece(msg) {
+      pieces.push(msg.text)
+      send({type: 'taken'})
+    },
     file(msg) {
       save(pieces, msg.name)
       pieces = []

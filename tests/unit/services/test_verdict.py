@@ -11,7 +11,7 @@ from opsdash.model_verdict import LASTING, Kind, Reason, State, Verdict
 from opsdash.model_workers import Connection
 from opsdash.services.fleet import UNPROVEN
 from opsdash.services.verdict import Pace, verdict, verdicts
-from opsdash.verdict_text import notes, reason_told, remedies, told
+from opsdash.verdict_text import as_plain, notes, reason_told, remedies, told
 
 NOW = datetime.now(UTC)
 
@@ -255,6 +255,7 @@ def test_what_time_may_not_cure_has_something_to_do():
         "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed has"
         " left a process behind.",
     ]
+    assert as_plain(made)["remedies"] == remedies(made)
     assert remedies(found(paused(worker("a")))) == []
     assert all(remedies(replace(made, reasons=(Reason(kind=kind, workers=("w",)),))) for kind in LASTING)
 

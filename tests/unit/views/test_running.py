@@ -21,6 +21,7 @@ class Session:
     """As much of a browser session as the open rows need."""
 
     def __init__(self, role: Role = Role.OPERATOR) -> None:
+        self.caller = "page user maria"
         self.role, self.followers = role, list[Callable[[], None]]()
         self.read, self.told, self.tasks = list[str](), list[tuple[str, dict[str, Any]]](), dict[str, Any]()
         self.console = SimpleNamespace(workers=self)

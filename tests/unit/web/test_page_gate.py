@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,8 +75,18 @@ def test_what_was_made_for_other_sites_is_not_served_and_no_address_imports_a_mo
     assert ask(gate, path) is NOT_SERVED
 
 
-def test_a_component_of_the_page_may_be_loaded(gate: Gate) -> None:
-    assert ask(gate, f"/ops/components/{Settings.__module__}/Part/_bundle_path/part.bundle.js") is None
+def test_a_component_of_the_page_may_be_loaded_and_none_that_is_not_there(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = SimpleNamespace(_bundle_path="part.bundle.js", _bundle_css=None)
+    monkeypatch.setitem(sys.modules, "opsdash.parts", SimpleNamespace(Part=part))
+    assert ask(gate, "/ops/components/opsdash.parts/Part/_bundle_path/part.bundle.js") is None
+    for other in (
+        "opsdash.parts/Part/_bundle_css",
+        "opsdash.parts/Other/_bundle_path",
+        "opsdash.others/A/_bundle_path",
+    ):
+        assert ask(gate, f"/ops/components/{other}/part.bundle.js") is NOT_SERVED
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])

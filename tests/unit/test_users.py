@@ -7,11 +7,11 @@ from statistics import median
 
 import pytest
 
+from opsdash import users as module
 from opsdash.errors import Invalid, Refused
 from opsdash.settings import Settings
-from opsdash.web import users as module
+from opsdash.users import Hashed, Users
 from opsdash.web.tickets import LIFETIME_S, Tickets
-from opsdash.web.users import Hashed, Users
 
 PASSWORD = "correct horse battery"
 

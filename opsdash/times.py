@@ -1,0 +1,60 @@
+"""Times as people and programs ask for them: bounded, so that whoever reckons with them later never overflows.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from opsdash.text import parse_duration
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(3000, 1, 1, tzinfo=UTC)
+"""Nothing here is older, or will be asked about later; a zone's offset on either never leaves the calendar."""
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: It names no zone, or lies before ``EARLIEST`` or not before ``LATEST``.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("expected a time with its zone, such as 2026-11-23T03:00:00Z")
+    try:
+        found = moment.astimezone(UTC)
+    except OverflowError:  # 0001-01-01T00:00+14:00: by that offset it is before the first year
+        found = None
+    if found is None or not EARLIEST <= found < LATEST:
+        raise ValueError(f"expected a time from {EARLIEST:%Y} to {LATEST.year - 1}")
+    return found
+
+
+def ago(seconds: float, now: datetime | None = None) -> datetime:
+    """The moment so many seconds before now, in UTC.
+
+    Raises:
+        ValueError: It lies outside ``in_utc``'s bounds.
+    """
+    try:
+        return in_utc((now or datetime.now(UTC)) - timedelta(seconds=seconds))
+    except OverflowError:
+        raise ValueError(f"expected an age that does not reach back beyond {EARLIEST:%Y}") from None
+
+
+def typed(text: str) -> datetime:
+    """A time as somebody types it, in UTC where it names no zone; or how long ago: ``2h``.
+
+    Raises:
+        ValueError: With a sentence for whoever typed it.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            age_s = parse_duration(text)
+        except ValueError:
+            raise ValueError(f"{text[:40]!r} is neither a time (2026-11-23T03:00) nor how long ago (2h)") from None
+        return ago(age_s)
+    return in_utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -1,0 +1,313 @@
+"""A crowd that looks keeps nobody from acting: asserted by what comes before what, not by the clock.
+
+What the crowd asks for is held until the test lets go of it: what ends before that has not waited for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cli import Result, off_a_terminal
+from support.served import Answer, Client, serving
+from support.services import until
+
+import opsdash
+from opsdash.model import Actor, Role
+from opsdash.services import audit_reading
+from opsdash.services.audit_reading import Page
+from opsdash.services.console import Console
+from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
+from opsdash.settings import Settings
+from opsdash.users import Users
+from opsdash.views.components import Board
+from opsdash.views.desk import Desk
+from opsdash.views.session import Session
+from opsdash.web import login
+
+VIEWERS = 10
+TOKENS = {f"eve{number}": f"token-of-eve-{number:02d}-0123456789" for number in range(VIEWERS)}
+NOTHING = Page(entries=(), after=None)
+OPERATOR = "token-of-the-operator-0123456789"
+
+
+class Gate:
+    """What is held until the test lets go of it.
+
+    Attributes:
+        held: Calls that wait here.
+    """
+
+    def __init__(self) -> None:
+        self.held, self._open = 0, threading.Event()
+
+    def wait(self, *_: object, **__: object) -> None:
+        self.held += 1
+        assert self._open.wait(60)
+
+    def before(self, answer: object) -> Callable[..., Any]:
+        """A call that waits here, and then answers so."""
+        return lambda *_args, **_more: self.wait() or answer
+
+    def let_go(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.let_go()
+
+
+@pytest.fixture
+def console(settings_for: Callable[..., Settings]) -> Iterator[Console]:
+    tokens = ",".join([f"maria:operator:{OPERATOR}", *(f"{name}:viewer:{token}" for name, token in TOKENS.items())])
+    known = Settings.from_env({"OPSDASH_API_TOKENS": tokens}).api_tokens
+    made = Console(settings_for(queues=("celery",), api_tokens=known, poll_interval_s=60.0))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api(console: Console) -> Iterator[Client]:
+    with serving(console, token=OPERATOR) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def crowd(ask: Callable[[str], Answer], gate: Gate, each: int) -> Iterator[list[Future[Answer]]]:
+    """Ten viewers ask so often each, all at once, and wait."""
+    with ThreadPoolExecutor(VIEWERS * each) as asking:
+        asked = [asking.submit(ask, token) for token in TOKENS.values() for _ in range(each)]
+        try:
+            yield asked
+        finally:
+            gate.let_go()
+
+
+def test_ten_viewers_who_search_the_log_keep_nobody_from_pausing_over_the_api(
+    console: Console, api: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_reading, "_search", gate.before(NOTHING))
+    with crowd(lambda token: api.get("/api/v1/audit?text=nothing", token=token), gate, 6) as asked:
+        assert until(lambda: gate.held == 1), "one is searched for at a time"
+        assert api.run("pause_processing", query="?dry_run=1").status == 200
+        assert api.run("pause_processing", confirm="YES").status == 200
+        assert console.is_processing_paused()
+        assert api.get("/readyz").status == 200
+        assert (gate.held, sum(one.done() for one in asked)) == (1, 0), "nobody was let through meanwhile"
+
+
+def test_viewers_whose_previews_hang_keep_nobody_from_pausing_nor_do_their_refused_acts(
+    console: Console, api: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opsdash.ClearQueue, "preview", gate.wait)
+    refused = Console._record_refusal
+    monkeypatch.setattr(Console, "_record_refusal", lambda *args: (gate.wait(), refused(*args)))
+
+    def ask(token: str) -> Answer:
+        query = "?dry_run=1" if token in list(TOKENS.values())[:5] else ""
+        return api.run("clear_queue", query=query, params={"queue": "celery"}, token=token)
+
+    with crowd(ask, gate, 4) as asked:
+        assert until(lambda: gate.held == 4)
+        assert api.run("pause_processing", query="?dry_run=1").status == 200
+        assert api.run("pause_processing", confirm="YES").status == 200
+        assert console.is_processing_paused()
+        assert (gate.held, sum(one.done() for one in asked)) == (4, 0)
+
+
+def test_an_act_is_answered_although_a_snapshot_hangs(
+    console: Console, api: Client, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.poller, "_read", gate.wait)
+    with crowd(lambda token: api.get("/api/v1/status", token=token), gate, 3) as asked:
+        assert until(lambda: gate.held == 1)
+        assert api.run("pause_processing", confirm="YES").status == 200
+        assert console.is_processing_paused()
+        assert (gate.held, sum(one.done() for one in asked)) == (1, 0)
+
+
+def test_a_click_on_the_page_does_not_wait_for_what_others_read(
+    console: Console, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_reading, "_search", gate.before(NOTHING))
+    monkeypatch.setattr(type(console.queues), "peek", gate.before(()))
+    monkeypatch.setattr(console.poller, "_read", gate.wait)
+
+    async def pages() -> None:
+        crowd = []
+        for name in TOKENS:
+            say, _ = page(console, Actor(name=name, role=Role.VIEWER, surface="page"))
+            search = {"type": "log", "filter": {"text": "nothing"}}
+            for message in (search, {"type": "peek", "queue": "celery"}, {"type": "refresh"}) * 20:
+                crowd.append(asyncio.ensure_future(say(**message)))
+        say, told = page(console, Actor(name="maria", role=Role.OPERATOR, surface="page"))
+        while gate.held < 1 + 4 + 1:
+            await asyncio.sleep(0.01)
+        await say(type="ask", name="pause_processing")
+        (dialog,) = [message for message in told if message["type"] == "dialog"]
+        await say(type="typed", id=dialog["id"], text="YES")
+        confirmed = asyncio.ensure_future(say(type="confirm", id=dialog["id"]))
+        while not any(message["type"] == "say" for message in told):
+            await asyncio.sleep(0.01)
+        assert console.is_processing_paused()
+        assert gate.held == 1 + 4 + 1, "nobody was let through meanwhile"
+        gate.let_go()
+        await asyncio.gather(confirmed, *crowd)
+
+    asyncio.run(pages())
+
+
+def test_of_what_one_page_asks_again_and_again_only_the_first_and_the_newest_are_read(
+    console: Console, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, wanted = type(console.audit).page, list[str]()
+
+    def read(self: Any, chosen: Any, **more: Any) -> Any:
+        wanted.append(chosen.user)
+        gate.wait()
+        return real(self, chosen, **more)
+
+    monkeypatch.setattr(type(console.audit), "page", read)
+
+    async def asked() -> None:
+        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+        all_of_them = [
+            asyncio.ensure_future(say(type="log", filter={"user": f"user {number}"})) for number in range(60)
+        ]
+        while not wanted:
+            await asyncio.sleep(0.01)
+        gate.let_go()
+        await asyncio.gather(*all_of_them)
+        assert wanted == ["user 0", "user 59"]
+        assert [message["type"] for message in told] == ["log", "log"]
+
+    asyncio.run(asked())
+
+
+def test_a_search_on_the_page_says_how_much_of_the_log_was_searched(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+    monkeypatch.setattr(audit_reading, "SEARCHED", 2)
+    say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+
+    def searched(after: str) -> str:
+        asyncio.run(say(type="log", filter={"text": "no such text"}, after=after))
+        return str(told[-1]["searched"])
+
+    assert searched("") == "Searched the newest 2 of 5 entries"
+    assert searched(told[-1]["after"]) == "Searched a further 2 of 5 entries"
+    asyncio.run(say(type="log"))
+    assert (told[-1]["searched"], told[-1]["total"]) == ("", 5)
+
+
+def test_the_command_line_pauses_while_the_server_is_searched(
+    console: Console,
+    api: Client,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(audit_reading, "_search", gate.before(NOTHING))
+    settings = console.settings
+    monkeypatch.setenv("OPSDASH_REDIS_URL", settings.redis_url)
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("OPSDASH_SECRET_KEY", settings.secret_key or "")
+    monkeypatch.setenv("OPSDASH_AUTH", "dev")
+    with crowd(lambda token: api.get("/api/v1/audit?text=nothing", token=token), gate, 2) as asked:
+        assert until(lambda: gate.held == 1)
+        done: Result = off_a_terminal(monkeypatch, capsys)("pause-processing", "--confirm", "YES")
+        assert done.code == 5, "set, and no worker follows it"
+        assert console.is_processing_paused()
+        assert sum(one.done() for one in asked) == 0
+
+
+@pytest.mark.parametrize("busy", [(READS, SEARCHES, FIGURES, PREVIEWS, ACTS)], ids=["all but its own"])
+def test_signing_in_and_being_ready_have_threads_of_their_own(
+    console: Console, tmp_path: Path, gate: Gate, busy: tuple[Pool, ...]
+) -> None:
+    users = Users(tmp_path / "users")
+    users.put("maria", "a password that is long enough")
+    held = sum(pool._executor._max_workers for pool in busy)
+    for pool in busy:
+        for _ in range(pool._executor._max_workers):
+            pool.start(gate.wait)
+    assert until(lambda: gate.held == held)
+
+    async def asked() -> None:
+        desk = login.Desk(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here
+        assert await desk.knows("maria", "a password that is long enough")
+        assert await PROBES.run(lambda: "ready") == "ready"
+        assert await SIGN_INS.run(lambda: "in") == "in"
+
+    asyncio.run(asked())
+    with serving(console) as client:
+        assert client.get("/readyz").status == 200
+
+
+def test_an_export_is_read_as_fast_as_the_browser_takes_it(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsdash.views.desk.PIECE_CHARS", 100)
+    for number in range(6):
+        console.run(opsdash.ResumeProcessing(reason=f"number {number}"), actor="maria", confirm="YES")
+    read = list[str]()
+    real = type(console.audit).export
+    monkeypatch.setattr(
+        type(console.audit), "export", lambda *args: (read.append(line) or line for line in real(*args))
+    )
+
+    async def exported() -> None:
+        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+        export = asyncio.ensure_future(say(type="export"))
+        pieces = 0
+        while not export.done():
+            new = [message for message in told if message["type"] == "piece"]
+            if len(new) > pieces:
+                assert len(new) == pieces + 1, "one at a time"
+                assert len(read) <= pieces + 3, "and no more is read than the next piece"
+                pieces += 1
+                await say(type="taken")
+            await asyncio.sleep(0)
+        await export
+        kinds = [message["type"] for message in told]
+        assert kinds == ["piece"] * pieces + ["file", "ready"]
+        assert pieces > 3
+        assert "".join(message.get("text", "") for message in told).count("number ") == 6
+
+    asyncio.run(exported())
+
+
+def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsdash.views.desk.TAKEN_S", 0.05)
+    monkeypatch.setattr("opsdash.views.desk.PIECE_CHARS", 10)
+    console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+
+    async def exported() -> None:
+        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+        await say(type="export")
+        assert [message["type"] for message in told] == ["piece", "ready", "say"]
+        assert "The export was given up" in told[-1]["text"]
+
+    asyncio.run(exported())
+
+
+def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
+    """A page of somebody's: what its browser says, and what it is told."""
+    board = Board()
+    desk, told = Desk(Session(console, actor, board)), list[dict[str, Any]]()
+    board._send_msg = told.append  # type: ignore[method-assign]
+
+    async def say(**message: Any) -> None:
+        assert desk.__panel__() is board
+        await board._handle_msg(message)
+
+    return say, told

@@ -1,0 +1,65 @@
+"""One outstanding request of each kind for each page; of those that wait the newest."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from opsdash.views.turns import Turns
+
+
+def test_of_two_hundred_refreshes_two_are_answered_the_first_and_the_newest() -> None:
+    async def page() -> None:
+        turns, gate, answered = Turns(), asyncio.Event(), list[int]()
+
+        async def ask(number: int) -> None:
+            async with turns.turn("refresh") as mine:
+                if mine:
+                    answered.append(number)
+                    await gate.wait()
+
+        asked = [asyncio.ensure_future(ask(number)) for number in range(200)]
+        await asyncio.sleep(0)
+        assert answered == [0]
+        gate.set()
+        await asyncio.gather(*asked)
+        assert answered == [0, 199]
+        await ask(200)
+        assert answered == [0, 199, 200]
+
+    asyncio.run(page())
+
+
+def test_one_kind_does_not_wait_for_another() -> None:
+    async def page() -> None:
+        turns = Turns()
+        async with turns.turn("log") as log, turns.turn("refresh") as refresh:
+            assert (log, refresh) == (True, True)
+
+    asyncio.run(page())
+
+
+def test_after_one_that_failed_the_one_that_waits_has_its_turn() -> None:
+    async def page() -> None:
+        turns, gate = Turns(), asyncio.Event()
+
+        async def broken() -> None:
+            async with turns.turn("log"):
+                await gate.wait()
+                raise ValueError("a bug")
+
+        async def ask() -> bool:
+            async with turns.turn("log") as mine:
+                return mine
+
+        first, given_up, second = (asyncio.ensure_future(one) for one in (broken(), ask(), ask()))
+        await asyncio.sleep(0)
+        third = asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        gate.set()
+        with pytest.raises(ValueError, match="a bug"):
+            await first
+        assert (await given_up, await second, await third) == (False, False, True)
+
+    asyncio.run(page())
