@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -74,16 +73,3 @@ def _without_port(hop: str) -> str:
     if hop.startswith("["):
         return hop.partition("]")[0] + "]"
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
-
-
-def has_loose_password(url: str) -> bool:
-    """Whether the password in a URL seems to have a ``?`` or ``#`` in it that is not written as %3F or %23.
-
-    What stands before the sign would be read as a host and a port then, and be shown.
-    """
-    rest = url.partition("://")[2]
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    after = rest[len(authority) :]
-    if "@" in authority:
-        return False
-    return "@" in (after.partition("=")[0] if after.startswith("?") else after if "#" in after else "")

@@ -23,7 +23,7 @@ _CONSOLE = {
     "flags, leases, marks": "GET K; SET K x XX; DEL K; EXISTS K; EXPIRE K 1; PERSIST K; PEXPIRE K 1; PTTL K; TYPE K;"
     " INCR K; STRLEN K; GETRANGE K 0 0",
     "what explains a pause, workers' reports": "HGET K x; HSET K x x; HSETNX K x x; HDEL K x; HGETALL K; HMGET K x;"
-    " HKEYS K; HLEN K; HSCAN K 0; HSTRLEN K x; HINCRBY K x 0",
+    " HKEYS K; HLEN K; HSCAN K 0; HSTRLEN K x; HEXISTS K x; HINCRBY K x 0",
     "queues, and clearing them": "LLEN K; LINDEX K 0; LRANGE K 0 0; LPOS K x; LMOVE K K LEFT LEFT; LPOP K; LPUSH K x;"
     " RPUSH K x; RENAME K K; UNLINK K",
     "workers, trash, approvals": "ZADD K XX 0 x; ZREM K x; ZRANGE K 0 0; ZRANGEBYSCORE K 0 0; ZCOUNT K 0 0;"

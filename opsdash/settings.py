@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
-from opsdash import roles, settings_broker
+from opsdash import broker_url, roles, settings_broker
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
@@ -395,7 +395,10 @@ class Settings:
     @property
     def redis_label(self) -> str:
         """The broker for people: host, port and database, never a password."""
-        return _without_password(self.redis_url)
+        try:
+            return broker_url.read(self.redis_url).label
+        except ValueError:  # given in Python, where nobody has read it yet
+            return "the configured address"
 
     @property
     def roles_configured(self) -> bool:
@@ -480,16 +483,3 @@ def _sqlite_path(url: str) -> Path | None:
     scheme, _, rest = url.partition("://")
     path = unquote(rest.removeprefix("/").partition("?")[0])
     return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None
-
-
-def _without_password(url: str) -> str:
-    if url.startswith("sentinel://"):
-        servers = ",".join(part.rpartition("@")[2].rpartition("//")[2] for part in url.partition("?")[0].split(";"))
-        return f"sentinel://{servers}"
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "the configured address"
-    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))

@@ -11,6 +11,7 @@ from pathlib import Path
 import redis
 
 import opsdash
+from opsdash import broker_url
 from opsdash.demo import broker, ports
 from opsdash.demo.folder import Folder
 from opsdash.demo.keeper import MARK
@@ -144,8 +145,9 @@ def check_external(url: str) -> tuple[str, str]:
         Unavailable: It does not answer.
     """
     settings = Settings.from_env({"OPSDASH_REDIS_URL": url})
-    if settings.redis_url.startswith("unix:"):
-        raise Invalid("OPSDASH_REDIS_URL: the demo needs redis:// or rediss://")
+    address = broker_url.read(settings.redis_url)
+    if address.path or address.master_name or address.options:  # Celery alone could not take it
+        raise Invalid("OPSDASH_REDIS_URL: the demo needs redis:// or rediss://, with no options but those of TLS")
     connection = broker.client(settings.redis_url)
     try:
         return settings.redis_url, f"{broker.version(connection)} at {settings.redis_label}"

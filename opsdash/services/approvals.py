@@ -11,9 +11,12 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import OpsdashError, Refused
+from opsdash.foreign import Unread
 from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, to_plain
 from opsdash.operation import Operation, parameters, registry
+from opsdash.services import bounded
 from opsdash.services.audit import AuditLog, public_params
 from opsdash.services.broker import Broker
 from opsdash.text import format_duration
@@ -26,10 +29,31 @@ KEPT_S = 86_400
 """What was asked outlives its time by so long: a console that starts later still writes down that it expired."""
 MOST = 200
 """Of what waits, or has expired, one look takes so many; and so many faults are told in the log."""
-OTHER_TYPE = "WRONGTYPE"
-"""How Redis's error begins where a key of that name holds something else."""
-_OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OpsdashError)
+LARGE = 256 * 1024
+"""Bytes of what is asked for, with what was on the screen: a thousand queues are some 200 kB."""
+WHAT = "requests for approval"
+_ROOM = 4_000
+"""Bytes beside that: a digest, and who approved it."""
+_OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, OpsdashError)
 """What reading a request of another version may raise; its digest says that it is no forgery."""
+
+# Both begin with a write that needs no memory: a full Redis lets through what follows in a script, and to free it may
+# need a second person. KEYS: the request, the index. ARGV: what is asked, its digest, ms, its id, when it expires.
+_ASK = """
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'asked', ARGV[1], 'mac', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
+return 1
+"""
+# KEYS: the request, the index. ARGV: by whom, ms, its id, or nothing where it stays in the index.
+_TAKE = """
+if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then return 0 end
+if redis.call('HEXISTS', KEYS[1], 'asked') == 0 then return 0 end
+if redis.call('HSETNX', KEYS[1], 'taken', ARGV[1]) == 0 then return 0 end
+if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[3]) end
+return 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +104,10 @@ class Approvals:
     _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     def ask(self, operation: Operation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
-        """Keeps it, under the id of its audit entry. Cost: one MULTI.
+        """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
 
         Raises:
+            Refused: It is too large to wait. Nothing was changed.
             redis.RedisError: Redis did not take it.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_s)
@@ -97,27 +122,40 @@ class Approvals:
             "expires_at": expires_at,
         }
         text, key = json.dumps(to_plain(told)), self.broker.keys.approval(asked.id)
-        mac = self.audit.sealer.mac(f"approval:{asked.id}:{text}")
-        with self.broker.client.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping={"asked": text, "mac": mac})
-            pipe.expire(key, self.ttl_s + KEPT_S)
-            pipe.zadd(self.broker.keys.approvals, {asked.id: expires_at.timestamp()})
-            pipe.execute()
+        if len(text) > LARGE:
+            raise Refused(
+                f"{operation.title}: what was reviewed is too large to wait for a second person"
+                f" ({len(text):,} bytes, {LARGE:,} at most): ask for less at once. Nothing was changed."
+            )
+        mac, ms = self.audit.sealer.mac(f"approval:{asked.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
+        index = self.broker.keys.approvals
+        self.broker.client.eval(_ASK, 2, key, index, text, mac, str(ms), asked.id, str(expires_at.timestamp()))
         return asked
 
     def waiting(self) -> tuple[Approval, ...]:
-        """What waits, the oldest first, at most ``MOST``; what this opsdash can't do is among it, and says so.
+        """What waits, the oldest first; see `look`."""
+        return self.look()[0]
 
-        Cost: one ZRANGEBYSCORE, and one round trip more where there is any.
+    def look(self) -> tuple[tuple[Approval, ...], tuple[Unread, ...]]:
+        """What waits, the oldest first, and what of it can't be read or is too much.
+
+        What this opsdash can't do is among what waits, and says so. Cost: two round trips, however many there are;
+        ``MOST`` at most are read.
 
         Raises:
             Unavailable: Redis did not answer.
         """
-        now = datetime.now(UTC).timestamp()
+        index, now = self.broker.keys.approvals, datetime.now(UTC).timestamp()
         with self.broker.reading():
-            kept = self._read_all(self._ids(now, "+inf"))
+            ids = self._ids(low=f"{now:.3f}")
+            kept, bad = self._read_all([one for one, _ in ids.found])
+        many = len(ids.found) + ids.long >= MOST  # the index may hold what has expired too
+        unread = ids.unread(WHAT, index) if ids.total is None or many else []
+        if bad or ids.long:
+            names = (*(foreign.words(one) for one in bad), *["one with a name that is too long"][: ids.long])
+            unread.append(Unread(what=WHAT, names=names))
         waiting = [one.approval for one in kept if not one.taken]
-        return tuple(sorted(waiting, key=lambda one: one.at))
+        return tuple(sorted(waiting, key=lambda one: one.at)), tuple(unread)
 
     def find(self, approval_id: str) -> Asked:
         """What waits under this id.
@@ -140,7 +178,7 @@ class Approvals:
         return kept.asked
 
     def take(self, asked: Asked, by: str) -> None:
-        """Uses it up. Cost: one MULTI.
+        """Uses it up, also on a full Redis. Cost: one script.
 
         Raises:
             Refused: Somebody was faster, or its time is over. Nothing was changed.
@@ -157,16 +195,29 @@ class Approvals:
     def settle(self) -> None:
         """Writes down, once, what expired. Never raises for an outage: the next look tries again."""
         try:
-            for approval_id in self._ids("-inf", datetime.now(UTC).timestamp()):
-                kept = self._read(approval_id)
-                if kept is not None and not kept.taken:
-                    self._take(approval_id, EXPIRY)
-                    kept = self._read(approval_id)  # somebody may have been faster
-                if kept is not None and kept.taken == EXPIRY and kept.entry is not None:
-                    self._expire(kept.entry, kept.approval.expires_at)
-                self.broker.client.zrem(self.broker.keys.approvals, approval_id)
+            self._settle(datetime.now(UTC).timestamp())
         except (OpsdashError, redis.RedisError) as error:
             log.warning("expired approvals can't be looked at: %s", error)
+
+    def _settle(self, now: float) -> None:
+        """Cost: one round trip where nothing has expired, else five, however much it is; then the audit log's."""
+        index, client = self.broker.keys.approvals, self.broker.client
+        ids = [one for one, _ in self._ids(high=f"{now:.3f}").found]
+        if not ids:
+            return
+        kept, _bad = self._read_all(ids)
+        if open_ids := [one.approval.id for one in kept if not one.taken]:
+            with client.pipeline(transaction=False) as pipe:
+                for approval_id in open_ids:
+                    self._ask_take(pipe, approval_id, EXPIRY)
+                pipe.execute()
+            kept, _bad = self._read_all(ids)  # somebody may have been faster
+        for one in kept:
+            if one.taken == EXPIRY and one.entry is not None:
+                self._expire(one.entry, one.approval.expires_at)
+        client.zrem(index, *ids)
+        # What nobody can settle any more, whoever put it there: the request itself is gone by then.
+        client.zremrangebyscore(index, "-inf", now - KEPT_S)
 
     def _expire(self, entry: AuditEntry, expires_at: datetime) -> None:
         # Of several consoles each may come here, so that one that dies leaves nothing undone: an entry ends once.
@@ -177,14 +228,13 @@ class Approvals:
         self.audit.finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
 
     def _take(self, approval_id: str, by: str) -> bool:
-        key = self.broker.keys.approval(approval_id)
-        with self.broker.client.pipeline(transaction=True) as pipe:
-            pipe.hsetnx(key, "taken", by)
-            pipe.expire(key, KEPT_S)
-            taken = bool(pipe.execute()[0])
-        if taken and by != EXPIRY:
-            self.broker.client.zrem(self.broker.keys.approvals, approval_id)
-        return taken
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            self._ask_take(pipe, approval_id, by)
+            return bool(pipe.execute()[0])
+
+    def _ask_take(self, pipe: Any, approval_id: str, by: str) -> None:
+        keys, leaves = self.broker.keys, "" if by == EXPIRY else approval_id
+        pipe.eval(_TAKE, 2, keys.approval(approval_id), keys.approvals, by, str(KEPT_S * 1000), leaves)
 
     def _check_waiting(self, kept: _Kept) -> None:
         approval = kept.approval
@@ -194,79 +244,75 @@ class Approvals:
         if kept.taken or datetime.now(UTC) >= approval.expires_at:
             raise Refused(f"{what} expired at {approval.expires_at:%H:%M:%S} UTC. Nothing was changed.")
 
-    def _ids(self, since: float | str, until: float | str) -> list[str]:
-        try:
-            found: Any = self.broker.client.zrangebyscore(self.broker.keys.approvals, since, until, start=0, num=MOST)
-        except redis.ResponseError as error:
-            if not str(error).startswith(OTHER_TYPE):
-                raise
+    def _ids(self, *, low: str = "-inf", high: str = "+inf") -> bounded.Members:
+        """Those whose time ends first, and how many there are."""
+        found = bounded.read_members(
+            self.broker.client, self.broker.keys.approvals, most=MOST, low=low, high=high, rising=True
+        )
+        if found.total is None:
             self._tell(self.broker.keys.approvals, "is not opsdash's list of approvals: it has another type")
-            return []
-        return list(found)
+        return found
 
     def _read(self, approval_id: str) -> _Kept | None:
-        return next(iter(self._read_all([approval_id])), None)
+        return next(iter(self._read_all([approval_id])[0]), None)
 
-    def _read_all(self, ids: list[str]) -> list[_Kept]:
-        """What can be read of them: each alone. Cost: one round trip."""
-        if not ids:
-            return []
-        with self.broker.client.pipeline(transaction=False) as pipe:
-            for approval_id in ids:
-                pipe.hmget(self.broker.keys.approval(approval_id), ["asked", "mac", "taken"])
-            replies = pipe.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, redis.RedisError) and not str(reply).startswith(OTHER_TYPE):
-                raise reply
-        return [kept for one, reply in zip(ids, replies, strict=True) if (kept := self._kept(one, reply)) is not None]
+    def _read_all(self, ids: list[str]) -> tuple[list[_Kept], list[str]]:
+        """What can be read of them, each alone, and the ids of what can't. Cost: one round trip."""
+        keys = [self.broker.keys.approval(one) for one in ids]
+        hashes = bounded.hashes(self.broker.client, keys, most_fields=3, most=LARGE + _ROOM)
+        read = [(one, self._kept(one, told)) for one, told in zip(ids, hashes, strict=True) if told != {}]
+        return [kept for _, kept in read if kept is not None], [one for one, kept in read if kept is None]
 
-    def _kept(self, approval_id: str, reply: Any) -> _Kept | None:
-        if isinstance(reply, redis.RedisError):
-            self._tell(approval_id, "has another type")
+    def _kept(self, approval_id: str, told: Mapping[str, str] | None) -> _Kept | None:
+        if told is None:
+            self._tell(approval_id, "is too large, or has another type")
             return None
-        text, mac, taken = (value or "" for value in reply)
-        if not text:
-            return None
+        text, mac, taken = (told.get(name, "") for name in ("asked", "mac", "taken"))
         sealer = self.audit.sealer
         # Without a secret nobody's word can be told from anybody's.
         if not sealer.keyed or not sealer.is_mac(f"approval:{approval_id}:{text}", mac):
             self._tell(approval_id, "was not written by opsdash, or with another key")
             return None
         try:
-            told = json.loads(text)
-            entry, expires_at = AuditEntry.from_plain(told["entry"]), datetime.fromisoformat(told["expires_at"])
-            params = dict(told.get("params", entry.details["params"]))
+            return _understood(approval_id, foreign.mapping(foreign.parsed(text, LARGE)), foreign.words(taken))
         except _OTHER_SHAPE:
             self._tell(approval_id, "is of another version of opsdash, and can't be read")
             return None
-        kind = registry().get(entry.operation)
-        asked, problem = None, ""
-        if kind is None:
-            problem = f"This opsdash does not have the operation {entry.operation}."
-        elif unknown := [name for name in params if name not in {field.name for field in parameters(kind)}]:
-            problem = (
-                f"Another version of opsdash asked for it, with what this one does not know: {', '.join(unknown)}."
-            )
-        else:
-            try:
-                asked = Asked(
-                    id=approval_id,
-                    operation=kind(**params),
-                    actor=_actor(told["actor"]),
-                    entry=entry,
-                    reviewed=_preview(told["reviewed"]),
-                    expires_at=expires_at,
-                )
-            except _OTHER_SHAPE:
-                problem = "Another version of opsdash asked for it, in a way that this one does not know."
-        approval = replace(_approval(approval_id, entry, params, expires_at), problem=problem)
-        return _Kept(approval=approval, entry=entry, asked=asked, taken=taken)
 
     def _tell(self, what: str, why: str) -> None:
         """Into the log, once: a page looks every two seconds."""
         if what not in self._told and len(self._told) < MOST:
             self._told.add(what)
-            log.error("the approval %s %s: it is left out", what, why)
+            log.error("the approval %s %s: it is left out", foreign.words(what), why)
+
+
+def _understood(approval_id: str, told: Mapping[str, Any], taken: str) -> _Kept:
+    """What was asked, as far as this version knows it; one of `_OTHER_SHAPE` where it does not know it at all."""
+    entry, expires_at = AuditEntry.from_plain(told["entry"]), foreign.moment(told["expires_at"])
+    params = dict(told.get("params", entry.details["params"]))
+    if expires_at is None or foreign.moment(entry.timestamp.isoformat()) is None or entry.timestamp.tzinfo is None:
+        raise ValueError("no time")
+    kind = registry().get(entry.operation)
+    asked, problem = None, ""
+    if kind is None:
+        problem = f"This opsdash does not have the operation {foreign.words(entry.operation)}."
+    elif unknown := [name for name in params if name not in {field.name for field in parameters(kind)}]:
+        named = ", ".join(foreign.words(name) for name in unknown[:3])
+        problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
+    else:
+        try:
+            asked = Asked(
+                id=approval_id,
+                operation=kind(**params),
+                actor=_actor(told["actor"]),
+                entry=entry,
+                reviewed=_preview(told["reviewed"]),
+                expires_at=expires_at,
+            )
+        except _OTHER_SHAPE:
+            problem = "Another version of opsdash asked for it, in a way that this one does not know."
+    approval = replace(_approval(approval_id, entry, params, expires_at), problem=problem)
+    return _Kept(approval=approval, entry=entry, asked=asked, taken=taken)
 
 
 def _approval(approval_id: str, entry: AuditEntry, params: Mapping[str, Any], expires_at: datetime) -> Approval:

@@ -14,10 +14,9 @@ import redis
 
 from opsdash import foreign
 from opsdash.foreign import Unread
-from opsdash.services.messages import LARGEST
+from opsdash.services import bounded_scripts as scripts
 
-LARGE_MESSAGE = LARGEST
-"""Bytes of a message that is looked into. A larger one is known by its mark, and stays where it is."""
+LARGE_MESSAGE = scripts.LARGE_MESSAGE
 MOST_BYTES = 4 * 1024 * 1024
 """Of messages, or of other values, that one read brings here."""
 MARK = b"\0large:"
@@ -31,164 +30,8 @@ NOT_AHEAD = f"now{AHEAD_S:.0f}"
 BATCH = 100
 """Hashes that one script reads."""
 
-# Some fields of each hash. In place of a value above a size: true (a number for Python). KEYS: hashes. ARGV: size,
-# fields. One list per hash; a key of another type is an empty one.
-_FIELDS = """
-local found = {}
-local fields = {}
-for i = 2, #ARGV do fields[i - 1] = ARGV[i] end
-for i, key in ipairs(KEYS) do
-  local values = redis.pcall('HMGET', key, unpack(fields))
-  if values.err then
-    found[i] = {}
-  else
-    for j, value in ipairs(values) do
-      if value and #value > tonumber(ARGV[1]) then values[j] = #value end
-    end
-    found[i] = values
-  end
-end
-return found
-"""
-# The first bytes of a whole hash: nothing of one with too many fields or too large ones. KEYS: hashes. ARGV: most
-# fields, most bytes of each hash. Returns for each its fields and values by turns, or how large it is.
-_HASHES = """
-local found = {}
-for i, key in ipairs(KEYS) do
-  local number = redis.pcall('HLEN', key)
-  if type(number) ~= 'number' then
-    found[i] = -1
-  elseif number > tonumber(ARGV[1]) then
-    found[i] = number
-  else
-    local parts, size = redis.call('HGETALL', key), 0
-    for _, part in ipairs(parts) do size = size + #part end
-    found[i] = size > tonumber(ARGV[2]) and size or parts
-  end
-end
-return found
-"""
-# As much of a hash, or of a set, as is asked for: all of it where it has no more. KEYS: it. ARGV: most fields or
-# members, most bytes of one. A key of another type is an empty one.
-_SOME_FIELDS = """
-local cursor, found, looked_at = '0', {}, 0
-repeat
-  local read = redis.pcall('HSCAN', KEYS[1], cursor, 'COUNT', 1000)
-  if read.err then return {} end
-  cursor = read[1]
-  for i = 1, #read[2], 2 do
-    looked_at = looked_at + 1
-    if #read[2][i] <= 1000 and #read[2][i + 1] <= tonumber(ARGV[2]) then
-      found[#found + 1], found[#found + 2] = read[2][i], read[2][i + 1]
-    end
-  end
-until cursor == '0' or looked_at >= tonumber(ARGV[1])
-return found
-"""
-_SOME_MEMBERS = """
-local cursor, found, looked_at = '0', {}, 0
-repeat
-  local read = redis.pcall('SSCAN', KEYS[1], cursor, 'COUNT', 1000)
-  if read.err then return {} end
-  cursor = read[1]
-  for _, member in ipairs(read[2]) do
-    looked_at = looked_at + 1
-    if #member <= tonumber(ARGV[2]) then found[#found + 1] = member end
-  end
-until cursor == '0' or looked_at >= tonumber(ARGV[1])
-return found
-"""
-# Some values of a hash, the empty text in place of a large one. KEYS: hash. ARGV: cursor, about how many, most bytes of
-# one and of all.
-_SCAN = """
-local read = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
-local found, size = {}, 0
-for i = 2, #read[2], 2 do
-  local value = read[2][i]
-  size = size + #value
-  local fits = #value <= tonumber(ARGV[3]) and size <= tonumber(ARGV[4])
-  found[#found + 1] = fits and value or ''
-end
-return {read[1], found}
-"""
-# KEYS: stream. ARGV: since when, until when, how many, most bytes of one.
-_POINTS = """
-local read, found = redis.pcall('XREVRANGE', KEYS[1], ARGV[2], ARGV[1], 'COUNT', ARGV[3] + 1000), {}
-if read.err then return {} end
-local size = 0
-for _, entry in ipairs(read) do
-  local name, point = entry[2][1], entry[2][2]
-  if name == 'point' and point and #point <= tonumber(ARGV[4]) then
-    size = size + #point
-    if size > 16000000 then break end
-    found[#found + 1] = {entry[1], point}
-  end
-end
-return found
-"""
-# Members of a sorted set, those with the highest scores first. KEYS: it. ARGV: highest score (``now`` and seconds: by
-# Redis's clock) and lowest, most members, most bytes of one. Returns how many it has (-1: it is none), how many of
-# those looked at were too long, then members and scores by turns.
-_MEMBERS = """
-local total = redis.pcall('ZCOUNT', KEYS[1], '-inf', '+inf')
-if type(total) ~= 'number' then return {-1, 0} end
-local ahead, high = string.match(ARGV[1], '^now(.+)$'), ARGV[1]
-if ahead then high = redis.call('TIME')[1] + ahead end
-local read = redis.call('ZREVRANGEBYSCORE', KEYS[1], high, ARGV[2], 'WITHSCORES', 'LIMIT', 0, ARGV[3])
-local found, long = {total, 0}, 0
-for i = 1, #read, 2 do
-  if #read[i] > tonumber(ARGV[4]) then
-    long = long + 1
-  else
-    found[#found + 1], found[#found + 2] = read[i], read[i + 1]
-  end
-end
-found[2] = long
-return found
-"""
-# How a script calls a message: itself, or its mark: size, beginning and end, which has kombu's delivery tag.
-NAMED = """
-local function named(message)
-  if not message or #message <= LARGE then return message end
-  return 'MARK' .. #message .. ':' .. string.sub(message, 1, 500) .. string.sub(message, -1500)
-end
-local function place_of(key, name, most)
-  if string.sub(name, 1, #'MARK') ~= 'MARK' then return redis.call('LPOS', key, name, 'MAXLEN', most) end
-  for at = 0, most - 1 do
-    local message = redis.call('LINDEX', key, at)
-    if not message then return false end
-    if named(message) == name then return at end
-  end
-  return false
-end
-""".replace("LARGE", str(LARGE_MESSAGE)).replace("MARK", "\\0large:")
-# Messages of a list, one by one, until there are enough of them or of their bytes, at least two where there are. A
-# large one counts as so much, since whatever is done with it moves it. KEYS: list. ARGV: place, number, step (1, or -1
-# from the other end), most bytes, and nothing or a message from which the place counts, looked for among so many.
-# Returns whether the list ended, and the messages; nothing when that message is not there.
-_MESSAGES = (
-    NAMED
-    + """
-local at, size, found = tonumber(ARGV[1]), 0, {0}
-if ARGV[5] ~= '' then
-  local from = place_of(KEYS[1], ARGV[5], tonumber(ARGV[6]))
-  if not from then return {} end
-  at = at + from
-end
-for i = 1, tonumber(ARGV[2]) do
-  local message = redis.call('LINDEX', KEYS[1], at)
-  if not message then
-    found[1] = 1
-    break
-  end
-  size = size + math.min(#message, LARGE)
-  if size > tonumber(ARGV[4]) and i > 2 then break end
-  found[i + 1] = named(message)
-  at = at + tonumber(ARGV[3])
-end
-return found
-""".replace("LARGE", str(LARGE_MESSAGE))
-)
+NAMED = scripts.NAMED
+"""How a script calls a message: itself, or its mark."""
 
 
 def fields(
@@ -203,7 +46,7 @@ def fields(
     with client.pipeline(transaction=False) as pipe:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            pipe.eval(_FIELDS, len(part), *part, most, *wanted)
+            pipe.eval(scripts.FIELDS, len(part), *part, most, *wanted)
         replies = pipe.execute()
     return [
         {
@@ -219,20 +62,23 @@ def fields(
 def hashes(
     client: Any, keys: Sequence[str], *, most_fields: int = 100, most: int = foreign.LARGE
 ) -> list[dict[str, str] | None]:
-    """Whole hashes; None in place of one that is too large, or is none. Cost: as `fields`."""
+    """Whole hashes; None in place of one that is none, is too large, or is above ``MOST_BYTES`` with those before it.
+
+    Cost: as `fields`.
+    """
     if not keys:
         return []
     with client.pipeline(transaction=False) as pipe:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            pipe.eval(_HASHES, len(part), *part, most_fields, most)
+            pipe.eval(scripts.HASHES, len(part), *part, most_fields, most, MOST_BYTES)
         replies = pipe.execute()
     return [pairs(parts) if isinstance(parts, list) else None for reply in replies for parts in reply]
 
 
 def ask_field(pipe: Any, key: str, name: str, most: int = 100) -> None:
     """One field of a hash on a pipeline; `field_of` takes the reply."""
-    pipe.eval(_FIELDS, 1, key, most, name)
+    pipe.eval(scripts.FIELDS, 1, key, most, name)
 
 
 def field_of(reply: Any) -> str:
@@ -245,7 +91,7 @@ def field_of(reply: Any) -> str:
 
 def ask_hash(pipe: Any, key: str, *, most_fields: int = 100, most: int = foreign.LARGE) -> None:
     """One whole hash on a pipeline; `hash_of` takes the reply."""
-    pipe.eval(_HASHES, 1, key, most_fields, most)
+    pipe.eval(scripts.HASHES, 1, key, most_fields, most, MOST_BYTES)
 
 
 def hash_of(reply: Any) -> dict[str, str] | None:
@@ -260,7 +106,7 @@ class Members:
     """Some of a sorted set.
 
     Attributes:
-        found: Members and scores, the highest score first.
+        found: Members and scores, the highest score first, or the lowest where that was asked.
         total: How many it has; None when the key is another one's value.
         long: Members that were left out because nothing of opsdash's is so long.
     """
@@ -276,13 +122,14 @@ class Members:
         return [Unread(what=what, shown=len(self.found), total=self.total)] if len(self.found) < self.total else []
 
 
-def ask_members(pipe: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf") -> None:
+def ask_members(pipe: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf", rising: bool = False) -> None:
     """Has the members with scores from ``low`` to ``high`` read on a pipeline; `members` takes the reply.
 
     Args:
         high: As Redis takes it, or ``now`` and a number of seconds: so far ahead of Redis's clock.
+        rising: Those with the lowest scores, the lowest first.
     """
-    pipe.eval(_MEMBERS, 1, key, high, low, most, LONGEST_MEMBER)
+    pipe.eval(scripts.MEMBERS, 1, key, high, low, most, LONGEST_MEMBER, "rising" if rising else "")
 
 
 def members(reply: Any) -> Members:
@@ -296,10 +143,12 @@ def members(reply: Any) -> Members:
     return Members(found=tuple(zip(map(str, parts[::2]), scores, strict=True)), total=total, long=long)
 
 
-def read_members(client: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf") -> Members:
+def read_members(
+    client: Any, key: str, *, most: int, high: str = "+inf", low: str = "-inf", rising: bool = False
+) -> Members:
     """Both at once. Cost: one round trip."""
     with client.pipeline(transaction=False) as pipe:
-        ask_members(pipe, key, most=most, high=high, low=low)
+        ask_members(pipe, key, most=most, high=high, low=low, rising=rising)
         (reply,) = pipe.execute(raise_on_error=False)
     return members(reply)
 
@@ -314,12 +163,12 @@ def some_fields(client: Any, key: str, number: int, most: int) -> dict[str, str]
 
 def ask_some_fields(pipe: Any, key: str, number: int, most: int) -> Any:
     """The same on a pipeline; `pairs` takes the reply, which is given at once by one that watches."""
-    return pipe.eval(_SOME_FIELDS, 1, key, number, most)
+    return pipe.eval(scripts.SOME_FIELDS, 1, key, number, most)
 
 
 def ask_set(pipe: Any, key: str, number: int) -> None:
     """A set on a pipeline, or about ``number`` members of a larger one."""
-    pipe.eval(_SOME_MEMBERS, 1, key, number, LONGEST_MEMBER)
+    pipe.eval(scripts.SOME_MEMBERS, 1, key, number, LONGEST_MEMBER)
 
 
 def set_members(client: Any, key: str, number: int) -> set[str]:
@@ -333,9 +182,80 @@ def set_members(client: Any, key: str, number: int) -> set[str]:
 def scan(client: Any, key: str, cursor: int, number: int, most: int) -> tuple[int, list[str]]:
     """Some values of a hash and where to go on; empty in place of one above ``most`` bytes. Cost: one round trip."""
     with client.pipeline(transaction=False) as pipe:
-        pipe.eval(_SCAN, 1, key, cursor, number, most, MOST_BYTES)
+        pipe.eval(scripts.SCAN, 1, key, cursor, number, most, MOST_BYTES)
         ((after, values),) = pipe.execute()
     return int(after), [str(value) for value in values]
+
+
+def ask_names(pipe: Any, key: str, number: int) -> None:
+    """The names of a hash on a pipeline; none where it has more than ``number``."""
+    pipe.eval(scripts.NAMES, 1, key, number, LONGEST_MEMBER)
+
+
+def scan_names(client: Any, key: str, cursor: int, number: int) -> tuple[int, list[str]]:
+    """Some names of a hash and where to go on; without those that are too long. Cost: one round trip."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.eval(scripts.SCAN_NAMES, 1, key, cursor, number, LONGEST_MEMBER)
+        ((after, names),) = pipe.execute()
+    return int(after), [str(name) for name in names]
+
+
+def all_keys(client: Any, pattern: str, number: int = 1_000) -> Iterator[str]:
+    """The server's keys by a pattern, without those that are too long. Cost: a round trip per ``number`` of all."""
+    cursor: int | None = None
+    while cursor != 0:
+        with client.pipeline(transaction=False) as pipe:
+            pipe.eval(scripts.SCAN_KEYS, 0, cursor or 0, pattern, number, LONGEST_MEMBER)
+            ((after, keys),) = pipe.execute()
+        yield from map(str, keys)
+        cursor = int(after)
+
+
+def ask_channels(pipe: Any, pattern: str, number: int) -> None:
+    """Channels that somebody listens to, on a pipeline; ``number`` of them at most."""
+    pipe.eval(scripts.CHANNELS, 0, pattern, number, LONGEST_MEMBER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """A string, and what a hash notes of it.
+
+    Attributes:
+        note: Empty where there is none.
+        text: None where there is no string. ``size``: its bytes, where it is too large; then ``text`` is empty.
+    """
+
+    name: str
+    note: str
+    text: str | None
+    size: int | None = None
+
+
+def noted(client: Any, key: str, named: Sequence[tuple[str, str, int | None]], *, most: int) -> Iterator[Noted]:
+    """Strings with what a hash notes of each, both at one time.
+
+    Args:
+        key: The hash. ``named``: field, key of the string, and how many bytes it should have, where that is known.
+        most: Bytes of one string that should have another size, ``MOST_BYTES`` or less; so many of them come at once.
+
+    Cost: one round trip, more only where their bytes are many.
+    """
+    waiting = list(named)
+    while waiting:
+        keys = [key, *(one for _, one, _ in waiting)]
+        told = [part for field, _, size in waiting for part in (field, "" if size is None else size)]
+        with client.pipeline(transaction=False) as pipe:
+            pipe.eval(scripts.NOTED, len(keys), *keys, MOST_BYTES, most, *told)
+            (parts,) = pipe.execute()
+        later = []
+        for one, note, text in zip(waiting, parts[::2], parts[1::2], strict=True):
+            if text == -1:
+                later.append(one)
+            elif isinstance(text, int):
+                yield Noted(name=one[0], note=str(note), text="", size=text)
+            else:
+                yield Noted(name=one[0], note=str(note), text=text)
+        waiting = later
 
 
 def points(client: Any, key: str, since: int, until: int, number: int, most: int) -> list[tuple[str, dict[str, str]]]:
@@ -344,7 +264,7 @@ def points(client: Any, key: str, since: int, until: int, number: int, most: int
     Cost: one round trip.
     """
     with client.pipeline(transaction=False) as pipe:
-        pipe.eval(_POINTS, 1, key, since, until, number, most)
+        pipe.eval(scripts.POINTS, 1, key, since, until, number, most)
         (read,) = pipe.execute()
     return [(str(entry), {"point": str(point)}) for entry, point in reversed(read)]
 
@@ -394,7 +314,7 @@ def messages_from(client: Any, key: str, first: bytes, within: int, number: int)
 
 def _ask(pipe: Any, key: str, start: int, number: int, step: int, first: bytes, within: int) -> None:
     told = (start, number, step, MOST_BYTES, first, within)
-    pipe.execute_command("EVAL", _MESSAGES, 1, key, *told, NEVER_DECODE=True)
+    pipe.execute_command("EVAL", scripts.MESSAGES, 1, key, *told, NEVER_DECODE=True)
 
 
 def size_of(message: bytes) -> int:

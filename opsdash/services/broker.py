@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from opsdash import broker_url
+from opsdash.broker_url import BrokerUrl
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
 from opsdash.model_layout import APP, SETTING, Claim, Layout
@@ -30,6 +32,11 @@ _REFUSED = {
     redis.exceptions.OutOfMemoryError: "is full",
 }
 ADVICE = "Free memory (opsdash delete-trash, or clear-queue) or raise maxmemory, then try again."
+CERTIFICATE = (
+    "End OPSDASH_REDIS_URL with ?ssl_ca_certs=FILE of whom to trust, or, as Celery does where it is told nothing, trust"
+    " anybody with ?ssl_cert_reqs=none."
+)
+"""What to do about a certificate that nobody here trusts."""
 TIMEOUT_S = 2.0
 MOST_CAUSES, LONGEST_CAUSE = 3, 300
 """How many errors behind the one of a user's module are told, and how many characters of each."""
@@ -120,7 +127,8 @@ class Broker:
                 " Nothing was changed."
             )
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}). Nothing was changed.")
+            advice = f" {CERTIFICATE}" if _is_distrust(error) else ""
+            return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}).{advice} Nothing was changed.")
         what = next((what for kind, what in _REFUSED.items() if isinstance(error, kind)), "answered with an error")
         advice = f" {ADVICE}" if isinstance(error, redis.exceptions.OutOfMemoryError) else ""
         return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}.{advice} Nothing was changed.")
@@ -132,7 +140,49 @@ def connect(settings: Settings) -> Broker:
     Raises:
         Invalid: The URL or the Celery app can't be used.
     """
+    app = None if settings.celery_app is None else _load_app(settings.celery_app)
+    url = address(settings)
+    if app is None:
+        client = _client(url)
+        own = Claim(source=SETTING, facts=_setting_facts(settings, url))
+        return Broker(client, Layouts(client, [own], settings.queues), url.label, settings.queues)
+    try:
+        url = url_with_app(url, app)
+        facts, queues, exchanges = _app_facts(app)
+        sentinels = dict(dict(app.conf.broker_transport_options or {}).get("sentinel_kwargs") or {})
+    except Exception as error:  # its configuration is read here for the first time, and may raise anything
+        raise Invalid(
+            f"OPSDASH_CELERY_APP: the configuration of {settings.celery_app!r} can't be used: {_cause(error)}"
+        ) from error
+    client = _client(url, sentinels)
+    names = tuple(dict.fromkeys([*settings.queues, *queues]))
+    own = Claim(source=SETTING, facts=_setting_facts(settings, url))
+    layouts = Layouts(client, [own, Claim(source=APP, facts=facts)], names)
+    return Broker(client, layouts, url.label, names, exchanges)
+
+
+def address(settings: Settings) -> BrokerUrl:
+    """The broker's address in the settings.
+
+    Raises:
+        Invalid: It is none, or of another kind.
+    """
+    try:
+        return broker_url.read(settings.redis_url)
+    except ValueError as error:
+        raise Invalid(f"OPSDASH_REDIS_URL: {error}") from None
+
+
+def url_with_app(url: BrokerUrl, app: Any) -> BrokerUrl:
+    """The address with the app's ``broker_use_ssl``, where both name one server and the address says nothing of it."""
+    theirs = broker_url.of_connection(app.connection_for_write())  # opens none
+    same = theirs is not None and theirs.place == url.place
+    return url.with_tls(app.conf.broker_use_ssl) if same else url
+
+
+def _client(url: BrokerUrl, sentinels: Mapping[str, Any] | None = None) -> redis.Redis:
     options: dict[str, Any] = {
+        **url.redis_options,
         "decode_responses": True,
         "encoding_errors": "backslashreplace",  # a foreign value that isn't UTF-8 must not break a page
         "socket_timeout": TIMEOUT_S,
@@ -140,37 +190,25 @@ def connect(settings: Settings) -> Broker:
         # A write whose answer got lost may have happened: it is reported as uncertain, never sent again.
         "retry": Retry(NoBackoff(), 0),
     }
-    try:
-        if settings.redis_url.startswith("sentinel://"):
-            client = sentinel(settings.redis_url).client(options)
-        else:
-            client = writes.Client.from_url(settings.redis_url, **options)
-    except ValueError:  # whose words may have a part of the password
-        raise Invalid(
-            "OPSDASH_REDIS_URL: its port or an option can't be read; expected redis://host:port/db, and a password"
-            " with / ? # @ in it written as %2F %3F %23 %40"
-        ) from None
-    own = Claim(source=SETTING, facts=_setting_facts(settings, client))
-    if settings.celery_app is None:
-        return Broker(client, Layouts(client, [own], settings.queues), settings.redis_label, settings.queues)
-    app = _load_app(settings.celery_app)
-    try:
-        facts, queues, exchanges = _app_facts(app)
-    except Exception as error:  # its configuration is read here for the first time, and may raise anything
-        raise Invalid(
-            f"OPSDASH_CELERY_APP: the configuration of {settings.celery_app!r} can't be used: {_cause(error)}"
-        ) from error
-    names = tuple(dict.fromkeys([*settings.queues, *queues]))
-    layouts = Layouts(client, [own, Claim(source=APP, facts=facts)], names)
-    return Broker(client, layouts, settings.redis_label, names, exchanges)
+    if url.master_name:  # asked for at every new connection
+        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, **(sentinels or {})}
+        found: Any = Sentinel(url.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        client: redis.Redis = found.master_for(url.master_name, writes.Client, ssl=url.tls, **options)
+        return client
+    if url.path:
+        options["connection_class"] = redis.UnixDomainSocketConnection
+        del options["socket_connect_timeout"]
+    elif url.tls:
+        options["connection_class"] = redis.SSLConnection
+    return writes.Client.from_pool(redis.ConnectionPool(**options))
 
 
-def _setting_facts(settings: Settings, client: redis.Redis) -> dict[str, Any]:
+def _setting_facts(settings: Settings, url: BrokerUrl) -> dict[str, Any]:
     facts = {
         "prefix": settings.key_prefix,
         "separator": settings.separator,
         "priority_steps": settings.priority_steps,
-        "db": int(client.connection_pool.connection_kwargs.get("db") or 0),
+        "db": url.db,
     }
     return {fact: value for fact, value in facts.items() if value is not None}
 
@@ -191,10 +229,9 @@ def _app_facts(app: Any) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
         "visibility_timeout_s": float(options.get("visibility_timeout", plain.visibility_timeout_s)),
         "control_exchange": str(app.conf.control_exchange),
     }
-    connection = app.connection_for_write()  # opens none
-    if connection.transport_cls in {"redis", "rediss"}:
-        number = str(connection.virtual_host or "0").strip("/") or "0"
-        facts |= {"transport": "redis"} | ({"db": int(number)} if number.isdigit() else {})
+    url = broker_url.of_connection(app.connection_for_write())  # opens none
+    if url is not None and not url.master_name:
+        facts |= {"transport": "redis", "db": url.db}
     queues = [queue for queue in app.amqp.queues.values() if not _is_fanout(queue)]
     bound = [part.exchange for queue in queues for part in (queue, *(queue.bindings or ()))]
     exchanges = dict.fromkeys(str(one.name) for one in bound if one is not None and one.name and one.type != "fanout")
@@ -205,70 +242,24 @@ def _is_fanout(queue: Any) -> bool:
     return queue.exchange is not None and queue.exchange.type == "fanout"
 
 
-@dataclass(frozen=True, slots=True)
-class Sentinels:
-    """A ``sentinel://`` URL, read.
-
-    Attributes:
-        hosts: (host, port) of each sentinel.
-        kombu_url: The URL as kombu takes it: without the query.
-    """
-
-    hosts: tuple[tuple[str, int], ...]
-    master_name: str
-    db: int
-    username: str | None
-    password: str | None
-    kombu_url: str
-
-    def client(self, options: dict[str, Any]) -> redis.Redis:
-        """A client that asks the sentinels for the master at every new connection."""
-        asking = Sentinel(  # type: ignore[no-untyped-call]
-            self.hosts,
-            sentinel_kwargs={"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S},
-            db=self.db,
-            username=self.username,
-            password=self.password,
-        )
-        client: redis.Redis = asking.master_for(self.master_name, writes.Client, **options)  # type: ignore[no-untyped-call]
-        return client
-
-
-def sentinel(url: str) -> Sentinels:
-    """Reads ``sentinel://[:password@]host:port[;sentinel://host:port]/db?master_name=NAME``."""
-    rest, _, query = url.partition("?")
-    parts = [urlsplit(part) for part in rest.split(";")]
-    number = parts[-1].path.strip("/")
-    with_password = next((part for part in parts if part.password), parts[0])
-    return Sentinels(
-        hosts=tuple((part.hostname or "", part.port or 26379) for part in parts),
-        master_name=dict(parse_qsl(query))["master_name"],
-        db=int(number) if number.isdigit() else 0,
-        username=unquote(with_password.username) if with_password.username else None,
-        password=unquote(with_password.password) if with_password.password else None,
-        kombu_url=rest,
-    )
-
-
 def celery_app(settings: Settings, layout: Layout | None = None) -> Any:
     """The deployment's Celery app, else a bare one on its broker that goes by the layout. Loads Celery.
 
     Raises:
-        Invalid: The app can't be loaded.
+        Invalid: The app can't be loaded, or the address is none.
     """
     if settings.celery_app is not None:
         return _load_app(settings.celery_app)
     from celery import Celery
 
     layout = layout or Layout()
-    url, options = settings.redis_url, dict[str, Any]()
-    if url.startswith("sentinel://"):
-        found = sentinel(url)
-        url, options["master_name"] = found.kombu_url, found.master_name
+    url = address(settings)
+    options = dict(url.transport_options)
     if layout.prefix:
         options["global_keyprefix"] = layout.prefix
     options |= {"sep": layout.separator, "priority_steps": list(layout.priority_steps)}
-    app = Celery("opsdash", broker=url, set_as_current=False, fixups=[])
+    app = Celery("opsdash", broker=url.kombu_url, set_as_current=False, fixups=[])
+    app.conf.broker_use_ssl = url.kombu_ssl
     app.conf.broker_transport_options = options
     app.conf.control_exchange = layout.control_exchange
     return app
@@ -298,6 +289,13 @@ def _cause(error: BaseException) -> str:
         said.append(masked(as_text(" ".join(f"{type(chained).__name__}: {chained}".split())))[:LONGEST_CAUSE])
         chained = chained.__cause__
     return ", because of ".join(dict.fromkeys(said))
+
+
+def _is_distrust(error: BaseException | None) -> bool:
+    """A server's certificate was refused here."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import redis
 
 from opsdash.model import OtherWorker, WorkerStats
+from opsdash.services import bounded
 from opsdash.services.bindings import bound_queue, is_task_queue
 from opsdash.services.broker import Broker
 
@@ -67,13 +68,13 @@ class Discovery:
         with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
             pipe.exists(*layout.lists(DEFAULT_QUEUE).values())
             for exchange in exchanges:
-                pipe.sscan(layout.binding(exchange), 0, count=LOOKED_AT)
+                bounded.ask_set(pipe, layout.binding(exchange), LOOKED_AT)
             waits, *replies = pipe.execute(raise_on_error=False)
             if isinstance(waits, redis.RedisError) and not isinstance(waits, redis.exceptions.NoPermissionError):
                 raise waits
         found: dict[str, None] = {}
         for exchange, reply in zip(exchanges, replies, strict=True):
-            members = reply[1] if isinstance(reply, list | tuple) else ()  # else another type's key has the name
+            members = reply if isinstance(reply, list) else ()  # else this user of Redis may not read it
             queues = (bound_queue(member, layout.separator, fanout=exchange not in sure) for member in members)
             found |= dict.fromkeys(sorted(queue for queue in queues if queue))
         self._bound = self._allowed([name for name in found if name not in known][:MOST_FOUND])

@@ -10,7 +10,9 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.expiries import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.services import bounded
 from opsdash.services.broker import Broker
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,8 @@ def answer(reply: Any) -> Settled:
 def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
     """The longest expiry that is suspended for these lists, in ms; 0 for none."""
     with broker.reading():
-        noted: Any = broker.client.hmget(broker.keys.expires, list(lists))
-    return max((_ms((text or "").partition(":")[0]) for text in noted), default=0)
+        (noted,) = bounded.fields(broker.client, [broker.keys.expires], list(lists), foreign.LONG)
+    return max((_ms((text or "").partition(":")[0]) for text in noted.values()), default=0)
 
 
 def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:

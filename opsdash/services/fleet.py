@@ -20,7 +20,7 @@ from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
 from opsdash.services import bounded, listeners, writes
-from opsdash.services.broker import Broker, celery_app, sentinel
+from opsdash.services.broker import Broker, address, celery_app, url_with_app
 from opsdash.services.cancelled import Cancelled, Told, merged
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -369,11 +369,11 @@ class Fleet:
             "client_name": listeners.ASKING,
         }
         try:
-            url = self._settings.redis_url
-            if url.startswith("sentinel://"):
-                found = sentinel(url)
-                url, options["master_name"] = found.kombu_url, found.master_name
-            with app.connection_for_write(url, transport_options=options) as connection:
+            url = address(self._settings)
+            if self._settings.celery_app is not None:
+                url = url_with_app(url, app)
+            options = {**url.transport_options, **options}
+            with app.connection_for_write(url.kombu_url, ssl=url.kombu_ssl, transport_options=options) as connection:
                 channel = connection.default_channel
                 channel.Client = writes.counted(channel.Client)
                 yield app.control, connection

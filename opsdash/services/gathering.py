@@ -101,7 +101,7 @@ class Gathering:
     def held(self, queue: str) -> list[str]:
         """Names of all messages that workers hold, and of the newest that wait: what a preview has seen.
 
-        Cost: one HKEYS of at most ``HELD``, and one LRANGE of ``NEWEST`` per priority step.
+        Cost: one script that reads at most ``HELD`` names, and one LRANGE of ``NEWEST`` per priority step.
 
         Raises:
             Refused: Workers hold more than can be remembered.
@@ -114,7 +114,7 @@ class Gathering:
                     " Nothing was changed."
                 )
             with self.broker.client.pipeline(transaction=False) as pipe:
-                pipe.hkeys(self.broker.unacked)
+                bounded.ask_names(pipe, self.broker.unacked, HELD)
                 for key in self.broker.lists(queue).values():
                     bounded.ask(pipe, key, 0, NEWEST)
                 tags, *lists = pipe.execute(raise_on_error=False)

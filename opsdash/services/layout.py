@@ -204,7 +204,7 @@ class Layouts:
         keys = Keys(prefix)
         with self._client.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.pubsub_channels(f"*{NUDGE}")
+            bounded.ask_channels(pipe, f"*{NUDGE}", MOST_CHANNELS)
             bounded.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=bounded.NOT_AHEAD)
             bounded.ask_set(pipe, Layout(prefix=prefix).binding(f"{control_exchange}.pidbox"), MOST_MAILBOXES)
             time_, channels, seen, members = pipe.execute(raise_on_error=False)
@@ -214,7 +214,7 @@ class Layouts:
             self._failing = True
             log.warning("which key prefixes are in use can't be asked: %s", channels)
         seen = [] if isinstance(seen, redis.RedisError) else list(bounded.members(seen).found)
-        found = {text.removesuffix(NUDGE) for text in _texts(channels)[:MOST_CHANNELS] if text.endswith(NUDGE)}
+        found = {text.removesuffix(NUDGE) for text in _texts(channels) if text.endswith(NUDGE)}
         live = sorted(name for name in found if len(name) <= LONGEST)
         return time_[0] + time_[1] / 1e6, live, seen, _texts(members)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from opsdash import foreign
 from opsdash.model_workers import Connection
 from opsdash.services.broker import Broker
 
@@ -16,6 +17,8 @@ ASKING = "opsdash-asking"
 FETCH = "brpop"
 """kombu's command for the next message. It has one connection for it per worker, and sends nothing else there."""
 BLOCKED = "b"
+MOST_CONNECTIONS = 10_000
+"""Some 350 bytes each."""
 
 
 class _Counting:
@@ -74,11 +77,15 @@ def ask(control: Any, connection: Any, command: str, *, timeout_s: float) -> tup
 def fetching(broker: Broker, known: Collection[int]) -> tuple[Connection, ...]:
     """Connections to this database whose last command fetched a message, and that nobody has named.
 
-    Cost: one CLIENT LIST, O(connections).
+    Cost: one CLIENT LIST, O(connections), after one INFO that counts them.
 
     Raises:
-        redis.RedisError: Redis does not tell: managed ones, and users without the right, refuse it.
+        redis.RedisError: Redis does not tell: managed ones, and users without the right, refuse it. Or it has more than
+            `MOST_CONNECTIONS`.
     """
+    number = foreign.whole(broker.client.info("clients").get("connected_clients"))
+    if number is not None and number > MOST_CONNECTIONS:
+        raise redis.ResponseError(f"{number:,} connections; {MOST_CONNECTIONS:,} at most are looked through")
     database = str(broker.client.connection_pool.connection_kwargs.get("db") or 0)
     clients: Any = broker.client.client_list()
     return tuple(

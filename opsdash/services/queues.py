@@ -52,8 +52,10 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   end
   return again
 end
-local holder = redis.call('GET', KEYS[3])
-if holder then return {'busy', holder} end
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  local holder = redis.pcall('GETRANGE', KEYS[3], 0, 999)
+  return {'busy', type(holder) == 'string' and holder or ''}
+end
 if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ARGV[2]) or '0') ~= ARGV[7] then return {'restored'} end
 redis.call('DEL', KEYS[1]) -- it is not there; after this write a full Redis lets the rest through
 local keep, few, slack, total, newer = tonumber(ARGV[1]), tonumber(ARGV[8]), tonumber(ARGV[9]), 0, 0

@@ -12,6 +12,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
+from opsdash.services import bounded
 from opsdash.services.approvals import Approvals
 from opsdash.services.audit import AuditLog
 from opsdash.services.broker import Broker
@@ -97,7 +98,7 @@ class Snapshots:
             self._pause.ask(pipe, flags)
             self._queues.ask(pipe, names)
             index = self._broker.unacked_index
-            pipe.zrange(index, 0, 0, withscores=True)
+            bounded.ask_members(pipe, index, most=1, rising=True)
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
@@ -116,8 +117,12 @@ class Snapshots:
         self._endings.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._fleet.found(read.epoch, paused=bool(pauses))
-        others, (trash, not_trash) = _others(found, workers), self._trash.look()
-        unread += not_trash
+        others, (trash, not_trash), (waiting, not_asked) = (
+            _others(found, workers),
+            self._trash.look(),
+            self._approvals.look(),
+        )
+        unread += (*not_trash, *not_asked)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -141,7 +146,7 @@ class Snapshots:
             "unacked_old": old if isinstance(old, int) else 0,
             "unacked_oldest_s": _age_of(oldest),
             "trash": trash,
-            "approvals": self._approvals.waiting(),
+            "approvals": waiting,
             "redis_ms": redis_ms,
             "unread": tuple(unread),
         }
@@ -154,9 +159,10 @@ def _oldest_report(workers: tuple[WorkerStats, ...]) -> float:
 
 def _age_of(oldest: Any) -> float | None:
     """Age of the first of a sorted set by time; None where there is none, or another one's value."""
-    if not isinstance(oldest, list) or not oldest:
+    found = bounded.members(oldest).found if isinstance(oldest, list) else ()
+    if not found:
         return None
-    age_s = time.time() - oldest[0][1]
+    age_s = time.time() - found[0][1]
     return max(0.0, age_s) if age_s < MAX_AGE_S else None
 
 

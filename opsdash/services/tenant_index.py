@@ -23,7 +23,7 @@ from opsdash.errors import Refused
 from opsdash.services import bounded, writes
 from opsdash.services.broker import Broker
 from opsdash.services.moving import GUARD, LEASE_S, LOST, Lease
-from opsdash.services.tenant_public import digest, usable
+from opsdash.services.tenant_public import MAX_CONFIG_BYTES, digest, usable
 
 CHUNK = 500
 """Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
@@ -31,6 +31,8 @@ LOOKED_AT = 200
 """Keys that one look compares with what was written."""
 CHUNK_BYTES = 1_000_000
 """And their configurations together, unless a single one is larger."""
+COMPARED_BYTES = 64 * 1024
+"""Of what a key holds in place of a configuration, where its size shows that it differs."""
 _ADOPTED, _NOTICED, _BEGUN = "adopted", "noticed", "begun"
 
 # KEYS: lease, index, then one key per tenant. ARGV[3…]: tenant, configuration and digest of each.
@@ -91,8 +93,9 @@ class TenantIndex:
     def differing(self, configs: Sequence[Config], lease: Lease | None = None) -> list[tuple[Config, str | None]]:
         """Those whose key or index entry is not what it should be, each with what its key holds now.
 
-        Compares what the key itself holds, so that one altered or lost outside opsdash is put right.
-        Cost: one round trip; as many bytes as the configurations have.
+        Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Of one that holds
+        more than a configuration can have, nothing is read: empty. Cost: one round trip as a rule; as many bytes as the
+        configurations have.
 
         Raises:
             Refused: The lease was lost.
@@ -100,18 +103,18 @@ class TenantIndex:
         if not configs:
             return []
         keys = self.broker.keys
-        with writes.aside(), self.broker.client.pipeline(transaction=False) as pipe:
+        with writes.aside():
             if lease is not None:
-                pipe.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
-            pipe.hmget(keys.tenants, [config.tenant_id for config in configs])
-            pipe.mget([keys.tenant_config(config.tenant_id) for config in configs])
-            *renewed, known, held = pipe.execute()
-        if renewed == [LOST]:
-            raise Refused("Another sync may have begun meanwhile.")
+                renewed = self.broker.client.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
+                if renewed == LOST:
+                    raise Refused("Another sync may have begun meanwhile.")
+            named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
+            held = {
+                one.name: one for one in bounded.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES)
+            }
+        both = [(config, held[config.tenant_id]) for config in configs]
         return [
-            (config, text)
-            for config, text, mark in zip(configs, held, known, strict=True)
-            if text != config.text or mark != digest(text)
+            (config, one.text) for config, one in both if one.text != config.text or one.note != digest(config.text)
         ]
 
     def write(self, lease: Lease, configs: Sequence[Config]) -> int:
@@ -136,13 +139,16 @@ class TenantIndex:
 
         Cost: the index, in steps. Before the first sync that kept one: every key of the server, in steps.
         """
-        yield from _chunks(tenant for tenant, _ in self.broker.client.hscan_iter(self.broker.keys.tenants, count=CHUNK))
-        if self.broker.client.hget(self.broker.keys.tenants_synced, _ADOPTED) is None:
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, tenants = bounded.scan_names(self.broker.client, self.broker.keys.tenants, cursor or 0, CHUNK)
+            yield from _chunks(iter(tenants))
+        if not self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             yield from self._found()
 
     def adopt(self, lease: Lease) -> None:
         """Takes into the index, once, what was written before there was one."""
-        if self.broker.client.hget(self.broker.keys.tenants_synced, _ADOPTED) is not None:
+        if self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             return
         with writes.aside():
             for found in self._found():
@@ -153,7 +159,7 @@ class TenantIndex:
     def _found(self) -> Iterator[list[str]]:
         start = self.broker.keys.tenant_config("")
         pattern = re.sub(r"([\\*?\[\]])", r"\\\1", start) + "*"
-        keys = self.broker.client.scan_iter(pattern, count=1_000)
+        keys = bounded.all_keys(self.broker.client, pattern)
         yield from _chunks(tenant for key in keys if usable(tenant := key.removeprefix(start)))
 
     def story(self) -> tuple[dict[str, str], int]:
@@ -196,26 +202,20 @@ class TenantIndex:
 
         Returns:
             Where the next look goes on, and the tenants whose key was changed or removed.
-            Cost: two round trips, about `LOOKED_AT` configurations.
+            Cost: two round trips as a rule, about `LOOKED_AT` configurations.
         """
         keys, client = self.broker.keys, self.broker.client
         with self.broker.reading():
             try:
-                cursor, found = client.hscan(keys.tenants, cursor, count=LOOKED_AT)
+                cursor, found = bounded.scan_names(client, keys.tenants, cursor, LOOKED_AT)
             except redis.ResponseError:  # as in `story`
                 return 0, []
             tenants = list(dict.fromkeys([*again, *found]))
             if not tenants:
                 return cursor, []
-            with client.pipeline(transaction=True) as pipe:  # together: a sync may be under way
-                pipe.hmget(keys.tenants, tenants)
-                pipe.mget([keys.tenant_config(tenant) for tenant in tenants])
-                marks, texts = pipe.execute()
-        return cursor, [
-            tenant
-            for tenant, mark, text in zip(tenants, marks, texts, strict=True)
-            if mark and (text is None or mark != digest(text))
-        ]
+            named = [(tenant, keys.tenant_config(tenant), None) for tenant in tenants]
+            read = bounded.noted(client, keys.tenants, named, most=MAX_CONFIG_BYTES)
+            return cursor, [one.name for one in read if one.note and (one.text is None or one.note != digest(one.text))]
 
     @contextmanager
     def lease(self, *, by: str) -> Iterator[Lease]:

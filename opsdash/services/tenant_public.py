@@ -133,6 +133,8 @@ def changes(old: str, new: str) -> list[str]:
 
     The old one may be anything that somebody wrote to the key, so what looks like a secret in it is not shown either.
     """
+    if not old:
+        return ["was empty, or too large to be read"]
     try:
         before = json.loads(old)
         if not isinstance(before, dict):

@@ -52,6 +52,7 @@ _BEGIN = (
 local state = redis.call('HGET', KEYS[2], 'state')
 if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
 if state == 'restored' then return state end
+state = state and string.sub(state, 1, 100)
 local found = 0
 for i = 5, #KEYS do
   found = found + redis.call('LLEN', KEYS[i])
@@ -82,7 +83,7 @@ _DELETE = (
     + """
 if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
 local state = redis.call('HGET', KEYS[2], 'state')
-if state then return state end
+if state then return string.sub(state, 1, 100) end
 for i = 4, #KEYS do redis.call('UNLINK', KEYS[i]) end
 redis.call('DEL', KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[3])

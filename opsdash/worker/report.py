@@ -18,13 +18,14 @@ IDLE_SILENT_S = 5.0
 
 # What lies under these names is opsdash's own: a value of another type there must not cost a worker its report.
 _OURS = """
+local function short(text) return text and string.sub(text, 1, 200) or '' end
 local function ours(key, kind)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
 end
 local function instance_at(key)
   if redis.call('EXISTS', key) == 0 then return '' end
-  return redis.call('HGET', key, 'instance') or 'pid-' .. (redis.call('HGET', key, 'pid') or '')
+  return short(redis.call('HGET', key, 'instance') or 'pid-' .. (redis.call('HGET', key, 'pid') or ''))
 end
 ours(KEYS[1], 'zset')
 ours(KEYS[2], 'hash')
@@ -85,9 +86,15 @@ elseif aside ~= '' then
   rival[1] = aside
 end
 local now = redis.call('TIME')
-return {now[1], now[2], rival[1] or '', rival[2] or '', rival[3] or '', rival[4] or '', aside}
+return {now[1], now[2], short(rival[1]), short(rival[2]), short(rival[3]), short(rival[4]), aside}
 """
 )
+# What the hostname's report says of whose it is: no more of it than that can have. KEYS: it.
+_NAMESAKE = """
+local found = redis.call('HMGET', KEYS[1], 'instance', 'machine', 'pid', 'pid_started')
+for i = 1, 4 do found[i] = found[i] and string.sub(found[i], 1, 200) or '' end
+return found
+"""
 # KEYS as above. ARGV: hostname, instance.
 _GOODBYE = (
     _OURS
@@ -129,7 +136,7 @@ class Reporter:
         if self._ahead_s is None:
             with link.redis.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.hmget(link.keys.worker(self.hostname), ["instance", "machine", "pid", "pid_started"])
+                pipe.eval(_NAMESAKE, 1, link.keys.worker(self.hostname))
                 told, before = pipe.execute(raise_on_error=False)
             if isinstance(told, redis.RedisError):
                 raise told

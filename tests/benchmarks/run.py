@@ -36,6 +36,7 @@ BENCHMARKS = {
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
     "logins": "one sign-in beside 100 guesses at once, from 100 addresses, ten, one",
     "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
+    "volume": "500,000 stories, 50,000 reports, fields of 50 MB, messages of 20 MB: a look, a pause, memory",
     "hold-up": "a pause beside ten viewers that refresh and search, and with a silent database: to its flag",
     "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",
 }

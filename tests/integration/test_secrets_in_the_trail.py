@@ -116,7 +116,7 @@ def test_no_part_of_a_password_in_an_address_is_repeated(
 
 
 def test_a_password_with_a_sign_in_it_is_not_taken_for_a_host() -> None:
-    with pytest.raises(OpsdashError, match="write \\? and # in a password as %3F and %23"):
+    with pytest.raises(OpsdashError, match="write \\? in a password as %3F"):
         Settings.from_env({"OPSDASH_REDIS_URL": "redis://u:12?34@h"})
     with pytest.raises(OpsdashError, match="a password with @ in it has to be written with %40"):
         database.connect("postgresql://u:p@ss@h/db")

@@ -1,13 +1,14 @@
 """Whatever anybody leaves under any key that is read: no crash, no hang, no growth, and a pause works.
 
 The values are made from a seed, so that a failure comes again. The fast suite tries some hundred; ``pytest -m slow``
-10,000 for each key.
+10,000 for each key, or as many as ``OPSDASH_TEST_VALUES`` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import time
 from collections.abc import Callable
@@ -20,12 +21,15 @@ from hypothesis import strategies as st
 
 from opsdash import foreign
 from opsdash.errors import OpsdashError
-from opsdash.model import Snapshot, to_plain
-from opsdash.operations import PauseProcessing, ResumeProcessing
+from opsdash.model import Actor, Role, Snapshot, to_plain
+from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing
+from opsdash.services import database_half, patience
 from opsdash.services.composition import compose
 from opsdash.services.console import Console
 from opsdash.services.verdict import verdicts
 
+MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
+"""For each key, with ``pytest -m slow``."""
 DEEP = "[" * 5_000
 NUMBERS = st.sampled_from(
     ["0", "-1", "1e5", "1e999", "nan", "inf", "-0", "0x1", "9" * 30, "9" * 5_000, str(2**63), "1_000", "\u0663", " 1"]
@@ -106,8 +110,32 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         client.hset("unacked", name, value)
         client.zadd("unacked_index", {name: score})
 
+    template, identity = asked(console), "a" * 32
+    places = [
+        (outer, inner) for outer, told in template.items() for inner in (told if isinstance(told, dict) else [""])
+    ]
+
+    def approval(client: Any, name: bytes, value: bytes, score: float) -> None:
+        """One of opsdash's own, but for one value: as another version with the same key may write it."""
+        told: Any = json.loads(json.dumps(template))
+        outer, inner = places[len(value) % len(places)]
+        try:
+            odd = json.loads(value)
+        except (ValueError, RecursionError):
+            odd = value.decode(errors="replace")
+        if inner:
+            told[outer][inner] = odd
+        else:
+            told[outer] = odd
+        text = json.dumps(told) if len(name) % 4 else value.decode(errors="replace")
+        mac = console.audit.sealer.mac(f"approval:{identity}:{text}") if len(name) % 5 else name
+        client.zadd(keys.approvals, {identity: now + 60 if len(name) % 3 else now - 60, name: score})
+        client.hset(keys.approval(identity), mapping={"asked": text, "mac": mac, **({"taken": name} if name else {})})
+        put(client, keys.approval(name.decode(errors="replace")), KINDS[len(value) % len(KINDS)], name, value, score)
+
     return {
         "worker": worker,
+        "approval": approval,
         "trash": trash,
         "message": message,
         "story": lambda client, _name, value, _score: client.hset(
@@ -134,6 +162,15 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
             client.sadd("_kombu.binding.celery.pidbox", value),
         ),
     }
+
+
+def asked(console: Console) -> dict[str, Any]:
+    """What a request for approval is in Redis."""
+    actor, operation = Actor(name="maria", role=Role.OPERATOR), ClearQueue(queue="celery")
+    entry = console.audit.begin(operation, actor, None)
+    made = console.asked.ask(operation, actor, entry, console.preview(operation))
+    told = console.broker.client.hget(console.broker.keys.approval(made.id), "asked")
+    return json.loads(told)
 
 
 FIELDS = (
@@ -165,7 +202,7 @@ FIELDS = (
 )
 PLACES = (
     *("worker", "trash", "message", "story", "epoch", "cancelled", "history", "expires", "declared", "spool"),
-    *("tenants", "bindings"),
+    *("tenants", "bindings", "approval"),
 )
 KEYS = {
     "pause_info": "opsdash:pause",
@@ -180,6 +217,7 @@ KEYS = {
     "spool": "opsdash:audit:spool",
     "spool aside": "opsdash:audit:spool:aside",
     "restores": "opsdash:restores",
+    "approvals": "opsdash:approvals",
     "tenants": "opsdash:tenants",
     "tenants_synced": "opsdash:tenants:synced",
     "unacked": "unacked",
@@ -193,7 +231,10 @@ KEYS = {
 
 
 @pytest.fixture
-def console(console_for: Callable[..., Console], sqlite_url: str) -> Console:
+def console(console_for: Callable[..., Console], sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Console:
+    """Patient with its database: on a busy machine that is slow now and then, whatever lies in Redis."""
+    monkeypatch.setattr(patience, "WAIT_S", 30.0)
+    monkeypatch.setattr(database_half, "LITTLE_S", 30.0)
     return console_for(database_url=sqlite_url, queues=("celery",))
 
 
@@ -254,7 +295,7 @@ def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], e
 
 def examples_of(fast: int) -> Any:
     return pytest.mark.parametrize(
-        "examples", [fast, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
+        "examples", [fast, pytest.param(MANY, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(7200)])]
     )
 
 

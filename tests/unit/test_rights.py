@@ -29,6 +29,9 @@ def sent(files: Iterable[Path]) -> dict[str, str]:
             r"raw\([\w.]+, \"([A-Z]+)\"", text
         ):
             found[name] = path.name
+        for name, inner in re.findall(r"redis\.p?call\('(PUBSUB|CLIENT)', '([A-Z]+)'", text):
+            found.pop(name, None)
+            found[f"{name}|{inner}"] = path.name
         for name in re.findall(r"\b(?:client|pipe|redis)\.([a-z_]+)\(", text):
             if name not in {*OURS, "call", "pcall"}:
                 found[CONTAINED.get(name) or METHODS.get(name) or name.upper()] = path.name

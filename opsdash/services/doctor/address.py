@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-from opsdash.services.broker import sentinel
+from opsdash import broker_url
+from opsdash.broker_url import BrokerUrl
+from opsdash.services.broker import address, url_with_app
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 
-HERE = "this machine"
-PORT, SENTINEL_PORT = 6_379, 26_379
-TRANSPORTS = {"redis", "rediss", "sentinel", "valkey", "valkeys"}
+TRANSPORTS = {"redis", "rediss", "sentinel"}
 SETTING = "OPSDASH_REDIS_URL"
 
 
@@ -62,6 +60,12 @@ def broker_of_the_app(patient: Patient) -> Findings:
         yield error("app's broker", said, "Name another app in OPSDASH_CELERY_APP.")
         return
     theirs, ours = of_app(connection), of_console(patient)
+    if not theirs.master and len(connection.alt) > 1:
+        said = (
+            f"The app names {len(connection.alt)} brokers and goes over to the next when one fails; opsdash does not."
+        )
+        todo = f"Point {SETTING} at the one that the workers use, or use Sentinel, which both follow."
+        yield warning("app's broker", said, todo)
     if theirs == ours:
         yield ok("app's broker", f"The same as opsdash's: {ours}.")
         return
@@ -71,7 +75,8 @@ def broker_of_the_app(patient: Patient) -> Findings:
         return
     if one:
         said = f"The app uses database {theirs.db}, {SETTING} names database {ours.db}: opsdash sees none of its tasks."
-        yield error("app's broker", said, f"End {SETTING} with /{theirs.db}.")
+        place = f"?db={theirs.db}" if any("/" in host for host in ours.hosts) else f"/{theirs.db}"
+        yield error("app's broker", said, f"End {SETTING} with {place}.")
         return
     todo = f"Set {SETTING} to the app's broker_url."
     if patient.app_server:
@@ -93,50 +98,26 @@ def same_server(patient: Patient, theirs: Address, ours: Address) -> bool:
 
 def of_console(patient: Patient) -> Address:
     """The address in OPSDASH_REDIS_URL."""
-    url = patient.console.settings.redis_url
-    if url.startswith("sentinel://"):
-        found = sentinel(url)
-        return Address(
-            hosts=frozenset(_host(host, port, SENTINEL_PORT) for host, port in found.hosts),
-            db=found.db,
-            master=found.master_name,
-        )
-    pool = patient.console.broker.client.connection_pool
-    kwargs: dict[str, Any] = pool.connection_kwargs
-    where = str(kwargs["path"]) if "path" in kwargs else _host(kwargs.get("host"), kwargs.get("port"))
-    return Address(hosts=frozenset([where]), db=int(kwargs.get("db") or 0), tls=url.startswith("rediss://"))
+    url, app = address(patient.console.settings), patient.app
+    return _told(url if app is None else url_with_app(url, app))
 
 
 def of_app(connection: Any) -> Address:
-    """The address that kombu makes of the app's broker_url."""
-    number = str(connection.virtual_host or "0").strip("/")
-    db = int(number) if number.isdigit() else 0
-    if connection.transport_cls == "sentinel":
-        urls = map(urlsplit, connection.alt)
-        hosts = [(url.hostname, url.port) for url in urls] or [(connection.hostname, connection.port)]
-        master = str((connection.transport_options or {}).get("master_name") or "")
-        return Address(hosts=frozenset(_host(host, port, SENTINEL_PORT) for host, port in hosts), db=db, master=master)
-    host = str(connection.hostname or "")
-    if "://" in host:  # kombu takes a whole URL in place of a host: that of a socket
-        url = urlsplit(host)
-        named = dict(parse_qsl(url.query)).get("virtual_host", number)
-        return Address(hosts=frozenset([url.path]), db=int(named) if named.isdigit() else 0)
-    return Address(hosts=frozenset([_host(host, connection.port)]), db=db, tls=bool(connection.ssl))
+    """The address that kombu makes of the app's broker_url, which is Redis's."""
+    url = broker_url.of_connection(connection)
+    if url is None:
+        raise ValueError("no address of Redis")
+    return _told(url)
+
+
+def _told(url: BrokerUrl) -> Address:
+    return Address(hosts=url.place, db=url.db, tls=url.tls, master=url.master_name)
 
 
 def _may_be_one(one: Address, other: Address) -> bool:
     """They differ in the host's name alone, and a server may have several."""
     ports = [{host.rpartition(":")[2] for host in address.hosts} for address in (one, other)]
     return replace(one, hosts=other.hosts) == other and ports[0] == ports[1]
-
-
-def _host(host: Any, port: Any, default: int = PORT) -> str:
-    name = str(host or "localhost").lower()
-    try:
-        here = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        here = name == "localhost"
-    return f"{HERE if here else name}:{port or default}"
 
 
 CHECKS = (role, broker_of_the_app)
