@@ -20,7 +20,7 @@ LARGE_MESSAGE = scripts.LARGE_MESSAGE
 MOST_BYTES = 4 * 1024 * 1024
 """Of messages, or of other values, that one read brings here."""
 MARK = b"\0large:"
-"""How the mark of a large message begins; no message of Celery's does."""
+"""How the mark of a large message begins; no message of Celery's does, and any other's has a mark of its own."""
 LONGEST_MEMBER = 1_000
 """Bytes of a hostname or id."""
 AHEAD_S = 86_400.0

@@ -132,10 +132,11 @@ end
 found[2] = long
 return found
 """
-# How a script calls a message: itself, or its mark: size, beginning and end, which has kombu's delivery tag.
+# How a script calls a message: itself, or its mark: size, beginning and end, which has kombu's delivery tag. A message
+# that looks like a mark has one too, so that what looks like a mark is one.
 NAMED = """
 local function named(message)
-  if not message or #message <= LARGE then return message end
+  if not message or (#message <= LARGE and string.sub(message, 1, #'MARK') ~= 'MARK') then return message end
   return 'MARK' .. #message .. ':' .. string.sub(message, 1, 500) .. string.sub(message, -1500)
 end
 local function place_of(key, name, most)

@@ -139,3 +139,16 @@ def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newe
     done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
     assert (done.total, done.newer) == (2, newest)
     assert broker.client.llen(broker.lists("celery")[0]) == newest
+
+
+@pytest.mark.parametrize("foreign", [b"\0large:", b"\0large:x", b"\0large:7:", b"\0large:99999999:tag"])
+def test_a_message_that_looks_like_the_mark_of_a_large_one_is_taken_for_itself(broker: Broker, foreign: bytes) -> None:
+    key = broker.lists("celery")[0]
+    broker.client.lpush(key, message(1), foreign, message(2))
+    (mark,) = (one for one in bounded.messages(broker.client, key, 0, 10) if bounded.is_mark(one))
+    assert bounded.size_of(mark) == len(foreign)
+    assert compose(broker, "celery").by_task == {"shop.mail": 2, "(unreadable)": 1}
+    assert len(Queues(broker).peek("celery", 5, "x")) == 3
+    mark = boundary.draw(broker, "celery")
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
+    assert (done.total, done.newer) == (3, 0)
