@@ -20,15 +20,24 @@ class Turns:
         if kind in self._running:
             self._end_wait(kind, turn=False)
             mine = self._waiting[kind] = asyncio.get_running_loop().create_future()
-            if not await mine:
+            try:
+                newest = await mine
+            except asyncio.CancelledError:
+                if mine.done() and not mine.cancelled() and mine.result():  # it had just got the turn
+                    self._pass_on(kind)
+                raise
+            if not newest:
                 yield False
                 return
         self._running.add(kind)
         try:
             yield True
         finally:
-            if not self._end_wait(kind, turn=True):
-                self._running.discard(kind)
+            self._pass_on(kind)
+
+    def _pass_on(self, kind: str) -> None:
+        if not self._end_wait(kind, turn=True):
+            self._running.discard(kind)
 
     def _end_wait(self, kind: str, *, turn: bool) -> bool:
         """Tells the one that waits, if one does, whether it is its turn."""

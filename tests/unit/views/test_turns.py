@@ -63,3 +63,25 @@ def test_after_one_that_failed_the_one_that_waits_has_its_turn() -> None:
         assert (await given_up, await second, await third) == (False, False, True)
 
     asyncio.run(page())
+
+
+def test_one_that_is_broken_off_just_as_its_turn_comes_passes_the_turn_on() -> None:
+    async def page() -> None:
+        turns, gate = Turns(), asyncio.Event()
+
+        async def ask(until: asyncio.Event | None = None) -> bool:
+            async with turns.turn("log") as mine:
+                if until is not None:
+                    await until.wait()
+                return mine
+
+        first, second = asyncio.ensure_future(ask(gate)), asyncio.ensure_future(ask())
+        await asyncio.sleep(0)
+        gate.set()
+        first.add_done_callback(lambda _: second.cancel())  # runs before the second one has seen its turn
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert await asyncio.wait_for(ask(), 1), "the kind is free again"
+
+    asyncio.run(page())
