@@ -69,17 +69,21 @@ def test_one_that_is_broken_off_just_as_its_turn_comes_passes_the_turn_on() -> N
     async def page() -> None:
         turns, gate = Turns(), asyncio.Event()
 
-        async def ask(until: asyncio.Event | None = None) -> bool:
+        async def ask() -> bool:
             async with turns.turn("log") as mine:
-                if until is not None:
-                    await until.wait()
                 return mine
 
-        first, second = asyncio.ensure_future(ask(gate)), asyncio.ensure_future(ask())
+        async def first() -> None:
+            async with turns.turn("log"):
+                await gate.wait()
+            second.cancel()  # it has the turn, and has not seen it
+
+        running = asyncio.ensure_future(first())
+        await asyncio.sleep(0)
+        second = asyncio.ensure_future(ask())
         await asyncio.sleep(0)
         gate.set()
-        first.add_done_callback(lambda _: second.cancel())  # runs before the second one has seen its turn
-        await first
+        await running
         with pytest.raises(asyncio.CancelledError):
             await second
         assert await asyncio.wait_for(ask(), 1), "the kind is free again"
