@@ -6,7 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,19 +266,34 @@ def celery_app(settings: Settings, layout: Layout | None = None) -> Any:
 
 
 def _load_app(path: str) -> Any:
-    from celery.app.utils import find_app
-
     if (here := os.getcwd()) not in sys.path:  # as the celery command does
         sys.path.insert(0, here)
     try:
-        app = find_app(path)
-        if hasattr(app, "amqp"):
-            len(app.conf)  # read here, not later; asked for one setting, Celery swallows a KeyError of its module
+        with redirect_stdout(sys.stderr):  # what a module prints when it is imported is no answer of ours
+            app = _find(path)
+            if hasattr(app, "amqp"):
+                len(app.conf)  # read here, not later; asked for one setting, Celery swallows a KeyError of its module
     except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
         raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {_cause(error)}") from error
     if not hasattr(app, "amqp"):
         raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")
     return app
+
+
+def _find(path: str) -> Any:
+    """As ``celery -A`` finds it; and ``proj:app`` where the app is ``proj.celery:app``, as in a Django project."""
+    from celery.app.utils import find_app
+
+    module, colon, name = path.partition(":")
+    try:
+        return find_app(path)
+    except ModuleNotFoundError as error:
+        if not colon or error.name != path:  # Celery tries it as a module's name where the module has no such name
+            raise
+    try:
+        return find_app(module)
+    except AttributeError:
+        raise AttributeError(f"{module} has no {name!r}, and no Celery app under another name") from None
 
 
 def _cause(error: BaseException) -> str:
