@@ -40,6 +40,7 @@ def alive() -> Counter[str]:
     return kinds
 
 
+@pytest.mark.slow
 def test_a_closed_session_leaves_nothing_behind_and_the_poller_rests(
     serve_page: Callable[..., Any], visit: Callable[..., Page]
 ) -> None:

@@ -16,7 +16,7 @@ from support.workers import GREEN, eventually, worker
 from opsdash.services.workers import Workers
 
 GREEN_LATER = [pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN]
-POOLS = ["prefork", "threads", "solo", *GREEN[:1], *GREEN_LATER[1:]]
+POOLS = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow), *GREEN_LATER]
 PREFORK_NOW_OTHERS_LATER = [
     "prefork",
     *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo")),

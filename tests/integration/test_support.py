@@ -93,7 +93,11 @@ def test_postgres_is_the_wheels_and_each_test_has_a_database_of_its_own(postgres
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
-@pytest.mark.parametrize("reachable", [services.reachable_by_all, lambda _programs: False], ids=["found", "hidden"])
+@pytest.mark.parametrize(
+    "reachable",
+    [services.reachable_by_all, pytest.param(lambda _programs: False, marks=pytest.mark.slow)],
+    ids=["found", "hidden"],
+)
 def test_without_user_namespaces_root_runs_postgres_as_nobody(monkeypatch, reachable):
     programs = services.provide("postgres", services.postgres_programs)
     monkeypatch.setattr(services, "reachable_by_all", reachable)

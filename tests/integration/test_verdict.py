@@ -28,6 +28,8 @@ from opsdash.verdict_text import told
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 
+OTHER_POOLS = [pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN)]
+
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
@@ -83,7 +85,7 @@ def pause(ops: Console) -> None:
     ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+@pytest.mark.parametrize("pool", ["prefork", *OTHER_POOLS])
 def test_workers_that_have_stopped_and_nobody_else_are_safe(deployment: Deployment, ops: Console, pool: str) -> None:
     with worker(pool=pool, env=deployment.env) as one:
         deployment.send(3)
@@ -224,7 +226,7 @@ def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deploymen
             ops.preview(opsdash.DismissWorker(hostname=host))
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+@pytest.mark.parametrize("pool", ["prefork", *OTHER_POOLS])
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGQUIT], ids=["warm", "cold"])
 def test_a_worker_that_is_stopped_says_goodbye_when_nothing_of_it_runs_any_more(
     deployment: Deployment, pool: str, ending: signal.Signals
