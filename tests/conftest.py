@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from support import nginx, services
 
-from opsdash.services import migrations
+from opsdash.services import database_half, migrations, patience
 from opsdash.services.console import Console
 from opsdash.settings import Settings
 
@@ -44,6 +44,14 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _patient_with_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a healthy database is slow now and then; only tests marked ``impatient`` are about that."""
+    if request.node.get_closest_marker("impatient") is None:
+        monkeypatch.setattr(patience, "WAIT_S", 10.0)
+        monkeypatch.setattr(database_half, "FIRST_WAIT_S", 10.0)
 
 
 @pytest.fixture(scope="session")

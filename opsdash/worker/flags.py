@@ -235,7 +235,8 @@ class FlagWatch:
                 self._on_change()
             if (self._suspended or self._gate.state.closed) and not self._unreachable:
                 self._settle_expiries()
-        if not self._unreachable:  # else each would wait for its own time to run out, and the next read for all of them
+        # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
+        if not self._unreachable or self._gate.state.error:
             self._report_if_due()
 
     def _settle_expiries(self) -> None:

@@ -32,6 +32,7 @@ from opsdash.services.console import Console
 from opsdash.services.measures import Measures
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
+pytestmark = pytest.mark.impatient
 ConsoleFor = Callable[..., Console]
 
 

@@ -26,8 +26,8 @@ from opsdash.web import guard, login
 
 MARIA = {"X_Auth_Request_User": "maria"}
 TOKEN = "token-of-the-viewer-0123456789"
-INSIDE = "/srv/opsdash/secret.py: typed"
-PLACES = ("Traceback", INSIDE, "secret.py", str(Path(opsdash.__file__).parent), str(Path(bokeh.__file__).parents[1]))
+INSIDE = "/srv/opsdash/inside.py, line 7"
+PLACES = ("Traceback", INSIDE, "inside.py", str(Path(opsdash.__file__).parent), str(Path(bokeh.__file__).parents[1]))
 
 
 def broken(*_args: Any, **_more: Any) -> Any:
@@ -174,7 +174,7 @@ def test_a_setting_that_names_a_file_is_told_by_its_name_alone(monkeypatch: pyte
 
     monkeypatch.setattr(serving, "shared_console", refuse)
     door = serving.page()
-    assert door.lines == ["OPSDASH_SECRET_KEY: not set, and …/secret.py: typed can't be used"]
+    assert door.lines == ["OPSDASH_SECRET_KEY: not set, and …/inside.py, line 7 can't be used"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from opsdash.errors import Refused, Unavailable
 from opsdash.services import patience
 from opsdash.services.patience import Patience
 
+pytestmark = pytest.mark.impatient
+
 WHO = "The database"
 
 
