@@ -216,7 +216,10 @@ class Settings:
         doc="Audit log and tenant configs, as a SQLAlchemy URL.",
     )
     celery_app: str | None = _setting(
-        default=None, parse=_text, doc="`package.module:app`; gives queues, priorities and the key prefix."
+        default=None,
+        parse=_text,
+        doc="As `celery -A` takes it, `package.module:app`; a Django project's may be said as `proj`, `proj:app` or"
+        " `proj.celery:app`. Gives queues, priorities and the key prefix.",
     )
     queues: tuple[str, ...] = _setting(
         default=(),
