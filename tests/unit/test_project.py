@@ -59,7 +59,7 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
 
 
 def test_a_worker_gets_what_a_worker_needs_and_the_demo_and_the_tests_get_the_console():
-    assert {str(requirement) for requirement in CORE} == {"celery<5.8,>=5.4", "redis<9,>=5.0"}
+    assert {str(requirement) for requirement in CORE} == {"celery<5.8,>=5.4", "packaging>=21", "redis<9,>=5.0"}
     for extra in ("demo", "test"):
         assert "opsdash[console]" in map(str, EXTRAS[extra])
 
