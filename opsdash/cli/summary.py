@@ -95,7 +95,7 @@ def _unserved(queue: QueueStats) -> bool:
 
 def held(snapshot: Snapshot) -> RenderableType:
     """What the table does not count."""
-    return line(f"{snapshot.unacked:,} more held by workers (running, reserved or scheduled)")
+    return line(f"{snapshot.unacked:,} more fetched by workers and not acknowledged yet")
 
 
 def _story(pause: PauseInfo | None) -> str:
