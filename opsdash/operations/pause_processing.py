@@ -11,6 +11,7 @@ import redis
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
 from opsdash.operation import Act, Operation, argument
+from opsdash.services import listeners
 from opsdash.services.composition import Composition, compose
 from opsdash.services.outlook import expire_by, expiring
 from opsdash.services.verdict import verdict
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 MAX_TTL_S = 365 * 86_400
+NOBODY_IS_THERE = (
+    "No worker is connected to this broker, so nothing takes tasks now. One that comes later is held if it has"
+    " the plug-in."
+)
 
 
 class PauseProcessing(Operation):
@@ -103,17 +108,15 @@ class PauseProcessing(Operation):
         info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
         what = "everything" if self.queue is None else f"queue {self.queue}"
         sent, said = self._cancel(console) if self.cancel_consumer else ({}, "")
-        follows = self._followed(console)
+        until = f"until {_moment(info.expires_at)}."
+        followed, done = True, f"Paused {what} {until}"
+        if not self._reported(console):
+            followed = _nobody_is_there(console)
+            done = f"The flag is set {until} {NOBODY_IS_THERE if followed else NO_WORKER}"
         return Effect(
             affected=1,
-            followed=follows,
-            message=(
-                f"Paused {what} until {_moment(info.expires_at)}."
-                if follows
-                else f"The flag is set until {_moment(info.expires_at)}. {NO_WORKER}"
-            )
-            + (f" Replaced the one {_story(before)}." if before else "")
-            + said,
+            followed=followed,
+            message=done + (f" Replaced the one {_story(before)}." if before else "") + said,
             details={
                 "epoch": info.epoch,
                 "expires_at": info.expires_at,
@@ -135,7 +138,7 @@ class PauseProcessing(Operation):
             f" cancel_consumer: {len(confirmed)} of {count(len(sent), 'worker')} without the plug-in confirmed.",
         )
 
-    def _followed(self, console: Console) -> bool:
+    def _reported(self, console: Console) -> bool:
         """A worker reports that is meant to stop. The pause stands by now, so an outage is not raised."""
         try:
             return any(w.reports and _serves(w.queues, self.queue) for w in console.workers.read())
@@ -176,6 +179,18 @@ class PauseProcessing(Operation):
 
     def _ttl_s(self, console: Console) -> int:
         return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
+
+
+def _nobody_is_there(console: Console) -> bool:
+    """No worker is connected, and none was cut off while it ran something. An outage is not raised here either.
+
+    Asked only where nobody reports: a pause that stops nobody, since nobody is there, is no uncertain one.
+    """
+    try:
+        cut_off = any(not worker.reports and worker.active + worker.reserved for worker in console.workers.read())
+        return not cut_off and listeners.nobody(console.broker)
+    except (OpsdashError, redis.RedisError):
+        return False
 
 
 def _ending(console: Console, names: Iterable[str], ttl_s: int) -> Composition | None:

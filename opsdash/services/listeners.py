@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -83,19 +83,37 @@ def fetching(broker: Broker, known: Collection[int]) -> tuple[Connection, ...]:
         redis.RedisError: Redis does not tell: managed ones, and users without the right, refuse it. Or it has more than
             `MOST_CONNECTIONS`.
     """
+    database = str(broker.client.connection_pool.connection_kwargs.get("db") or 0)
+    return tuple(
+        Connection(address=str(client.get("addr", "")), blocked=BLOCKED in str(client.get("flags", "")))
+        for client in _fetchers(broker)
+        if client.get("db") == database and not (str(client.get("id", "")).isdigit() and int(client["id"]) in known)
+    )
+
+
+def nobody(broker: Broker) -> bool:
+    """Redis shows that no worker is connected: nobody fetches messages, in any database, or hears remote control.
+
+    False where it does not tell. Cost: as ``fetching``, and one round trip.
+
+    Raises:
+        redis.ConnectionError: It does not answer.
+    """
+    try:
+        return not broker.client.pubsub_numpat() and not _fetchers(broker)
+    except (redis.ConnectionError, redis.TimeoutError):
+        raise
+    except redis.RedisError:  # refused: not known
+        return False
+
+
+def _fetchers(broker: Broker) -> list[Mapping[str, Any]]:
+    """Of all databases, those whose last command was `FETCH`, but for consoles that ask workers."""
     number = foreign.whole(broker.client.info("clients").get("connected_clients"))
     if number is not None and number > MOST_CONNECTIONS:
         raise redis.ResponseError(f"{number:,} connections; {MOST_CONNECTIONS:,} at most are looked through")
-    database = str(broker.client.connection_pool.connection_kwargs.get("db") or 0)
     clients: Any = broker.client.client_list()
-    return tuple(
-        Connection(address=str(client.get("addr", "")), blocked=BLOCKED in str(client.get("flags", "")))
-        for client in clients
-        if client.get("cmd") == FETCH
-        and client.get("db") == database
-        and client.get("name") != ASKING
-        and not (str(client.get("id", "")).isdigit() and int(client["id"]) in known)
-    )
+    return [client for client in clients if client.get("cmd") == FETCH and client.get("name") != ASKING]
 
 
 def refusal(error: redis.RedisError) -> str:

@@ -68,9 +68,9 @@ def test_status_says_on_one_screen_what_is_going_on(opsdash, console: Console):
 
 def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
     done = opsdash("pause-processing", "--reason", "payment provider is down", "--for", "2h", "--confirm", "YES")
-    assert (done.code, done.err) == (5, "")
+    assert (done.code, done.err) == (0, "")
     assert done.out.startswith("The flag is set until ")
-    assert done.out.endswith("No worker reports to opsdash, so nothing is known to have stopped.\n")
+    assert "No worker is connected to this broker" in done.out
     shown = opsdash("status").out
     assert "Processing Status: PAUSED" in shown
     assert "(payment provider is down)" in shown
@@ -79,7 +79,7 @@ def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
 
 def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
     for queue in ("celery", "emails"):
-        assert opsdash("pause-processing", "--queue", queue, "--confirm", "YES").code == 5
+        assert opsdash("pause-processing", "--queue", queue, "--confirm", "YES").code == 0
     shown = opsdash("resume-processing", "--confirm", "YES").out
     assert shown.startswith("There was no pause of all processing; nothing changed. Queues celery, emails stay paused:")
     opsdash("pause-processing", "--confirm", "YES")

@@ -20,6 +20,7 @@ from opsdash.api.shapes import status_read
 from opsdash.cli.summary import summarize
 from opsdash.errors import Refused
 from opsdash.model_verdict import Kind, State, Verdict
+from opsdash.operations import PauseProcessing
 from opsdash.services import migrations
 from opsdash.services.console import Console
 from opsdash.services.verdict import verdict
@@ -282,9 +283,8 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
         return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
     said = run()
-    assert said.returncode == 5
-    assert said.stdout.startswith("The flag is set until ")
-    assert said.stdout.endswith("No worker reports to opsdash, so nothing is known to have stopped.\n")
+    assert said.returncode == 0, "Redis itself shows that nobody is connected"
+    assert "No worker is connected to this broker, so nothing takes tasks now." in said.stdout
     assert deployment.redis.get(deployment.keys.pause()) == "true"
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5
@@ -292,3 +292,35 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     todo = "   → Look whether workers run, with the plug-in: opsdash doctor.\n"
     assert said.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
     assert run("--queue", "celery", "--wait", "--timeout", "10m").stderr.endswith(todo)
+
+
+@pytest.mark.parametrize("remote_control", ["on", "off"])
+def test_a_pause_is_not_told_as_done_while_a_worker_without_the_plug_in_is_connected(
+    deployment: Deployment, ops: Console, remote_control: str
+) -> None:
+    options = {**BARE, "SAMPLE_REMOTE_CONTROL": remote_control}
+    with worker(pool="solo", env={**deployment.env, **options}):
+        deployment.send(1, "sample.short", kwargs={"seconds": 60})
+        eventually(lambda: deployment.waiting() == 0, what="the worker has taken it")
+        done = ops.run(PauseProcessing(), actor="maria", confirm="YES")
+        assert not done.followed
+        assert done.message.endswith("No worker reports to opsdash, so nothing is known to have stopped.")
+
+
+def test_a_pause_is_not_told_as_done_while_a_worker_is_connected_to_another_database_of_the_server(
+    deployment: Deployment, ops: Console
+) -> None:
+    elsewhere = {"OPSDASH_REDIS_URL": f"{deployment.server.url.rsplit('/', 1)[0]}/5"}
+    with worker(pool="solo", env={**deployment.env, **elsewhere}):
+        assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed
+
+
+def test_a_pause_is_not_told_as_done_while_a_worker_that_ran_something_is_silent(
+    deployment: Deployment, ops: Console
+) -> None:
+    with worker(pool="threads", env=deployment.env) as running:
+        deployment.send(1, "sample.short", kwargs={"seconds": 60})
+        eventually(lambda: any(w.active for w in ops.get_worker_stats()), what="its report tells the task")
+        running.kill()
+    eventually(lambda: not any(w.reports for w in ops.get_worker_stats()), what="it is silent", timeout_s=20)
+    assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed
