@@ -117,7 +117,7 @@ def main() -> NoReturn:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogFilter())
     try:
-        code = cli.main(standalone_mode=False) or 0
+        code = cli.main(prog_name="opsdash", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
