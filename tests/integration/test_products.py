@@ -120,6 +120,8 @@ def test_the_commands_of_a_products_page_hold_its_worker_and_replace_nothing(
     assert "safe to deploy" in said or "pause-processing --queue" in "".join(script)
     waiting = {queue["name"]: queue["waiting"] for queue in json.loads((folder / "queues.json").read_text())}
     assert waiting[product.queue] == 1, "the console knows the queue by what the workers report"
+    (worker,) = json.loads((folder / "workers.json").read_text())
+    assert (worker["state"], worker["pausing"], product.queue in worker["queues"]) == ("online", "ready", True)
     assert product.said in (folder / "preview.txt").read_text()
     has = packages(python)
     assert {one: has.get(one) for one in had} == had, "nothing is replaced"
