@@ -90,7 +90,7 @@ def test_the_commands_of_a_products_page_hold_its_worker_and_replace_nothing(
         (folder / file).write_text(filled(text))
     folder.mkdir(exist_ok=True)
     script = [SHELL, product.prepare]
-    for block in blocks(ROOT / "docs" / f"with-{name.partition(' ')[0]}.md"):
+    for block in blocks(ROOT / "docs" / product.page):
         assert block.language == "sh", "a page's blocks are what the reader types"
         text = block.text.replace("redis://localhost:6379/0", valkey.url)
         script.append(re.sub(r'"?\.\./opsdash(\[console\])?"?(?=\s)', rf'"{wheel}\1"', text))

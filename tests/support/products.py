@@ -13,6 +13,7 @@ class Product:
     """One of them.
 
     Attributes:
+        page: Its page in ``docs``.
         requires: For pip, in an environment of its own.
         files: File → text. Everywhere ``@BROKER@``, ``@DATABASE@`` and ``@HOME@`` stand for what there is.
         environment: Variables of its worker and of whoever sends.
@@ -21,6 +22,7 @@ class Product:
         queue: Where it waits. ``said``: what the preview of a pause tells of it.
     """
 
+    page: str
     requires: Sequence[str]
     files: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -165,6 +167,7 @@ backend=@BROKER@
 
 PRODUCTS: Mapping[str, Product] = {
     "django": Product(
+        page="with-django.md",
         requires=["django<6", "django-celery-beat", "django-celery-results", "celery[redis]"],
         files=DJANGO,
         prepare="python manage.py migrate -v 0",
@@ -172,17 +175,20 @@ PRODUCTS: Mapping[str, Product] = {
         send="import django; django.setup(); from demoapp.tasks import add; print(add.delay(2, 2).id)",
     ),
     "fastapi": Product(
+        page="with-fastapi.md",
         requires=["fastapi", "httpx", "celery[redis]"],
         files=FASTAPI,
         send="from fastapi.testclient import TestClient; from main import app;"
         " print(TestClient(app).post('/add?a=1&b=2').json()['id'])",
     ),
     "flask": Product(
+        page="with-flask.md",
         requires=["flask", "celery[redis]"],
         files=FLASK,
         send="import make_celery, shop; print(shop.add.delay(1, 2).id)",
     ),
     "airflow": Product(
+        page="with-airflow.md",
         requires=["apache-airflow==3.3.*", "apache-airflow-providers-celery", "redis", "psycopg2-binary", "asyncpg"],
         environment=AIRFLOW,
         prepare="airflow db migrate >airflow.log 2>&1",
@@ -191,6 +197,7 @@ PRODUCTS: Mapping[str, Product] = {
         said="a pause does not stop its scheduler's clock",
     ),
     "airflow 2": Product(
+        page="with-airflow.md",
         requires=["apache-airflow[celery]==2.11.*", "redis", "psycopg2-binary", "setuptools<81"],
         environment=AIRFLOW,
         prepare="airflow db migrate >airflow.log 2>&1",
@@ -202,6 +209,7 @@ PRODUCTS: Mapping[str, Product] = {
         said="a pause does not stop its scheduler's clock",
     ),
     "superset": Product(
+        page="with-superset.md",
         requires=["apache-superset==6.1.*", "redis"],
         files={
             "superset_config.py": """
@@ -222,6 +230,7 @@ CELERY_CONFIG = CeleryConfig
         send="from superset.tasks.celery_app import app; print(app.send_task('reports.scheduler').id)",
     ),
     "pretix": Product(
+        page="with-pretix.md",
         requires=["pretix==2026.8.*"],
         files={"pretix.cfg": PRETIX, "data/.keep": ""},
         environment={"PRETIX_CONFIG_FILE": "@HOME@/pretix.cfg", "DJANGO_SETTINGS_MODULE": "pretix.settings"},
@@ -230,4 +239,3 @@ CELERY_CONFIG = CeleryConfig
         queue="mail",
     ),
 }
-"""By the name of its page, ``docs/with-NAME.md``, and a version where there are two."""
