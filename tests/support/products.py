@@ -189,7 +189,14 @@ PRODUCTS: Mapping[str, Product] = {
     ),
     "airflow": Product(
         page="with-airflow.md",
-        requires=["apache-airflow==3.3.*", "apache-airflow-providers-celery", "redis", "psycopg2-binary", "asyncpg"],
+        requires=[
+            "apache-airflow==3.3.*",
+            "apache-airflow-providers-celery",
+            "celery<5.7",
+            "redis",
+            "psycopg2-binary",
+            "asyncpg",
+        ],
         environment=AIRFLOW,
         prepare="airflow db migrate >airflow.log 2>&1",
         send=SEND_AIRFLOW.format(task="execute_workload", args=["{}"]),
@@ -198,7 +205,7 @@ PRODUCTS: Mapping[str, Product] = {
     ),
     "airflow 2": Product(
         page="with-airflow.md",
-        requires=["apache-airflow[celery]==2.11.*", "redis", "psycopg2-binary", "setuptools<81"],
+        requires=["apache-airflow[celery]==2.11.*", "celery<5.7", "redis", "psycopg2-binary", "setuptools<81"],
         environment=AIRFLOW,
         prepare="airflow db migrate >airflow.log 2>&1",
         send=SEND_AIRFLOW.format(
