@@ -21,7 +21,7 @@ from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertai
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
 from opsdash.redaction import HIDDEN, cleaned, masked
-from opsdash.services import audit_prune, audit_reading, audit_verify, frames
+from opsdash.services import audit_prune, audit_reading, audit_rows, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
 from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
@@ -296,29 +296,18 @@ class AuditLog:
         try:
             if kind == "begin" and not again:
                 with alone(self._writer) as connection:
-                    connection.execute(_INSERT, _row(entry))
+                    audit_rows.insert(connection, entry)
                 return
             with transaction(self._writer) as connection:
                 if kind == "begin":
-                    if _status(connection, entry) is None:
-                        connection.execute(_INSERT, _row(entry))
+                    if audit_rows.status_of(connection, entry) is None:
+                        audit_rows.insert(connection, entry)
                     return
-                _close(connection, kind, self.sealer.next(connection, entry))
+                audit_rows.close(connection, kind, self.sealer.next(connection, entry))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
             raise Unavailable(f"The database did not take the audit entry ({error}); nothing was changed") from error
-
-
-# Made once: to put a statement together costs as much as to run it.
-_INSERT = sa.insert(audit_log)
-_FINISH = (
-    sa.update(audit_log)
-    .where(audit_log.c.id == sa.bindparam("new_id"), audit_log.c.status == Status.IN_PROGRESS.value)
-    .values({column: sa.bindparam(f"new_{column.name}") for column in audit_log.c if not column.primary_key})
-)
-_MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.bindparam("new_seal"))
-_FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
 def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,41 +340,6 @@ class Duplicate(Refused):
     def __init__(self, request_id: UUID) -> None:
         super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
         self.request_id = request_id
-
-
-class TakenRequest(Duplicate):
-    """A request id that somebody else has used."""
-
-    def __init__(self, request_id: UUID) -> None:
-        super().__init__(request_id)
-        self.args = (f"The request id {request_id} belongs to somebody else's request. Nothing was changed.",)
-
-
-def _row(entry: AuditEntry) -> dict[str, Any]:
-    row = {column.name: getattr(entry, column.name) for column in audit_log.c}
-    return row | {"status": entry.status.value, "details": dict(entry.details)}
-
-
-def _status(connection: sa.Connection, entry: AuditEntry) -> str | None:
-    return connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
-
-
-def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> None:
-    """Writes a sealed entry and moves the head, in as few round trips as can be: others wait for it."""
-    row = _row(entry)
-    new = {f"new_{name}": value for name, value in row.items()}
-    if kind == "finish":
-        if connection.dialect.name == "postgresql":
-            if connection.execute(_FINISH_AND_MOVE, new).rowcount:
-                return
-        elif connection.execute(_FINISH, new).rowcount:
-            connection.execute(_MOVE_HEAD, new)
-            return
-    if _status(connection, entry) is None:
-        connection.execute(_INSERT, row)
-        connection.execute(_MOVE_HEAD, new)
-    elif kind == "finish":
-        log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
 
 
 def _entry_of(
