@@ -309,6 +309,8 @@ class AuditEntry:
         timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
         details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
         seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
+        broker: What it was done on, as `broker_identity` says it; None where that is not told. It is what
+            the details say, which the seal covers.
     """
 
     id: UUID
@@ -322,6 +324,12 @@ class AuditEntry:
     seq: int | None = None
     key_id: str | None = None
     seal: str | None = None
+    broker: str | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Told once, in the details: whoever writes and seals those, of another version too, keeps it."""
+        told = self.details.get("broker")
+        object.__setattr__(self, "broker", told if isinstance(told, str) else None)
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:

@@ -196,6 +196,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     since: Annotated[Moment | UnsetType, Meta(description="Begun at or after this time.")] = UNSET
     until: Annotated[Moment | UnsetType, Meta(description="Begun before this time.")] = UNSET
     text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
+    broker: Annotated[Text, Meta(description="Only acts on this broker; ``this``: on the one of this console.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
     after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
 
@@ -222,6 +223,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
             since=self.since or None,
             until=self.until or None,
             text=self.text,
+            broker=self.broker,
         )
 
 

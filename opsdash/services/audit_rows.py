@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.model import AuditEntry, Status
-from opsdash.services.tables import audit_head, audit_log
+from opsdash.services.tables import WRITTEN, audit_head, audit_log
 
 log = logging.getLogger(__name__)
 
@@ -17,14 +17,14 @@ _INSERT = sa.insert(audit_log)
 _FINISH = (
     sa.update(audit_log)
     .where(audit_log.c.id == sa.bindparam("new_id"), audit_log.c.status == Status.IN_PROGRESS.value)
-    .values({column: sa.bindparam(f"new_{column.name}") for column in audit_log.c if not column.primary_key})
+    .values({column: sa.bindparam(f"new_{column.name}") for column in WRITTEN if not column.primary_key})
 )
 _MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.bindparam("new_seal"))
 _FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:
-    row = {column.name: getattr(entry, column.name) for column in audit_log.c}
+    row = {column.name: getattr(entry, column.name) for column in WRITTEN}
     return row | {"status": entry.status.value, "details": dict(entry.details)}
 
 

@@ -29,7 +29,7 @@ from opsdash.services.history import History
 from opsdash.services.pause import PauseFlags
 from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
-from opsdash.services.repeated import TakenRequest, answered
+from opsdash.services.repeated import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.seal import Sealer
 from opsdash.services.snapshots import Snapshots
 from opsdash.services.spool import Spool
@@ -70,7 +70,8 @@ class Console:
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
         sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        self.audit = AuditLog(self.engine, sealer, None if settings.audit == "strict" else Spool(self.broker))
+        spool = None if settings.audit == "strict" else Spool(self.broker)
+        self.audit = AuditLog(self.engine, sealer, spool, lambda: self.broker.identity)
         self.asked = Approvals(self.broker, self.audit, settings.approval_ttl_s)
         self.unfinished = Unfinished(self.broker, self.audit, self.asked, self._evidence)
         self.pause = PauseFlags(self.broker)
@@ -284,7 +285,7 @@ class Console:
         """The same request, sent again by who made it: what it did the first time."""
         try:
             return answered(self.audit, operation, actor, error)
-        except TakenRequest as taken:
+        except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, str(taken), None, {})
             raise
 
@@ -317,9 +318,14 @@ class Console:
         """Hostnames of the workers that report, read now."""
         return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
 
-    def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
-        """The newest audit entries, newest first, read now."""
-        return self.audit.recent(limit)
+    def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
+        """The newest audit entries, newest first, read now.
+
+        Args:
+            broker: Only those of one broker, such as ``redis-a:6379/0``, or of this console's: ``this``. Empty: of all
+                that share the database.
+        """
+        return self.audit.recent(limit, broker)
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing: what was done before stands."""

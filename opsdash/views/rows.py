@@ -137,10 +137,13 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
     }
 
 
-def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({})) -> dict[str, Row]:
+def operation_rows(
+    entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({}), here: str = ""
+) -> dict[str, Row]:
     """One row per audit entry by id, with the whole entry as JSON for who expands it.
 
     Args:
+        here: This console's broker; of an entry about another one the row says which.
         undoable: Trash id → until when, of clears that whoever looks may undo.
     """
     return {
@@ -154,6 +157,7 @@ def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = 
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
+            broker=None if entry.broker == here else entry.broker,
             acts=[[RestoreQueue.name, "Undo", f"until {until}"]] if (until := undoable.get(entry.id.hex)) else None,
             json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )

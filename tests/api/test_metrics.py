@@ -25,7 +25,7 @@ from opsdash.api import metrics
 from opsdash.model import QueueStats, Snapshot, WorkerStats
 from opsdash.operation import registry
 from opsdash.operations import PauseProcessing
-from opsdash.services import database
+from opsdash.services import database, migrations
 from opsdash.services.console import Console
 from opsdash.services.heads import Heads
 from opsdash.services.tables import audit_log
@@ -334,6 +334,19 @@ def test_readiness_names_each_part_that_is_missing(
         assert (gone.status, gone.json["redis"]["ok"], gone.json["database"]["ok"]) == (503, False, True)
         assert str(valkey.port) not in gone.text  # who asks without a token learns no address
         assert client.get("/healthz", token="").text == "ok"
+    console.close()
+
+
+def test_a_console_is_ready_beside_a_newer_one_that_has_upgraded_the_tables(
+    settings_for: Callable[..., Settings], sqlite_url: str
+):
+    console = Console(settings_for(database_url=sqlite_url))
+    with console.engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'"))
+    with serving(console) as client:
+        ready = client.get("/readyz", token="")
+        assert (ready.status, ready.json["migrations"]["ok"]) == (200, True)
+        assert "of a newer opsdash" in ready.json["migrations"]["message"]
     console.close()
 
 

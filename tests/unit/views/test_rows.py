@@ -54,6 +54,12 @@ def test_details_are_cut_at_fifty_characters_and_whole_on_demand() -> None:
     assert json.loads(row["json"]) == {"message": "m" * 80, "trash_id": "t"}
 
 
+def test_an_entry_names_its_broker_where_it_is_another_than_this_consoles() -> None:
+    entries = [entry(details={"broker": name} if name else {}) for name in ("redis-a:6379/0", "redis-b:6379/0", "")]
+    found = rows.operation_rows(entries, here="redis-a:6379/0").values()
+    assert [row.get("broker") for row in found] == [None, "redis-b:6379/0", None]
+
+
 def test_the_story_of_a_pause_names_who_since_and_until_and_a_foreign_flag_names_nobody() -> None:
     status = SystemStatus()
     pause = PauseInfo(queue=None, by="maria", at=NOW - timedelta(minutes=5), expires_at=NOW + timedelta(days=1))
