@@ -405,6 +405,7 @@ class Snapshot:
         trash: Clears that can be undone, the newest first.
         approvals: Acts that wait for a second person, the oldest first.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
+        tenants_in_use: There are tenants, there were some, or a setting says where; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
@@ -434,6 +435,7 @@ class Snapshot:
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     tenant_drift: TenantDrift | None = None
+    tenants_in_use: bool | None = None
     redis_age_s: float | None = None
     redis_error: str = ""
     redis_ms: float | None = None

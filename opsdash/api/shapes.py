@@ -131,7 +131,10 @@ class AuditRead(msgspec.Struct, kw_only=True):
 
 
 class OperationRead(msgspec.Struct, kw_only=True):
-    """One operation: what it does, who may run it, and the JSON Schema of what it takes."""
+    """One operation: what it does, who may run it, and the JSON Schema of what it takes.
+
+    ``used`` is false where there is nothing for it; ``turn_on`` then says how there would be. It can be run anyway.
+    """
 
     name: str
     title: str
@@ -139,6 +142,8 @@ class OperationRead(msgspec.Struct, kw_only=True):
     warning: str
     minimum_role: Literal["viewer", "operator", "admin"]
     settles: bool
+    used: bool
+    turn_on: str
     request: dict[str, Any]
 
 

@@ -181,7 +181,7 @@ def board(
             now=read_at,
             before=(before or {}).get("workers", {}),
         ),
-        "tenants": rows.tenants(status.tenants, status.tenant_drift, status.updated_at),
+        "tenants": rows.tenants_card(status),
         "trash": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "approvals": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
         "log": rows.operation_rows(status.operations, undoable, here),

@@ -31,6 +31,7 @@ from opsdash.operations import (
     PauseProcessing,
     RestoreQueue,
     ResumeProcessing,
+    SyncTenantConfigs,
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
@@ -302,6 +303,20 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
 def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
     """The newest known ones of the last half minute: a console that has just started writes its first point without."""
     return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
+
+
+def tenants_card(status: SystemStatus) -> Row:
+    """What the card of tenants shows; where they are not used, how they are turned on is shown in its place.
+
+    Before anything was read there is neither: no card that goes away at once.
+    """
+    unused = SyncTenantConfigs.turn_on if status.tenants_in_use is False else ""
+    shown = status.updated_at is not None and not unused
+    return {
+        "shown": shown,
+        "unused": unused,
+        **tenants(status.tenants, status.tenant_drift, status.updated_at),
+    }
 
 
 def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -> Row:

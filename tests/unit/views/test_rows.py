@@ -163,6 +163,16 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
     }
 
 
+def test_in_place_of_tenants_that_nobody_has_stands_how_they_are_turned_on() -> None:
+    status = SystemStatus()
+    assert (rows.tenants_card(status)["shown"], rows.tenants_card(status)["unused"]) == (False, "")  # nothing is known
+    for used, shown in ((False, False), (True, True), (None, True)):
+        status.update(Snapshot(taken_at=NOW, tenants_in_use=used))
+        card = rows.tenants_card(status)
+        assert (card["shown"], bool(card["unused"])) == (shown, used is False)
+        assert None not in card.values()
+
+
 def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_it_only_trembles() -> None:
     status = SystemStatus()
     queues = (QueueStats(name="celery", waiting=4, oldest_s=90.0), QueueStats(name="emails", waiting=0))
