@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from opsdash import __version__
+from opsdash import parts
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
@@ -87,10 +87,23 @@ class _Commands(click.Group):
             raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
+def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(parts.told())
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(__version__, prog_name="opsdash")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="The version, and the parts that are installed.",
+)
 def cli() -> None:
     """opsdash: the operations console for Celery on Redis.
 
@@ -113,7 +126,7 @@ def main() -> NoReturn:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogFilter())
     try:
-        code = cli.main(standalone_mode=False) or 0
+        code = cli.main(prog_name="opsdash", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE
