@@ -36,6 +36,8 @@ class WorkerStats:
         paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
         epoch: The pause epoch it has applied; None when it can't read the flag.
         pausing: ``ready``, or why this worker can't pause.
+        draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped.
+        build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
         unread: Fields of its report that are there and can't be read.
     """
 
@@ -68,6 +70,8 @@ class WorkerStats:
     unacked: int | None = None
     remote_control: bool | None = None
     clients: tuple[int, ...] | None = None
+    draining: bool = False
+    build: str = ""
     unread: tuple[str, ...] = ()
 
     @property

@@ -280,6 +280,12 @@ def _break(what: str) -> None:
             time.sleep(1.0)  # a round trip to Redis, long enough for a pause to come
 
         Request.on_accepted = accept_slowly
+    elif what == "stuck-loop":
+        from celery.signals import worker_ready
+
+        @worker_ready.connect(weak=False)
+        def stand_still(sender: Any, **_: Any) -> None:
+            sender.timer.call_after(1.0, time.sleep, (600,))
     elif what == "no-way-back":
         from opsdash.worker import last_look
 
