@@ -19,7 +19,7 @@ from opsdash.worker import local
 logger = get_logger(__name__)
 
 CLIENT_S = 1.0
-"""How long a client may take to say what it wants: they are served one after the other."""
+"""How long a caller may take to say what it wants: they are served one after the other."""
 LONGEST_HOLD_S = 3_600.0
 _doors: weakref.WeakSet[Door] = weakref.WeakSet()
 
@@ -75,14 +75,14 @@ class Door:
         while self._socket is not None:
             try:
                 listener.settimeout(self._patience_s())
-                client, _address = listener.accept()
+                caller, _address = listener.accept()
             except TimeoutError:
                 self._end_of_hold()
                 continue
             except (OSError, ValueError):  # closed
                 return
-            with client:
-                self._serve(client)
+            with caller:
+                self._serve(caller)
             self._end_of_hold()
 
     def _patience_s(self) -> float | None:
@@ -95,13 +95,13 @@ class Door:
             self._drain(False)
             logger.warning("opsdash: drained, and neither stopped nor asked again: takes tasks again")
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, caller: socket.socket) -> None:
         try:
-            client.settimeout(CLIENT_S)
-            if local.peer(client)[1] not in (os.geteuid(), 0):
+            caller.settimeout(CLIENT_S)
+            if local.peer(caller)[1] not in (os.geteuid(), 0):
                 return
-            self._do(*client.recv(local.LONGEST_REQUEST).decode("ascii").split())
-            client.sendall(json.dumps(self._facts(), separators=(",", ":")).encode())
+            self._do(*caller.recv(local.LONGEST_REQUEST).decode("ascii").split())
+            caller.sendall(json.dumps(self._facts(), separators=(",", ":")).encode())
         except (OSError, ValueError, TypeError) as error:  # gone, too slow, or not one of our commands
             logger.debug("opsdash: a request from this container came to nothing: %s", error)
         except Exception:  # a fault of ours must end neither the thread nor what a drain has begun

@@ -9,15 +9,18 @@ import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.services import Valkey
 from support.workers import GREEN, PATH, PYTHON, Records, Worker, eventually, producer, worker
 
 from opsdash.services.console import Console
 from opsdash.worker import alive, local
 
+MANIFEST = Path(__file__).parents[2] / "apps/deploy/kubernetes/worker.yaml"
 POOLS = [
     "prefork",
     *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN)),
@@ -69,10 +72,28 @@ def stage(valkey: Valkey, console_for: Any) -> Iterator[Stage]:
         made.records.close()
 
 
+def test_the_manifests_probe_and_pre_stop_hook_work_beside_a_real_worker(stage: Stage):
+    (container,) = yaml.safe_load(MANIFEST.read_text())["spec"]["template"]["spec"]["containers"]
+    hook, probe = container["lifecycle"]["preStop"]["exec"]["command"], container["livenessProbe"]["exec"]["command"]
+    name = unique("worker")
+    with worker(env=stage.env, hostname=name, queues=["celery"]) as running:
+        # Another worker of this machine is no other pod's: both commands are told which one is meant.
+        assert run(probe[2].rpartition(".")[2], *probe[3:], "--name", name)[0] == 0
+        for _ in range(20):
+            stage.app.send_task("sample.short", ["a", 0.2])
+        stage.records.wait_for(1)
+        assert run(hook[2].rpartition(".")[2], *hook[3:], "--name", name)[0] == 0
+        begun, left = len(stage.records), stage.records.redis.llen("celery")
+        assert running.stop() == 0
+        assert (len(stage.records), stage.records.redis.llen("celery")) == (begun, left)
+        assert begun + left == 20
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: Stage, pool: str):
     one, other = unique("one"), unique("other")
-    with worker(pool=pool, concurrency=1, env=stage.env, hostname=one, queues=["celery"]) as first:
+    env = stage.env | {"OPSDASH_BUILD": "shop:1.41-" + "x" * 200}
+    with worker(pool=pool, concurrency=1, env=env, hostname=one, queues=["celery"]) as first:
         stage.app.send_task("sample.short", ["long", 3.0])
         stage.records.wait_for(1)
         stage.app.send_task("sample.short", ["later"], eta=datetime.now(UTC) + timedelta(hours=1))
@@ -85,7 +106,10 @@ def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: 
         assert stage.by(one) == 1, "and nothing but what it ran already has started"
         assert stage.records.redis.llen("celery") == 7
         assert stage.records.redis.hlen("unacked") == 0
-        eventually(lambda: stage.report(one).draining, what="the fleet is told")
+        eventually(lambda: stage.report(one).drained, what="the fleet is told")
+        assert stage.report(one).draining
+        assert stage.report(one).build.startswith("shop:1.41-xxx")
+        assert len(stage.report(one).build) == 120
         with worker(pool=pool, concurrency=1, env=stage.env, hostname=other, queues=["celery"]):
             stage.records.wait_for(7)
         assert stage.by(one) == 1
