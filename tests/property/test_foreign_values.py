@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import time
@@ -30,6 +31,7 @@ from opsdash.services.verdict import verdicts
 
 MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
 """For each key, with ``pytest -m slow``."""
+ROUND = 500
 DEEP = "[" * 5_000
 NUMBERS = st.sampled_from(
     ["0", "-1", "1e5", "1e999", "nan", "inf", "-0", "0x1", "9" * 30, "9" * 5_000, str(2**63), "1_000", "\u0663", " 1"]
@@ -265,19 +267,15 @@ def paused_and_resumed(console: Console) -> None:
     assert console.run(ResumeProcessing(), actor="maria", confirm="YES").affected == 1
 
 
-def grown_mb(before_kb: int) -> float:
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], examples: int) -> None:
+    """Tries so many values, by rounds: Hypothesis keeps what it has made until a round ends, some 7 KB each."""
     client = console.broker.client
     acts = max(1, examples // 40)
 
-    @hypothesis.seed(17)
-    @hypothesis.settings(
-        max_examples=examples, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
-    )
-    @given(name=RAW.map(lambda value: value[:60]), value=RAW, score=SCORES, number=st.integers(1, acts))
     def run(name: bytes, value: bytes, score: float, number: int) -> None:
         client.flushdb()
         console.discovery._looked_s = console.broker.layouts._looked_s = float("-inf")
@@ -288,9 +286,18 @@ def tried(console: Console, leave: Callable[[Any, bytes, bytes, float], None], e
             paused_and_resumed(console)
         assert time.monotonic() - started < 5
 
-    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run()
-    assert grown_mb(before_kb) < 100
+    before_mb = peak_mb()
+    for seed in range(math.ceil(examples / ROUND)):
+        values = given(name=RAW.map(lambda value: value[:60]), value=RAW, score=SCORES, number=st.integers(1, acts))
+        settings = hypothesis.settings(
+            max_examples=min(examples, ROUND),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        )
+        hypothesis.seed(seed)(settings(values(run)))()
+        assert peak_mb() - before_mb < 100, f"round {seed}"
 
 
 def examples_of(fast: int) -> Any:
