@@ -131,6 +131,7 @@ def test_a_worker_that_still_runs_a_task_is_not_drained_and_a_restart_under_its_
         stage.records.wait_for(2)
 
 
+@pytest.mark.slow
 def test_a_drain_that_was_a_mistake_is_taken_back(stage: Stage):
     name = unique("worker")
     with worker(pool="threads", env=stage.env, hostname=name):

@@ -76,6 +76,14 @@ def test_a_drain_that_nobody_follows_ends_by_itself(told: Told):
     assert until(lambda: told.drained == [True, False, True, False], timeout_s=5)
 
 
+def test_a_drain_that_was_a_mistake_is_taken_back_at_once(told: Told, capsys: pytest.CaptureFixture[str]):
+    told.door.open()
+    assert drain.main([]) == 0
+    assert drain.main(["--release"]) == 0
+    assert told.drained == [True, False]
+    assert f"{NAME} takes tasks again." in capsys.readouterr().out
+
+
 def test_whatever_is_said_to_a_door_it_goes_on_answering(told: Told):
     told.door.open()
     for words in (b"\xff\n", b"drain\n", b"drain soon\n", b"a b c d\n", b"x" * 100_000, b""):
