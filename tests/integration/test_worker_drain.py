@@ -211,3 +211,25 @@ def test_neither_command_loads_celery_or_redis_and_each_costs_less_than_its_shar
         assert code == "5"
         assert not {"celery", "kombu", "redis", "asyncio", "logging"} & set(modules)
         assert float(used_s) < 0.2, "processor, the interpreter's start included"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", *GREEN])
+def test_a_drained_worker_may_be_killed_and_no_task_is_lost_or_run_twice(stage: Stage, pool: str):
+    ids = set()
+    for _ in range(4):
+        name = unique("worker")
+        with worker(pool=pool, concurrency=2, env=stage.env, hostname=name, queues=["celery"]) as running:
+            before = len(stage.records)
+            with stage.app.connection_for_write() as connection:
+                for number in range(300):
+                    task = "sample.late" if number % 3 else "sample.short"
+                    ids.add(stage.app.send_task(task, [number], connection=connection).id)
+            stage.records.wait_for(before + 20)
+            code, said = run("drain", "--name", name)
+            running.kill()
+            assert code == 0, said
+    with worker(pool=pool, concurrency=4, env=stage.env, queues=["celery"]):
+        stage.records.wait_for(len(ids), timeout_s=60)
+        stage.records.stay(1.0)
+    assert stage.records.times_run() == dict.fromkeys(ids, 1)
