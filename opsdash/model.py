@@ -13,10 +13,12 @@ from uuid import UUID
 
 from opsdash.foreign import Unread as Unread
 from opsdash.model_layout import Disagreement as Disagreement
+from opsdash.model_workers import Build as Build
 from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
 from opsdash.model_workers import RunningTask as RunningTask
 from opsdash.model_workers import WorkerStats as WorkerStats
+from opsdash.model_workers import builds as builds
 from opsdash.text import as_text, count
 
 DETAILS_WIDTH = 50

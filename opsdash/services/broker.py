@@ -198,7 +198,8 @@ def _client(url: BrokerUrl, sentinels: Mapping[str, Any] | None = None) -> redis
         "retry": Retry(NoBackoff(), 0),
     }
     if url.master_name:  # asked for at every new connection
-        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, **(sentinels or {})}
+        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        asking |= {**url.sentinel_kwargs, **(sentinels or {})}
         found: Any = Sentinel(url.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         client: redis.Redis = found.master_for(url.master_name, writes.Client, ssl=url.tls, **options)
         return client

@@ -8,7 +8,7 @@ import param
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.verdict import verdict
-from opsdash.verdict_text import told
+from opsdash.verdict_text import builds_told, told
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0
@@ -109,7 +109,7 @@ class SystemStatus(param.Parameterized):
             pause_reason=pause.reason if pause else "",
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
-            drain=told(stand) if stand else "",
+            drain=" ".join(filter(None, [told(stand), builds_told(snapshot.workers)])) if stand else "",
             safe=stand is not None and stand.safe,
             drain_workers=stand.workers if stand else 0,
             drain_stopped=stand.stopped if stand else 0,
