@@ -14,6 +14,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if not (line := parts.missing(error)):
             raise
+        if sys.argv[1:] == ["--version"]:
+            sys.stdout.write(f"{parts.told()}\n")
+            sys.exit(0)
         sys.stderr.write(f"opsdash: {line}\n")
         sys.exit(2)
     cli.main()

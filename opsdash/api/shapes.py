@@ -149,7 +149,10 @@ class AuditRead(msgspec.Struct, kw_only=True):
 
 
 class OperationRead(msgspec.Struct, kw_only=True):
-    """One operation: what it does, who may run it, and the JSON Schema of what it takes."""
+    """One operation: what it does, who may run it, and the JSON Schema of what it takes.
+
+    ``used`` is false where there is nothing for it; ``turn_on`` then says how there would be. It can be run anyway.
+    """
 
     name: str
     title: str
@@ -157,6 +160,8 @@ class OperationRead(msgspec.Struct, kw_only=True):
     warning: str
     minimum_role: Literal["viewer", "operator", "admin"]
     settles: bool
+    used: bool
+    turn_on: str
     request: dict[str, Any]
 
 
@@ -214,6 +219,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     since: Annotated[Moment | UnsetType, Meta(description="Begun at or after this time.")] = UNSET
     until: Annotated[Moment | UnsetType, Meta(description="Begun before this time.")] = UNSET
     text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
+    broker: Annotated[Text, Meta(description="Only acts on this broker; ``this``: on the one of this console.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
     after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
 
@@ -240,6 +246,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
             since=self.since or None,
             until=self.until or None,
             text=self.text,
+            broker=self.broker,
         )
 
 

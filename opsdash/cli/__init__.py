@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 import click
 
-from opsdash import __version__
+from opsdash import parts
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
 from opsdash.cli.messages import approvals, peek, trash
-from opsdash.cli.operations import operation_commands
+from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
@@ -52,6 +52,15 @@ class _Commands(click.Group):
             return
         super().add_command(cmd, name)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists them; last, with a line on how it is turned on, what not everybody uses."""
+        rare = {n: one for n, one in self.commands.items() if isinstance(one, OperationCommand) and one.turn_on}
+        everyday = click.Group(commands={name: one for name, one in self.commands.items() if name not in rare})
+        everyday.format_commands(ctx, formatter)
+        if rare:
+            with formatter.section("Further commands"):
+                formatter.write_dl([(name, f"{one.short_help} {one.turn_on}") for name, one in rare.items()])
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             result = super().invoke(ctx)
@@ -78,10 +87,23 @@ class _Commands(click.Group):
             raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
+def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(parts.told())
+        ctx.exit()
+
+
 @click.group(
     cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(__version__, prog_name="opsdash")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="The version, and the parts that are installed.",
+)
 def cli() -> None:
     """opsdash: the operations console for Celery on Redis.
 
@@ -104,7 +126,7 @@ def main() -> NoReturn:
     for handler in logging.getLogger().handlers:
         handler.addFilter(LogFilter())
     try:
-        code = cli.main(standalone_mode=False) or 0
+        code = cli.main(prog_name="opsdash", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = EXIT_USAGE

@@ -36,16 +36,28 @@ TELL_AGAIN_S = 10.0
 """After so long a line is told again of which only the figures have changed."""
 
 
+class OperationCommand(click.Command):
+    """Runs one operation.
+
+    Attributes:
+        turn_on: Where not everybody uses what it is about, how that is turned on: it is listed last.
+    """
+
+    turn_on = ""
+
+
 def operation_commands() -> Iterator[click.Command]:
     """A click command per operation, from its declaration."""
     for operation in registry().values():
-        yield click.Command(
+        command = OperationCommand(
             operation.name.replace("_", "-"),
             callback=_callback(operation),
             params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
             help="\n\n".join([operation.help, operation.warning, *_targets(operation)]),
             short_help=operation.help,
         )
+        command.turn_on = operation.turn_on
+        yield command
 
 
 def _callback(kind: type[Operation]) -> Callable[..., None]:
@@ -186,7 +198,7 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
     for field in parameters(operation):
         meta = field.metadata
         if meta["positional"]:
-            yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name))
+            yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name, meta["help"]))
         else:
             spelled = meta["option"] or "--" + field.name.replace("_", "-")
             default = None if field.default is dataclasses.MISSING else field.default
@@ -251,9 +263,14 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
     """A declaration's own parser as a click type."""
 
-    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+    def __init__(self, parse: Callable[[str], Any], name: str, missing: str = "") -> None:
         self.parse = parse
         self.name = name
+        self.missing = missing
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """What the missing argument is, and where to find it."""
+        return self.missing
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):

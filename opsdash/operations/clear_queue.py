@@ -13,6 +13,7 @@ from opsdash.services.boundary import draw, find
 from opsdash.services.composition import compose
 from opsdash.services.gathering import PAUSE_S, REASON, Gathering, seen_in
 from opsdash.services.outlook import Held, age, arriving, figures, held
+from opsdash.services.products import products_of
 from opsdash.services.trash import span
 from opsdash.text import count
 
@@ -50,6 +51,7 @@ class ClearQueue(Operation):
             )
         made_of = compose(console.broker, self.queue)
         lines += made_of.sentences()
+        lines += (product.cleared for product in products_of(made_of.by_task))
         if stats.waiting:
             lines.append(age(made_of.oldest_s))
         if self.everything:

@@ -12,6 +12,7 @@ from opsdash.operations.clear_queue import in_trash, name_to_type, undo
 from opsdash.services.boundary import draw
 from opsdash.services.composition import compose
 from opsdash.services.outlook import age, arriving, figures, held
+from opsdash.services.products import products_of
 from opsdash.services.selecting import Selection
 from opsdash.services.sieving import Sieve
 from opsdash.text import count, format_duration, parse_duration
@@ -65,6 +66,7 @@ class ClearTasks(Operation):
         if not made_of.counted:
             lines.append(f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it.")
         lines += made_of.sentences()
+        lines += (product.cleared for product in products_of(made_of.by_task))
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = console.history.arriving_per_s(self.queue)

@@ -12,8 +12,9 @@ from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
 from opsdash.operation import Act, Operation, argument
 from opsdash.services import listeners
-from opsdash.services.composition import Composition, compose
+from opsdash.services.composition import Composition, Matches, compose
 from opsdash.services.outlook import expire_by, expiring
+from opsdash.services.products import Noticing
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration, parse_duration
 from opsdash.verdict_text import NAMED, NO_WORKER, remedies, told
@@ -61,7 +62,8 @@ class PauseProcessing(Operation):
         workers = [w for w in known if w.reports]
         names = console.queue_names() if self.queue is None else (self.queue,)
         waiting = sum(queue.waiting for queue in console.queues.read(names))
-        ending = _ending(console, names, ttl_s)
+        noticing = Noticing(_expiring_within(ttl_s))
+        ending = _waiting(console, names, noticing)
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
@@ -71,6 +73,7 @@ class PauseProcessing(Operation):
             else "No worker reports to opsdash: a worker without the plug-in is not held.",
             f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
             *expiring(ending),
+            *(product.paused for product in noticing.found),
             f"It ends by itself after {_span(ttl_s)}.",
         ]
         if (before := console.pause.read(names).get(self.queue)) is not None:
@@ -90,6 +93,7 @@ class PauseProcessing(Operation):
             "expiring": None if ending is None else ending.number,
             "expiring_error": None if ending is None else ending.number_error,
             "ttl_s": ttl_s,
+            "products": [product.name for product in noticing.found],
         }
         return Preview(
             title=self.title if self.queue is None else f"Pause Queue {self.queue}",
@@ -193,11 +197,15 @@ def _nobody_is_there(console: Console) -> bool:
         return False
 
 
-def _ending(console: Console, names: Iterable[str], ttl_s: int) -> Composition | None:
-    """What of the waiting tasks ends before the pause does; None when it can't be read: a pause needn't wait for it."""
+def _expiring_within(ttl_s: int) -> Matches:
     now = datetime.now(UTC)
+    return expire_by(now, now + timedelta(seconds=ttl_s))
+
+
+def _waiting(console: Console, names: Iterable[str], matches: Matches) -> Composition | None:
+    """What of the waiting tasks matches; None when it can't be read: a pause needn't wait for it."""
     try:
-        return compose(console.broker, names, expire_by(now, now + timedelta(seconds=ttl_s)))
+        return compose(console.broker, names, matches)
     except Unavailable:  # huge messages, for one
         return None
 

@@ -194,7 +194,14 @@ def put(client: redis.Redis, key: str, value: str, *, ms: int, new: bool = False
     Returns:
         Whether it was set.
     """
-    return bool(client.eval(_PUT, 1, key, value, str(ms), "new" if new else ""))
+    with client.pipeline(transaction=False) as pipe:
+        ask_put(pipe, key, value, ms=ms, new=new)
+        return bool(pipe.execute()[0])
+
+
+def ask_put(pipe: Pipeline, key: str, value: str, *, ms: int, new: bool = False) -> None:
+    """The same, as a part of a pipeline."""
+    pipe.eval(_PUT, 1, key, value, str(ms), "new" if new else "")
 
 
 def counted(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -40,7 +40,7 @@ def test_a_worker_is_read_as_it_reported_itself(broker: Broker):
         paused="1",
         paused_queues="[]",
         epoch=3,
-        version="0.1.0",
+        version="0.2.0",
     )
     (worker,) = Workers(broker).read()
     assert (worker.hostname, worker.state, worker.uptime, worker.processed) == ("a@host", "online", "2h 34m 12s", 12)

@@ -112,7 +112,8 @@ def test_without_yes_and_without_a_terminal_it_refuses(opsdash, console: Console
 
 def test_clearing_names_its_queue_or_does_not_happen(opsdash):
     result = opsdash("clear-queue", "--confirm", "YES")
-    assert (result.code, result.err) == (2, "opsdash: Missing argument 'QUEUE'.\n")
+    assert (result.code, result.err) == (2, "opsdash: Missing argument 'QUEUE'. The queue to clear.\n")
+    assert opsdash("restore-queue").err.endswith("Which clear to undo; opsdash trash lists them.\n")
 
 
 @pytest.mark.parametrize(

