@@ -5,6 +5,7 @@ from __future__ import annotations
 from logging.config import fileConfig
 from typing import Any
 
+import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
@@ -19,10 +20,16 @@ def ours(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "table" or name in metadata.tables
 
 
+def comparable(item: Any, _name: str | None, kind: str, _reflected: bool, other: Any) -> bool:
+    """That a column which the database reckons itself is there is compared, and how it does so is not."""
+    return kind != "column" or other is None or type(item.server_default) is not sa.FetchedValue
+
+
 OPTIONS: dict[str, Any] = {
     "target_metadata": metadata,
     "version_table": migrations.VERSION_TABLE,
     "include_name": ours,
+    "include_object": comparable,
     "compare_type": True,
 }
 

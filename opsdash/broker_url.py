@@ -6,16 +6,17 @@ No error repeats any part of the address: what stands in it may be a piece of th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from opsdash.addresses import is_loopback
+from opsdash.broker_options import EXPECTED, LEFT_OUT, OF_SENTINELS, OF_SOCKETS, PARTS, TLS_OPTIONS
+from opsdash.broker_options import options as read_options
 
 HERE = "this machine"
 PORT, SENTINEL_PORT = 6_379, 26_379
-MOST_OPTIONS = 30
 _SCHEMES = {
     "redis": "redis",
     "valkey": "redis",
@@ -25,10 +26,11 @@ _SCHEMES = {
     "redis+socket": "unix",
     "sentinel": "sentinel",
 }
-_EXPECTED = "expected redis://host:port/db"
-_WAYS = f"{_EXPECTED}, rediss://, unix:///path, redis+socket:///path or sentinel://host:port?master_name=NAME"
-_SIGNS = f"{_EXPECTED}; write / ? # @ in a password as %2F %3F %23 %40"
+_WAYS = f"{EXPECTED}, rediss://, unix:///path, redis+socket:///path or sentinel://host:port?master_name=NAME"
+_SIGNS = f"{EXPECTED}; write / ? # @ in a password as %2F %3F %23 %40"
 _SENTINELS = "expected sentinel://[:password@]host:port[;sentinel://host:port]?master_name=NAME"
+_OTHERS = {"amqp", "amqps", "pyamqp", "sqs", "memory", "filesystem", "mongodb", "kafka", "http", "https", "tcp"}
+"""Schemes that are repeated: any other could be a user's name."""
 _SEVERAL = re.compile(r"[;,]\s*(?=[a-zA-Z][a-zA-Z0-9+.-]*://)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}")
 _HOST = re.compile(r"[\w.-]{1,253}")
@@ -45,6 +47,7 @@ class BrokerUrl:
         master_name: The master that the sentinels are asked for; empty without sentinels.
         tls: The server is spoken to by TLS; ``tls_options`` say how, under the names that both clients have for it.
         options: How the connection is kept: ``health_check_interval``, ``socket_keepalive`` …
+        sentinels: How the sentinels themselves are spoken to: ``username``, ``password``, ``ssl``.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -56,6 +59,7 @@ class BrokerUrl:
     tls: bool = False
     tls_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    sentinels: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -63,8 +67,8 @@ class BrokerUrl:
         if self.path:
             return f"unix://{self.path}" + (f"?db={self.db}" if self.db else "")
         if self.master_name:
-            return f"sentinel://{','.join(map(_place, self.hosts))}"
-        return f"{'rediss' if self.tls else 'redis'}://{_place(self.hosts[0])}/{self.db}"
+            return f"sentinel://{','.join(map(place_of, self.hosts))}"
+        return f"{'rediss' if self.tls else 'redis'}://{place_of(self.hosts[0])}/{self.db}"
 
     @property
     def place(self) -> frozenset[str]:
@@ -80,9 +84,10 @@ class BrokerUrl:
         if self.path:
             return _with_query(f"unix://{self._user()}{quote(self.path)}", {"db": self.db, **query})
         if self.master_name:
-            return _with_query(self.kombu_url, {"master_name": self.master_name, **query})
+            own = {name: self.sentinels[given] for name, given in OF_SENTINELS.items() if given in self.sentinels}
+            return _with_query(self.kombu_url, {"master_name": self.master_name, **own, **query})
         scheme = "rediss" if self.tls else "redis"
-        return _with_query(f"{scheme}://{self._user()}{_place(self.hosts[0])}/{self.db}", query)
+        return _with_query(f"{scheme}://{self._user()}{place_of(self.hosts[0])}/{self.db}", query)
 
     @property
     def kombu_url(self) -> str:
@@ -90,8 +95,8 @@ class BrokerUrl:
         if self.path:
             return f"redis+socket://{self._user()}{quote(self.path)}?virtual_host={self.db}"
         if self.master_name:
-            return ";".join(f"sentinel://{self._user()}{_place(host)}/{self.db}" for host in self.hosts)
-        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{_place(self.hosts[0])}/{self.db}"
+            return ";".join(f"sentinel://{self._user()}{place_of(host)}/{self.db}" for host in self.hosts)
+        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{place_of(self.hosts[0])}/{self.db}"
 
     @property
     def kombu_ssl(self) -> dict[str, Any] | bool:
@@ -101,8 +106,18 @@ class BrokerUrl:
     @property
     def transport_options(self) -> dict[str, Any]:
         """As kombu takes them."""
-        master = {"master_name": self.master_name} if self.master_name else {}
+        master: dict[str, Any] = {"master_name": self.master_name} if self.master_name else {}
+        if self.sentinel_kwargs:
+            master["sentinel_kwargs"] = self.sentinel_kwargs
         return {**self.options, **master}
+
+    @property
+    def sentinel_kwargs(self) -> dict[str, Any]:
+        """As both clients take them: for the sentinels, whom what is said of the master does not concern.
+
+        Their certificates are looked at as the master's are.
+        """
+        return {**self.sentinels, **self.tls_options} if self.sentinels.get("ssl") else dict(self.sentinels)
 
     @property
     def redis_options(self) -> dict[str, Any]:
@@ -112,7 +127,7 @@ class BrokerUrl:
             return {
                 **who,
                 "path": self.path,
-                **{name: self.options[name] for name in self.options if name in _OF_SOCKETS},
+                **{name: self.options[name] for name in self.options if name in OF_SOCKETS},
             }
         where = {} if self.master_name else dict(zip(("host", "port"), self.hosts[0], strict=True))
         return {**who, **where, **self.tls_options, **self.options}
@@ -121,9 +136,7 @@ class BrokerUrl:
         """With an app's ``broker_use_ssl``, where this address says nothing of TLS but that there is some."""
         if self.path or self.tls_options or not isinstance(told, Mapping) or not told:
             return self
-        return replace(
-            self, tls=True, tls_options={name: value for name, value in told.items() if name in _TLS_OPTIONS}
-        )
+        return replace(self, tls=True, tls_options={name: value for name, value in told.items() if name in TLS_OPTIONS})
 
     def _user(self) -> str:
         if self.username is None and self.password is None:
@@ -140,7 +153,7 @@ def read(text: str) -> BrokerUrl:
     """
     url = text.strip().rstrip(";")
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in url):
-        raise ValueError(f"{_EXPECTED}; it has a control character in it")
+        raise ValueError(f"{EXPECTED}; it has a control character in it")
     parts = _SEVERAL.split(url)
     schemes = {_scheme(part) for part in parts}
     if len(parts) > 1 and schemes != {"sentinel"}:
@@ -154,7 +167,7 @@ def read(text: str) -> BrokerUrl:
     before, query = _halves(parts[0])
     authority, slash, path = before.partition("/")
     user, place = _user_and_place(authority)
-    options = _options(query)
+    options = read_options(query)
     if scheme == "unix":
         if place or not path:
             raise ValueError(
@@ -166,7 +179,7 @@ def read(text: str) -> BrokerUrl:
             raise ValueError("a socket has no TLS; expected unix:///path without options of TLS")
         return _made({**user, "path": unquote(slash + path)}, options)
     tls = scheme == "rediss" or any(name.startswith("ssl_") for name in options)
-    return _made({**user, "hosts": (_host(place, PORT, _EXPECTED),), "tls": tls}, {"db": _db(path), **options})
+    return _made({**user, "hosts": (_host(place, PORT, EXPECTED),), "tls": tls}, {"db": _db(path), **options})
 
 
 def of_connection(connection: Any) -> BrokerUrl | None:
@@ -195,6 +208,16 @@ def of_connection(connection: Any) -> BrokerUrl | None:
         path = unquote("/" + before.partition("/")[2])
         return BrokerUrl(path=path, db=db if named_db is None else _vhost(named_db))
     return BrokerUrl(hosts=((host, port or PORT),), db=db, tls=bool(connection.ssl))
+
+
+def with_timeouts(transport_options: Any, timeout_s: float) -> dict[str, Any]:
+    """What makes a connection of an app's give up, as transport options that go over the app's own.
+
+    An app that says how the sentinels are spoken to has to say it of them, too: redis-py waits for them for ever then.
+    """
+    own = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    given = transport_options.get("sentinel_kwargs") if isinstance(transport_options, Mapping) else None
+    return {**own, "sentinel_kwargs": {**own, **given}} if isinstance(given, Mapping) and given else dict(own)
 
 
 def _scheme(url: str) -> str:
@@ -246,7 +269,7 @@ def _db(path: str) -> int:
     if not number:
         return 0
     if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise ValueError(f"{_EXPECTED} with db a number; what stands there would be read as 0")
+        raise ValueError(f"{EXPECTED} with db a number; what stands there would be read as 0")
     return int(number)
 
 
@@ -259,7 +282,7 @@ def _sentinels(parts: list[str]) -> BrokerUrl:
     """As kombu reads them: user, password and database of the first; the query of the last."""
     halves = [_halves(part) for part in parts]
     read_parts = [(_user_and_place(before.partition("/")[0]), before.partition("/")[2]) for before, _query in halves]
-    options = _options(halves[-1][1])
+    options = read_options(halves[-1][1])
     if any(query for _before, query in halves[:-1]):
         raise ValueError(f"{_SENTINELS}; what follows ? stands once, at the end")
     if not options.get("master_name"):
@@ -276,132 +299,21 @@ def _sentinels(parts: list[str]) -> BrokerUrl:
 
 
 def _made(parts: dict[str, Any], options: dict[str, Any]) -> BrokerUrl:
-    kept, tls = dict[str, Any](), dict[str, Any]()
+    kept, tls, sentinels = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for name, value in options.items():
-        if name in _PARTS:
+        if name in PARTS:
             parts[name] = value
-        elif name not in _LEFT_OUT:
+        elif name in OF_SENTINELS:
+            sentinels[OF_SENTINELS[name]] = value
+        elif name not in LEFT_OUT:
             (tls if name.startswith("ssl_") else kept)[name] = value
-    return BrokerUrl(**parts, tls_options=tls, options=kept)
+    if sentinels and not parts.get("master_name"):
+        raise ValueError(f"{EXPECTED} without options of sentinels, or {_SENTINELS.removeprefix('expected ')}")
+    return BrokerUrl(**parts, tls_options=tls, options=kept, sentinels=sentinels)
 
 
-def _number(most: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not (value.isascii() and value.isdigit() and len(value) < 10 and int(value) <= most):
-            raise ValueError(f"a whole number up to {most}")
-        return int(value)
-
-    return parse
-
-
-def _seconds(value: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
-        raise ValueError("a number of seconds")
-    return float(value)
-
-
-def _flag(value: str) -> bool:
-    told = value.lower()
-    if told not in {*_YES, *_NO}:
-        raise ValueError("true or false")
-    return told in _YES
-
-
-def _requirement(value: str) -> str:
-    told = value.lower().removeprefix("cert_")
-    if told not in {"none", "optional", "required"}:
-        raise ValueError("none, optional or required")
-    return told
-
-
-def _word(value: str) -> str:
-    if not value:
-        raise ValueError("a value")
-    return value
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch("[!-~]{1,200}", value):
-        raise ValueError("a name of letters, digits and signs")
-    return value
-
-
-_YES, _NO = {"true", "t", "1", "yes", "y", "on"}, {"false", "f", "0", "no", "n", "off"}
-_OTHERS = {"amqp", "amqps", "pyamqp", "sqs", "memory", "filesystem", "mongodb", "kafka", "http", "https", "tcp"}
-"""Schemes that are repeated: any other could be a user's name."""
-_READERS: Mapping[str, Callable[[str], Any]] = {
-    "db": _number(10**9),
-    "virtual_host": lambda value: _number(10**9)(value.strip("/") or "0"),
-    "username": _word,
-    "password": _word,
-    "master_name": _word,
-    "client_name": _name,
-    "health_check_interval": _number(10**6),
-    "socket_keepalive": _flag,
-    "socket_timeout": _seconds,
-    "socket_connect_timeout": _seconds,
-    "timeout": _seconds,
-    "socket_read_size": _number(2**30),
-    "max_connections": _number(10**9),
-    "retry_on_timeout": _flag,
-    "retry_on_error": _word,
-    "encoding": _word,
-    "encoding_errors": _word,
-    "decode_responses": _flag,
-    "protocol": _number(3),
-    "legacy_responses": _flag,
-    "lib_name": str,
-    "lib_version": str,
-    "ssl_cert_reqs": _requirement,
-    "ssl_ca_certs": _word,
-    "ssl_ca_path": _word,
-    "ssl_certfile": _word,
-    "ssl_keyfile": _word,
-    "ssl_password": _word,
-    "ssl_check_hostname": _flag,
-    "ssl_min_version": _number(2**16),
-    "ssl_ciphers": _word,
-}
-_OF_SOCKETS = {"health_check_interval", "client_name"}
-_TLS_OPTIONS = {
-    *(name for name in _READERS if name.startswith("ssl_")),
-    *("ssl_ca_data", "ssl_include_verify_flags", "ssl_exclude_verify_flags", "ssl_validate_ocsp"),
-    *("ssl_validate_ocsp_stapled", "ssl_ocsp_context", "ssl_ocsp_expected_cert"),
-}
-"""What an app may say in ``broker_use_ssl``: anything that redis-py's connection takes."""
-_PARTS = {"db", "username", "password", "master_name"}
-_LEFT_OUT = {
-    *("socket_timeout", "socket_connect_timeout", "timeout", "max_connections", "retry_on_timeout", "retry_on_error"),
-    *("encoding", "encoding_errors", "decode_responses", "protocol", "legacy_responses", "lib_name", "lib_version"),
-    "socket_read_size",
-}
-"""Taken, and without effect: opsdash gives up after its own two seconds, sends nothing twice, and decodes by itself."""
-
-
-def _options(query: str) -> dict[str, Any]:
-    """Those of a query, by name; ``virtual_host`` is Celery's word for ``db``."""
-    found: dict[str, Any] = {}
-    for name, value in _pairs(query):
-        if name not in _READERS:
-            raise ValueError(
-                f"{_EXPECTED}; an option after ? is not known; a ? in a password is written as %3F; known are"
-                f" {', '.join(sorted(_READERS.keys() - _LEFT_OUT))}"
-            )
-        try:
-            found["db" if name == "virtual_host" else name] = _READERS[name](value)
-        except ValueError as error:
-            raise ValueError(f"the option {name} after ? can't be read; expected {error}") from None
-    return found
-
-
-def _pairs(query: str) -> Iterator[tuple[str, str]]:
-    try:
-        yield from parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=MOST_OPTIONS)
-    except ValueError:
-        raise ValueError(f"{_EXPECTED}; what follows ? is no name=value; write ? in a password as %3F") from None
-
-
-def _place(host: tuple[str, int]) -> str:
+def place_of(host: tuple[str, int]) -> str:
+    """``host:port``, in brackets where the host has colons itself."""
     name, port = host
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 

@@ -141,6 +141,10 @@ class Keys:
         """String with a TTL: the act of this audit entry is under way in a process that lives."""
         return f"{self.prefix}opsdash:running:{audit_id}"
 
+    def begun(self, audit_id: str) -> str:
+        """String with a TTL of a day: the act of this audit entry was begun on this broker, and has not ended."""
+        return f"{self.prefix}opsdash:begun:{audit_id}"
+
     @property
     def restores(self) -> str:
         """Hash: queue → how often messages were put back into it: a preview from before does not cover them."""

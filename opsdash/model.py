@@ -13,10 +13,12 @@ from uuid import UUID
 
 from opsdash.foreign import Unread as Unread
 from opsdash.model_layout import Disagreement as Disagreement
+from opsdash.model_workers import Build as Build
 from opsdash.model_workers import FleetLook as FleetLook
 from opsdash.model_workers import OtherWorker as OtherWorker
 from opsdash.model_workers import RunningTask as RunningTask
 from opsdash.model_workers import WorkerStats as WorkerStats
+from opsdash.model_workers import builds as builds
 from opsdash.text import as_text, count
 
 DETAILS_WIDTH = 50
@@ -309,6 +311,8 @@ class AuditEntry:
         timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
         details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
         seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
+        broker: What it was done on, as `broker_identity` says it; None where that is not told. It is what
+            the details say, which the seal covers.
     """
 
     id: UUID
@@ -322,6 +326,12 @@ class AuditEntry:
     seq: int | None = None
     key_id: str | None = None
     seal: str | None = None
+    broker: str | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Told once, in the details: whoever writes and seals those, of another version too, keeps it."""
+        told = self.details.get("broker")
+        object.__setattr__(self, "broker", told if isinstance(told, str) else None)
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
@@ -397,6 +407,7 @@ class Snapshot:
         trash: Clears that can be undone, the newest first.
         approvals: Acts that wait for a second person, the oldest first.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
+        tenants_in_use: There are tenants, there were some, or a setting says where; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
         redis_error: Why the Redis half is not fresh; empty when it is.
         redis_ms: Broker round trip of the last good read, in milliseconds.
@@ -426,6 +437,7 @@ class Snapshot:
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     tenant_drift: TenantDrift | None = None
+    tenants_in_use: bool | None = None
     redis_age_s: float | None = None
     redis_error: str = ""
     redis_ms: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -36,6 +36,8 @@ class WorkerStats:
         paused: It has applied the pause of everything. ``paused_queues``: queues whose own pause it has applied.
         epoch: The pause epoch it has applied; None when it can't read the flag.
         pausing: ``ready``, or why this worker can't pause.
+        draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped.
+        build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
         unread: Fields of its report that are there and can't be read.
     """
 
@@ -68,6 +70,8 @@ class WorkerStats:
     unacked: int | None = None
     remote_control: bool | None = None
     clients: tuple[int, ...] | None = None
+    draining: bool = False
+    build: str = ""
     unread: tuple[str, ...] = ()
 
     @property
@@ -76,9 +80,52 @@ class WorkerStats:
         return self.state in ("online", "stalled")
 
     @property
+    def holds(self) -> bool:
+        """It has applied a pause of all it takes tasks from, or is being drained."""
+        if self.pausing != "ready":
+            return False
+        return self.paused or self.draining or (bool(self.queues) and set(self.queues) <= {*self.paused_queues})
+
+    @property
+    def drained(self) -> bool:
+        """It reports that it starts nothing, runs nothing, and has put back what it had not started.
+
+        What waits for its time may still be in its timer during a pause; it is held there.
+        """
+        return self.reports and self.holds and not self.active and not self.reserved
+
+    @property
     def uptime(self) -> str:
         """``2h 34m 12s``."""
         return format_duration(self.uptime_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """The workers that run one build.
+
+    Attributes:
+        name: As their ``OPSDASH_BUILD`` says; empty: those that name none.
+        workers: How many are known, silent and offline ones too: what they ran may still run.
+        drained: How many of them report that they start nothing and run nothing.
+    """
+
+    name: str
+    workers: int
+    drained: int
+
+
+def builds(workers: Iterable[WorkerStats]) -> tuple[Build, ...]:
+    """The builds that run, the one that was started first in front; none where no worker names its build."""
+    found: dict[str, list[WorkerStats]] = {}
+    for worker in workers:
+        found.setdefault(worker.build, []).append(worker)
+    if not any(found):
+        return ()
+    oldest = sorted(found.items(), key=lambda build: (-max(worker.uptime_s for worker in build[1]), build[0]))
+    return tuple(
+        Build(name=name, workers=len(alike), drained=sum(worker.drained for worker in alike)) for name, alike in oldest
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

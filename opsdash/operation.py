@@ -83,6 +83,9 @@ class Operation:
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
         settles: Its effect takes time after the act; ``progress`` tells how far it has come.
+        turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
+            that line; where it is not ``is_used`` metrics have no series of it, and its card may show the line alone.
+            It can be run all the same.
         layout: Facts of the broker's layout that it writes by: it is refused while app, settings and workers disagree
             on one of them. Empty: it writes nothing into Redis by them.
     """
@@ -93,6 +96,7 @@ class Operation:
     warning: ClassVar[str]
     minimum_role: ClassVar[Role] = Role.OPERATOR
     settles: ClassVar[bool] = False
+    turn_on: ClassVar[str] = ""
     layout: ClassVar[tuple[str, ...]] = tuple(DECIDES)
 
     reason: str = argument(
@@ -144,6 +148,11 @@ class Operation:
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
                 raise Invalid(f"{field}: contains bytes that are no text. Nothing was changed.")
         object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
+
+    @classmethod
+    def is_used(cls, snapshot: Snapshot) -> bool:  # noqa: ARG003 - for those that look
+        """Whether there is anything for it, as far as that is known."""
+        return True
 
     def preview(self, console: Console) -> Preview:
         """Reads what ``execute`` would do; changes nothing.

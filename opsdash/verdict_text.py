@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from opsdash.model import WorkerStats, builds
 from opsdash.model_verdict import Kind, Reason, State, Verdict
 from opsdash.text import count, format_duration
 
@@ -33,6 +34,24 @@ def told(verdict: Verdict) -> str:
     if verdict.drained_in_s is not None and verdict.running:
         parts.append(f"At this pace nothing runs in about {format_duration(verdict.drained_in_s)}.")
     return " ".join([*parts, *notes(verdict)])
+
+
+def builds_told(workers: Sequence[WorkerStats]) -> str:
+    """How many workers run which build, and how many of them are drained while something is held.
+
+    Empty where no worker names its build.
+    """
+    found = builds(workers)
+    holding = any(worker.holds for worker in workers)
+    said = [
+        f"{f'build {build.name}' if build.name else 'no build named'}: "
+        + (f"drained {build.drained:,} of {build.workers:,}" if holding else count(build.workers, "worker"))
+        for build in found[:NAMED]
+    ]
+    if len(found) > NAMED:
+        said.append(f"and {count(len(found) - NAMED, 'more build')}")
+    told = "; ".join(said)
+    return f"{told[0].upper()}{told[1:]}." if told else ""
 
 
 def notes(verdict: Verdict) -> list[str]:

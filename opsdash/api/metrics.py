@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,11 +70,8 @@ class Meter(Collector):
             buckets=BUCKETS_S,
             registry=self.registry,
         )
-        for name in registry():  # from 0 on: increase() sees the first one too
-            self._took.labels(name)
-            for status in Status:
-                if status is not Status.IN_PROGRESS:
-                    self._operations.labels(name, status.value)
+        self._begun: set[str] = set()
+        self._begin([name for name, kind in registry().items() if not kind.turn_on])
         self.registry.register(self)
 
     @property
@@ -107,7 +104,17 @@ class Meter(Collector):
         age = f"# HELP {AGE} Age of what this scrape shows.\n# TYPE {AGE} gauge\n{AGE} {age_s}\n"
         return age.encode() + text, kind
 
+    def _begin(self, names: Iterable[str]) -> None:
+        """From 0 on: ``increase()`` sees the first one too."""
+        for name in {*names} - self._begun:
+            self._begun.add(name)
+            self._took.labels(name)
+            for status in Status:
+                if status is not Status.IN_PROGRESS:
+                    self._operations.labels(name, status.value)
+
     def _take(self, snapshot: Snapshot) -> None:
+        self._begin(name for name, kind in registry().items() if kind.is_used(snapshot))
         self._measures.take(snapshot)
         self._ready = snapshot, {kind: render(self.registry) for kind, render in self._formats.items()}
 

@@ -134,9 +134,11 @@ class Audit(Handler):
 class Operations(Handler):
     """What can be done."""
 
-    def get(self) -> None:
-        """Every operation with the schema of its request, from the registry."""
+    async def get(self) -> None:
+        """Every operation with the schema of its request, from the registry; those that are of use come first."""
         self.query(NoQuery)
+        snapshot = recent(self.console) or await self.console.poller.refreshed()
+        kinds = sorted(registry().values(), key=lambda kind: not kind.is_used(snapshot))
         self.set_header("Cache-Control", "private, no-cache")
         self.send(
             OperationsRead(
@@ -148,9 +150,11 @@ class Operations(Handler):
                         warning=kind.warning,
                         minimum_role=kind.minimum_role.name.lower(),  # type: ignore[arg-type]
                         settles=kind.settles,
+                        used=kind.is_used(snapshot),
+                        turn_on=kind.turn_on,
                         request=msgspec.json.schema(request_of(kind)),
                     )
-                    for kind in registry().values()
+                    for kind in kinds
                 )
             )
         )

@@ -12,7 +12,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from opsdash import times
-from opsdash.model import AuditEntry, OtherWorker, PauseInfo, QueueStats, RunningTask, Snapshot, Status, WorkerStats
+from opsdash.model import (
+    AuditEntry,
+    Build,
+    OtherWorker,
+    PauseInfo,
+    QueueStats,
+    RunningTask,
+    Snapshot,
+    Status,
+    WorkerStats,
+    builds,
+)
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit_reading import MAX_PAGE, Filter
 from opsdash.services.verdict import verdicts
@@ -50,16 +61,23 @@ def _fields_of(kind: type) -> list[tuple[str, Any]]:
 
 WorkerRead = msgspec.defstruct(
     "WorkerRead",
-    [*_fields_of(WorkerStats), ("uptime", str)],
+    [*_fields_of(WorkerStats), ("uptime", str), ("drained", bool)],
     kw_only=True,
-    namespace={"__doc__": "One worker, as it last reported itself; ``uptime`` is for people: ``2h 34m 12s``."},
+    namespace={
+        "__doc__": "One worker, as it last reported itself; ``uptime`` is for people: ``2h 34m 12s``; ``drained``: it"
+        " starts nothing, runs nothing, and has put back what it had not started."
+    },
 )
 
 
 class WorkersRead(Read, kw_only=True):
-    """Every worker that reported within the last day, and the others that could be asked."""
+    """Every worker that reported within the last day, and the others that could be asked.
+
+    ``builds``: how many workers run which build, the one started first in front; empty where none names its build.
+    """
 
     workers: tuple[WorkerRead, ...]  # type: ignore[valid-type]
+    builds: tuple[Build, ...]
     others: tuple[OtherWorker, ...] | None
 
 
@@ -131,7 +149,10 @@ class AuditRead(msgspec.Struct, kw_only=True):
 
 
 class OperationRead(msgspec.Struct, kw_only=True):
-    """One operation: what it does, who may run it, and the JSON Schema of what it takes."""
+    """One operation: what it does, who may run it, and the JSON Schema of what it takes.
+
+    ``used`` is false where there is nothing for it; ``turn_on`` then says how there would be. It can be run anyway.
+    """
 
     name: str
     title: str
@@ -139,6 +160,8 @@ class OperationRead(msgspec.Struct, kw_only=True):
     warning: str
     minimum_role: Literal["viewer", "operator", "admin"]
     settles: bool
+    used: bool
+    turn_on: str
     request: dict[str, Any]
 
 
@@ -196,6 +219,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     since: Annotated[Moment | UnsetType, Meta(description="Begun at or after this time.")] = UNSET
     until: Annotated[Moment | UnsetType, Meta(description="Begun before this time.")] = UNSET
     text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
+    broker: Annotated[Text, Meta(description="Only acts on this broker; ``this``: on the one of this console.")] = ""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
     after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
 
@@ -222,6 +246,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
             since=self.since or None,
             until=self.until or None,
             text=self.text,
+            broker=self.broker,
         )
 
 
@@ -311,6 +336,7 @@ def workers_read(snapshot: Snapshot) -> WorkersRead:
         redis_age_s=snapshot.redis_age_s,
         redis_error=snapshot.redis_error,
         workers=tuple(_worker_read(worker) for worker in snapshot.workers),
+        builds=builds(snapshot.workers),
         others=snapshot.others,
     )
 
@@ -328,7 +354,7 @@ def worker_detail_read(snapshot: Snapshot, worker: WorkerStats, running: tuple[R
 
 
 def _worker_read(worker: WorkerStats) -> msgspec.Struct:
-    return WorkerRead(**_values(worker), uptime=worker.uptime)
+    return WorkerRead(**_values(worker), uptime=worker.uptime, drained=worker.drained)
 
 
 def status_read(snapshot: Snapshot) -> msgspec.Struct:

@@ -17,7 +17,7 @@ from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
 from opsdash.cli.messages import approvals, peek, trash
-from opsdash.cli.operations import operation_commands
+from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
@@ -51,6 +51,15 @@ class _Commands(click.Group):
             warn(f"an operation is called {name or cmd.name}, as a command is: the command stays")
             return
         super().add_command(cmd, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists them; last, with a line on how it is turned on, what not everybody uses."""
+        rare = {n: one for n, one in self.commands.items() if isinstance(one, OperationCommand) and one.turn_on}
+        everyday = click.Group(commands={name: one for name, one in self.commands.items() if name not in rare})
+        everyday.format_commands(ctx, formatter)
+        if rare:
+            with formatter.section("Further commands"):
+                formatter.write_dl([(name, f"{one.short_help} {one.turn_on}") for name, one in rare.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -58,6 +58,11 @@ def _filters(command: Any) -> Any:
             help=f"Only this outcome: {', '.join(s.value for s in Status)}.",
         ),
         click.option("--operation", default="", help="Only this operation, e.g. clear_queue."),
+        click.option(
+            "--broker",
+            default="",
+            help="Only acts on this broker, as the log says it, e.g. redis-a:6379/0; `this`: on this console's own.",
+        ),
         click.option("--user", default="", help="Only this user."),
     ):
         command = option(command)
@@ -84,16 +89,25 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
             return
         console.audit.drain()
         page = console.audit.page(_filter(chosen), limit=limit, after=after)
-        waiting = console.audit.spooled()
+        waiting, here = console.audit.spooled(), console.broker.identity
     if page.searched is not None:
         warn(f"{searched(page.searched, page.of, further=after is not None)}; go on with --after {page.after}")
     if as_json:
         print_json(page.entries)
         return
+    # Its own broker an operator knows; where there is another one, each says which it is about.
+    several = any(entry.broker not in (None, here) for entry in page.entries)
     print_table(
-        ["Time (UTC)", "User", "Operation", "Status", "Details"],
+        ["Time (UTC)", "User", "Operation", "Status", "Details", *["Broker"][:several]],
         [
-            (f"{entry.timestamp:%Y-%m-%d %H:%M:%S}", entry.user, entry.title, entry.status.value, entry.summary)
+            (
+                f"{entry.timestamp:%Y-%m-%d %H:%M:%S}",
+                entry.user,
+                entry.title,
+                entry.status.value,
+                entry.summary,
+                *[entry.broker or "not told"][:several],
+            )
             for entry in page.entries
         ],
         empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,

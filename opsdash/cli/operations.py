@@ -36,16 +36,28 @@ TELL_AGAIN_S = 10.0
 """After so long a line is told again of which only the figures have changed."""
 
 
+class OperationCommand(click.Command):
+    """Runs one operation.
+
+    Attributes:
+        turn_on: Where not everybody uses what it is about, how that is turned on: it is listed last.
+    """
+
+    turn_on = ""
+
+
 def operation_commands() -> Iterator[click.Command]:
     """A click command per operation, from its declaration."""
     for operation in registry().values():
-        yield click.Command(
+        command = OperationCommand(
             operation.name.replace("_", "-"),
             callback=_callback(operation),
             params=[*_parameters(operation), *_common_options(), *(_wait_options() if operation.settles else ())],
             help="\n\n".join([operation.help, operation.warning, *_targets(operation)]),
             short_help=operation.help,
         )
+        command.turn_on = operation.turn_on
+        yield command
 
 
 def _callback(kind: type[Operation]) -> Callable[..., None]:

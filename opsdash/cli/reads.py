@@ -21,6 +21,7 @@ from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
 from opsdash.services.verdict import verdicts
 from opsdash.text import count, format_duration
+from opsdash.verdict_text import builds_told
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without
@@ -134,13 +135,15 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
             if not stats:
                 raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
             running = console.workers.running(hostname)
-    told = [{**to_plain(worker), "uptime": worker.uptime} for worker in stats]
+    told = [{**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained} for worker in stats]
     one = hostname is not None
     more = max(0, stats[0].active - len(running)) if one else 0
     if as_json:
         print_json({"worker": told[0], "running": running, "more": more} if one else told)
         return
     _print_workers(stats)
+    if said := builds_told(stats):
+        print_line(said)
     if one:
         _print_running(stats[0].hostname, running, more)
 
@@ -197,6 +200,8 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
 def _pause_applied(worker: WorkerStats) -> str:
     if worker.pausing != "ready":
         return worker.pausing
+    if worker.draining:
+        return "drained" if worker.drained else "draining"
     if worker.paused:
         return "paused"
     return f"paused: {', '.join(worker.paused_queues)}" if worker.paused_queues else "-"

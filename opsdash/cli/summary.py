@@ -12,7 +12,7 @@ from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.verdict import verdict
 from opsdash.text import count, format_duration
-from opsdash.verdict_text import remedies, told
+from opsdash.verdict_text import builds_told, remedies, told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -140,6 +140,8 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
             f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
             + (f", {failed:,} failed since the workers started" if failed else "")
         )
+    if said := builds_told(snapshot.workers):
+        yield said
     whole = verdict(snapshot)
     if whole:
         yield told(whole)

@@ -30,7 +30,9 @@ class ApproveOperation(Operation):
         asked = console.asked.find(self.approval_id)
         waits, now = asked.approval, asked.operation.preview(console)
         left_s = (waits.expires_at - now.taken_at).total_seconds()
+        elsewhere = asked.entry.broker not in (None, console.broker.identity)
         lines = (
+            *([f"It was asked for on {asked.entry.broker}; this console's is {console.broker.identity}."] * elsewhere),
             f"{described(waits)}, asked for by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
             f"It is done as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. As things stand now:",
             *now.lines,

@@ -40,14 +40,16 @@ class PruneAuditLog(Operation):
     def preview(self, console: Console) -> Preview:
         """How many entries go and how many stay."""
         before = self._before()
-        going, staying = console.audit.prunable(before)
-        lines = (
-            f"{going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted; {staying:,} stay.",
-            "The entry of this act keeps number and seal of the last one deleted, so that the rest can be verified.",
-        )
-        return Preview(
-            title=self.title, warning=self.warning, lines=lines, figures={"going": going, "staying": staying}
-        )
+        found = console.audit.prunable(before)
+        lines = [
+            f"{found.going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
+            f" {found.staying:,} stay."
+        ]
+        if found.others:
+            lines.append(f"{found.others:,} of those deleted are of other brokers: their consoles share this database.")
+        lines.append("The entry of this act keeps number and seal of the last one deleted, so that the rest verifies.")
+        figures = {"going": found.going, "staying": found.staying, "others": found.others}
+        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
     def execute(self, console: Console, act: Act) -> Effect:
         """Deletes in one transaction, which also writes down where the chain begins from now on."""

@@ -12,7 +12,7 @@ from opsdash.text import count
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opsdash.model import AuditEntry
+    from opsdash.model import AuditEntry, Snapshot
     from opsdash.services.console import Console
     from opsdash.services.tenants import SyncReport, TenantPlan  # SQLAlchemy: --help does without
 
@@ -30,12 +30,20 @@ class SyncTenantConfigs(Operation):
     help: ClassVar[str] = "Copy every tenant's configuration from the database to Redis, without secrets."
     warning: ClassVar[str] = "Running tasks see the new configuration from their next read on."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
+    turn_on: ClassVar[str] = (
+        "Tenants are used once tenant_config has rows, or OPSDASH_TENANT_TABLE or OPSDASH_TENANT_SOURCE names them."
+    )
 
     remove_orphans: bool = argument(
         default=False,
         help="Also remove the Redis keys of tenants that are gone from the database.",
         label="Also remove the Redis keys of tenants that are gone from the database",
     )
+
+    @classmethod
+    def is_used(cls, snapshot: Snapshot) -> bool:
+        """Unless it is known that there are none."""
+        return snapshot.tenants_in_use is not False
 
     def preview(self, console: Console) -> Preview:
         """What would be added and changed, what stays, what is orphaned and what can't be read."""

@@ -21,9 +21,9 @@ from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertai
 from opsdash.model import Actor, AuditEntry, Status, to_plain
 from opsdash.operation import Operation
 from opsdash.redaction import HIDDEN, cleaned, masked
-from opsdash.services import audit_prune, audit_reading, audit_verify, frames
+from opsdash.services import audit_prune, audit_reading, audit_rows, audit_verify, frames
 from opsdash.services.audit_prune import Pruned
-from opsdash.services.audit_reading import ALL, Filter, Page, entry_of_row
+from opsdash.services.audit_reading import ALL, THIS, Filter, Page, entry_of_row
 from opsdash.services.audit_verify import Verification
 from opsdash.services.database import alone, answering, short_label, transaction
 from opsdash.services.patience import Patience
@@ -47,12 +47,14 @@ class AuditLog:
 
     Attributes:
         spool: Takes what the database does not, or not soon; None refuses instead (``OPSDASH_AUDIT=strict``).
+        here: The broker that this console's entries are about, as `broker_identity` says it; empty: they don't say.
         writing: What an act waits for. ``draining``: what moves the spool into the table, beside the acts.
     """
 
     engine: sa.Engine
     sealer: Sealer
     spool: Spool | None = None
+    here: Callable[[], str] = lambda: ""
     writing: Patience = field(init=False)
     draining: Patience = field(init=False)
     _writer: sa.Engine = field(init=False)
@@ -74,7 +76,7 @@ class AuditLog:
             Unavailable: Neither the database nor the spool took it; so nothing may be done.
             Invalid: There is no secret here, and the log is sealed with one; so nothing may be done.
         """
-        entry = _entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
+        entry = self._entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
         if request_id is not None and self.spool is not None:
             try:
@@ -87,7 +89,8 @@ class AuditLog:
         self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
     ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
-        entry = _entry_of(operation, actor, Status.REFUSED, {"message": why, "took_s": 0.0, **details}, request_id)
+        told = {"message": why, "took_s": 0.0, **details}
+        entry = self._entry_of(operation, actor, Status.REFUSED, told, request_id)
         try:
             self._keep("whole", entry)
         except Duplicate:  # a second refusal of the same request has an entry of its own
@@ -103,9 +106,8 @@ class AuditLog:
         """
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
-        done = replace(
-            entry, status=status, finished_at=now, details={**entry.details, **_told(details), "took_s": took_s}
-        )
+        told = {name: value for name, value in _told(details).items() if name != "broker"}
+        done = replace(entry, status=status, finished_at=now, details={**entry.details, **told, "took_s": took_s})
         self._keep("finish", done)
         return done
 
@@ -126,7 +128,7 @@ class AuditLog:
             user=user,
             operation=operation,
             status=status,
-            details=_told(details),
+            details=self._here(_told(details)),
             request_id=request_id,
             finished_at=timestamp,
         )
@@ -136,25 +138,25 @@ class AuditLog:
             return False
         return True
 
-    def recent(self, limit: int = 20) -> tuple[AuditEntry, ...]:
-        """The newest entries, newest first. Cost: one query on ``ix_audit_log_timestamp``."""
-        return self.page(limit=limit).entries
+    def recent(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
+        """The newest entries, newest first, of all brokers or of one. Cost: one query, by an index."""
+        return self.page(Filter(broker=broker), limit=limit).entries
 
     def page(self, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
         """One page, newest first; see `audit_reading.page`."""
-        return audit_reading.page(self.engine, chosen, limit=limit, after=after)
+        return audit_reading.page(self.engine, self._meant(chosen), limit=limit, after=after)
 
     def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
-        return frames.of_audit(islice(audit_reading.entries(self.engine, chosen), limit))
+        return frames.of_audit(islice(audit_reading.entries(self.engine, self._meant(chosen)), limit))
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `audit_reading.total`."""
-        return audit_reading.total(self.engine, chosen, most=most)
+        return audit_reading.total(self.engine, self._meant(chosen), most=most)
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
-        return audit_reading.EXPORTS[form](self.engine, chosen)
+        return audit_reading.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
         """``number:seal`` of the newest sealed entry; keep it elsewhere. Cost: one query for one row."""
@@ -174,14 +176,17 @@ class AuditLog:
             row = connection.execute(sa.select(audit_log).where(audit_log.c.request_id == request_id)).one_or_none()
         return None if row is None else entry_of_row(row)
 
-    def in_progress(self, before: datetime) -> tuple[AuditEntry, ...]:
-        """Entries begun before then and not finished, oldest first. Cost: one query on ``ix_audit_log_status``."""
-        unfinished = sa.select(audit_log).where(
-            audit_log.c.status == Status.IN_PROGRESS.value, audit_log.c.timestamp < before
-        )
-        with answering(self.engine), self.engine.connect() as connection:
-            rows = connection.execute(unfinished.order_by(audit_log.c.timestamp).limit(100))
-            return tuple(map(entry_of_row, rows))
+    def in_progress(self, before: datetime, *, others_since: datetime) -> tuple[AuditEntry, ...]:
+        """Entries begun before then and not finished, oldest first; see `audit_reading.in_progress`."""
+        return audit_reading.in_progress(self.engine, before, self.here(), others_since)
+
+    def is_here(self, entry: AuditEntry) -> bool:
+        """Whether it is about this broker, or says of none and there is no other one in this log.
+
+        Cost: none; where the entry says of none, one query that looks at two places of an index.
+        """
+        here = self.here()
+        return entry.broker == here or (entry.broker is None and audit_reading.is_alone(self.engine, here))
 
     def drain(self) -> int:
         """Moves what the spool holds into the table; done twice, it is done once. Never raises for an outage.
@@ -226,9 +231,9 @@ class AuditLog:
         except Unavailable:
             return 0
 
-    def prunable(self, before: datetime) -> tuple[int, int]:
-        """How many entries a prune would take away, and how many would stay."""
-        return audit_prune.prunable(self.engine, before)
+    def prunable(self, before: datetime) -> audit_prune.Prunable:
+        """What a prune would take away; see `audit_prune.prunable`."""
+        return audit_prune.prunable(self.engine, before, self.here())
 
     def prune(self, before: datetime, audit_id: UUID) -> Pruned:
         """Takes away the beginning of the chain; see `audit_prune.prune`."""
@@ -296,29 +301,48 @@ class AuditLog:
         try:
             if kind == "begin" and not again:
                 with alone(self._writer) as connection:
-                    connection.execute(_INSERT, _row(entry))
+                    audit_rows.insert(connection, entry)
                 return
             with transaction(self._writer) as connection:
                 if kind == "begin":
-                    if _status(connection, entry) is None:
-                        connection.execute(_INSERT, _row(entry))
+                    if audit_rows.status_of(connection, entry) is None:
+                        audit_rows.insert(connection, entry)
                     return
-                _close(connection, kind, self.sealer.next(connection, entry))
+                audit_rows.close(connection, kind, self.sealer.next(connection, entry))
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
             raise Unavailable(f"The database did not take the audit entry ({error}); nothing was changed") from error
 
+    def _entry_of(
+        self,
+        operation: Operation,
+        actor: Actor,
+        status: Status,
+        details: Mapping[str, Any],
+        request_id: UUID | None,
+    ) -> AuditEntry:
+        now = datetime.now(UTC)
+        origin = {"client": actor.client} if actor.client else {}
+        told = _told({"params": operation.params(), "surface": actor.surface, **origin, **details})
+        return AuditEntry(
+            id=uuid4(),
+            timestamp=now,
+            user=actor.name,
+            operation=operation.name,
+            status=status,
+            details=self._here(told),
+            request_id=request_id or uuid4(),
+            finished_at=None if status is Status.IN_PROGRESS else now,
+        )
 
-# Made once: to put a statement together costs as much as to run it.
-_INSERT = sa.insert(audit_log)
-_FINISH = (
-    sa.update(audit_log)
-    .where(audit_log.c.id == sa.bindparam("new_id"), audit_log.c.status == Status.IN_PROGRESS.value)
-    .values({column: sa.bindparam(f"new_{column.name}") for column in audit_log.c if not column.primary_key})
-)
-_MOVE_HEAD = sa.update(audit_head).values(seq=sa.bindparam("new_seq"), seal=sa.bindparam("new_seal"))
-_FINISH_AND_MOVE = _MOVE_HEAD.where(sa.exists().select_from(_FINISH.returning(audit_log.c.id).cte("finished")))
+    def _here(self, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Details that say on which broker, and say it first: there the database looks for it."""
+        here = self.here()
+        return {**({"broker": here} if here else {}), **{name: details[name] for name in details if name != "broker"}}
+
+    def _meant(self, chosen: Filter) -> Filter:
+        return replace(chosen, broker=self.here()) if chosen.broker == THIS else chosen
 
 
 def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,55 +375,3 @@ class Duplicate(Refused):
     def __init__(self, request_id: UUID) -> None:
         super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
         self.request_id = request_id
-
-
-class TakenRequest(Duplicate):
-    """A request id that somebody else has used."""
-
-    def __init__(self, request_id: UUID) -> None:
-        super().__init__(request_id)
-        self.args = (f"The request id {request_id} belongs to somebody else's request. Nothing was changed.",)
-
-
-def _row(entry: AuditEntry) -> dict[str, Any]:
-    row = {column.name: getattr(entry, column.name) for column in audit_log.c}
-    return row | {"status": entry.status.value, "details": dict(entry.details)}
-
-
-def _status(connection: sa.Connection, entry: AuditEntry) -> str | None:
-    return connection.scalar(sa.select(audit_log.c.status).where(audit_log.c.id == entry.id))
-
-
-def _close(connection: sa.Connection, kind: str, entry: AuditEntry) -> None:
-    """Writes a sealed entry and moves the head, in as few round trips as can be: others wait for it."""
-    row = _row(entry)
-    new = {f"new_{name}": value for name, value in row.items()}
-    if kind == "finish":
-        if connection.dialect.name == "postgresql":
-            if connection.execute(_FINISH_AND_MOVE, new).rowcount:
-                return
-        elif connection.execute(_FINISH, new).rowcount:
-            connection.execute(_MOVE_HEAD, new)
-            return
-    if _status(connection, entry) is None:
-        connection.execute(_INSERT, row)
-        connection.execute(_MOVE_HEAD, new)
-    elif kind == "finish":
-        log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
-
-
-def _entry_of(
-    operation: Operation, actor: Actor, status: Status, details: Mapping[str, Any], request_id: UUID | None
-) -> AuditEntry:
-    now = datetime.now(UTC)
-    origin = {"client": actor.client} if actor.client else {}
-    return AuditEntry(
-        id=uuid4(),
-        timestamp=now,
-        user=actor.name,
-        operation=operation.name,
-        status=status,
-        details=_told({"params": operation.params(), "surface": actor.surface, **origin, **details}),
-        request_id=request_id or uuid4(),
-        finished_at=None if status is Status.IN_PROGRESS else now,
-    )

@@ -22,15 +22,28 @@ class Pruned:
     seal: str
 
 
-def prunable(engine: sa.Engine, before: datetime) -> tuple[int, int]:
-    """How many entries would go, and how many would stay."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prunable:
+    """How many entries would go and how many would stay; how many of those that go are of other brokers."""
+
+    going: int
+    staying: int
+    others: int
+
+
+def prunable(engine: sa.Engine, before: datetime, here: str) -> Prunable:
+    """What would go. The chain is one for all brokers on the database: none can be pruned alone.
+
+    Args:
+        here: The broker that is no other one.
+    """
+    number, broker = sa.func.count(), audit_log.c.broker
     with answering(engine), engine.connect() as connection:
-        total = int(connection.scalar(sa.select(sa.func.count()).select_from(audit_log)) or 0)
+        total = int(connection.scalar(sa.select(number).select_from(audit_log)) or 0)
         through, _ = _through(connection, before)
-        going = int(
-            connection.scalar(sa.select(sa.func.count()).select_from(audit_log).where(_going(through, before))) or 0
-        )
-    return going, total - going
+        counted = sa.select(number, number.filter(broker != here)).select_from(audit_log)
+        going, others = connection.execute(counted.where(_going(through, before))).one()
+    return Prunable(going=int(going), staying=total - int(going), others=int(others))
 
 
 def prune(engine: sa.Engine, before: datetime, audit_id: UUID) -> Pruned:

@@ -18,7 +18,7 @@ from opsdash import times
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.services.database import answering
-from opsdash.services.tables import audit_log
+from opsdash.services.tables import WRITTEN, audit_log
 from opsdash.text import as_text, safe
 
 CSV_COLUMNS = (
@@ -33,6 +33,7 @@ CSV_COLUMNS = (
     "seq",
     "key_id",
     "seal",
+    "broker",
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _EXPORT_CHUNK = 200
@@ -55,6 +56,8 @@ class Filter:
     Attributes:
         since: Begun at or after this, ``until``: before this; both aware.
         text: Occurs in the details, whatever the case.
+        broker: Done on this one, as `broker_identity` says it; ``THIS`` where an `AuditLog` is asked: its own.
+        unsaid: With ``broker``: also entries that don't say on which.
     """
 
     user: str = ""
@@ -63,6 +66,8 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     text: str = ""
+    broker: str = ""
+    unsaid: bool = False
 
     def __post_init__(self) -> None:
         """What no database takes is looked for as it is written there; a time that none reckons with is refused.
@@ -76,11 +81,13 @@ class Filter:
                     object.__setattr__(self, name, times.in_utc(moment))
                 except ValueError as error:
                     raise Invalid(f"{name}: {error}") from None
-        for name in ("user", "operation", "status"):
+        for name in ("user", "operation", "status", "broker"):
             object.__setattr__(self, name, as_text(getattr(self, name)))
 
 
 ALL = Filter()
+THIS = "this"
+"""In place of a broker: the one of the console that is asked. No broker is called that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +171,30 @@ def export_jsonl(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
         yield _writable(json.dumps(to_plain(entry), ensure_ascii=False)) + "\n"
 
 
+def in_progress(engine: sa.Engine, before: datetime, here: str, others_since: datetime) -> tuple[AuditEntry, ...]:
+    """Entries begun before then and not finished, oldest first, 100 at most. Cost: one query, by an index.
+
+    Args:
+        here: A broker.
+        others_since: What other brokers have left behind before that is not among them.
+    """
+    broker = audit_log.c.broker
+    query = sa.select(audit_log).where(
+        audit_log.c.status == Status.IN_PROGRESS.value,
+        audit_log.c.timestamp < before,
+        sa.or_(broker == here, broker.is_(None), audit_log.c.timestamp >= others_since),
+    )
+    with answering(engine), engine.connect() as connection:
+        return tuple(map(entry_of_row, connection.execute(query.order_by(audit_log.c.timestamp).limit(100))))
+
+
+def is_alone(engine: sa.Engine, here: str) -> bool:
+    """Whether no entry says another broker. Cost: both ends of ``ix_audit_log_broker``."""
+    ends = [sa.select(end(audit_log.c.broker)).scalar_subquery() for end in (sa.func.min, sa.func.max)]
+    with answering(engine), engine.connect() as connection:
+        return {*connection.execute(sa.select(*ends)).one()} <= {here, None}
+
+
 def newest_first() -> sa.Select[Any]:
     """All entries, newest first."""
     return sa.select(audit_log).order_by(audit_log.c.timestamp.desc(), audit_log.c.id.desc())
@@ -171,7 +202,7 @@ def newest_first() -> sa.Select[Any]:
 
 def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
-    values = dict(row._mapping)
+    values = {column.name: row._mapping[column.name] for column in WRITTEN}
     details = values["details"]
     if not isinstance(details, dict):  # whoever wrote it, it was not opsdash
         details = {"message": "The details of this entry are no JSON object."}
@@ -188,6 +219,9 @@ def _chosen(chosen: Filter) -> sa.Select[Any]:
     for name in ("user", "operation", "status"):
         if value := getattr(chosen, name):
             query = query.where(audit_log.c[name] == value)
+    if chosen.broker:
+        said = audit_log.c.broker == chosen.broker
+        query = query.where(sa.or_(said, audit_log.c.broker.is_(None)) if chosen.unsaid else said)
     if chosen.since is not None:
         query = query.where(audit_log.c.timestamp >= chosen.since)
     if chosen.until is not None:

@@ -7,7 +7,7 @@ import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from opsdash import broker_url
+from opsdash import broker_identity, broker_url
 from opsdash.broker_url import BrokerUrl
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
@@ -52,6 +52,7 @@ class Broker:
         label: The server for people, without a password.
         queues: Queue names from the settings, then those of the app; empty when nobody was told.
         exchanges: Exchanges that the app's queues are bound to, fanout ones left out.
+        address: Where the server is; None: nobody said, and nothing is told apart by it.
     """
 
     client: redis.Redis
@@ -59,6 +60,12 @@ class Broker:
     label: str
     queues: tuple[str, ...] = ()
     exchanges: tuple[str, ...] = ()
+    address: BrokerUrl | None = field(default=None, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """What the audit log calls it, by server, database and key prefix; empty: nobody said. Cost: as ``layout``."""
+        return "" if self.address is None else broker_identity.identity(self.address, self.layout.prefix)
 
     @property
     def layout(self) -> Layout:
@@ -145,7 +152,7 @@ def connect(settings: Settings) -> Broker:
     if app is None:
         client = _client(url)
         own = Claim(source=SETTING, facts=_setting_facts(settings, url))
-        return Broker(client, Layouts(client, [own], settings.queues), url.label, settings.queues)
+        return Broker(client, Layouts(client, [own], settings.queues), url.label, settings.queues, address=url)
     try:
         url = url_with_app(url, app)
         facts, queues, exchanges = _app_facts(app)
@@ -158,7 +165,7 @@ def connect(settings: Settings) -> Broker:
     names = tuple(dict.fromkeys([*settings.queues, *queues]))
     own = Claim(source=SETTING, facts=_setting_facts(settings, url))
     layouts = Layouts(client, [own, Claim(source=APP, facts=facts)], names)
-    return Broker(client, layouts, url.label, names, exchanges)
+    return Broker(client, layouts, url.label, names, exchanges, url)
 
 
 def address(settings: Settings) -> BrokerUrl:
@@ -191,7 +198,8 @@ def _client(url: BrokerUrl, sentinels: Mapping[str, Any] | None = None) -> redis
         "retry": Retry(NoBackoff(), 0),
     }
     if url.master_name:  # asked for at every new connection
-        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, **(sentinels or {})}
+        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        asking |= {**url.sentinel_kwargs, **(sentinels or {})}
         found: Any = Sentinel(url.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         client: redis.Redis = found.master_for(url.master_name, writes.Client, ssl=url.tls, **options)
         return client

@@ -22,13 +22,14 @@ from opsdash.services import broker as brokers
 from opsdash.services import database, writes
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.approvals import Approvals, Asked
-from opsdash.services.audit import AuditLog, Duplicate, TakenRequest
+from opsdash.services.audit import AuditLog, Duplicate
 from opsdash.services.discovery import Discovery
 from opsdash.services.fleet import Fleet
 from opsdash.services.history import History
 from opsdash.services.pause import PauseFlags
 from opsdash.services.poller import Poller
 from opsdash.services.queues import Queues
+from opsdash.services.repeated import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.seal import Sealer
 from opsdash.services.snapshots import Snapshots
 from opsdash.services.spool import Spool
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-INTENT = ("params", "surface", "client", "previewed", "took_s", "approval")
-"""What an entry's details hold beside the outcome's own."""
 PREVIEW_MAX_S = 15 * 60
 """A preview is what somebody decided on: later than this, they decide on something else."""
 
@@ -71,7 +70,8 @@ class Console:
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
         sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        self.audit = AuditLog(self.engine, sealer, None if settings.audit == "strict" else Spool(self.broker))
+        spool = None if settings.audit == "strict" else Spool(self.broker)
+        self.audit = AuditLog(self.engine, sealer, spool, lambda: self.broker.identity)
         self.asked = Approvals(self.broker, self.audit, settings.approval_ttl_s)
         self.unfinished = Unfinished(self.broker, self.audit, self.asked, self._evidence)
         self.pause = PauseFlags(self.broker)
@@ -284,31 +284,10 @@ class Console:
     def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            entry = self.audit.writing.ask(lambda: self.audit.by_request(error.request_id))
-        except Unavailable as away:
-            raise Unavailable(
-                f"The request {error.request_id} was made before; how that ended is not known while the database does"
-                " not answer. It was not done again: nothing was changed."
-            ) from away
-        if entry is not None and not _is_by(entry, actor):
-            error = TakenRequest(error.request_id)
-            self._record_refusal(operation, actor, str(error), None, {})
-            raise error
-        same = entry is not None and (entry.operation, entry.details.get("params")) == (
-            operation.name,
-            operation.params(),
-        )
-        if entry is None or not same or entry.status not in {Status.SUCCESS, Status.FAILURE}:
-            raise error
-        details = {name: value for name, value in entry.details.items() if name not in INTENT}
-        return Effect(
-            affected=int(details.pop("affected", 0)),
-            followed=details.pop("followed", True) is not False,
-            message=str(details.pop("message", "")),
-            details=details,
-            ok=entry.status is Status.SUCCESS,
-            audit_id=entry.id,
-        )
+            return answered(self.audit, operation, actor, error)
+        except (TakenRequest, ElsewhereRequest) as taken:
+            self._record_refusal(operation, actor, str(taken), None, {})
+            raise
 
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
@@ -339,9 +318,14 @@ class Console:
         """Hostnames of the workers that report, read now."""
         return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
 
-    def get_recent_operations(self, limit: int = 20) -> tuple[AuditEntry, ...]:
-        """The newest audit entries, newest first, read now."""
-        return self.audit.recent(limit)
+    def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
+        """The newest audit entries, newest first, read now.
+
+        Args:
+            broker: Only those of one broker, such as ``redis-a:6379/0``, or of this console's: ``this``. Empty: of all
+                that share the database.
+        """
+        return self.audit.recent(limit, broker)
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing: what was done before stands."""
@@ -394,11 +378,6 @@ def _check_approval(settings: Settings) -> None:
             raise Invalid(f"OPSDASH_APPROVAL: there is no operation {name!r}; expected some of {', '.join(known)}")
     if settings.approval:
         settings.secret()  # nobody must be able to ask in somebody else's name
-
-
-def _is_by(entry: AuditEntry, actor: Actor) -> bool:
-    """A token is another one than a person of the same name."""
-    return entry.user == actor.name and (entry.details.get("surface") == "api") == (actor.surface == "api")
 
 
 def _lacks_role(operation: Operation, actor: Actor) -> str:

@@ -92,6 +92,7 @@ class DatabaseHalf:
             "database_error": error,
             "tenants": self._tenants.rows if self._tenants else None,
             "tenant_drift": self._tenants.drift if self._tenants else None,
+            "tenants_in_use": self._source.in_use(self._tenants.rows, self._tenants.drift) if self._tenants else None,
             "tenants_age_s": _age_s(self._tenants),
             "tenants_error": tenants_error,
         }

@@ -87,8 +87,10 @@ class Endings:
             operation="resume_processing",
             status=Status.SUCCESS,
             timestamp=ended_at,
-            # The same for every console that sees it.
-            request_id=uuid5(NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at}"),
+            # The same for every console that sees it, and another one's on another broker.
+            request_id=uuid5(
+                NAMESPACE_URL, f"opsdash:pause-end:{info.queue or '*'}:{info.epoch}:{at or self._audit.here()}"
+            ),
             details={
                 "message": f"The pause of {what} by {info.by or 'somebody'} {how}.",
                 "params": {"queue": info.queue},

@@ -15,12 +15,13 @@ from typing import Any
 import redis
 
 from opsdash import foreign
+from opsdash.broker_url import with_timeouts
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats
 from opsdash.model_layout import Layout
 from opsdash.services import bounded, listeners, writes
-from opsdash.services.broker import Broker, address, celery_app, url_with_app
+from opsdash.services.broker import TIMEOUT_S, Broker, address, celery_app, url_with_app
 from opsdash.services.cancelled import Cancelled, Told, merged
 from opsdash.services.workers import Workers
 from opsdash.settings import Settings
@@ -362,8 +363,6 @@ class Fleet:
         app = celery_app(self._settings, self.askable())
         # Few retries: kombu's default is to try for ever while the broker is away.
         options: dict[str, Any] = {
-            "socket_timeout": 2.0,
-            "socket_connect_timeout": 2.0,
             "max_retries": 1,
             "interval_start": 0.0,
             "client_name": listeners.ASKING,
@@ -372,7 +371,8 @@ class Fleet:
             url = address(self._settings)
             if self._settings.celery_app is not None:
                 url = url_with_app(url, app)
-            options = {**url.transport_options, **options}
+            told = {**url.transport_options, **dict(app.conf.broker_transport_options or {})}
+            options = {**url.transport_options, **options, **with_timeouts(told, TIMEOUT_S)}
             with app.connection_for_write(url.kombu_url, ssl=url.kombu_ssl, transport_options=options) as connection:
                 channel = connection.default_channel
                 channel.Client = writes.counted(channel.Client)

@@ -27,6 +27,7 @@ AUDIT_TYPES = {
     "id": "string",
     "request_id": "string",
     "seq": "Int64",
+    "broker": "string",
 }
 WORKER_TYPES = {
     "hostname": "string",
@@ -92,6 +93,7 @@ def _audit_row(entry: AuditEntry) -> dict[str, Any]:
         "id": str(entry.id),
         "request_id": str(entry.request_id),
         "seq": entry.seq,
+        "broker": entry.broker,
     }
 
 

@@ -71,7 +71,10 @@ class Measures:
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:
+        mine = (None, self._audit.here())  # others on the same database have metrics of their own
         for entry in audit_tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):
+            self._counted = entry.seq
+            if entry.broker not in mine:
+                continue
             took_s = entry.details.get("took_s")
             self._count(entry.operation, entry.status.value, took_s if isinstance(took_s, int | float) else None)
-            self._counted = entry.seq

@@ -72,6 +72,12 @@ def head() -> str:
     return newest
 
 
+def is_newer(found: str | None) -> bool:
+    """Whether a newer opsdash made these tables: it adds, and takes nothing away that this one uses."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return found is not None and found not in known
+
+
 def check(url: str) -> list[str]:
     """What differs between the database and what this opsdash expects, one sentence each; empty when nothing does.
 
@@ -80,6 +86,8 @@ def check(url: str) -> list[str]:
         Unavailable: The database did not answer.
     """
     found, newest = current(url), head()
+    if is_newer(found):
+        return [f"the database is at revision {found}, of a newer opsdash; this one knows up to {newest}, and works on"]
     if found != newest:
         return [
             f"the database is at revision {found or 'none'}, this opsdash expects {newest}; run: opsdash db upgrade"

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from opsdash.errors import Invalid, Unavailable
 from opsdash.model import AuditEntry
-from opsdash.services.tables import audit_head, audit_log
+from opsdash.services.tables import WRITTEN, audit_head, audit_log
 
 UNKEYED = "unkeyed"
 """Key id of seals made without OPSDASH_SECRET_KEY: they show an accident, and keep nobody out."""
@@ -203,7 +203,10 @@ def seal_of(key: bytes, previous: str, values: Sequence[Any]) -> str:
 
 
 def covered(row: Mapping[str, Any]) -> Sequence[Any]:
-    """What a seal covers: every column but the seal, each so that its JSON comes out the same from every database."""
+    """What a seal covers: every column but the seal, each so that its JSON comes out the same from every database.
+
+    The broker is in the details, and so is whatever comes later: a console of another version verifies it too.
+    """
     return (
         row["seq"],
         row["key_id"],
@@ -219,7 +222,7 @@ def covered(row: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _fields(entry: AuditEntry) -> dict[str, Any]:
-    return {column.name: getattr(entry, column.name) for column in audit_log.c} | {"details": dict(entry.details)}
+    return {column.name: getattr(entry, column.name) for column in WRITTEN} | {"details": dict(entry.details)}
 
 
 def _moment(when: datetime | None) -> float | None:

@@ -61,6 +61,8 @@ audit_log = sa.Table(
     sa.Column("seq", sa.BigInteger),
     sa.Column("key_id", sa.Text),
     sa.Column("seal", sa.Text),
+    # Written by the database itself, out of the details: these are sealed, and consoles of before keep them too.
+    sa.Column("broker", sa.Text, sa.FetchedValue()),
     # Text and a check, not an ENUM type: a sixth status is then one constraint away, on SQLite too.
     sa.CheckConstraint(sa.column("status").in_([status.value for status in Status]), name="status"),
 )
@@ -72,8 +74,11 @@ for _index, _first, *_further in (
     ("ix_audit_log_user", "user", "status", "operation"),
     ("ix_audit_log_status", "status", "user", "operation"),
     ("ix_audit_log_operation_timestamp", "operation", "user", "status"),
+    ("ix_audit_log_broker", "broker", "status", "operation"),
 ):
     sa.Index(_index, audit_log.c[_first], audit_log.c.timestamp.desc(), *(audit_log.c[name] for name in _further))
+WRITTEN = tuple(column for column in audit_log.c if column.server_default is None)
+"""What opsdash writes of an entry."""
 
 audit_head = sa.Table(
     "audit_head",

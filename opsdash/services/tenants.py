@@ -107,6 +107,16 @@ class Tenants:
         version = self.source.version()
         return None if version is None else version.rows
 
+    def in_use(self, rows: int | None, drift: TenantDrift | None) -> bool | None:
+        """Whether there are tenants, were some at a sync, or a setting says where they are; None: not known.
+
+        Args:
+            rows: What `count` has said. ``drift``: what `drift` has said; None where Redis could not be asked.
+        """
+        if self.source.named or rows != 0:
+            return True
+        return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
+
     def drift(self) -> TenantDrift:
         """Whether database and Redis differ, as far as that can be told at a page's pace; see `TenantWatch`.
 

@@ -69,6 +69,8 @@ FIELDS = (
     "unacked",
     "remote_control",
     "clients",
+    "draining",
+    "build",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 # KEYS: list of workers, reports. ARGV: seconds of silence, the reports' names in the list. Returns those it removed.
@@ -248,6 +250,8 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
         unacked=told("unacked", _count),
         remote_control=None if (control := told("remote_control", _words)) is None else control == "1",
         clients=told("clients", _ids),
+        draining=told("draining", _words) == "1",
+        build=told("build", _words) or "",
     )
     return replace(stats, unread=tuple(told.unread)) if told.unread else stats
 

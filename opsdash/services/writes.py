@@ -60,9 +60,13 @@ return real.error_reply((changed == 1 and '%s ' or '') .. string.gsub(why, '^%%-
 """
 # A full Redis refuses a script's first command that needs memory. What follows a write that needs none it lets through,
 # since a script can't stop midway: whatever must work on a full Redis begins with one, and so does this.
-# KEYS: what is set. ARGV: the value, ms, ``new`` where only a key that is not there is set.
+# KEYS: what is set. ARGV: the value, ms, ``new`` where only a key that is not there is set. Ours is a string that ends
+# within a day: anything else is nobody's, and would be in the way for ever.
 _PUT = """
-if ARGV[3] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if ARGV[3] == 'new' and redis.call('TYPE', KEYS[1])['ok'] == 'string' then
+  local left = redis.call('PTTL', KEYS[1])
+  if left >= 0 and left <= 86400000 then return 0 end
+end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
@@ -189,12 +193,19 @@ def put(client: redis.Redis, key: str, value: str, *, ms: int, new: bool = False
     """Sets a small key that ends by itself, also where Redis is full. Cost: one script.
 
     Args:
-        new: Only if it is not there.
+        new: Only if it is not there, or nobody's: no string, or without an end within a day.
 
     Returns:
         Whether it was set.
     """
-    return bool(client.eval(_PUT, 1, key, value, str(ms), "new" if new else ""))
+    with client.pipeline(transaction=False) as pipe:
+        ask_put(pipe, key, value, ms=ms, new=new)
+        return bool(pipe.execute()[0])
+
+
+def ask_put(pipe: Pipeline, key: str, value: str, *, ms: int, new: bool = False) -> None:
+    """The same, as a part of a pipeline."""
+    pipe.eval(_PUT, 1, key, value, str(ms), "new" if new else "")
 
 
 def counted(make: Callable[..., Any]) -> Callable[..., Any]:

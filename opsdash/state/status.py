@@ -8,7 +8,7 @@ import param
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.verdict import verdict
-from opsdash.verdict_text import told
+from opsdash.verdict_text import builds_told, told
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0
@@ -57,6 +57,9 @@ class SystemStatus(param.Parameterized):
     redis_ms = param.Number(default=None, allow_None=True, doc="Broker round trip of the last good read.")
     database_error = param.String(default="", doc="Why the log is not fresh; empty when it is.")
     database_age_s = param.Number(default=None, allow_None=True, doc="Age of the database figures; None: never read.")
+    tenants_in_use = param.Boolean(
+        default=None, allow_None=True, doc="There are tenants, or a setting says where; None while unknown."
+    )
     tenants_error = param.String(default="", doc="Why the tenants' figures are not fresh; empty when they are.")
     tenants_age_s = param.Number(default=None, allow_None=True, doc="Age of the tenants' figures; None: never read.")
     spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
@@ -106,7 +109,7 @@ class SystemStatus(param.Parameterized):
             pause_reason=pause.reason if pause else "",
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
-            drain=told(stand) if stand else "",
+            drain=" ".join(filter(None, [told(stand), builds_told(snapshot.workers)])) if stand else "",
             safe=stand is not None and stand.safe,
             drain_workers=stand.workers if stand else 0,
             drain_stopped=stand.stopped if stand else 0,
@@ -121,6 +124,7 @@ class SystemStatus(param.Parameterized):
             operations=list(snapshot.operations),
             tenants=snapshot.tenants,
             tenant_drift=snapshot.tenant_drift,
+            tenants_in_use=snapshot.tenants_in_use,
             updated_at=snapshot.taken_at,
             redis_error=snapshot.redis_error,
             redis_age_s=snapshot.redis_age_s,
@@ -164,7 +168,8 @@ class SystemStatus(param.Parameterized):
         elif self.redis_error:
             found.append(_sentence("Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:
-            what = "log and tenants are" if self.tenants_error else "the log is"
+            tenants = self.tenants_error and self.tenants_in_use is not False
+            what = "log and tenants are" if tenants else "the log is"
             found.append(_sentence("The database", self.database_error, self.database_age_s, what))
         elif self.tenants_error and not self.stalled_s:  # else the log's outage is the tenants' as a rule
             found.append(_sentence("The tenants' database", self.tenants_error, self.tenants_age_s, "the tenants are"))

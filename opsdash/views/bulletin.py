@@ -59,7 +59,7 @@ class Bulletins:
     """Makes them, one chain per role, for one console."""
 
     def __init__(self, console: Console) -> None:
-        self._history = console.history
+        self._history, self._broker = console.history, console.broker
         self._lock = threading.Lock()
         self._status = SystemStatus()
         self._recent: tuple[HistoryPoint, ...] = ()
@@ -86,7 +86,7 @@ class Bulletins:
                 self._status.update(snapshot)
             self._read_history(snapshot)
             before = last[1] if last else {}
-            state = board(self._status, self._recent, role, before)
+            state = board(self._status, self._recent, role, before, self._broker.identity)
             made = Bulletin(
                 seq=last[0].seq + 1 if last else 1,
                 state=_json(state),
@@ -120,9 +120,17 @@ def bulletins(console: Console) -> Bulletins:
 
 
 def board(
-    status: SystemStatus, recent: tuple[HistoryPoint, ...], role: Role, before: Mapping[str, Any] | None = None
+    status: SystemStatus,
+    recent: tuple[HistoryPoint, ...],
+    role: Role,
+    before: Mapping[str, Any] | None = None,
+    here: str = "",
 ) -> dict[str, Any]:
-    """Everything a page shows to somebody of this role, as plain values; nothing in it is None."""
+    """Everything a page shows to somebody of this role, as plain values; nothing in it is None.
+
+    Args:
+        before: What it showed last. ``here``: what the audit log calls this console's broker.
+    """
 
     def may(operation: type[Operation]) -> bool:
         return role >= operation.minimum_role
@@ -173,10 +181,10 @@ def board(
             now=read_at,
             before=(before or {}).get("workers", {}),
         ),
-        "tenants": rows.tenants(status.tenants, status.tenant_drift, status.updated_at),
+        "tenants": rows.tenants_card(status),
         "trash": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "approvals": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
-        "log": rows.operation_rows(status.operations, undoable),
+        "log": rows.operation_rows(status.operations, undoable, here),
     }
 
 

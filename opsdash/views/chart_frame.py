@@ -14,7 +14,7 @@ from bokeh.models.plots import Plot
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, HistoryPoint
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit_reading import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.views.bulletin import HISTORY_EVERY_S
 from opsdash.views.charts import NAMED, SPANS_S, Charts
@@ -92,7 +92,9 @@ class ChartFrame:
         self._looked_at = False
 
     def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
-        wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=self._span_s))
+        # What another deployment on the same database has done moved nothing here.
+        since = datetime.now(UTC) - timedelta(seconds=self._span_s)
+        wanted = Filter(since=since, broker=THIS, unsaid=True)
         return (
             self._console.history.read(self._span_s),
             self._console.audit.page(wanted, limit=MARKED).entries,

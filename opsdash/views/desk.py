@@ -153,7 +153,10 @@ class Desk(Viewer):
 
         threads = SEARCHES if wanted.text else READS
         page, total = await threads.run(read, caller=self._session.caller)
-        found = [{**row, "key": key} for key, row in rows.operation_rows(page.entries).items()]
+        found = [
+            {**row, "key": key}
+            for key, row in rows.operation_rows(page.entries, here=self._console.broker.identity).items()
+        ]
         so_far = "" if page.searched is None else searched(page.searched, page.of, further=after is not None)
         self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE, searched=so_far)
 
@@ -220,6 +223,7 @@ def chosen(given: Mapping[str, Any], now: datetime) -> Filter:
         operation=_text(given, "operation"),
         status=_text(given, "status"),
         text=_text(given, "text"),
+        broker=_text(given, "broker"),
         since=moment,
     )
 

@@ -14,7 +14,7 @@ from opsdash.views.rows import May, Row, known, steady
 FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
 _TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "silent": "bad", "offline": "bad"}
-_ORDER = {"silent": 1, "stalled": 1, "quiet": 2, "online": 3, "offline": 4}
+_ORDER = {"silent": 1, "stalled": 1, "draining": 2, "drained": 2, "quiet": 2, "online": 3, "offline": 4}
 
 
 def worker_rows(
@@ -64,6 +64,7 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         pid=worker.pid,
         epoch=worker.epoch,
         version=worker.version,
+        build=worker.build or None,
         pause=_pause_applied(worker, paused),
         acts=_acts(bool(worker.queues), may) if state in {"online", "quiet"} else _gone(worker, may),
     )
@@ -75,7 +76,9 @@ def _name(worker: WorkerStats) -> str:
 
 
 def _state(worker: WorkerStats) -> str:
-    """Its state in a word; one that lives and takes tasks from nowhere is quiet."""
+    """Its state in a word; one that lives and takes tasks from nowhere is quiet, or being drained."""
+    if worker.state == "online" and worker.draining:
+        return "drained" if worker.drained else "draining"
     return "quiet" if worker.state == "online" and not worker.queues else worker.state
 
 
@@ -113,6 +116,8 @@ def _remark(worker: WorkerStats, state: str) -> str:
         return "reports, but its event loop stands still"
     if state == "quiet":
         return "takes no tasks"
+    if state in {"draining", "drained"}:
+        return "takes no tasks: it is about to be stopped"
     if state == "silent":
         return f"for {format_duration(worker.silent_s)}"
     return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"

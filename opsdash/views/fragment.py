@@ -22,7 +22,7 @@ NEEDS = {
     "chart": ("now", "status", "queues"),
     "log": ("now", "status", "controls", "log"),
     "tenants": ("now", "status", "controls", "tenants"),
-    "controls": ("now", "status", "controls", "queues"),
+    "controls": ("now", "status", "controls", "queues", "tenants"),
 }
 """Which parts of the page's state a widget shows; the others don't travel to it."""
 

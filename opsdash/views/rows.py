@@ -31,6 +31,7 @@ from opsdash.operations import (
     PauseProcessing,
     RestoreQueue,
     ResumeProcessing,
+    SyncTenantConfigs,
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
@@ -137,10 +138,13 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
     }
 
 
-def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({})) -> dict[str, Row]:
+def operation_rows(
+    entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({}), here: str = ""
+) -> dict[str, Row]:
     """One row per audit entry by id, with the whole entry as JSON for who expands it.
 
     Args:
+        here: This console's broker; of an entry about another one the row says which.
         undoable: Trash id → until when, of clears that whoever looks may undo.
     """
     return {
@@ -154,6 +158,7 @@ def operation_rows(entries: Iterable[AuditEntry], undoable: Mapping[str, str] = 
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
+            broker=None if entry.broker == here else entry.broker,
             acts=[[RestoreQueue.name, "Undo", f"until {until}"]] if (until := undoable.get(entry.id.hex)) else None,
             json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )
@@ -298,6 +303,20 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
 def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
     """The newest known ones of the last half minute: a console that has just started writes its first point without."""
     return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
+
+
+def tenants_card(status: SystemStatus) -> Row:
+    """What the card of tenants shows; where they are not used, how they are turned on is shown in its place.
+
+    Before anything was read there is neither: no card that goes away at once.
+    """
+    unused = SyncTenantConfigs.turn_on if status.tenants_in_use is False else ""
+    shown = status.updated_at is not None and not unused
+    return {
+        "shown": shown,
+        "unused": unused,
+        **tenants(status.tenants, status.tenant_drift, status.updated_at),
+    }
 
 
 def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -> Row:

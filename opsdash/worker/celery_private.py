@@ -14,6 +14,7 @@ from weakref import WeakMethod
 
 import billiard
 from billiard.einfo import ExceptionWithTraceback
+from celery.bootsteps import CLOSE, TERMINATE
 from celery.exceptions import Reject
 from celery.worker import state as worker_state
 from celery.worker.request import Request
@@ -253,6 +254,13 @@ def habits(consumer: Any) -> dict[str, str]:
         "prefetch": str(limit or 0),
         "disable_prefetch": str(int(bool(getattr(conf, "worker_disable_prefetch", False)))),
     }
+
+
+def stopping(consumer: Any) -> bool:
+    """The worker has been told to stop: its event loop has ended, or is about to."""
+    if worker_state.should_stop not in (None, False) or worker_state.should_terminate not in (None, False):
+        return True
+    return consumer.blueprint.state in (CLOSE, TERMINATE)
 
 
 def children_live() -> bool:

@@ -87,6 +87,10 @@ class FlagWatch:
         on_change: Asks the event loop to apply the gate's state; called in this thread.
         ask_tick: Asks the event loop to note that it turns.
         settle: Suspends the expiry of paused queues and gives it back; says in how many seconds it must come again.
+
+    Attributes:
+        turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
+            or refused something; None: it never did.
     """
 
     def __init__(
@@ -114,6 +118,8 @@ class FlagWatch:
         self._reported: PauseState | None = None
         self._failing_since: float | None = None
         self._failure = ""
+        self.turned_at = time.monotonic()
+        self.failed_at: float | None = None
         self._deaf = self._mute = self._draining = self._leaving = self._unsettled = self._unreachable = False
         self._pid = os.getpid()
         self._suspended = True  # not known yet: the first turn settles, and tells what its queues were declared with
@@ -221,6 +227,9 @@ class FlagWatch:
             except Exception:  # this thread is the worker's only ear: it must outlive any fault
                 logger.exception("opsdash: the listener stumbled and goes on")
                 self._stopped.wait(POLL_S)
+            self.turned_at = time.monotonic()
+            if self._failing_since is not None or self._deaf or self._mute or self._unsettled:
+                self.failed_at = self.turned_at
         self._drop_pubsub()
         self._close_link()
 
@@ -233,7 +242,7 @@ class FlagWatch:
             self._next_read = time.monotonic() + POLL_S
             if self._gate.pausing == READY and self.read_now():
                 self._on_change()
-            if (self._suspended or self._gate.state.closed) and not self._unreachable:
+            if (self._suspended or self._gate.state.paused) and not self._unreachable:
                 self._settle_expiries()
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
         if not self._unreachable or self._gate.state.error:
@@ -253,7 +262,7 @@ class FlagWatch:
             if self._unsettled:
                 logger.warning("opsdash: the expiry of paused queues can be suspended again")
             self._unsettled = self._suspended = False
-            if self._gate.state.closed:
+            if self._gate.state.paused:
                 self._next_read = min(self._next_read, time.monotonic() + again_s)
 
     def _next_nudge(self) -> Any:

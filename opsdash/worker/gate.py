@@ -36,6 +36,7 @@ class PauseState:
         known: Queues whose flags were read.
         error: Why the flags could not be read; tasks run then.
         suspended: The expiry of some queue is suspended: a pause keeps it so, or somebody has to give it back.
+        draining: This worker alone takes no more tasks, whatever the flags say: it is about to be stopped.
     """
 
     everything: bool = False
@@ -44,15 +45,26 @@ class PauseState:
     known: frozenset[str] = frozenset()
     error: str = ""
     suspended: bool = field(default=False, compare=False)
+    draining: bool = False
+
+    @property
+    def paused(self) -> bool:
+        """Some flag is set."""
+        return self.everything or bool(self.queues)
 
     @property
     def closed(self) -> bool:
-        """Something is paused."""
-        return self.everything or bool(self.queues)
+        """Something is held: paused, or this worker is being drained."""
+        return self.paused or self.draining
+
+    @property
+    def holds_all(self) -> bool:
+        """No task of any queue starts."""
+        return self.everything or self.draining
 
     def holds(self, queue: str) -> bool:
-        """The queue is paused."""
-        return self.everything or queue in self.queues
+        """No task of this queue starts."""
+        return self.holds_all or queue in self.queues
 
     def __str__(self) -> str:
         """For the log."""
@@ -89,6 +101,7 @@ class Gate:
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
         self.started: defaultdict[str, int] = defaultdict(int)
+        self._draining = False
         self.fetches: home.Fetches | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
@@ -190,12 +203,25 @@ class Gate:
 
     def set(self, state: PauseState) -> None:
         """Takes a new state; from now on no held task passes. Call with ``lock`` held."""
+        state = dataclasses.replace(state, draining=self._draining)
         if self.pausing != READY or state == self.state:
             return  # an equal state keeps its identity: what was applied stays applied
         old = self.state
         self._take(state)
         if (old.everything, old.queues) != (state.everything, state.queues):
             logger.warning("opsdash: %s", state)
+
+    def drain(self, on: bool) -> bool:
+        """Holds every task, or no more than the flags say. Any thread.
+
+        Returns:
+            True when the event loop has something to apply.
+        """
+        with self.lock:
+            self._draining = on
+            before = self.state
+            self.set(before)
+            return self.state is not before
 
     def hint(self, field: str) -> None:
         """Closes at once on a nudge's word; the flags are read right after and have the last one."""

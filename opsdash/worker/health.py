@@ -14,6 +14,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 import opsdash
+from opsdash.foreign import words
 from opsdash.worker import celery_private, home, layout
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
@@ -38,7 +39,9 @@ class Health:
         self._consumer = consumer
         self._gate = gate
         self._ticked = self._started = time.monotonic()
-        self._reporter = Reporter(consumer.hostname, identify())
+        self.identity = identify()
+        self.build = build()
+        self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer.hostname, self._count_failure)
         if self._uncounted:
@@ -47,6 +50,11 @@ class Health:
     def tick(self) -> None:
         """The event loop turns. Called inside it."""
         self._ticked = time.monotonic()
+
+    @property
+    def tick_age_s(self) -> float:
+        """For how long the event loop has not been seen to turn."""
+        return time.monotonic() - self._ticked
 
     def _count_failure(self) -> None:
         with self._counting:  # pools of threads end tasks in several at once
@@ -75,7 +83,7 @@ class Health:
         ahead_s = now - time.monotonic()
         return {
             "hostname": self._reporter.hostname,
-            **self._reporter.identity.fields(),
+            **self.identity.fields(),
             "time": f"{now:.3f}",
             "clock": f"{time.time():.3f}",  # this machine's own, beside Redis's: the doctor compares them
             "loop_tick": f"{self._ticked + ahead_s:.3f}",
@@ -98,7 +106,9 @@ class Health:
             "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
             "pausing": pausing,
             "started": json.dumps(self._gate.started_by_queue(queues)),
+            "draining": "1" if applied.draining else "0",
             "version": opsdash.__version__,
+            "build": self.build,
             **layout.told(consumer),
         }
 
@@ -127,6 +137,11 @@ class Health:
             LINK_ERRORS: Redis doesn't answer; the report stays.
         """
         self._reporter.goodbye(link)
+
+
+def build() -> str:
+    """``OPSDASH_BUILD``: which build this worker runs, such as its image's tag, as whoever deploys names it."""
+    return words(os.environ.get("OPSDASH_BUILD", "").strip(), LONG)
 
 
 def age(since: float) -> str:

@@ -18,18 +18,18 @@ def told(consumer: Any) -> dict[str, str]:
         queues are bound to, fanout ones left out. ``expires_ms``: JSON, queue → after how long unused it is deleted.
     """
     task_consumer = consumer.task_consumer
-    if task_consumer is None:
+    transport = None if task_consumer is None else task_consumer.channel.connection
+    if transport is None:  # closed: the worker connects anew
         return {}
     exchanges, expires_ms = _queues(list(task_consumer.queues))
     return {
-        "layout": json.dumps(_layout(task_consumer.channel, consumer.app.conf), separators=(",", ":")),
+        "layout": json.dumps(_layout(task_consumer.channel, transport, consumer.app.conf), separators=(",", ":")),
         "exchanges": json.dumps(exchanges),
         "expires_ms": json.dumps(expires_ms),
     }
 
 
-def _layout(channel: Any, conf: Any) -> dict[str, Any]:
-    transport = channel.connection
+def _layout(channel: Any, transport: Any, conf: Any) -> dict[str, Any]:
     facts = {
         "prefix": getattr(channel, "global_keyprefix", None) or "",
         "separator": getattr(channel, "sep", None),

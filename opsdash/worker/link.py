@@ -9,6 +9,7 @@ from typing import Any
 import redis
 from kombu.exceptions import KombuError
 
+from opsdash.broker_url import with_timeouts
 from opsdash.keys import Keys
 
 TIMEOUT_S = 2.0
@@ -49,7 +50,7 @@ class Link:
         """
         with self._lock:
             if self._client is None:
-                timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+                timeouts = with_timeouts(self._app.conf.broker_transport_options, TIMEOUT_S)
                 self._connection = self._app.connection_for_read(transport_options=timeouts)
                 # Not default_channel: that one tries for ever while the broker is away.
                 channel = self._connection.channel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, control, expiring, home, put_back
+from opsdash.worker import celery_private, control, draining, expiring, home, put_back
+from opsdash.worker.door import Door
 from opsdash.worker.flags import FlagWatch
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -20,6 +22,9 @@ from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
 
 logger = get_logger(__name__)
+
+DRAIN_AGAIN_S = 1.0
+"""While a drain is asked for: how often the event loop is asked to put back what it still holds."""
 
 
 class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -41,6 +46,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._waker: Waker | None = None
         self._applying = threading.RLock()
         self._told_active = False
+        self._connected = self._drain_applied = False
+        self._drain_again = 0.0
         transport = consumer.app.connection_for_read().transport
         self.enabled = transport.driver_type == "redis"
         if not self.enabled:
@@ -59,6 +66,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self.gate.give_up("the plug-in failed at start; the worker's log says why")
         if self._guard is not None:
             self.gate.show = self._show
+        self._door = Door(self.health.identity.instance, self._facts, self._drain)
         # Tasks.start, which comes after this, hands it to every task's strategy.
         consumer.on_task_request = self.gate.on_task_request
 
@@ -83,6 +91,13 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 logger.exception("opsdash: could not start; this worker works on and can't be paused")
                 self.gate.give_up("the plug-in failed at start; the worker's log says why")
         self._watch.start()
+        self._connected = True
+        self.health.tick()  # the loop comes next; it may have waited for the broker a long time
+        self._door.open()
+
+    def stop(self, consumer: Any) -> None:
+        """The connection is lost, or the worker stops: until ``start`` comes again nothing is fetched."""
+        self._connected = False
 
     def _close_the_gate_if_paused(self, consumer: Any, watch: FlagWatch) -> None:
         gate, channel = self.gate, consumer.task_consumer.channel
@@ -126,6 +141,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         """Takes the worker off the list. Celery calls it when the pool has been stopped, warmly or coldly."""
         if self._watch is not None:
             self._watch.retire()
+        if self.enabled:
+            self._door.close()
 
     def info(self, consumer: Any) -> dict[str, Any]:
         """What ``celery inspect stats`` shows."""
@@ -135,6 +152,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 "pausing": self.gate.health(),
                 "paused": state.everything,
                 "paused_queues": sorted(state.queues),
+                "draining": state.draining,
                 "epoch": state.epoch,
             }
         }
@@ -185,6 +203,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 self._waker.hear(state.closed)
             if state.closed:
                 self._recall.run()
+            if state.draining:
+                self._recall.run_scheduled()
         except gate.connection_errors:
             raise  # Celery reconnects, kombu restores what is unacknowledged, and start() comes again
         except Exception:  # a fault of ours must not end the event loop
@@ -192,11 +212,30 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             gate.give_up("applying a pause failed; the worker's log says why")
             celery_private.update_queue_cycle(gate.channel)
             return
-        gate.applied = state
+        gate.applied, self._drain_applied = state, state.draining
+
+    def _drain(self, on: bool) -> None:
+        """From the door's thread: takes no more tasks, and has what it holds put back; or takes them again."""
+        changed, now = self.gate.drain(on), time.monotonic()
+        if changed or (on and now >= self._drain_again):  # what Redis refused a moment ago it may take now
+            self._drain_again = now + DRAIN_AGAIN_S
+            self._ask_apply()
+
+    def _facts(self) -> dict[str, Any]:
+        """From the door's thread: what the container's own commands are told."""
+        self._ask_tick()
+        return draining.facts(
+            self._consumer,
+            self.gate,
+            self.health,
+            self._watch,
+            connected=self._connected,
+            applied=self._drain_applied,
+        )
 
     def _show(self, state: PauseState) -> None:
         """From any thread: tells prefork's children what is paused."""
-        self._guard.board.show(state.everything, state.queues)
+        self._guard.board.show(state.holds_all, state.queues)
 
     def _ask_tick(self) -> None:
         """From any thread: lets the event loop note that it turns. A stuck loop piles up one request, not hundreds."""

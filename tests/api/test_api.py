@@ -19,6 +19,7 @@ import redis
 from support.deployment import Deployment, deploy
 from support.served import Client, serving
 from support.services import Valkey, until
+from support.tenants import add
 
 import opsdash
 from opsdash.operation import registry
@@ -244,6 +245,18 @@ def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: 
     assert api.get("/api/v1/status", headers={"If-None-Match": tag}).status == 304
     api.run("pause_processing", confirm="YES", params={"reason": "longer"})
     assert api.get("/api/v1/status", headers={"If-None-Match": tag}).status == 200
+
+
+def test_operations_for_which_there_is_nothing_come_last_and_say_how_there_would_be(api: Client, console: Console):
+    def listed() -> list[dict]:
+        return api.get("/api/v1/operations").json["operations"]
+
+    assert until(lambda: not listed()[-1]["used"])
+    assert listed()[-1]["name"] == "sync_tenant_configs"
+    assert "OPSDASH_TENANT_SOURCE" in listed()[-1]["turn_on"]
+    assert all(one["used"] for one in listed()[:-1])
+    add(console, "acme")
+    assert until(lambda: all(one["used"] for one in listed()))
 
 
 def test_the_audit_log_is_read_in_pages_that_skip_nothing(api: Client, console: Console):

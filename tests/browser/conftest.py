@@ -185,6 +185,7 @@ def serve_page(broker: services.Valkey, database_file: Path) -> Iterator[Callabl
                 "environment": "staging",
                 "queues": ("celery", "emails", "reports"),
                 "poll_interval_s": 0.5,
+                "tenant_columns": (("name", "name"),),  # whoever says where tenants are has them on the page
                 **over,
             },
         )

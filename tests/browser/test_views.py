@@ -16,11 +16,13 @@ from playwright.sync_api import Page, expect
 from support import services
 from support.dialogs import button, confirm
 from support.reports import report_many
+from support.tenants import add, remove
 from support.workers import eventually
 
 import opsdash
 from opsdash.keys import Keys
-from opsdash.model import Actor, Role
+from opsdash.model import Actor, Role, Status
+from opsdash.services.audit import AuditLog
 
 KEYS = Keys()
 MARIA = Actor(name="maria", role=Role.OPERATOR)
@@ -218,6 +220,48 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     log.get_by_label("Search in the details").fill("no such text")
     log.get_by_label("Search in the details").press("Enter")
     expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
+
+
+def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_left_out(
+    served: Any, visit: Callable[..., Page], store: redis.Redis
+) -> None:
+    other = AuditLog(served.console.engine, served.console.audit.sealer, None, lambda: "redis-b:6379/0")
+    page = visit(f"{served.url}?tab=operations")
+    log = page.get_by_role("region", name="Recent Operations")
+    brokers = log.get_by_label("All brokers")
+    expect(brokers).to_be_hidden()  # there is nothing to choose
+    other.finish(other.begin(opsdash.ResumeProcessing(), Actor(name="pia", role=Role.OPERATOR)), Status.SUCCESS, {})
+    row = log.get_by_role("row").filter(has_text="pia")
+    button(row, "Show details").click()
+    expect(log.get_by_text("Broker: redis-b:6379/0")).to_be_visible()
+    brokers.select_option("this")
+    expect(row).to_have_count(0)
+    expect(brokers).to_be_visible()
+
+
+def test_without_tenants_the_page_says_in_one_line_how_they_come_and_has_their_card_once_they_do(
+    serve_page: Callable[..., Any], visit: Callable[..., Page], store: redis.Redis, shoot: Callable[..., None]
+) -> None:
+    served = serve_page(tenant_columns=())
+    page = visit(served.url)
+    card, tab = page.get_by_role("heading", name="Tenant Configuration"), page.get_by_role("tab", name="Tenants")
+    line = page.get_by_text("Tenants are used once tenant_config has rows")
+    expect(line).to_be_visible()
+    expect(card).to_be_hidden()
+    expect(tab).to_be_hidden()
+    go(page, "Workers")
+    page.get_by_role("tab", name="Workers").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Operations", exact=True)).to_be_focused()
+    go(page, "Overview")
+    shoot(page, "without_tenants", all_forms=True)
+    add(served.console, "acme")
+    expect(card).to_be_visible()
+    expect(tab).to_be_visible()
+    expect(line).to_be_hidden()
+    go(page, "Tenants")
+    remove(served.console, "acme")
+    expect(line).to_be_visible()
+    expect(tab).to_be_visible()  # whoever is there is not sent away
 
 
 @pytest.mark.slow

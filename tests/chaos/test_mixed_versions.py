@@ -122,6 +122,9 @@ def test_a_log_that_both_write_is_whole_for_both(runs: Run) -> None:
     for version in ("before", "now"):
         code, answer = runs(version, "audit", "verify")
         assert code == 0, answer
+    _, entries = runs("now", "audit")
+    told = [entry["broker"] for entry in entries]
+    assert (told.count(None), len(set(told)), len(told)) == (4, 2, 8)
 
 
 @pytest.mark.parametrize(("first", "then"), [("before", "now"), ("now", "before")])
@@ -155,3 +158,6 @@ def test_a_step_that_waits_for_the_database_is_written_by_the_other(runs: Run, f
     }
     code, answer = runs(then, "audit", "verify")
     assert (code, answer["checked"]) == (0, 2), answer
+    _, here = runs("now", "audit", "--broker", "this")
+    # Whoever brings a step into the table, it keeps the broker that it was written with.
+    assert [entry["operation"] for entry in here] == [f"{'pause' if first == 'now' else 'resume'}_processing"]

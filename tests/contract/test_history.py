@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import redis
 from support.services import Valkey
 
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
@@ -135,15 +136,18 @@ def test_an_entry_that_no_opsdash_has_written_is_left_out(broker: Broker) -> Non
     assert [point.waiting["celery"] for point in History(broker).read(STEP_MS * 3 / 1000)] == [3]
 
 
-def test_an_outage_is_logged_once_and_a_key_of_another_type_too(
-    broker: Broker, caplog: pytest.LogCaptureFixture
+def test_an_outage_is_logged_once(
+    broker: Broker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broker.client.set(broker.keys.history("short"), "foreign")
+    def refuse(*_: object) -> None:
+        raise redis.ConnectionError("away")
+
     console = History(broker)
-    for _ in range(3):
-        console.record(snapshot())
+    with monkeypatch.context() as away:
+        away.setattr(broker.client, "eval", refuse)
+        for _ in range(3):
+            console.record(snapshot())
     assert [record.message.split(":")[0] for record in caplog.records] == ["history is not recorded"]
-    broker.client.delete(broker.keys.history("short"))
     console.record(snapshot())
     assert len(points(broker)) == 1
 
@@ -198,3 +202,19 @@ def test_a_point_of_an_older_opsdash_says_nothing_of_failures_and_is_read(broker
         broker.client.xadd(broker.keys.history("short"), {"point": f'{{"queues": {{"c": [1, 2]}}{more}}}'})
     found = History(broker).read(STEP_MS * 3 / 1000)
     assert [(point.waiting, point.failed_per_s) for point in found] == [({"c": 1}, None)] * 3
+
+
+@pytest.mark.parametrize("where", ["writer", "writer for a year", "writer is a list", "series is text", "far future"])
+def test_what_somebody_left_in_the_historys_keys_does_not_end_it(broker: Broker, where: str) -> None:
+    client, keys = broker.client, broker.keys
+    match where:
+        case "writer" | "writer for a year":
+            client.set(keys.history_writer, "somebody", ex=365 * 86_400 if "year" in where else None)
+        case "writer is a list":
+            client.rpush(keys.history_writer, "x")
+        case "series is text":
+            client.set(keys.history("short"), "x")
+        case _:
+            client.xadd(keys.history("short"), {"point": "{}"}, id=f"{2**60}-0")
+    History(broker).record(snapshot(3))
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [3]  # type: ignore[index]

@@ -141,7 +141,7 @@ def test_whoever_comes_second_is_told_who_works_on_the_queue(broker: Broker):
 def test_who_was_away_for_too_long_moves_nothing_any_more(broker: Broker):
     send(broker, "a")
     with moving.lease(broker, "celery", by="otto", what="restore") as held:
-        broker.client.set(broker.keys.busy("celery"), "somebody else")
+        broker.client.set(broker.keys.busy("celery"), "somebody else", ex=10)
         with pytest.raises(Refused, match="somebody else may go on"):
             held.join(broker.lists("celery")[0], broker.lists("emails")[0])
     assert run_order(broker) == ["a"]
@@ -232,3 +232,20 @@ def test_tasks_of_priorities_that_are_no_more_go_where_kombu_would_put_them(brok
     assert run_order(changed, 2) == ["a", "b", "c", "d", "new"], "what was more urgent runs first"
     assert run_order(changed, 8) == ["late"]
     assert Trash(changed).list() == ()
+
+
+@pytest.mark.parametrize("left", ["text", "a year", "list"])
+def test_what_somebody_left_in_place_of_a_lease_is_in_nobodys_way(broker: Broker, left: str):
+    key = broker.keys.busy("celery")
+    if left == "list":
+        broker.client.rpush(key, "x")
+    else:
+        broker.client.set(key, "{}", ex=365 * 86_400 if left == "a year" else None)
+    with moving.lease(broker, "celery", by="otto", what="restore"):
+        assert 0 < broker.client.pttl(key) <= moving.LEASE_S * 1_000
+        with (
+            pytest.raises(Refused, match="is being worked on by otto"),
+            moving.lease(broker, "celery", by="x", what="y"),
+        ):
+            pass
+    assert not broker.client.exists(key)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 import redis
 from support.cli import off_a_terminal
 from support.services import Missing, Valkey, folder, free_port, provide
+from support.tls import TlsServer, certificates
 
 from opsdash.errors import Unavailable
 from opsdash.operations import PauseProcessing
@@ -125,43 +124,8 @@ def test_brokers_that_celery_goes_over_to_are_named_by_the_doctor(
     assert [level for level, _said in found] == ["warning", "ok"]
 
 
-class TlsServer(Valkey):
-    """A server that speaks TLS alone, with a certificate of its own making."""
-
-    def __init__(self, home: Path, program: str) -> None:
-        super().__init__(home)
-        self.program = program
-        self.url = f"rediss://127.0.0.1:{self.port}/0"
-        self.certificate, self.key = home / "cert.pem", home / "key.pem"
-
-    def _command(self) -> list[str]:
-        files = ["--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key), "--tls-auth-clients", "no"]
-        given = ["--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.home)]
-        return [self.program, *given, *files, "--tls-ca-cert-file", str(self.certificate), "--save", ""]
-
-    def _answers(self) -> bool:
-        with redis.Redis(port=self.port, ssl=True, ssl_cert_reqs="none") as client:
-            try:
-                return bool(client.ping())
-            except redis.RedisError:
-                return False
-
-
 def tls_server(home: Path) -> TlsServer:
-    openssl, program = shutil.which("openssl"), shutil.which("redis-server") or shutil.which("valkey-server")
-    if not openssl or not program:
-        raise Missing("openssl, and a redis-server or valkey-server on PATH")
-    server = TlsServer(home, program)
-    making = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    making += [
-        "-addext",
-        "subjectAltName=IP:127.0.0.1,DNS:localhost",
-        "-keyout",
-        str(server.key),
-        "-out",
-        str(server.certificate),
-    ]
-    subprocess.run(making, check=True, capture_output=True)
+    server = TlsServer(home, certificates(home))
     try:
         server.start()
     except RuntimeError as error:
@@ -182,7 +146,7 @@ def test_tls_works_with_a_certificate_that_is_named_and_without_looking_at_it(
 ):
     plain = tls.url.replace("rediss", "redis")
     for url in (
-        f"{tls.url}?ssl_ca_certs={tls.certificate}",
+        f"{tls.url}?ssl_ca_certs={tls.certificates.authority}",
         f"{tls.url}?ssl_cert_reqs=CERT_NONE",
         f"{tls.url}?ssl_cert_reqs=none&ssl_check_hostname=false",
         f"{plain}?ssl_cert_reqs=none",
@@ -209,7 +173,7 @@ def test_an_apps_broker_use_ssl_counts_for_its_own_address(
     url = tls.url.replace("rediss", scheme)
     app = app_with(
         url.replace("127.0.0.1", "localhost"),
-        broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": str(tls.certificate)},
+        broker_use_ssl={"ssl_cert_reqs": "required", "ssl_ca_certs": str(tls.certificates.authority)},
     )
     console = console_for(separator=KOMBUS, redis_url=url, celery_app=app)
     works(console)

@@ -96,3 +96,20 @@ def test_a_report_drives_no_terminal_and_hides_no_other_worker(opsdash: Opsdash,
     assert (shown.code, "\x1b" in shown.out) == (0, False)
     assert shown.out.count(r"\x1b[2J[bold]fire[/bold]") == 3
     assert {"bad@host", "w1@host"} <= {row[0] for row in rows(opsdash("workers").out) if row}
+
+
+def test_which_build_each_worker_runs_is_told_to_people_and_to_programs(
+    opsdash: Opsdash, report: Callable[..., None]
+) -> None:
+    report(build="1.41", draining="1", active=0, uptime_s="900")
+    report("w2@host", build="1.42", uptime_s="9")
+    report("w3@host", build="\x1b[31m" + "x" * 100_000, uptime_s="8")
+    shown = opsdash("workers").out
+    assert "Build 1.41: drained 1 of 1; build 1.42: drained 0 of 1; no build named: drained 0 of 1." in shown
+    assert "\x1b" not in shown
+    listed = json.loads(opsdash("workers", "--json").out)
+    assert [(worker["build"], worker["draining"], worker["drained"]) for worker in listed] == [
+        ("1.41", True, True),
+        ("1.42", False, False),
+        ("", False, False),
+    ]

@@ -18,8 +18,9 @@ from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
 from opsdash.operations.approve import described
 from opsdash.services import approvals
-from opsdash.services.audit import Duplicate, TakenRequest
+from opsdash.services.audit import Duplicate
 from opsdash.services.console import Console
+from opsdash.services.repeated import TakenRequest
 from opsdash.views.rows import approval_rows
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")

@@ -88,7 +88,7 @@ def fill_audit_log(connection: sa.Connection, table: sa.Table) -> None:
     """Entries with an outcome, sealed where there are seals, and entries that are in progress."""
 
     def write(entry: AuditEntry) -> None:
-        values = {column.name: getattr(entry, column.name) for column in table.c}
+        values = {column.name: getattr(entry, column.name) for column in table.c if column.computed is None}
         values |= {"details": dict(entry.details), "status": str(entry.status)}
         connection.execute(table.insert(), stored(table, values, connection.dialect.name))
 

@@ -1,8 +1,8 @@
 """A Celery app whose tasks tell when they began: what the tests of the worker plug-in run for real.
 
 Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at the sentinels), ``SAMPLE_KEYPREFIX`` its
-``global_keyprefix``, ``SAMPLE_OPTIONS`` JSON of more transport options, ``SAMPLE_RECORDS_URL`` where the records go
-when the broker isn't one plain Redis,
+``global_keyprefix``, ``SAMPLE_OPTIONS`` JSON of more transport options, ``SAMPLE_TLS`` of ``broker_use_ssl``,
+``SAMPLE_RECORDS_URL`` where the records go when the broker isn't one plain Redis,
 ``SAMPLE_RESULTS=yes`` keeps results in the broker, ``SAMPLE_PLUGIN=no`` leaves opsdash out (for
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
 seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
@@ -83,6 +83,8 @@ app = make_app(
     os.environ.get("SAMPLE_MASTER", ""),
     **json.loads(os.environ.get("SAMPLE_OPTIONS", "{}")),
 )
+if os.environ.get("SAMPLE_TLS"):
+    app.conf.broker_use_ssl = json.loads(os.environ["SAMPLE_TLS"])
 if os.environ.get("SAMPLE_TOPICS") == "yes":
     app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
@@ -280,6 +282,12 @@ def _break(what: str) -> None:
             time.sleep(1.0)  # a round trip to Redis, long enough for a pause to come
 
         Request.on_accepted = accept_slowly
+    elif what == "stuck-loop":
+        from celery.signals import worker_ready
+
+        @worker_ready.connect(weak=False)
+        def stand_still(sender: Any, **_: Any) -> None:
+            sender.timer.call_after(1.0, time.sleep, (600,))
     elif what == "no-way-back":
         from opsdash.worker import last_look
 

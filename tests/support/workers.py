@@ -93,6 +93,7 @@ def worker(
     env: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     wait: bool = True,
+    hostname: str = "",
 ) -> Iterator[Worker]:
     """Starts a real worker and waits until it is ready; nothing of it is left at the end.
 
@@ -100,8 +101,9 @@ def worker(
         env: Added to this process's environment; ``OPSDASH_REDIS_URL`` names the broker.
         arguments: More arguments of ``celery worker``.
         wait: False returns as soon as the process exists.
+        hostname: Its node name; without one it is ``w1-prefork@test`` and so on, which other test runs use too.
     """
-    hostname = f"w{next(_numbers)}-{pool}@test"
+    hostname = hostname or f"w{next(_numbers)}-{pool}@test"
     command = [PYTHON, "-m", "celery", "-A", app, "worker", "-P", pool, "-c", str(concurrency)]
     command += ["-n", hostname, "-l", "INFO", "--without-mingle", *arguments]
     if queues:

@@ -12,7 +12,7 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from opsdash.broker_url import BrokerUrl, of_connection, read
+from opsdash.broker_url import BrokerUrl, of_connection, read, with_timeouts
 from opsdash.errors import Invalid
 from opsdash.settings import Settings
 
@@ -83,6 +83,7 @@ FORMS = (
     "redis://broker/0?{}",
     "unix://:{}@/run/redis.sock",
     "sentinel://:{}@broker:1/0?master_name=m",
+    "sentinel://broker:1/0?master_name=m&sentinel_password={}",
     "redis://a:1;redis://:{}@b:1",
     "{}://broker",
     "{}",
@@ -130,6 +131,8 @@ def test_a_password_that_is_not_encoded_is_the_password_or_one_line_without_any_
         ("redis://a/0?" + "&".join(["db=1"] * 50), "what follows ? is no name=value"),
         ("redis://a\x1b[2J/0", "a control character"),
         ("sentinel://a:1/0", "the name of the master is missing"),
+        ("redis://a/0?sentinel_password=hunter2", "without options of sentinels, or sentinel://"),
+        ("sentinel://a:1/0?master_name=m&sentinel_ssl=maybe", "expected true or false"),
         ("sentinel://:1/0?master_name=m", "a sentinel has no host"),
         ("sentinel://a:1;sentinel://b:1/3?master_name=m", "Celery takes the database of the first sentinel"),
     ],
@@ -159,6 +162,29 @@ def test_an_apps_address_is_read_as_the_consoles_own(url: str):
     assert theirs is not None
     place = [(one.hosts or one.path, one.db, one.tls, one.master_name) for one in (theirs, ours)]
     assert place[0][0] == (("127.0.0.1", 6379),) if url == "redis://" else place[0] == place[1]
+
+
+def test_how_sentinels_are_spoken_to_is_said_apart_from_their_master():
+    url = read("sentinel://:pw@a:1;sentinel://b?master_name=m&sentinel_username=ann&sentinel_password=p%26w")
+    assert url.sentinel_kwargs == {"username": "ann", "password": "p&w"}
+    assert (url.password, url.tls) == ("pw", False)
+    assert url.transport_options == {"master_name": "m", "sentinel_kwargs": url.sentinel_kwargs}
+    assert read(url.url) == url
+    assert not any(secret in f"{url} {url.label}" for secret in ("pw", "p&w", "ann"))
+    ours = "ssl_cert_reqs=required&ssl_ca_certs=/ca.pem"
+    assert read(f"sentinel://a?master_name=m&{ours}").sentinel_kwargs == {}, "TLS of the master alone"
+    both = read(f"sentinel://a?master_name=m&sentinel_ssl=true&{ours}")
+    assert both.sentinel_kwargs == {"ssl": True, "ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
+    assert read(both.url) == both
+    assert "sentinel_kwargs" not in read("sentinel://a?master_name=m").transport_options
+
+
+def test_an_apps_connection_gives_up_waiting_for_sentinels_too():
+    plain = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+    assert with_timeouts(None, 2.0) == with_timeouts({"master_name": "m"}, 2.0) == plain
+    assert with_timeouts({"sentinel_kwargs": None}, 2.0) == with_timeouts("x", 2.0) == plain
+    told = {"sentinel_kwargs": {"password": "pw", "socket_timeout": 0.5}}
+    assert with_timeouts(told, 2.0)["sentinel_kwargs"] == {**plain, "password": "pw", "socket_timeout": 0.5}
 
 
 def test_options_of_the_connection_go_to_both_clients_and_what_opsdash_decides_to_none():

@@ -19,6 +19,8 @@ import yaml
 from opsdash import __version__
 from opsdash.cli import cli
 from opsdash.settings import PREFIX, Settings
+from opsdash.text import parse_duration
+from opsdash.worker import local
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "apps" / "deploy"
@@ -99,6 +101,7 @@ def test_a_file_that_was_not_run_says_so_at_its_top() -> None:
         "docker/Dockerfile",
         "docker/compose.yml",
         "kubernetes/opsdash.yaml",
+        "kubernetes/worker.yaml",
     ):
         head = "\n".join((DEPLOY / name).read_text().splitlines()[:4])
         assert re.search(r"^#.*Not (run|built|applied) here", head, flags=re.MULTILINE), name
@@ -173,6 +176,29 @@ def test_the_ingress_replaces_a_clients_headers_and_keeps_a_page_at_one_console(
     assert given["auth-url"].endswith("/oauth2/auth")
     assert (given["affinity"], given["session-cookie-change-on-failure"]) == ("cookie", "true")
     assert all(isinstance(value, str) for value in annotations.values())  # a number is refused by the cluster
+
+
+def worker_pod() -> dict[str, Any]:
+    (document,) = yaml.safe_load_all((DEPLOY / "kubernetes" / "worker.yaml").read_text())
+    assert document["spec"]["selector"]["matchLabels"] == document["spec"]["template"]["metadata"]["labels"]
+    return document["spec"]["template"]["spec"]
+
+
+def test_a_workers_grace_period_holds_its_drain_and_a_warm_shutdown() -> None:
+    pod = worker_pod()
+    (container,) = pod["containers"]
+    drain = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert drain[:4] == ["python", "-m", "opsdash.worker.drain", "--timeout"]
+    assert pod["terminationGracePeriodSeconds"] >= parse_duration(drain[4]) + 30
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["exec"]["command"] == ["python", "-m", "opsdash.worker.alive"]
+        assert container[probe]["timeoutSeconds"] > local.ANSWER_S + 1, "Python starts within it, too"
+    assert "opsdash.worker.auto" in container["command"]
+
+
+def test_a_workers_build_is_the_tag_of_its_image() -> None:
+    (container,) = worker_pod()["containers"]
+    assert {"name": "OPSDASH_BUILD", "value": container["image"].rpartition(":")[2]} in container["env"]
 
 
 # Docker

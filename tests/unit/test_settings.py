@@ -45,6 +45,10 @@ def test_a_variable_of_the_demo_is_no_misspelled_setting():
     assert settings(DEMO_PREFIX="opsdash-demo-1:").key_prefix is None
 
 
+def test_a_variable_of_the_workers_is_no_misspelled_setting():
+    assert settings(BUILD="registry.example.com/shop:1.42").environment is None
+
+
 def test_priority_steps_are_numbers_with_commas():
     assert settings(PRIORITY_STEPS="0, 4,8").priority_steps == (0, 4, 8)
 

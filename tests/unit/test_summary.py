@@ -146,3 +146,31 @@ def test_the_last_operation_names_its_queue():
     )
     shown = text(replace(CALM, operations=(last,)))
     assert "maria Pause Processing (emails) success" in shown
+
+
+def test_which_builds_run_is_told_where_workers_name_them_and_how_many_are_drained_while_something_is_held():
+    plain = (worker("a"), worker("b"))
+    assert "uild" not in text(replace(CALM, workers=plain))
+    mixed = (worker("a", build="1.41", uptime_s=900), worker("b", build="1.42", uptime_s=60), worker("c", uptime_s=5))
+    assert "Build 1.41: 1 worker; build 1.42: 1 worker; no build named: 1 worker." in text(replace(CALM, workers=mixed))
+    held = tuple(
+        worker(f"old-{n}", build="1.41", uptime_s=900, paused=True, active=int(n == 0), scheduled=3) for n in range(12)
+    )
+    new = worker("new", build="1.42", uptime_s=3, paused=True, reserved=1)
+    assert "Build 1.41: drained 11 of 12; build 1.42: drained 0 of 1." in text(replace(CALM, workers=(*held, new)))
+
+
+def test_a_worker_counts_as_drained_only_by_its_own_word():
+    drained = {"build": "1.41", "draining": True}
+    assert worker("a", **drained).drained
+    assert worker("a", queues=("celery",), paused_queues=("celery", "emails")).drained
+    for over in (
+        {"draining": False},
+        {"state": "silent"},
+        {"state": "offline"},
+        {"active": 1},
+        {"reserved": 1},
+        {"pausing": "the pause flag can't be read"},
+        {"draining": False, "queues": ("celery", "emails"), "paused_queues": ("celery",)},
+    ):
+        assert not worker("a", **{**drained, **over}).drained

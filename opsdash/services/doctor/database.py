@@ -33,6 +33,9 @@ def migrated(patient: Patient) -> Findings:
     found, newest = migrations.revision(patient.console.engine), migrations.head()
     if found == newest:
         yield ok("tables", f"At revision {newest}, the newest.")
+    elif migrations.is_newer(found):
+        said = f"At revision {found}, of a newer opsdash; this one knows up to {newest}, and works on."
+        yield warning("tables", said, "Update this console too.")
     else:
         yield error("tables", f"At revision {found or 'none'}; this opsdash expects {newest}.", UPGRADE)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
+from opsdash.broker_url import with_timeouts
 from opsdash.services.broker import TIMEOUT_S, celery_app
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Patient:
         Raises:
             redis.RedisError, KombuError, OSError: It can't be reached from here.
         """
-        timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        timeouts = with_timeouts(self.app.conf.broker_transport_options, TIMEOUT_S)
         with self.app.connection_for_write(transport_options=timeouts) as connection:
             # Not default_channel: that one tries for ever while the broker is away.
             pool = connection.channel().client.connection_pool

@@ -39,7 +39,8 @@ const operationsLog = (page) => {
       ['86400', 'Last 24 hours'],
       ['604800', 'Last 7 days'],
       ['2592000', 'Last 30 days']
-    ])
+    ]),
+    broker: box('broker', 'All brokers', [['this', 'This broker']])
   }
   const filter = () =>
     Object.fromEntries(
@@ -72,7 +73,7 @@ const operationsLog = (page) => {
       return {
         node: el('div', {}, when, json),
         update(row) {
-          put(when, `${local(row.timestamp, {date: true})} here${row.why ? ` · Reason: ${row.why}` : ''}`)
+          put(when, `${local(row.timestamp, {date: true})} here${row.why ? ` · Reason: ${row.why}` : ''}${row.broker ? ` · Broker: ${row.broker}` : ''}`)
           put(json, row.json)
         }
       }
@@ -144,6 +145,9 @@ const operationsLog = (page) => {
       const undo = new Map(live.map((row) => [row.key, row.acts]))
       const rows =
         home && found ? found.map((row) => (undo.has(row.key) ? {...row, acts: undo.get(row.key)} : row)) : live
+      // Several deployments on one database: only then there is something to choose.
+      const others = fields.broker.value || [...live, ...(found || [])].some((row) => row.broker)
+      fields.broker.hidden = !others
       table.update(rows, {
         at: page.now(),
         nothing: home && Object.keys(filter()).length ? 'No entry matches this filter.' : state.status.no_log || ''

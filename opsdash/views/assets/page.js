@@ -11,7 +11,7 @@ export function render({model}) {
     span: search.get('span') || '15m',
     charted: search.get('chart') ?? null,
     log: Object.fromEntries(
-      ['text', 'user', 'operation', 'status', 'since']
+      ['text', 'user', 'operation', 'status', 'since', 'broker']
         .map((name) => [name, search.get(name)])
         .filter(([, value]) => value)
     ),
@@ -107,7 +107,8 @@ export function render({model}) {
     clearedTasks(page),
     workers,
     log,
-    otherOperations(page)
+    otherOperations(page),
+    noTenants()
   ]
   const signal = signals(model, send),
     dialog = dialogs(root, send, model.whole)
@@ -127,12 +128,14 @@ export function render({model}) {
   )
   const bar = el('div', {class: 'tabs', role: 'tablist', 'aria-label': 'Views'}, ...tabs)
   bar.onkeydown = (event) => {
-    const at = TABS.findIndex(([key]) => key === view.tab),
-      to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: TABS.length - 1}[event.key]
+    const there = tabs.filter((b) => !b.hidden),
+      at = there.findIndex((b) => b.dataset.tab === view.tab),
+      to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: there.length - 1}[event.key]
     if (to === undefined) return
     event.preventDefault()
-    go(TABS[(to + TABS.length) % TABS.length][0])
-    tabs[(to + TABS.length) % TABS.length].focus()
+    const chosen = there[(to + there.length) % there.length]
+    go(chosen.dataset.tab)
+    chosen.focus()
   }
   const go = (tab) => {
     const before = view.tab
@@ -187,6 +190,8 @@ export function render({model}) {
     head.update(state)
     strip.update(state, silence)
     control.update(state, view)
+    // Whoever is on a tab stays there, whatever it has to show.
+    for (const b of tabs) b.hidden = b.dataset.tab === 'tenants' && !state.tenants.shown && view.tab !== 'tenants'
     page.redraw()
   }
   const HEARD = {
@@ -272,8 +277,10 @@ export function render({model}) {
       }[event.key] ||
       (/^[1-5]$/.test(event.key)
         ? () => {
-            go(TABS[event.key - 1][0])
-            tabs[event.key - 1].focus()
+            const chosen = tabs[event.key - 1]
+            if (chosen.hidden) return
+            go(chosen.dataset.tab)
+            chosen.focus()
           }
         : null)
     if (act) {

@@ -48,6 +48,7 @@ const tenantConfiguration = (page) => {
     },
     update(state, view) {
       const {count, words, tone, drift: said} = state.tenants
+      card.hidden = !state.tenants.shown
       put(figure, count == null ? '–' : number(count))
       put(unit, words)
       drift.firstChild.dataset.tone = tone
@@ -62,6 +63,19 @@ const tenantConfiguration = (page) => {
         )
       )
       table.update(rows, {at: page.now(), nothing: 'Every key in Redis is as the database has it.'})
+    }
+  }
+}
+
+// In its place where nobody has tenants: one line that says how to turn them on.
+const noTenants = () => {
+  const node = el('p', {class: 'full aside'})
+  return {
+    node,
+    tabs: ['overview', 'tenants'],
+    update({tenants}) {
+      put(node, tenants.unused)
+      node.hidden = !tenants.unused
     }
   }
 }

@@ -5,8 +5,8 @@ const PARTS = {
   queues: (page) => [queueOperations(page)],
   chart: (page, frame) => [charts(page, frame)],
   log: (page) => [operationsLog(page)],
-  tenants: (page) => [tenantConfiguration(page)],
-  controls: (page) => [standing(), workerControl(page), acting(page)]
+  tenants: (page) => [tenantConfiguration(page), noTenants()],
+  controls: (page) => [standing(), workerControl(page), acting(page), noTenants()]
 }
 
 const standing = () => {
@@ -28,10 +28,13 @@ const acting = (page) => {
   const choose = el('select', {'aria-label': 'Queue to clear', onchange: () => (page.view.queue = choose.value)})
   const clear = button('Clear Queue', () => page.ask('clear_queue', {queue: choose.value}, clear), {look: 'clear', kind: 'danger'})
   const sync = button('Sync Tenant Configs', () => page.ask('sync_tenant_configs', {}, sync), {look: 'sync'})
+  const node = section('Queues and Tenants', [], {acts: [choose, clear, sync], place: 'control'})
   let known = ''
   return {
-    node: section('Queues and Tenants', [], {acts: [choose, clear, sync], place: 'control'}),
-    update({queues, controls}, view) {
+    node,
+    update({queues, controls, tenants}, view) {
+      put(node.querySelector('h2'), tenants.shown ? 'Queues and Tenants' : 'Queues')
+      sync.hidden = !tenants.shown
       const rows = ROWS(queues).sort(byRank), names = JSON.stringify(rows.map((row) => row.key))
       if (names !== known) {
         known = names

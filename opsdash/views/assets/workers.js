@@ -16,6 +16,7 @@ const KNOWN = [
   ['memory', 'Memory', bytes],
   ['pause', 'Pause applied', (v) => v.filter(Boolean).slice(1).join(', ')],
   ['epoch', 'Pause epoch', String],
+  ['build', 'Build'],
   ['version', 'opsdash']
 ]
 // `told`: hostname → the tasks it runs, as rows by id; nothing until the server has read them.
@@ -156,7 +157,7 @@ const workerHealth = (page) => {
       const rows = words.length
         ? all.filter((row) =>
             words.every((word) =>
-              [row.hostname, row.state[1], row.queues, row.pool, row.version, row.pause[1]]
+              [row.hostname, row.state[1], row.queues, row.pool, row.build, row.version, row.pause[1]]
                 .join(' ')
                 .toLowerCase()
                 .includes(word)

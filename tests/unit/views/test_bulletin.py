@@ -47,7 +47,8 @@ def maker(history: Any = ()) -> Bulletins:
             raise history
         return history
 
-    return Bulletins(SimpleNamespace(history=SimpleNamespace(read=read)))  # type: ignore[arg-type]
+    known = SimpleNamespace(history=SimpleNamespace(read=read), broker=SimpleNamespace(identity="redis-a:6379/0"))
+    return Bulletins(known)  # type: ignore[arg-type]
 
 
 @given(before=st.dictionaries(KEYS, STATES, max_size=3), after=st.dictionaries(KEYS, STATES, max_size=3))

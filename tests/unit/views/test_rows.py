@@ -54,6 +54,12 @@ def test_details_are_cut_at_fifty_characters_and_whole_on_demand() -> None:
     assert json.loads(row["json"]) == {"message": "m" * 80, "trash_id": "t"}
 
 
+def test_an_entry_names_its_broker_where_it_is_another_than_this_consoles() -> None:
+    entries = [entry(details={"broker": name} if name else {}) for name in ("redis-a:6379/0", "redis-b:6379/0", "")]
+    found = rows.operation_rows(entries, here="redis-a:6379/0").values()
+    assert [row.get("broker") for row in found] == [None, "redis-b:6379/0", None]
+
+
 def test_the_story_of_a_pause_names_who_since_and_until_and_a_foreign_flag_names_nobody() -> None:
     status = SystemStatus()
     pause = PauseInfo(queue=None, by="maria", at=NOW - timedelta(minutes=5), expires_at=NOW + timedelta(days=1))
@@ -155,6 +161,16 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
         "tone": "none",
         "drift": "Whether they differ from Redis is not known.",
     }
+
+
+def test_in_place_of_tenants_that_nobody_has_stands_how_they_are_turned_on() -> None:
+    status = SystemStatus()
+    assert (rows.tenants_card(status)["shown"], rows.tenants_card(status)["unused"]) == (False, "")  # nothing is known
+    for used, shown in ((False, False), (True, True), (None, True)):
+        status.update(Snapshot(taken_at=NOW, tenants_in_use=used))
+        card = rows.tenants_card(status)
+        assert (card["shown"], bool(card["unused"])) == (shown, used is False)
+        assert None not in card.values()
 
 
 def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_it_only_trembles() -> None:
