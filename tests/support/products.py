@@ -217,7 +217,7 @@ PRODUCTS: Mapping[str, Product] = {
     ),
     "superset": Product(
         page="with-superset.md",
-        requires=["apache-superset==6.1.*", "redis"],
+        requires=["apache-superset==6.1.*", "celery<5.7", "kombu<5.7", "redis", "flask-caching<2.4"],
         files={
             "superset_config.py": """
 SECRET_KEY = "for-a-test-and-nothing-else-for-a-test-and-nothing-else"
