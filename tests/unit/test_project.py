@@ -14,6 +14,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import opsdash
+
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {extra: [Requirement(line) for line in lines] for extra, lines in PYPROJECT["optional-dependencies"].items()}
@@ -96,3 +98,17 @@ def test_the_licence_that_is_named_is_the_one_that_is_there():
     assert PYPROJECT["license"] == "BSD-3-Clause"
     assert licence.startswith("BSD 3-Clause License")
     assert "opsdash contributors" in licence
+
+
+def test_the_changelog_has_dated_releases_the_newest_of_this_version_in_short_lines() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert all(
+        re.fullmatch(r"\d+\.\d+\.\d+ - 20\d\d-\d\d-\d\d", release) for release in releases if release != "Unreleased"
+    )
+    assert next(one for one in releases if one != "Unreleased").startswith(f"{opsdash.__version__} - ")
+    dates = [release[-10:] for release in releases if release != "Unreleased"]
+    assert dates == sorted(dates, reverse=True)
+    entries = [" ".join(entry.split()) for entry in re.split(r"^- ", text, flags=re.MULTILINE)[1:]]
+    assert max(len(entry.partition(" ## ")[0].partition(" ### ")[0]) for entry in entries) <= 320
+    assert "### Upgrade from 0.1.0" in text
