@@ -8,9 +8,9 @@ import re
 import unicodedata
 
 _UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
 )
-"""Characters that take no room, beside those of Unicode's category Cf."""
+"""Characters that take no room, beside those of Unicode's categories C: controls, formats, unassigned ones."""
 _AROUND = re.compile(r"^[\s.]+|[\s.]+$")
 
 
@@ -29,7 +29,9 @@ def same(one: str, other: str) -> bool:
 
 
 def _seen(text: str) -> str:
-    return "".join(char for char in _UNSEEN.sub("", text) if unicodedata.category(char) != "Cf")
+    return "".join(
+        char for char in _UNSEEN.sub("", text) if char.isspace() or not unicodedata.category(char).startswith("C")
+    )
 
 
 def os_user() -> str:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from opsdash import people
 from opsdash.errors import Invalid, Refused
 
 N, R, P = 2**15, 8, 1
@@ -127,6 +128,8 @@ class Users:
         with self._locked():
             users = dict(self.read())
             is_new = name not in users
+            if is_new and any(people.same(name, known) for known in users):
+                raise Refused("Somebody has a name that looks like this one. Nothing was changed.")
             users[name] = Hashed.of(password)
             self._write(users)
         return is_new

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_table
+from opsdash.cli.output import json_option, print_json, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.operations.approve import described
 from opsdash.services.trash import time_left
@@ -47,7 +47,9 @@ def trash(*, as_json: bool) -> None:
 def approvals(*, as_json: bool) -> None:
     """What waits for a different operator's YES: opsdash approve ID does it."""
     with connected() as console:
-        waiting = console.approvals()
+        waiting, unread = console.asked.look()
+    for one in unread:
+        warn(one.message)
     if as_json:
         print_json(waiting)
         return
@@ -64,7 +66,7 @@ def approvals(*, as_json: bool) -> None:
             )
             for one in waiting
         ],
-        empty="Nothing waits for approval.",
+        empty="Nothing that can be read waits for approval." if unread else "Nothing waits for approval.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
+from opsdash import foreign
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
 from opsdash.operation import Act, Operation, argument
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from opsdash.services.console import Console
 
 MAX_TTL_S = 365 * 86_400
+JUST_S = 90
 NOBODY_IS_THERE = (
     "No worker is connected to this broker, so nothing takes tasks now. One that comes later is held if it has"
     " the plug-in."
@@ -116,7 +118,7 @@ class PauseProcessing(Operation):
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(console):
             followed = _nobody_is_there(console)
-            done = f"The flag is set {until} {NOBODY_IS_THERE if followed else NO_WORKER}"
+            done = f"The flag is set {until} " + (NOBODY_IS_THERE + _just_started(console) if followed else NO_WORKER)
         return Effect(
             affected=1,
             followed=followed,
@@ -186,15 +188,30 @@ class PauseProcessing(Operation):
 
 
 def _nobody_is_there(console: Console) -> bool:
-    """No worker is connected, and none was cut off while it ran something. An outage is not raised here either.
+    """No worker is connected, and none has gone that may run something. An outage is not raised here either.
 
     Asked only where nobody reports: a pause that stops nobody, since nobody is there, is no uncertain one.
     """
     try:
-        cut_off = any(not worker.reports and worker.active + worker.reserved for worker in console.workers.read())
-        return not cut_off and listeners.nobody(console.broker)
+        # As in the verdict: one that was not paused when it told last may have begun a task since. What is no report
+        # of a worker's, and names no process, was nobody.
+        gone = [worker for worker in console.workers.read() if not worker.reports and worker.pid]
+        if any(worker.active + worker.reserved or not worker.paused for worker in gone):
+            return False
+        return listeners.nobody(console.broker)
     except (OpsdashError, redis.RedisError):
         return False
+
+
+def _just_started(console: Console) -> str:
+    """Workers come back to a Redis that was away when their next try is due, up to half a minute apart."""
+    try:
+        up_s = foreign.whole(console.broker.client.info("server").get("uptime_in_seconds"))
+    except redis.RedisError:
+        return ""
+    if up_s is None or up_s > JUST_S:
+        return ""
+    return f" Redis was started {format_duration(up_s)} ago: workers may be on their way back to it."
 
 
 def _expiring_within(ttl_s: int) -> Matches:

@@ -19,6 +19,9 @@ NAMED = 3
 """Queues named in the result; beyond that their number stands for them."""
 
 
+AGAIN = "The next look tells them again."
+
+
 class ResumeProcessing(Operation):
     """Deletes the pause flag of everything, or of one queue. Each is lifted by itself."""
 
@@ -91,7 +94,8 @@ class ResumeProcessing(Operation):
         try:
             told = console.fleet.release()
         except (OpsdashError, redis.RedisError) as error:
-            return {}, f" Workers that were sent cancel_consumer could not be told, the next look tries again: {error}"
+            fault = error.fault if isinstance(error, OpsdashError) else console.broker.fault(error).fault
+            return {}, f" Whether all workers that were sent cancel_consumer are told is not known: {fault} {AGAIN}"
         return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
 
     def _check(self, console: Console) -> None:

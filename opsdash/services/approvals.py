@@ -46,6 +46,13 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
 return 1
 """
+# KEYS: the index, requests. ARGV: their ids. One that has come back meanwhile stays.
+_SWEEP = """
+for i, id in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[i + 1]) == 0 then redis.call('ZREM', KEYS[1], id) end
+end
+return 1
+"""
 # KEYS: the request, the index. ARGV: by whom, ms, its id, or nothing where it stays in the index.
 _TAKE = """
 if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then return 0 end
@@ -102,6 +109,7 @@ class Approvals:
     audit: AuditLog
     ttl_s: int
     _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
+    _gone: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     def ask(self, operation: Operation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
         """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
@@ -149,8 +157,9 @@ class Approvals:
         with self.broker.reading():
             ids = self._ids(low=f"{now:.3f}")
             kept, bad = self._read_all([one for one, _ in ids.found])
-        many = len(ids.found) + ids.long >= MOST  # the index may hold what has expired too
-        unread = ids.unread(WHAT, index) if ids.total is None or many else []
+        unread = ids.unread(WHAT, index) if ids.total is None else []
+        if ids.total is not None and len(ids.found) + ids.long >= MOST:  # the index may hold what has expired too
+            unread.append(Unread(what=WHAT, shown=len(kept), total=ids.total))
         if bad or ids.long:
             names = (*(foreign.words(one) for one in bad), *["one with a name that is too long"][: ids.long])
             unread.append(Unread(what=WHAT, names=names))
@@ -195,9 +204,18 @@ class Approvals:
     def settle(self) -> None:
         """Writes down, once, what expired. Never raises for an outage: the next look tries again."""
         try:
+            self._sweep()
             self._settle(datetime.now(UTC).timestamp())
         except (OpsdashError, redis.RedisError) as error:
             log.warning("expired approvals can't be looked at: %s", error)
+
+    def _sweep(self) -> None:
+        """Takes off the list what has no request: it is in the place of one that has. Cost: one script, or nothing."""
+        gone = sorted(self._gone)
+        self._gone.clear()
+        if gone:
+            keys = self.broker.keys
+            self.broker.client.eval(_SWEEP, 1 + len(gone), keys.approvals, *map(keys.approval, gone), *gone)
 
     def _settle(self, now: float) -> None:
         """Cost: one round trip where nothing has expired, else five, however much it is; then the audit log's."""
@@ -261,6 +279,7 @@ class Approvals:
         keys = [self.broker.keys.approval(one) for one in ids]
         hashes = bounded.hashes(self.broker.client, keys, most_fields=3, most=LARGE + _ROOM)
         read = [(one, self._kept(one, told)) for one, told in zip(ids, hashes, strict=True) if told != {}]
+        self._gone.update({*ids} - {one for one, _ in read})
         return [kept for _, kept in read if kept is not None], [one for one, kept in read if kept is None]
 
     def _kept(self, approval_id: str, told: Mapping[str, str] | None) -> _Kept | None:

@@ -28,6 +28,30 @@ TRIES = 20
 """Changes that others make meanwhile."""
 
 
+# Changes fields, unless others have changed one of them or the number of all since they were read. It begins with a
+# removal of nothing, which a full Redis lets through, and then all that follows. KEYS: the records. ARGV: how many
+# fields there were, how long a text may be that is read, then field, its text before and after, by turns; empty: none.
+_CHANGE = """
+local kind = redis.call('TYPE', KEYS[1])['ok']
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
+for i = 3, #ARGV, 3 do
+  local text = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if #text > tonumber(ARGV[2]) then text = '' end
+  if text ~= ARGV[i + 1] then return 0 end
+end
+redis.call('HDEL', KEYS[1], '\\0')
+for i = 3, #ARGV, 3 do
+  if ARGV[i + 2] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+  end
+end
+return 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Cancelled:
     """The records, which several consoles change at once: each change is made to what it was computed from.
@@ -104,23 +128,24 @@ class Cancelled:
             return {name for name, found in zip(asked, pipe.execute(), strict=True) if found}
 
     def _change(self, change: Callable[[Records], Records]) -> Records:
-        """Makes a change to what is there, however many others do so. Cost: four round trips."""
-        key = self.broker.keys.pause_cancelled
-        with self.broker.client.pipeline(transaction=True) as pipe:
-            for _ in range(TRIES):
-                try:
-                    pipe.watch(key)  # type: ignore[no-untyped-call]
-                    before = _read(bounded.pairs(bounded.ask_some_fields(pipe, key, MOST_RECORDS, LARGE)))
-                    after = {field: told for field, told in change(before).items() if told}
-                    pipe.multi()
-                    for field in before.keys() - after.keys():
-                        pipe.hdel(key, field)
-                    for field, told in after.items():
-                        if told != before.get(field):
-                            pipe.hset(key, field, json.dumps(told))
-                    pipe.execute()
-                except redis.WatchError:
-                    continue
+        """Makes a change to what is there, however many others do so, also on a full Redis. Cost: two round trips."""
+        key, client = self.broker.keys.pause_cancelled, self.broker.client
+        for _ in range(TRIES):
+            with self.broker.reading(), client.pipeline(transaction=False) as pipe:
+                pipe.hlen(key)
+                bounded.ask_some_fields(pipe, key, MOST_RECORDS, LARGE)
+                number, parts = pipe.execute(raise_on_error=False)
+                if isinstance(parts, redis.RedisError):
+                    raise parts
+            raw = bounded.pairs(parts)
+            before = _read(raw)
+            after = {field: told for field, told in change(before).items() if told}
+            news = {field: json.dumps(told) for field, told in after.items() if told != before.get(field)}
+            fields = [*(before.keys() - after.keys()), *news]
+            if not fields:
+                return after
+            arguments = [part for field in fields for part in (field, raw.get(field, ""), news.get(field, ""))]
+            if client.eval(_CHANGE, 1, key, str(number if isinstance(number, int) else 0), str(LARGE), *arguments):
                 return after
         raise Unavailable("What workers were told is being changed by others all the time. Nothing was changed.")
 

@@ -17,6 +17,7 @@ ASKING = "opsdash-asking"
 FETCH = "brpop"
 """kombu's command for the next message. It has one connection for it per worker, and sends nothing else there."""
 BLOCKED = "b"
+WRONG_TYPE = "WRONGTYPE"
 MOST_CONNECTIONS = 10_000
 """Some 350 bytes each."""
 
@@ -92,15 +93,28 @@ def fetching(broker: Broker, known: Collection[int]) -> tuple[Connection, ...]:
 
 
 def nobody(broker: Broker) -> bool:
-    """Redis shows that no worker is connected: nobody fetches messages, in any database, or hears remote control.
+    """Redis shows that no worker is connected, and that none has left anything behind that would be one's.
 
-    False where it does not tell. Cost: as ``fetching``, and one round trip.
+    Nobody fetches messages, in any database, or hears remote control; no mailbox is bound, as one is until its worker
+    says goodbye; and no message is unacknowledged. So one is there whose connections a proxy has closed while it is
+    busy. A worker that has done nothing yet since Redis was started leaves no trace. False where Redis does not tell.
+
+    Cost: as ``fetching``, and one round trip.
 
     Raises:
         redis.ConnectionError: It does not answer.
     """
+    layout = broker.layout
     try:
-        return not broker.client.pubsub_numpat() and not _fetchers(broker)
+        with broker.client.pipeline(transaction=False) as pipe:
+            pipe.pubsub_numpat()
+            pipe.hlen(broker.unacked)
+            pipe.scard(layout.binding(f"{layout.control_exchange}.pidbox"))
+            patterns, *traces = pipe.execute(raise_on_error=False)
+        for refused in (one for one in (patterns, *traces) if isinstance(one, redis.RedisError)):
+            if WRONG_TYPE not in str(refused):  # a value of another type holds no message, and no mailbox
+                raise refused
+        return not patterns and not any(isinstance(one, int) and one for one in traces) and not _fetchers(broker)
     except (redis.ConnectionError, redis.TimeoutError):
         raise
     except redis.RedisError:  # refused: not known

@@ -21,6 +21,21 @@ MOST = 10_000
 never makes a ticket good again."""
 LONGEST_S = 7 * 86_400
 """Nothing is remembered longer than this; opsdash's own tickets last half a day, a provider's as long as it says."""
+AHEAD_S = 3_600
+"""By so much another console's clock may be ahead."""
+
+
+# Adds marks, also on a full Redis: it begins with a removal, which that lets through, and then all that follows. KEYS:
+# the sorted set. ARGV: seconds it lives, the scores between which members stay, then score and member by turns.
+_TELL = """
+local kind = redis.call('TYPE', KEYS[1])['ok']
+if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. ARGV[3], '+inf')
+for i = 4, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
 
 
 class SignedOut:
@@ -86,7 +101,10 @@ class SignedOut:
     def _learn(self, broker: Broker) -> None:
         now_s = self._clock()
         with broker.reading():
-            found = bounded.read_members(broker.client, broker.keys.signed_out, most=MOST, low=f"({now_s}").found
+            high = repr(self._latest())
+            found = bounded.read_members(
+                broker.client, broker.keys.signed_out, most=MOST, low=f"({now_s}", high=high
+            ).found
         told = {}
         for member, at_s in found:
             mark, _, seal = member.partition(".")
@@ -103,15 +121,17 @@ class SignedOut:
             news = dict(self._unshared)
         if not news:
             return
-        key = broker.keys.signed_out
-        with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
-            pipe.zadd(key, {f"{mark}.{self._seal(mark, at_s)}": at_s for mark, at_s in news.items()})
-            pipe.expire(key, LONGEST_S)
-            pipe.zremrangebyscore(key, "-inf", max(self._clock(), self._floor_s))
-            pipe.execute()
+        members = [part for mark, at_s in news.items() for part in (repr(at_s), f"{mark}.{self._seal(mark, at_s)}")]
+        bounds = [repr(max(self._clock(), self._floor_s)), repr(self._latest())]
+        with broker.reading():
+            broker.client.eval(_TELL, 1, broker.keys.signed_out, str(LONGEST_S), *bounds, *members)
         with self._lock:
             for mark in news:
                 self._unshared.pop(mark, None)
+
+    def _latest(self) -> float:
+        """No ticket expires later, by a clock that goes a little wrong."""
+        return self._clock() + LONGEST_S + AHEAD_S
 
     def _seal(self, mark: str, at_s: float) -> str:
         return hmac.new(self._key, f"{mark}:{at_s!r}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:22]

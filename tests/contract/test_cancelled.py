@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from opsdash.services.broker import Broker
-from opsdash.services.cancelled import FREEING, Cancelled
+from opsdash.services.cancelled import FREEING, LARGE, Cancelled
 
 
 def test_what_many_consoles_write_at_once_is_all_there(broker: Broker) -> None:
@@ -64,3 +66,21 @@ def test_foreign_values_in_the_record_name_nobody_and_are_dropped(broker: Broker
         broker.client.hset(key, "*", text)
         Cancelled(broker).begin_to_free()
     assert Cancelled(broker).read() == {FREEING: {"w": ["celery"]}}
+
+
+@pytest.mark.parametrize("left", ["text", "list", "too long"])
+def test_what_somebody_left_in_the_records_place_is_put_right(broker: Broker, left: str) -> None:
+    key = broker.keys.pause_cancelled
+    match left:
+        case "text":
+            broker.client.set(key, "x")
+        case "list":
+            broker.client.rpush(key, "x")
+        case _:
+            broker.client.hset(key, "*", "x" * (LARGE + 1))
+    records = Cancelled(broker)
+    records.add(None, {"w@x": ["celery"]})
+    assert records.read() == {"*": {"w@x": ["celery"]}}
+    assert records.begin_to_free() == {"w@x": ["celery"]}
+    assert records.end_to_free({"w@x": ["celery"]}) == {}
+    assert records.read() == {}

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from support.cli import off_a_terminal
 from support.services import Valkey
 
 import opsdash
@@ -198,3 +199,23 @@ def test_on_a_full_redis_what_frees_it_can_be_asked_for_and_approved(console: Co
     assert [one.id for one in console.approvals()] == [approval_id]
     assert approve(console, approval_id).affected == 3
     assert {one.status for one in console.get_recent_operations()} == {Status.SUCCESS}
+
+
+def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_it_does_not_show(
+    console: Console, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    approval_id, index, client = ask(console), console.broker.keys.approvals, console.broker.client
+    client.zadd(index, {uuid4().hex: time.time() + 5 + n / 1_000 for n in range(approvals.MOST + 3)})
+    waiting, unread = console.asked.look()
+    assert [one.message for one in unread] == [f"Showing 0 of {approvals.MOST + 4} requests for approval."]
+    monkeypatch.setenv("OPSDASH_REDIS_URL", console.settings.redis_url)
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", console.settings.database_url)
+    monkeypatch.setenv("OPSDASH_SECRET_KEY", console.settings.secret_key or "")
+    said = off_a_terminal(monkeypatch, capsys)("approvals")
+    assert "Nothing that can be read waits" in said.out
+    assert "Showing 0 of" in said.err
+    console.asked.settle()
+    waiting, unread = console.asked.look()
+    assert [one.id for one in waiting] == [approval_id]
+    console.asked.settle()
+    assert client.zcard(index) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,7 +17,9 @@ from opsdash.model import Actor, Role
 from opsdash.operation import Operation
 from opsdash.services import writes
 from opsdash.services.broker import ADVICE
+from opsdash.services.cancelled import Cancelled
 from opsdash.services.console import Console
+from opsdash.services.signed_out import MOST, SignedOut
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 
@@ -101,3 +104,32 @@ def test_a_write_that_takes_nothing_away_has_changed_nothing(console: Console) -
         assert not writing.possible
         client.eval("return redis.call('DEL', KEYS[1])", 1, "celery")
         assert writing.possible
+
+
+def test_what_workers_were_told_is_written_down_and_undone(console: Console) -> None:
+    records = Cancelled(console.broker)
+    records.add(None, {"stock@test": ["celery"]})
+    assert records.begin_to_free() == {"stock@test": ["celery"]}
+    records.end_to_free({"stock@test": ["celery"]})
+    assert records.read() == {}
+
+
+def test_who_has_signed_out_is_signed_out_at_the_other_console(console: Console) -> None:
+    here, there = (SignedOut(console.broker, b"key") for _ in range(2))
+    until_s = time.time() + 60
+    here.end("mark", until_s)
+    here.sync()
+    there.sync()
+    assert there.has("mark", until_s)
+
+
+def test_a_value_in_the_place_of_who_signed_out_is_put_right(console: Console) -> None:
+    key, until_s = console.broker.keys.signed_out, time.time() + 60
+    console.broker.client.config_set("maxmemory", 0)
+    console.broker.client.set(key, "x")
+    here, there = (SignedOut(console.broker, b"key") for _ in range(2))
+    here.end("mark", until_s)
+    here.sync()
+    console.broker.client.zadd(key, {f"bogus{n}": 1e12 + n for n in range(MOST + 1)})
+    there.sync()
+    assert there.has("mark", until_s)

@@ -285,6 +285,8 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     said = run()
     assert said.returncode == 0, "Redis itself shows that nobody is connected"
     assert "No worker is connected to this broker, so nothing takes tasks now." in said.stdout
+    up_s = deployment.redis.info("server")["uptime_in_seconds"]
+    assert ("workers may be on their way back" in said.stdout) == (up_s <= 90) or 88 < up_s < 95
     assert deployment.redis.get(deployment.keys.pause()) == "true"
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5
@@ -323,4 +325,29 @@ def test_a_pause_is_not_told_as_done_while_a_worker_that_ran_something_is_silent
         eventually(lambda: any(w.active for w in ops.get_worker_stats()), what="its report tells the task")
         running.kill()
     eventually(lambda: not any(w.reports for w in ops.get_worker_stats()), what="it is silent", timeout_s=20)
+    assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed
+
+
+def test_a_pause_is_not_told_as_done_where_a_worker_has_left_a_trace_and_no_connection(
+    deployment: Deployment, ops: Console
+) -> None:
+    traces = {
+        "unacked": lambda key: deployment.redis.hset(key, "tag", "[]"),
+        "_kombu.binding.celery.pidbox": lambda key: deployment.redis.sadd(key, "\x06\x16\x06\x16w@h.celery.pidbox"),
+    }
+    for key, leave in traces.items():
+        leave(key)
+        assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed, key
+        deployment.redis.delete(key)
+    assert ops.run(PauseProcessing(), actor="maria", confirm="YES").followed
+
+
+def test_a_pause_is_not_told_as_done_while_a_worker_is_silent_that_was_not_paused(
+    deployment: Deployment, ops: Console
+) -> None:
+    with worker(pool="threads", env=deployment.env) as running:
+        eventually(lambda: any(w.reports for w in ops.get_worker_stats()), what="it reports")
+        running.kill()
+    eventually(lambda: not any(w.reports for w in ops.get_worker_stats()), what="it is silent", timeout_s=20)
+    deployment.redis.delete("_kombu.binding.celery.pidbox")
     assert not ops.run(PauseProcessing(), actor="maria", confirm="YES").followed

@@ -66,6 +66,14 @@ def test_a_name_that_may_be_two_or_hide_something_is_refused(users: Users, name:
     assert users.path.read_text() == before
 
 
+@pytest.mark.parametrize("name", ["MARIA", "maria\u2800", "\uff4daria"])
+def test_a_name_that_looks_like_anothers_is_refused(users: Users, name: str) -> None:
+    users.put("maria", PASSWORD)
+    with pytest.raises(Refused, match="looks like this one"):
+        users.put(name, PASSWORD)
+    users.put("maria", PASSWORD + "2")
+
+
 def test_a_name_with_a_colon_is_one_name(users: Users) -> None:
     users.put("realm:joe", PASSWORD)
     assert set(users.read()) == {"maria", "realm:joe"}
