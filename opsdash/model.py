@@ -359,9 +359,14 @@ class AuditEntry:
         return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
 
     @property
+    def told(self) -> str:
+        """What happened: the outcome's message, else the parameters."""
+        return str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
+
+    @property
     def summary(self) -> str:
-        """What happened in at most 50 characters: the outcome's message, else the parameters."""
-        text = str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
+        """The same in at most 50 characters."""
+        text = self.told
         return text if len(text) <= DETAILS_WIDTH else text[: DETAILS_WIDTH - 1] + "…"
 
 

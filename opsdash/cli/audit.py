@@ -105,7 +105,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
                 entry.user,
                 entry.title,
                 entry.status.value,
-                entry.summary,
+                entry.told + (f" Reason: {entry.reason}" if entry.reason else ""),
                 *[entry.broker or "not told"][:several],
             )
             for entry in page.entries

@@ -12,7 +12,7 @@ from opsdash.operations.approve import described
 from opsdash.services.trash import time_left
 from opsdash.text import format_duration, format_size
 
-NO_TRASH = "Nothing to restore: no queue was cleared within the undo window."
+NO_TRASH = "Nothing to restore: nothing that was cleared is kept now."
 
 
 @click.command()

@@ -70,7 +70,7 @@ def status(*, as_json: bool, every_s: float | None) -> None:
     if as_json:
         print_json({"processing": processing(snapshot), **verdicts(snapshot), **to_plain(snapshot)})
         return
-    summary = summarize(snapshot, console.settings.redis_label)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity)
     for shown in summary.shown:
         screen().print(shown, soft_wrap=isinstance(shown, Text))
     for warning in summary.warnings:
@@ -93,7 +93,7 @@ def _watch(console: Console, every_s: float) -> None:
 
 def _picture(console: Console, every_s: float) -> Group:
     snapshot = console.snapshot()
-    summary = summarize(snapshot, console.settings.redis_label)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity)
     name = f"{console.settings.environment} · " if console.settings.environment else ""
     head = line(f"{name}{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC, every {every_s:g} s; Ctrl-C ends")
     return Group(head, *(line(f"! {warning}") for warning in summary.warnings), *summary.shown)

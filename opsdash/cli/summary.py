@@ -34,11 +34,11 @@ class Summary:
     warnings: list[str]
 
 
-def summarize(snapshot: Snapshot, broker: str) -> Summary:
+def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     """One screen of a snapshot.
 
     Args:
-        broker: The broker's name for people.
+        broker: The broker's name for people. ``here``: as the audit log calls it; acts on others are not this one's.
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
@@ -48,8 +48,9 @@ def summarize(snapshot: Snapshot, broker: str) -> Summary:
         *(line(text) for text in _workers(snapshot)),
         *(line(text) for text in _waiting_for_somebody(snapshot)),
     ]
-    if snapshot.operations and not snapshot.database_error:
-        last = snapshot.operations[0]
+    ours = [entry for entry in snapshot.operations if entry.broker in (None, here)]
+    if ours and not snapshot.database_error:
+        last = ours[0]
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
         params = last.details.get("params")
         queue = params.get("queue") if isinstance(params, Mapping) else None
@@ -140,6 +141,9 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
             f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
             + (f", {failed:,} failed since the workers started" if failed else "")
         )
+    if draining := sum(worker.draining for worker in counted):
+        takes = "takes no tasks: it is" if draining == 1 else "take no tasks: they are"
+        yield f"{count(draining, 'worker')} {takes} about to be stopped (opsdash.worker.drain)."
     if said := builds_told(snapshot.workers):
         yield said
     whole = verdict(snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -86,7 +87,8 @@ class ResumeProcessing(Operation):
             return ""
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         stay = "Queue {} stays" if len(names) == 1 else "Queues {} stay"
-        return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: resume-processing --queue lifts that."
+        lifts = f"opsdash resume-processing --queue {shlex.quote(names[0])}"
+        return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: {lifts} lifts that."
 
     @staticmethod
     def _add(console: Console) -> tuple[dict[str, list[str]], str]:

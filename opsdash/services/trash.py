@@ -285,7 +285,10 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
 
 def _why_not(trash_id: str, answer: str) -> str:
     why = {
-        "gone": "There is no such trash: its undo window is over, it was deleted, or the id is another.",
+        "gone": (
+            "There is no such trash: its undo window is over, it was deleted, or the id is another."
+            " The command opsdash trash lists what there is."
+        ),
         "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
         "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
     }.get(answer, answer)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RECENT_S = 15 * 60
 CLOCK_S = 10.0
 HISTORY_EVERY_S = 10.0
 """The history gets a point so often: reading it more often tells nothing new."""
@@ -101,7 +100,7 @@ class Bulletins:
         if snapshot.redis_error or now_s - self._recent_read_s < HISTORY_EVERY_S:
             return
         try:
-            self._recent = self._history.read(RECENT_S)
+            self._recent = self._history.read(rows.RECENT_S)
         except OpsdashError as error:
             log.warning("the history can't be read: %s", error)  # the lines stay as they were, and end where they end
         self._recent_read_s = now_s

@@ -35,13 +35,16 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
-from opsdash.text import count
+from opsdash.text import count, format_duration
 
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."
+RECENT_S = 15 * 60
+WHOLE = 0.95
+"""Of that time, where it is called the whole."""
 SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
@@ -154,7 +157,7 @@ def operation_rows(
             user=entry.user,
             operation=entry.title,
             status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
-            summary=entry.summary,
+            summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
@@ -297,7 +300,11 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
         return None
     failed = round(sum(per_s * step_s for _, per_s, step_s in points))
     started = sum(sum(p.started_per_s.values()) * step_s for p, _, step_s in points)
-    return [failed, f"{min(100.0, 100 * failed / started):.1f} %" if failed and started else ""]
+    seen_s = sum(step_s for _, _, step_s in points)
+    # Rates are rounded, and nobody looked in the gaps: the share is about right, and the time is what was seen.
+    share = f"≈ {min(100.0, 100 * failed / started):.0f} %" if failed and started else ""
+    seen = f"{format_duration(seen_s)} seen" if seen_s < WHOLE * RECENT_S else ""
+    return [failed, ", ".join(filter(None, [share, seen]))]
 
 
 def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:

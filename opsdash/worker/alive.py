@@ -67,15 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301
         found = local.choose(local.look(), chosen.name, everyone=True)
     except local.Silent as lost:
-        print(f"opsdash: {lost}", file=sys.stderr)  # noqa: T201 - a command's own words
+        local.say(f"opsdash: {lost}", wrong=True)
         return DOES_NOT
     except ValueError as wrong:
-        print(f"opsdash: {wrong}", file=sys.stderr)  # noqa: T201 - a command's own words
+        local.say(f"opsdash: {wrong}", wrong=True)
         return USAGE
     code = LIVES
     for worker in found:
         lives, said = _lives(worker, within_s)
-        print(f"{worker.name} {said}", file=sys.stdout if lives else sys.stderr)
+        local.say(f"{worker.name} {said}", wrong=not lives)
         code = code if lives else DOES_NOT
     return code
 

@@ -105,11 +105,11 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a command's own words
+    local.say(text)
 
 
 def _complain(text: str) -> None:
-    print(f"opsdash: {text}", file=sys.stderr, flush=True)  # noqa: T201 - a command's own words
+    local.say(f"opsdash: {text}", wrong=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

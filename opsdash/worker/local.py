@@ -195,3 +195,13 @@ def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> l
     if len(found) > 1 and not everyone:
         raise ValueError(f"several workers run here: {here}; name one with --name, or say --all")
     return list(found)
+
+
+def say(text: str, *, wrong: bool = False) -> None:
+    """Prints a line; whoever was to read it may have gone, and what was done is done all the same."""
+    stream = sys.stderr if wrong else sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

@@ -87,7 +87,7 @@ def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
         "Resumed queue celery. All processing is paused still.\n"
     )
     assert opsdash("resume-processing", "--confirm", "YES").out == (
-        "Resumed all processing. Queue emails stays paused: resume-processing --queue lifts that.\n"
+        "Resumed all processing. Queue emails stays paused: opsdash resume-processing --queue emails lifts that.\n"
     )
 
 

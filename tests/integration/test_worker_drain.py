@@ -132,6 +132,18 @@ def test_a_worker_that_still_runs_a_task_is_not_drained_and_a_restart_under_its_
 
 
 @pytest.mark.slow
+def test_a_reader_that_has_gone_is_no_fault_of_a_drain_or_a_probe(stage: Stage):
+    name = unique("worker")
+    with worker(pool="solo", env=stage.env, hostname=name):
+        for command in ("alive", "drain"):
+            line = f"{PYTHON} -m opsdash.worker.{command} --name {name} | true; exit ${{PIPESTATUS[0]}}"
+            env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(PATH)}
+            done = subprocess.run(
+                ["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False, env=env
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_drain_that_was_a_mistake_is_taken_back(stage: Stage):
     name = unique("worker")
     with worker(pool="threads", env=stage.env, hostname=name):

@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from rich.console import Console as Screen
 
@@ -174,3 +174,32 @@ def test_a_worker_counts_as_drained_only_by_its_own_word():
         {"draining": False, "queues": ("celery", "emails"), "paused_queues": ("celery",)},
     ):
         assert not worker("a", **{**drained, **over}).drained
+
+
+def test_an_act_on_another_broker_is_not_this_ones_last_operation():
+    def entry(title: str, broker: str | None) -> AuditEntry:
+        told = {} if broker is None else {"broker": broker}
+        return AuditEntry(
+            id=uuid4(),
+            timestamp=NOW,
+            user="maria",
+            operation=title,
+            status=Status.SUCCESS,
+            details=told,
+            request_id=uuid4(),
+        )
+
+    snapshot = replace(
+        CALM, operations=(entry("resume_processing", "other:6379/0"), entry("clear_queue", "here:6379/0"))
+    )
+    screen = Screen(width=200, file=io.StringIO())
+    with screen.capture() as shown:
+        for line in summarize(snapshot, "redis", "here:6379/0").shown:
+            screen.print(line)
+    assert "Clear Queue" in shown.get()
+    assert "Resume" not in shown.get()
+
+
+def test_workers_that_are_drained_are_told():
+    said = text(replace(CALM, workers=(worker("w1", draining=True), worker("w2"))))
+    assert "1 worker takes no tasks: it is about to be stopped (opsdash.worker.drain)." in said

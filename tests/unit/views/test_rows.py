@@ -189,8 +189,10 @@ def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_
 
 def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
     status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
-    assert rows.figures(status, points)["failed"] == [3, "10.0 %"]
-    assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, ""]
+    assert rows.figures(status, points)["failed"] == [3, "≈ 10 %, 20s seen"]
+    assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, "10s seen"]
+    whole = [point(10 * n, failed_per_s=0.0) for n in range(90)]
+    assert rows.figures(status, whole)["failed"] == [0, ""], "nothing is missing"
     assert "failed" not in rows.figures(status, [point(0)])
     at = round(NOW.timestamp())
     assert rows.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
