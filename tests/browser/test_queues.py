@@ -85,6 +85,12 @@ def test_what_was_cleared_is_listed_and_restored_or_deleted_from_the_list_and_th
     expect(rows.first).to_contain_text("reports")
     expect(rows.first).to_contain_text("23h 59m")
     shoot(page, "cleared", all_forms=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in ("Restore", "Delete"):
+        box = rows.first.get_by_role("button", name=name).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390, "in sight on a phone"
+    page.set_viewport_size({"width": 1440, "height": 900})
     log = page.get_by_role("region", name="Recent Operations").locator("tbody tr", has_text="from reports")
     log.get_by_role("button", name="Undo").click()
     confirm(page)

@@ -212,11 +212,11 @@ const clearedTasks = (page) => {
       {field: 'at', title: 'Cleared (UTC)', kind: 'time'},
       {field: 'queue', title: 'Queue'},
       {field: 'count', title: 'Tasks', kind: 'number'},
-      {field: 'size', title: 'Size', kind: 'bytes'},
-      {field: 'by', title: 'By'},
+      {field: 'size', title: 'Size', kind: 'bytes', wide: true},
+      {field: 'by', title: 'By', wide: true},
       {field: 'until', title: 'Undo ends in', kind: 'left'},
       {field: 'state', title: 'State'},
-      {field: 'acts', title: '', kind: 'acts'}
+      {field: 'acts', title: '', kind: 'acts', pin: true}
     ],
     act: (row, name, opener) => page.ask(name, {trash_id: row.key}, opener)
   })
