@@ -109,10 +109,10 @@ def nobody(broker: Broker) -> bool:
         with broker.client.pipeline(transaction=False) as pipe:
             pipe.pubsub_numpat()
             pipe.hlen(broker.unacked)
-            pipe.scard(layout.binding(f"{layout.control_exchange}.pidbox"))
+            pipe.exists(layout.binding(f"{layout.control_exchange}.pidbox"))
             patterns, *traces = pipe.execute(raise_on_error=False)
         for refused in (one for one in (patterns, *traces) if isinstance(one, redis.RedisError)):
-            if WRONG_TYPE not in str(refused):  # a value of another type holds no message, and no mailbox
+            if WRONG_TYPE not in str(refused):  # a value of another type holds no message
                 raise refused
         return not patterns and not any(isinstance(one, int) and one for one in traces) and not _fetchers(broker)
     except (redis.ConnectionError, redis.TimeoutError):

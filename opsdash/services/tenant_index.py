@@ -227,7 +227,8 @@ class TenantIndex:
         value = json.dumps({"by": by, "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)})
         key, client = self.broker.keys.tenants_busy, self.broker.client
         with writes.aside():
-            taken = writes.put(client, key, value, ms=int(LEASE_S * 1000), new=True)
+            writes.drop_nobodys(client, key)
+            taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))  # refused where Redis is full: a sync adds
         if not taken:
             raise Refused(_busy(bounded.text(self.broker.client, key)))
         try:

@@ -103,6 +103,9 @@ class Audit:
     def __init__(self) -> None:
         self.noted: list[str | None] = []
 
+    def here(self) -> str:
+        return "broker:6379/0"
+
     def note(self, **entry: Any) -> bool:
         json.dumps(entry["details"])
         self.noted.append(entry["details"]["params"]["queue"])
