@@ -29,8 +29,9 @@ from opsdash import parts
 from opsdash.services.console import Console
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ["sqlalchemy==1.4.*", "pandas==2.1.*", "numpy==1.26.*", "redis==5.3.*", "celery==5.6.*"]
-"""Versions that products are tied to: Airflow's SQLAlchemy, Superset's pandas and numpy, kombu's Redis client."""
+PRODUCT = ["sqlalchemy==1.4.*", "pandas==2.1.*", "numpy==1.26.*", "redis==5.3.*", "celery==5.6.*", "kombu==5.6.*"]
+"""Versions that products are tied to: Airflow's SQLAlchemy, Superset's pandas and numpy, kombu's Redis client.
+kombu 5.7 does not start with redis 5."""
 APP = """
 import celery
 app = celery.Celery("shop", broker={url!r})
