@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         within_s = parse_duration(chosen.within)
         if within_s < LEAST_S:
-            raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301
+            raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - told as parse_duration's own
         found = local.choose(local.look(), chosen.name, everyone=True)
     except local.Silent as lost:
         local.say(f"opsdash: {lost}", wrong=True)

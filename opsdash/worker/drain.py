@@ -138,6 +138,7 @@ def _drain(workers: list[Drained], timeout_s: float) -> int:
             waited_s = time.monotonic() - began
             if all(worker.over for worker in workers) or waited_s >= timeout_s:
                 break
+            # The worker answers and says nothing by itself: it is asked again.
             time.sleep(min(EVERY_S, max(0.0, timeout_s - waited_s)))
     except KeyboardInterrupt:
         waited_s = time.monotonic() - began

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import wheels
 from support.blocks import ROOT, blocks
 from support.products import PRODUCTS, Product
 from support.services import Valkey
@@ -49,17 +50,7 @@ seen "$id" || { echo 'it was not taken after the resume' >&2; tail -50 worker.lo
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    (built,) = folder.iterdir()
-    return built
-
-
-def packages(python: Path) -> dict[str, str]:
-    command = [str(python), "-m", "pip", "list", "--format", "json"]
-    listed = subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
+    return wheels.build(tmp_path_factory.mktemp("wheel"))
 
 
 def installed(product: Product, home: Path) -> Path:
@@ -80,7 +71,7 @@ def test_the_commands_of_a_products_page_hold_its_worker_and_replace_nothing(
     product, folder = PRODUCTS[name], tmp_path / "project"
     database = request.getfixturevalue("empty_postgres_url") if "airflow" in name else ""
     python = installed(product, tmp_path / "venv")
-    had = packages(python)
+    had = wheels.packages(python)
 
     def filled(text: str) -> str:
         return product.filled(text, valkey, database, str(folder))
@@ -123,6 +114,6 @@ def test_the_commands_of_a_products_page_hold_its_worker_and_replace_nothing(
     (worker,) = json.loads((folder / "workers.json").read_text())
     assert (worker["state"], worker["pausing"], product.queue in worker["queues"]) == ("online", "ready", True)
     assert product.said in (folder / "preview.txt").read_text()
-    has = packages(python)
+    has = wheels.packages(python)
     assert {one: has.get(one) for one in had} == had, "nothing is replaced"
     assert has.keys() - had.keys() == {"opsdash"}

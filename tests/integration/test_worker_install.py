@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import email
 import importlib.metadata
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from support import wheels
 from support.services import Valkey, until
 
 import opsdash
@@ -49,11 +49,7 @@ MISSING = r'this needs the console, and \w+ is not installed: pip install "opsda
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    (built,) = folder.iterdir()
-    return built
+    return wheels.build(tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_asks_for_what_a_worker_needs_and_for_the_rest_by_name(wheel: Path) -> None:
@@ -151,13 +147,6 @@ def test_a_workers_part_needs_nothing_else(bare: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def packages(python: Path) -> dict[str, str]:
-    listed = subprocess.run(
-        [str(python), "-m", "pip", "list", "--format", "json"], check=True, capture_output=True, timeout=60
-    )
-    return {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
-
-
 def size_bytes(python: Path) -> int:
     """Of all that is installed. What pip compiles of it, which Python would otherwise, is left out."""
     (site,) = python.parents[1].glob("lib/python*/site-packages")
@@ -174,9 +163,9 @@ def test_a_products_environment_keeps_all_it_had_and_its_worker_is_held(
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=60)
     python = home / "bin" / "python"
     subprocess.run([str(python), "-m", "pip", "install", "-q", *PRODUCT], check=True, timeout=400)
-    had, size = packages(python), size_bytes(python)
+    had, size = wheels.packages(python), size_bytes(python)
     subprocess.run([str(python), "-m", "pip", "install", "-q", str(wheel)], check=True, timeout=200)
-    has = packages(python)
+    has = wheels.packages(python)
     assert {name: has.get(name) for name in had} == had, "nothing is replaced"
     assert has.keys() - had.keys() <= {"opsdash", "packaging"}
     added_mb = (size_bytes(python) - size) / 1e6
