@@ -14,7 +14,7 @@ import alembic
 import pytest
 
 import opsdash
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
