@@ -192,7 +192,7 @@ def test_a_worker_lives_while_nothing_but_its_broker_keeps_it(facts: dict[str, A
 def test_a_child_does_not_keep_its_parents_door_open():
     script = (
         "import os, sys, time\n"
-        "from opsdash.worker import local\n"
+        "from opsdash.worker import local_client as local\n"
         "from opsdash.worker.local_server import Door\n"
         "door = Door('0123456789abcdef', dict, print)\n"
         "door.open()\n"
