@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.errors import OpsdashError, Refused
 from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, to_plain, untrusted
 from opsdash.model.untrusted import Unread
@@ -36,30 +37,9 @@ _ROOM = 4_000
 _OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, OpsdashError)
 """What reading a request of another version may raise; its digest says that it is no forgery."""
 
-# Both begin with a write that needs no memory: a full Redis lets through what follows in a script, and to free it may
-# need a second person. KEYS: the request, the index. ARGV: what is asked, its digest, ms, its id, when it expires.
-_ASK = """
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'asked', ARGV[1], 'mac', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
-return 1
-"""
-# KEYS: the index, requests. ARGV: their ids. One that has come back meanwhile stays.
-_SWEEP = """
-for i, id in ipairs(ARGV) do
-  if redis.call('EXISTS', KEYS[i + 1]) == 0 then redis.call('ZREM', KEYS[1], id) end
-end
-return 1
-"""
-# KEYS: the request, the index. ARGV: by whom, ms, its id, or nothing where it stays in the index.
-_TAKE = """
-if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then return 0 end
-if redis.call('HEXISTS', KEYS[1], 'asked') == 0 then return 0 end
-if redis.call('HSETNX', KEYS[1], 'taken', ARGV[1]) == 0 then return 0 end
-if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[3]) end
-return 1
-"""
+_ASK = lua.load(__name__, "approvals_ask")
+_SWEEP = lua.load(__name__, "approvals_sweep")
+_TAKE = lua.load(__name__, "approvals_take")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
