@@ -10,9 +10,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from opsdash import broker_url
+from opsdash.config import broker_url
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable
-from opsdash.settings import Settings
 
 HOST = "127.0.0.1"
 PROGRAMS = ("valkey-server", "redis-server")

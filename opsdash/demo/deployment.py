@@ -12,12 +12,12 @@ from pathlib import Path
 import redis
 
 import opsdash
+from opsdash.config.settings import Settings
 from opsdash.demo import APP, QUEUES, broker
 from opsdash.demo.broker import HOST
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Child, Part
 from opsdash.keys import Keys
-from opsdash.settings import Settings
 
 WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
 """Name → pool and concurrency; the worker is called NAME@demo."""

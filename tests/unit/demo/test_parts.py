@@ -14,7 +14,7 @@ import pytest
 from opsdash.demo import APP, QUEUES, broker, database, producer, tasks
 from opsdash.demo.deployment import Deployment, free_port, is_free
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services.tenants import public_config
+from opsdash.services.tenants.sync import public_config
 
 
 def test_the_wheel_still_has_its_server_where_the_demo_looks_for_it() -> None:
