@@ -122,6 +122,7 @@ class Progress:
         done: It has come to its end.
         message: One sentence for the operator.
         final: It has not, and waiting alone changes nothing.
+        stage: The same as long as nothing but figures and ages has changed; empty: nothing tells.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
         todo: What somebody can do where time alone may not end it, one line each.
     """
@@ -132,6 +133,7 @@ class Progress:
     at: int | None = None
     of: int | None = None
     todo: tuple[str, ...] = ()
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +343,7 @@ class Snapshot:
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
+        silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database.
         unread: What lies in Redis and is not shown: too much of it, or not readable.
@@ -373,6 +376,7 @@ class Snapshot:
     database_error: str = ""
     tenants_age_s: float | None = None
     tenants_error: str = ""
+    silent: tuple[str, ...] = ()
     audit_head: str = ""
     spooled: int = 0
     layout_conflicts: tuple[Disagreement, ...] = ()

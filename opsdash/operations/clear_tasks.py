@@ -151,9 +151,9 @@ class ClearTasks(Operation):
 
     def _check(self, console: Console) -> None:
         if not self._meant():
-            raise Invalid("Say which tasks: by name, age or a text in their arguments. Nothing was changed.")
+            raise Invalid("Say which tasks: by name, age or a text in their arguments.")
         if self.older_than_s is not None and self.older_than_s < 0:  # all that is there, and all that is to come
-            raise Invalid(f"older_than_s: expected 0 or more, got {self.older_than_s:,}. Nothing was changed.")
+            raise Invalid(f"expected 0 or more, got {self.older_than_s:,}.", field="older_than_s")
         console.queues.check(self.queue, console.queue_names())
         console.queues.check_lists(self.queue)
         console.queues.check_priorities(self.queue)
