@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import opsdash.operations  # noqa: F401 - registers the operations
-from opsdash import people
+import opsdash.bootstrap  # noqa: F401 - loads the operations
 from opsdash.cli.output import changing, clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
-from opsdash.model import Preview, Progress, Status, to_plain
+from opsdash.model import Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.services.afterwards import afterwards
 from opsdash.text import format_duration, parse_duration
@@ -179,7 +178,7 @@ def _expected(console: Console, operation: Operation, reviewed: Preview | None) 
     if reviewed is not None:
         return reviewed.phrase
     try:
-        return operation.phrase(console)
+        return operation.phrase(console.services)
     except OpsdashError:  # the run meets the same outage, says so and audits the attempt
         return ""
 

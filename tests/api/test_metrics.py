@@ -22,14 +22,16 @@ from support.services import Valkey, until
 from support.workers import producer
 
 from opsdash.api import metrics
+from opsdash.bootstrap import assemble
+from opsdash.config.settings import Settings
 from opsdash.model import QueueStats, Snapshot, WorkerStats
 from opsdash.operation import registry
 from opsdash.operations import PauseProcessing
-from opsdash.services import database, migrations
 from opsdash.services.console import Console
-from opsdash.services.heads import Heads
-from opsdash.services.tables import audit_log
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_log
+from opsdash.services.queues.age import Heads
 
 DEPLOY = Path(__file__).parents[2] / "apps" / "deploy"
 
@@ -106,7 +108,7 @@ def test_an_operation_is_counted_whichever_way_it_was_asked_for(scrape, api: Cli
 
 
 def test_an_entry_that_was_changed_shows_as_a_broken_chain(scrape, console: Console, api: Client, monkeypatch):
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: scrape().get(("opsdash_audit_chain_ok", ())) == 1)
     with console.engine.begin() as connection:
@@ -162,7 +164,7 @@ def test_however_many_formats_are_asked_for_few_are_rendered_ahead(meter: metric
 
 @pytest.fixture
 def meter(settings_for: Callable[..., Settings]) -> Iterator[metrics.Meter]:
-    made = Console(settings_for())
+    made = assemble(settings_for())
     yield metrics.Meter(made)
     made.close()
 
@@ -267,7 +269,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
 ):
     report(valkey, "w1@host")
     console.fleet.look()
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text
@@ -279,7 +281,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
 
 def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Client, monkeypatch, console: Console):
     console.fleet.look()
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text
@@ -322,7 +324,7 @@ def test_readiness_names_each_part_that_is_missing(
 ):
     with database.connect(empty_sqlite_url).connect():  # a file without a table
         pass
-    console = Console(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
+    console = assemble(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
     with serving(console) as client:
         ready = client.get("/readyz", token="")
         assert ready.status == (200 if migrated else 503)
@@ -341,7 +343,7 @@ def test_readiness_names_each_part_that_is_missing(
 def test_a_console_is_ready_beside_a_newer_one_that_has_upgraded_the_tables(
     settings_for: Callable[..., Settings], sqlite_url: str
 ):
-    console = Console(settings_for(database_url=sqlite_url))
+    console = assemble(settings_for(database_url=sqlite_url))
     with console.engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'"))
     with serving(console) as client:
@@ -352,7 +354,7 @@ def test_a_console_is_ready_beside_a_newer_one_that_has_upgraded_the_tables(
 
 
 def test_a_database_that_is_gone_is_not_ready(settings_for: Callable[..., Settings], postgres, postgres_url: str):
-    console = Console(settings_for(database_url=postgres_url))
+    console = assemble(settings_for(database_url=postgres_url))
     with serving(console) as client:
         assert client.get("/readyz").status == 200
         postgres.kill()

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from support import services
 from support.pages import PageServer
 
-from opsdash.services import migrations
-from opsdash.services.console import Console
-from opsdash.settings import Settings
-from opsdash.users import Users
+from opsdash.bootstrap import assemble
+from opsdash.config.settings import Settings
+from opsdash.config.users import Users
+from opsdash.services.database import migrations
 
 CROWD = 100
 PASSWORD = "correct horse battery"
@@ -28,7 +28,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         users = Users(home / "users")
         users.put("maria", PASSWORD)
         given = {"auth": "basic", "users_file": str(users.path), "operators": ("maria",), "secret_key": "k" * 32}
-        console = Console(Settings.from_env({}, redis_url="redis://127.0.0.1:1/0", database_url=database, **given))
+        console = assemble(Settings.from_env({}, redis_url="redis://127.0.0.1:1/0", database_url=database, **given))
         server = PageServer(console)
         try:
             for number in range(2 if quick else 7):

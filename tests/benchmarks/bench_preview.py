@@ -12,10 +12,10 @@ from stage import server
 from support import services
 
 import opsdash
-from opsdash.services import migrations
-from opsdash.services.broker import Broker
-from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.bootstrap import assemble
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import Broker
+from opsdash.services.database import migrations
 
 CHUNK = 5_000
 SHARES = {"shop.mail.send": 60, "shop.pay.charge": 30, "shop.stock.sync": 9, "shop.report.night": 1}
@@ -35,7 +35,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
     with server() as made, services.folder() as home:
         database = f"sqlite:///{home / 'bench.sqlite3'}"
         migrations.upgrade(database)
-        console = Console(
+        console = assemble(
             Settings.from_env({}, redis_url=made.url, database_url=database, queues=("celery",), secret_key="k" * 32)
         )
         truth = fill(console.broker, messages)

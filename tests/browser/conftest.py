@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from support import services
 from tornado.ioloop import IOLoop
 
+from opsdash.bootstrap import assemble
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.serving import create_server
-from opsdash.settings import Settings
+from opsdash.web.server import create_server
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 DESKTOP = {"width": 1440, "height": 900}
@@ -189,7 +190,7 @@ def serve_page(broker: services.Valkey, database_file: Path) -> Iterator[Callabl
                 **over,
             },
         )
-        served = Served(Console(settings), **(options or {}))
+        served = Served(assemble(settings), **(options or {}))
         running.append(served)
         return served
 

@@ -19,17 +19,18 @@ from support.served import Answer, Client, serving
 from support.services import until
 
 import opsdash
+from opsdash.bootstrap import assemble
+from opsdash.config.settings import Settings
+from opsdash.config.users import Users
 from opsdash.model import Actor, Role
-from opsdash.services import audit_reading
-from opsdash.services.audit_reading import Page
+from opsdash.services.audit import query as audit_reading
+from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
-from opsdash.settings import Settings
-from opsdash.users import Users
 from opsdash.views.components import Board
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
-from opsdash.web import login
+from opsdash.web.auth import login
 
 VIEWERS = 10
 TOKENS = {f"eve{number}": f"token-of-eve-{number:02d}-0123456789" for number in range(VIEWERS)}
@@ -70,7 +71,7 @@ def gate() -> Iterator[Gate]:
 def console(settings_for: Callable[..., Settings]) -> Iterator[Console]:
     tokens = ",".join([f"maria:operator:{OPERATOR}", *(f"{name}:viewer:{token}" for name, token in TOKENS.items())])
     known = Settings.from_env({"OPSDASH_API_TOKENS": tokens}).api_tokens
-    made = Console(settings_for(queues=("celery",), api_tokens=known, poll_interval_s=60.0))
+    made = assemble(settings_for(queues=("celery",), api_tokens=known, poll_interval_s=60.0))
     yield made
     made.close()
 

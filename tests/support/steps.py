@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import opsdash
+from opsdash.bootstrap import connect
 from opsdash.model import Actor, Role
 from opsdash.operation import Operation, registry
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit.log import AuditLog
 
 STEPS = ("before the intent", "after the intent", "after the act", "after the outcome")
 BOB = Actor(name="bob", role=Role.ADMIN, surface="page")
@@ -60,7 +60,7 @@ def install(watched: type[Operation], step: str, fault: Callable[[], None], patc
 def main(name: str, params: str, watched: str, step: str) -> None:
     """Runs it, and dies."""
     install(registry()[watched], step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    opsdash.connect().run(registry()[name](**json.loads(params)), actor=BOB, confirm="YES")
+    connect().run(registry()[name](**json.loads(params)), actor=BOB, confirm="YES")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,281 @@
+"""Queues: how much waits in each, and clearing one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opsdash import lua
+from opsdash.errors import LOOK_AGAIN, Refused
+from opsdash.model import QueueStats
+from opsdash.model.layout import ASSUMED
+from opsdash.services import frames
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.messages import Message, age_s
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.lock import busy, lease
+from opsdash.services.queues.peek import LARGE, describe, too_large
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.watermark import NOTHING, Mark, find
+from opsdash.services.workers.reports import Workers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NEXT = lua.load(__name__, "read_next")
+_CLEAR = lua.load(__name__, "read_clear", **bounded_reads.MARKS)
+FEW = 1_000
+"""Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
+SLACK = 500
+"""Messages that may come between finding the boundary and the step that clears."""
+TRIES = 5
+STEPS = range(1, 10)
+"""Priority steps that an app may have beside 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What one clear moved, counted in the step that moved it.
+
+    Attributes:
+        trash_id: Where the messages are for the undo window; None when nothing was kept.
+        newer: Messages that came after the boundary, and stay.
+        cancelled: It ended before its end; what was cleared by then can be restored.
+    """
+
+    total: int
+    by_priority: dict[int, int]
+    trash_id: str | None
+    newer: int = 0
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Reads and clears queues over all of kombu's priority lists."""
+
+    broker: Broker
+
+    def check(self, queue: str, known: Sequence[str]) -> None:
+        """Refuses a name that neither the settings nor a worker knows.
+
+        Raises:
+            Refused: With the names that exist.
+        """
+        if queue not in known:
+            names = ", ".join(known) or "none"
+            raise Refused(f"Queue {queue!r} is not known.", hint=f"Known queues: {names}.", field="queue")
+
+    def check_lists(self, queue: str) -> None:
+        """Refuses a queue one of whose keys is no list. Cost: one round trip.
+
+        Raises:
+            Refused: Naming the key and what it is.
+        """
+        keys = list(self.broker.lists(queue).values())
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.type(key)
+            kinds = pipe.execute()
+        for key, kind in zip(keys, kinds, strict=True):
+            if kind not in {"list", "none"}:
+                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
+
+    def check_priorities(self, queue: str) -> None:
+        """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
+
+        Cost: nothing where app, setting or workers have told the priority steps, else one round trip.
+
+        Raises:
+            Refused: Naming the priorities, and what would tell them.
+        """
+        layout = self.broker.layout
+        if layout.learnt_from("priority_steps") != ASSUMED:
+            return
+        others = replace(layout, priority_steps=tuple(step for step in STEPS if step not in layout.priority_steps))
+        lists = others.lists(queue)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in lists.values():
+                pipe.type(key)
+            kinds = pipe.execute()
+        if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
+            raise Refused(
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look.",
+                hint="Set OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them.",
+            )
+
+    def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
+        """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""
+        names = tuple(queues)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
+            self.ask(pipe, names)
+            return self.answer(names, pipe.execute(raise_on_error=False))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The known queues as a typed pandas frame, read now."""
+        names = Discovery(self.broker).names(Workers(self.broker).read(), None)
+        pauses = PauseFlags(self.broker).read(names)
+        read = self.read(names)
+        return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)
+
+    def ask(self, pipe: Any, names: Iterable[str]) -> None:
+        """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
+        for name in names:
+            lists = list(self.broker.lists(name).values())
+            for key in lists:
+                pipe.llen(key)
+            pipe.eval(_NEXT, len(lists), *lists, LARGE)
+
+    def answer(self, names: Sequence[str], replies: Sequence[Any]) -> tuple[QueueStats, ...]:
+        """The replies to `ask`, in its order; a list that can't be counted costs its queue, not the page."""
+        steps = self.broker.priority_steps
+        stats = []
+        for index, name in enumerate(names):
+            *given, ends = replies[index * (len(steps) + 1) : (index + 1) * (len(steps) + 1)]
+            by_priority = {step: n for step, n in zip(steps, given, strict=True) if n and isinstance(n, int)}
+            bad = [
+                key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
+            ]
+            error = f"not a list: {', '.join(bad)}" if bad else ""
+            ages = [age_s(text) for text in ends] if isinstance(ends, list) else []
+            stats.append(
+                QueueStats(
+                    name=name,
+                    waiting=sum(by_priority.values()),
+                    by_priority=by_priority,
+                    error=error,
+                    oldest_s=max((age for age in ages if age is not None), default=None),
+                )
+            )
+        return tuple(stats)
+
+    def unacked(self) -> int:
+        """Messages that workers hold, of all queues: one HLEN."""
+        with self.broker.reading():
+            return int(self.broker.client.hlen(self.broker.unacked))
+
+    def peek(self, queue: str, number: int, redact: str = "") -> tuple[Message, ...]:
+        """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
+
+        Cost: three round trips for each priority step, more for large messages; what is larger than ``LARGE`` is not
+        looked into.
+
+        Raises:
+            Refused: One of its keys is no list.
+        """
+        self.check_lists(queue)
+        lists = self.broker.lists(queue)
+        with self.broker.reading():
+            found: dict[int, tuple[int, bytes]] = {}
+            before = 0
+            for step, key in lists.items():
+                length: Any = self.broker.client.llen(key)
+                first, last = (self._end(key, min(number, length), way) for way in (-1, 1))
+                found |= {before + i + 1: (step, message) for i, message in enumerate(first)}
+                found |= {before + length - i: (step, message) for i, message in enumerate(last)}
+                before += length
+        ends = sorted(found)
+        shown = [*ends[:number], *(position for position in ends[-number:] if position not in ends[:number])]
+        return tuple(
+            too_large(bounded_reads.size_of(message), position=position, priority=step)
+            if bounded_reads.size_of(message) > LARGE
+            else describe(message, position=position, priority=step, redact=redact)
+            for position in shown
+            for step, message in (found[position],)
+        )
+
+    def _end(self, key: str, number: int, way: int) -> list[bytes]:
+        """The last messages of a list, or with 1 the first ones, from its end on."""
+        found: list[bytes] = []
+        while len(found) < number:
+            start = len(found) if way == 1 else -1 - len(found)
+            if not (more := bounded_reads.messages(self.broker.client, key, start, number - len(found), step=way)):
+                break
+            found += more
+        return found
+
+    def clear(
+        self,
+        queue: str,
+        *,
+        by: str,
+        keep_s: int,
+        trash_id: str | None = None,
+        boundary: Mapping[str, Any] | None = None,
+        also: Callable[[bytes], bool] | None = None,
+        told: Callable[[int, int], None] = lambda _at, _of: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Cleared:
+        """Moves everything that waits in one queue, all priorities, to the trash, atomically.
+
+        When more than ``FEW`` messages have come since the boundary, those are set aside in small steps first; each
+        priority is then cleared in a step of its own.
+
+        Args:
+            keep_s: The undo window; 0 deletes at once.
+            trash_id: Given again, the same clear is answered and not repeated.
+            boundary: From ``boundary.draw``: what came after it stays.
+            also: Tells what was reviewed among the messages of a list that does not hold the boundary any more.
+            told: While messages are set aside: how many so far, and of how many. ``cancelled``: asked meanwhile.
+
+        Raises:
+            Refused: Somebody moves this queue's messages, or what was reviewed is not there. Nothing was changed.
+        """
+        trash_id = trash_id or secrets.token_hex(8)
+        keys, lists = self.broker.keys, self.broker.lists(queue)
+        names = [keys.trash(trash_id, "info"), keys.trash_index, keys.busy(queue), keys.restores, keys.expires]
+        for step, key in lists.items():
+            names += [key, keys.trash(trash_id, str(step))]
+        now = datetime.now(UTC)
+        restores = boundary["restores"] if boundary else ""
+        fields = [keep_s, queue, by, now.isoformat(), trash_id, int(now.timestamp()), restores, FEW, SLACK]
+        self._settle(queue, by)
+        for _ in range(TRIES):
+            found = find(self.broker, queue, boundary)
+            if also is not None and self._one_by_one(lists, found):
+                answer, counts = "many", []
+                break
+            marks = [part for step, mark in found.items() for part in (step, *mark)]
+            answer, *counts = self.broker.client.eval(_CLEAR, len(names), *names, *fields, *marks)
+            if answer != "moved":
+                break
+        if answer == "many":
+            done = Sieve(self.broker).clear(
+                queue,
+                None,
+                by=by,
+                keep_s=keep_s,
+                trash_id=trash_id,
+                boundary=boundary,
+                also=also,
+                told=told,
+                cancelled=cancelled,
+            )
+            return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
+        if answer != "done":
+            raise busy(queue, counts[0]) if answer == "busy" else Refused(_WHY_NOT[answer], hint=LOOK_AGAIN)
+        newer, *moved = (int(number) for number in counts)
+        by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
+        total = sum(moved)
+        return Cleared(total, by_priority, trash_id if total and keep_s else None, newer)
+
+    def _one_by_one(self, lists: Mapping[int, str], found: Mapping[int, Mark]) -> bool:
+        """Some list has messages, and no boundary that tells which of them are newer."""
+        return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
+
+    def _settle(self, queue: str, by: str) -> None:
+        """A clear that was killed half-way has messages aside that belong to this queue."""
+        if self.broker.client.zcount(self.broker.keys.trash_index, "+inf", "+inf"):
+            with lease(self.broker, queue, by=by, what="clear") as held:
+                Sieve(self.broker).settle(held, queue)
+
+
+_WHY_NOT = {
+    "restored": "Tasks were restored to this queue after it was looked at.",
+    "moved": "Tasks come faster than they can be told from those that were reviewed.",
+}
