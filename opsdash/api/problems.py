@@ -27,7 +27,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     changed: Changed | None = None
-    """``nothing``, or ``perhaps``: then look before trying again. Of an act, and of what services say."""
+    """``nothing``, or ``perhaps``: then look before trying again. Of what was to change something."""
     field: str = ""
     """The parameter at fault."""
     setting: str = ""
@@ -82,6 +82,8 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
     status, kind, more = _kind_of(error, operation, actor)
     detail = without_folders(error.explanation if operation is None else str(error))
     facts = {name: without_folders(fact) if isinstance(fact, str) else fact for name, fact in error.facts.items()}
+    if operation is None:
+        del facts["changed"]  # a read changes nothing
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return ProblemError(status, kind, detail, headers=headers, **facts, **more)
 
