@@ -66,8 +66,8 @@ class Confirmation:
         try:
             return await self._session.preview(operation), ""
         except Invalid as error:
-            if all(field["name"] == "reason" for field in form.fields(operation, None, known)):
-                raise  # a reason mends nothing
+            if error.setting or all(field["name"] == "reason" for field in form.fields(operation, None, known)):
+                raise  # nothing that could be filled in mends it, nor does a reason
             return None, form.in_words(operation, error)
 
     def typed(self, asked: str, text: str, phrase: str) -> None:
