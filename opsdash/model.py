@@ -329,7 +329,8 @@ class Snapshot:
         look: What asking for them has found since the last change of a pause; None: nobody was asked since.
         shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
-        unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
+            those running tasks that have ``acks_late``.
         unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
             oldest; None: there is none.
         trash: Clears that can be undone, the newest first.

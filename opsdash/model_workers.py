@@ -80,6 +80,18 @@ class WorkerStats:
         return self.state in ("online", "stalled")
 
     @property
+    def condition(self) -> str:
+        """Its state in one word for people: one that lives and takes tasks from no queue is not plainly ``online``.
+
+        ``quiet``: it was told to take no more tasks; ``draining`` or ``drained``: it is about to be stopped.
+        """
+        if self.state != "online":
+            return self.state
+        if self.draining:
+            return "drained" if self.drained else "draining"
+        return "online" if self.queues or "queues" in self.unread else "quiet"
+
+    @property
     def holds(self) -> bool:
         """It has applied a pause of all it takes tasks from, or is being drained."""
         if self.pausing != "ready":

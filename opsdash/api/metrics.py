@@ -26,6 +26,7 @@ from opsdash.services.measures import Measures
 from opsdash.services.threads import PROBES
 from opsdash.services.verdict import verdict
 
+CONDITIONS = ("online", "quiet", "draining", "drained", "stalled", "silent", "offline")
 MAX_QUEUES = 200
 MAX_WORKERS = 1_000
 MAX_NAMES = 50
@@ -212,7 +213,9 @@ def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metri
             for state in State
         ],
     )
-    yield _gauge("opsdash_unacked", "Messages that workers hold, of all queues.", [({}, snapshot.unacked)])
+    yield _gauge(
+        "opsdash_unacked", "Messages fetched and not acknowledged yet, of all queues.", [({}, snapshot.unacked)]
+    )
 
 
 def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
@@ -225,11 +228,11 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
     # What a silent worker told last still counts.
     yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
-    states = Tally(worker.state for worker in snapshot.workers)
+    states = Tally(worker.condition for worker in snapshot.workers)
     yield _gauge(
         "opsdash_workers",
-        "Workers by state.",
-        [({"state": state}, states[state]) for state in ("online", "stalled", "silent", "offline")],
+        "Workers by state; online are those that take tasks.",
+        [({"state": state}, states[state]) for state in CONDITIONS],
     )
     held = [worker for worker in snapshot.workers if worker.state != "offline"]
     yield _gauge(

@@ -43,7 +43,7 @@ class SystemStatus(param.Parameterized):
         allow_refs=False,
         doc="OtherWorker: those without the plug-in; None while they could not be asked.",
     )
-    unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
+    unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")

@@ -256,10 +256,12 @@ def as_of(status: SystemStatus) -> str:
 def attention(status: SystemStatus) -> str:
     """Which workers need a look, as a sentence; empty where none does."""
     others = status.others or ()
-    counts = Counter(worker.state for worker in status.workers)
-    if status.others is not None and not counts["online"] + counts["stalled"] + len(others):
-        return "No worker is online: what comes in waits"
-    needy = {word: counts[word] for word in ("stalled", "silent", "offline") if counts[word]}
+    counts = Counter(worker.condition for worker in status.workers)
+    takes = counts["online"] + counts["stalled"] + sum(bool(other.queues) for other in others)
+    if status.others is not None and not takes:
+        there = len(others) + sum(worker.reports for worker in status.workers)
+        return f"No worker {'takes tasks' if there else 'is online'}: what comes in waits"
+    needy = {word: counts[word] for word in ("stalled", "silent", "quiet", "offline") if counts[word]}
     if not needy:
         return ""
     of, number = len(status.workers) + len(others), sum(needy.values())
@@ -282,7 +284,10 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
     if status.known:
         queues = len(status.queues)
         found["waiting"] = [sum(q.waiting for q in status.queues), f"in {queues} queue{'' if queues == 1 else 's'}"]
-        found["online"] = [len(online) + others, f"of {len(status.workers) + others}"]
+        takes_none = sum(worker.condition in ("quiet", "draining", "drained") for worker in online)
+        known_workers = f"of {len(status.workers) + others}"
+        none = f", {takes_none} {'takes' if takes_none == 1 else 'take'} no tasks" if takes_none else ""
+        found["online"] = [len(online) + others, known_workers + none]
         found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]

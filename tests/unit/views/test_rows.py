@@ -25,7 +25,8 @@ NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
 
 def worker(hostname: str = "w1", **over: object) -> WorkerStats:
-    return WorkerStats(hostname=hostname, **{"state": "online", "heartbeat_at": NOW, "uptime_s": 9252.4, **over})  # type: ignore[arg-type]
+    given = {"state": "online", "heartbeat_at": NOW, "uptime_s": 9252.4, "queues": ("celery",), **over}
+    return WorkerStats(hostname=hostname, **given)  # type: ignore[arg-type]
 
 
 def entry(**over: object) -> AuditEntry:
@@ -196,6 +197,16 @@ def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tas
     assert "failed" not in rows.figures(status, [point(0)])
     at = round(NOW.timestamp())
     assert rows.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
+
+
+def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
+    status = SystemStatus()
+    both = (worker("a"), worker("b", queues=()))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both))
+    assert rows.figures(status)["online"] == [2, "of 2, 1 takes no tasks"]
+    assert rows.pause_story(status) == "1 of 2 workers needs attention: 1 quiet"
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both[1:]))
+    assert rows.pause_story(status) == "No worker takes tasks: what comes in waits"
 
 
 @pytest.mark.parametrize(
