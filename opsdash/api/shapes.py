@@ -48,7 +48,7 @@ class Read(msgspec.Struct, kw_only=True):
 
 
 class QueuesRead(Read, kw_only=True):
-    """Pending tasks of each queue, by priority; ``unacked``: messages fetched and not acknowledged yet, of all queues."""
+    """Pending tasks of each queue, by priority; ``unacked``: fetched and not acknowledged yet, of all queues."""
 
     queues: tuple[QueueStats, ...]
     unacked: int
@@ -144,7 +144,7 @@ class AuditRead(msgspec.Struct, kw_only=True):
 
     entries: tuple[AuditEntry, ...]
     after: str | None
-    spooled: int
+    spooled: int | None
     searched: int | None
     searched_of: int | None
 

@@ -164,7 +164,7 @@ def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
                 _state(worker),
                 worker.uptime,
                 worker.processed,
-                worker.failed,
+                "-" if worker.failed is None else worker.failed,
                 worker.active,
                 worker.reserved,
                 worker.scheduled,

@@ -72,7 +72,7 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
         [
             (
                 queue.name,
-                queue.waiting,
+                "-" if queue.error else queue.waiting,
                 "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 _state(queue),
@@ -144,7 +144,7 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
         running, reserved, scheduled = (
             sum(getattr(w, f) for w in counted) for f in ("active", "reserved", "scheduled")
         )
-        failed = sum(worker.failed for worker in counted)
+        failed = sum(worker.failed or 0 for worker in counted)
         yield (
             f"{count(states['online'], 'worker')} online, "
             + "".join(f"{states[word]:,} {word}, " for word in OTHER_THAN_ONLINE if states[word])

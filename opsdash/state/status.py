@@ -62,7 +62,9 @@ class SystemStatus(param.Parameterized):
     )
     tenants_error = param.String(default="", doc="Why the tenants' figures are not fresh; empty when they are.")
     tenants_age_s = param.Number(default=None, allow_None=True, doc="Age of the tenants' figures; None: never read.")
-    spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
+    spooled = param.Integer(
+        default=0, allow_None=True, doc="Steps of the audit log that wait in Redis for the database; None: unknown."
+    )
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )

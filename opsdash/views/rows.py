@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -82,7 +82,7 @@ def queue_rows(
     """
     points, read_at = list(recent), status.redis_read_at
     thinned = [p for p in points if p.at.timestamp() // p.step.total_seconds() % SPARK_EVERY == 0]
-    rates = _latest_rates(points) or {}
+    rates = latest.started_per_s if (latest := _latest_rates(points)) else {}
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
@@ -98,7 +98,7 @@ def queue_rows(
             rank=rank,
             name=queue.name,
             state=_queue_state(queue, status, own),
-            waiting=queue.waiting,
+            waiting=None if queue.error else queue.waiting,
             oldest=steady(read_at.timestamp() - queue.oldest_s, before.get(queue.name, {}).get("oldest"))
             if read_at is not None and queue.oldest_s is not None
             else None,
@@ -132,7 +132,7 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
     """The strip's lines: figure → points; a missing value is a gap."""
     points = list(recent)
     return {
-        "waiting": [_spark_point(p, sum(p.waiting.values())) for p in points],
+        "waiting": [_spark_point(p, sum(p.waiting.values()) if p.waiting else None) for p in points],
         "rate": [_spark_point(p, round(sum(p.started_per_s.values()), 2) if p.started_per_s else None) for p in points],
         "failed": [_spark_point(p, p.failed_per_s) for p in points],
         "online": [_spark_point(p, p.online) for p in points],
@@ -282,18 +282,22 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
     slots = sum(worker.concurrency for worker in counted)
     found: dict[str, list[Any]] = {}
     if status.known:
-        queues = len(status.queues)
-        found["waiting"] = [sum(q.waiting for q in status.queues), f"in {queues} queue{'' if queues == 1 else 's'}"]
+        unread = sum(bool(queue.error) for queue in status.queues)
+        where = f"in {count(len(status.queues) - unread, 'queue')}" + (f", {unread} unreadable" if unread else "")
+        found["waiting"] = [sum(queue.waiting for queue in status.queues), where]
         takes_none = sum(worker.condition in ("quiet", "draining", "drained") for worker in online)
         known_workers = f"of {len(status.workers) + others}"
         none = f", {takes_none} {'takes' if takes_none == 1 else 'take'} no tasks" if takes_none else ""
-        found["online"] = [len(online) + others, known_workers + none]
+        if online or others or not any(worker.state == "silent" for worker in status.workers):
+            found["online"] = [len(online) + others, known_workers + none]  # else they may be on their way back
         found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
-    if (rates := _latest_rates(recent)) is not None:
-        found["rate"] = [round(sum(rates.values()), 1), "tasks/s"]
-    if (failures := _failures(recent)) is not None:
+    points = list(recent)
+    if (latest := _latest_rates(points)) is not None:
+        window = f"started/s, {latest.step.total_seconds():g} s"
+        found["rate"] = [round(sum(latest.started_per_s.values()), 1), window]
+    if (failures := _failures(points)) is not None:
         found["failed"] = failures
     return found
 
@@ -312,9 +316,9 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
     return [failed, ", ".join(filter(None, [share, seen]))]
 
 
-def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
-    """The newest known ones of the last half minute: a console that has just started writes its first point without."""
-    return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
+def _latest_rates(points: Sequence[HistoryPoint]) -> HistoryPoint | None:
+    """The newest point that knows rates, if it is one of the last three buckets: a console's first point has none."""
+    return next((p for p in reversed(points) if p.started_per_s and p.at >= points[-1].at - 2 * p.step), None)
 
 
 def tenants_card(status: SystemStatus) -> Row:

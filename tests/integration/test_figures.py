@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,8 @@ from support.cli import Result, off_a_terminal
 from support.deployment import Deployment
 from support.workers import Worker, eventually, worker
 
+from opsdash.model import HistoryPoint
+from opsdash.services import history
 from opsdash.services.console import Console
 
 
@@ -106,3 +110,25 @@ def test_a_queues_pause_counts_the_workers_of_that_queue_and_those_that_still_ru
         deployment.wait_until_confirmed(both.hostname)
         eventually(lambda: deployment.health(both.hostname)["active"] == "1", what="it reports what it runs")
         assert f"{both.hostname} finishes 1 task" in cli("status").out, "it runs one that it took before"
+
+
+def test_while_a_worker_that_was_alone_is_silent_the_history_has_a_gap_and_no_zero(
+    deployment: Deployment, console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SERIES", (history.Series("short", 100, 600),))
+    console = console_for(queues=("celery",))
+
+    def recorded() -> HistoryPoint | None:
+        console.history.record(console.snapshot())
+        points = console.history.read(60)
+        return points[-1] if points else None
+
+    with worker(pool="threads", env=deployment.env) as running:
+        eventually(lambda: (at := recorded()) and at.online == 1 and at.started_per_s.get("celery") == 0.0, what="zero")
+        os.kill(running.pid, signal.SIGSTOP)
+        eventually(lambda: (at := recorded()) and at.online is None, what="it is silent", timeout_s=20)
+        last = recorded()
+        assert last is not None
+        assert (last.active, last.slots, last.started_per_s, last.failed_per_s) == (None, None, {}, None)
+        os.kill(running.pid, signal.SIGCONT)
+        eventually(lambda: (at := recorded()) and at.online == 1, what="it reports again")

@@ -188,6 +188,35 @@ def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_
     assert rows.queue_rows(moved, status, [], nobody, first)["celery"]["oldest"] == NOW.timestamp() - 5
 
 
+def test_throughput_says_what_it_counts_and_over_how_long_and_an_old_rate_is_none() -> None:
+    status = SystemStatus()
+    assert rows.figures(status, [point(0)])["rate"] == [1.5, "started/s, 10 s"]
+    after_a_gap = [point(0), point(300, started_per_s={})]
+    assert "rate" not in rows.figures(status, after_a_gap)
+    assert rows.figures(status, [point(0), point(10, started_per_s={})])["rate"] == [1.5, "started/s, 10 s"]
+
+
+def test_workers_that_are_all_silent_are_not_counted_as_none() -> None:
+    status = SystemStatus()
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker(state="silent"),)))
+    assert "online" not in rows.figures(status)
+    lines = rows.sparks([point(0, online=2, active=1), point(10, online=None, active=None, waiting={})])
+    at = round(NOW.timestamp())
+    assert [lines[name] for name in ("online", "busy", "waiting")] == [
+        [[at, 2], [at + 10]],
+        [[at, 1], [at + 10]],
+        [[at, 4], [at + 10]],
+    ]
+
+
+def test_a_queue_that_can_not_be_read_has_no_number_and_is_told_beside_the_sum() -> None:
+    status = SystemStatus()
+    queues = (QueueStats(name="celery", waiting=4), QueueStats(name="odd", waiting=0, error="not a list: odd"))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues))
+    assert rows.figures(status)["waiting"] == [4, "in 1 queue, 1 unreadable"]
+    assert "waiting" not in rows.queue_rows(queues, status, [], nobody)["odd"]
+
+
 def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
     status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
     assert rows.figures(status, points)["failed"] == [3, "≈ 10 %, 20s seen"]
