@@ -1,4 +1,4 @@
-"""Alembic's entry: called by ``opsdash.services.migrations`` with a connection, or by the ``alembic`` command."""
+"""Alembic's entry: called by ``opsdash.services.database.migrations``, or by the ``alembic`` command."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.util import CommandError
 
+from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError
-from opsdash.services import database, migrations
-from opsdash.services.tables import metadata
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import metadata
 
 
 def ours(name: str | None, kind: str, _parents: Any) -> bool:

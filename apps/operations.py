@@ -1,5 +1,5 @@
 """The Operations page for ``panel serve apps/operations.py``; the environment configures it (``OPSDASH_…``)."""
 
-from opsdash.serving import page
+from opsdash.web.server import page
 
 page().servable()

@@ -112,9 +112,9 @@ def __getattr__(name: str) -> Any:
         try:
             return getattr(import_module(_HOMES[name]), name)
         except ModuleNotFoundError as error:
-            from opsdash import parts
+            from opsdash import installed
 
-            if line := parts.missing(error):
+            if line := installed.missing(error):
                 raise ImportError(f"opsdash.{name}: {line}") from None
             raise
     raise AttributeError(f"module 'opsdash' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from opsdash import parts
+from opsdash import installed as parts
 
 
 def main() -> None:

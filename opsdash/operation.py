@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid
 from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
-from opsdash.model_layout import DECIDES
+from opsdash.model.layout import DECIDES
 from opsdash.redaction import masked
 
 if TYPE_CHECKING:

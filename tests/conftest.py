@@ -14,9 +14,10 @@ import hypothesis
 import pytest
 from support import nginx, services
 
-from opsdash.services import database_half, migrations, patience
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.services.database import migrations, time_limit
+from opsdash.services.monitoring import database_reads
 
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
 # No test asserts by a clock: speed is measured in tests/benchmarks.
@@ -51,8 +52,8 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def _patient_with_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a healthy database is slow now and then; only tests marked ``impatient`` are about that."""
     if request.node.get_closest_marker("impatient") is None:
-        monkeypatch.setattr(patience, "WAIT_S", 10.0)
-        monkeypatch.setattr(database_half, "FIRST_WAIT_S", 10.0)
+        monkeypatch.setattr(time_limit, "WAIT_S", 10.0)
+        monkeypatch.setattr(database_reads, "FIRST_WAIT_S", 10.0)
 
 
 @pytest.fixture(scope="session")

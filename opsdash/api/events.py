@@ -7,12 +7,12 @@ from http import HTTPStatus
 
 from tornado.iostream import StreamClosedError
 
-from opsdash.addresses import neighbourhood
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
 from opsdash.api.reads import View
 from opsdash.api.shapes import NoQuery
 from opsdash.capacity import Capacity, Full
+from opsdash.config.addresses import neighbourhood
 from opsdash.model import Snapshot
 from opsdash.services.console import Console
 

@@ -13,14 +13,14 @@ import msgspec
 import msgspec.structs
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from opsdash.addresses import client_address
 from opsdash.api.problems import CONTENT_TYPE, ProblemError, fault_of, problem
+from opsdash.config.addresses import client_address
+from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.console import Console
 from opsdash.services.threads import READS, Pool, caller_of
-from opsdash.settings import Settings
 
 MAX_BODY_BYTES = 1_000_000
 DROPPED_BODY_BYTES = 64_000_000

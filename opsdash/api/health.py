@@ -11,8 +11,8 @@ from tornado.web import RequestHandler
 
 from opsdash.api.shapes import Part, Ready
 from opsdash.errors import OpsdashError
-from opsdash.services import migrations
 from opsdash.services.console import Console
+from opsdash.services.database import migrations
 from opsdash.services.threads import PROBES
 
 log = logging.getLogger(__name__)

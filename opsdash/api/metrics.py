@@ -19,12 +19,12 @@ from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
 from opsdash.keys import EVERYTHING
 from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
-from opsdash.model_verdict import State
+from opsdash.model.verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
-from opsdash.services.measures import Measures
+from opsdash.services.monitoring.metrics import Measures
+from opsdash.services.pause.verdict import verdict
 from opsdash.services.threads import PROBES
-from opsdash.services.verdict import verdict
 
 CONDITIONS = ("online", "quiet", "draining", "drained", "stalled", "silent", "offline")
 MAX_QUEUES = 200

@@ -12,7 +12,7 @@ from tornado.web import HTTPError
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor
 from opsdash.operation import Operation
-from opsdash.services.audit import Duplicate
+from opsdash.services.audit.log import Duplicate
 from opsdash.text import without_folders
 
 CONTENT_TYPE = "application/problem+json"

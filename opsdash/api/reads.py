@@ -28,7 +28,7 @@ from opsdash.api.shapes import (
 from opsdash.errors import Invalid, Unavailable
 from opsdash.model import Snapshot
 from opsdash.operation import registry
-from opsdash.services.audit_reading import Page
+from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import READS, SEARCHES, caller_of
 

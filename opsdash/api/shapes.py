@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from opsdash import times
 from opsdash.model import (
     AuditEntry,
     Build,
@@ -23,10 +22,11 @@ from opsdash.model import (
     Status,
     WorkerStats,
     builds,
+    times,
 )
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
-from opsdash.services.audit_reading import MAX_PAGE, Filter
-from opsdash.services.verdict import verdicts
+from opsdash.services.audit.query import MAX_PAGE, Filter
+from opsdash.services.pause.verdict import verdicts
 
 MAX_WHOLE = 2**53 - 1
 """Above it JavaScript and many JSON readers round."""

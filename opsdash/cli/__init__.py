@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from opsdash import parts
+from opsdash import installed as parts
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor

@@ -9,8 +9,8 @@ import click
 
 import opsdash
 from opsdash.cli.output import json_option, print_json, print_line, warn
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.settings import Settings
 
 DEFAULT_PORT = 5006
 
@@ -48,7 +48,7 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
 @click.option("--show", is_flag=True, help="Open the page in a browser.")
 def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], show: bool) -> None:
     """Serve the page for an existing deployment."""
-    from opsdash.serving import serve as serve_page
+    from opsdash.web.server import serve as serve_page
 
     console = opsdash.connect()
     logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
@@ -78,12 +78,12 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Create or update the tables. Doing it again changes nothing."""
-    from opsdash.services import database, migrations
+    from opsdash.services.database import engine, migrations
 
     url = Settings.from_env().database_url
     before = migrations.current(url)
     migrations.upgrade(url)
-    after, where = migrations.current(url), database.label(url)
+    after, where = migrations.current(url), engine.label(url)
     if before == after:
         print_line(f"{where} is at revision {after} already; nothing was changed.")
     else:
@@ -94,22 +94,22 @@ def upgrade() -> None:
 @json_option
 def current(*, as_json: bool) -> None:
     """Print the revision the database is at, and the newest there is."""
-    from opsdash.services import database, migrations
+    from opsdash.services.database import engine, migrations
 
     url = Settings.from_env().database_url
     revision, head = migrations.current(url), migrations.head()
     if as_json:
         print_json({"revision": revision, "head": head})
     else:
-        print_line(f"{database.label(url)} is at revision {revision or 'none'}; the newest is {head}.")
+        print_line(f"{engine.label(url)} is at revision {revision or 'none'}; the newest is {head}.")
 
 
 @db.command()
 def check() -> None:
     """Exit with 2 when the database is not what this opsdash expects."""
-    from opsdash.services import database, migrations
+    from opsdash.services.database import engine, migrations
 
     url = Settings.from_env().database_url
     if differences := migrations.check(url):
         raise Invalid("; ".join(differences))
-    print_line(f"{database.label(url)} is up to date.")
+    print_line(f"{engine.label(url)} is up to date.")

@@ -12,15 +12,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from opsdash import times
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
-from opsdash.model import Status, to_plain
+from opsdash.model import Status, times, to_plain
 from opsdash.text import searched
 
 if TYPE_CHECKING:
-    from opsdash.services.audit_reading import Filter
+    from opsdash.services.audit.query import Filter
 
 NO_OPERATIONS = "No operations logged yet."
 
@@ -40,7 +39,7 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic in newer cli
 
 
 def _filter(chosen: Mapping[str, Any]) -> Filter:
-    from opsdash.services.audit_reading import Filter  # SQLAlchemy: --help does without
+    from opsdash.services.audit.query import Filter  # SQLAlchemy: --help does without
 
     return Filter(**chosen)
 

@@ -9,7 +9,7 @@ import click
 from opsdash.cli.output import json_option, print_json, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.operations.approve import described
-from opsdash.services.trash import time_left
+from opsdash.services.queues.trash import time_left
 from opsdash.text import format_duration, format_size
 
 NO_TRASH = "Nothing to restore: nothing that was cleared is kept now."

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import opsdash.operations  # noqa: F401 - registers the operations
-from opsdash import people
 from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
+from opsdash.config.settings import PREFIX
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
-from opsdash.model import Preview, Progress, Status, to_plain
+from opsdash.model import Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.services.afterwards import afterwards
-from opsdash.settings import PREFIX
 from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:

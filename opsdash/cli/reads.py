@@ -19,9 +19,9 @@ from opsdash.cli.output import json_option, line, print_json, print_line, print_
 from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
-from opsdash.services.verdict import verdicts
+from opsdash.services.pause.verdict import verdicts
+from opsdash.services.pause.verdict_text import builds_told
 from opsdash.text import count, format_duration
-from opsdash.verdict_text import builds_told
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console  # takes most of a second: --help and demo do without

@@ -10,9 +10,9 @@ from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
-from opsdash.services.verdict import verdict
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.pause.verdict_text import builds_told, remedies, told
 from opsdash.text import count, format_duration
-from opsdash.verdict_text import builds_told, remedies, told
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"

@@ -7,9 +7,9 @@ import sys
 import click
 
 from opsdash.cli.output import json_option, print_json, print_line
+from opsdash.config.settings import Settings
+from opsdash.config.users import Users
 from opsdash.errors import Invalid
-from opsdash.settings import Settings
-from opsdash.users import Users
 
 
 @click.group()

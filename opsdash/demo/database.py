@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.errors import OpsdashError
-from opsdash.services import database, migrations
-from opsdash.services.tables import tenant_config
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import tenant_config
 
 TENANTS = 200
 _PLANS = ("free", "team", "business", "enterprise")

@@ -11,13 +11,13 @@ from pathlib import Path
 import redis
 
 import opsdash
-from opsdash import broker_url
+from opsdash.config import broker_url
+from opsdash.config.settings import Settings
 from opsdash.demo import broker, ports
 from opsdash.demo.folder import Folder
 from opsdash.demo.keeper import MARK
 from opsdash.demo.ports import HOST, Claim
 from opsdash.errors import Invalid, Unavailable
-from opsdash.settings import Settings
 
 # Said again here and not imported from opsdash.demo.tasks: that would load Celery into the supervisor. A test compares.
 QUEUES = ("celery", "emails")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.boundary import draw, find
-from opsdash.services.composition import compose
-from opsdash.services.gathering import PAUSE_S, REASON, Gathering, seen_in
-from opsdash.services.outlook import Held, age, arriving, figures, held
-from opsdash.services.products import products_of
-from opsdash.services.trash import span
+from opsdash.services.queues.clear_preview import Held, age, arriving, figures, held
+from opsdash.services.queues.known_products import products_of
+from opsdash.services.queues.reclaim import PAUSE_S, REASON, Gathering, seen_in
+from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.trash import span
+from opsdash.services.queues.watermark import draw, find
 from opsdash.text import count
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
-from opsdash.services.boundary import draw
-from opsdash.services.composition import compose
-from opsdash.services.outlook import age, arriving, figures, held
-from opsdash.services.products import products_of
-from opsdash.services.selecting import Selection
-from opsdash.services.sieving import Sieve
+from opsdash.services.queues.clear_preview import age, arriving, figures, held
+from opsdash.services.queues.known_products import products_of
+from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.task_filter import Selection
+from opsdash.services.queues.watermark import draw
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.trash import time_left
+from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
 if TYPE_CHECKING:

@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
-from opsdash import foreign
 from opsdash.errors import Invalid, OpsdashError, Unavailable
-from opsdash.model import AuditEntry, Effect, OtherWorker, PauseInfo, Preview, Progress, Snapshot, WorkerStats, to_plain
+from opsdash.model import (
+    AuditEntry,
+    Effect,
+    OtherWorker,
+    PauseInfo,
+    Preview,
+    Progress,
+    Snapshot,
+    WorkerStats,
+    to_plain,
+    untrusted,
+)
 from opsdash.operation import Act, Operation, argument
-from opsdash.services import listeners
-from opsdash.services.composition import Composition, Matches, compose
-from opsdash.services.outlook import expire_by, expiring
-from opsdash.services.products import Noticing
-from opsdash.services.verdict import verdict
+from opsdash.services.broker import connected_clients
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.pause.verdict_text import NAMED, NO_WORKER, remedies, told
+from opsdash.services.queues.clear_preview import expire_by, expiring
+from opsdash.services.queues.known_products import Noticing
+from opsdash.services.queues.sampling import Composition, Matches, compose
 from opsdash.text import count, format_duration, parse_duration
-from opsdash.verdict_text import NAMED, NO_WORKER, remedies, told
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -198,7 +208,7 @@ def _nobody_is_there(console: Console) -> bool:
         gone = [worker for worker in console.workers.read() if not worker.reports and worker.pid]
         if any(worker.active + worker.reserved or not worker.paused for worker in gone):
             return False
-        return listeners.nobody(console.broker)
+        return connected_clients.nobody(console.broker)
     except (OpsdashError, redis.RedisError):
         return False
 
@@ -206,7 +216,7 @@ def _nobody_is_there(console: Console) -> bool:
 def _just_started(console: Console) -> str:
     """Workers come back to a Redis that was away when their next try is due, up to half a minute apart."""
     try:
-        up_s = foreign.whole(console.broker.client.info("server").get("uptime_in_seconds"))
+        up_s = untrusted.whole(console.broker.client.info("server").get("uptime_in_seconds"))
     except redis.RedisError:
         return ""
     if up_s is None or up_s > JUST_S:

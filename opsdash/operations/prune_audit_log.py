@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash import times
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Effect, Preview, Role
+from opsdash.model import AuditEntry, Effect, Preview, Role, times
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration, parse_duration
 

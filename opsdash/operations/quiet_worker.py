@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.remote import Remote
+from opsdash.services.workers.remote import Remote
 from opsdash.text import count
 
 if TYPE_CHECKING:

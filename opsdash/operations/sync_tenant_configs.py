@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from opsdash.model import AuditEntry, Snapshot
     from opsdash.services.console import Console
-    from opsdash.services.tenants import SyncReport, TenantPlan  # SQLAlchemy: --help does without
+    from opsdash.services.tenants.sync import SyncReport, TenantPlan  # SQLAlchemy: --help does without
 
 NAMED = 10
 """Tenants named in a sentence; the details tell more."""

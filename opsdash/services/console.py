@@ -12,34 +12,34 @@ from uuid import UUID
 
 import redis
 
-from opsdash import people
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats
-from opsdash.model_verdict import Verdict
+from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats, people
+from opsdash.model.verdict import Verdict
 from opsdash.operation import CONFIRMATION, Act, Operation, registry
 from opsdash.redaction import HIDDEN
-from opsdash.services import broker as brokers
-from opsdash.services import database, writes
 from opsdash.services.afterwards import Listener, afterwards
-from opsdash.services.approvals import Approvals, Asked
-from opsdash.services.audit import AuditLog, Duplicate
-from opsdash.services.discovery import Discovery
-from opsdash.services.fleet import Fleet
-from opsdash.services.history import History
-from opsdash.services.pause import PauseFlags
-from opsdash.services.poller import Poller
-from opsdash.services.queues import Queues
-from opsdash.services.repeated import ElsewhereRequest, TakenRequest, answered
-from opsdash.services.seal import Sealer
-from opsdash.services.snapshots import Snapshots
-from opsdash.services.spool import Spool
-from opsdash.services.tenant_source import source
-from opsdash.services.tenants import Tenants
-from opsdash.services.trash import Trash
-from opsdash.services.unfinished import Unfinished
-from opsdash.services.verdict import verdict
-from opsdash.services.workers import Workers
-from opsdash.settings import Settings
+from opsdash.services.audit.approvals import Approvals, Asked
+from opsdash.services.audit.chain import Sealer
+from opsdash.services.audit.log import AuditLog, Duplicate
+from opsdash.services.audit.outbox import Spool
+from opsdash.services.audit.reaper import Unfinished
+from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
+from opsdash.services.broker import client as brokers
+from opsdash.services.broker import writes
+from opsdash.services.database import engine as database
+from opsdash.services.monitoring.history import History
+from opsdash.services.monitoring.poller import Poller
+from opsdash.services.monitoring.snapshot import Snapshots
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.trash import Trash
+from opsdash.services.tenants.source import source
+from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import Fleet
 from opsdash.text import format_duration, without_folders
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import param
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
-from opsdash.services.verdict import verdict
-from opsdash.verdict_text import builds_told, told
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.pause.verdict_text import builds_told, told
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0

@@ -14,7 +14,7 @@ from bokeh.models.plots import Plot
 
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, HistoryPoint
-from opsdash.services.audit_reading import THIS, Filter
+from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.views.bulletin import HISTORY_EVERY_S
 from opsdash.views.charts import NAMED, SPANS_S, Charts

@@ -11,13 +11,12 @@ from typing import Any
 
 from panel.viewable import Viewer
 
-from opsdash import times
 from opsdash.errors import Invalid, OpsdashError, Unavailable
-from opsdash.model import Status
+from opsdash.model import Status, times
 from opsdash.operation import registry
-from opsdash.services.audit_reading import COUNTED, Filter, Page
-from opsdash.services.messages import Message
-from opsdash.services.tenants import TenantPlan
+from opsdash.services.audit.query import COUNTED, Filter, Page
+from opsdash.services.broker.messages import Message
+from opsdash.services.tenants.sync import TenantPlan
 from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import count, searched
 from opsdash.views import rows

@@ -14,10 +14,9 @@ import panel as pn
 from bokeh.settings import settings as bokeh_settings
 from bokeh.util.token import check_token_signature
 
-from opsdash import people
-from opsdash.addresses import client_address, header, is_loopback, is_within
-from opsdash.model import Actor
-from opsdash.settings import Settings
+from opsdash.config.addresses import client_address, header, is_loopback, is_within
+from opsdash.config.settings import Settings
+from opsdash.model import Actor, people
 
 __all__ = ["Closed", "PeerAddress", "headers_needed", "identify", "is_loopback", "session_key"]
 

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 import panel as pn
 
 from opsdash.capacity import Capacity, Full
+from opsdash.config.settings import Settings
 from opsdash.model import Actor
-from opsdash.settings import Settings
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -11,9 +11,8 @@ import panel as pn
 import param
 from panel.viewable import Viewable, Viewer
 
-from opsdash import people
 from opsdash.errors import Invalid
-from opsdash.model import Actor
+from opsdash.model import Actor, people
 from opsdash.state import SystemStatus
 from opsdash.views.components import ClosedDoor
 from opsdash.views.desk import constants

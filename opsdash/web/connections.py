@@ -10,8 +10,8 @@ from typing import Any
 
 from tornado.iostream import IOStream
 
-from opsdash.addresses import is_within, neighbourhood
-from opsdash.settings import Settings
+from opsdash.config.addresses import is_within, neighbourhood
+from opsdash.config.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opsdash.text import format_duration, parse_duration
-from opsdash.worker import local
+from opsdash.worker import local_client
 
 LIVES, USAGE, DOES_NOT = 0, 2, 5
 WITHIN_S, LEAST_S = 60, 30
@@ -25,7 +25,7 @@ def verdict(told: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
     """Whether a worker lives, and the reason in words.
 
     Args:
-        told: Its answer; see `opsdash.worker.draining.facts`.
+        told: Its answer; see `opsdash.worker.drain_state.facts`.
     """
     stands_s, silent_s, failed_s = (_figure(told.get(name)) for name in ("tick_s", "turned_s", "failed_s"))
     if told.get("stopping") is True:
@@ -65,27 +65,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         within_s = parse_duration(chosen.within)
         if within_s < LEAST_S:
             raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - told as parse_duration's own
-        found = local.choose(local.look(), chosen.name, everyone=True)
-    except local.Silent as lost:
-        local.say(f"opsdash: {lost}", wrong=True)
+        found = local_client.choose(local_client.look(), chosen.name, everyone=True)
+    except local_client.Silent as lost:
+        local_client.say(f"opsdash: {lost}", wrong=True)
         return DOES_NOT
     except ValueError as wrong:
-        local.say(f"opsdash: {wrong}", wrong=True)
+        local_client.say(f"opsdash: {wrong}", wrong=True)
         return USAGE
     code = LIVES
     for worker in found:
         lives, said = _lives(worker, within_s)
-        local.say(f"{worker.name} {said}", wrong=not lives)
+        local_client.say(f"{worker.name} {said}", wrong=not lives)
         code = code if lives else DOES_NOT
     return code
 
 
-def _lives(worker: local.Found, within_s: float) -> tuple[bool, str]:
+def _lives(worker: local_client.Found, within_s: float) -> tuple[bool, str]:
     if not worker.place.listening:
         return True, "starts, and is not connected to its broker yet"
     if worker.told is not None:
         return verdict(worker.told, within_s)
-    return False, "has ended" if local.gone(worker.place) else worker.silence
+    return False, "has ended" if local_client.gone(worker.place) else worker.silence
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from celery.worker import state as worker_state
 from celery.worker.request import Request
 from kombu.utils.eventio import READ
 
-from opsdash.worker import home
+from opsdash.worker import origin
 
 POOL_NAMES = {"thread": "threads"}
 POLLER = ("_fd_to_chan", "poller", "on_readable", "handle_event")
@@ -62,7 +62,7 @@ def missing(consumer: Any) -> str:
     elif kind in ("threads", "solo", "gevent", "eventlet"):
         wanted.append(("pool", pool, ("on_apply",)))
     lost = [f"{label}.{name}" for label, owner, names in wanted for name in names if not hasattr(owner, name)]
-    return ", ".join([*lost, *home.missing(channel)])
+    return ", ".join([*lost, *origin.missing(channel)])
 
 
 def guard_needs(pool: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
@@ -284,7 +284,7 @@ def unstarted_by_queue(consumer: Any) -> dict[str, int]:
     for bucket in consumer.task_buckets.values():
         waiting += [request for request, _ in bucket.contents] if bucket else []
     held = set(waiting).difference(scheduled(consumer))
-    places = (home.of(request.message) for request in held)
+    places = (origin.of(request.message) for request in held)
     return dict(Counter(place.queue for place in places if place is not None))
 
 

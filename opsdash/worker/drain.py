@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opsdash.text import format_duration, parse_duration
-from opsdash.worker import local
+from opsdash.worker import local_client
 
 DONE, USAGE, UNCERTAIN = 0, 2, 5
 """The command line's own codes."""
@@ -34,7 +34,7 @@ class Drained:
         over: Nothing is left to wait for. ``failed``: why not drained; empty until that is certain.
     """
 
-    def __init__(self, worker: local.Found) -> None:
+    def __init__(self, worker: local_client.Found) -> None:
         self.place, self.name = worker.place, worker.name
         self.over, self.failed = False, ""
         self._told: dict[str, Any] = {}
@@ -47,10 +47,10 @@ class Drained:
             self._await_start()
             return
         try:
-            self._told = local.ask(self.place, f"drain {HOLD_S:g}")
-        except local.Silent as silent:
+            self._told = local_client.ask(self.place, f"drain {HOLD_S:g}")
+        except local_client.Silent as silent:
             self._silence = str(silent)
-            if local.gone(self.place):
+            if local_client.gone(self.place):
                 self._fail(f"has ended; {self._left() or 'it held nothing'} when it last answered")
             return
         self._silence = ""
@@ -60,7 +60,7 @@ class Drained:
         self.over = self.over or self._told.get("drained") is True
 
     def _await_start(self) -> None:
-        now = [place for place in local.places() if place.name == self.place.name]
+        now = [place for place in local_client.places() if place.name == self.place.name]
         if not now:
             self._fail("has ended before it was connected to its broker")
         elif now[0].listening:
@@ -105,19 +105,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _say(text: str) -> None:
-    local.say(text)
+    local_client.say(text)
 
 
 def _complain(text: str) -> None:
-    local.say(f"opsdash: {text}", wrong=True)
+    local_client.say(f"opsdash: {text}", wrong=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Drains the workers that are meant; the exit code."""
     told = _arguments(arguments)
     try:
-        chosen = local.choose(local.look(), told.name, everyone=told.all)
-    except local.Silent as lost:
+        chosen = local_client.choose(local_client.look(), told.name, everyone=told.all)
+    except local_client.Silent as lost:
         _complain(str(lost))
         return UNCERTAIN
     except ValueError as unclear:
@@ -154,12 +154,12 @@ def _drain(workers: list[Drained], timeout_s: float) -> int:
     return UNCERTAIN if left else DONE
 
 
-def _release(chosen: list[local.Found]) -> int:
+def _release(chosen: list[local_client.Found]) -> int:
     code = DONE
     for worker in chosen:
         try:
-            local.ask(worker.place, "release")
-        except local.Silent as silent:
+            local_client.ask(worker.place, "release")
+        except local_client.Silent as silent:
             _complain(f"{worker.name}: {silent}")
             code = UNCERTAIN
         else:

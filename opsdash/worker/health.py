@@ -14,11 +14,11 @@ from typing import Any
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.foreign import words
-from opsdash.worker import celery_private, home, layout
+from opsdash.model.untrusted import words
+from opsdash.worker import celery_private, layout, origin
+from opsdash.worker.connection import Link
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
-from opsdash.worker.link import Link
 from opsdash.worker.report import Reporter
 
 logger = get_logger(__name__)
@@ -114,7 +114,7 @@ class Health:
 
     def _running_by_queue(self) -> dict[str, int]:
         """Queue → tasks of it that run; the empty name for those whose queue can't be told."""
-        places = (home.of(request.message) for request in celery_private.active())
+        places = (origin.of(request.message) for request in celery_private.active())
         return dict(Counter(place.queue if place is not None else "" for place in places))
 
     def _clients(self) -> str:
@@ -157,7 +157,7 @@ def told(requests: Iterable[Any]) -> str:
     tasks: list[str] = []
     size = 2
     for request in islice(requests, MOST_TASKS):
-        place = home.of(request.message)
+        place = origin.of(request.message)
         queue = place.queue if place is not None else request.message.delivery_info.get("routing_key") or ""
         words = (request.id, request.name, queue)
         ran_s = round(max(0.0, time.time() - request.time_start), 1)

@@ -18,7 +18,7 @@ from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
 from opsdash.worker.gate import Gate
-from opsdash.worker.put_back import copy_back
+from opsdash.worker.requeue import copy_back
 
 logger = get_logger(__name__)
 

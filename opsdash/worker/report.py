@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
+from opsdash.worker.connection import Link
 from opsdash.worker.identity import Identity
-from opsdash.worker.link import Link
 
 KEPT_S = 86_400
 """A worker that ended without a word stays on the list of workers this long, with what it ran and held."""

@@ -12,14 +12,14 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, control, draining, expiring, home, put_back
-from opsdash.worker.door import Door
-from opsdash.worker.flags import FlagWatch
+from opsdash.worker import celery_private, control, drain_state, origin, queue_expiry, requeue
+from opsdash.worker.connection import Link, told
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
-from opsdash.worker.link import Link, told
+from opsdash.worker.local_server import Door
 from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
+from opsdash.worker.watcher import FlagWatch
 
 logger = get_logger(__name__)
 
@@ -81,7 +81,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             queues=lambda: celery_private.consumed_queues(consumer),
             on_change=self._ask_apply,
             ask_tick=self._ask_tick,
-            settle=partial(expiring.settle, consumer),
+            settle=partial(queue_expiry.settle, consumer),
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -106,13 +106,13 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             logger.error("opsdash: this worker can't be paused; this version of Celery has no %s", lost)
             gate.give_up(f"this version of Celery has no {lost}")
             return
-        if refusal := put_back.refused(channel):
+        if refusal := requeue.refused(channel):
             gate.give_up(f"Redis refuses the script that gives tasks back: {refusal}")
             logger.error("opsdash: this worker can't be paused: %s", gate.pausing)
             return
         gate.channel = channel
-        gate.fetches = home.Fetches(channel)
-        put_back.replace_restore(channel)
+        gate.fetches = origin.Fetches(channel)
+        requeue.replace_restore(channel)
         if self._recall is None:
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
             control.recalls[consumer] = self._recall
@@ -224,7 +224,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
     def _facts(self) -> dict[str, Any]:
         """From the door's thread: what the container's own commands are told."""
         self._ask_tick()
-        return draining.facts(
+        return drain_state.facts(
             self._consumer,
             self.gate,
             self.health,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.served import Client, serving
 
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 
 TOKENS = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "operator", "admin")}
 

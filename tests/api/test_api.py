@@ -22,10 +22,10 @@ from support.services import Valkey, until
 from support.tenants import add
 
 import opsdash
+from opsdash.config.settings import Settings
 from opsdash.operation import registry
-from opsdash.services import audit_reading
+from opsdash.services.audit import query as audit_reading
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 
 TOKENS = {role: f"token-of-the-{role}-0123456789" for role in ("viewer", "operator", "admin")}
 EDGES_OF_TIME = [
@@ -420,7 +420,7 @@ def test_one_token_has_one_share_of_the_streams_wherever_it_is_used(few_streams:
 
 
 def test_an_operation_done_in_part_is_no_success(api: Client, console: Console):
-    from opsdash.services.tables import tenant_config
+    from opsdash.services.database.tables import tenant_config
 
     with console.engine.begin() as connection:
         connection.execute(tenant_config.insert().values(tenant_id="bad tenant\n", name="x"))

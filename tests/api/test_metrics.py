@@ -22,14 +22,15 @@ from support.services import Valkey, until
 from support.workers import producer
 
 from opsdash.api import metrics
+from opsdash.config.settings import Settings
 from opsdash.model import QueueStats, Snapshot, WorkerStats
 from opsdash.operation import registry
 from opsdash.operations import PauseProcessing
-from opsdash.services import database, migrations
 from opsdash.services.console import Console
-from opsdash.services.heads import Heads
-from opsdash.services.tables import audit_log
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_log
+from opsdash.services.queues.age import Heads
 
 DEPLOY = Path(__file__).parents[2] / "apps" / "deploy"
 
@@ -106,7 +107,7 @@ def test_an_operation_is_counted_whichever_way_it_was_asked_for(scrape, api: Cli
 
 
 def test_an_entry_that_was_changed_shows_as_a_broken_chain(scrape, console: Console, api: Client, monkeypatch):
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: scrape().get(("opsdash_audit_chain_ok", ())) == 1)
     with console.engine.begin() as connection:
@@ -280,7 +281,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
 ):
     report(valkey, "w1@host", failed=0)
     console.fleet.look()
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text
@@ -292,7 +293,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
 
 def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Client, monkeypatch, console: Console):
     console.fleet.look()
-    monkeypatch.setattr("opsdash.services.measures.CHAIN_S", 0.0)
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text

@@ -21,13 +21,16 @@ from uuid import uuid4
 import sqlalchemy as sa
 from support import services
 
+from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry, Status
-from opsdash.services import audit_reading, audit_verify, database, migrations
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit import query as audit_reading
+from opsdash.services.audit import verify as audit_verify
+from opsdash.services.audit.chain import Sealer, _fields, covered, seal_of
+from opsdash.services.audit.query import Filter
 from opsdash.services.console import Console
-from opsdash.services.seal import Sealer, _fields, covered, seal_of
-from opsdash.services.tables import audit_head
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_head
 
 SECRET = "a-key-for-benchmarks-and-nothing-else"
 PROCESSES = 4
@@ -83,7 +86,7 @@ import sqlalchemy as sa
 import opsdash
 from opsdash.model import Actor, Role
 from opsdash.operation import Act
-from opsdash.services.tables import audit_log
+from opsdash.services.database.tables import audit_log
 console, way, number = opsdash.connect(), sys.argv[1], int(sys.argv[2])
 maria, operation = Actor(name="maria", role=Role.ADMIN), opsdash.ResumeProcessing()
 

@@ -21,7 +21,7 @@ from stage import server
 from support import services
 from support.workers import worker
 
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 
 PAGES, WORKERS, WATCHED_S = 20, 3, 20.0
 

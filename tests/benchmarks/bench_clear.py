@@ -15,10 +15,10 @@ from pathlib import Path
 from celery import Celery
 from support import services
 
-from opsdash.services import migrations
-from opsdash.services.broker import Broker, connect
-from opsdash.services.queues import Queues
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.database import migrations
+from opsdash.services.queues.read import Queues
 
 MESSAGE = "x" * 921
 CHUNK = 5_000

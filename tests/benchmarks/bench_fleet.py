@@ -13,7 +13,7 @@ from stage import server
 
 import opsdash
 from opsdash.keys import Keys
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 from opsdash.worker.gate import READY
 
 WORKERS = 200

@@ -8,9 +8,9 @@ from support import services
 from support.sample_app import make_app
 from support.workers import eventually, worker
 
-from opsdash.services.broker import connect
-from opsdash.services.workers import Workers
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import connect
+from opsdash.services.workers.reports import Workers
 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:

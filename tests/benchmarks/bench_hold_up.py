@@ -31,7 +31,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from opsdash.keys import Keys
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 
 VIEWERS, REFRESHES, SEARCHES, ENTRIES = 10, 200, 60, 200_000
 SECRET = "a-key-for-benchmarks-and-nothing-else"

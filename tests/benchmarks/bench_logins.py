@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from support import services
 from support.pages import PageServer
 
-from opsdash.services import migrations
+from opsdash.config.settings import Settings
+from opsdash.config.users import Users
 from opsdash.services.console import Console
-from opsdash.settings import Settings
-from opsdash.users import Users
+from opsdash.services.database import migrations
 
 CROWD = 100
 PASSWORD = "correct horse battery"

@@ -16,10 +16,10 @@ import redis
 from stage import server
 from support.served import Client, serving
 
+from opsdash.config.settings import Settings
 from opsdash.keys import Keys
-from opsdash.services import migrations
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.services.database import migrations
 from opsdash.worker.gate import READY
 
 WORKERS, READERS, STREAMS = 500, 8, 20

@@ -20,9 +20,9 @@ from support import services
 from support.sample_app import make_app
 from support.workers import worker
 
-from opsdash.services.broker import connect
-from opsdash.services.pause import PauseFlags
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import connect
+from opsdash.services.pause.flags import PauseFlags
 
 PAGES, MINUTES, WARMING, COMPARED = 20, 30, 5, 5
 MINUTE_S = 60.0

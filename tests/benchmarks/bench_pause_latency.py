@@ -20,11 +20,11 @@ from support.deployment import deploy
 from support.sample_app import STARTED, make_app
 from support.workers import GREEN, Records, eventually, worker
 
-from opsdash.services.broker import connect
-from opsdash.services.pause import PauseFlags
-from opsdash.services.queues import Queues
-from opsdash.services.workers import Workers
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import connect
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.read import Queues
+from opsdash.services.workers.reports import Workers
 
 BUSY = 4
 """Processes that do nothing but work, on two cores."""

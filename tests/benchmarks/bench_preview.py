@@ -12,10 +12,10 @@ from stage import server
 from support import services
 
 import opsdash
-from opsdash.services import migrations
-from opsdash.services.broker import Broker
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import Broker
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.services.database import migrations
 
 CHUNK = 5_000
 SHARES = {"shop.mail.send": 60, "shop.pay.charge": 30, "shop.stock.sync": 9, "shop.report.night": 1}

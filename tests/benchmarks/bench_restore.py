@@ -5,10 +5,10 @@ from __future__ import annotations
 from bench_clear import fill, timed
 from stage import server
 
-from opsdash.services.broker import connect
-from opsdash.services.queues import Queues
-from opsdash.services.trash import Trash
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import connect
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.trash import Trash
 
 # What one would write: the newer ones behind the cleared ones, and back, in one step. KEYS: queue and trash by turns.
 ONE_SCRIPT = """

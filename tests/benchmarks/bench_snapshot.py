@@ -21,9 +21,10 @@ from support.workers import eventually, worker
 
 import opsdash
 from opsdash.keys import Keys
-from opsdash.model_layout import Layout
-from opsdash.services import database, migrations
-from opsdash.services.tables import audit_log, tenant_config
+from opsdash.model.layout import Layout
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_log, tenant_config
 from opsdash.worker.gate import READY
 
 QUEUES = tuple(f"queue-{at:02}" for at in range(20))

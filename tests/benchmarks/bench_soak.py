@@ -14,10 +14,10 @@ from stage import POOLS, client, server
 from support.sample_app import ORDERS, make_app
 from support.workers import Records, Worker, eventually, worker
 
-from opsdash.services.broker import connect
-from opsdash.services.pause import PauseFlags
-from opsdash.services.workers import Workers
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.services.broker.client import connect
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.workers.reports import Workers
 
 TASKS, PAUSES, KILLED_AFTER_S, LATE_S = 20_000, 25, 0.3, 0.1
 

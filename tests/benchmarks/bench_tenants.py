@@ -22,8 +22,9 @@ from stage import server
 from support import services
 
 import opsdash
-from opsdash.services import database, migrations
-from opsdash.services.tables import tenant_config
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import tenant_config
 
 SECRET_KEY = "a-key-for-benchmarks-only"
 FIRST, AGAIN, ROWS = "opsdash, first sync", "opsdash, nothing changed", "row by row"

@@ -14,7 +14,7 @@ import redis
 from stage import server
 from support import services
 
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 
 DOES = """
 import re, sys, time

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from support import services
 from tornado.ioloop import IOLoop
 
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.serving import create_server
-from opsdash.settings import Settings
+from opsdash.web.server import create_server
 
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 DESKTOP = {"width": 1440, "height": 900}

@@ -23,10 +23,10 @@ from support.reports import report
 from support.workers import eventually
 
 import opsdash
+from opsdash.config.users import Users
 from opsdash.keys import Keys
 from opsdash.model import Status
-from opsdash.services.tables import tenant_config
-from opsdash.users import Users
+from opsdash.services.database.tables import tenant_config
 
 KEYS = Keys()
 ROOT = Path(__file__).parents[2]

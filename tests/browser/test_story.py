@@ -19,8 +19,8 @@ from support.sample_app import make_app
 from support.workers import Records, Worker, eventually, worker
 
 from opsdash.keys import Keys
-from opsdash.people import os_user
-from opsdash.services.tables import tenant_config
+from opsdash.model.people import os_user
+from opsdash.services.database.tables import tenant_config
 
 KEYS = Keys()
 API_KEY = "sk-live-0123456789abcdef"

@@ -22,7 +22,7 @@ from support.workers import eventually
 import opsdash
 from opsdash.keys import Keys
 from opsdash.model import Actor, Role, Status
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit.log import AuditLog
 
 KEYS = Keys()
 MARIA = Actor(name="maria", role=Role.OPERATOR)

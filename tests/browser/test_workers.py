@@ -18,7 +18,7 @@ from support.workers import Records, eventually, worker
 from opsdash import operation
 from opsdash.model import Effect, Preview
 from opsdash.operation import Operation, argument, registry
-from opsdash.services.workers import Workers
+from opsdash.services.workers.reports import Workers
 
 COLUMNS = (
     "Worker", "State", "Uptime", "Busy slots", "Processed", "Failed", "Load", "Memory", "Heartbeat", "Queues", "Pool",

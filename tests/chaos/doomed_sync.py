@@ -17,7 +17,8 @@ from typing import Any
 from redis.connection import AbstractConnection
 
 import opsdash
-from opsdash.services import moving, tenant_index
+from opsdash.services.queues import lock
+from opsdash.services.tenants import index
 
 
 def die_at(step: int, when: str) -> None:
@@ -37,7 +38,7 @@ def die_at(step: int, when: str) -> None:
 
 
 def main(redis_url: str, database_url: str, secret_key: str, lease_s: str) -> None:
-    moving.LEASE_S = tenant_index.LEASE_S = float(lease_s)
+    lock.LEASE_S = index.LEASE_S = float(lease_s)
     for line in sys.stdin:
         step, when = line.split()
         pid = os.fork()

@@ -17,9 +17,9 @@ import redis
 from redis.client import Pipeline
 
 import opsdash
-from opsdash.services import moving, queues
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.services.queues import lock, read
 
 QUEUE = "celery"
 MATCHING = "shop.odd"
@@ -57,9 +57,9 @@ def die_at(step: int) -> None:
 
 def live(asked: dict[str, Any]) -> None:
     """One console's life."""
-    moving.FIRST_STEP = moving.LARGEST_STEP = 2
+    lock.FIRST_STEP = lock.LARGEST_STEP = 2
     if asked["act"] == "big clear":
-        queues.FEW = 1
+        read.FEW = 1
     settings = Settings.from_env(
         {}, redis_url=asked["url"], database_url=asked["database"], queues=(QUEUE,), secret_key="k" * 32
     )

@@ -32,12 +32,12 @@ from opsdash.errors import NeedsApproval, OpsdashError, Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
-from opsdash.services import unfinished
-from opsdash.services.approvals import Approvals
+from opsdash.services.audit import reaper
+from opsdash.services.audit.approvals import Approvals
+from opsdash.services.audit.chain import BEFORE
 from opsdash.services.console import Console
-from opsdash.services.fleet import ANSWER_S
-from opsdash.services.seal import BEFORE
-from opsdash.services.tables import audit_log, tenant_config
+from opsdash.services.database.tables import audit_log, tenant_config
+from opsdash.services.workers.unmanaged import ANSWER_S
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
 TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
@@ -234,8 +234,8 @@ def later(console: Console, console_for: Callable[..., Console], monkeypatch: py
         )
         for key in other.broker.client.scan_iter("opsdash:running:*"):
             other.broker.client.delete(key)
-        monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
-        monkeypatch.setattr(unfinished, "ALIVE_S", -5)
+        monkeypatch.setattr(reaper, "LOOK_S", 0.0)
+        monkeypatch.setattr(reaper, "ALIVE_S", -5)
         for _ in range(3):
             snapshot = other.snapshot()
         assert (snapshot.redis_error, snapshot.database_error, snapshot.spooled) == ("", "", 0)

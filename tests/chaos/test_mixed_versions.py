@@ -28,7 +28,7 @@ import sys
 from opsdash.model import Actor, Role
 from opsdash.operations import ApproveOperation
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
 who = Actor(name="bob", role=Role.OPERATOR, surface="page")
 Console(Settings.from_env()).run(ApproveOperation(approval_id=sys.argv[1]), actor=who, confirm="YES")
 """

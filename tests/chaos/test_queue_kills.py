@@ -16,18 +16,18 @@ import redis
 from support import services
 from support.services import until
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Refused
-from opsdash.model_layout import Layout
-from opsdash.services import moving, queues
-from opsdash.services.boundary import draw
-from opsdash.services.broker import Broker, connect
-from opsdash.services.gathering import PAUSE_S
-from opsdash.services.layout import Layouts
-from opsdash.services.queues import Queues
-from opsdash.services.selecting import Selection
-from opsdash.services.sieving import Sieve
-from opsdash.services.trash import Trash
-from opsdash.settings import Settings
+from opsdash.model.layout import Layout
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.queues import lock, read
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.reclaim import PAUSE_S
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.task_filter import Selection
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.watermark import draw
 
 HERE = Path(__file__).parent
 PRIORITIES = (0, 9)
@@ -226,7 +226,7 @@ def test_after_a_kill_the_queue_is_free_again_within_ten_seconds(stage: Stage) -
     assert step
     with pytest.raises(Refused, match=r"is being worked on by maria \(restore"):
         stage.undo()
-    assert until(lambda: not _is_locked(stage), timeout_s=moving.LEASE_S + 1)
+    assert until(lambda: not _is_locked(stage), timeout_s=lock.LEASE_S + 1)
     stage.undo()
     assert stage.waiting() == joined(old, new)
 
@@ -253,9 +253,9 @@ def test_the_broker_restarted_in_the_middle_loses_and_doubles_nothing(
     durable: tuple[services.Valkey, Broker], monkeypatch: pytest.MonkeyPatch, act: str
 ) -> None:
     server, broker = durable
-    monkeypatch.setattr(moving, "FIRST_STEP", 2)
-    monkeypatch.setattr(moving, "LARGEST_STEP", 2)
-    monkeypatch.setattr(queues, "FEW", 1)
+    monkeypatch.setattr(lock, "FIRST_STEP", 2)
+    monkeypatch.setattr(lock, "LARGEST_STEP", 2)
+    monkeypatch.setattr(read, "FEW", 1)
     for after in range(1, 100):
         old, new = some(0, 6), some(50, 6)
         broker.client.flushall()

@@ -17,7 +17,7 @@ from support.ticking_app import make_app
 from support.workers import Worker, worker
 
 from opsdash.services.console import Console
-from opsdash.services.verdict import verdict
+from opsdash.services.pause.verdict import verdict
 
 SCHEDULES = int(os.environ.get("OPSDASH_TEST_SCHEDULES", "20"))
 """200 of them take three quarters of an hour."""

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from support.services import until
 
 import opsdash
+from opsdash.config.settings import Settings
 from opsdash.errors import Refused
-from opsdash.services import database
 from opsdash.services.console import Console
-from opsdash.services.tables import tenant_config
-from opsdash.services.tenant_public import digest
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import tenant_config
+from opsdash.services.tenants.redaction import digest
 
 TENANTS, GONE = 1_300, 600
 """Three chunks of rows and two of orphans, less than half of all keys."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from support.tenants import add, execute, sync
 
-from opsdash.services import broker
+from opsdash.services.broker import client as broker
 from opsdash.services.console import Console
 
 TENANTS = [f"t{at:03}" for at in range(700)]

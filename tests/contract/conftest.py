@@ -8,10 +8,10 @@ import fakeredis
 import pytest
 import redis
 
-from opsdash.model_layout import Layout
-from opsdash.services.broker import Broker, connect
-from opsdash.services.layout import Layouts
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
+from opsdash.model.layout import Layout
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.broker.layout import Layouts
 
 QUEUES = ("celery", "emails")
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from opsdash.services.broker import Broker
-from opsdash.services.cancelled import FREEING, LARGE, Cancelled
+from opsdash.services.broker.client import Broker
+from opsdash.services.workers.cancelled_consumers import FREEING, LARGE, Cancelled
 
 
 def test_what_many_consoles_write_at_once_is_all_there(broker: Broker) -> None:

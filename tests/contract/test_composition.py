@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from opsdash.services import composition
-from opsdash.services.broker import Broker
-from opsdash.services.composition import compose
-from opsdash.services.outlook import expire_by, expiring
-from opsdash.services.selecting import Selection
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues import sampling
+from opsdash.services.queues.clear_preview import expire_by, expiring
+from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.task_filter import Selection
 
 MANY = 2_500
 """Stands for ten thousand: up to so many are counted."""
@@ -24,8 +24,8 @@ MANY = 2_500
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time for every block, however busy the machine."""
-    monkeypatch.setattr(composition, "LOOK_S", 60.0)
-    monkeypatch.setattr(composition, "COUNTED", MANY)
+    monkeypatch.setattr(sampling, "LOOK_S", 60.0)
+    monkeypatch.setattr(sampling, "COUNTED", MANY)
 
 
 def message(name: str, expires: object = None, **properties: Any) -> str:
@@ -102,7 +102,7 @@ def test_when_time_is_short_fewer_are_looked_at_and_the_error_says_so(
 ) -> None:
     broker.client.lpush(broker.lists("emails")[0], *map(message, ["charge", "mail"] * MANY))
     patient = compose(broker, "emails", chance=random.Random(1))
-    monkeypatch.setattr(composition, "LOOK_S", 0.0)
+    monkeypatch.setattr(sampling, "LOOK_S", 0.0)
     hasty = compose(broker, "emails", chance=random.Random(1))
     assert (patient.looked_at, hasty.looked_at) == (1_000, 400)
     assert hasty.error["mail"] > patient.error["mail"]

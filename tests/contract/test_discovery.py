@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from opsdash.model import OtherWorker, WorkerStats
-from opsdash.model_layout import Layout
-from opsdash.services.broker import Broker
-from opsdash.services.discovery import Discovery, consumed
-from opsdash.services.layout import Layouts
+from opsdash.model.layout import Layout
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.queues.discovery import Discovery, consumed
 
 NOW = datetime.now(UTC)
 

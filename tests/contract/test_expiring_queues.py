@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from support.services import until
 
-from opsdash.expiries import SETTLE, UNDECLARED_MS, Settled, arguments
-from opsdash.services import expiring, moving, queues
-from opsdash.services.boundary import draw
-from opsdash.services.broker import Broker
-from opsdash.services.pause import PauseFlags
-from opsdash.services.queues import Queues
-from opsdash.services.sieving import Sieve
-from opsdash.services.trash import Trash
+from opsdash.model.queue_expiry import SETTLE, UNDECLARED_MS, Settled, arguments
+from opsdash.services.broker import queue_expiry
+from opsdash.services.broker.client import Broker
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues import lock
+from opsdash.services.queues import read as queues
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.watermark import draw
 
 EXPIRES_MS = 200_000
 SHORT_MS = 150
@@ -129,7 +131,7 @@ def test_a_pause_that_ends_without_a_resume_gives_the_expiry_back_at_the_next_lo
     if end == "by hand":
         broker.client.delete(broker.keys.pause("celery"))
     assert until(lambda: not broker.client.exists(broker.keys.pause("celery")))
-    expiring.settle(broker, [])
+    queue_expiry.settle(broker, [])
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
     assert not broker.client.exists(broker.keys.expires)
 
@@ -229,8 +231,8 @@ def test_the_trash_of_an_expiring_queue_lasts_for_the_undo_window_and_newer_task
 def test_a_restored_queue_expires_again_and_not_before_all_is_back(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, step: int, newer: int
 ):
-    monkeypatch.setattr(moving, "FIRST_STEP", step)
-    monkeypatch.setattr(moving, "LARGEST_STEP", step)
+    monkeypatch.setattr(lock, "FIRST_STEP", step)
+    monkeypatch.setattr(lock, "LARGEST_STEP", step)
     old, new = [f"old {i}" for i in range(10)], [f"new {i}" for i in range(newer)]
     publish(broker, *old)
     trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
@@ -253,8 +255,8 @@ def test_a_restored_queue_expires_again_and_not_before_all_is_back(
 def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_queue(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(moving, "LARGEST_STEP", 1)
-    monkeypatch.setattr(moving, "FIRST_STEP", 1)
+    monkeypatch.setattr(lock, "LARGEST_STEP", 1)
+    monkeypatch.setattr(lock, "FIRST_STEP", 1)
     publish(broker, *(f"old {i}" for i in range(10)))
     trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
     publish(broker, *(f"new {i}" for i in range(8)), ms=SHORT_MS)
@@ -277,8 +279,8 @@ def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_q
 def test_a_queue_that_begins_to_expire_in_the_middle_of_a_restore_goes_on_expiring(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(moving, "LARGEST_STEP", 1)
-    monkeypatch.setattr(moving, "FIRST_STEP", 1)
+    monkeypatch.setattr(lock, "LARGEST_STEP", 1)
+    monkeypatch.setattr(lock, "FIRST_STEP", 1)
     broker.client.lpush(broker.lists("celery")[0], *(f"old {i}" for i in range(10)))
     trash_id = Queues(broker).clear("celery", by="maria", keep_s=600).trash_id or ""
     broker.client.lpush(broker.lists("celery")[0], "new 1", "new 2", "new 3")
@@ -319,8 +321,8 @@ def test_what_is_cleared_while_paused_expires_again_once_it_is_restored(broker: 
 def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, step: int, matches: Callable[[bytes], bool] | None
 ):
-    monkeypatch.setattr(moving, "FIRST_STEP", step)
-    monkeypatch.setattr(moving, "LARGEST_STEP", step)
+    monkeypatch.setattr(lock, "FIRST_STEP", step)
+    monkeypatch.setattr(lock, "LARGEST_STEP", step)
     ten = [f"m{i}" for i in range(10)]
     publish(broker, *ten, ms=SHORT_MS)
     waited: list[int] = []
@@ -360,14 +362,14 @@ def test_a_clear_that_was_killed_gives_the_expiry_back_once_its_lease_is_over(br
     settle(broker, celery=None)
     assert left_ms(broker) == -1
     assert until(lambda: not broker.client.exists(broker.keys.busy("celery")))
-    expiring.settle(broker, [])
+    queue_expiry.settle(broker, [])
     assert left_ms(broker) > 0
 
 
 def test_a_redis_that_refuses_the_script_costs_the_pause_nothing(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(expiring, "SETTLE", "return redis.call('NOSUCHCOMMAND')")
+    monkeypatch.setattr(queue_expiry, "SETTLE", "return redis.call('NOSUCHCOMMAND')")
     pause(broker)
     assert None in PauseFlags(broker).read(())
     assert "could not be looked after" in caplog.text

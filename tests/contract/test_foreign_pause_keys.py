@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opsdash.keys import EPOCH_DIGITS, EVERYTHING
-from opsdash.services.broker import Broker
-from opsdash.services.endings import Endings
-from opsdash.services.pause import PauseFlags
-from opsdash.worker.flags import LONGEST_NUDGE, FlagWatch, read_flags
+from opsdash.services.broker.client import Broker
+from opsdash.services.pause.expiry import Endings
+from opsdash.services.pause.flags import PauseFlags
 from opsdash.worker.gate import Gate, PauseState
+from opsdash.worker.watcher import LONGEST_NUDGE, FlagWatch, read_flags
 
 QUEUES = ("celery", "emails")
 DEEP = "[" * 50_000

@@ -11,11 +11,11 @@ import pytest
 import redis
 from support.services import Valkey
 
+from opsdash.config.settings import Settings
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
-from opsdash.services import history
-from opsdash.services.broker import Broker, connect
-from opsdash.services.history import COARSE, FINE, History, Series
-from opsdash.settings import Settings
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.monitoring import history
+from opsdash.services.monitoring.history import COARSE, FINE, History, Series
 
 NOW = datetime.now(UTC)
 STEP_MS = 100

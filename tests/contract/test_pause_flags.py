@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from opsdash.services.broker import Broker
-from opsdash.services.pause import PauseFlags
+from opsdash.services.broker.client import Broker
+from opsdash.services.pause.flags import PauseFlags
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import opsdash
 from opsdash.services.console import Console
-from opsdash.services.products import AIRFLOW, product_of
+from opsdash.services.queues.known_products import AIRFLOW, product_of
 
 
 def message(task: str) -> str:

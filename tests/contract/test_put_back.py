@@ -14,8 +14,8 @@ from celery.worker import state as worker_state
 from kombu import Connection, Consumer, Exchange, Queue
 from support.services import Valkey
 
-from opsdash.worker import celery_private, home, put_back
-from opsdash.worker.put_back import PutBack
+from opsdash.worker import celery_private, origin, requeue
+from opsdash.worker.requeue import PutBack
 
 ORDERS = Exchange("orders", type="topic")
 BILLING, STOCK = (Queue(name, ORDERS, routing_key="order.#") for name in ("billing", "stock"))
@@ -35,8 +35,8 @@ class Fetching:
     def __init__(self, url: str, queues: list[Queue], **transport: Any) -> None:
         self.connection = Connection(url, transport_options={"priority_steps": [0, 3, 6, 9], **transport})
         self.channel = self.connection.default_channel
-        self.fetches = home.Fetches(self.channel)
-        put_back.replace_restore(self.channel)
+        self.fetches = origin.Fetches(self.channel)
+        requeue.replace_restore(self.channel)
         self.got: list[Request] = []
         self.consumer = Consumer(
             self.channel, queues, on_message=lambda message: self.got.append(Request(message)), auto_declare=True
@@ -86,7 +86,7 @@ def test_a_copy_of_a_publish_to_two_queues_goes_back_to_its_own_queue_only(
     before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
     held = one.fetch(6)
     assert client.hlen("unacked") == 6, "copies share a delivery tag, and each has an entry of its own"
-    assert put_back.put_back(one.channel, reversed(held)) == PutBack(moved=6)
+    assert requeue.put_back(one.channel, reversed(held)) == PutBack(moved=6)
     assert {name: client.lrange(name, 0, -1) for name in ("billing", "stock")} == before, "byte for byte, in order"
     assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
 
@@ -99,7 +99,7 @@ def test_a_copy_that_another_queues_consumer_acknowledged_first_is_not_lost(
     one.send("order.new")
     (mine,), (theirs,) = one.fetch(1), other.fetch(1)
     theirs.message.ack()
-    assert put_back.put_back(one.channel, [mine]) == PutBack(moved=1)
+    assert requeue.put_back(one.channel, [mine]) == PutBack(moved=1)
     assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (1, 0, 0)
 
 
@@ -115,7 +115,7 @@ def test_bindings_that_come_and_go_meanwhile_change_nothing(
         client.delete("_kombu.binding.orders")
     elif bindings == "more":
         fetching(STOCK).fetch(0)
-    put_back.put_back(one.channel, reversed(held))
+    requeue.put_back(one.channel, reversed(held))
     assert (client.llen("billing"), client.llen("stock")) == (2, 0)
 
 
@@ -134,7 +134,7 @@ def test_priorities_prefix_and_a_foreign_senders_spelling_stay_as_they_are(
     keys = [f"{prefix}plain", f"{prefix}plain\x06\x166", f"{prefix}plain\x06\x169"]
     before = [client.lrange(key, 0, -1) for key in keys]
     held = one.fetch(3)
-    assert put_back.put_back(one.channel, held) == PutBack(moved=3)
+    assert requeue.put_back(one.channel, held) == PutBack(moved=3)
     assert [client.lrange(key, 0, -1) for key in keys] == before
 
 
@@ -145,12 +145,12 @@ def test_what_the_visibility_timeout_has_given_back_is_not_doubled_and_what_nobo
     one.fetch(0)
     one.send("order.new", number=2)
     held = one.fetch(4)
-    restored = next(request for request in held if home.of(request.message).queue == "billing")
+    restored = next(request for request in held if origin.of(request.message).queue == "billing")
     one.channel.qos.restore_by_tag(restored.message.delivery_tag)  # as kombu does when the timeout ends
     assert (client.llen("billing"), client.llen("stock")) == (1, 0), "home, and not to every queue with this key"
-    vanished = next(r for r in held if home.of(r.message).queue == "stock")
+    vanished = next(r for r in held if origin.of(r.message).queue == "stock")
     client.hdel("unacked", vanished.message.delivery_tag)
-    assert put_back.put_back(one.channel, held) == PutBack(moved=2, waiting=1, copied=1)
+    assert requeue.put_back(one.channel, held) == PutBack(moved=2, waiting=1, copied=1)
     assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (2, 2, 0)
 
 
@@ -164,7 +164,7 @@ def test_what_came_over_a_lost_connection_and_was_taken_since_is_not_doubled(
     for request in (restored, taken):
         old.channel.qos.restore_by_tag(request.message.delivery_tag)
     client.rpop("plain")  # somebody has run it
-    assert put_back.put_back(new.channel, [kept, restored, taken]) == PutBack(moved=1, waiting=1, gone=1)
+    assert requeue.put_back(new.channel, [kept, restored, taken]) == PutBack(moved=1, waiting=1, gone=1)
     assert client.llen("plain") == 2
 
 
@@ -192,10 +192,10 @@ def test_messages_of_a_sender_that_gives_all_the_same_tag_are_told_apart(
     if lost:
         client.delete("unacked")
     in_order = celery_private.newest_first(one.channel, held)
-    done = put_back.put_back(one.channel, in_order)
+    done = requeue.put_back(one.channel, in_order)
     assert done == (PutBack(copied=4) if lost else PutBack(moved=4))
     assert client.lrange("plain", 0, -1) == before
-    assert put_back.put_back(one.channel, [Request(r.message) for r in in_order]) == PutBack(waiting=4)
+    assert requeue.put_back(one.channel, [Request(r.message) for r in in_order]) == PutBack(waiting=4)
     assert client.lrange("plain", 0, -1) == before
 
 
@@ -207,8 +207,8 @@ def test_two_workers_that_hold_messages_with_one_tag_give_both_back(
         fetcher.fetch(0)
         client.lpush("plain", foreign(n, '"same"'))
         fetcher.fetch(1)
-    assert put_back.put_back(one.channel, one.got) == PutBack(moved=1)
-    assert put_back.put_back(other.channel, other.got) == PutBack(copied=1)
+    assert requeue.put_back(one.channel, one.got) == PutBack(moved=1)
+    assert requeue.put_back(other.channel, other.got) == PutBack(copied=1)
     assert client.llen("plain") == 2
 
 
@@ -221,7 +221,7 @@ def test_a_message_that_is_fetched_again_after_the_visibility_timeout_goes_back_
     (first,) = one.fetch(1)
     one.channel.qos.restore_by_tag(first.message.delivery_tag)
     held = one.fetch(2)
-    assert put_back.put_back(one.channel, held) == PutBack(moved=1, waiting=1)
+    assert requeue.put_back(one.channel, held) == PutBack(moved=1, waiting=1)
     assert client.llen("plain") == 1
 
 
@@ -249,7 +249,7 @@ def test_what_was_acknowledged_when_the_connection_broke_does_not_run_once_more(
                 call()
     assert client.hlen("unacked") == 1
     one.channel.close()
-    assert client.lrange("plain", 0, -1) == [home.of(unstarted.message).raw]
+    assert client.lrange("plain", 0, -1) == [origin.of(unstarted.message).raw]
 
 
 def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_doubled(
@@ -262,10 +262,10 @@ def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_dou
     with monkeypatch.context() as patch:
         patch.setattr(redis.Redis, "eval", broken_after(redis.Redis.eval))
         with pytest.raises(redis.ConnectionError):
-            put_back.put_back(one.channel, reversed(held))
-    assert client.rpop("plain") == home.of(held[0].message).raw, "another worker takes it"
+            requeue.put_back(one.channel, reversed(held))
+    assert client.rpop("plain") == origin.of(held[0].message).raw, "another worker takes it"
     one.channel.close()
-    assert client.lrange("plain", 0, -1) == [home.of(held[1].message).raw]
+    assert client.lrange("plain", 0, -1) == [origin.of(held[1].message).raw]
 
 
 def test_large_messages_go_back_in_several_scripts(
@@ -275,9 +275,9 @@ def test_large_messages_go_back_in_several_scripts(
     one.fetch(0)
     one.send("plain", exchange=Exchange(""), number=5)
     before = client.lrange("plain", 0, -1)
-    monkeypatch.setattr(put_back, "CHUNK_BYTES", 2 * max(map(len, before)))
+    monkeypatch.setattr(requeue, "CHUNK_BYTES", 2 * max(map(len, before)))
     client.config_resetstat()
-    assert put_back.put_back(one.channel, reversed(one.fetch(5))) == PutBack(moved=5)
+    assert requeue.put_back(one.channel, reversed(one.fetch(5))) == PutBack(moved=5)
     assert client.info("commandstats")["cmdstat_eval"]["calls"] == 3
     assert client.lrange("plain", 0, -1) == before
 
@@ -291,7 +291,7 @@ def test_a_channel_that_closes_gives_back_in_order_and_unmarked_and_marks_only_w
     one.send("plain", exchange=Exchange(""), number=1)
     before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
     held = one.fetch(9)
-    begun = next(request for request in held if home.of(request.message).queue == "plain")
+    begun = next(request for request in held if origin.of(request.message).queue == "plain")
     worker_state.active_requests.add(begun)
     try:
         one.channel.close()
@@ -320,9 +320,9 @@ def test_a_broadcast_has_no_home_even_right_after_a_message_that_needs_no_acknow
         one.send("", exchange=Exchange("news", type="fanout"))
         while not one.got:
             one.connection.drain_events(timeout=5)
-    assert [home.of(request.message) for request in one.got] == [None]
+    assert [origin.of(request.message) for request in one.got] == [None]
     with pytest.raises(LookupError):
-        put_back.put_back(one.channel, one.got)
+        requeue.put_back(one.channel, one.got)
 
 
 def test_the_connection_it_fetches_by_is_known_by_its_id(
@@ -344,12 +344,12 @@ def test_a_thousand_and_more_go_back_in_their_order(fetching: Callable[..., Fetc
     info = {"exchange": "orders", "routing_key": "order.x"}
     texts = [
         json.dumps({**template, "properties": {"delivery_tag": f"t{n}", "delivery_info": info}})
-        for n in range(put_back.CHUNK + 7)
+        for n in range(requeue.CHUNK + 7)
     ]
     client.lpush("billing", *texts)
     before = client.lrange("billing", 0, -1)
     held = one.fetch(len(texts))
-    assert put_back.put_back(one.channel, reversed(held)).moved == len(texts)
+    assert requeue.put_back(one.channel, reversed(held)).moved == len(texts)
     assert client.lrange("billing", 0, -1) == before
 
 
@@ -358,14 +358,14 @@ def test_only_a_lasting_refusal_of_the_script_is_one(
 ) -> None:
     one = fetching(PLAIN)
     one.fetch(0)
-    assert put_back.refused(one.channel) == ""
+    assert requeue.refused(one.channel) == ""
     client.execute_command("ACL", "SETUSER", "default", "-eval")
     try:
-        assert "eval" in put_back.refused(one.channel)
+        assert "eval" in requeue.refused(one.channel)
     finally:
         client.execute_command("ACL", "SETUSER", "default", "+eval")
     valkey.stop()
-    assert put_back.refused(one.channel) == "", "a server that is away has refused nothing"
+    assert requeue.refused(one.channel) == "", "a server that is away has refused nothing"
 
 
 def test_what_is_told_of_a_way_back_adds_up() -> None:
@@ -379,8 +379,8 @@ def test_what_is_told_of_a_way_back_adds_up() -> None:
 
 
 def test_nothing_of_this_kombu_is_missing_and_what_is_is_named(fetching: Callable[..., Fetching]) -> None:
-    assert home.missing(fetching(PLAIN).channel) == []
-    lost = home.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
+    assert origin.missing(fetching(PLAIN).channel) == []
+    lost = origin.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
     assert {"channel.sep", "channel.qos.append", "channel.client.parse_response"} <= set(lost)
 
 
@@ -395,7 +395,7 @@ def test_a_full_redis_takes_messages_back_too(fetching: Callable[..., Fetching],
     try:
         with pytest.raises(redis.OutOfMemoryError):
             client.rpush("plain", "any")
-        assert put_back.put_back(one.channel, reversed(held)) == PutBack(moved=2)
+        assert requeue.put_back(one.channel, reversed(held)) == PutBack(moved=2)
     finally:
         client.config_set("maxmemory", 0)
     assert client.lrange("plain", 0, -1) == before

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from opsdash.errors import Refused
-from opsdash.services.broker import Broker
-from opsdash.services.layout import Layouts
-from opsdash.services.queues import Queues
-from opsdash.services.showing import LARGE
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.queues.peek import LARGE
+from opsdash.services.queues.read import Queues
 
 
 def fill(broker: Broker, queue: str, **per_step: int) -> None:

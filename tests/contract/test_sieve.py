@@ -8,19 +8,19 @@ from collections.abc import Callable
 import pytest
 
 from opsdash.errors import Refused
-from opsdash.services import moving, queues
-from opsdash.services.boundary import draw
-from opsdash.services.broker import Broker
-from opsdash.services.queues import Queues
-from opsdash.services.sieving import Sieve, Sieved
-from opsdash.services.trash import Trash
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues import lock, read
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.selective_clear import Sieve, Sieved
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.watermark import draw
 
 
 @pytest.fixture(autouse=True, params=[1, 3, 64])
 def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Messages per step."""
-    monkeypatch.setattr(moving, "FIRST_STEP", request.param)
-    monkeypatch.setattr(moving, "LARGEST_STEP", request.param)
+    monkeypatch.setattr(lock, "FIRST_STEP", request.param)
+    monkeypatch.setattr(lock, "LARGEST_STEP", request.param)
     return request.param
 
 
@@ -111,7 +111,7 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
 ):
     send(broker, *TEN)
     calls = iter(range(1, 1_000))
-    run = moving.Lease.run
+    run = lock.Lease.run
 
     def dies(*args: object) -> object:
         if next(calls) == call:
@@ -119,7 +119,7 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
         return run(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(moving.Lease, "run", dies)
+        patch.setattr(lock.Lease, "run", dies)
         with contextlib.suppress(KeyboardInterrupt):
             sieve(broker)
     send(broker, "new")
@@ -151,7 +151,7 @@ def test_nothing_that_matches_leaves_no_trace(broker: Broker):
 
 
 def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(queues, "FEW", 3)
+    monkeypatch.setattr(read, "FEW", 3)
     send(broker, *TEN)
     send(broker, "n1", step=9)
     reviewed = draw(broker, "celery")

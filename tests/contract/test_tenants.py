@@ -7,10 +7,10 @@ import json
 import pytest
 
 from opsdash.errors import Refused
-from opsdash.services.broker import Broker
-from opsdash.services.moving import LEASE_S
-from opsdash.services.tenant_index import Config, TenantIndex, in_steps
-from opsdash.services.tenant_public import digest
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues.lock import LEASE_S
+from opsdash.services.tenants.index import Config, TenantIndex, in_steps
+from opsdash.services.tenants.redaction import digest
 
 A, B, C = (Config(name, json.dumps({"tenant_id": name})) for name in "abc")
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from opsdash.errors import Refused
-from opsdash.services import moving
-from opsdash.services.boundary import draw
-from opsdash.services.broker import Broker
-from opsdash.services.layout import Layouts
-from opsdash.services.queues import Queues
-from opsdash.services.trash import Trash
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.queues import lock
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.watermark import draw
 
 
 def send(broker: Broker, *messages: str, step: int = 0, queue: str = "celery") -> None:
@@ -35,8 +35,8 @@ def clear(broker: Broker, **over: object) -> str:
 def test_restored_tasks_run_first_in_their_order_and_newer_ones_after_them(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, cleared: int, newer: int, step: int
 ):
-    monkeypatch.setattr(moving, "FIRST_STEP", step)
-    monkeypatch.setattr(moving, "LARGEST_STEP", step)
+    monkeypatch.setattr(lock, "FIRST_STEP", step)
+    monkeypatch.setattr(lock, "LARGEST_STEP", step)
     old, new = [f"old {i}" for i in range(cleared)], [f"new {i}" for i in range(newer)]
     send(broker, *old)
     trash_id = clear(broker)
@@ -112,7 +112,7 @@ def test_a_restore_that_was_begun_keeps_its_messages_for_as_long_as_it_takes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(moving.Lease, "join", dies)
+        patch.setattr(lock.Lease, "join", dies)
         with pytest.raises(KeyboardInterrupt):
             Trash(broker).restore(trash_id, by="maria")
     assert broker.client.ttl(broker.keys.trash(trash_id, "0")) == -1
@@ -129,7 +129,7 @@ def test_whoever_comes_second_is_told_who_works_on_the_queue(broker: Broker):
     send(broker, "a")
     trash_id = clear(broker)
     send(broker, "b")
-    with moving.lease(broker, "celery", by="otto", what="restore"):
+    with lock.lease(broker, "celery", by="otto", what="restore"):
         for act in (lambda: Trash(broker).restore(trash_id, by="maria"), lambda: clear(broker)):
             with pytest.raises(Refused, match=r"celery is being worked on by otto \(restore, since .* Nothing was"):
                 act()
@@ -140,7 +140,7 @@ def test_whoever_comes_second_is_told_who_works_on_the_queue(broker: Broker):
 
 def test_who_was_away_for_too_long_moves_nothing_any_more(broker: Broker):
     send(broker, "a")
-    with moving.lease(broker, "celery", by="otto", what="restore") as held:
+    with lock.lease(broker, "celery", by="otto", what="restore") as held:
         broker.client.set(broker.keys.busy("celery"), "somebody else", ex=10)
         with pytest.raises(Refused, match="somebody else may go on"):
             held.join(broker.lists("celery")[0], broker.lists("emails")[0])
@@ -241,11 +241,11 @@ def test_what_somebody_left_in_place_of_a_lease_is_in_nobodys_way(broker: Broker
         broker.client.rpush(key, "x")
     else:
         broker.client.set(key, "{}", ex=365 * 86_400 if left == "a year" else None)
-    with moving.lease(broker, "celery", by="otto", what="restore"):
-        assert 0 < broker.client.pttl(key) <= moving.LEASE_S * 1_000
+    with lock.lease(broker, "celery", by="otto", what="restore"):
+        assert 0 < broker.client.pttl(key) <= lock.LEASE_S * 1_000
         with (
             pytest.raises(Refused, match="is being worked on by otto"),
-            moving.lease(broker, "celery", by="x", what="y"),
+            lock.lease(broker, "celery", by="x", what="y"),
         ):
             pass
     assert not broker.client.exists(key)

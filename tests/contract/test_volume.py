@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from opsdash.services import boundary, bounded, trash, workers
-from opsdash.services.broker import Broker
-from opsdash.services.composition import compose
-from opsdash.services.queues import Queues
-from opsdash.services.selecting import Selection
-from opsdash.services.sieving import Sieve
-from opsdash.services.trash import Trash
-from opsdash.services.workers import Workers
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues import trash, watermark
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.task_filter import Selection
+from opsdash.services.queues.trash import Trash
+from opsdash.services.workers import reports as workers
+from opsdash.services.workers.reports import Workers
 
-LARGE = bounded.LARGE_MESSAGE + 1
+LARGE = bounded_reads.LARGE_MESSAGE + 1
 
 
 def cleared(broker: Broker, number: int) -> None:
@@ -116,7 +118,7 @@ def test_a_field_that_is_too_large_or_nonsense_is_named_and_costs_the_report_not
 def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: Broker) -> None:
     texts = [message(n, LARGE if n % 3 == 0 else 0) for n in range(12)]
     broker.client.lpush(broker.lists("celery")[0], *texts)
-    mark = boundary.draw(broker, "celery")
+    mark = watermark.draw(broker, "celery")
     broker.client.lpush(broker.lists("celery")[0], message(99))
     found = compose(broker, "celery")
     assert (found.number, found.by_task["(unreadable)"], found.by_task["shop.mail"]) == (13, 4, 9)
@@ -133,7 +135,7 @@ def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: B
 @pytest.mark.parametrize("newest", [0, 3])
 def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newest: int) -> None:
     broker.client.lpush(broker.lists("celery")[0], message(1), message(2, LARGE))
-    mark = boundary.draw(broker, "celery")
+    mark = watermark.draw(broker, "celery")
     for number in range(newest):
         broker.client.lpush(broker.lists("celery")[0], message(10 + number, LARGE))
     done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
@@ -145,10 +147,10 @@ def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newe
 def test_a_message_that_looks_like_the_mark_of_a_large_one_is_taken_for_itself(broker: Broker, foreign: bytes) -> None:
     key = broker.lists("celery")[0]
     broker.client.lpush(key, message(1), foreign, message(2))
-    (mark,) = (one for one in bounded.messages(broker.client, key, 0, 10) if bounded.is_mark(one))
-    assert bounded.size_of(mark) == len(foreign)
+    (mark,) = (one for one in bounded_reads.messages(broker.client, key, 0, 10) if bounded_reads.is_mark(one))
+    assert bounded_reads.size_of(mark) == len(foreign)
     assert compose(broker, "celery").by_task == {"shop.mail": 2, "(unreadable)": 1}
     assert len(Queues(broker).peek("celery", 5, "x")) == 3
-    mark = boundary.draw(broker, "celery")
+    mark = watermark.draw(broker, "celery")
     done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
     assert (done.total, done.newer) == (3, 0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from opsdash.services.broker import Broker
+from opsdash.services.broker.client import Broker
 from opsdash.worker import identity
 from opsdash.worker.identity import Identity, identify
 from opsdash.worker.report import IDLE_SILENT_S, KEPT_S, Reporter

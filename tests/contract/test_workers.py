@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from opsdash import foreign
-from opsdash.services import workers
-from opsdash.services.broker import Broker
-from opsdash.services.workers import Workers
+from opsdash.model import untrusted
+from opsdash.services.broker.client import Broker
+from opsdash.services.workers import reports as workers
+from opsdash.services.workers.reports import Workers
 
 
 def report(broker: Broker, hostname: str, age_s: float = 0.0, **fields: object) -> None:
@@ -179,7 +179,7 @@ def test_a_report_of_running_tasks_is_bounded_whoever_wrote_it(broker: Broker):
     report(broker, "a@host", running=json.dumps(many))
     told = Workers(broker).running("a@host")
     assert len(told) == workers.MOST_RUNNING
-    assert len(told[0].name) == foreign.LONG
+    assert len(told[0].name) == untrusted.LONG
     assert (told[0].task_id[:5], told[0].queue) == ("\\x001", "\\ud800"), "what no screen takes is written as escapes"
     report(broker, "b@host", running=json.dumps([["1", "x" * workers.LARGE_REPORT, "q", 1]]))
     assert Workers(broker).running("b@host") == (), "it is not even fetched"

@@ -14,7 +14,7 @@ from support.services import Postgres, Valkey
 import opsdash
 from opsdash.errors import Invalid, NeedsApproval, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services import approvals, unfinished
+from opsdash.services.audit import approvals, reaper
 from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page", client="10.1.2.3")
@@ -239,8 +239,8 @@ def test_what_waits_is_not_taken_for_an_act_whose_process_died(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approval_id = ask(console)
-    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
-    monkeypatch.setattr(unfinished, "ALIVE_S", -1)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.0)
+    monkeypatch.setattr(reaper, "ALIVE_S", -1)
     for _ in range(4):
         console.snapshot()
     assert entry_of(console, "clear_queue").status is Status.IN_PROGRESS
@@ -250,8 +250,8 @@ def test_what_waits_is_not_taken_for_an_act_whose_process_died(
 def test_what_waited_and_was_lost_with_redis_becomes_unknown(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     approval_id = ask(console)
     console.broker.client.flushall()
-    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
-    monkeypatch.setattr(unfinished, "ALIVE_S", -1)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.0)
+    monkeypatch.setattr(reaper, "ALIVE_S", -1)
     for _ in range(3):
         console.snapshot()
     entry = entry_of(console, "clear_queue")

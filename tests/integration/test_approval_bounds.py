@@ -17,7 +17,7 @@ from support.services import Valkey
 import opsdash
 from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
-from opsdash.services import approvals
+from opsdash.services.audit import approvals
 from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page", client="10.1.2.3")

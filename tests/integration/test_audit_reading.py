@@ -19,10 +19,11 @@ from support.services import Postgres
 import opsdash
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Preview, Role, Status
-from opsdash.services import audit_reading, database
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit import query
+from opsdash.services.audit.query import Filter
 from opsdash.services.console import Console
-from opsdash.services.tables import audit_log
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import audit_log
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -146,13 +147,13 @@ def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search ends after 20 entries, and looks at six of them at a time at most."""
     for name, number in (("SEARCHED", 20), ("FIRST_STRETCH", 3), ("LONGEST_STRETCH", 6)):
-        monkeypatch.setattr(audit_reading, name, number)
+        monkeypatch.setattr(query, name, number)
 
 
 @pytest.mark.usefixtures("short")
 def test_a_search_for_a_text_says_how_far_it_looked_and_its_next_page_goes_on_there(console: Console) -> None:
     fill(console, [{"timestamp": NOON - timedelta(minutes=at // 4), "details": {"n": f"<{at}>"}} for at in range(50)])
-    sought, pages = Filter(text="<49>"), [audit_reading.Page(entries=(), after=None)]
+    sought, pages = Filter(text="<49>"), [query.Page(entries=(), after=None)]
     while not pages[1:] or pages[-1].after:
         pages.append(console.audit.page(sought, after=pages[-1].after))
     assert [(len(page.entries), page.searched, page.of) for page in pages[1:]] == [
@@ -189,8 +190,8 @@ def test_a_search_that_takes_long_ends_and_goes_on_when_it_is_asked_again(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(console, [{"timestamp": NOON - timedelta(minutes=at)} for at in range(30)])
-    monkeypatch.setattr(audit_reading, "FIRST_STRETCH", 10)
-    monkeypatch.setattr(audit_reading, "SEARCH_S", -1.0)
+    monkeypatch.setattr(query, "FIRST_STRETCH", 10)
+    monkeypatch.setattr(query, "SEARCH_S", -1.0)
     page = console.audit.page(Filter(text="nothing"))
     assert (page.searched, page.of) == (10, 30)
     assert console.audit.page(Filter(text="nothing"), after=page.after).searched == 10
@@ -242,7 +243,7 @@ def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: F
         asked.append((statement, parameters))
 
     sa.event.listen(long_log, "before_cursor_execute", look)
-    audit_reading.page(long_log, chosen, after=after)
+    query.page(long_log, chosen, after=after)
     sa.event.remove(long_log, "before_cursor_execute", look)
     (statement, parameters) = asked[-1]
     with long_log.connect() as connection:
@@ -271,7 +272,7 @@ def test_filters_that_never_meet_are_read_off_an_index_and_not_out_of_the_table(
         asked.append((statement, parameters))
 
     sa.event.listen(long_log, "before_cursor_execute", look)
-    assert audit_reading.page(long_log, chosen).entries == ()
+    assert query.page(long_log, chosen).entries == ()
     sa.event.remove(long_log, "before_cursor_execute", look)
     (statement, parameters) = asked[-1]
     with long_log.connect() as connection:
@@ -283,7 +284,7 @@ def test_filters_that_never_meet_are_read_off_an_index_and_not_out_of_the_table(
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_an_export_of_a_long_log_streams_and_is_never_in_memory_as_a_whole(long_log: sa.Engine, form: str) -> None:
     tracemalloc.start()
-    size = sum(map(len, audit_reading.EXPORTS[form](long_log, Filter(since=NOON - timedelta(days=2)))))
+    size = sum(map(len, query.EXPORTS[form](long_log, Filter(since=NOON - timedelta(days=2)))))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > 400_000

@@ -21,10 +21,10 @@ import sqlalchemy as sa
 import opsdash
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Actor, Role, Status
-from opsdash.services import migrations
-from opsdash.services.audit_reading import entry_of_row
+from opsdash.services.audit.query import entry_of_row
 from opsdash.services.console import Console
-from opsdash.services.tables import audit_head, audit_log
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_head, audit_log
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page", client="10.1.2.3")
 

@@ -18,9 +18,10 @@ from support.services import Postgres, Valkey
 import opsdash
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services import database, spool, unfinished
+from opsdash.services.audit import outbox, reaper
 from opsdash.services.console import Console
-from opsdash.services.tables import audit_log
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import audit_log
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 
@@ -82,12 +83,12 @@ def test_a_flood_of_bogus_steps_delays_neither_a_pause_nor_what_waits_behind_it(
 ) -> None:
     client, keys = console.broker.client, console.broker.keys
     with client.pipeline(transaction=False) as pipe:
-        for _ in range(spool.LOOKED_AT + 500):
+        for _ in range(outbox.LOOKED_AT + 500):
             pipe.xadd(keys.spool, {"kind": "whole", "entry": "{}", "mac": "\N{SNOWMAN}"})
         pipe.execute()
-    client.xadd(keys.spool, {"kind": "whole", "entry": "x" * (spool.LARGE_STEP + 1), "mac": "0" * 64})
+    client.xadd(keys.spool, {"kind": "whole", "entry": "x" * (outbox.LARGE_STEP + 1), "mac": "0" * 64})
     client.xadd(keys.spool, {str(n): "wide" for n in range(5_000)})
-    monkeypatch.setattr(spool, "LOOK_S", 60.0)
+    monkeypatch.setattr(outbox, "LOOK_S", 60.0)
     postgres.stop()
     done = pause(console)
     assert console.audit.spooled() == 500 + 2 + 2, "one drain looks at so many"
@@ -164,7 +165,7 @@ def restart(postgres: Postgres) -> None:
 
 KILLED = """
 import os, signal, opsdash
-from opsdash.services.pause import PauseFlags
+from opsdash.services.pause.flags import PauseFlags
 pause = PauseFlags.pause
 def pause_and_die(*args, **kwargs):
     {before}
@@ -196,7 +197,7 @@ def test_an_entry_whose_process_died_becomes_unknown_with_what_is_known(
     assert done.returncode == -signal.SIGKILL
     (entry,) = console.snapshot().operations
     assert entry.status is Status.IN_PROGRESS
-    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.0)
     console.snapshot()
     assert console.snapshot().operations[0].status is Status.IN_PROGRESS, "it said a moment ago that it lives"
     forget(console, entry)
@@ -213,15 +214,15 @@ def forget(console: Console, entry: AuditEntry) -> None:
     """Half a minute goes by: the mark of the running act has ended, the entry is that old."""
     console.broker.client.delete(console.broker.keys.running(str(entry.id)))
     with console.engine.begin() as connection:
-        old = entry.timestamp - timedelta(seconds=unfinished.ALIVE_S)
+        old = entry.timestamp - timedelta(seconds=reaper.ALIVE_S)
         connection.execute(sa.update(audit_log).values(timestamp=old))
 
 
 def test_a_long_act_whose_process_lives_is_never_taken_for_dead(
     console: Console, console_for: Callable[..., Console], postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
-    monkeypatch.setattr(unfinished, "ALIVE_S", 1)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.0)
+    monkeypatch.setattr(reaper, "ALIVE_S", 1)
     other = console_for(database_url=postgres_url)
 
     def long(*_: object) -> None:

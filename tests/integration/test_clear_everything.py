@@ -17,10 +17,10 @@ from support.workers import GREEN, Worker, eventually, worker
 import opsdash
 from opsdash.errors import Refused, Uncertain
 from opsdash.model import Effect, Preview
-from opsdash.services import gathering
 from opsdash.services.console import Console
-from opsdash.services.fleet import Fleet
-from opsdash.services.pause import PauseFlags
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues import reclaim
+from opsdash.services.workers.unmanaged import Fleet
 from opsdash.views import form
 
 BARE = {"SAMPLE_PLUGIN": "no"}
@@ -136,7 +136,7 @@ def test_workers_it_can_not_hold_are_named(deployment: Deployment, ops: Console)
 def test_a_worker_that_gives_nothing_back_in_time_ends_it_and_the_pause_is_lifted(
     deployment: Deployment, ops: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "WAIT_S", 1.0)
+    monkeypatch.setattr(reclaim, "WAIT_S", 1.0)
     with worker(pool="solo", env=deployment.env, queues=["celery"]) as busy:
         deployment.send(1, kwargs={"seconds": 30})
         deployment.records.wait_for(1)
@@ -173,7 +173,7 @@ def test_whatever_goes_wrong_the_pause_is_lifted_or_is_said_to_stand(
         with pytest.raises(Uncertain, match=r"The pause of celery that this has set could not be lifted .* ends by"):
             clear(ops)
     stands = ops.pause.read(["celery"])["celery"]
-    assert (stands.expires_at - datetime.now(UTC)).total_seconds() <= gathering.PAUSE_S
+    assert (stands.expires_at - datetime.now(UTC)).total_seconds() <= reclaim.PAUSE_S
     entry = ops.get_recent_operations()[0]
     assert entry.status == "unknown"
     assert "could not be lifted" in entry.details["message"]

@@ -14,10 +14,10 @@ import pytest
 import opsdash
 from opsdash.errors import Refused
 from opsdash.model import Progress
-from opsdash.services import composition
 from opsdash.services.console import Console
-from opsdash.services.moving import lease
-from opsdash.services.outlook import arriving
+from opsdash.services.queues import sampling
+from opsdash.services.queues.clear_preview import arriving
+from opsdash.services.queues.lock import lease
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_the_preview_says_how_many_match_of_which_kind_how_old_and_what_stays(op
 def test_of_more_than_ten_thousand_the_preview_is_an_estimate_and_says_so(
     ops: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(composition, "LOOK_S", 60.0)
+    monkeypatch.setattr(sampling, "LOOK_S", 60.0)
     send(ops, *[message("shop.mail", n) for n in range(8_000)], *[message("shop.bill", n) for n in range(4_000)])
     preview = ops.preview(opsdash.ClearTasks(queue="emails", task="shop.bill"))
     number, error = preview.figures["matching"], preview.figures["matching_error"]
@@ -77,7 +77,7 @@ def test_what_has_grown_old_enough_since_the_preview_stays(ops: Console, monkeyp
     clear = opsdash.ClearTasks(queue="emails", older_than_s=3_600)
     preview = ops.preview(clear)
     assert preview.figures["matching"] == 1
-    monkeypatch.setattr("opsdash.services.selecting.time.time", lambda: now + 300)
+    monkeypatch.setattr("opsdash.services.queues.task_filter.time.time", lambda: now + 300)
     effect = ops.run(clear, actor="maria", confirm="YES", reviewed=preview)
     assert effect.affected == 1
     assert ops.broker.client.lrange(ops.broker.lists("emails")[0], 0, -1) == [young]
@@ -119,7 +119,7 @@ from pathlib import Path
 
 import opsdash
 from opsdash.services.console import Console
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
 
 url, database = sys.argv[1:]
 settings = Settings.from_env({}, redis_url=url, database_url=database, queues=("emails",), secret_key="k" * 32)

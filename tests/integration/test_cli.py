@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from support.cli import CTRL_C, CTRL_D, Result, off_a_terminal, on_a_terminal
 from support.services import Valkey
 
-from opsdash import people
-from opsdash.model import Status
+from opsdash.model import Status, people
 from opsdash.operation import registry
 from opsdash.operations import ResumeProcessing
-from opsdash.services import audit_reading, database
+from opsdash.services.audit import query
 from opsdash.services.console import Console
-from opsdash.services.tables import tenant_config
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import tenant_config
 
 
 @pytest.fixture
@@ -405,7 +405,7 @@ def test_a_search_in_the_log_says_how_much_of_it_was_searched_and_how_to_go_on(
     for _ in range(5):
         console.run(ResumeProcessing(), actor="maria", confirm="YES")
     assert opsdash("audit", "--text", "no such text").err == ""
-    monkeypatch.setattr(audit_reading, "SEARCHED", 2)
+    monkeypatch.setattr(query, "SEARCHED", 2)
     for way in ([], ["--json"]):
         shown = opsdash("audit", "--text", "no such text", *way)
         assert shown.code == 0

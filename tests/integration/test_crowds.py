@@ -19,17 +19,17 @@ from support.served import Answer, Client, serving
 from support.services import until
 
 import opsdash
+from opsdash.config.settings import Settings
+from opsdash.config.users import Users
 from opsdash.model import Actor, Role
-from opsdash.services import audit_reading
-from opsdash.services.audit_reading import Page
+from opsdash.services.audit import query as audit_reading
+from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
-from opsdash.settings import Settings
-from opsdash.users import Users
 from opsdash.views.components import Board
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
-from opsdash.web import login
+from opsdash.web.auth import login
 
 VIEWERS = 10
 TOKENS = {f"eve{number}": f"token-of-eve-{number:02d}-0123456789" for number in range(VIEWERS)}

@@ -29,8 +29,8 @@ from support.workers import producer, worker
 
 import opsdash
 from opsdash.cli import cli
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 
 TOKEN = "a-token-of-the-documentation"
 PASSWORD = "correct horse battery"

@@ -19,14 +19,15 @@ from support.services import Postgres, Valkey
 from support.workers import eventually, worker
 
 import opsdash
-from opsdash import users as users_module
 from opsdash.cli import cli
+from opsdash.config import users as users_module
+from opsdash.config.users import Users
 from opsdash.operations import ClearQueue, PauseProcessing
-from opsdash.services import database, doctor
+from opsdash.services import doctor
 from opsdash.services.console import Console
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import audit_log
 from opsdash.services.doctor import Finding, diagnose
-from opsdash.services.tables import audit_log
-from opsdash.users import Users
 
 Lines = Callable[..., list[Finding]]
 

@@ -16,9 +16,9 @@ from opsdash.errors import NeedsApproval
 from opsdash.model import Actor, AuditEntry, Role
 from opsdash.operation import Act, Operation
 from opsdash.operations import QuietWorker, RevokeTask, WakeWorker
+from opsdash.services.audit.chain import BEFORE
 from opsdash.services.console import Console
-from opsdash.services.seal import BEFORE
-from opsdash.services.tables import audit_log
+from opsdash.services.database.tables import audit_log
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 

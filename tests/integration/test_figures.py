@@ -14,8 +14,8 @@ from support.deployment import Deployment
 from support.workers import Worker, eventually, worker
 
 from opsdash.model import HistoryPoint
-from opsdash.services import history
 from opsdash.services.console import Console
+from opsdash.services.monitoring import history
 
 
 @pytest.fixture

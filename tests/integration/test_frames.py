@@ -12,7 +12,7 @@ from support.deployment import Deployment
 from support.workers import eventually, worker
 
 import opsdash
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit.query import Filter
 from opsdash.services.console import Console
 
 

@@ -13,7 +13,7 @@ import opsdash
 from opsdash.errors import PhraseMissing, Refused, Unavailable
 from opsdash.model import Actor, Role, Status
 from opsdash.services.console import Console
-from opsdash.services.tables import tenant_config
+from opsdash.services.database.tables import tenant_config
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")
 CLEARS = [opsdash.ClearQueue(queue="emails"), opsdash.ClearTasks(queue="emails", task="*")]

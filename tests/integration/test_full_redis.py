@@ -15,11 +15,11 @@ import opsdash
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, Role
 from opsdash.operation import Operation
-from opsdash.services import writes
-from opsdash.services.broker import ADVICE
-from opsdash.services.cancelled import Cancelled
+from opsdash.services.broker import writes
+from opsdash.services.broker.client import ADVICE
 from opsdash.services.console import Console
-from opsdash.services.signed_out import MOST, SignedOut
+from opsdash.services.workers.cancelled_consumers import Cancelled
+from opsdash.web.auth.sign_out import MOST, SignedOut
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 

@@ -15,14 +15,14 @@ import sqlalchemy as sa
 import opsdash
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, Refused, Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status, to_plain
-from opsdash.services import audit_tail
-from opsdash.services.audit_reading import entry_of_row
+from opsdash.services.audit import tail as audit_tail
+from opsdash.services.audit.chain import UNKEYED, Sealer
+from opsdash.services.audit.query import entry_of_row
 from opsdash.services.console import Console
+from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.doctor.database import chain
 from opsdash.services.doctor.finding import Level, Patient
-from opsdash.services.measures import Measures
-from opsdash.services.seal import UNKEYED, Sealer
-from opsdash.services.tables import audit_head, audit_log
+from opsdash.services.monitoring.metrics import Measures
 
 SECRET, OTHER = "the-secret-key-that-came-late", "the-key-that-follows-the-first"
 MARIA = Actor(name="maria", role=Role.OPERATOR)

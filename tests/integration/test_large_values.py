@@ -14,10 +14,10 @@ from support.tenants import add, preview, stored, sync
 
 from opsdash.errors import OpsdashError, Refused
 from opsdash.operations import ClearQueue, DeleteTrash, PauseProcessing, RestoreQueue
-from opsdash.services import layout, listeners
+from opsdash.services.broker import connected_clients, layout
+from opsdash.services.broker.queue_expiry import suspended_ms
 from opsdash.services.console import Console
-from opsdash.services.expiring import suspended_ms
-from opsdash.services.gathering import Gathering
+from opsdash.services.queues.reclaim import Gathering
 from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
 
@@ -140,9 +140,9 @@ def test_more_channels_than_are_looked_at_are_not_brought_here(console: Console,
 def test_of_more_connections_than_are_looked_through_the_number_is_told(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(listeners, "MOST_CONNECTIONS", 0)
+    monkeypatch.setattr(connected_clients, "MOST_CONNECTIONS", 0)
     with pytest.raises(redis.ResponseError, match="connections; 0 at most are looked through"):
-        listeners.fetching(console.broker, set())
+        connected_clients.fetching(console.broker, set())
     assert console.run(PauseProcessing(), actor="maria", confirm="YES").affected == 1
     console.fleet.look()
     assert "at most are looked through" in (console.fleet.found(paused=True) or SimpleNamespace()).connections_error

@@ -16,7 +16,7 @@ from support.workers import Records, Worker, eventually, worker
 import opsdash as api
 from opsdash.api.shapes import status_read
 from opsdash.errors import Refused
-from opsdash.model_layout import APP, BROKER, WORKERS, Layout
+from opsdash.model.layout import APP, BROKER, WORKERS, Layout
 from opsdash.services.console import Console
 from opsdash.services.doctor import diagnose
 

@@ -19,8 +19,9 @@ import sqlalchemy as sa
 from alembic.config import Config
 
 from opsdash.errors import Invalid, Unavailable, Uncertain
-from opsdash.services import database, migrations
-from opsdash.services.tables import audit_log, tenant_config
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_log, tenant_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +107,7 @@ def test_a_database_of_a_newer_opsdash_is_left_alone(database_url):
 
 
 def test_upgrades_at_the_same_time_make_the_tables_once(empty_database_url):
-    program = f"from opsdash.services.migrations import upgrade; upgrade({empty_database_url!r})"
+    program = f"from opsdash.services.database.migrations import upgrade; upgrade({empty_database_url!r})"
     command = [sys.executable, "-W", "error", "-c", program]
     runs = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     said = [run.communicate(timeout=60)[1] for run in runs]

@@ -14,7 +14,7 @@ import alembic
 import pytest
 
 import opsdash
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
@@ -127,7 +127,7 @@ def test_the_installed_command_says_the_one_version_that_there_is(installed, tmp
 def test_a_database_is_made_and_checked_from_an_installed_wheel(installed, empty_database_url, tmp_path):
     program = f"""
 import opsdash
-from opsdash.services import migrations
+from opsdash.services.database import migrations
 assert opsdash.__file__.startswith({str(installed.parent.parent)!r}), opsdash.__file__
 migrations.upgrade({empty_database_url!r})
 print(migrations.current({empty_database_url!r}), migrations.head(), migrations.check({empty_database_url!r}))

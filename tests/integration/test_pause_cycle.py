@@ -13,7 +13,7 @@ from support.sample_app import UNREADABLE
 from support.services import Valkey
 from support.workers import GREEN, eventually, worker
 
-from opsdash.services.workers import Workers
+from opsdash.services.workers.reports import Workers
 
 GREEN_LATER = [pytest.param(pool, marks=pytest.mark.slow) for pool in GREEN]
 POOLS = ["prefork", "threads", pytest.param("solo", marks=pytest.mark.slow), *GREEN_LATER]

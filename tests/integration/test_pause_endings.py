@@ -10,7 +10,7 @@ from support.services import Postgres, until
 import opsdash
 from opsdash.model import AuditEntry
 from opsdash.services.console import Console
-from opsdash.services.endings import EXPIRY, OUTSIDE
+from opsdash.services.pause.expiry import EXPIRY, OUTSIDE
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from support.deployment import Deployment, each_exactly_once
 from support.workers import eventually, worker
 
 import opsdash
-from opsdash.services import migrations
 from opsdash.services.console import Console
-from opsdash.services.verdict import verdict
-from opsdash.verdict_text import told
+from opsdash.services.database import migrations
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.pause.verdict_text import told
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 

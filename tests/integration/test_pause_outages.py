@@ -9,7 +9,7 @@ from support.deployment import Deployment, each_exactly_once
 from support.proxy import Proxy, proxy
 from support.workers import Worker, eventually, worker
 
-from opsdash.worker.flags import GRACE_S
+from opsdash.worker.watcher import GRACE_S
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from support.sentinels import MASTER, Watched, watched
 from support.workers import Records, eventually, worker
 
 import opsdash
-from opsdash.services import migrations
 from opsdash.services.console import Console
+from opsdash.services.database import migrations
 
 pytestmark = pytest.mark.slow
 

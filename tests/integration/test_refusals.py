@@ -32,11 +32,11 @@ from opsdash.operations import (
     SyncTenantConfigs,
     WakeWorker,
 )
-from opsdash.services import writes
-from opsdash.services.broker import ADVICE
+from opsdash.services.broker import writes
+from opsdash.services.broker.client import ADVICE
 from opsdash.services.console import Console
-from opsdash.services.pause import PauseFlags
-from opsdash.services.tables import tenant_config
+from opsdash.services.database.tables import tenant_config
+from opsdash.services.pause.flags import PauseFlags
 
 OWN = re.compile(r"opsdash:(busy|running|request|tenants:busy)|_kombu\.")
 """Marks and leases that end by themselves, and what kombu keeps of a mailbox for answers."""

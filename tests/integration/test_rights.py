@@ -16,7 +16,6 @@ from support.deployment import deploy
 from support.services import Valkey
 from support.workers import worker
 
-from opsdash import rights
 from opsdash.operations import (
     ClearQueue,
     ClearTasks,
@@ -29,8 +28,9 @@ from opsdash.operations import (
     SyncTenantConfigs,
     WakeWorker,
 )
-from opsdash.rights import Place, Right
 from opsdash.services import doctor
+from opsdash.services.broker import acl as rights
+from opsdash.services.broker.acl import Place, Right
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
 from opsdash.services.doctor.finding import Patient

@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 import opsdash
 from opsdash.cli import cli
+from opsdash.config.settings import Settings
 from opsdash.errors import NeedsApproval, OpsdashError
 from opsdash.model import Actor, Role, Status, to_plain
-from opsdash.services import database
 from opsdash.services.console import Console
-from opsdash.services.tables import audit_log
-from opsdash.settings import Settings
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import audit_log
 
 SECRET = "hunter2planted"
 MARIA, BOB = (Actor(name=name, role=Role.OPERATOR, surface="page") for name in ("maria", "bob"))

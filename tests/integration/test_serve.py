@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.services import free_port
 
-from opsdash.settings import Settings
+from opsdash.config.settings import Settings
 
 
 @pytest.fixture

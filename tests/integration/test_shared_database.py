@@ -17,14 +17,16 @@ from support.services import Valkey
 import opsdash
 from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services import database, migrations, unfinished
-from opsdash.services.audit import AuditLog
-from opsdash.services.audit_reading import THIS, Filter
+from opsdash.services.audit import reaper
+from opsdash.services.audit.chain import Sealer
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.audit.query import THIS, Filter
+from opsdash.services.audit.repeated_requests import ElsewhereRequest
 from opsdash.services.console import Console
-from opsdash.services.measures import Measures
-from opsdash.services.repeated import ElsewhereRequest
-from opsdash.services.seal import Sealer
-from opsdash.services.tables import audit_log
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_log
+from opsdash.services.monitoring.metrics import Measures
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
 BOB = Actor(name="bob", role=Role.ADMIN, surface="page")
@@ -51,8 +53,8 @@ def two(console_for: Callable[..., Console], valkey: Valkey, database_url: str) 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is not marked as running has died just now."""
-    monkeypatch.setattr(unfinished, "LOOK_S", 0.0)
-    monkeypatch.setattr(unfinished, "ALIVE_S", -5)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.0)
+    monkeypatch.setattr(reaper, "ALIVE_S", -5)
 
 
 def settle(*consoles: Console) -> None:

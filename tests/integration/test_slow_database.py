@@ -26,10 +26,11 @@ import opsdash
 from opsdash.api.acts import Run
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, Effect, Progress, Role, Status
-from opsdash.services import audit_reading, database_half
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit import query
+from opsdash.services.audit.log import AuditLog
 from opsdash.services.console import Console
-from opsdash.services.measures import Measures
+from opsdash.services.monitoring import database_reads
+from opsdash.services.monitoring.metrics import Measures
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 pytestmark = pytest.mark.impatient
@@ -140,7 +141,7 @@ def test_a_strict_log_refuses_soon_and_what_it_takes_too_late_is_closed(
 def test_the_figures_from_redis_never_wait_for_the_database(
     console_for: ConsoleFor, postgres: Postgres, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(database_half, "SOON_S", 0.0)
+    monkeypatch.setattr(database_reads, "SOON_S", 0.0)
     with proxy(postgres.port) as cable:
         console = console_for(database_url=postgres_url.replace(f":{postgres.port}/", f":{cable.port}/"))
         pause(console)
@@ -154,7 +155,7 @@ def test_the_figures_from_redis_never_wait_for_the_database(
         assert taken.operations == before.operations, "the last good list stays"
         assert (taken.database_age_s or 0) > (before.database_age_s or 0)
         asked = []
-        monkeypatch.setattr(audit_reading, "page", lambda *_args, **_more: asked.append(1))
+        monkeypatch.setattr(query, "page", lambda *_args, **_more: asked.append(1))
         for _ in range(5):
             console.snapshot()
         assert asked == [], "while an answer is missing nobody asks anew"

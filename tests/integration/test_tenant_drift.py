@@ -13,9 +13,9 @@ import opsdash
 from opsdash.cli import cli
 from opsdash.errors import OpsdashError
 from opsdash.model import TenantDrift
-from opsdash.services import tenant_index
 from opsdash.services.console import Console
-from opsdash.services.tenant_source import TableSource
+from opsdash.services.tenants import index
+from opsdash.services.tenants.source import TableSource
 
 EARLIER = datetime.now(UTC) - timedelta(days=30)
 
@@ -147,7 +147,7 @@ def test_since_when_is_the_same_for_every_console_and_ends_with_the_difference(
 def test_many_keys_are_compared_a_few_at_each_look(
     console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tenant_index, "LOOKED_AT", 100)
+    monkeypatch.setattr(index, "LOOKED_AT", 100)
     console = console_for()
     add(console, *(f"t{at:04}" for at in range(3_000)))
     sync(console)

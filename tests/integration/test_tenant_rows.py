@@ -12,9 +12,9 @@ from support.tenants import add, execute, preview, stored, sync
 
 from opsdash.errors import Unavailable
 from opsdash.model import Status
-from opsdash.services import database
 from opsdash.services.console import Console
-from opsdash.services.tenant_public import MAX_CONFIG_BYTES
+from opsdash.services.database import engine
+from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES
 
 BAD_TEXT = {
     "no JSON": ("{broken", "settings are not valid JSON"),
@@ -136,7 +136,7 @@ def test_bytes_that_are_no_text_fail_alone_where_the_database_takes_them(console
 
 
 def test_bytes_that_are_no_text_in_an_unchecked_postgresql_are_one_line(console_for, postgres, postgres_url: str):
-    admin = database.connect(postgres_url).execution_options(isolation_level="AUTOCOMMIT")
+    admin = engine.connect(postgres_url).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(sa.text("CREATE DATABASE raw ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"))
     url = postgres_url.rpartition("/")[0] + "/raw"

@@ -16,8 +16,8 @@ from support.tenants import add, change, execute, preview, remove, stored, sync
 from opsdash.errors import Unavailable
 from opsdash.model import to_plain
 from opsdash.services.console import Console
-from opsdash.services.tables import audit_log
-from opsdash.services.tenant_public import public_config
+from opsdash.services.database.tables import audit_log
+from opsdash.services.tenants.redaction import public_config
 
 PIECE = "pl4nted"
 """Part of each secret, near its beginning: the first ten characters are a leak too."""

@@ -11,10 +11,10 @@ from support.tenants import add, stored, sync
 
 from opsdash.errors import Unavailable, Uncertain
 from opsdash.model import Status
-from opsdash.services import database
 from opsdash.services.console import Console
-from opsdash.services.tables import tenant_config
-from opsdash.services.tenant_source import TableSource
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import tenant_config
+from opsdash.services.tenants.source import TableSource
 
 SECRET = "sk-live-0123456789"
 

@@ -17,10 +17,10 @@ from opsdash.api.problems import fault_of
 from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
 from opsdash.operations.approve import described
-from opsdash.services import approvals
-from opsdash.services.audit import Duplicate
+from opsdash.services.audit import approvals
+from opsdash.services.audit.log import Duplicate
+from opsdash.services.audit.repeated_requests import TakenRequest
 from opsdash.services.console import Console
-from opsdash.services.repeated import TakenRequest
 from opsdash.views.rows import approval_rows
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page")

@@ -21,10 +21,11 @@ from click.testing import CliRunner
 
 from opsdash.cli import cli
 from opsdash.model import AuditEntry, Status
-from opsdash.services import database, migrations
-from opsdash.services.audit_verify import verify
-from opsdash.services.seal import Sealer, covered, seal_of
-from opsdash.services.tables import audit_head
+from opsdash.services.audit.chain import Sealer, covered, seal_of
+from opsdash.services.audit.verify import verify
+from opsdash.services.database import engine as database
+from opsdash.services.database import migrations
+from opsdash.services.database.tables import audit_head
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ScriptDirectory(str(ROOT / "alembic"))

@@ -19,13 +19,13 @@ from opsdash.api.metrics import Meter
 from opsdash.api.shapes import status_read
 from opsdash.cli.summary import summarize
 from opsdash.errors import Refused
-from opsdash.model_verdict import Kind, State, Verdict
+from opsdash.model.verdict import Kind, State, Verdict
 from opsdash.operations import PauseProcessing
-from opsdash.services import migrations
 from opsdash.services.console import Console
-from opsdash.services.verdict import verdict
+from opsdash.services.database import migrations
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.pause.verdict_text import told
 from opsdash.state import SystemStatus
-from opsdash.verdict_text import told
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 

@@ -18,7 +18,7 @@ from support.services import Valkey
 from support.workers import GREEN, PATH, PYTHON, Records, Worker, eventually, producer, worker
 
 from opsdash.services.console import Console
-from opsdash.worker import alive, local
+from opsdash.worker import alive, local_client
 
 MANIFEST = Path(__file__).parents[2] / "apps/deploy/kubernetes/worker.yaml"
 POOLS = [
@@ -42,8 +42,8 @@ def run(command: str, *arguments: str, timeout_s: float = 60.0) -> tuple[int, st
 
 def facts(running: Worker) -> dict[str, Any]:
     """What the worker tells, as the commands ask it."""
-    (place,) = (place for place in local.places() if place.pid == running.pid)
-    return local.ask(place, "status")
+    (place,) = (place for place in local_client.places() if place.pid == running.pid)
+    return local_client.ask(place, "status")
 
 
 def unique(name: str) -> str:

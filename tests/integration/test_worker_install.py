@@ -25,7 +25,7 @@ from support import wheels
 from support.services import Valkey, until
 
 import opsdash
-from opsdash import parts
+from opsdash import installed as parts
 from opsdash.services.console import Console
 
 ROOT = Path(__file__).parents[2]

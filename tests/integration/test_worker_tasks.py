@@ -8,7 +8,7 @@ import pytest
 from support.deployment import Deployment
 from support.workers import GREEN, eventually, worker
 
-from opsdash.services.workers import MOST_RUNNING, Workers
+from opsdash.services.workers.reports import MOST_RUNNING, Workers
 
 OTHERS = ["threads", "solo", *GREEN]
 

@@ -21,15 +21,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from opsdash import foreign
 from opsdash.errors import OpsdashError
-from opsdash.model import Actor, Role, Snapshot, to_plain
+from opsdash.model import Actor, Role, Snapshot, to_plain, untrusted
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
-from opsdash.services import database_half, patience
-from opsdash.services.composition import compose
 from opsdash.services.console import Console
-from opsdash.services.signed_out import SignedOut
-from opsdash.services.verdict import verdicts
+from opsdash.services.database import time_limit
+from opsdash.services.monitoring import database_reads
+from opsdash.services.pause.verdict import verdicts
+from opsdash.services.queues.sampling import compose
+from opsdash.web.auth.sign_out import SignedOut
 
 MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
 """For each key, with ``pytest -m slow``."""
@@ -262,8 +262,8 @@ READ_BY: dict[str, Callable[[Console], object]] = {
 @pytest.fixture
 def console(console_for: Callable[..., Console], sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Console:
     """Patient with its database: on a busy machine that is slow now and then, whatever lies in Redis."""
-    monkeypatch.setattr(patience, "WAIT_S", 30.0)
-    monkeypatch.setattr(database_half, "LITTLE_S", 30.0)
+    monkeypatch.setattr(time_limit, "WAIT_S", 30.0)
+    monkeypatch.setattr(database_reads, "LITTLE_S", 30.0)
     return console_for(database_url=sqlite_url, queues=("celery",))
 
 
@@ -362,8 +362,15 @@ def test_no_key_of_any_type_breaks_a_read_or_a_pause(console: Console, key: str,
 @given(RAW | st.text())
 def test_what_others_write_is_read_without_an_error_and_can_be_written_again(value: bytes | str):
     text = value if isinstance(value, str) else value.decode(errors="backslashreplace")
-    for read in (foreign.whole, foreign.figure, foreign.moment, foreign.instant, foreign.names, foreign.counts):
+    for read in (
+        untrusted.whole,
+        untrusted.figure,
+        untrusted.moment,
+        untrusted.instant,
+        untrusted.names,
+        untrusted.counts,
+    ):
         read(text)
-        read(foreign.parsed(text))
-    found = foreign.parsed(text)
-    json.dumps([to_plain(found), foreign.words(text)], allow_nan=False, ensure_ascii=False).encode()
+        read(untrusted.parsed(text))
+    found = untrusted.parsed(text)
+    json.dumps([to_plain(found), untrusted.words(text)], allow_nan=False, ensure_ascii=False).encode()

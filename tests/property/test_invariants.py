@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from opsdash.cli.output import clean
 from opsdash.model import AuditEntry, Status, to_plain
-from opsdash.model_layout import Layout
-from opsdash.services.audit_reading import CSV_COLUMNS, _csv_line
-from opsdash.services.broker import Broker
-from opsdash.services.layout import Layouts
-from opsdash.services.queues import Queues
-from opsdash.services.tenants import public_config
+from opsdash.model.layout import Layout
+from opsdash.services.audit.query import CSV_COLUMNS, _csv_line
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.queues.read import Queues
+from opsdash.services.tenants.sync import public_config
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 JSON = st.recursive(

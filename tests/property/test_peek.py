@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsdash.services.showing import describe
+from opsdash.services.queues.peek import describe
 
 SECRET = "hunter2-planted"
 NAMES = ["password", "api_key", "apiKey", "API KEY", "client_secret", "auth_token", "db_pwd", "Authorization", "cookie"]

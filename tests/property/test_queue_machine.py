@@ -22,18 +22,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from opsdash.model_layout import Layout
-from opsdash.services import moving, queues
-from opsdash.services.boundary import draw
-from opsdash.services.broker import Broker
-from opsdash.services.fleet import Fleet
-from opsdash.services.gathering import Gathering, seen_in
-from opsdash.services.layout import Layouts
-from opsdash.services.pause import PauseFlags
-from opsdash.services.queues import Queues
-from opsdash.services.sieving import Sieve
-from opsdash.services.trash import Trash
-from opsdash.services.workers import Workers
+from opsdash.model.layout import Layout
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues import lock
+from opsdash.services.queues import read as queues
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.reclaim import Gathering, seen_in
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.watermark import draw
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import Fleet
 
 PRIORITIES = (0, 9)
 STEPS = st.sampled_from(PRIORITIES)
@@ -64,12 +65,12 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__()
         self.client = client
-        self.before = moving.FIRST_STEP, moving.LARGEST_STEP, moving.STEP_S, queues.FEW
+        self.before = lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW
 
     @initialize(step=st.integers(1, 4), few=st.sampled_from([2, 1_000]))
     def start(self, step: int, few: int) -> None:
-        moving.FIRST_STEP = moving.LARGEST_STEP = step
-        moving.STEP_S = 60.0  # a slow moment must not make another number of steps
+        lock.FIRST_STEP = lock.LARGEST_STEP = step
+        lock.STEP_S = 60.0  # a slow moment must not make another number of steps
         queues.FEW = few
         self.client.flushall()
         self.broker = Broker(self.client, Layouts.fixed(self.client, Layout()), "test", ("celery",))
@@ -248,7 +249,7 @@ class QueueMachine(RuleBasedStateMachine):
         Queues(self.broker)._settle("celery", "otto")
 
     def teardown(self) -> None:
-        moving.FIRST_STEP, moving.LARGEST_STEP, moving.STEP_S, queues.FEW = self.before
+        lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW = self.before
 
 
 NOBODY: Fleet = Any  # nothing here asks workers
@@ -257,7 +258,7 @@ NOBODY: Fleet = Any  # nothing here asks workers
 @contextlib.contextmanager
 def dying(call: int) -> Iterator[None]:
     """What runs in it is killed in place of its step of this number."""
-    run, calls = moving.Lease.run, iter(range(1, 10_000))
+    run, calls = lock.Lease.run, iter(range(1, 10_000))
 
     def dies(*args: Any) -> Any:
         if next(calls) == call:
@@ -265,7 +266,7 @@ def dying(call: int) -> Iterator[None]:
         return run(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moving.Lease, "run", dies)
+        patch.setattr(lock.Lease, "run", dies)
         with contextlib.suppress(Killed):
             yield
 

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opsdash.redaction import HIDDEN, LogFilter, cleaned, is_secret_name, is_secret_text, masked
-from opsdash.services.audit import _told
-from opsdash.services.showing import describe
-from opsdash.services.tenant_public import changes, public_config
+from opsdash.services.audit.log import _told
+from opsdash.services.queues.peek import describe
+from opsdash.services.tenants.redaction import changes, public_config
 
 SECRET = "hunter2-planted"
 WORDS = [

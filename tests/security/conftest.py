@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.pages import PageServer
 
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
 

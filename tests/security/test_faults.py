@@ -15,14 +15,15 @@ from panel.io.server import DocHandler
 from support.pages import PageServer
 
 import opsdash
-from opsdash import serving
 from opsdash.api import health, reads
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 from opsdash.text import without_folders
 from opsdash.views import page as page_module
-from opsdash.web import guard, login
+from opsdash.web import handler
+from opsdash.web import server as serving
+from opsdash.web.auth import login
 
 MARIA = {"X_Auth_Request_User": "maria"}
 TOKEN = "token-of-the-viewer-0123456789"
@@ -47,7 +48,7 @@ def server(serve: Callable[..., PageServer], tmp_path: Path) -> PageServer:
 @pytest.mark.parametrize(
     ("kind", "method", "path"),
     [
-        (guard.Alive, "get", "/healthz"),
+        (handler.Alive, "get", "/healthz"),
         (health.Readiness, "get", "/readyz"),
         (reads.Look, "get", "/api/v1/status"),
         (DocHandler, "get", "/operations"),

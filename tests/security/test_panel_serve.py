@@ -14,10 +14,10 @@ import pytest
 from bokeh.client import pull_session
 from support.services import free_port, until
 
-from opsdash import serving
+from opsdash.config.settings import Settings
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 from opsdash.views.components import ClosedDoor
+from opsdash.web import server
 
 APP = Path(__file__).parents[2] / "apps" / "operations.py"
 
@@ -88,8 +88,8 @@ def test_the_page_that_panel_serve_runs_is_closed_by_default(
     settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(settings_for(auth=None))
-    monkeypatch.setattr(serving, "shared_console", lambda: console)
-    door = serving.page()
+    monkeypatch.setattr(server, "shared_console", lambda: console)
+    door = server.page()
     console.close()
     assert isinstance(door, ClosedDoor)
     assert door.heading == "opsdash is closed until you say who may use it"

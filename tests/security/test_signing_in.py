@@ -14,12 +14,12 @@ import redis
 from support.pages import Answer, PageServer
 from support.services import Valkey, until
 
-from opsdash import serving
-from opsdash import users as module
-from opsdash.services import signed_out
-from opsdash.services.signed_out import LONGEST_S, SignedOut
-from opsdash.users import Users
-from opsdash.web.tickets import COOKIE
+from opsdash.config import users as module
+from opsdash.config.users import Users
+from opsdash.web import server as serving
+from opsdash.web.auth import sign_out as signed_out
+from opsdash.web.auth.cookies import COOKIE
+from opsdash.web.auth.sign_out import LONGEST_S, SignedOut
 
 PASSWORD = "correct horse battery"
 

@@ -11,8 +11,8 @@ from bokeh.util.token import generate_jwt_token, generate_session_id
 from support.pages import PageServer, payload_of
 from support.workers import eventually
 
-from opsdash.serving import session_key
-from opsdash.web import door
+from opsdash.web.auth import provider
+from opsdash.web.server import session_key
 
 MARIA = {"X_Auth_Request_User": "maria"}
 JOE = {"X_Auth_Request_User": "joe"}
@@ -68,7 +68,7 @@ def test_a_stolen_token_opens_no_page_from_another_address(proxied: PageServer) 
 
 
 def test_a_token_opens_one_page(proxied: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_OPENING_S", 0)
+    monkeypatch.setattr(provider, "_OPENING_S", 0)
     token = proxied.ask(**MARIA).token
     with proxied.socket(token, **MARIA) as let_in:
         assert let_in

@@ -15,11 +15,11 @@ from support.acts import EVERY_OPERATION
 from support.served import serving
 
 import opsdash
+from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.model import Actor, Preview, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 from opsdash.views.components import Board
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session

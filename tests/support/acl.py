@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from support.services import Valkey
 
-from opsdash.rights import Right
+from opsdash.services.broker.acl import Right
 
 PASSWORD = "pw"
 HANDSHAKE = {"client|setinfo"}

@@ -14,10 +14,10 @@ import click
 
 from opsdash import model
 from opsdash.cli import cli
-from opsdash.model_workers import Connection
-from opsdash.services.audit_verify import Verification
+from opsdash.model.worker import Connection
+from opsdash.services.audit.verify import Verification
+from opsdash.services.broker.messages import Message
 from opsdash.services.doctor import Finding
-from opsdash.services.messages import Message
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 START = "<!-- Written by tests/support/cli_reference.py: change the commands, not this. -->"

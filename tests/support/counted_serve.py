@@ -14,8 +14,8 @@ from typing import Any
 from bokeh.document import Document
 
 from opsdash.services.console import connect
-from opsdash.serving import serve
 from opsdash.views.session import Session
+from opsdash.web.server import serve
 
 COUNTED = (Document, Session)
 

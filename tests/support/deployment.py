@@ -16,10 +16,10 @@ from support.services import Valkey
 from support.workers import Records, eventually, producer
 
 from opsdash.keys import Keys
-from opsdash.model_layout import Layout
-from opsdash.services.broker import Broker
-from opsdash.services.layout import Layouts
-from opsdash.services.pause import PauseFlags
+from opsdash.model.layout import Layout
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.layout import Layouts
+from opsdash.services.pause.flags import PauseFlags
 
 SOON_S = 0.5
 """A task that began later than this after the pause was set began in spite of it."""

@@ -23,7 +23,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
 from opsdash.services.console import Console
-from opsdash.serving import create_server
+from opsdash.web.server import create_server
 
 _TOKEN = re.compile(r'"token":"([\w.-]+)"')
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from opsdash import rights
 from opsdash.keys import Keys
-from opsdash.rights import Place, Right
-from opsdash.services import tables
+from opsdash.services.broker import acl
+from opsdash.services.broker.acl import Place, Right
+from opsdash.services.database import tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 MADE = "<!-- Written by tests/support/reference.py from the code; a test holds it to that. -->"
@@ -78,17 +78,17 @@ def in_redis() -> str:
         "",
         "Not in these lines, since opsdash does not use it:",
         "",
-        f"- results that Celery keeps in the same Redis: `{' '.join(rights.RESULTS)}` for workers;",
+        f"- results that Celery keeps in the same Redis: `{' '.join(acl.RESULTS)}` for workers;",
         '- broadcasts: for `Broadcast("news")` a worker needs `~bcast.* &/0.news/celery`;',
         "- `+client|setinfo` (Redis 7.2 and later): redis-py works without it, and `ACL LOG` then shows that it asked.",
         "",
         "Who only sends tasks can do so as the workers' user.",
     ]
     for title, user, needed in (
-        ("The console", "opsdash", rights.console(place)),
-        ("A worker", "worker", rights.worker(place)),
+        ("The console", "opsdash", acl.console(place)),
+        ("A worker", "worker", acl.worker(place)),
     ):
-        lines += ["", f"## {title}", "", "<!-- tested: ACL -->", "```text", rights.setuser(user, needed), "```"]
+        lines += ["", f"## {title}", "", "<!-- tested: ACL -->", "```text", acl.setuser(user, needed), "```"]
         lines += _table("what for", "rights")
         lines += [f"| {_cell(why)} | {given} |" for why, given in _by_reason(needed).items()]
     return "\n".join(lines) + "\n"
@@ -97,7 +97,7 @@ def in_redis() -> str:
 def _by_reason(needed: Iterable[Right]) -> dict[str, str]:
     given: dict[str, list[str]] = {}
     for right in needed:
-        given.setdefault(right.why, []).append(f"`{_cell(rights.quoted(right.grant))}`")
+        given.setdefault(right.why, []).append(f"`{_cell(acl.quoted(right.grant))}`")
     return {why: " ".join(grants) for why, grants in given.items()}
 
 

@@ -208,9 +208,9 @@ def _die_with_the_worker(**_: Any) -> None:
 def _break(what: str) -> None:
     """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
     if what == "private-name":
-        from opsdash.worker import home
+        from opsdash.worker import origin
 
-        home.QOS = (*home.QOS, "moved_on")  # type: ignore[assignment]
+        origin.QOS = (*origin.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
         from opsdash.worker import celery_private as private
 
@@ -220,7 +220,7 @@ def _break(what: str) -> None:
 
         private.ENDINGS = (*private.ENDINGS, "moved_on")  # type: ignore[assignment]
     elif what == "late-listener":
-        from opsdash.worker.flags import FlagWatch
+        from opsdash.worker.watcher import FlagWatch
 
         run = FlagWatch._run
 
@@ -230,23 +230,23 @@ def _break(what: str) -> None:
 
         FlagWatch._run = run_late  # type: ignore[method-assign]
     elif what == "start":
-        from opsdash.worker.flags import FlagWatch
+        from opsdash.worker.watcher import FlagWatch
 
         def read_now(self: FlagWatch) -> bool:
             raise RuntimeError("broken on purpose")
 
         FlagWatch.read_now = read_now  # type: ignore[method-assign]
     elif what == "unreadable":
-        from opsdash.worker import flags
+        from opsdash.worker import watcher
 
-        read_flags = flags.read_flags
+        read_flags = watcher.read_flags
 
         def read_unless_refused(link: Any, queues: Any) -> Any:
             if link.redis.exists(UNREADABLE):
                 raise redis.TimeoutError("broken on purpose")
             return read_flags(link, queues)
 
-        flags.read_flags = read_unless_refused
+        watcher.read_flags = read_unless_refused
     elif what == "recall":
         from opsdash.worker.recall import Recall
 

@@ -15,7 +15,7 @@ from support.services import free_port
 from tornado.ioloop import IOLoop
 
 from opsdash.services.console import Console
-from opsdash.serving import create_server
+from opsdash.web.server import create_server
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import opsdash
 from opsdash.model import Actor, Role
 from opsdash.operation import Operation, registry
-from opsdash.services.audit import AuditLog
+from opsdash.services.audit.log import AuditLog
 
 STEPS = ("before the intent", "after the intent", "after the act", "after the outcome")
 BOB = Actor(name="bob", role=Role.ADMIN, surface="page")

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 import opsdash
 from opsdash.model import Effect
-from opsdash.services import database
 from opsdash.services.console import Console
-from opsdash.services.tables import tenant_config
+from opsdash.services.database import engine as database
+from opsdash.services.database.tables import tenant_config
 
 
 def add(console: Console, *tenant_ids: str, **columns: Any) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsdash.addresses import client_address, header, is_loopback, is_within, neighbourhood
+from opsdash.config.addresses import client_address, header, is_loopback, is_within, neighbourhood
 
 PROXIES = ("127.0.0.0/8", "::1/128", "10.0.0.0/24")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opsdash import broker_url
-from opsdash.broker_identity import LONGEST, identity
+from opsdash.config import broker_url
+from opsdash.config.broker_name import LONGEST, identity
 
 HOSTS = ";".join(f"sentinel://sentinel-{number}.redis.svc.cluster.local:26379" for number in range(12))
 

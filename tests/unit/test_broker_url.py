@@ -12,9 +12,9 @@ from kombu import Connection
 from kombu.transport.redis import Channel
 from redis.connection import parse_url
 
-from opsdash.broker_url import BrokerUrl, of_connection, read, with_timeouts
+from opsdash.config.broker_url import BrokerUrl, of_connection, read, with_timeouts
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.settings import Settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 SIGNS = st.text(st.sampled_from("/?#@:[];&=%"), min_size=1, max_size=4)

@@ -18,9 +18,9 @@ import yaml
 
 from opsdash import __version__
 from opsdash.cli import cli
-from opsdash.settings import PREFIX, Settings
+from opsdash.config.settings import PREFIX, Settings
 from opsdash.text import parse_duration
-from opsdash.worker import local
+from opsdash.worker import local_client
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "apps" / "deploy"
@@ -111,7 +111,7 @@ def test_a_file_that_was_not_run_says_so_at_its_top() -> None:
 
 
 def test_probes_name_routes_that_exist_and_an_outage_of_redis_restarts_nothing() -> None:
-    served = {'"/healthz"': ROOT / "opsdash/serving.py", '"/readyz"': ROOT / "opsdash/api/__init__.py"}
+    served = {'"/healthz"': ROOT / "opsdash/web/server.py", '"/readyz"': ROOT / "opsdash/api/__init__.py"}
     for route, source in served.items():
         assert route in source.read_text()
     (deployment,) = manifests()["Deployment"]
@@ -192,7 +192,7 @@ def test_a_workers_grace_period_holds_its_drain_and_a_warm_shutdown() -> None:
     assert pod["terminationGracePeriodSeconds"] >= parse_duration(drain[4]) + 30
     for probe in ("startupProbe", "livenessProbe"):
         assert container[probe]["exec"]["command"] == ["python", "-m", "opsdash.worker.alive"]
-        assert container[probe]["timeoutSeconds"] > local.ANSWER_S + 1, "Python starts within it, too"
+        assert container[probe]["timeoutSeconds"] > local_client.ANSWER_S + 1, "Python starts within it, too"
     assert "opsdash.worker.auto" in container["command"]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model_layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim, Layout, disagreements, resolve
-from opsdash.services.layout_reports import exchanges, facts
+from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim, Layout, disagreements, resolve
+from opsdash.services.broker.layout_reports import exchanges, facts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

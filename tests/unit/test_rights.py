@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from opsdash import rights
-from opsdash.rights import Place, Right
-from opsdash.services.writes import READS
+from opsdash.services.broker import acl
+from opsdash.services.broker.acl import Place, Right
+from opsdash.services.broker.writes import READS
 
 PACKAGE = Path(__file__).parents[2] / "opsdash"
 METHODS = {"delete": "DEL", "hscan_iter": "HSCAN", "scan_iter": "SCAN", "eval": "EVAL"}
@@ -45,14 +45,14 @@ def granted(needed: Iterable[Right]) -> set[str]:
 @pytest.mark.parametrize(
     ("folders", "needed"),
     [
-        (("services", "operations"), rights.console(Place())),
-        (("worker",), rights.worker(Place())),
+        (("services", "operations", "web"), acl.console(Place())),
+        (("worker",), acl.worker(Place())),
     ],
     ids=["console", "worker"],
 )
 def test_every_command_that_is_sent_is_among_the_rights(folders: tuple[str, ...], needed: tuple[Right, ...]):
     files = [path for folder in folders for path in (PACKAGE / folder).rglob("*.py")]
-    found = sent([*files, PACKAGE / "expiries.py"])
+    found = sent([*files, PACKAGE / "model" / "queue_expiry.py"])
     assert len(found) > 10
     assert {name: where for name, where in found.items() if name not in granted(needed)} == {}
 
@@ -76,7 +76,7 @@ def test_what_is_taken_for_a_read_changes_nothing():
 
 
 def test_a_pattern_means_the_name_and_nothing_else():
-    needed = rights.console(Place(prefix="a*b:", queues=("two words", "x[1]?", "naïve")))
+    needed = acl.console(Place(prefix="a*b:", queues=("two words", "x[1]?", "naïve")))
     grants = {right.grant for right in needed}
     assert {r"~a\*b:two?words", r"~a\*b:x\[1\]\?", "~a\\*b:naïve", r"~a\*b:opsdash:*", "&a*b:opsdash:nudge"} <= grants
 
@@ -91,4 +91,4 @@ def test_a_pattern_means_the_name_and_nothing_else():
     ],
 )
 def test_a_word_is_quoted_as_redis_cli_reads_it(text: str, typed: str):
-    assert rights.quoted(text) == typed
+    assert acl.quoted(text) == typed

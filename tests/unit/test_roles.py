@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
-from opsdash.settings import Settings
 
 
 @pytest.fixture

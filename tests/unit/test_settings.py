@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.model import Role
-from opsdash.settings import Settings
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash import times
 from opsdash.errors import Invalid
+from opsdash.model import times
 from opsdash.operations import ClearTasks, PruneAuditLog
-from opsdash.services.audit_reading import Filter
+from opsdash.services.audit.query import Filter
 from opsdash.text import LONGEST_DURATION_S, parse_duration
 from opsdash.views.desk import chosen
 

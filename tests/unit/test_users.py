@@ -7,11 +7,11 @@ from statistics import median
 
 import pytest
 
-from opsdash import users as module
+from opsdash.config import users as module
+from opsdash.config.settings import Settings
+from opsdash.config.users import Hashed, Users
 from opsdash.errors import Invalid, Refused
-from opsdash.settings import Settings
-from opsdash.users import Hashed, Users
-from opsdash.web.tickets import LIFETIME_S, Tickets
+from opsdash.web.auth.cookies import LIFETIME_S, Tickets
 
 PASSWORD = "correct horse battery"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.services.doctor import address, broker, database, door, rights, workers
+from opsdash.services.doctor import address, auth, broker, database, rights, workers
 from opsdash.services.doctor.finding import Finding, Findings, Level, Patient, error
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
         if found[0].level is not Level.ERROR:  # else each of the others would say the same again
             for check in rest:
                 yield from _made(check, patient)
-    for check in door.CHECKS:
+    for check in auth.CHECKS:
         yield from _made(check, patient)
 
 

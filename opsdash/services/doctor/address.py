@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opsdash import broker_url
-from opsdash.broker_url import BrokerUrl
-from opsdash.services.broker import address, url_with_app
+from opsdash.config import broker_url
+from opsdash.config.broker_url import BrokerUrl
+from opsdash.services.broker.client import address, url_with_app
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 
 TRANSPORTS = {"redis", "rediss", "sentinel"}

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import redis
 
-from opsdash import foreign
 from opsdash.errors import Unavailable
-from opsdash.model_layout import APP, ASSUMED, BROKER, SETTING, WORKERS
-from opsdash.services import bounded
-from opsdash.services.bounded import LARGE_MESSAGE
+from opsdash.model import untrusted
+from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.bounded_reads import LARGE_MESSAGE
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
 from opsdash.text import count, format_duration, format_size
 
@@ -189,7 +189,7 @@ def _longest_eta_s(patient: Patient) -> tuple[float | None, int, bool]:
     with broker.reading():
         while looked_at < LOOKED_AT:
             try:
-                cursor, found = bounded.scan(broker.client, broker.unacked, cursor, 200, LARGE_MESSAGE)
+                cursor, found = bounded_reads.scan(broker.client, broker.unacked, cursor, 200, LARGE_MESSAGE)
             except redis.ResponseError:  # a foreign key of another type: not this check's business
                 return None, 0, False
             looked_at += len(found)
@@ -204,9 +204,9 @@ def _longest_eta_s(patient: Patient) -> tuple[float | None, int, bool]:
 
 def _eta(raw: str) -> datetime | None:
     # kombu keeps [message, exchange, routing key].
-    told = foreign.parsed(raw, LARGE_MESSAGE)
-    message = foreign.mapping(told[0] if isinstance(told, list) and told else None)
-    return foreign.moment(foreign.mapping(message.get("headers")).get("eta"))
+    told = untrusted.parsed(raw, LARGE_MESSAGE)
+    message = untrusted.mapping(told[0] if isinstance(told, list) and told else None)
+    return untrusted.moment(untrusted.mapping(message.get("headers")).get("eta"))
 
 
 CHECKS = (version, memory, persistence, layout, priorities, visibility, trash, flags)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services import audit_tail, migrations
-from opsdash.services.database import answering, label
+from opsdash.services.audit import tail
+from opsdash.services.database import migrations
+from opsdash.services.database.engine import answering, label
 from opsdash.services.doctor.finding import Findings, Patient, error, ok, skew, warning
 from opsdash.text import count
 
@@ -80,7 +81,7 @@ def chain(patient: Patient) -> Findings:
         checked, found = verified.checked, verified.problems
         said = f"all {checked:,} seals"
     else:
-        checked, found = audit_tail.faults(audit.engine, audit.sealer, NEWEST)
+        checked, found = tail.faults(audit.engine, audit.sealer, NEWEST)
         said = f"the newest {checked:,} seals; --full checks all"
     if found:
         todo = "opsdash audit verify names each; keep the database as it is."
@@ -92,7 +93,7 @@ def chain(patient: Patient) -> Findings:
     except Invalid as missing:
         yield warning("audit chain", "New seals carry no key: they show accidents and keep nobody out.", str(missing))
         return
-    if through := audit_tail.unkeyed_through(audit.engine, audit.sealer):
+    if through := tail.unkeyed_through(audit.engine, audit.sealer):
         said = f"Entries up to {through:,} were sealed before there was a secret: nobody was kept out then."
         todo = "If the secret came at another number, the log was made anew: opsdash audit verify --head NUMBER:SEAL."
         yield warning("audit chain", said, todo)

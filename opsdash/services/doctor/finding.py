@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from opsdash.broker_url import with_timeouts
-from opsdash.services.broker import TIMEOUT_S, celery_app
+from opsdash.config.broker_url import with_timeouts
+from opsdash.services.broker.client import TIMEOUT_S, celery_app
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

@@ -8,9 +8,9 @@ from typing import Any
 
 import redis
 
-from opsdash import rights
 from opsdash.errors import OpsdashError
-from opsdash.rights import Place, Right
+from opsdash.services.broker import acl
+from opsdash.services.broker.acl import Place, Right
 from opsdash.services.doctor import address
 from opsdash.services.doctor.finding import Finding, Findings, Patient, error, ok, warning
 from opsdash.text import count
@@ -22,7 +22,7 @@ def console(patient: Patient) -> Findings:
     """Rights: may the console send what it has to."""
     broker = patient.console.broker
     with broker.reading():
-        yield from _told("rights", "opsdash", broker.client, rights.console(place(patient)))
+        yield from _told("rights", "opsdash", broker.client, acl.console(place(patient)))
 
 
 def workers(patient: Patient) -> Findings:
@@ -33,9 +33,9 @@ def workers(patient: Patient) -> Findings:
         return
     try:
         with patient.app_client() as client:
-            yield from _told("worker rights", "a worker", client, rights.worker(place(patient)))
+            yield from _told("worker rights", "a worker", client, acl.worker(place(patient)))
     except redis.exceptions.NoPermissionError:  # kombu begins with a PING
-        ping = [right for right in rights.worker(place(patient)) if right.grant == "+ping"]
+        ping = [right for right in acl.worker(place(patient)) if right.grant == "+ping"]
         yield _denied("worker rights", "a worker", str(patient.app.connection_for_write().userid or "default"), ping)
     except redis.AuthenticationError:
         said = "Redis refuses the user or password in the app's broker_url."
@@ -90,12 +90,12 @@ def missing(client: redis.Redis, needed: Sequence[Right]) -> list[tuple[Right, r
     """
     refused: list[tuple[Right, redis.ResponseError | None]] = []
     for right in needed:
-        if right.tried[0] in rights.UNTRIED:
+        if right.tried[0] in acl.UNTRIED:
             commands = [("MULTI",), ("EXEC",)] if right.tried[0] == "EXEC" else [right.tried]
             refused.append((right, _replies(client, commands)[-1]))
     if not any(right.tried[0] == "MULTI" and _lacks(reply) for right, reply in refused):
         # Else what follows would be done, and not queued.
-        queued = [right for right in needed if right.tried[0] not in rights.UNTRIED]
+        queued = [right for right in needed if right.tried[0] not in acl.UNTRIED]
         replies = _replies(client, [("MULTI",), *(right.tried for right in queued)])[1:]
         refused += zip(queued, replies, strict=True)
     return [(right, reply) for right, reply in refused if reply and _lacks(reply) and _is_about(right, reply)]
@@ -154,7 +154,7 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
 
 def _denied(check: str, who: str, user: str, lacking: Sequence[Right]) -> Finding:
     said = f"Redis user {user} lacks what {who} needs: {', '.join(right.said for right in lacking)}."
-    return error(check, said, f"ACL SETUSER {rights.quoted(user)} {rights.granting(lacking)}; {KEEP}.")
+    return error(check, said, f"ACL SETUSER {acl.quoted(user)} {acl.granting(lacking)}; {KEEP}.")
 
 
 def _is_fanout(queue: Any) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import time
 
-from opsdash import __version__, foreign
-from opsdash.model_workers import WorkerStats
-from opsdash.services import bounded, listeners
+from opsdash import __version__
+from opsdash.model import untrusted
+from opsdash.model.worker import WorkerStats
+from opsdash.services.broker import bounded_reads, connected_clients
 from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
 from opsdash.text import count, format_duration
 
@@ -65,11 +66,13 @@ def clocks(patient: Patient) -> Findings:
         seconds, micros = broker.client.time()
         after = time.time()
         hosts = [worker.record for worker in patient.console.workers.read()]
-        reports = bounded.fields(broker.client, [broker.keys.worker(host) for host in hosts], ["time", "clock"], 40)
+        reports = bounded_reads.fields(
+            broker.client, [broker.keys.worker(host) for host in hosts], ["time", "clock"], 40
+        )
     yield skew("this console", "Redis", (before + after) / 2 - (seconds + micros / 1e6))
     wrong = 0
     for host, told in zip(hosts, reports, strict=True):
-        at, clock = foreign.figure(told.get("time")), foreign.figure(told.get("clock"))
+        at, clock = untrusted.figure(told.get("time")), untrusted.figure(told.get("clock"))
         # The report's own time is Redis's, but for a plug-in that is older: that one writes its own.
         skew_s = None if at is None else at - seconds if clock is None else clock - at
         if skew_s is not None and (abs(skew_s) > SKEW_S if clock else skew_s > SKEW_S):
@@ -106,7 +109,7 @@ def strangers(patient: Patient) -> Findings:
     with console.broker.reading():
         # Those of a silent worker are its own, too: it is told of by its name.
         named = {number for worker in workers for number in worker.clients or ()}
-        fetching = listeners.fetching(console.broker, named)
+        fetching = connected_clients.fetching(console.broker, named)
     # Those that answer, and those that report and do not name their connections, have some of these.
     known = sum(worker.clients is None for worker in live) + len(console.fleet.known() or ())
     if len(fetching) > known:
@@ -121,7 +124,7 @@ def strangers(patient: Patient) -> Findings:
 def prefetch(patient: Patient) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
     for worker, told in _reports(patient):
-        limit = foreign.whole(told.get("prefetch"))
+        limit = untrusted.whole(told.get("prefetch"))
         about = f"{worker.hostname} ({count(worker.concurrency, 'slot')})"
         if told.get("disable_prefetch") == "1":
             said = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause holds it alike."
@@ -158,13 +161,13 @@ def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]
     broker = patient.console.broker
     workers = [worker for worker in patient.console.workers.read() if worker.reports]
     with broker.reading():
-        told = bounded.fields(broker.client, [broker.keys.worker(worker.record) for worker in workers], REPORT)
+        told = bounded_reads.fields(broker.client, [broker.keys.worker(worker.record) for worker in workers], REPORT)
     return list(zip(workers, told, strict=True))
 
 
 def _expiries(text: str | None) -> dict[str, int]:
     """Queue → ms of one report; nothing of what no plug-in writes."""
-    return {queue: ms for queue, ms in foreign.counts(foreign.parsed(text)).items() if ms}
+    return {queue: ms for queue, ms in untrusted.counts(untrusted.parsed(text)).items() if ms}
 
 
 CHECKS = (plugin, names, strangers, prefetch, expiring, clocks)

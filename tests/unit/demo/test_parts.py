@@ -16,7 +16,7 @@ from opsdash.demo import broker, database, deployment, plan, ports, producer, ta
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.progress import Progress
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services.tenants import public_config
+from opsdash.services.tenants.sync import public_config
 
 
 def test_the_wheel_still_has_its_server_where_the_demo_looks_for_it() -> None:

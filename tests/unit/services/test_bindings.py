@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from opsdash.services.bindings import bound_queue, fits, is_task_queue, proven_separator, separators
+from opsdash.services.broker.bindings import bound_queue, fits, is_task_queue, proven_separator, separators
 
 EXCHANGE = "celery.pidbox"
 DEFAULT = "\x06\x16"

@@ -10,10 +10,10 @@ import pytest
 from kombu import Exchange, Queue, binding
 from support.sample_app import make_app
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.model_layout import APP, SETTING, Layout
-from opsdash.services.broker import celery_app, connect
-from opsdash.settings import Settings
+from opsdash.model.layout import APP, SETTING, Layout
+from opsdash.services.broker.client import celery_app, connect
 
 AWAY = "redis://127.0.0.1:1/0"
 

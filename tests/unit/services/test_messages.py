@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from opsdash.services.messages import Message
-from opsdash.services.showing import describe
+from opsdash.services.broker.messages import Message
+from opsdash.services.queues.peek import describe
 
 
 def message(args: Any = (), kwargs: Any = None, **over: Any) -> bytes:

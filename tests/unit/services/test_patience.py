@@ -9,8 +9,8 @@ import pytest
 from support.services import until
 
 from opsdash.errors import Refused, Unavailable
-from opsdash.services import patience
-from opsdash.services.patience import Patience
+from opsdash.services.database import time_limit
+from opsdash.services.database.time_limit import Patience
 
 pytestmark = pytest.mark.impatient
 
@@ -66,7 +66,7 @@ def test_what_came_too_late_is_handed_over(release: threading.Event):
 
 def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch):
     now = [1_000.0]
-    monkeypatch.setattr(patience.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
     one, rests = Patience(WHO, wait_s=60, rests="any"), list[float]()
     for _ in range(8):
         with pytest.raises(Unavailable):
@@ -76,11 +76,11 @@ def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(mon
             one.ask(lambda: 7)
         now[0] = one._rests_until_s
     assert rests[:4] == [2.0, 4.0, 8.0, 16.0]
-    assert set(rests[4:]) == {patience.LONGEST_REST_S}
+    assert set(rests[4:]) == {time_limit.LONGEST_REST_S}
     assert one.ask(lambda: 7) == 7
     with pytest.raises(Unavailable):
         one.ask(fails)
-    assert one._rests_until_s - now[0] == patience.REST_S
+    assert one._rests_until_s - now[0] == time_limit.REST_S
 
 
 def test_who_does_not_wait_long_for_a_refusal_needs_no_rest():

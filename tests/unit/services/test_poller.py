@@ -9,8 +9,8 @@ import pytest
 from support.services import until
 
 from opsdash.model import Snapshot
-from opsdash.services import poller as polling
-from opsdash.services.poller import Poller
+from opsdash.services.monitoring import poller as polling
+from opsdash.services.monitoring.poller import Poller
 
 PATIENCE_S = 10
 

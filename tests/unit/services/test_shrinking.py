@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from opsdash.model import PauseInfo, QueueStats, TrashEntry, WorkerStats
-from opsdash.services.shrinking import REMEMBERED_S, SETTLED_S, Shrinking
+from opsdash.services.pause.leaks import REMEMBERED_S, SETTLED_S, Shrinking
 
 NOW = datetime.now(UTC)
 PAUSED = {None: PauseInfo(queue=None, epoch=7)}

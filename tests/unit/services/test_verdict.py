@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
-from opsdash.model_verdict import LASTING, Kind, Reason, State, Verdict
-from opsdash.model_workers import Connection
-from opsdash.services.fleet import UNPROVEN
-from opsdash.services.verdict import Pace, verdict, verdicts
-from opsdash.verdict_text import as_plain, notes, reason_told, remedies, told
+from opsdash.model.verdict import LASTING, Kind, Reason, State, Verdict
+from opsdash.model.worker import Connection
+from opsdash.services.pause.verdict import Pace, verdict, verdicts
+from opsdash.services.pause.verdict_text import as_plain, notes, reason_told, remedies, told
+from opsdash.services.workers.unmanaged import UNPROVEN
 
 NOW = datetime.now(UTC)
 

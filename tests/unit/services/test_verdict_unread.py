@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opsdash.foreign import Unread
 from opsdash.model import PauseInfo, Snapshot, WorkerStats
-from opsdash.services.verdict import verdict
-from opsdash.services.workers import HELD, REPORTS
+from opsdash.model.untrusted import Unread
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.workers.reports import HELD, REPORTS
 
 NOW = datetime.now(UTC)
 WORKER = WorkerStats(hostname="w1", state="online", heartbeat_at=NOW, paused=True, epoch=1, unacked=0)

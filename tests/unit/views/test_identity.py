@@ -10,9 +10,9 @@ from bokeh.settings import settings as bokeh_settings
 from bokeh.util.token import generate_jwt_token, generate_session_id
 from panel.io.state import set_curdoc
 
+from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
-from opsdash.people import os_user
-from opsdash.settings import Settings
+from opsdash.model.people import os_user
 from opsdash.views import identity
 from opsdash.views.identity import Closed, cookies_needed, headers_needed, identify, session_key
 

@@ -10,11 +10,11 @@ import pytest
 from bokeh.settings import settings as bokeh_settings
 from tornado.ioloop import IOLoop
 
-from opsdash import serving
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 from opsdash.views.identity import headers_needed
+from opsdash.web import server as serving
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from bokeh.document import Document
 from bokeh.io import doc as bokeh_doc
 
+from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
 from opsdash.services.console import Console
-from opsdash.settings import Settings
 from opsdash.views.components import Board
 from opsdash.views.session import Session
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from opsdash.web.crowd import thin_out
+from opsdash.web.session_limit import thin_out
 
 
 def sessions(*waited_ms: int, connections: int = 0) -> list[Any]:

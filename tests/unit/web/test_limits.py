@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from opsdash.web import limits
-from opsdash.web.limits import Allowance
+from opsdash.web import rate_limit
+from opsdash.web.rate_limit import Allowance
 
 
 class Clock:
@@ -33,7 +33,7 @@ def test_what_did_not_count_is_given_back_and_never_more() -> None:
 
 
 def test_a_million_addresses_do_not_fill_the_memory_and_free_nobody(monkeypatch) -> None:
-    monkeypatch.setattr(limits, "MOST_CLIENTS", 100)
+    monkeypatch.setattr(rate_limit, "MOST_CLIENTS", 100)
     clock = Clock()
     allowance = Allowance(1, clock)
     for number in range(1_000):

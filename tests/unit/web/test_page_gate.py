@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from opsdash.settings import Settings
-from opsdash.web.gate import CHOSEN, ELSEWHERE, FOREIGN, MALFORMED, NOT_SERVED, Gate, Refusal, plain_page
+from opsdash.config.settings import Settings
+from opsdash.web.filter import CHOSEN, ELSEWHERE, FOREIGN, MALFORMED, NOT_SERVED, Gate, Refusal, plain_page
 
 HOST = "ops.example"
 
@@ -79,11 +79,11 @@ def test_a_component_of_the_page_may_be_loaded_and_none_that_is_not_there(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = SimpleNamespace(_bundle_path="part.bundle.js", _bundle_css=None)
-    monkeypatch.setitem(sys.modules, "opsdash.parts", SimpleNamespace(Part=part))
-    assert ask(gate, "/ops/components/opsdash.parts/Part/_bundle_path/part.bundle.js") is None
+    monkeypatch.setitem(sys.modules, "opsdash.installed", SimpleNamespace(Part=part))
+    assert ask(gate, "/ops/components/opsdash.installed/Part/_bundle_path/part.bundle.js") is None
     for other in (
-        "opsdash.parts/Part/_bundle_css",
-        "opsdash.parts/Other/_bundle_path",
+        "opsdash.installed/Part/_bundle_css",
+        "opsdash.installed/Other/_bundle_path",
         "opsdash.others/A/_bundle_path",
     ):
         assert ask(gate, f"/ops/components/{other}/part.bundle.js") is NOT_SERVED

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from opsdash.web import turns as module
-from opsdash.web.limits import Allowance
-from opsdash.web.turns import BUSY_S, CHECKS_AT_ONCE, Turns
+from opsdash.web.auth import login_queue as module
+from opsdash.web.auth.login_queue import BUSY_S, CHECKS_AT_ONCE, Turns
+from opsdash.web.rate_limit import Allowance
 
 
 class Desk:

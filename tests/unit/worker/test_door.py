@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support.services import until
 
-from opsdash.worker import alive, drain, local
-from opsdash.worker.door import Door
+from opsdash.worker import alive, drain, local_client
+from opsdash.worker.local_server import Door
 
 NAME = "celery@pod"
 
@@ -29,22 +29,22 @@ class Told:
         self.door = Door(self.instance, lambda: self.facts, self.drained.append)
 
     @property
-    def place(self) -> local.Place:
-        (place,) = (place for place in local.places() if place.name.endswith(self.instance))
+    def place(self) -> local_client.Place:
+        (place,) = (place for place in local_client.places() if place.name.endswith(self.instance))
         return place
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     made = Told()
-    monkeypatch.setattr(local, "places", _only(made.instance))
+    monkeypatch.setattr(local_client, "places", _only(made.instance))
     yield made
     made.door.close()
 
 
-def _only(*instances: str) -> Callable[[], list[local.Place]]:
+def _only(*instances: str) -> Callable[[], list[local_client.Place]]:
     """Other tests' workers run on this machine, too."""
-    places = local.places
+    places = local_client.places
     return lambda: [place for place in places() if place.name.rpartition("/")[2] in instances]
 
 
@@ -54,9 +54,9 @@ def test_a_worker_is_seen_to_start_before_it_answers(told: Told, capsys: pytest.
     assert "starts, and is not connected to its broker yet" in capsys.readouterr().out
     told.door.open()
     assert told.place.listening
-    assert local.ask(told.place, "status") == told.facts
+    assert local_client.ask(told.place, "status") == told.facts
     told.door.close()
-    assert until(lambda: not local.places(), timeout_s=5)
+    assert until(lambda: not local_client.places(), timeout_s=5)
 
 
 def test_a_worker_that_never_reaches_its_broker_is_not_waited_for(
@@ -69,10 +69,10 @@ def test_a_worker_that_never_reaches_its_broker_is_not_waited_for(
 
 def test_a_drain_that_nobody_follows_ends_by_itself(told: Told):
     told.door.open()
-    local.ask(told.place, "drain 0.3")
+    local_client.ask(told.place, "drain 0.3")
     assert told.drained == [True]
     assert until(lambda: told.drained == [True, False], timeout_s=5)
-    local.ask(told.place, "drain nan")
+    local_client.ask(told.place, "drain nan")
     assert until(lambda: told.drained == [True, False, True, False], timeout_s=5)
 
 
@@ -91,10 +91,10 @@ def test_whatever_is_said_to_a_door_it_goes_on_answering(told: Told):
             connection.connect(f"\0{told.place.name}")
             connection.sendall(words)
     told.facts = {"not": {1, 2}}
-    with pytest.raises(local.Silent):
-        local.ask(told.place, "status")
+    with pytest.raises(local_client.Silent):
+        local_client.ask(told.place, "status")
     told.facts = {"hostname": NAME}
-    assert local.ask(told.place, "status") == told.facts
+    assert local_client.ask(told.place, "status") == told.facts
     assert set(told.drained) <= {True, False}
 
 
@@ -102,7 +102,7 @@ def test_another_users_worker_is_not_spoken_to(
     told: Told, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     told.door.open()
-    monkeypatch.setattr(local.os, "geteuid", lambda: os.getuid() + 12_345)
+    monkeypatch.setattr(local_client.os, "geteuid", lambda: os.getuid() + 12_345)
     assert drain.main([]) == 5
     assert f"runs as user {os.getuid()}" in capsys.readouterr().err
     assert told.drained == []
@@ -111,7 +111,7 @@ def test_another_users_worker_is_not_spoken_to(
 def test_a_command_without_a_worker_that_has_the_plugin_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(local, "SOCKETS", os.devnull)
+    monkeypatch.setattr(local_client, "SOCKETS", os.devnull)
     assert drain.main([]) == 5
     assert "start it with -I opsdash.worker.auto" in capsys.readouterr().err
     assert alive.main([]) == 5
@@ -123,7 +123,7 @@ def test_of_several_workers_one_has_to_be_named(
     monkeypatch.undo()
     other = Told()
     other.facts = other.facts | {"hostname": "other@pod"}
-    monkeypatch.setattr(local, "places", _only(told.instance, other.instance))
+    monkeypatch.setattr(local_client, "places", _only(told.instance, other.instance))
     told.door.open()
     other.door.open()
     assert drain.main([]) == 2
@@ -192,8 +192,8 @@ def test_a_worker_lives_while_nothing_but_its_broker_keeps_it(facts: dict[str, A
 def test_a_child_does_not_keep_its_parents_door_open():
     script = (
         "import os, sys, time\n"
-        "from opsdash.worker import local\n"
-        "from opsdash.worker.door import Door\n"
+        "from opsdash.worker import local_client as local\n"
+        "from opsdash.worker.local_server import Door\n"
         "door = Door('0123456789abcdef', dict, print)\n"
         "door.open()\n"
         "if os.fork():\n"

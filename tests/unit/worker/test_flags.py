@@ -11,8 +11,8 @@ from typing import Any
 import redis
 
 from opsdash.keys import EVERYTHING, Keys
-from opsdash.worker.flags import APPLYING_S, FlagWatch
 from opsdash.worker.gate import Gate, PauseState
+from opsdash.worker.watcher import APPLYING_S, FlagWatch
 
 
 class Link:

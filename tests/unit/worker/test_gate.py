@@ -11,8 +11,8 @@ import pytest
 
 from opsdash.worker.gate import MOST_COUNTED, READY, Gate, PauseState
 from opsdash.worker.health import memory_bytes
-from opsdash.worker.home import Home
-from opsdash.worker.put_back import PutBack
+from opsdash.worker.origin import Home
+from opsdash.worker.requeue import PutBack
 
 
 class Lost(Exception):  # noqa: N818 - it plays one of kombu's

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 HEAVY = {"panel", "param", "bokeh", "pandas", "numpy", "sqlalchemy", "alembic"}
-CONSOLE = {"opsdash.services", "opsdash.operations", "opsdash.state", "opsdash.views", "opsdash.settings"}
+CONSOLE = {"opsdash.services", "opsdash.operations", "opsdash.state", "opsdash.views", "opsdash.config.settings"}
 PROGRAM = """
 import json, sys
 from celery import Celery

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opsdash.worker import celery_private
-from opsdash.worker.home import Home
+from opsdash.worker.origin import Home
 from opsdash.worker.prefork_guard import (
     QUEUE,
     SIZE,

@@ -1,0 +1,488 @@
+"""Settings: environment variables with the prefix ``OPSDASH_``, checked once, one clear line for each mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import ipaddress
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from opsdash.config import broker_url, parsers, roles
+from opsdash.errors import Invalid
+from opsdash.model import Actor, Role
+
+PREFIX = "OPSDASH_"
+DEMO_PREFIX = "OPSDASH_DEMO_"
+"""Variables by which the demo's processes tell each other something: no settings."""
+MIN_SECRET_LENGTH = 16
+_DAY_S = 86_400
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
+"""Every browser sends these, or the client's address is in them: none can name a user."""
+
+
+def _text(value: str) -> str | None:
+    return value.strip() or None
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            raise ValueError(f"expected a number, got {value!r}") from None
+        if not low <= number <= high:
+            raise ValueError(f"expected {low:,} to {high:,}, got {value!r}")
+        return number
+
+    return parse
+
+
+def _auth(value: str) -> str | None:
+    if value.strip() not in {"", "dev", "header", "basic", "oauth"}:
+        raise ValueError(f"expected dev, header, basic or oauth, got {value!r}")
+    return value.strip() or None
+
+
+def _header(value: str) -> str:
+    name = value.strip()
+    if not _HEADER.fullmatch(name) or name.lower() in _TAKEN_HEADERS:
+        raise ValueError(f"expected the name of a header that only the proxy sets, got {value!r}")
+    return name
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = []
+    for part in _names(value):
+        try:
+            found.append(str(ipaddress.ip_network(part, strict=False)))
+        except ValueError:
+            raise ValueError(f"expected addresses or networks such as 10.0.0.7 or 10.0.0.0/24, got {part!r}") from None
+    return tuple(found)
+
+
+def _path(value: str) -> str:
+    return os.path.expanduser(value.strip())
+
+
+def _audit(value: str) -> str:
+    if value.strip() not in {"spool", "strict"}:
+        raise ValueError(f"expected spool or strict, got {value!r}")
+    return value.strip()
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return value
+
+
+def _secret(value: str) -> str | None:
+    if value and len(value) < MIN_SECRET_LENGTH:
+        raise ValueError(f"expected at least {MIN_SECRET_LENGTH} characters, got {len(value)}")
+    return value or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """One program's key to the JSON API: its name stands in the audit log, its role says what it may do."""
+
+    name: str
+    role: Role
+    token: str = dataclasses.field(repr=False)
+
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What an ``Authorization: Bearer`` header can carry (RFC 6750)."""
+
+
+def _api_tokens(value: str) -> tuple[ApiToken, ...]:
+    # A token is never repeated in the complaint.
+    found: list[ApiToken] = []
+    for number, part in enumerate((part.strip() for part in value.split(",")), start=1):
+        name, role, token = (*(piece.strip() for piece in part.split(":", 2)), "", "")[:3]
+        if not name or not name.isprintable() or role.upper() not in Role.__members__:
+            roles = ", ".join(known.name.lower() for known in Role)
+            raise ValueError(f"expected name:role:token with role of {roles}; number {number} is none")
+        if len(token) < MIN_SECRET_LENGTH or not _BEARER.fullmatch(token):
+            raise ValueError(
+                f"the token of {name!r} has {len(token)} characters; expected at least {MIN_SECRET_LENGTH}, of"
+                " letters, digits and -._~+/="
+            )
+        if any(name == other.name or token == other.token for other in found):
+            raise ValueError(f"{name!r} repeats the name or the token of another one")
+        found.append(ApiToken(name=name, role=Role[role.upper()], token=token))
+    return tuple(found)
+
+
+def _roles_file(value: str) -> str:
+    roles.read(value.strip())
+    return value.strip()
+
+
+TENANT_COLUMNS = ("tenant_id", "name", "enabled", "settings", "api_key", "updated_at")
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def _callable_path(value: str) -> str | None:
+    path = value.strip()
+    module, _, name = path.partition(":")
+    if not all(_NAME.fullmatch(part) for part in (*module.split("."), name)):
+        raise ValueError(f"expected package.module:callable, got {value!r}")
+    return path
+
+
+def _table(value: str) -> str:
+    parts = value.strip().split(".")
+    if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError(f"expected table or schema.table, got {value!r}")
+    return value.strip()
+
+
+def _columns(value: str) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for pair in filter(str.strip, value.split(",")):
+        name, is_pair, own = (part.strip() for part in pair.partition("="))
+        if not is_pair or name not in TENANT_COLUMNS:
+            raise ValueError(
+                f"expected column=its name there, with column of {', '.join(TENANT_COLUMNS)}; got {pair!r}"
+            )
+        if name in found:
+            raise ValueError(f"{name} is named twice")
+        if (own and not _NAME.fullmatch(own)) or (name == "tenant_id" and not own):
+            raise ValueError(f"expected the name of a column after {name}=, got {own!r}")
+        found[name] = own
+    return tuple(found.items())
+
+
+def data_dir() -> Path:
+    """Where opsdash keeps its own files when nothing else is said."""
+    import platformdirs
+
+    return platformdirs.user_data_path("opsdash")
+
+
+def _default_users_file() -> str:
+    return str(data_dir() / "users")
+
+
+def _default_database_url() -> str:
+    return f"sqlite:///{data_dir() / 'opsdash.sqlite3'}"
+
+
+def _setting(
+    *,
+    doc: str,
+    parse: Callable[[str], Any],
+    default: Any = dataclasses.MISSING,
+    factory: Any = None,
+    secret: bool = False,
+) -> Any:
+    metadata = {"doc": doc, "parse": parse}
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata, repr=not secret)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be configured: each field is the variable of its name, in capitals, after ``OPSDASH_``."""
+
+    redis_url: str = _setting(
+        default="redis://localhost:6379/0",
+        parse=parsers.redis_url,
+        secret=True,
+        doc="The Celery broker; also holds opsdash's keys.",
+    )
+    database_url: str = _setting(
+        factory=_default_database_url,
+        parse=str.strip,
+        secret=True,
+        doc="Audit log and tenant configs, as a SQLAlchemy URL.",
+    )
+    celery_app: str | None = _setting(
+        default=None,
+        parse=_text,
+        doc="As `celery -A` takes it, `package.module:app`; a Django project's may be said as `proj`, `proj:app` or"
+        " `proj.celery:app`. Gives queues, priorities and the key prefix.",
+    )
+    queues: tuple[str, ...] = _setting(
+        default=(),
+        parse=_names,
+        doc="Queues to show first, comma-separated; the app's, the workers' and bound ones are found.",
+    )
+    auth: str | None = _setting(
+        default=None,
+        parse=_auth,
+        doc="`dev` (loopback, one local user), `header` (trusted proxy), `basic` (users file) or `oauth` (Panel's); "
+        "unset: the page is closed.",
+    )
+    user_header: str = _setting(
+        default="X-Auth-Request-User", parse=_header, doc="Request header with the user's name (`header` only)."
+    )
+    groups_header: str = _setting(
+        default="X-Auth-Request-Groups", parse=_header, doc="Request header with the user's groups (`header` only)."
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        default=("127.0.0.0/8", "::1/128"),
+        parse=_networks,
+        doc="Addresses or networks of the proxy, comma-separated: its headers count, nobody else's; default: loopback.",
+    )
+    users_file: str = _setting(
+        factory=_default_users_file,
+        parse=_path,
+        doc="Names and scrypt hashes of `basic`, written by `opsdash user`; default: in the user's data directory.",
+    )
+    page_opens_per_minute: int = _setting(
+        default=600, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
+    )
+    max_pages: int = _setting(
+        default=400,
+        parse=_number(10, 100_000, int),
+        doc="Pages open at once; of them a fifth is kept for admins, another fifth for operators and admins.",
+    )
+    max_pages_each: int = _setting(
+        default=20, parse=_number(1, 100_000, int), doc="Pages that one user may have open at once (not with `dev`)."
+    )
+    max_streams: int = _setting(
+        default=100,
+        parse=_number(10, 100_000, int),
+        doc="Streams of `/api/v1/events` open at once; as many of them are kept for operators and admins.",
+    )
+    max_streams_each: int = _setting(
+        default=20, parse=_number(1, 100_000, int), doc="Streams that one token, or one client address, may have open."
+    )
+    max_connections: int = _setting(
+        default=800,
+        parse=_number(50, 100_000, int),
+        doc="Connections open at once; a fifth is kept for the trusted proxies. Never more than the files the system "
+        "lets the process open.",
+    )
+    max_connections_each: int = _setting(
+        default=200, parse=_number(1, 100_000, int), doc="Connections of one address that is no trusted proxy."
+    )
+    admins: tuple[str, ...] = _setting(
+        default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
+    )
+    operators: tuple[str, ...] = _setting(default=(), parse=_names, doc="As above, role operator.")
+    viewers: tuple[str, ...] = _setting(
+        default=(), parse=_names, doc="As above, role viewer: sees all, may do nothing."
+    )
+    api_tokens: tuple[ApiToken, ...] = _setting(
+        default=(),
+        parse=_api_tokens,
+        secret=True,
+        doc="`name:role:token`, comma-separated, for the JSON API and `/metrics`; unset: both are closed.",
+    )
+    roles_file: str | None = _setting(
+        default=None,
+        parse=_roles_file,
+        doc="File of lines `admins: …`, `operators: …`, `viewers: …`, added to the lists; read anew when it changes.",
+    )
+    pause_ttl_s: int = _setting(
+        default=_DAY_S, parse=_number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
+    )
+    undo_window_s: int = _setting(
+        default=_DAY_S,
+        parse=_number(0, 365 * _DAY_S, int),
+        doc="Seconds for which cleared messages are kept; 0: deleted at once.",
+    )
+    poll_interval_s: float = _setting(
+        default=2.0,
+        parse=_number(0.2, 10, float),
+        doc="Seconds between two reads, however many pages are open; at most 10.",
+    )
+    redact: str = _setting(
+        default="",
+        parse=_pattern,
+        doc="Regular expression: task arguments whose name or text it finds are hidden, beside all that looks secret.",
+    )
+    environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
+    approval: tuple[str, ...] = _setting(
+        default=(),
+        parse=_names,
+        doc="Operations that wait for a different operator's YES, comma-separated, e.g. `clear_queue`.",
+    )
+    approval_ttl_s: int = _setting(
+        default=900, parse=_number(10, 7 * _DAY_S, int), doc="Seconds that they wait before they expire."
+    )
+    name_queue_above: int | None = _setting(
+        default=None,
+        parse=_number(0, 10**9, int),
+        doc="Clearing a queue with more tasks than this asks for its name beside `YES`; in production it always does.",
+    )
+    secret_key: str | None = _setting(
+        default=None,
+        parse=_secret,
+        secret=True,
+        doc="Signs sessions and fingerprints secrets; made and kept beside the SQLite file when unset.",
+    )
+
+    audit: str = _setting(
+        default="spool",
+        parse=_audit,
+        doc="`spool`: while the database is down, entries wait in Redis; `strict`: operations are refused instead.",
+    )
+    old_secret_keys: tuple[str, ...] = _setting(
+        default=(), parse=_names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
+    )
+    tenant_source: str | None = _setting(
+        default=None,
+        parse=_callable_path,
+        doc="`package.module:callable` that gives the tenants as mappings; default: the table.",
+    )
+    tenant_table: str = _setting(
+        default="tenant_config", parse=_table, doc="Table of the tenants in the database, `schema.table` where needed."
+    )
+    tenant_columns: tuple[tuple[str, str], ...] = _setting(
+        default=(),
+        parse=_columns,
+        doc="Its columns' own names, e.g. `tenant_id=id,name=title`; `api_key=` where it has none.",
+    )
+    key_prefix: str | None = _setting(
+        default=None,
+        parse=parsers.key_prefix,
+        doc="`global_keyprefix` of the app, `\"\"` for none; default: the app's, else the workers'.",
+    )
+    separator: str | None = _setting(
+        default=None,
+        parse=parsers.separator,
+        doc="`sep` of the app, e.g. `:` or `\\x06\\x16`; default: the app's, else the workers', else kombu's.",
+    )
+    priority_steps: tuple[int, ...] | None = _setting(
+        default=None,
+        parse=parsers.priority_steps,
+        doc="`priority_steps` of the app, e.g. `0,4,8`; default: the app's, else the workers', else kombu's `0,3,6,9`.",
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from the environment; keyword arguments win.
+
+        Raises:
+            Invalid: One line naming the variable, what is wrong with its value and what is expected.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            variable = PREFIX + field.name.upper()
+            given = environ.get(variable)
+            if given is None or not given.strip():
+                continue
+            try:
+                values[field.name] = field.metadata["parse"](given)
+            except ValueError as error:
+                raise Invalid(f"{variable}: {error}") from None
+        _refuse_typos(environ)
+        unknown = overrides.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise Invalid(f"unknown setting: {', '.join(sorted(unknown))}")
+        values.update(overrides)
+        return cls(**values)
+
+    @property
+    def redis_label(self) -> str:
+        """The broker for people: host, port and database, never a password."""
+        try:
+            return broker_url.read(self.redis_url).label
+        except ValueError:  # given in Python, where nobody has read it yet
+            return "the configured address"
+
+    @property
+    def roles_configured(self) -> bool:
+        """Whether any of the three role lists says anything, or a file is to say it."""
+        return bool(self.admins or self.operators or self.viewers or self.roles_file)
+
+    def actor(self, name: str, groups: Iterable[str] = (), *, surface: str, client: str = "") -> Actor:
+        """An identity with the role the lists give it.
+
+        Without any list, whoever holds the credentials of Redis and the database in a shell or a notebook, and the one
+        local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Whoever comes over
+        the network has no role until a list gives one.
+        """
+        groups = tuple(groups)
+        if not self.roles_configured and (surface in {"cli", "python"} or self.auth == "dev"):
+            return Actor(name=name, role=Role.ADMIN, surface=surface, client=client, groups=groups)
+        filed = roles.lists(self.roles_file)
+        # A name may look like a mark (an identity provider lets people choose theirs): it is none.
+        marks = {"*", *([] if name.startswith("group:") else [name]), *(f"group:{group}" for group in groups)}
+        for role, members in ((Role.ADMIN, self.admins), (Role.OPERATOR, self.operators), (Role.VIEWER, self.viewers)):
+            if marks.intersection((*members, *filed[role])):
+                return Actor(name=name, role=role, surface=surface, client=client, groups=groups)
+        return Actor(name=name, role=None, surface=surface, client=client, groups=groups)
+
+    def at_this_moment(self, actor: Actor) -> Actor:
+        """The actor with the role it still has: what a list has taken away counts, what it has added does not yet.
+
+        The role of the surface ``api`` comes from its token, which is looked at again with every request.
+        """
+        if not self.roles_configured or actor.surface == "api" or actor.role is None:
+            return actor
+        now = self.actor(actor.name, actor.groups, surface=actor.surface).role
+        return dataclasses.replace(actor, role=None if now is None else min(actor.role, now))
+
+    def secret(self) -> bytes:
+        """The key that signs sessions and fingerprints secrets; made (mode 0600) beside the SQLite file when unset.
+
+        Raises:
+            Invalid: There is no key and no SQLite file to keep one beside, or it can't be read or written.
+        """
+        if self.secret_key:
+            return self.secret_key.encode()
+        path = _sqlite_path(self.database_url)
+        if path is None:
+            raise Invalid("OPSDASH_SECRET_KEY: not set; expected a long random text, the same for every console")
+        file = path.parent / "secret.key"
+        try:
+            if not file.exists():
+                _make_key(file)
+            key = file.read_text().strip()
+        except OSError as error:
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be used: {error.strerror}") from error
+        if len(key) < MIN_SECRET_LENGTH:
+            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} is empty or cut short; remove it to make a new one")
+        return key.encode()
+
+
+def _refuse_typos(environ: Mapping[str, str]) -> None:
+    # OPSDASH_ADMIN=alice, ignored, would leave the lists empty and everybody at a shell an admin.
+    known = [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
+    own = (name for name in environ if name.startswith(PREFIX) and not name.startswith(DEMO_PREFIX))
+    for name in own:
+        if name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
+            raise Invalid(f"{name}: there is no such setting; did you mean {close[0]}?")
+
+
+def _make_key(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Written in full under another name (mode 0600), then linked: of two consoles that start together one key wins, and
+    # neither reads it half written.
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_urlsafe(48))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        os.unlink(draft)
+
+
+def _sqlite_path(url: str) -> Path | None:
+    scheme, _, rest = url.partition("://")
+    path = unquote(rest.removeprefix("/").partition("?")[0])
+    return Path(path) if scheme.startswith("sqlite") and path and path != ":memory:" else None

@@ -1,0 +1,1 @@
+"""The audit log: entries, queries, the hash chain, the outbox for outages, and approvals."""

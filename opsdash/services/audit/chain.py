@@ -1,0 +1,238 @@
+"""The seal of the audit log: each finished entry carries a number and an HMAC over itself and its predecessor's seal.
+
+Whoever changes, removes, inserts or reorders an entry without the key breaks the chain at that entry. Who cuts off the
+newest entries and sets the head back does not: keep the head elsewhere (it is logged and shown) and compare.
+
+The empty key is no key: once there is a secret, seals without one are taken only up to the number that stood at the
+head when the secret came. That number stands in the head's row, sealed with the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid, Unavailable
+from opsdash.model import AuditEntry
+from opsdash.services.database.tables import WRITTEN, audit_head, audit_log
+
+UNKEYED = "unkeyed"
+"""Key id of seals made without OPSDASH_SECRET_KEY: they show an accident, and keep nobody out."""
+BEFORE = "before sealing"
+"""Key id of entries that were finished before there were seals."""
+LOST_KEY = "OPSDASH_SECRET_KEY: not set here, and the audit log is sealed with one; expected the other consoles' key."
+_PURPOSE = b"opsdash: seal the audit log"
+_BOUNDARY = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
+_HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_BOUNDARY).with_for_update()
+_NEWEST = (
+    sa.select(audit_log.c.seq, audit_log.c.seal)
+    .where(audit_log.c.seq.is_not(None))
+    .order_by(audit_log.c.seq.desc())
+    .limit(1)
+)
+_FIRST_KEYED = (
+    sa.select(audit_log.c.seq)
+    .where(audit_log.c.seq.is_not(None), audit_log.c.key_id != UNKEYED)
+    .order_by(audit_log.c.seq)
+    .limit(1)
+)
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """Which key verifies which entry.
+
+    Attributes:
+        keys: Key id → key.
+        unkeyed_through: Entries up to this number may be sealed without a key; None: all may, there is no secret.
+        fault: What is wrong with that number, in a sentence; empty when nothing is.
+    """
+
+    keys: Mapping[str, bytes]
+    unkeyed_through: int | None = None
+    fault: str = ""
+
+    def key(self, key_id: Any, number: int) -> bytes | None:
+        """The key of one entry; None where none verifies it."""
+        if key_id != UNKEYED:
+            return self.keys.get(key_id)
+        return b"" if self.unkeyed_through is None or number <= self.unkeyed_through else None
+
+    def unverified(self, key_id: Any) -> str:
+        """Why no key verifies an entry, in a few words."""
+        if key_id == UNKEYED:
+            return f"sealed without a key, and after number {self.unkeyed_through} that is not taken"
+        return f"sealed with an unknown key {key_id!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Holds the keys.
+
+    Attributes:
+        secret: Gives the deployment's secret; raises Invalid where there is none.
+        old_secrets: Secrets of before a rotation: they verify, and seal nothing.
+    """
+
+    secret: Callable[[], bytes]
+    old_secrets: tuple[bytes, ...] = ()
+
+    def key(self) -> tuple[str, bytes]:
+        """The id and the key that seal now."""
+        try:
+            return _derived(self.secret())
+        except Invalid:
+            return UNKEYED, b""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether there is a secret."""
+        return self.key()[0] != UNKEYED
+
+    def keys(self) -> dict[str, bytes]:
+        """Every key that verifies, by its id. The empty one is among them only while there is no secret."""
+        return dict([*map(_derived, self.old_secrets), self.key()])
+
+    def keyring(self, connection: sa.Connection) -> Keyring:
+        """The keys, and up to which entry none is needed. Cost: one row; two more until that number is sealed."""
+        keys = self.keys()
+        if UNKEYED in keys:
+            return Keyring(keys)
+        stored = connection.execute(sa.select(*_BOUNDARY)).one_or_none()
+        if stored is None or stored.unkeyed_seal is None:
+            return Keyring(keys, _unkeyed_so_far(connection))
+        if (key := keys.get(stored.unkeyed_key_id)) is None:
+            why = "is sealed with an unknown key"
+        elif not _is_boundary(key, stored):
+            why = "was changed"
+        else:
+            return Keyring(keys, stored.unkeyed_through)
+        fault = f"The number up to which entries need no key ({stored.unkeyed_through}) {why}."
+        return Keyring(keys, _unkeyed_so_far(connection), fault)
+
+    def mac(self, text: str) -> str:
+        """A keyed digest of what opsdash leaves in Redis for itself."""
+        return _hmac(self.key()[1], b"spool", text.encode())
+
+    def is_mac(self, text: str, mac: str) -> bool:
+        """Whether one of the keys made it."""
+        # As bytes: of two texts of which one is not ASCII it would raise. What is no text at all matches nothing.
+        told, given = text.encode(errors="replace"), mac.encode(errors="replace")
+        return any(hmac.compare_digest(_hmac(key, b"spool", told).encode(), given) for key in self.keys().values())
+
+    def next(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
+        """A finished entry with the next number and its seal; whoever writes it moves the head too.
+
+        The head's row is locked until the caller's transaction ends: of two that finish at once one waits.
+
+        Raises:
+            Unavailable: There is no secret here, and the log was sealed with one before.
+        """
+        key_id, key = self.key()
+        head: Any = connection.execute(_HEAD).one_or_none()
+        if head is None:  # somebody removed the row; the newest seal still says where the chain ends
+            connection.execute(sa.insert(audit_head).values(id=1, seq=0, seal=""))
+            self._seal_boundary(connection, None)
+            head = connection.execute(_NEWEST).one_or_none()
+        elif key_id == UNKEYED and head.unkeyed_seal is not None:
+            raise Unavailable(f"{LOST_KEY} Nothing was changed.")
+        elif head.unkeyed_key_id != key_id:
+            self._seal_boundary(connection, head)
+        number, previous = (head.seq, head.seal) if head is not None else (0, "")
+        numbered = replace(entry, seq=number + 1, key_id=key_id)
+        return replace(numbered, seal=seal_of(key, previous, covered(_fields(numbered))))
+
+    def _seal_boundary(self, connection: sa.Connection, head: Any) -> None:
+        """When the secret first comes, and again when it is rotated. What another key has sealed stays as it is."""
+        key_id, key = self.key()
+        if key_id == UNKEYED:
+            return
+        if head is None or head.unkeyed_seal is None:
+            through = _unkeyed_so_far(connection)
+        else:
+            old = self.keys().get(head.unkeyed_key_id)
+            if old is None or not _is_boundary(old, head):
+                return  # verifying tells it
+            through = head.unkeyed_through
+        boundary = {
+            "unkeyed_through": through,
+            "unkeyed_key_id": key_id,
+            "unkeyed_seal": _boundary_seal(key, through),
+        }
+        connection.execute(sa.update(audit_head).values(boundary))
+
+
+def _unkeyed_so_far(connection: sa.Connection) -> int:
+    """Up to which number all entries are sealed without a key. Cost: as many rows as are, once."""
+    keyed = connection.scalar(_FIRST_KEYED)
+    if keyed is not None:
+        return int(keyed) - 1
+    newest = connection.execute(_NEWEST).one_or_none()
+    return 0 if newest is None else int(newest.seq)
+
+
+def _is_boundary(key: bytes, row: Any) -> bool:
+    return hmac.compare_digest(_boundary_seal(key, row.unkeyed_through).encode(), str(row.unkeyed_seal).encode())
+
+
+def _boundary_seal(key: bytes, through: Any) -> str:
+    return _hmac(key, b"sealed without a key up to", str(through).encode())
+
+
+def is_seal(key: bytes, previous: str, values: Sequence[Any], seal: str) -> bool:
+    """Whether this is the seal that an entry's content and its predecessor's seal give."""
+    return hmac.compare_digest(seal_of(key, previous, values).encode(), seal.encode())
+
+
+def seal_of(key: bytes, previous: str, values: Sequence[Any]) -> str:
+    """The seal of one entry.
+
+    Args:
+        previous: Its predecessor's seal.
+        values: What `covered` gives.
+    """
+    return _hmac(key, previous.encode(), _encode(values).encode())
+
+
+def covered(row: Mapping[str, Any]) -> Sequence[Any]:
+    """What a seal covers: every column but the seal, each so that its JSON comes out the same from every database.
+
+    The broker is in the details, and so is whatever comes later: a console of another version verifies it too.
+    """
+    return (
+        row["seq"],
+        row["key_id"],
+        str(row["id"]),
+        _moment(row["timestamp"]),
+        row["user"],
+        row["operation"],
+        row["details"],
+        str(row["status"]),
+        str(row["request_id"]),
+        _moment(row["finished_at"]),
+    )
+
+
+def _fields(entry: AuditEntry) -> dict[str, Any]:
+    return {column.name: getattr(entry, column.name) for column in WRITTEN} | {"details": dict(entry.details)}
+
+
+def _moment(when: datetime | None) -> float | None:
+    return None if when is None else when.timestamp()
+
+
+def _derived(secret: bytes) -> tuple[str, bytes]:
+    key = hmac.digest(secret, _PURPOSE, hashlib.sha256)
+    return hashlib.sha256(key).hexdigest()[:12], key
+
+
+def _hmac(key: bytes, previous: bytes, text: bytes) -> str:
+    return hmac.digest(key, previous + b"\n" + text, "sha256").hex()

@@ -1,0 +1,381 @@
+"""The audit log: intent before the act, outcome after it, every attempt kept, each finished entry sealed.
+
+While the database does not answer, what would be written goes to the spool in Redis, and from there into the table.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import redis
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.model import Actor, AuditEntry, Status, to_plain
+from opsdash.operation import Operation
+from opsdash.redaction import HIDDEN, cleaned, masked
+from opsdash.services import frames
+from opsdash.services.audit import prune as audit_prune
+from opsdash.services.audit import query as audit_reading
+from opsdash.services.audit import rows
+from opsdash.services.audit import verify as audit_verify
+from opsdash.services.audit.chain import LOST_KEY, Sealer
+from opsdash.services.audit.outbox import Spool
+from opsdash.services.audit.prune import Pruned
+from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
+from opsdash.services.audit.verify import Verification
+from opsdash.services.database.engine import alone, answering, short_label, transaction
+from opsdash.services.database.tables import audit_head, audit_log
+from opsdash.services.database.time_limit import Patience
+from opsdash.text import safe as _safe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+STRICT_WAIT_S = 2.0
+"""Without a spool the database is all there is, and so is waited for longer."""
+
+
+@dataclass(slots=True)
+class AuditLog:
+    """Reads and writes ``audit_log``. Each write is its own committed transaction.
+
+    Attributes:
+        spool: Takes what the database does not, or not soon; None refuses instead (``OPSDASH_AUDIT=strict``).
+        here: The broker that this console's entries are about, as `broker_identity` says it; empty: they don't say.
+        writing: What an act waits for. ``draining``: what moves the spool into the table, beside the acts.
+    """
+
+    engine: sa.Engine
+    sealer: Sealer
+    spool: Spool | None = None
+    here: Callable[[], str] = lambda: ""
+    writing: Patience = field(init=False)
+    draining: Patience = field(init=False)
+    _writer: sa.Engine = field(init=False)
+    _one_drain: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        """SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away."""
+        self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        who = f"The database at {short_label(self.engine.url)}"
+        strict = self.spool is None
+        self.writing = Patience(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
+        self.draining = Patience(who)
+
+    def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None, **details: Any) -> AuditEntry:
+        """Commits the intent. What follows may crash: the entry stays ``in_progress`` and is seen.
+
+        Raises:
+            Duplicate: There is an entry with this request id already.
+            Unavailable: Neither the database nor the spool took it; so nothing may be done.
+            Invalid: There is no secret here, and the log is sealed with one; so nothing may be done.
+        """
+        entry = self._entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
+        self._keep("begin", entry)
+        if request_id is not None and self.spool is not None:
+            try:
+                self.spool.claim(entry)  # should the database be away when it is sent again
+            except redis.RedisError as error:  # the act itself meets the outage, and says so
+                log.debug("the request %s is known to the database only: %s", request_id, error)
+        return entry
+
+    def refuse(
+        self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
+    ) -> AuditEntry:
+        """Records an attempt that was refused before anything was done."""
+        told = {"message": why, "took_s": 0.0, **details}
+        entry = self._entry_of(operation, actor, Status.REFUSED, told, request_id)
+        try:
+            self._keep("whole", entry)
+        except Duplicate:  # a second refusal of the same request has an entry of its own
+            entry = replace(entry, request_id=uuid4())
+            self._keep("whole", entry)
+        return entry
+
+    def finish(self, entry: AuditEntry, status: Status, details: Mapping[str, Any]) -> AuditEntry:
+        """Commits the outcome of an entry that is in progress.
+
+        Raises:
+            Unavailable: Neither the database nor the spool took it.
+        """
+        now = datetime.now(UTC)
+        took_s = round((now - entry.timestamp).total_seconds(), 3)
+        told = {name: value for name, value in _told(details).items() if name != "broker"}
+        done = replace(entry, status=status, finished_at=now, details={**entry.details, **told, "took_s": took_s})
+        self._keep("finish", done)
+        return done
+
+    def note(
+        self,
+        *,
+        user: str,
+        operation: str,
+        status: Status,
+        timestamp: datetime,
+        request_id: UUID,
+        details: Mapping[str, Any],
+    ) -> bool:
+        """Writes down what happened without an act; False when an entry with this ``request_id`` tells it already."""
+        entry = AuditEntry(
+            id=uuid4(),
+            timestamp=timestamp,
+            user=user,
+            operation=operation,
+            status=status,
+            details=self._here(_told(details)),
+            request_id=request_id,
+            finished_at=timestamp,
+        )
+        try:
+            self._write("whole", entry)
+        except Duplicate:
+            return False
+        return True
+
+    def recent(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
+        """The newest entries, newest first, of all brokers or of one. Cost: one query, by an index."""
+        return self.page(Filter(broker=broker), limit=limit).entries
+
+    def page(self, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
+        """One page, newest first; see `audit_reading.page`."""
+        return audit_reading.page(self.engine, self._meant(chosen), limit=limit, after=after)
+
+    def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
+        """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
+        return frames.of_audit(islice(audit_reading.entries(self.engine, self._meant(chosen)), limit))
+
+    def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
+        """How many entries; see `audit_reading.total`."""
+        return audit_reading.total(self.engine, self._meant(chosen), most=most)
+
+    def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
+        """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
+        return audit_reading.EXPORTS[form](self.engine, self._meant(chosen))
+
+    def head(self) -> str:
+        """``number:seal`` of the newest sealed entry; keep it elsewhere. Cost: one query for one row."""
+        with answering(self.engine), self.engine.connect() as connection:
+            row = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
+        return "" if row is None else f"{row.seq}:{row.seal}"
+
+    def verify(
+        self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
+    ) -> Verification:
+        """Walks the sealed chain; see `audit_verify.verify`."""
+        return audit_verify.verify(self.engine, self.sealer, head, on_progress)
+
+    def by_request(self, request_id: UUID) -> AuditEntry | None:
+        """The entry of one request, if there is one."""
+        with answering(self.engine), self.engine.connect() as connection:
+            row = connection.execute(sa.select(audit_log).where(audit_log.c.request_id == request_id)).one_or_none()
+        return None if row is None else entry_of_row(row)
+
+    def in_progress(self, before: datetime, *, others_since: datetime) -> tuple[AuditEntry, ...]:
+        """Entries begun before then and not finished, oldest first; see `audit_reading.in_progress`."""
+        return audit_reading.in_progress(self.engine, before, self.here(), others_since)
+
+    def is_here(self, entry: AuditEntry) -> bool:
+        """Whether it is about this broker, or says of none and there is no other one in this log.
+
+        Cost: none; where the entry says of none, one query that looks at two places of an index.
+        """
+        here = self.here()
+        return entry.broker == here or (entry.broker is None and audit_reading.is_alone(self.engine, here))
+
+    def drain(self) -> int:
+        """Moves what the spool holds into the table; done twice, it is done once. Never raises for an outage.
+
+        Returns:
+            How many steps it moved.
+        """
+        if self.spool is None or not self._one_drain.acquire(blocking=False):
+            return 0
+        moved = 0
+        try:
+            for place, kind, entry in self.spool.waiting(self.sealer):
+                try:
+                    self._write(kind, entry, again=True)
+                except Duplicate:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
+                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
+                    self._write(kind, replace(entry, request_id=uuid4()), again=True)
+                self.spool.remove(place)
+                moved += 1
+        except (Unavailable, Uncertain, redis.RedisError) as error:
+            log.warning("the audit spool is not drained yet: %s", str(error).replace("; nothing was changed", ""))
+        finally:
+            self._one_drain.release()
+        if moved:
+            self.writing.answered()
+            log.info("the database answers again: %d steps of the audit log moved there from the spool", moved)
+        return moved
+
+    def drain_soon(self) -> None:
+        """As ``drain``, by the way: it goes on by itself where it takes longer than anybody waits."""
+        if self.writing.hangs or not self.spooled():
+            return
+        try:
+            self.draining.ask(self.drain)
+        except Unavailable as error:
+            log.info("the audit spool is drained later: %s", error)
+
+    def spooled(self) -> int | None:
+        """Steps that wait in the spool; None while Redis can't say. Cost: one XLEN."""
+        try:
+            return 0 if self.spool is None else self.spool.count()
+        except Unavailable:
+            return None
+
+    def prunable(self, before: datetime) -> audit_prune.Prunable:
+        """What a prune would take away; see `audit_prune.prunable`."""
+        return audit_prune.prunable(self.engine, before, self.here())
+
+    def prune(self, before: datetime, audit_id: UUID) -> Pruned:
+        """Takes away the beginning of the chain; see `audit_prune.prune`."""
+        return audit_prune.prune(self.engine, before, audit_id)
+
+    def _keep(self, kind: str, entry: AuditEntry) -> None:
+        """The database, or else the spool: soon in either case.
+
+        Raises:
+            Invalid: Others seal with a key, and this console has none.
+        """
+
+        def write() -> None:
+            if kind != "finish":
+                self._check_key()
+            self._write(kind, entry)
+
+        try:
+            self.writing.ask(write, late=lambda _: self._took_late(kind, entry))
+        except (Unavailable, Uncertain) as error:
+            if self.spool is None:
+                raise
+            log.warning("the audit log goes to the spool in Redis: %s", error.fault)
+            self._put(self.spool, kind, entry, error)
+
+    def _put(self, spool: Spool, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
+        try:
+            if kind == "begin" and not spool.claim(entry):
+                raise Duplicate(entry.request_id)
+            spool.put(kind, entry, self.sealer)
+        except redis.RedisError as failure:
+            raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
+
+    def _took_late(self, kind: str, entry: AuditEntry) -> None:
+        """What the spool has as well is there once: it is told by its id. Without one, an intent was given up."""
+        if self.spool is None and kind == "begin":
+            now = datetime.now(UTC)
+            why = "The database took this too late, so it was not done. Nothing was changed."
+            ended = replace(
+                entry, status=Status.FAILURE, finished_at=now, details={**entry.details, "message": why, "took_s": 0.0}
+            )
+            self._write("finish", ended)
+
+    def _check_key(self) -> None:
+        """Nothing is begun that could be sealed without a key only, where others seal with one.
+
+        Raises:
+            Invalid: The secret is missing here. Unavailable: The database did not answer.
+        """
+        if self.sealer.keyed:
+            return
+        with answering(self.engine), self.engine.connect() as connection:
+            if connection.scalar(sa.select(audit_head.c.unkeyed_seal)) is not None:
+                raise Invalid(f"{LOST_KEY} Nothing was changed.")
+
+    def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
+        """One transaction.
+
+        Args:
+            again: It may be there already, from before a crash: then it is left as it is.
+
+        Raises:
+            Duplicate: Another entry has this request id.
+        """
+        try:
+            if kind == "begin" and not again:
+                with alone(self._writer) as connection:
+                    rows.insert(connection, entry)
+                return
+            with transaction(self._writer) as connection:
+                if kind == "begin":
+                    if rows.status_of(connection, entry) is None:
+                        rows.insert(connection, entry)
+                    return
+                rows.close(connection, kind, self.sealer.next(connection, entry))
+        except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
+            raise Duplicate(entry.request_id) from error
+        except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
+            raise Unavailable(f"The database did not take the audit entry ({error}); nothing was changed") from error
+
+    def _entry_of(
+        self,
+        operation: Operation,
+        actor: Actor,
+        status: Status,
+        details: Mapping[str, Any],
+        request_id: UUID | None,
+    ) -> AuditEntry:
+        now = datetime.now(UTC)
+        origin = {"client": actor.client} if actor.client else {}
+        told = _told({"params": operation.params(), "surface": actor.surface, **origin, **details})
+        return AuditEntry(
+            id=uuid4(),
+            timestamp=now,
+            user=actor.name,
+            operation=operation.name,
+            status=status,
+            details=self._here(told),
+            request_id=request_id or uuid4(),
+            finished_at=None if status is Status.IN_PROGRESS else now,
+        )
+
+    def _here(self, details: Mapping[str, Any]) -> dict[str, Any]:
+        """Details that say on which broker, and say it first: there the database looks for it."""
+        here = self.here()
+        return {**({"broker": here} if here else {}), **{name: details[name] for name in details if name != "broker"}}
+
+    def _meant(self, chosen: Filter) -> Filter:
+        return replace(chosen, broker=self.here()) if chosen.broker == THIS else chosen
+
+
+def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the trail and the page show them: what looks like a secret is hidden."""
+    return _safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
+
+
+def _told(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details as they are kept: text that databases and screens take, without secrets.
+
+    Names are looked at in the parameters alone: elsewhere they are data, such as the names of tasks with their number.
+    """
+    plain = dict(_safe(to_plain(details)))
+    params = plain.pop("params", None)
+    kept: dict[str, Any] = {name: _masked(value) for name, value in plain.items()}
+    return ({"params": public_params(params)} if isinstance(params, Mapping) else {}) | kept
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {masked(name): _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list) else value
+
+
+class Duplicate(Refused):
+    """A request that was made before."""
+
+    def __init__(self, request_id: UUID) -> None:
+        super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
+        self.request_id = request_id

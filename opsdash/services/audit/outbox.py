@@ -1,0 +1,200 @@
+"""The spool: what the audit log could not write while its database was away waits in a Redis stream."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import redis
+
+from opsdash.model import AuditEntry, to_plain
+from opsdash.model import untrusted as foreign
+from opsdash.services.audit.chain import Sealer
+from opsdash.services.broker import bounded_reads, writes
+from opsdash.services.broker.client import Broker
+
+log = logging.getLogger(__name__)
+
+# The first command changes nothing; after it a full Redis lets the other through. KEYS: the stream.
+_ADD = """
+redis.call('XDEL', KEYS[1], '0-1')
+redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'entry', ARGV[2], 'mac', ARGV[3])
+"""
+KINDS = ("begin", "finish", "whole")
+FIELDS = ("kind", "entry", "mac")
+CHUNK = 100
+LOOKED_AT = 1_000
+LOOK_S = 0.5
+"""One drain looks at so many steps, for so long: the next one goes on."""
+LARGE_STEP = 4_000_000
+"""Bytes of a step; none of opsdash's is as large."""
+CLAIMED_S = 86_400
+"""A request that is sent again within this time while the database is away is known to be one."""
+
+
+# Steps from a place on: id, kind, entry and mac of each, the id alone of what is no step. KEYS: stream. ARGV: place,
+# how many, most bytes of one and of all.
+_READ = """
+local read, found, size = redis.pcall('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2]), {}, 0
+if read.err then return {} end
+for i, step in ipairs(read) do
+  local told, own = {}, 0
+  for j = 1, #step[2], 2 do
+    own = own + #step[2][j + 1]
+    told[step[2][j]] = step[2][j + 1]
+  end
+  if own > tonumber(ARGV[3]) then own = 0 told = {} end
+  if size + own > tonumber(ARGV[3]) and i > 1 then break end
+  size = size + own
+  local whole = told.kind and told.entry and told.mac
+  found[i] = whole and {step[1], told.kind, told.entry, told.mac} or {step[1]}
+end
+return found
+"""
+# KEYS: spool, where it is set aside. ARGV: ids. Returns how many were moved.
+_SET_ASIDE = """
+if redis.replicate_commands then redis.replicate_commands() end
+local moved = 0
+for _, id in ipairs(ARGV) do
+  local step = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if step then
+    -- More than a script can hand on: what is of no use to anybody goes.
+    local kept = #step[2] > 4000 or redis.pcall('XADD', KEYS[2], '*', unpack(step[2]))
+    if type(kept) ~= 'table' or not kept.err then redis.call('XDEL', KEYS[1], id) moved = moved + 1 end
+  end
+end
+return moved
+"""
+
+
+class Place(NamedTuple):
+    """Where a step lies."""
+
+    stream: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Steps of the audit log, in the order they were made.
+
+    A step carries a keyed digest: what somebody else puts into the stream never becomes an entry. It is set aside, in a
+    stream of its own, to be looked at.
+    """
+
+    broker: Broker
+    _looked: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def put(self, kind: str, entry: AuditEntry, sealer: Sealer) -> None:
+        """Adds one step, also where Redis is full. Cost: one script.
+
+        The stream has no bound: what it holds must not be lost.
+
+        Raises:
+            redis.RedisError: Redis did not take it.
+        """
+        text = json.dumps(to_plain(entry))
+        self.broker.client.eval(_ADD, 1, self.broker.keys.spool, kind, text, sealer.mac(f"{kind}:{text}"))
+
+    def claim(self, entry: AuditEntry) -> bool:
+        """Whether this entry is the first with its request id within a day. Cost: one script.
+
+        Raises:
+            redis.RedisError: Redis did not answer.
+        """
+        key = self.broker.keys.request(str(entry.request_id))
+        first = writes.put(self.broker.client, key, str(entry.id), ms=CLAIMED_S * 1000, new=True)
+        return first or bounded_reads.text(self.broker.client, key, 100) == str(entry.id)
+
+    def waiting(self, sealer: Sealer) -> Iterator[tuple[Place, str, AuditEntry]]:
+        """The oldest steps that are ours, as (place, kind, entry): ``LOOKED_AT`` at most, and for ``LOOK_S``.
+
+        What is not is set aside on the way, so that it is met once; ours that another console has set aside, since its
+        key is another, are among those given.
+        """
+        until_s = time.monotonic() + LOOK_S
+        yield from self._ours(self.broker.keys.spool, "-", sealer, until_s, aside=True)
+        yield from self._ours(
+            self.broker.keys.spool_aside, self._looked.get("aside", "-"), sealer, until_s, aside=False
+        )
+
+    def remove(self, place: Place) -> None:
+        """Takes one step off."""
+        self.broker.client.xdel(place.stream, place.id)
+
+    def count(self) -> int:
+        """Steps that wait. Cost: one XLEN."""
+        return self._length(self.broker.keys.spool)
+
+    def foreign(self) -> int:
+        """Steps that were set aside: nobody's, or written with another key. Cost: one XLEN."""
+        return self._length(self.broker.keys.spool_aside)
+
+    def _length(self, key: str) -> int:
+        with self.broker.reading():
+            try:
+                return int(self.broker.client.xlen(key))
+            except redis.ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                return 0
+
+    def _ours(
+        self, key: str, start: str, sealer: Sealer, until_s: float, *, aside: bool
+    ) -> Iterator[tuple[Place, str, AuditEntry]]:
+        """Those of one stream that are ours; with ``aside`` the others are moved away, else passed over for good."""
+        looked_at = 0
+        while looked_at < LOOKED_AT and time.monotonic() < until_s:
+            steps = self._read(key, start)
+            if not steps:
+                return
+            looked_at += len(steps)
+            foreign = []
+            for place, *fields in steps:
+                if (entry := _entry(fields, sealer)) is None:
+                    foreign.append(place)
+                else:
+                    yield Place(key, place), fields[0], entry
+                    if time.monotonic() > until_s:
+                        break
+            if aside and foreign:
+                self._set_aside(foreign)
+            start = f"({place}"
+            if not aside:
+                self._looked["aside"] = start
+
+    def _read(self, key: str, start: str) -> list[list[str]]:
+        """``[id, kind, entry, mac]`` each, the id alone for what can't be one of ours."""
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            pipe.eval(_READ, 1, key, start, CHUNK, LARGE_STEP)
+            (steps,) = pipe.execute()
+        return [[str(part) for part in step] for step in steps]
+
+    def _set_aside(self, places: Sequence[str]) -> None:
+        keys = self.broker.keys
+        moved = int(self.broker.client.eval(_SET_ASIDE, 2, keys.spool, keys.spool_aside, *places))
+        if moved and not self._looked.get("told"):  # once: there may be any number of them
+            self._looked["told"] = "yes"
+            log.error(
+                "steps of the audit spool were not written by opsdash, or with another key: they are set aside in %s,"
+                " the first is %s",
+                keys.spool_aside,
+                places[0],
+            )
+
+
+def _entry(fields: Sequence[str], sealer: Sealer) -> AuditEntry | None:
+    if len(fields) != len(FIELDS):
+        return None
+    kind, text, mac = fields
+    # A digest is text of ASCII; another one can't be compared.
+    if kind not in KINDS or not mac.isascii() or not sealer.is_mac(f"{kind}:{text}", mac):
+        return None
+    try:
+        return AuditEntry.from_plain(foreign.mapping(foreign.parsed(text, LARGE_STEP)))
+    except (KeyError, TypeError, ValueError, AttributeError):  # of another version
+        return None

@@ -1,0 +1,317 @@
+"""Reading the audit log: filters, pages by keyset, and streams for export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from opsdash.errors import Invalid
+from opsdash.model import AuditEntry, Status, times, to_plain
+from opsdash.services.database.engine import answering
+from opsdash.services.database.tables import WRITTEN, audit_log
+from opsdash.text import as_text, safe
+
+CSV_COLUMNS = (
+    "timestamp",
+    "finished_at",
+    "user",
+    "operation",
+    "status",
+    "details",
+    "id",
+    "request_id",
+    "seq",
+    "key_id",
+    "seal",
+    "broker",
+)
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_EXPORT_CHUNK = 200
+MAX_PAGE = 10_000
+COUNTED = 1_000_000
+"""Entries that are counted for a page, at most."""
+SEARCHED = 100_000
+"""Entries that one page of a search for a text looks through, at most: no index helps it."""
+SEARCH_S = 1.0
+"""And it begins no further stretch of them after so long."""
+FIRST_STRETCH, LONGEST_STRETCH = 2_000, 20_000
+"""Entries of one statement: few at first, for nobody knows how large they are; then more, while they are quick."""
+QUICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which entries; what is None or empty does not filter.
+
+    Attributes:
+        since: Begun at or after this, ``until``: before this; both aware.
+        text: Occurs in the details, whatever the case.
+        broker: Done on this one, as `broker_identity` says it; ``THIS`` where an `AuditLog` is asked: its own.
+        unsaid: With ``broker``: also entries that don't say on which.
+    """
+
+    user: str = ""
+    operation: str = ""
+    status: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str = ""
+    broker: str = ""
+    unsaid: bool = False
+
+    def __post_init__(self) -> None:
+        """What no database takes is looked for as it is written there; a time that none reckons with is refused.
+
+        Raises:
+            Invalid: Naming ``since`` or ``until``.
+        """
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                try:
+                    object.__setattr__(self, name, times.in_utc(moment))
+                except ValueError as error:
+                    raise Invalid(f"{name}: {error}") from None
+        for name in ("user", "operation", "status", "broker"):
+            object.__setattr__(self, name, as_text(getattr(self, name)))
+
+
+ALL = Filter()
+THIS = "this"
+"""In place of a broker: the one of the console that is asked. No broker is called that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page, newest first, and where the next one begins; ``after`` is None on the last.
+
+    Attributes:
+        searched: Of a search for a text that ended before its page was full: how many entries it looked through.
+            The next page goes on with the older ones. Else None.
+        of: How many entries there were to search, by the other filters; None where that was not asked, or is more than
+            ``COUNTED``.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    after: str | None
+    searched: int | None = None
+    of: int | None = None
+
+
+def page(engine: sa.Engine, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
+    """One page of the log.
+
+    Cost: an index scan that stops after the page, however long the log. For a text: ``SEARCHED`` entries that are read,
+    about ``SEARCH_S``.
+
+    Args:
+        limit: 1 to ``MAX_PAGE`` entries.
+        after: The ``after`` of the page before.
+
+    Raises:
+        Invalid: ``limit`` or ``after`` can't be used.
+        Unavailable: The database did not answer.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise Invalid(f"limit: expected 1 to {MAX_PAGE:,}, got {limit}")
+    found = _read(engine, chosen, limit, None if after is None else _place(after))
+    if found.searched is None:
+        return found
+    return replace(found, of=total(engine, replace(chosen, text=""), most=COUNTED))
+
+
+def total(engine: sa.Engine, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
+    """How many entries; for a progress display. Cost: a scan of what is chosen, as far as ``most``.
+
+    Returns:
+        None where there are more than ``most``, or only a search for the text in all of them could tell.
+    """
+    if chosen.text:
+        return None
+    rows = _chosen(chosen).with_only_columns(audit_log.c.id).order_by(None)
+    counted = rows if most is None else rows.limit(most + 1)
+    with answering(engine), engine.connect() as connection:
+        found = int(connection.scalar(sa.select(sa.func.count()).select_from(counted.subquery())) or 0)
+    return None if most is not None and found > most else found
+
+
+def entries(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[AuditEntry]:
+    """All that are chosen, newest first, ``_EXPORT_CHUNK`` in memory at a time.
+
+    Read by pages: whoever takes them slowly holds no connection, and no old state of the database, meanwhile. What
+    comes after the beginning is left out; what is pruned meanwhile may be.
+    """
+    found = _read(engine, chosen, _EXPORT_CHUNK, None)
+    yield from found.entries
+    while found.after is not None:
+        found = _read(engine, chosen, _EXPORT_CHUNK, _place(found.after))
+        yield from found.entries
+
+
+def export_csv(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
+    """CSV lines, header included. Text that a spreadsheet would take for a formula gets a leading apostrophe."""
+    yield _csv_line(CSV_COLUMNS)
+    for entry in entries(engine, chosen):
+        plain = to_plain(entry) | {"details": json.dumps(to_plain(entry.details), ensure_ascii=False)}
+        yield _csv_line(plain[column] for column in CSV_COLUMNS)
+
+
+def export_jsonl(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
+    """JSON Lines: one entry each, every column."""
+    for entry in entries(engine, chosen):
+        yield _writable(json.dumps(to_plain(entry), ensure_ascii=False)) + "\n"
+
+
+def in_progress(engine: sa.Engine, before: datetime, here: str, others_since: datetime) -> tuple[AuditEntry, ...]:
+    """Entries begun before then and not finished, oldest first, 100 at most. Cost: one query, by an index.
+
+    Args:
+        here: A broker.
+        others_since: What other brokers have left behind before that is not among them.
+    """
+    broker = audit_log.c.broker
+    query = sa.select(audit_log).where(
+        audit_log.c.status == Status.IN_PROGRESS.value,
+        audit_log.c.timestamp < before,
+        sa.or_(broker == here, broker.is_(None), audit_log.c.timestamp >= others_since),
+    )
+    with answering(engine), engine.connect() as connection:
+        return tuple(map(entry_of_row, connection.execute(query.order_by(audit_log.c.timestamp).limit(100))))
+
+
+def is_alone(engine: sa.Engine, here: str) -> bool:
+    """Whether no entry says another broker. Cost: both ends of ``ix_audit_log_broker``."""
+    ends = [sa.select(end(audit_log.c.broker)).scalar_subquery() for end in (sa.func.min, sa.func.max)]
+    with answering(engine), engine.connect() as connection:
+        return {*connection.execute(sa.select(*ends)).one()} <= {here, None}
+
+
+def newest_first() -> sa.Select[Any]:
+    """All entries, newest first."""
+    return sa.select(audit_log).order_by(audit_log.c.timestamp.desc(), audit_log.c.id.desc())
+
+
+def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
+    """One row of the table as a value."""
+    values = {column.name: row._mapping[column.name] for column in WRITTEN}
+    details = values["details"]
+    if not isinstance(details, dict):  # whoever wrote it, it was not opsdash
+        details = {"message": "The details of this entry are no JSON object."}
+    kept = {"status": Status(values["status"]), "details": safe(details)}
+    kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
+    return AuditEntry(**values | kept)
+
+
+EXPORTS: dict[str, Callable[[sa.Engine, Filter], Iterator[str]]] = {"csv": export_csv, "jsonl": export_jsonl}
+
+
+def _chosen(chosen: Filter) -> sa.Select[Any]:
+    query = newest_first()
+    for name in ("user", "operation", "status"):
+        if value := getattr(chosen, name):
+            query = query.where(audit_log.c[name] == value)
+    if chosen.broker:
+        said = audit_log.c.broker == chosen.broker
+        query = query.where(sa.or_(said, audit_log.c.broker.is_(None)) if chosen.unsaid else said)
+    if chosen.since is not None:
+        query = query.where(audit_log.c.timestamp >= chosen.since)
+    if chosen.until is not None:
+        query = query.where(audit_log.c.timestamp < chosen.until)
+    if chosen.text:
+        details = sa.func.lower(sa.cast(audit_log.c.details, sa.Text))
+        query = query.where(details.contains(json.dumps(chosen.text.lower())[1:-1], autoescape=True))
+    return query
+
+
+def _read(engine: sa.Engine, chosen: Filter, limit: int, place: _Place | None) -> Page:
+    with answering(engine), engine.connect() as connection:
+        if chosen.text:
+            return _search(connection, chosen, limit, place)
+        return _page(connection.execute(_older(_chosen(chosen), place).limit(limit + 1)).all(), limit)
+
+
+def _search(connection: sa.Connection, chosen: Filter, limit: int, place: _Place | None) -> Page:
+    """A page of a search for a text, by stretches of the log, so that no statement lasts long."""
+    within, started = _chosen(replace(chosen, text="")), time.monotonic()
+    found: list[sa.Row[Any]] = []
+    searched, size = 0, FIRST_STRETCH
+    while True:
+        began = time.monotonic()
+        size = min(size, SEARCHED - searched)
+        ends = _older(within.with_only_columns(audit_log.c.timestamp, audit_log.c.id), place)
+        end = connection.execute(ends.offset(size - 1).limit(1)).one_or_none()
+        stretch = _older(_chosen(chosen), place)
+        if end is not None:
+            stretch = stretch.where(audit_log.c.timestamp >= end.timestamp, _position >= _pair(_Place(*end)))
+        found += connection.execute(stretch.limit(limit + 1 - len(found))).all()
+        if end is None or len(found) > limit:
+            return _page(found, limit)
+        searched, place = searched + size, _Place(*end)
+        now = time.monotonic()
+        if searched >= SEARCHED or now - started > SEARCH_S:
+            return Page(entries=tuple(map(entry_of_row, found)), after=_written(place), searched=searched)
+        size = min(2 * size, LONGEST_STRETCH) if now - began < QUICK_S else size
+
+
+def _page(rows: Sequence[sa.Row[Any]], limit: int) -> Page:
+    """A page of the first ``limit`` rows; one more says that there is a next one."""
+    entries = tuple(map(entry_of_row, rows[:limit]))
+    last = _Place(entries[-1].timestamp, entries[-1].id) if len(rows) > limit else None
+    return Page(entries=entries, after=None if last is None else _written(last))
+
+
+class _Place(NamedTuple):
+    """Of an entry among all, newest first."""
+
+    at: datetime
+    number: UUID
+
+
+_position = sa.tuple_(audit_log.c.timestamp, audit_log.c.id)
+
+
+def _pair(place: _Place) -> sa.Tuple:
+    return sa.tuple_(sa.literal(place.at, audit_log.c.timestamp.type), sa.literal(place.number, audit_log.c.id.type))
+
+
+def _older(query: sa.Select[Any], place: _Place | None) -> sa.Select[Any]:
+    """What comes after that place."""
+    if place is None:
+        return query
+    return query.where(audit_log.c.timestamp <= place.at, _position < _pair(place))  # the first for the index
+
+
+def _written(place: _Place) -> str:
+    return f"{place.at.isoformat()}~{place.number}"
+
+
+def _place(after: str) -> _Place:
+    at, _, number = after.partition("~")
+    try:
+        return _Place(times.in_utc(datetime.fromisoformat(at)), UUID(number))
+    except ValueError:
+        raise Invalid(f"after: {after[:100]!r} is not the end of a page") from None
+
+
+def _csv_line(cells: Any) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerow([_no_formula(cell) for cell in cells])
+    return _writable(out.getvalue())
+
+
+def _writable(line: str) -> str:
+    # Half a surrogate pair, from a task's name: in JSON its escape means the same.
+    return line.encode("utf-8", "backslashreplace").decode()
+
+
+def _no_formula(cell: Any) -> str:
+    text = "" if cell is None else str(cell)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

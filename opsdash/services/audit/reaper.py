@@ -1,0 +1,131 @@
+"""Entries whose process died before it could say how its act went: they become ``unknown``, with what is known."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import redis
+
+from opsdash.errors import OpsdashError
+from opsdash.model import AuditEntry, Status
+from opsdash.services.audit.approvals import Approvals
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.broker import writes
+from opsdash.services.broker.client import Broker
+
+log = logging.getLogger(__name__)
+
+ALIVE_S = 30
+"""A running act says this often, at the latest, that its process lives."""
+BEGUN_S = 86_400
+"""So long Redis itself knows which acts were begun on it, and an entry that names no broker is left to its own."""
+LOOK_S = 10.0
+
+
+class Unfinished:
+    """Marks running acts in Redis, and closes the entries of those that are not running any more.
+
+    The database may be shared with deployments on other brokers, whose acts have no mark in this Redis: theirs are
+    left alone. An act is this broker's by its name in the entry, or by the mark of its beginning here: whoever came by
+    another address, such as a forwarded port, calls the same broker otherwise.
+
+    Args:
+        evidence: Reads what an operation has left behind, for an entry without an outcome.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        audit: AuditLog,
+        approvals: Approvals,
+        evidence: Callable[[AuditEntry], Mapping[str, Any]],
+    ) -> None:
+        self._broker, self._audit, self._approvals, self._evidence = broker, audit, approvals, evidence
+        self._looked_s = float("-inf")
+        self._suspects: set[UUID] = set()
+        self._lock = threading.Lock()
+        self._marks: set[str] = set()
+        self._keeper: threading.Thread | None = None
+
+    @contextmanager
+    def running(self, entry: AuditEntry) -> Iterator[None]:
+        """While this lasts, no console takes the act for dead. Cost: two round trips; one thread for all acts."""
+        key, begun = self._broker.keys.running(str(entry.id)), self._broker.keys.begun(str(entry.id))
+        self._say({key: ALIVE_S, begun: BEGUN_S})
+        with self._lock:
+            self._marks.add(key)
+            if self._keeper is None or not self._keeper.is_alive():
+                self._keeper = threading.Thread(target=self._keep, name="opsdash-running", daemon=True)
+                self._keeper.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._marks.discard(key)
+            try:
+                self._broker.client.delete(key, begun)
+            except redis.RedisError as error:
+                log.debug("the marks of a finished act end by their TTL: %s", error)
+
+    def _keep(self) -> None:
+        """Renews the marks of what runs; ends once nothing has for a while."""
+        while True:
+            time.sleep(max(0.1, ALIVE_S / 3))
+            with self._lock:
+                marks = tuple(self._marks)
+                if not marks:
+                    self._keeper = None
+                    return
+            for key in marks:
+                self._say({key: ALIVE_S})
+
+    def _say(self, marks: Mapping[str, float]) -> None:
+        try:
+            with self._broker.client.pipeline(transaction=False) as pipe:
+                for key, lasts_s in marks.items():
+                    writes.ask_put(pipe, key, "1", ms=int(lasts_s * 1000))
+                pipe.execute()
+        except redis.RedisError as error:  # the act itself finds out, and says so
+            log.debug("a running act could not say so: %s", error)
+
+    def settle(self) -> None:
+        """Closes what two looks in a row found dead. Never raises for an outage: the next look tries again."""
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        now = datetime.now(UTC)
+        recent = now - timedelta(seconds=BEGUN_S)
+        try:
+            dead = [
+                entry
+                for entry in self._audit.in_progress(now - timedelta(seconds=ALIVE_S), others_since=recent)
+                if not self._broker.client.exists(self._broker.keys.running(str(entry.id)))
+                and (self._is_ours(entry) or (entry.broker is None and entry.timestamp < recent))
+                and not self._approvals.waits(entry)
+            ]
+            for entry in dead:
+                if entry.id in self._suspects:
+                    self._close(entry)
+            self._suspects = {entry.id for entry in dead}
+        except (OpsdashError, redis.RedisError) as error:
+            log.warning("unfinished acts can't be looked at: %s", error)
+
+    def _is_ours(self, entry: AuditEntry) -> bool:
+        return self._audit.is_here(entry) or bool(self._broker.client.exists(self._broker.keys.begun(str(entry.id))))
+
+    def _close(self, entry: AuditEntry) -> None:
+        found = dict(self._evidence(entry)) if self._is_ours(entry) else {"message": "It does not say on which broker."}
+        told = f" {found['message']}" if found.get("message") else ""
+        why = "The process that did this ended before it could say how it went."
+        if entry.details.get("approval"):
+            why = "It needed a second person, and how that ended was not told."
+        message = f"{why}{told}"
+        self._audit.finish(entry, Status.UNKNOWN, {**found, "message": message})
+        log.warning("%s by %s at %s has no outcome: its process is gone", entry.operation, entry.user, entry.timestamp)

@@ -1,0 +1,1 @@
+"""The Redis side: the client, the layout of Celery's keys, messages, and reads of a bounded size."""

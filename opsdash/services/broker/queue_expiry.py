@@ -1,0 +1,112 @@
+"""What a console does for queues declared with ``expires``: while no worker lives, it alone keeps paused ones."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import redis
+
+from opsdash.model import untrusted
+from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+
+log = logging.getLogger(__name__)
+
+# A longer one that is noted already stays. KEYS: suspended expiries. ARGV: ms, queue, its lists.
+_SUSPEND = """
+redis.call('PERSIST', KEYS[1]) -- changes nothing; a full Redis lets the rest through then
+for i = 3, #ARGV do
+  local noted = string.match(redis.call('HGET', KEYS[1], ARGV[i]) or '', '^(%d+):') or '0'
+  if tonumber(noted) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[1] .. ':' .. ARGV[2]) end
+end
+"""
+
+
+def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
+    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``settle``."""
+    suffixes = [f"{broker.separator}{step}" if step else "" for step in broker.priority_steps]
+    pipe.eval(SETTLE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
+
+
+def settle(broker: Broker, queues: Iterable[str]) -> Settled:
+    """Suspends the expiry of what is paused or moved, and gives back that of what is not any more.
+
+    The queues that workers have told to be declared with ``expires`` are looked at too. What goes wrong is logged:
+    every worker and every console that looks does the same, so it is done a moment later.
+
+    Cost: one script, two commands per queue and five per priority list of those that are held.
+    """
+    with broker.client.pipeline(transaction=False) as pipe:
+        ask(broker, pipe, queues)
+        try:
+            (reply,) = pipe.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            reply = error
+    return answer(reply)
+
+
+def answer(reply: Any) -> Settled:
+    """The reply to ``ask``; a fault is logged."""
+    if isinstance(reply, Exception):
+        log.warning("the expiry of paused queues could not be looked after: %s", reply)
+        return Settled(0, 0)
+    return settled(reply)
+
+
+def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
+    """The longest expiry that is suspended for these lists, in ms; 0 for none."""
+    with broker.reading():
+        (noted,) = bounded_reads.fields(broker.client, [broker.keys.expires], list(lists), untrusted.LONG)
+    return max((_ms((text or "").partition(":")[0]) for text in noted.values()), default=0)
+
+
+def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:
+    """Notes the expiry that lies beside a queue's trash as suspended: lists made of the trash get it in the end.
+
+    Args:
+        info: Of the trash: its ``expires_ms``.
+    """
+    if not (ms := _ms(info.get("expires_ms", ""))):
+        return
+    broker.client.eval(_SUSPEND, 1, broker.keys.expires, str(ms), queue, *lists)
+
+
+def _ms(text: str) -> int:
+    return int(text) if 0 < len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
+
+
+class Watchman:
+    """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._queues: tuple[str, ...] = ()
+        self._needed = False
+        self._due_s = math.inf  # monotonic
+
+    def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
+        """After each read of the flags: settles when something is paused or suspended."""
+        self._queues, self._needed = queues, needed
+        self._due_s = time.monotonic() + (settle(self._broker, queues).again_s if needed else AGAIN_S)
+
+    def again_s(self) -> float:
+        """Settles if it is time to. Returns in how many seconds it is again.
+
+        Cost: while nothing was held at the last look, one EXISTS every ``AGAIN_S``: another one may have paused.
+        """
+        if time.monotonic() >= self._due_s:
+            self.look(self._queues, needed=self._needed or self._something_is_held())
+        return max(0.0, self._due_s - time.monotonic())
+
+    def _something_is_held(self) -> bool:
+        keys = self._broker.keys
+        flags = (keys.pause(queue) for queue in (None, *self._queues))
+        try:
+            return bool(self._broker.client.exists(keys.expires, *flags))
+        except redis.RedisError:  # the next snapshot says what is wrong
+            return False

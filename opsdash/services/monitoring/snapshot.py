@@ -1,0 +1,174 @@
+"""One consistent read of everything; when a half fails, its last good figures with their age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from opsdash.errors import OpsdashError, Unavailable
+from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
+from opsdash.services.audit.approvals import Approvals
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.audit.reaper import Unfinished
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.queue_expiry import Watchman
+from opsdash.services.monitoring.database_reads import DatabaseHalf
+from opsdash.services.pause.expiry import Endings
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.leaks import Shrinking
+from opsdash.services.pause.verdict import Pace
+from opsdash.services.queues.discovery import Discovery, consumed
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.trash import Trash
+from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.reports import HELD, MAX_AGE_S, Workers
+from opsdash.services.workers.unmanaged import Fleet
+
+CLOCKS_S = 1.0
+"""kombu writes times by the workers' clocks, which may be that far off."""
+
+
+class Snapshots:
+    """Reads snapshots and remembers the last good half of each side."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        pause: PauseFlags,
+        queues: Queues,
+        workers: Workers,
+        fleet: Fleet,
+        audit: AuditLog,
+        tenants: Tenants,
+        unfinished: Unfinished,
+        trash: Trash,
+        approvals: Approvals,
+        discovery: Discovery,
+    ) -> None:
+        self._discovery = discovery
+        self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
+        self._fleet, self._audit, self._trash, self._approvals = fleet, audit, trash, approvals
+        self._pace, self._shrinking = Pace(), Shrinking()
+        self.watchman = Watchman(broker)
+        self._endings = Endings(audit, pause)
+        self._database = DatabaseHalf(audit, tenants, approvals, unfinished, self._endings)
+        self._lock = threading.Lock()
+        self._redis: dict[str, Any] = {}
+        self._redis_read_s: float | None = None  # monotonic
+
+    def take(self) -> Snapshot:
+        """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
+
+        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
+        something is paused; three more every 10 s, for the layout and the bindings. The database's
+        half: see `DatabaseHalf`.
+        """
+        with self._lock:
+            redis_error = ""
+            try:
+                self._redis = self._read_redis()
+                self._redis_read_s = time.monotonic()
+            except OpsdashError as error:
+                redis_error = error.fault
+            database = self._database.read(redis_answers=not redis_error)
+            return Snapshot(
+                taken_at=datetime.now(UTC),
+                redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
+                redis_error=redis_error,
+                spooled=None if redis_error else self._audit.spooled(),
+                **self._redis,
+                **database,
+            )
+
+    def _read_redis(self) -> dict[str, Any]:
+        with self._broker.reading():
+            conflicts = self._broker.layouts.refresh().conflicts
+        reports = self._workers.look()
+        workers, unread = reports.workers, list(reports.unread)
+        names = self._discovery.names(workers, self._fleet.last)
+        started = time.perf_counter()
+        with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
+            flags: tuple[str | None, ...] = (None, *names)
+            self._pause.ask(pipe, flags)
+            self._queues.ask(pipe, names)
+            index = self._broker.unacked_index
+            bounded_reads.ask_members(pipe, index, most=1, rising=True)
+            pipe.zcount(index, "-inf", _oldest_report(workers))
+            pipe.hlen(self._broker.unacked)
+            *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
+        if isinstance(unacked, redis.RedisError):
+            if not str(unacked).startswith("WRONGTYPE"):
+                raise Unavailable(
+                    f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed."
+                )
+            unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
+            unacked = 0
+        redis_ms = (time.perf_counter() - started) * 1000
+        with self._broker.reading():
+            read = self._pause.answer(flags, replies[: len(flags) + 3])
+        queues = self._queues.answer(names, replies[len(flags) + 3 :])
+        self.watchman.look(names, needed=bool(read.active) or read.suspended)
+        self._endings.look(read.active, read.left, read.epoch)
+        pauses = read.active
+        found = self._fleet.found(read.epoch, paused=bool(pauses))
+        others, (trash, not_trash), (waiting, not_asked) = (
+            _others(found, workers),
+            self._trash.look(),
+            self._approvals.look(),
+        )
+        unread += (*not_trash, *not_asked)
+        current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
+        return {
+            "epoch": read.epoch,
+            "look": found if current else None,
+            "shrinking": self._shrinking.look(pauses, queues, workers, trash, time.monotonic()),
+            "pause": pauses.get(None),
+            "paused_queues": {name: info for name, info in pauses.items() if name is not None},
+            "queues": tuple(
+                replace(
+                    queue,
+                    paused=None in pauses or queue.name in pauses,
+                    consumed=consumed(queue.name, workers, others),
+                )
+                for queue in queues
+            ),
+            "workers": workers,
+            "others": others,
+            "layout_conflicts": conflicts,
+            "drained_in_s": self._pace.drained_in_s(pauses.get(None), workers, time.monotonic()),
+            "unacked": unacked,
+            "unacked_old": old if isinstance(old, int) else 0,
+            "unacked_oldest_s": _age_of(oldest),
+            "trash": trash,
+            "approvals": waiting,
+            "redis_ms": redis_ms,
+            "unread": tuple(unread),
+        }
+
+
+def _oldest_report(workers: tuple[WorkerStats, ...]) -> float:
+    """When the worker that reports and did so first of all did; what was fetched before is in all their reports."""
+    return min((w.heartbeat_at.timestamp() for w in workers if w.reports), default=time.time()) - CLOCKS_S
+
+
+def _age_of(oldest: Any) -> float | None:
+    """Age of the first of a sorted set by time; None where there is none, or another one's value."""
+    found = bounded_reads.members(oldest).found if isinstance(oldest, list) else ()
+    if not found:
+        return None
+    age_s = time.time() - found[0][1]
+    return max(0.0, age_s) if age_s < MAX_AGE_S else None
+
+
+def _others(found: FleetLook | None, workers: tuple[WorkerStats, ...]) -> tuple[OtherWorker, ...] | None:
+    """Those that do not report. Who has begun to since they were asked was starting then."""
+    if found is None or found.error:
+        return None
+    reporting = {worker.hostname for worker in workers if worker.reports}
+    return tuple(other for other in found.others if other.hostname not in reporting)

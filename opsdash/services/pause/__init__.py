@@ -1,0 +1,1 @@
+"""The pause: its flags, how it ends, and whether it holds."""

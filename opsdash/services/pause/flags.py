@@ -1,0 +1,225 @@
+"""Pause flags: written here, read by every worker. The flag's existence is the truth; all else explains it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
+from opsdash.model import PauseInfo, untrusted
+from opsdash.services.broker import queue_expiry
+from opsdash.services.broker.client import Broker
+
+# One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+# A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
+# What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
+# A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
+# First a write that needs no memory, and changes nothing: a full Redis lets the rest of the script through then.
+_OURS = """
+redis.call('PERSIST', KEYS[3])
+local story = redis.call('TYPE', KEYS[2]).ok
+if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
+local counter = redis.call('TYPE', KEYS[3]).ok
+if counter ~= 'none' then
+  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''
+  if not string.match(text, '^[1-9]%d*$') and text ~= '0' then
+    redis.call('SET', KEYS[3], redis.call('TIME')[1])
+  end
+end
+""".replace("DIGITS", str(EPOCH_DIGITS))
+# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
+# one that replaces none. Returns the epoch, 0 when there was a pause already.
+_PAUSE = (
+    _OURS
+    + """
+if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local epoch = redis.call('INCR', KEYS[3])
+redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
+redis.pcall('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
+return epoch
+"""
+)
+# KEYS as above. ARGV: field, channel, the only epoch that is meant (or nothing). Returns {flags deleted, epoch}.
+_RESUME = (
+    _OURS
+    + """
+if ARGV[3] ~= '' then
+  local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
+  if told ~= ARGV[3] then return {0, 0} end
+end
+local removed = redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+local epoch = redis.call('INCR', KEYS[3])
+redis.pcall('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
+return {removed, epoch}
+"""
+)
+
+# A story whose flag is gone, unless somebody paused again meanwhile: the text ends as ``_PAUSE`` writes it then, with
+# another epoch. KEYS: flag, info hash. ARGV: field, epoch or nothing.
+_FORGET = """
+if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
+if told and #told <= DIGITS and tonumber(told) ~= tonumber(ARGV[2]) then return 0 end
+return redis.call('HDEL', KEYS[2], ARGV[1])
+""".replace("DIGITS", str(EPOCH_DIGITS))
+# Some stories, nothing in place of a large one. KEYS: info hash. ARGV: most bytes, fields.
+_STORIES = """
+local found = {}
+for i = 2, #ARGV do
+  local story = redis.pcall('HGET', KEYS[1], ARGV[i])
+  found[i - 1] = type(story) == 'string' and (#story <= tonumber(ARGV[1]) and story or '') or false
+end
+return found
+"""
+_TOLD_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
+"""The same in Python: both must find the same epoch in a text, or its story would stay for ever."""
+LONGEST_STORY = 64 * 1024
+"""Characters of a story that is looked into; one of opsdash's own has a few hundred."""
+FARTHEST_MS = 1_000 * 365 * 86_400_000
+"""A flag with a longer TTL has no end that a calendar needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagsRead:
+    """One consistent read of the flags.
+
+    Attributes:
+        active: None → the pause of everything, a name → that queue's own.
+        left: Stories whose flag is gone: those pauses expired, or were ended outside opsdash.
+        epoch: The pause counter; None when there is none.
+        suspended: The expiry of some queue is suspended; ``expiring.settle`` gives it back when its time has come.
+    """
+
+    active: dict[str | None, PauseInfo]
+    left: tuple[PauseInfo, ...]
+    epoch: int | None
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFlags:
+    """Sets, removes and reads the pause of everything and of single queues."""
+
+    broker: Broker
+
+    def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
+        """Sets the flag (again): new TTL, new story, next epoch; suspends the expiry of the queues it holds.
+
+        Cost: one round trip, two scripts, O(queues that expire).
+        """
+        return self._pause(queue, by, reason, ttl_s, "")
+
+    def pause_if_not(self, queue: str, *, by: str, reason: str, ttl_s: int) -> PauseInfo | None:
+        """As ``pause``; None when the queue has a pause of its own already, which stays as it is."""
+        info = self._pause(queue, by, reason, ttl_s, "new")
+        return info if info.epoch else None
+
+    def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int, only: str) -> PauseInfo:
+        now = datetime.now(UTC)
+        expires_at = now + timedelta(seconds=ttl_s)
+        story = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
+        epoch = self._run(
+            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE, only
+        )
+        return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
+
+    def resume(self, queue: str | None, epoch: int | None = None) -> bool:
+        """Removes the flag and gives back expiries; True when there was one. Cost: as ``pause``.
+
+        Args:
+            epoch: Only the pause that this number was given to: one that somebody has set since stays.
+        """
+        only = "" if epoch is None else str(epoch)
+        removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge, only)
+        return bool(removed)
+
+    def read(self, queues: Iterable[str]) -> dict[str | None, PauseInfo]:
+        """What is paused now: None → everything, a name → that queue. Cost: one MULTI, O(queues)."""
+        names: list[str | None] = [None, *queues]
+        with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
+            self.ask(pipe, names)
+            return self.answer(names, pipe.execute(raise_on_error=False)).active
+
+    def ask(self, pipe: Any, names: Sequence[str | None]) -> None:
+        """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
+        keys = self.broker.keys
+        for name in names:
+            pipe.pttl(keys.pause(name))
+        pipe.exists(keys.expires)
+        pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
+        fields = [name or EVERYTHING for name in names]
+        pipe.eval(_STORIES, 1, keys.pause_info, LONGEST_STORY, *fields)
+
+    def answer(self, names: Sequence[str | None], replies: list[Any]) -> FlagsRead:
+        """The replies to `ask`, in its order: one per name and three more."""
+        *ttls_ms, suspended, epoch, told = replies
+        for reply in (*ttls_ms, suspended, told):
+            if isinstance(reply, Exception):
+                raise reply
+        # Of another type: the flag holds all the same.
+        epoch, stories = _else(epoch, ""), dict(zip(names, told, strict=True))
+        now = datetime.now(UTC)
+        active, left = {}, []
+        for name, ttl_ms in zip(names, ttls_ms, strict=True):
+            if ttl_ms != -2:  # PTTL: -2 no key, -1 a key without TTL
+                ends = 0 <= ttl_ms <= FARTHEST_MS
+                expires_at = now + timedelta(milliseconds=ttl_ms) if ends else None
+                active[name] = replace(_story(name, stories[name]), expires_at=expires_at)
+            elif stories[name] is not None:
+                left.append(_story(name, stories[name]))
+        return FlagsRead(active=active, left=tuple(left), epoch=epoch_of(epoch), suspended=bool(suspended))
+
+    def forget(self, ended: PauseInfo) -> None:
+        """Drops the story of a pause whose flag is gone, unless there is a newer one."""
+        keys, epoch = self.broker.keys, "" if ended.epoch is None else str(ended.epoch)
+        with self.broker.reading():
+            self.broker.client.eval(
+                _FORGET, 2, keys.pause(ended.queue), keys.pause_info, ended.queue or EVERYTHING, epoch
+            )
+
+    def _run(self, script: str, queue: str | None, *args: Any) -> Any:
+        keys = self.broker.keys
+        with self.broker.client.pipeline(transaction=False) as pipe:
+            pipe.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
+            queue_expiry.ask(self.broker, pipe, self.broker.queues if queue is None else [queue])
+            done, settled = pipe.execute(raise_on_error=False)
+        if isinstance(done, Exception):
+            raise done
+        queue_expiry.answer(settled)
+        return done
+
+
+def _else(reply: Any, default: Any) -> Any:
+    """A reply, or the default for a key of another type; other faults are raised."""
+    if isinstance(reply, Exception):
+        if not str(reply).startswith("WRONGTYPE"):
+            raise reply
+        return default
+    return reply
+
+
+def _story(queue: str | None, text: str | None) -> PauseInfo:
+    """A story as far as it can be read: it may be missing (a flag set by hand) or hold anything."""
+    if text is None or len(text) > LONGEST_STORY:
+        return PauseInfo(queue=queue)
+    last = _TOLD_LAST.search(text)
+    epoch = int(last[1]) if last else None
+    story = untrusted.mapping(untrusted.parsed(text, LONGEST_STORY))
+    return PauseInfo(
+        queue=queue,
+        by=untrusted.words(story.get("by"), LONGEST_STORY),
+        reason=untrusted.words(story.get("reason"), LONGEST_STORY),
+        at=untrusted.moment(story.get("at")),
+        expires_at=untrusted.moment(story.get("expires_at")),
+        epoch=_number(story.get("epoch")) if epoch is None else epoch,
+    )
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 10**EPOCH_DIGITS else None

@@ -1,0 +1,217 @@
+"""A verdict in words: the same on every surface."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opsdash.model import WorkerStats, builds
+from opsdash.model.verdict import Kind, Reason, State, Verdict
+from opsdash.text import count, format_duration
+
+NAMED = 3
+"""Workers named in a sentence; beyond that their number stands for them."""
+OF_WORKERS = (Kind.NOT_CONFIRMED, Kind.RUNNING, Kind.NOT_PUT_BACK, Kind.CANNOT_PAUSE)
+"""Kinds that tell of one worker that reports: they follow the number of those that have stopped."""
+_WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", State.DRAINING: "not safe yet"}
+"""What is said of a pause that is not held although all that report have stopped."""
+NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict as one text for an operator; ``safe to deploy`` is in it only where it is."""
+    parts = [_stopped(verdict)] if verdict.workers else []
+    others: dict[str, list[Reason]] = {}
+    for reason in verdict.reasons:
+        if reason.kind not in OF_WORKERS:
+            others.setdefault(reason.kind, []).append(reason)
+    for alike in others.values():
+        parts += [reason_told(reason) for reason in alike[:NAMED]]
+        if len(alike) > NAMED:
+            parts.append(f"And {len(alike) - NAMED:,} more like these.")
+    if verdict.drained_in_s is not None and verdict.running:
+        parts.append(f"At this pace nothing runs in about {format_duration(verdict.drained_in_s)}.")
+    return " ".join([*parts, *notes(verdict)])
+
+
+def builds_told(workers: Sequence[WorkerStats]) -> str:
+    """How many workers run which build, and how many of them are drained while something is held.
+
+    Empty where no worker names its build.
+    """
+    found = builds(workers)
+    holding = any(worker.holds for worker in workers)
+    said = [
+        f"{f'build {build.name}' if build.name else 'no build named'}: "
+        + (f"drained {build.drained:,} of {build.workers:,}" if holding else count(build.workers, "worker"))
+        for build in found[:NAMED]
+    ]
+    if len(found) > NAMED:
+        said.append(f"and {count(len(found) - NAMED, 'more build')}")
+    told = "; ".join(said)
+    return f"{told[0].upper()}{told[1:]}." if told else ""
+
+
+def notes(verdict: Verdict) -> list[str]:
+    """What is worth knowing and keeps nothing from being safe, a sentence each."""
+    if not verdict.scheduled:
+        return []
+    are = "is" if verdict.scheduled == 1 else "are"
+    if verdict.queue is not None:  # the workers tell them of all queues together
+        said = f"{count(verdict.scheduled, 'scheduled task')} of any queue {are} in these workers"
+        return [f"{said}; those of {verdict.queue} are held there when due."]
+    return [f"{count(verdict.scheduled, 'scheduled task')} {are} in workers, and {are} held there when due."]
+
+
+def as_plain(verdict: Verdict) -> dict[str, Any]:
+    """For programs: its fields, and the same words."""
+    return {
+        "queue": verdict.queue,
+        "state": verdict.state.value,
+        "safe": verdict.safe,
+        "message": told(verdict),
+        "reasons": [
+            {
+                "kind": reason.kind.value,
+                "workers": list(reason.workers),
+                "pids": list(reason.pids),
+                "queue": reason.queue,
+                "number": reason.number,
+                "held": reason.held,
+                "seconds": reason.seconds,
+                "detail": reason.detail,
+                "passing": reason.passing,
+                "message": reason_told(reason),
+            }
+            for reason in verdict.reasons
+        ],
+        "notes": notes(verdict),
+        "remedies": remedies(verdict),
+        "workers": verdict.workers,
+        "stopped": verdict.stopped,
+        "running": verdict.running,
+        "held": verdict.held,
+        "scheduled": verdict.scheduled,
+    }
+
+
+def reason_told(reason: Reason) -> str:
+    """One reason as a sentence."""
+    said = _said(reason)
+    return said if said.endswith(".") else f"{said}."
+
+
+def remedies(verdict: Verdict) -> list[str]:
+    """What to do where time alone may not do it, one line for each kind of reason."""
+    found = {reason.kind: _remedy(reason) for reason in reversed(verdict.reasons)}
+    return [todo for kind in Kind if (todo := found.get(kind, ""))]
+
+
+def _remedy(reason: Reason) -> str:
+    match reason.kind:
+        case Kind.NO_PLUGIN:
+            return "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer."
+        case Kind.TAKES_TASKS | Kind.MAY_TAKE_TASKS:
+            return "Look which process has that connection, and stop it if it is a worker."
+        case Kind.SILENT:
+            who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
+            return f"Look whether its process still runs; if it has ended: opsdash dismiss-worker {who}"
+        case Kind.SAME_NAME:
+            return "Give each worker a name of its own: celery worker -n NAME@%h."
+        case Kind.UNACKED:
+            return (
+                "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed"
+                " has left a process behind."
+            )
+        case Kind.NO_WORKER:
+            return "Look whether workers run, with the plug-in: opsdash doctor."
+        case Kind.CANNOT_PAUSE | Kind.CANNOT_ASK | Kind.CONNECTIONS | Kind.QUEUE_SHRINKS | Kind.UNREAD:
+            return "What to do about it: opsdash doctor."
+        case _:
+            return ""
+
+
+def _stopped(verdict: Verdict) -> str:
+    if verdict.stopped < verdict.workers:
+        late = [reason for reason in verdict.reasons if reason.kind in OF_WORKERS]
+        named = "; ".join(_said(reason) for reason in late[:NAMED])
+        more = f"; and {len(late) - NAMED:,} more" if len(late) > NAMED else ""
+        return f"{verdict.stopped} of {count(verdict.workers, 'worker')} stopped; {named}{more}."
+    number = {1: "The one worker", 2: "Both workers"}.get(verdict.workers, f"All {verdict.workers:,} workers")
+    on = "" if verdict.queue is None else f" on {verdict.queue}"  # others report too, and take from other queues
+    who = f"{number}{on} that {'reports has' if verdict.workers == 1 else 'report have'}"
+    if verdict.queue is None:
+        return f"{who} stopped; {_WORD.get(verdict.state, 'safe to deploy')}."
+    still = f" ({count(verdict.elsewhere, 'task')} of other queues still running)" if verdict.elsewhere else ""
+    return f"{who} stopped taking from it; nothing of it runs{still}."
+
+
+def _said(reason: Reason) -> str:
+    who = _names(reason.workers)
+    match reason.kind:
+        case Kind.NOT_CONFIRMED:
+            return f"{who} has not confirmed yet"
+        case Kind.RUNNING:
+            oldest = f", oldest {format_duration(reason.seconds)}" if reason.seconds is not None else ""
+            return f"{who} finishes {count(reason.number, 'task')}{reason.detail}{oldest}"
+        case Kind.NOT_PUT_BACK:
+            return f"{who} has {count(reason.number, 'task')} to put back"
+        case Kind.CANNOT_PAUSE:
+            return f"{who} can't pause: {reason.detail}"
+        case Kind.NO_PLUGIN:
+            return f"Not held by opsdash: {who}"
+        case Kind.QUEUE_SHRINKS:
+            return f"Somebody takes tasks from {reason.queue}: it has lost {reason.number:,} although paused"
+        case Kind.TAKES_TASKS:
+            return f"{reason.detail} takes tasks, and no worker reports that connection"
+        case Kind.MAY_TAKE_TASKS:
+            return (
+                f"{reason.detail} has taken messages: it may be a worker at its limit, or a tool such as Flower that"
+                " asked workers"
+            )
+        case Kind.NO_WORKER:
+            return NO_WORKER
+        case Kind.SILENT:
+            return f"{who} is silent for {format_duration(reason.seconds or 0)}, {_last(reason)}"
+        case Kind.SAME_NAME:
+            pids = ", ".join(str(pid) for pid in reason.pids[:NAMED])
+            return f"{reason.number} processes report as {who}: {pids}"
+        case Kind.NO_ANSWER:
+            more = (
+                f"{reason.number:,} more {'hears' if reason.number == 1 else 'hear'} remote control and did not answer"
+            )
+            perhaps = f", perhaps {who}" if who else ""
+            return f"{more}{perhaps}: frozen, busy in the solo pool, or no worker at all"
+        case Kind.CANNOT_ASK:
+            return f"Workers without the plug-in can't be asked: {reason.detail}"
+        case Kind.NOT_ASKED:
+            return "Workers without the plug-in have not been asked yet"
+        case Kind.UNACKED:
+            since = ""
+            if reason.seconds is not None:
+                since = f", the oldest since {datetime.now(UTC) - timedelta(seconds=reason.seconds):%H:%M:%S} UTC"
+            held = "is" if reason.number == 1 else "are"
+            return f"{count(reason.number, 'message')} {held} unacknowledged and held by no worker that reports{since}"
+        case Kind.CONNECTIONS:
+            return f"Which connections take tasks can't be read: {reason.detail}"
+        case Kind.STALE:
+            return f"The figures are old: {reason.detail}"
+        case Kind.UNREAD:
+            return reason.detail
+
+
+def _last(reason: Reason) -> str:
+    ran, held = count(reason.number, "task"), count(reason.held, "task")
+    if reason.number and reason.held:
+        return f"ran {ran} and held {held}"
+    if not reason.number and not reason.held:
+        return "and was not paused when it told last"
+    return f"ran {ran}" if reason.number else f"held {held}"
+
+
+def _names(workers: Iterable[str]) -> str:
+    named = list(workers)
+    more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+    return ", ".join(named[:NAMED]) + more

@@ -1,0 +1,1 @@
+"""Queues: what waits in each, clearing and restoring, and what a preview of a clear says."""

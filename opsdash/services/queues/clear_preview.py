@@ -1,0 +1,110 @@
+"""What every preview of a clear tells besides its own: what workers hold, how old things are, and what keeps coming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from opsdash.model import WorkerStats
+from opsdash.services.broker.messages import envelope, expires_at
+from opsdash.services.queues.sampling import Composition
+from opsdash.text import count, format_duration
+
+if TYPE_CHECKING:
+    from opsdash.services.console import Console
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the workers on one queue hold, of all their queues together: a worker does not say which.
+
+    Attributes:
+        unacked: Messages fetched and not acknowledged yet, of all queues and workers: one count of Redis.
+    """
+
+    workers: int
+    active: int
+    reserved: int
+    scheduled: int
+    unacked: int
+
+    def figures(self) -> dict[str, int]:
+        """For programs."""
+        return {
+            "active": self.active,
+            "reserved": self.reserved,
+            "scheduled": self.scheduled,
+            "unacked": self.unacked,
+        }
+
+    def stays(self) -> str:
+        """The sentence of a clear that takes what waits."""
+        return (
+            f"Not removed by this: {self.active:,} running, {self.reserved:,} reserved and {self.scheduled:,} scheduled"
+            f" tasks of the {count(self.workers, 'worker')} on this queue ({self.unacked:,} unacknowledged in all"
+            " queues)."
+        )
+
+
+def held(console: Console, queue: str) -> Held:
+    """Read now. Cost: three round trips."""
+    workers: Iterable[WorkerStats] = [w for w in console.workers.read() if w.state != "offline" and queue in w.queues]
+    reserved, scheduled, active = (sum(getattr(w, f) for w in workers) for f in ("reserved", "scheduled", "active"))
+    return Held(
+        workers=len(list(workers)),
+        active=active,
+        reserved=reserved,
+        scheduled=scheduled,
+        unacked=console.queues.unacked(),
+    )
+
+
+def age(oldest_s: float | None) -> str:
+    """The sentence about the oldest message."""
+    return f"Age of the oldest: {'not known' if oldest_s is None else format_duration(oldest_s)}."
+
+
+def arriving(per_s: float | None) -> str:
+    """The sentence about what keeps coming."""
+    lately = f": about {per_s:,.1f} tasks a second lately" if per_s is not None else ""
+    return f"Producers, beat included, go on adding{lately}; what arrives after this preview stays."
+
+
+def expiring(made_of: Composition | None) -> list[str]:
+    """The sentence of a pause about tasks with an ``expires`` of their own; none where there are none.
+
+    Args:
+        made_of: What ends before the pause does, among what waits; None when it is not known.
+    """
+    if made_of is None:
+        return ["How many of those that wait end (their expires) before the pause does could not be read."]
+    if not made_of.number:
+        return []
+    number = f"{made_of.number:,}"
+    if not made_of.counted:
+        number = f"about {number} (± {made_of.number_error:,}, estimated from {made_of.looked_at:,} of them)"
+    ends = "ends (its expires)" if made_of.counted and made_of.number == 1 else "end (their expires)"
+    return [f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."]
+
+
+def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
+    """Tells whether a message has an ``expires`` that is not over now and will be at the end."""
+
+    def matches(text: bytes) -> bool:
+        message = envelope(text)
+        ends = expires_at(message) if message is not None else None
+        return ends is not None and now < ends <= end
+
+    return matches
+
+
+def figures(made_of: Composition) -> Mapping[str, Any]:
+    """What was found out about the messages, for programs."""
+    return {
+        "by_task": dict(made_of.by_task),
+        "by_task_error": dict(made_of.error),
+        "looked_at": made_of.looked_at,
+        "oldest_s": made_of.oldest_s,
+    }

@@ -1,0 +1,99 @@
+"""The queues there are: those somebody named, and those that kombu's binding sets name. The keyspace is not scanned."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import redis
+
+from opsdash.model import OtherWorker, WorkerStats
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.bindings import bound_queue, is_task_queue
+from opsdash.services.broker.client import Broker
+
+DEFAULT_QUEUE = "celery"
+FRESH_S = 10.0
+LOOKED_AT = 1_000
+"""Bindings of one exchange that are looked at, about: dynamic routing keys make them without end."""
+MOST_EXCHANGES = 200
+MOST_FOUND = 500
+"""Queues that are shown only because they are bound: each costs a read at every look."""
+
+Others = Iterable[OtherWorker] | None
+
+
+class Discovery:
+    """Knows the queues' names, in the order to show them.
+
+    Cost: one pipeline at most every ``FRESH_S``, one SSCAN for each exchange that is known.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._lock = threading.Lock()
+        self._looked_s = float("-inf")
+        self._bound: tuple[str, ...] = ()
+        self._default_waits = False
+        self._looked_for: frozenset[str] = frozenset()
+
+    def names(self, workers: Sequence[WorkerStats], others: Others) -> tuple[str, ...]:
+        """Those of settings and app, then those that workers consume, then those that are bound.
+
+        While nobody has named one it is ``celery``, Celery's own default; once workers report without it, it goes,
+        unless something waits in it.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        online = [worker for worker in workers if worker.reports]
+        told = [worker.queues for worker in workers] + [other.queues for other in others or ()]
+        reported = [name for queues in told for name in queues]
+        known = tuple(dict.fromkeys([*self._broker.queues, *filter(is_task_queue, reported)]))
+        with self._lock:
+            # A new name is looked for at once: a queue that a worker has just begun to consume may have siblings.
+            if time.monotonic() - self._looked_s > FRESH_S or not self._looked_for.issuperset(known):
+                self._look(known)
+                self._looked_s, self._looked_for = time.monotonic(), frozenset(known)
+            bound, waits = self._bound, self._default_waits
+        named = bool(self._broker.queues or (online and reported))
+        default = () if named and not waits else (DEFAULT_QUEUE,)
+        return tuple(dict.fromkeys([*self._broker.queues, *default, *known, *bound]))
+
+    def _look(self, known: tuple[str, ...]) -> None:
+        broker, layout = self._broker, self._broker.layout
+        sure = {*broker.exchanges, *broker.layouts.found.exchanges, DEFAULT_QUEUE}
+        exchanges = tuple(dict.fromkeys([*sorted(sure), *known]))[:MOST_EXCHANGES]
+        with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
+            pipe.exists(*layout.lists(DEFAULT_QUEUE).values())
+            for exchange in exchanges:
+                bounded_reads.ask_set(pipe, layout.binding(exchange), LOOKED_AT)
+            waits, *replies = pipe.execute(raise_on_error=False)
+            if isinstance(waits, redis.RedisError) and not isinstance(waits, redis.exceptions.NoPermissionError):
+                raise waits
+        found: dict[str, None] = {}
+        for exchange, reply in zip(exchanges, replies, strict=True):
+            members = reply if isinstance(reply, list) else ()  # else this user of Redis may not read it
+            queues = (bound_queue(member, layout.separator, fanout=exchange not in sure) for member in members)
+            found |= dict.fromkeys(sorted(queue for queue in queues if queue))
+        self._bound = self._allowed([name for name in found if name not in known][:MOST_FOUND])
+        self._default_waits = isinstance(waits, int) and waits > 0
+
+    def _allowed(self, names: list[str]) -> tuple[str, ...]:
+        """Those that this user of Redis may read: a transaction that names another one would be refused as a whole."""
+        if not names:
+            return ()
+        layout = self._broker.layout
+        with self._broker.reading(), self._broker.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(*layout.lists(name).values())
+            replies = pipe.execute(raise_on_error=False)
+        return tuple(name for name, reply in zip(names, replies, strict=True) if isinstance(reply, int))
+
+
+def consumed(queue: str, workers: Iterable[WorkerStats], others: Others) -> bool | None:
+    """Whether somebody takes tasks from it; None while those without the plug-in could not be asked."""
+    if any(queue in worker.queues for worker in workers if worker.reports):
+        return True
+    return None if others is None else any(queue in other.queues for other in others)

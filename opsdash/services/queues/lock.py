@@ -1,0 +1,150 @@
+"""Moving many messages in small steps: one mover per queue, and no step that makes other clients wait."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from opsdash.errors import Refused
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads, writes
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.queue_expiry import Watchman, settle
+
+LEASE_S = 10.0
+"""A mover that says nothing for so long is gone, and another one may go on. Every step renews it."""
+LOST = -1
+STEP_S = 0.004
+"""What one step may take: messages per step follow from it, whatever they weigh and however fast the server is."""
+FIRST_STEP, LARGEST_STEP = 100, 4_000
+
+# Every step begins with this: who has lost the lease moves nothing. KEYS[1]: lease. ARGV[1]: its value, ARGV[2]: ms.
+GUARD = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+
+# The messages of one list go in front of another's, that is to its tail, where workers take from. Few are put there at
+# once. Else the queue's own go behind them, oldest first, a step at a time, and the last step swaps the lists: whatever
+# is killed meanwhile, the list that is moved holds everything that the queue does not. A TTL that a producer has just
+# given the queue's list outlives the swap.
+# KEYS: lease, list, queue. ARGV[3]: messages per step. Returns how many are still to be moved.
+_JOIN = (
+    GUARD
+    + """
+local waiting, moved, step = redis.call('LLEN', KEYS[3]), redis.call('LLEN', KEYS[2]), tonumber(ARGV[3])
+if moved == 0 then return 0 end
+redis.call('PERSIST', KEYS[2])
+if moved <= step and waiting > 0 then
+  for _ = 1, moved do redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') end
+  return 0
+end
+local ttl = redis.call('PTTL', KEYS[3])
+for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
+if waiting > step then return waiting - step end
+redis.call('RENAME', KEYS[2], KEYS[3])
+if ttl > 0 then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', ttl)) end
+return 0
+"""
+)
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+class Pace:
+    """How many messages a step takes, so that it takes about ``STEP_S``."""
+
+    def __init__(self) -> None:
+        self.messages = FIRST_STEP
+
+    def timed(self, step: Callable[[int], Any]) -> Any:
+        """Runs a step of so many messages, and learns from how long it took."""
+        started = time.perf_counter()
+        result = step(self.messages)
+        took_s = time.perf_counter() - started
+        if took_s > STEP_S:
+            self.messages = max(1, self.messages // 2)
+        elif took_s < STEP_S / 2:
+            self.messages = min(LARGEST_STEP, self.messages * 2)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to move one queue's messages, held by one mover at a time.
+
+    Attributes:
+        between: Called between two steps, since a producer may set a TTL meanwhile: whoever moves must not lose to it.
+    """
+
+    broker: Broker
+    key: str
+    value: str
+    between: Callable[[], Any] = lambda: None
+
+    def run(self, script: str, keys: list[str], *args: Any) -> Any:
+        """Runs a script that begins with ``GUARD``.
+
+        Raises:
+            Refused: The lease was lost: this process was away for longer than it lasts.
+        """
+        self.between()
+        broker = self.broker
+        answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
+        if answer == LOST:
+            raise Refused(f"This was away for more than {LEASE_S:g} s, and somebody else may go on. Run it again.")
+        return answer
+
+    def join(self, source: str, queue: str, told: Callable[[int], None] = lambda _left: None) -> None:
+        """Puts a list's messages where they are next to run, in their order; the queue's own run after them.
+
+        Cost: as many messages are moved as the shorter of two lists has, in steps of about ``STEP_S``.
+        """
+        pace = Pace()
+        while left := pace.timed(lambda step: self.run(_JOIN, [source, queue], step)):
+            told(left)
+
+
+@contextmanager
+def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
+    """Takes the right to move a queue's messages. Meanwhile the queue does not expire; afterwards it does again.
+
+    Raises:
+        Refused: Somebody else has it; with who, what and since when.
+    """
+    at = datetime.now(UTC)
+    value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
+    key = broker.keys.busy(queue)
+    with writes.aside():
+        taken = writes.put(broker.client, key, value, ms=int(LEASE_S * 1000), new=True)
+    if not taken:
+        raise Refused(busy(queue, bounded_reads.text(broker.client, key)))
+    try:
+        watchman = Watchman(broker)
+        watchman.look((queue,), needed=True)
+        yield Lease(broker, key, value, watchman.again_s)
+    finally:
+        # It ends by itself; what went wrong is on its way up already.
+        with contextlib.suppress(redis.RedisError), writes.aside():
+            broker.client.eval(_RELEASE, 1, key, value)
+            settle(broker, [queue])
+
+
+def busy(queue: str, value: Any) -> str:
+    """The sentence for whoever comes second."""
+    holder = untrusted.mapping(untrusted.parsed(value))
+    by, what, at = (
+        untrusted.words(holder.get("by")),
+        untrusted.words(holder.get("what")),
+        untrusted.moment(holder.get("at")),
+    )
+    who = f"{by} ({what}, since {at:%H:%M:%S} UTC)" if by and what and at else "somebody else"
+    return f"Queue {queue} is being worked on by {who}. Nothing was changed; try again when that is done."

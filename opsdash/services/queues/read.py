@@ -1,0 +1,362 @@
+"""Queues: how much waits in each, and clearing one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opsdash.errors import Refused
+from opsdash.model import QueueStats
+from opsdash.model.layout import ASSUMED
+from opsdash.services import frames
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.messages import Message, age_s
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.lock import busy, lease
+from opsdash.services.queues.peek import LARGE, describe, too_large
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.watermark import NOTHING, Mark, find
+from opsdash.services.workers.reports import Workers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The next message of each list, unless it is large. KEYS: lists. ARGV: size.
+_NEXT = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local message = redis.pcall('LINDEX', key, -1)
+  if type(message) == 'string' and #message <= tonumber(ARGV[1]) then found[#found + 1] = message end
+end
+return found
+"""
+# Counts and moves in one step, so the number reported is the number moved. Measured: 0.34 ms for 1,000,000 messages.
+# KEYS: info hash, trash index, lease, restores, suspended expiries, then queue list and trash list by turns. ARGV: kept
+# seconds, queue, by, at, trash id, now, restores as reviewed (or nothing), most messages moved one by one, how far the
+# boundary may have gone; then for each priority step: the step, the boundary's position, its message. A trash id that
+# exists already is answered from its info: sent twice is done once. What stays keeps the list's TTL, which RENAME takes
+# along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}.
+_CLEAR = (
+    bounded_reads.NAMED
+    + """
+local steps = (#KEYS - 5) / 2
+local function of(i) return KEYS[4 + i * 2], KEYS[5 + i * 2], ARGV[7 + i * 3] end
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local again = {'done', tonumber(redis.call('HGET', KEYS[1], 'newer') or 0)}
+  for i = 1, steps do
+    again[i + 2] = tonumber(redis.call('HGET', KEYS[1], 'step:' .. ARGV[7 + i * 3]) or 0)
+  end
+  return again
+end
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  local holder = redis.pcall('GETRANGE', KEYS[3], 0, 999)
+  return {'busy', type(holder) == 'string' and holder or ''}
+end
+if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ARGV[2]) or '0') ~= ARGV[7] then return {'restored'} end
+redis.call('DEL', KEYS[1]) -- it is not there; after this write a full Redis lets the rest through
+local keep, few, slack, total, newer = tonumber(ARGV[1]), tonumber(ARGV[8]), tonumber(ARGV[9]), 0, 0
+local lengths, later = {}, {}
+for i = 1, steps do
+  local source, _, _ = of(i)
+  local n, at, message = redis.call('LLEN', source), tonumber(ARGV[8 + i * 3]), ARGV[9 + i * 3]
+  local k = nil
+  if at == -1 then
+    k = 0
+  elseif at == -2 then
+    k = n
+  else
+    for j = at, at + slack do
+      local found = redis.call('LINDEX', source, j)
+      if not found then break end
+      if named(found) == message then k = j break end
+    end
+    if not k then return {'moved'} end
+  end
+  if k > few and n - k > few then return {'many'} end
+  lengths[i], later[i], newer, total = n, k, newer + k, total + n - k
+end
+local answer, expires = {'done', newer}, 0
+for i = 1, steps do
+  local source, trash, _ = of(i)
+  local k, m, ttl = later[i], lengths[i] - later[i], redis.call('PTTL', source)
+  local noted = redis.pcall('HGET', KEYS[5], source)
+  noted = type(noted) == 'string' and string.match(noted, '^(%d+):') or ''
+  expires = math.max(expires, ttl < 1e13 and ttl or 0, #noted <= 13 and tonumber(noted) or 0)
+  answer[i + 2] = m
+  if m > 0 and m < k then
+    for _ = 1, m do redis.call('LMOVE', source, trash, 'RIGHT', 'LEFT') end
+  elseif m > 0 then
+    redis.call('RENAME', source, trash)
+    for _ = 1, k do redis.call('LMOVE', trash, source, 'LEFT', 'RIGHT') end
+    if k > 0 and ttl > 0 then redis.call('PEXPIRE', source, string.format('%.0f', ttl)) end
+  end
+  if m > 0 and keep > 0 then redis.call('EXPIRE', trash, keep) end
+  if m > 0 and keep == 0 then redis.call('UNLINK', trash) end
+end
+if keep > 0 and total > 0 then
+  redis.call('HSET', KEYS[1], 'queue', ARGV[2], 'by', ARGV[3], 'at', ARGV[4], 'count', total, 'newer', newer,
+    'until', ARGV[6] + keep)
+  for i = 1, steps do redis.call('HSET', KEYS[1], 'step:' .. ARGV[7 + i * 3], answer[i + 2]) end
+  if expires > 0 then redis.call('HSET', KEYS[1], 'expires_ms', string.format('%.0f', expires)) end
+  redis.call('EXPIRE', KEYS[1], keep)
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[6])
+  redis.call('ZADD', KEYS[2], ARGV[6] + keep, ARGV[5])
+end
+return answer
+"""
+)
+FEW = 1_000
+"""Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
+SLACK = 500
+"""Messages that may come between finding the boundary and the step that clears."""
+TRIES = 5
+STEPS = range(1, 10)
+"""Priority steps that an app may have beside 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What one clear moved, counted in the step that moved it.
+
+    Attributes:
+        trash_id: Where the messages are for the undo window; None when nothing was kept.
+        newer: Messages that came after the boundary, and stay.
+        cancelled: It ended before its end; what was cleared by then can be restored.
+    """
+
+    total: int
+    by_priority: dict[int, int]
+    trash_id: str | None
+    newer: int = 0
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Reads and clears queues over all of kombu's priority lists."""
+
+    broker: Broker
+
+    def check(self, queue: str, known: Sequence[str]) -> None:
+        """Refuses a name that neither the settings nor a worker knows.
+
+        Raises:
+            Refused: With the names that exist.
+        """
+        if queue not in known:
+            names = ", ".join(known) or "none"
+            raise Refused(f"Queue {queue!r} is not known. Nothing was changed. Known queues: {names}.")
+
+    def check_lists(self, queue: str) -> None:
+        """Refuses a queue one of whose keys is no list. Cost: one round trip.
+
+        Raises:
+            Refused: Naming the key and what it is.
+        """
+        keys = list(self.broker.lists(queue).values())
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.type(key)
+            kinds = pipe.execute()
+        for key, kind in zip(keys, kinds, strict=True):
+            if kind not in {"list", "none"}:
+                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
+
+    def check_priorities(self, queue: str) -> None:
+        """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
+
+        Cost: nothing where app, setting or workers have told the priority steps, else one round trip.
+
+        Raises:
+            Refused: Naming the priorities, and what would tell them.
+        """
+        layout = self.broker.layout
+        if layout.learnt_from("priority_steps") != ASSUMED:
+            return
+        others = replace(layout, priority_steps=tuple(step for step in STEPS if step not in layout.priority_steps))
+        lists = others.lists(queue)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for key in lists.values():
+                pipe.type(key)
+            kinds = pipe.execute()
+        if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
+            raise Refused(
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look: set"
+                " OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them. Nothing was changed."
+            )
+
+    def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
+        """Waiting messages. Cost: one MULTI; per queue one LLEN for each priority step, and one look at their ends."""
+        names = tuple(queues)
+        with self.broker.reading(), self.broker.client.pipeline(transaction=True) as pipe:
+            self.ask(pipe, names)
+            return self.answer(names, pipe.execute(raise_on_error=False))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The known queues as a typed pandas frame, read now."""
+        names = Discovery(self.broker).names(Workers(self.broker).read(), None)
+        pauses = PauseFlags(self.broker).read(names)
+        read = self.read(names)
+        return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)
+
+    def ask(self, pipe: Any, names: Iterable[str]) -> None:
+        """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""
+        for name in names:
+            lists = list(self.broker.lists(name).values())
+            for key in lists:
+                pipe.llen(key)
+            pipe.eval(_NEXT, len(lists), *lists, LARGE)
+
+    def answer(self, names: Sequence[str], replies: Sequence[Any]) -> tuple[QueueStats, ...]:
+        """The replies to `ask`, in its order; a list that can't be counted costs its queue, not the page."""
+        steps = self.broker.priority_steps
+        stats = []
+        for index, name in enumerate(names):
+            *given, ends = replies[index * (len(steps) + 1) : (index + 1) * (len(steps) + 1)]
+            by_priority = {step: n for step, n in zip(steps, given, strict=True) if n and isinstance(n, int)}
+            bad = [
+                key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
+            ]
+            error = f"not a list: {', '.join(bad)}" if bad else ""
+            ages = [age_s(text) for text in ends] if isinstance(ends, list) else []
+            stats.append(
+                QueueStats(
+                    name=name,
+                    waiting=sum(by_priority.values()),
+                    by_priority=by_priority,
+                    error=error,
+                    oldest_s=max((age for age in ages if age is not None), default=None),
+                )
+            )
+        return tuple(stats)
+
+    def unacked(self) -> int:
+        """Messages fetched and not acknowledged yet, of all queues: one HLEN."""
+        with self.broker.reading():
+            return int(self.broker.client.hlen(self.broker.unacked))
+
+    def peek(self, queue: str, number: int, redact: str = "") -> tuple[Message, ...]:
+        """The first and last messages of a queue, in the order workers would take them. Runs and unpickles nothing.
+
+        Cost: three round trips for each priority step, more for large messages; what is larger than ``LARGE`` is not
+        looked into.
+
+        Raises:
+            Refused: One of its keys is no list.
+        """
+        self.check_lists(queue)
+        lists = self.broker.lists(queue)
+        with self.broker.reading():
+            found: dict[int, tuple[int, bytes]] = {}
+            before = 0
+            for step, key in lists.items():
+                length: Any = self.broker.client.llen(key)
+                first, last = (self._end(key, min(number, length), way) for way in (-1, 1))
+                found |= {before + i + 1: (step, message) for i, message in enumerate(first)}
+                found |= {before + length - i: (step, message) for i, message in enumerate(last)}
+                before += length
+        ends = sorted(found)
+        shown = [*ends[:number], *(position for position in ends[-number:] if position not in ends[:number])]
+        return tuple(
+            too_large(bounded_reads.size_of(message), position=position, priority=step)
+            if bounded_reads.size_of(message) > LARGE
+            else describe(message, position=position, priority=step, redact=redact)
+            for position in shown
+            for step, message in (found[position],)
+        )
+
+    def _end(self, key: str, number: int, way: int) -> list[bytes]:
+        """The last messages of a list, or with 1 the first ones, from its end on."""
+        found: list[bytes] = []
+        while len(found) < number:
+            start = len(found) if way == 1 else -1 - len(found)
+            if not (more := bounded_reads.messages(self.broker.client, key, start, number - len(found), step=way)):
+                break
+            found += more
+        return found
+
+    def clear(
+        self,
+        queue: str,
+        *,
+        by: str,
+        keep_s: int,
+        trash_id: str | None = None,
+        boundary: Mapping[str, Any] | None = None,
+        also: Callable[[bytes], bool] | None = None,
+        told: Callable[[int, int], None] = lambda _at, _of: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Cleared:
+        """Moves everything that waits in one queue, all priorities, to the trash, atomically.
+
+        When more than ``FEW`` messages have come since the boundary, those are set aside in small steps first; each
+        priority is then cleared in a step of its own.
+
+        Args:
+            keep_s: The undo window; 0 deletes at once.
+            trash_id: Given again, the same clear is answered and not repeated.
+            boundary: From ``boundary.draw``: what came after it stays.
+            also: Tells what was reviewed among the messages of a list that does not hold the boundary any more.
+            told: While messages are set aside: how many so far, and of how many. ``cancelled``: asked meanwhile.
+
+        Raises:
+            Refused: Somebody moves this queue's messages, or what was reviewed is not there. Nothing was changed.
+        """
+        trash_id = trash_id or secrets.token_hex(8)
+        keys, lists = self.broker.keys, self.broker.lists(queue)
+        names = [keys.trash(trash_id, "info"), keys.trash_index, keys.busy(queue), keys.restores, keys.expires]
+        for step, key in lists.items():
+            names += [key, keys.trash(trash_id, str(step))]
+        now = datetime.now(UTC)
+        restores = boundary["restores"] if boundary else ""
+        fields = [keep_s, queue, by, now.isoformat(), trash_id, int(now.timestamp()), restores, FEW, SLACK]
+        self._settle(queue, by)
+        for _ in range(TRIES):
+            found = find(self.broker, queue, boundary)
+            if also is not None and self._one_by_one(lists, found):
+                answer, counts = "many", []
+                break
+            marks = [part for step, mark in found.items() for part in (step, *mark)]
+            answer, *counts = self.broker.client.eval(_CLEAR, len(names), *names, *fields, *marks)
+            if answer != "moved":
+                break
+        if answer == "many":
+            done = Sieve(self.broker).clear(
+                queue,
+                None,
+                by=by,
+                keep_s=keep_s,
+                trash_id=trash_id,
+                boundary=boundary,
+                also=also,
+                told=told,
+                cancelled=cancelled,
+            )
+            return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
+        if answer != "done":
+            raise Refused(busy(queue, counts[0]) if answer == "busy" else f"{_WHY_NOT[answer]} Nothing was changed.")
+        newer, *moved = (int(number) for number in counts)
+        by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
+        total = sum(moved)
+        return Cleared(total, by_priority, trash_id if total and keep_s else None, newer)
+
+    def _one_by_one(self, lists: Mapping[int, str], found: Mapping[int, Mark]) -> bool:
+        """Some list has messages, and no boundary that tells which of them are newer."""
+        return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
+
+    def _settle(self, queue: str, by: str) -> None:
+        """A clear that was killed half-way has messages aside that belong to this queue."""
+        if self.broker.client.zcount(self.broker.keys.trash_index, "+inf", "+inf"):
+            with lease(self.broker, queue, by=by, what="clear") as held:
+                Sieve(self.broker).settle(held, queue)
+
+
+_WHY_NOT = {
+    "restored": "Tasks were restored to this queue after it was looked at: look again.",
+    "moved": "Tasks come faster than they can be told from those that were reviewed: look again.",
+}

@@ -1,0 +1,332 @@
+"""Clearing some of a queue's messages: streamed in small steps, in order, while workers go on taking from it.
+
+Messages are taken from the newest end. What matches goes to the trash; what stays is kept aside until the end, since a
+list can't be cut in its middle. Workers take from the oldest end meanwhile, so they see no gap. What is killed half-way
+is brought to its end by whoever works on the queue next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from opsdash.errors import Refused
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.queue_expiry import suspended_ms
+from opsdash.services.queues.lock import GUARD, Lease, Pace, lease
+from opsdash.services.queues.watermark import NOTHING, digest, find, raw
+
+MOST_BEGUN = 1_000
+"""Unfinished clears that are looked through."""
+ARRIVALS = 20_000
+"""Messages that may come between two steps."""
+
+# What came since the last step is newer than all that is kept aside: it goes before it. KEYS: lease, queue, kept aside,
+# info. ARGV[3]: the newest message that was not looked at yet, ARGV[4]: how many may have come, ARGV[5]: step.
+_ARRIVED = (
+    GUARD
+    + bounded_reads.NAMED
+    + """
+local at = place_of(KEYS[2], ARGV[3], tonumber(ARGV[4]))
+if not at then return 'gone' end
+if at > 0 then
+  local came = redis.call('LPOP', KEYS[2], at)
+  for i = #came, 1, -1 do redis.call('LPUSH', KEYS[3], came[i]) end
+end
+"""
+)
+# ARGV[6]: messages of this step, then for each that matches its place among them and its text: what lies there instead
+# (a worker gave something back) stays. KEYS[5]: trash list.
+_SIEVE = (
+    _ARRIVED
+    + """
+local matches, moved = {}, 0
+for i = 7, #ARGV, 2 do matches[tonumber(ARGV[i])] = ARGV[i + 1] end
+local taken = redis.call('LPOP', KEYS[2], ARGV[6]) or {}
+for i, message in ipairs(taken) do
+  if matches[i] == message then
+    redis.call('RPUSH', KEYS[5], message)
+    moved = moved + 1
+  else
+    redis.call('RPUSH', KEYS[3], message)
+  end
+end
+redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
+redis.call('HINCRBY', KEYS[4], 'count', moved)
+redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
+return {moved, #taken}
+"""
+)
+# All that was not looked at matches: one step, whatever it is. KEYS[5]: trash list, which is not there yet.
+_TAKE_ALL = (
+    _ARRIVED
+    + """
+local moved = redis.call('LLEN', KEYS[2])
+redis.call('RENAME', KEYS[2], KEYS[5])
+redis.call('PERSIST', KEYS[5])
+redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], '')
+redis.call('HINCRBY', KEYS[4], 'count', moved)
+redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
+return {moved, moved}
+"""
+)
+# The other way round, when it ends before all was looked at: what was kept aside goes back behind what was not looked
+# at, oldest first. ARGV[6]: messages of this step. Returns how many are left.
+_GIVE_BACK = (
+    _ARRIVED
+    + """
+for _ = 1, math.min(tonumber(ARGV[6]), redis.call('LLEN', KEYS[3])) do
+  redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT')
+end
+redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
+return redis.call('LLEN', KEYS[3])
+"""
+)
+# KEYS: lease, info, trash index. ARGV[3]: trash id, then field and value of the info by turns.
+_BEGIN = (
+    GUARD
+    + """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 'known' end
+redis.call('ZADD', KEYS[3], '+inf', ARGV[3])
+redis.call('HSET', KEYS[2], 'state', 'clearing', 'count', 0, unpack(ARGV, 4))
+return 'begun'
+"""
+)
+# KEYS: lease, info, trash index, restores, trash lists. ARGV[3]: trash id, seconds to keep, now, queue.
+_END = (
+    GUARD
+    + """
+local keep, total = tonumber(ARGV[4]), tonumber(redis.call('HGET', KEYS[2], 'count'))
+for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
+  if string.sub(field, 1, 5) == 'next:' then redis.call('HDEL', KEYS[2], field) end
+end
+redis.call('HDEL', KEYS[2], 'state')
+redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
+if keep == 0 or total == 0 then
+  for i = 5, #KEYS do redis.call('UNLINK', KEYS[i]) end
+  redis.call('DEL', KEYS[2])
+  redis.call('ZREM', KEYS[3], ARGV[3])
+  return total
+end
+redis.call('EXPIRE', KEYS[2], keep)
+for i = 5, #KEYS do redis.call('EXPIRE', KEYS[i], keep) end
+redis.call('HSET', KEYS[2], 'until', ARGV[5] + keep)
+redis.call('ZADD', KEYS[3], ARGV[5] + keep, ARGV[3])
+return total
+"""
+)
+
+Matches = Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sieved:
+    """What a selective clear moved.
+
+    Attributes:
+        looked_at: Messages it has read; ``newer`` of them came after the boundary.
+        cancelled: It ended before it had looked at all.
+    """
+
+    total: int
+    by_priority: dict[int, int]
+    looked_at: int
+    newer: int
+    trash_id: str | None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """Moves what matches to the trash, out of one queue; one at a time per queue."""
+
+    broker: Broker
+
+    def clear(
+        self,
+        queue: str,
+        matches: Matches | None,
+        *,
+        by: str,
+        keep_s: int,
+        trash_id: str,
+        boundary: Mapping[str, Any] | None = None,
+        also: Matches | None = None,
+        told: Callable[[int, int], None] = lambda _at, _of: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Sieved:
+        """Takes the messages that match out of the queue; the others keep their order.
+
+        Memory: one step's messages. Cost: each message is moved twice, in steps of about 4 ms.
+
+        Args:
+            matches: Told each message up to the boundary; None takes them all, each priority in one step.
+            boundary: From ``boundary.draw``: what came after it is not looked at.
+            also: Asked about each message of a list in which the boundary is not to be found: what was reviewed there
+                was taken by workers, and some of it is back.
+            told: Given how many messages were looked at so far, and of how many.
+            cancelled: Asked between two steps; what is done by then is done, and can be undone.
+
+        Raises:
+            Refused: Somebody else works on the queue, or what was reviewed is not there. Nothing was changed.
+        """
+        broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
+        info = keys.trash(trash_id, "info")
+        with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
+            self.settle(held, queue)
+            if boundary and _restores(broker, queue) != boundary["restores"]:
+                raise Refused("Tasks were restored to this queue after it was looked at: look again. Nothing changed.")
+            marks = find(broker, queue, boundary)
+            at = datetime.now(UTC).isoformat()
+            fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
+            if expires_ms := suspended_ms(broker, lists.values()):
+                fields += ["expires_ms", expires_ms]
+            if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
+                raise Refused(f"Trash {trash_id} is known already. Nothing was changed.")
+            lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
+            run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
+            for step, (newest, message) in marks.items():
+                if newest != NOTHING:
+                    run.sieve(step, digest(message) if message else None)
+                elif also is None:
+                    run.newer += int(broker.client.llen(lists[step]))
+                else:
+                    run.pick(step, also)
+                if run.stopped:
+                    break
+            self._finish(held, queue, trash_id)
+        total = sum(run.moved.values())
+        kept = trash_id if total and keep_s else None
+        return Sieved(
+            total=total,
+            by_priority={step: number for step, number in run.moved.items() if number},
+            looked_at=run.looked_at,
+            newer=run.newer,
+            trash_id=kept,
+            cancelled=run.stopped,
+        )
+
+    def settle(self, held: Lease, queue: str) -> int:
+        """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
+        client, keys = self.broker.client, self.broker.keys
+        begun = [
+            name for name, _ in bounded_reads.read_members(client, keys.trash_index, low="+inf", most=MOST_BEGUN).found
+        ]
+        told = bounded_reads.fields(self.broker.client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
+        wanted = {"queue": queue, "state": "clearing"}
+        left = [trash_id for trash_id, fields in zip(begun, told, strict=True) if fields == wanted]
+        for trash_id in left:
+            self._finish(held, queue, trash_id)
+        return len(left)
+
+    def _finish(self, held: Lease, queue: str, trash_id: str) -> None:
+        broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
+        info = keys.trash(trash_id, "info")
+        for step, key in lists.items():
+            aside, pace = keys.trash(trash_id, f"kept:{step}"), Pace()
+            while True:
+                # Where looking stopped: the newest message that was not looked at, or that went back already.
+                upto: Any = raw(broker.client, "HGET", info, f"next:{step}")
+                if not upto or not broker.client.exists(aside):
+                    break
+                give = partial(held.run, _GIVE_BACK, [key, aside, info], upto, ARRIVALS, step)
+                answer = pace.timed(give)
+                if answer in (0, "gone"):
+                    break
+            held.join(aside, key)
+        (told,) = bounded_reads.fields(broker.client, [info], ["keep_s"], 100)
+        keep_s = untrusted.whole(told.get("keep_s")) or 0
+        kept = [keys.trash(trash_id, str(step)) for step in lists]
+        names = [info, keys.trash_index, keys.restores, *kept]
+        held.run(_END, names, trash_id, keep_s, int(time.time()), queue)
+
+
+def _restores(broker: Broker, queue: str) -> str:
+    with broker.client.pipeline(transaction=False) as pipe:
+        bounded_reads.ask_field(pipe, broker.keys.restores, queue)
+        return bounded_reads.field_of(pipe.execute()[0]) or "0"
+
+
+class _Run:
+    """One selective clear under way."""
+
+    def __init__(
+        self,
+        held: Lease,
+        trash_id: str,
+        queue: str,
+        waiting: int,
+        matches: Matches | None,
+        told: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._held, self._trash_id, self._waiting = held, trash_id, waiting
+        self._matches, self._told, self._cancelled = matches, told, cancelled
+        self._lists = held.broker.lists(queue)
+        self.moved: dict[int, int] = {}
+        self.looked_at = self.newer = 0
+        self.stopped = False
+
+    def pick(self, step: int, matches: Matches) -> None:
+        """One priority's list, whose messages count as newer unless they match."""
+        asked, looked_at, moved = self._matches, self.looked_at, self.moved.get(step, 0)
+        self._matches = matches
+        try:
+            self.sieve(step, None)
+        finally:
+            self._matches = asked
+        self.newer += (self.looked_at - looked_at) - (self.moved.get(step, 0) - moved)
+
+    def sieve(self, step: int, newest: str | None) -> None:
+        """One priority's list, from the newest message to the oldest; up to ``newest`` all stays."""
+        keys = self._held.broker.keys
+        key = self._lists[step]
+        names = [
+            key,
+            keys.trash(self._trash_id, f"kept:{step}"),
+            keys.trash(self._trash_id, "info"),
+            keys.trash(self._trash_id, str(step)),
+        ]
+        pace, upto, reached = Pace(), None, newest is None
+        while True:
+            if self._cancelled():
+                self.stopped = True
+                return
+            number = pace.messages
+            chunk, ended = bounded_reads.messages_from(self._held.broker.client, key, upto or b"", ARRIVALS, number + 1)
+            if not chunk:
+                return  # all was looked at, or workers have taken the rest
+            number = min(number, len(chunk) if ended else len(chunk) - 1)
+            matching: list[int | bytes] = []
+            for place, message in enumerate(chunk[:number], start=1):
+                if not reached and digest(message) == newest:
+                    reached = True
+                    if self._matches is None:
+                        number = place - 1  # the next step takes all from here on
+                        break
+                if not reached:
+                    self.newer += 1
+                elif self._matches is None:
+                    number = place - 1
+                    break
+                elif self._matches(message):
+                    matching += [place, message]
+            if number == 0:
+                answer = self._held.run(_TAKE_ALL, names, chunk[0], ARRIVALS, step)
+            else:
+                taken = partial(self._held.run, _SIEVE, names, chunk[0], ARRIVALS, step, number, *matching)
+                answer = pace.timed(lambda _messages, taken=taken: taken())  # type: ignore[misc]
+            if answer == "gone":
+                return
+            self.moved[step] = self.moved.get(step, 0) + int(answer[0])
+            self.looked_at += int(answer[1])
+            self._told(self.looked_at, self._waiting)
+            if number == 0 or len(chunk) <= number:
+                return
+            upto = chunk[number]

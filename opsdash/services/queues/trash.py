@@ -1,0 +1,296 @@
+"""Trash: what was cleared, for as long as the undo window lasts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from opsdash.errors import Refused
+from opsdash.model import TrashEntry, untrusted
+from opsdash.model.untrusted import Unread
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.queue_expiry import suspend
+from opsdash.services.queues.lock import GUARD, lease
+from opsdash.services.queues.selective_clear import Sieve
+from opsdash.text import count, format_duration
+
+STEP = "step:"
+"""Fields of a trash entry's info that count the messages of one priority step."""
+WEIGHED = 5
+"""Messages whose size stands for all of a list."""
+MOST_ENTRIES = 500
+"""Clears that are listed: those that are kept longest."""
+MOST_STEPS = 1_000
+"""Above every priority step."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+TOLD_S = 3_600
+"""For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
+
+# Mean size of the first messages of each list. KEYS: lists. ARGV: how many messages.
+_WEIGH = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local size, number = 0, 0
+  for at = 0, ARGV[1] - 1 do
+    local message = redis.pcall('LINDEX', key, at)
+    if type(message) ~= 'string' then break end
+    size, number = size + #message, number + 1
+  end
+  found[i] = number > 0 and math.floor(size / number) or 0
+end
+return found
+"""
+# KEYS: lease, info, trash index, restores, the kept lists. ARGV[3]: queue, by, trash id.
+_BEGIN = (
+    GUARD
+    + """
+local state = redis.call('HGET', KEYS[2], 'state')
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
+if state == 'restored' then return state end
+state = state and string.sub(state, 1, 100)
+local found = 0
+for i = 5, #KEYS do
+  found = found + redis.call('LLEN', KEYS[i])
+  redis.call('PERSIST', KEYS[i])
+end
+if not state and found ~= tonumber(redis.call('HGET', KEYS[2], 'count')) then return 'short' end
+redis.call('PERSIST', KEYS[2])
+redis.call('ZADD', KEYS[3], '+inf', ARGV[5])
+redis.call('HSET', KEYS[2], 'state', 'restoring', 'restored_by', ARGV[4])
+redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
+return state or 'kept'
+"""
+)
+# KEYS: lease, info, trash index, restores. ARGV[3]: queue, at, trash id, seconds to remember it.
+_END = (
+    GUARD
+    + """
+redis.call('HSET', KEYS[2], 'state', 'restored', 'restored_at', ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
+redis.call('ZREM', KEYS[3], ARGV[5])
+redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
+return 0
+"""
+)
+# KEYS: lease, info, trash index, kept lists. ARGV[3]: trash id.
+_DELETE = (
+    GUARD
+    + """
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
+local state = redis.call('HGET', KEYS[2], 'state')
+if state then return string.sub(state, 1, 100) end
+for i = 4, #KEYS do redis.call('UNLINK', KEYS[i]) end
+redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[3])
+return 'deleted'
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """Lists, gives back and deletes cleared messages."""
+
+    broker: Broker
+
+    def list(self) -> tuple[TrashEntry, ...]:
+        """Everything that can be restored now, the newest first; see `look`."""
+        return self.look()[0]
+
+    def look(self) -> tuple[tuple[TrashEntry, ...], tuple[Unread, ...]]:
+        """Everything that can be restored now, the newest first, and what of it can't be read or is too much.
+
+        Cost: three round trips, however many entries there are; ``MOST_ENTRIES`` at most are read.
+        """
+        keys = self.broker.keys
+        with self.broker.reading():
+            ends = bounded_reads.read_members(
+                self.broker.client, keys.trash_index, most=MOST_ENTRIES, low=f"{time.time():.3f}"
+            )
+            infos = bounded_reads.hashes(
+                self.broker.client, [keys.trash(trash_id, "info") for trash_id, _ in ends.found]
+            )
+        known = [(trash_id, end_s, info) for (trash_id, end_s), info in zip(ends.found, infos, strict=True) if info]
+        sizes = self._sizes([(trash_id, info) for trash_id, _, info in known])
+        found = [
+            _entry(trash_id, end_s, info, size) for (trash_id, end_s, info), size in zip(known, sizes, strict=True)
+        ]
+        unread = ends.unread("clears that can be undone", keys.trash_index) if len(ends.found) == MOST_ENTRIES else []
+        if ends.total is None:
+            unread = ends.unread("clears that can be undone", keys.trash_index)
+        bad = [trash_id for (trash_id, _), info in zip(ends.found, infos, strict=True) if info is None]
+        bad += [entry.id for entry, (_, _, info) in zip(found, known, strict=True) if _is_odd(entry, info)]
+        if bad:
+            unread.append(Unread(what="clears that can be undone", names=tuple(untrusted.words(one) for one in bad)))
+        fit = [entry for entry in found if entry.queue]
+        return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
+
+    def find(self, trash_id: str) -> TrashEntry:
+        """One entry.
+
+        Raises:
+            Refused: There is none of that id, or its messages are back in the queue.
+        """
+        info = self._info(trash_id)
+        if info.get("state") == "restored":
+            raise Refused(_restored(trash_id, info))
+        with self.broker.reading():
+            end_s: Any = self.broker.client.zscore(self.broker.keys.trash_index, trash_id)
+        return self._one(trash_id, end_s, info)
+
+    def restore(
+        self, trash_id: str, *, by: str, told: Callable[[int], None] = lambda _left: None
+    ) -> tuple[TrashEntry, int]:
+        """Puts cleared messages back, in order and priority, before what has come since.
+
+        Safe to run again, whatever it was interrupted by; done twice it is done once.
+
+        Args:
+            told: Given, after each step, how many newer messages are still to be moved behind the restored ones.
+
+        Returns:
+            The entry, and how many messages came back: none when they had come back before.
+
+        Raises:
+            Refused: The trash is gone, or somebody else moves the queue's messages. Nothing was changed.
+        """
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        lists = self.broker.lists(queue)
+        with lease(self.broker, queue, by=by, what="restore") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            entry = self._one(trash_id, None, info)
+            names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
+            # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
+            kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
+            begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
+            if begun == "restored":
+                return entry, 0
+            if begun not in {"kept", "restoring"}:
+                raise Refused(_why_not(trash_id, begun))
+            into = {step: lists[_nearest(step, lists)] for step in kept}
+            suspend(self.broker, queue, set(into.values()), info)
+            for step, key in kept.items():
+                held.join(key, into[step], told)
+            left_s = max(TOLD_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+            held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
+        return entry, entry.count
+
+    def elsewhere(self, trash_id: str) -> dict[int, int]:
+        """Priority steps that the app has no more → where their messages go: as kombu would put them."""
+        info = self._info(trash_id)
+        lists = self.broker.lists(info["queue"])
+        return {step: _nearest(step, lists) for step in sorted(_steps(info)) if step not in lists}
+
+    def delete(self, trash_id: str, *, by: str) -> TrashEntry:
+        """Deletes cleared messages for good; memory is freed in the background.
+
+        Raises:
+            Refused: There are none of that id, or something was begun with them. Nothing was changed.
+        """
+        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        with lease(self.broker, queue, by=by, what="delete trash") as held:
+            Sieve(self.broker).settle(held, queue)
+            info = self._info(trash_id)
+            kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
+            answer = held.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
+        if answer == "restored":
+            raise Refused(_restored(trash_id, info))
+        if answer != "deleted":
+            raise Refused(_why_not(trash_id, answer))
+        return self._one(trash_id, None, info)
+
+    def _info(self, trash_id: str) -> Mapping[str, str]:
+        with self.broker.reading():
+            (info,) = bounded_reads.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
+        if not info or not info.get("queue"):
+            raise Refused(_why_not(trash_id, "gone"))
+        return info
+
+    def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
+        (size,) = self._sizes([(trash_id, info)])
+        return _entry(trash_id, end_s, info, size)
+
+    def _sizes(self, infos: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[int | None, ...]:
+        """Bytes of each entry's messages, estimated from a few of them. Cost: one round trip; reads no message."""
+        lists = [(at, step, trash_id) for at, (trash_id, info) in enumerate(infos) for step in sorted(_steps(info))]
+        if not lists:
+            return (None,) * len(infos)
+        keys = [self.broker.keys.trash(trash_id, str(step)) for _, step, trash_id in lists]
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for start in range(0, len(keys), bounded_reads.BATCH):
+                part = keys[start : start + bounded_reads.BATCH]
+                pipe.eval(_WEIGH, len(part), *part, WEIGHED)
+            weights = [int(weight) for reply in pipe.execute() for weight in reply]
+        sizes = [0] * len(infos)
+        for (at, step, _), weight in zip(lists, weights, strict=True):
+            sizes[at] += (untrusted.whole(infos[at][1][f"{STEP}{step}"]) or 0) * weight
+        return tuple(size or None for size in sizes)
+
+
+def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], size_bytes: int | None) -> TrashEntry:
+    state = untrusted.words(info.get("state", "kept"))
+    end = untrusted.instant(info.get("until") if end_s is None else end_s)
+    return TrashEntry(
+        id=trash_id,
+        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG else "",
+        count=untrusted.whole(info.get("count")) or 0,
+        size_bytes=size_bytes,
+        by=untrusted.words(info.get("by")),
+        at=untrusted.moment(info.get("at")),
+        expires_at=end if state == "kept" and end is not None and end.timestamp() > 0 else None,
+        state=state,
+    )
+
+
+def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
+    """Something of it is there and can't be read."""
+    return not entry.queue or entry.at is None or untrusted.whole(info.get("count")) is None
+
+
+def time_left(entry: TrashEntry) -> str:
+    """``23h 59m``: how long an entry can still be restored."""
+    if entry.expires_at is None:
+        return "until it is finished"
+    return span((entry.expires_at - datetime.now(UTC)).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """A duration in its two largest units: ``1d 0h``, ``59m 12s``."""
+    return " ".join(format_duration(seconds).split()[:2])
+
+
+def _steps(info: Mapping[str, str]) -> set[int]:
+    names = (field.removeprefix(STEP) for field in info if field.startswith(STEP) and info[field] != "0")
+    return {step for name in names if (step := untrusted.whole(name)) is not None and step < MOST_STEPS}
+
+
+def _nearest(step: int, lists: Iterable[int]) -> int:
+    """Source: kombu's Redis transport, ``Channel.priority``."""
+    return max((known for known in lists if known <= step), default=min(lists))
+
+
+def _restored(trash_id: str, info: Mapping[str, str]) -> str:
+    at = untrusted.moment(info.get("restored_at"))
+    when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    tasks, by = count(untrusted.whole(info.get("count")) or 0, "task"), untrusted.words(info.get("restored_by"))
+    return (
+        f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
+        " Nothing was changed."
+    )
+
+
+def _why_not(trash_id: str, answer: str) -> str:
+    why = {
+        "gone": (
+            "There is no such trash: its undo window is over, it was deleted, or the id is another."
+            " The command opsdash trash lists what there is."
+        ),
+        "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
+        "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
+    }.get(answer, answer)
+    return f"Trash {trash_id}: {why} Nothing was changed."

@@ -1,0 +1,1 @@
+"""Tenants: from the database to Redis without secrets, and where the two differ."""

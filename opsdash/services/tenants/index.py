@@ -1,0 +1,272 @@
+"""The tenants' side in Redis: their keys, the index of all that were written, and one sync at a time.
+
+The index makes orphans and differences findable without a look at every key of the server. It is written in the same
+step as the configuration it is about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from opsdash.errors import Refused
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads, writes
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues.lock import GUARD, LEASE_S, LOST, Lease
+from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
+
+CHUNK = 500
+"""Tenants read and written at a time: bounds memory here and the time Redis spends on one step."""
+LOOKED_AT = 200
+"""Keys that one look compares with what was written."""
+CHUNK_BYTES = 1_000_000
+"""And their configurations together, unless a single one is larger."""
+COMPARED_BYTES = 64 * 1024
+"""Of what a key holds in place of a configuration, where its size shows that it differs."""
+_ADOPTED, _NOTICED, _BEGUN = "adopted", "noticed", "begun"
+
+# KEYS: lease, index, then one key per tenant. ARGV[3…]: tenant, configuration and digest of each.
+_WRITE = (
+    GUARD
+    + """
+local texts, digests = {}, {}
+for i = 3, #KEYS do
+  local at = 3 + (i - 3) * 3
+  texts[#texts + 1], texts[#texts + 2] = KEYS[i], ARGV[at + 1]
+  digests[#digests + 1], digests[#digests + 2] = ARGV[at], ARGV[at + 2]
+end
+redis.call('MSET', unpack(texts))
+redis.call('HSET', KEYS[2], unpack(digests))
+return #KEYS - 2
+"""
+)
+# KEYS: lease, index, then one key per tenant. ARGV[3…]: the tenants.
+_REMOVE = (
+    GUARD
+    + """
+local removed = 0
+for i = 3, #KEYS do
+  redis.call('HDEL', KEYS[2], ARGV[i])
+  removed = removed + redis.call('DEL', KEYS[i])
+end
+return removed
+"""
+)
+# KEYS: lease, hash. ARGV[3…]: fields and values; those that are there stay when ARGV[3] is 'nx'.
+_STORE = (
+    GUARD
+    + """
+for i = 4, #ARGV, 2 do redis.call(ARGV[3] == 'nx' and 'HSETNX' or 'HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return 0
+"""
+)
+# KEYS: lease, hash. ARGV[3…]: fields and values, all there will be.
+_REPLACE = GUARD + "redis.call('DEL', KEYS[2]) redis.call('HSET', KEYS[2], unpack(ARGV, 3)) return 0"
+_RENEW = GUARD + "return 0"
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One tenant's configuration as it should stand in Redis."""
+
+    tenant_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantIndex:
+    """Reads and writes the keys of tenants, and what is known about them."""
+
+    broker: Broker
+
+    def differing(self, configs: Sequence[Config], lease: Lease | None = None) -> list[tuple[Config, str | None]]:
+        """Those whose key or index entry is not what it should be, each with what its key holds now.
+
+        Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Of one that holds
+        more than a configuration can have, nothing is read: empty. Cost: one round trip as a rule; as many bytes as the
+        configurations have.
+
+        Raises:
+            Refused: The lease was lost.
+        """
+        if not configs:
+            return []
+        keys = self.broker.keys
+        with writes.aside():
+            if lease is not None:
+                renewed = self.broker.client.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
+                if renewed == LOST:
+                    raise Refused("Another sync may have begun meanwhile.")
+            named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
+            held = {
+                one.name: one
+                for one in bounded_reads.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES)
+            }
+        both = [(config, held[config.tenant_id]) for config in configs]
+        return [
+            (config, one.text) for config, one in both if one.text != config.text or one.note != digest(config.text)
+        ]
+
+    def write(self, lease: Lease, configs: Sequence[Config]) -> int:
+        """Key and index entry of each, all in one step.
+
+        Raises:
+            Refused: The lease was lost; nothing of this was written.
+        """
+        keys = self.broker.keys
+        names = [keys.tenants, *(keys.tenant_config(config.tenant_id) for config in configs)]
+        args = [part for config in configs for part in (config.tenant_id, config.text, digest(config.text))]
+        return int(lease.run(_WRITE, names, *args))
+
+    def remove(self, lease: Lease, tenant_ids: Sequence[str]) -> int:
+        """Key and index entry of each; the number of keys that were there."""
+        keys = self.broker.keys
+        names = [keys.tenants, *(keys.tenant_config(tenant_id) for tenant_id in tenant_ids)]
+        return int(lease.run(_REMOVE, names, *tenant_ids))
+
+    def known(self) -> Iterator[list[str]]:
+        """Tenants with a key, in chunks; one may come twice.
+
+        Cost: the index, in steps. Before the first sync that kept one: every key of the server, in steps.
+        """
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, tenants = bounded_reads.scan_names(self.broker.client, self.broker.keys.tenants, cursor or 0, CHUNK)
+            yield from _chunks(iter(tenants))
+        if not self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
+            yield from self._found()
+
+    def adopt(self, lease: Lease) -> None:
+        """Takes into the index, once, what was written before there was one."""
+        if self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
+            return
+        with writes.aside():
+            for found in self._found():
+                told = (part for tenant in found for part in (tenant, ""))
+                lease.run(_STORE, [self.broker.keys.tenants], "nx", *told)
+            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
+
+    def _found(self) -> Iterator[list[str]]:
+        start = self.broker.keys.tenant_config("")
+        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", start) + "*"
+        keys = bounded_reads.all_keys(self.broker.client, pattern)
+        yield from _chunks(tenant for key in keys if usable(tenant := key.removeprefix(start)))
+
+    def story(self) -> tuple[dict[str, str], int]:
+        """What the last sync that came to its end has left, and how many tenants have a key now.
+
+        ``rows``, ``newest``, ``mark``, ``keys``, ``unreadable``, ``at``, ``by``; ``noticed`` and ``begun``: when those
+        methods were called, since.
+        """
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            bounded_reads.ask_hash(pipe, self.broker.keys.tenants_synced)
+            pipe.hlen(self.broker.keys.tenants)
+            story, keys = pipe.execute(raise_on_error=False)
+        # A key of another type in their place, or far too large, holds nothing of ours.
+        return bounded_reads.hash_of(story) or {}, 0 if isinstance(keys, redis.RedisError) else keys
+
+    def begin(self, lease: Lease) -> None:
+        """Says that something will be written, until `tell` says that all is."""
+        with writes.aside():
+            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
+
+    def tell(self, lease: Lease, story: Mapping[str, Any]) -> None:
+        """Stores it, in place of the last one."""
+        known = self.broker.client.hlen(self.broker.keys.tenants)
+        whole = {**story, "keys": known, _ADOPTED: "1"}
+        lease.run(_REPLACE, [self.broker.keys.tenants_synced], *(part for item in whole.items() for part in item))
+
+    def notice(self, at: datetime | None) -> None:
+        """Keeps, until the next sync, when it was first seen that something differs; None: it does no more."""
+        with self.broker.reading(), contextlib.suppress(redis.ResponseError):  # as in `story`
+            if at is None:
+                self.broker.client.hdel(self.broker.keys.tenants_synced, _NOTICED)
+            else:
+                self.broker.client.hsetnx(self.broker.keys.tenants_synced, _NOTICED, at.isoformat())
+
+    def look(self, cursor: int, again: Iterable[str]) -> tuple[int, list[str]]:
+        """Compares some keys with what was last written to them.
+
+        Args:
+            cursor: Where the last look ended; 0: at the beginning. ``again``: tenants to look at in any case.
+
+        Returns:
+            Where the next look goes on, and the tenants whose key was changed or removed.
+            Cost: two round trips as a rule, about `LOOKED_AT` configurations.
+        """
+        keys, client = self.broker.keys, self.broker.client
+        with self.broker.reading():
+            try:
+                cursor, found = bounded_reads.scan_names(client, keys.tenants, cursor, LOOKED_AT)
+            except redis.ResponseError:  # as in `story`
+                return 0, []
+            tenants = list(dict.fromkeys([*again, *found]))
+            if not tenants:
+                return cursor, []
+            named = [(tenant, keys.tenant_config(tenant), None) for tenant in tenants]
+            read = bounded_reads.noted(client, keys.tenants, named, most=MAX_CONFIG_BYTES)
+            return cursor, [one.name for one in read if one.note and (one.text is None or one.note != digest(one.text))]
+
+    @contextmanager
+    def lease(self, *, by: str) -> Iterator[Lease]:
+        """Takes the right to sync.
+
+        Raises:
+            Refused: Another sync has it; with who runs it and since when.
+        """
+        value = json.dumps({"by": by, "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)})
+        key, client = self.broker.keys.tenants_busy, self.broker.client
+        with writes.aside():
+            writes.drop_nobodys(client, key)
+            taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))  # refused where Redis is full: a sync adds
+        if not taken:
+            raise Refused(_busy(bounded_reads.text(self.broker.client, key)))
+        try:
+            yield Lease(self.broker, key, value)
+        finally:
+            # It ends by itself; what went wrong is on its way up already.
+            with contextlib.suppress(redis.RedisError), writes.aside():
+                client.eval(_RELEASE, 1, key, value)
+
+
+def in_steps(configs: Sequence[Config]) -> Iterator[list[Config]]:
+    """The same in parts of at most `CHUNK_BYTES` characters, or of one."""
+    part: list[Config] = []
+    size = 0
+    for config in configs:
+        if part and size + len(config.text) > CHUNK_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(config)
+        size += len(config.text)
+    if part:
+        yield part
+
+
+def _chunks(tenants: Iterator[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    for tenant in tenants:
+        part.append(tenant)
+        if len(part) == CHUNK:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _busy(value: Any) -> str:
+    holder = untrusted.mapping(untrusted.parsed(value))
+    by, at = untrusted.words(holder.get("by")), untrusted.moment(holder.get("at"))
+    who = f"{by} (since {at:%H:%M:%S} UTC)" if by and at else "somebody else"
+    return f"The tenants are being synced by {who}. Nothing was changed; try again when that is done."

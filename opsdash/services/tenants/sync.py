@@ -1,0 +1,269 @@
+"""Tenant configurations: from the database's rows to ``tenant_config:{tenant_id}`` in Redis, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.model import TenantDrift
+from opsdash.services.broker import writes
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues.lock import Lease
+from opsdash.services.tenants.drift import TenantWatch
+from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
+from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, public_config
+from opsdash.services.tenants.source import TenantSource, Version
+from opsdash.text import count
+
+__all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
+
+NAMED = 200
+"""Tenants whose result is told one by one; beyond that the counts stand for them."""
+COMPARED = 20
+"""Changed tenants that a plan tells field by field."""
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What one sync did.
+
+    Attributes:
+        written: How many configurations were written. ``unchanged``: how many needed no write.
+        removed: Orphaned keys that were removed.
+        unreadable: Rows that could not be written. ``failed``: tenant → why, for the first of them.
+        rows: Rows read. ``last_id``: of the last one; in a table, two of the same id are neighbours.
+        first_written: The first of those that were.
+        cancelled: It ended before the last row.
+    """
+
+    written: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unreadable: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    first_written: list[str] = field(default_factory=list)
+    cancelled: bool = False
+    last_id: str | None = None
+
+    @property
+    def results(self) -> dict[str, str]:
+        """Tenant → ``synced`` or why not, for at most `NAMED` of them, the failed ones first."""
+        named = {**self.failed, **{tenant: "synced" for tenant in self.first_written if tenant not in self.failed}}
+        return dict(list(named.items())[:NAMED])
+
+    def fail(self, tenant_id: str, why: str) -> None:
+        """Notes a bad row; its name only while there is room."""
+        self.unreadable += 1
+        if len(self.failed) < NAMED:
+            named = tenant_id[:MAX_ID_LENGTH].encode(errors="backslashreplace").decode()
+            self.failed[named or "(empty)"] = why
+
+
+@dataclass(slots=True)
+class TenantPlan:
+    """What a sync would do now.
+
+    Attributes:
+        changes: Tenant → its changed fields, for at most `COMPARED` of the changed ones.
+        orphaned: Tenants with a key and no row. ``known``: tenants with a key.
+        seen: What was read on the way; its ``failed`` are the rows that can't be written.
+    """
+
+    added: int = 0
+    changed: int = 0
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    orphaned: list[str] = field(default_factory=list)
+    known: int = 0
+    seen: SyncReport = field(default_factory=SyncReport)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """Reads the tenants' source and writes its public part to Redis.
+
+    Attributes:
+        secret: Gives the key for fingerprints; asked when a sync begins, so that reading needs none.
+    """
+
+    source: TenantSource
+    broker: Broker
+    secret: Callable[[], bytes]
+    index: TenantIndex = field(init=False)
+    _watch: TenantWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The side in Redis, and what watches both."""
+        object.__setattr__(self, "index", TenantIndex(self.broker))
+        object.__setattr__(self, "_watch", TenantWatch(self.source, self.index))
+
+    def count(self) -> int | None:
+        """Rows in the database; None where only reading them all could tell."""
+        version = self.source.version()
+        return None if version is None else version.rows
+
+    def in_use(self, rows: int | None, drift: TenantDrift | None) -> bool | None:
+        """Whether there are tenants, were some at a sync, or a setting says where they are; None: not known.
+
+        Args:
+            rows: What `count` has said. ``drift``: what `drift` has said; None where Redis could not be asked.
+        """
+        if self.source.named or rows != 0:
+            return True
+        return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
+
+    def drift(self) -> TenantDrift:
+        """Whether database and Redis differ, as far as that can be told at a page's pace; see `TenantWatch`.
+
+        Raises:
+            Unavailable: One of them did not answer.
+        """
+        return self._watch.look()
+
+    def plan(self) -> TenantPlan:
+        """What a sync would do; changes nothing. Cost: as a sync without its writes, and the orphans.
+
+        Raises:
+            Unavailable: The database or Redis did not answer.
+        """
+        plan, secret = TenantPlan(), self.secret()
+        with self.broker.reading():
+            for rows in self.source.chunks():
+                configs = self._configs(rows, secret, plan.seen)
+                for part in in_steps(configs):
+                    for config, held in self.index.differing(part):
+                        if held is None:
+                            plan.added += 1
+                        elif held != config.text:
+                            plan.changed += 1
+                            if len(plan.changes) < COMPARED:
+                                plan.changes[config.tenant_id] = changes(held, config.text)
+            plan.orphaned, plan.known = self.orphans()
+        plan.seen.unchanged = plan.seen.rows - plan.seen.unreadable - plan.added - plan.changed
+        return plan
+
+    def orphans(self) -> tuple[list[str], int]:
+        """Tenants with a key and without a row, and how many have a key at all.
+
+        The keys are read before the rows, so a tenant that is made meanwhile is none.
+        Memory: the names of the tenants. Cost: the index, and the ids of all rows.
+        """
+        orphaned = {tenant for tenants in self.index.known() for tenant in tenants}
+        known = len(orphaned)
+        orphaned.difference_update(self.source.ids())
+        return sorted(orphaned), known
+
+    def sync(
+        self,
+        *,
+        by: str = "",
+        remove: Callable[[int, int], None] | None = None,
+        told: Callable[[int, int], None] = lambda _at, _of: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> SyncReport:
+        """Writes every row's public configuration to its key where it differs; a bad row fails alone and is named.
+
+        Args:
+            by: Who syncs, for whoever comes second.
+            remove: Given, the orphans are removed; told how many there are, of how many keys, and what it raises ends
+                the sync before anything was changed.
+            told: How many rows were dealt with, of how many.
+            cancelled: Asked between two steps; each tenant is then old or new.
+
+        Raises:
+            Refused: Another sync is under way, or ``remove`` says so; nothing was changed.
+            Unavailable: The database did not answer; nothing was written.
+            Uncertain: Redis or the database broke off midway; every key is either old or new.
+        """
+        report, secret = SyncReport(), self.secret()
+        with self.index.lease(by=by or "somebody") as lease:
+            try:
+                # Before the rows are read: what changes meanwhile is a difference that is told, never one that is not.
+                version = self.source.version()
+                self._sync(report, secret, lease, version, remove, told, cancelled)
+                if not report.cancelled:
+                    self._tell(report, lease, by, version)
+            except (Unavailable, Refused, redis.RedisError) as error:
+                nothing = not isinstance(error, redis.RedisError) or not writes.possible()
+                if not report.written and not report.removed and nothing:
+                    raise
+                raise Uncertain(
+                    f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"
+                    " configuration; it can be run again."
+                ) from error
+        return report
+
+    def _sync(
+        self,
+        report: SyncReport,
+        secret: bytes,
+        lease: Lease,
+        version: Version | None,
+        remove: Callable[[int, int], None] | None,
+        told: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        rows_in_all = version.rows if version else 0
+        self.index.adopt(lease)
+        # Before the rows: a tenant that comes back meanwhile is written again by what follows.
+        for orphans in self._to_remove(remove) if remove else ():
+            if cancelled():
+                report.cancelled = True
+                return
+            if not report.removed:
+                self.index.begin(lease)
+            report.removed += self.index.remove(lease, orphans)
+        for rows in self.source.chunks():
+            if cancelled():
+                report.cancelled = True
+                return
+            for part in in_steps(self._configs(rows, secret, report)):
+                differing = [config for config, _held in self.index.differing(part, lease)]
+                if differing:
+                    if not report.written and not report.removed:
+                        self.index.begin(lease)
+                    report.written += self.index.write(lease, differing)
+                report.unchanged += len(part) - len(differing)
+                report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
+            told(report.rows, max(report.rows, rows_in_all))
+
+    def _to_remove(self, remove: Callable[[int, int], None]) -> Iterator[list[str]]:
+        orphaned, known = self.orphans()
+        remove(len(orphaned), known)
+        for start in range(0, len(orphaned), CHUNK):
+            yield orphaned[start : start + CHUNK]
+
+    def _tell(self, report: SyncReport, lease: Lease, by: str, version: Version | None) -> None:
+        read = version or Version(report.rows)
+        self.index.tell(
+            lease,
+            {
+                "rows": read.rows,
+                "newest": read.newest.isoformat() if read.newest else "",
+                "mark": read.mark,
+                "unreadable": report.unreadable,
+                "at": datetime.now(UTC).isoformat(),
+                "by": by,
+            },
+        )
+
+    def _configs(self, rows: list[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config]:
+        """What should stand in Redis; what a row lacks for that goes to the report."""
+        configs = []
+        for row in rows:
+            tenant_id = id_of(row)
+            if tenant_id and tenant_id == report.last_id:  # else each sync would write the other one
+                report.fail(tenant_id, "the id comes twice")
+                continue
+            report.last_id = tenant_id
+            try:
+                configs.append(Config(tenant_id, public_config(row, secret)))
+            except ValueError as error:
+                report.fail(tenant_id, str(error))
+        report.rows += len(rows)
+        return configs

@@ -1,0 +1,1 @@
+"""Workers: what they report, those without opsdash's plug-in, and Celery's remote control."""

@@ -1,0 +1,172 @@
+"""What a pause has told to workers without the plug-in, as it is written down so that the resume undoes just that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import redis
+
+from opsdash.errors import Unavailable
+from opsdash.keys import EVERYTHING
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+
+MOST_RECORDS = 1_000
+"""Pauses of which it is remembered: one for each queue."""
+LARGE = 1_000_000
+"""Characters of a record: thousands of workers, each with some queues."""
+Told = dict[str, list[str]]
+"""Hostname → queues whose consumer was cancelled there."""
+Records = dict[str, Told]
+"""``*`` or a queue's name, for the pause that did it → what it told; ``FREEING``: what is being undone just now."""
+FREEING = ""
+"""No queue has this name."""
+TRIES = 20
+"""Changes that others make meanwhile."""
+
+
+# Changes fields, unless others have changed one of them or the number of all since they were read. It begins with a
+# removal of nothing, which a full Redis lets through, and then all that follows. KEYS: the records. ARGV: how many
+# fields there were, how long a text may be that is read, then field, its text before and after, by turns; empty: none.
+_CHANGE = """
+local kind = redis.call('TYPE', KEYS[1])['ok']
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
+for i = 3, #ARGV, 3 do
+  local text = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if #text > tonumber(ARGV[2]) then text = '' end
+  if text ~= ARGV[i + 1] then return 0 end
+end
+redis.call('HDEL', KEYS[1], '\\0')
+for i = 3, #ARGV, 3 do
+  if ARGV[i + 2] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+  end
+end
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The records, which several consoles change at once: each change is made to what it was computed from.
+
+    Sending ``add_consumer`` takes two steps, so that neither a death in between nor a pause that comes meanwhile loses
+    one: what is to be sent moves to ``FREEING``, and leaves that when it was sent. Who cancels again takes it out.
+    """
+
+    broker: Broker
+
+    def read(self) -> Records:
+        """All of them, as far as they are ours. Cost: one script.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        with self.broker.reading():
+            return _read(
+                bounded_reads.some_fields(self.broker.client, self.broker.keys.pause_cancelled, MOST_RECORDS, LARGE)
+            )
+
+    def add(self, queue: str | None, told: Told) -> None:
+        """Writes down what is about to be cancelled for a pause."""
+
+        def added(records: Records) -> Records:
+            field = queue or EVERYTHING
+            rest = without(records.get(FREEING, {}), told)
+            return {**records, field: merged(records.get(field, {}), told), FREEING: rest}
+
+        self._change(added)
+
+    def begin_to_free(self) -> Told:
+        """Moves to ``FREEING`` what a pause that is over had cancelled, unless another pause still holds it.
+
+        Returns:
+            All that is to be sent ``add_consumer`` now, what somebody else has begun included.
+        """
+
+        def freed(records: Records) -> Records:
+            held = self._paused(records)
+            kept: Records = {FREEING: records.get(FREEING, {})}
+            for field, told in records.items():
+                for hostname, queues in told.items() if field != FREEING else ():
+                    for queue in queues:
+                        wanted = (field, EVERYTHING, queue)
+                        holder = next((name for name in wanted if name in held), FREEING)
+                        kept[holder] = merged(kept.get(holder, {}), {hostname: [queue]})
+            return kept
+
+        return self._change(freed).get(FREEING, {}) if self.read() else {}
+
+    def end_to_free(self, told: Told) -> Told:
+        """Notes that ``add_consumer`` was sent.
+
+        Returns:
+            What a pause has cancelled meanwhile: it must be sent ``cancel_consumer`` once more.
+        """
+        again: Told = {}
+
+        def ended(records: Records) -> Records:
+            nonlocal again
+            again = without(told, records.get(FREEING, {}))
+            return {**records, FREEING: without(records.get(FREEING, {}), told)}
+
+        now = self._change(ended)
+        held = {h: [q for q in queues if any(q in t.get(h, ()) for t in now.values())] for h, queues in again.items()}
+        return {hostname: queues for hostname, queues in held.items() if queues}
+
+    def _paused(self, records: Records) -> set[str]:
+        names = {EVERYTHING, *records, *(q for told in records.values() for queues in told.values() for q in queues)}
+        asked = sorted(names - {FREEING})
+        keys = self.broker.keys
+        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
+            for name in asked:
+                pipe.exists(keys.pause(None if name == EVERYTHING else name))
+            return {name for name, found in zip(asked, pipe.execute(), strict=True) if found}
+
+    def _change(self, change: Callable[[Records], Records]) -> Records:
+        """Makes a change to what is there, however many others do so, also on a full Redis. Cost: two round trips."""
+        key, client = self.broker.keys.pause_cancelled, self.broker.client
+        for _ in range(TRIES):
+            with self.broker.reading(), client.pipeline(transaction=False) as pipe:
+                pipe.hlen(key)
+                bounded_reads.ask_some_fields(pipe, key, MOST_RECORDS, LARGE)
+                number, parts = pipe.execute(raise_on_error=False)
+                if isinstance(parts, redis.RedisError):
+                    raise parts
+            raw = bounded_reads.pairs(parts)
+            before = _read(raw)
+            after = {field: told for field, told in change(before).items() if told}
+            news = {field: json.dumps(told) for field, told in after.items() if told != before.get(field)}
+            fields = [*(before.keys() - after.keys()), *news]
+            if not fields:
+                return after
+            arguments = [part for field in fields for part in (field, raw.get(field, ""), news.get(field, ""))]
+            if client.eval(_CHANGE, 1, key, str(number if isinstance(number, int) else 0), str(LARGE), *arguments):
+                return after
+        raise Unavailable("What workers were told is being changed by others all the time. Nothing was changed.")
+
+
+def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+    """Both together."""
+    return {h: sorted({*first.get(h, ()), *second.get(h, ())}) for h in sorted({*first, *second})}
+
+
+def without(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+    """The first less the second."""
+    left = {h: sorted({*queues} - {*second.get(h, ())}) for h, queues in first.items()}
+    return {hostname: queues for hostname, queues in left.items() if queues}
+
+
+def _read(raw: Mapping[str, str]) -> Records:
+    return {field: _told_in(text) for field, text in raw.items()}
+
+
+def _told_in(text: str) -> Told:
+    told = untrusted.mapping(untrusted.parsed(text, LARGE))
+    return {h: list(untrusted.names(queues)) for h, queues in told.items() if 0 < len(h) <= untrusted.LONG}

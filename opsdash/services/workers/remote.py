@@ -1,0 +1,156 @@
+"""Single tasks and single workers, by Celery's own remote control."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads, writes
+from opsdash.services.broker.client import Broker
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import ANSWER_S, Fleet
+
+QUIET_KEPT_S = 30 * 86_400
+"""How long it is remembered which queues were taken from workers, since the last time one was quieted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What workers said to a command, by hostname.
+
+    Attributes:
+        confirmed: They will do it. ``ended``: they were running or holding the task, and end it.
+        failed: Hostname → why it can't.
+        silent: They report, but did not answer: a worker without a free loop does it later, or never.
+    """
+
+    confirmed: tuple[str, ...]
+    ended: tuple[str, ...] = ()
+    failed: dict[str, str]
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Asks and tells workers; an answer takes up to ``ANSWER_S``, and a busy solo worker gives none."""
+
+    broker: Broker
+    fleet: Fleet
+
+    def holders(self, task_id: str) -> dict[str, tuple[str, str]]:
+        """Hostname → state and name of the task, on each worker that holds it.
+
+        The state is ``active``, ``reserved``, or another word of Celery's for one that waits for its time.
+
+        Raises:
+            Unavailable: The broker did not answer.
+        """
+        with _asking(), self.fleet.control() as (control, connection):
+            answers = control.inspect(timeout=ANSWER_S, connection=connection).query_task(task_id) or {}
+        found = {
+            host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks
+        }
+        return {host: (str(state), str(about.get("name", ""))) for host, (state, about) in sorted(found.items())}
+
+    def revoke(self, task_id: str, *, terminate: bool) -> Answers:
+        """Tells every worker. Source of the answers' words: ``celery.worker.control.revoke``.
+
+        Raises:
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+        """
+        self._check()
+        expected = self.hostnames()
+        with _telling("Workers"), self.fleet.control() as (control, connection):
+            answers: list[dict[str, dict[str, Any]]] = (
+                control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
+            )
+        said = {host: answer for one in answers for host, answer in one.items()}
+        return Answers(
+            confirmed=tuple(sorted(host for host, answer in said.items() if "ok" in answer)),
+            ended=tuple(sorted(host for host, answer in said.items() if answer.get("ok") == f"terminate: {task_id}")),
+            failed={host: str(answer.get("error", answer)) for host, answer in said.items() if "ok" not in answer},
+            silent=tuple(sorted(expected - said.keys())),
+        )
+
+    def hostnames(self) -> set[str]:
+        """Workers that live, with the plug-in or without, as far as is known."""
+        others = self.fleet.known() or ()
+        return {w.hostname for w in Workers(self.broker).read() if w.reports} | {w.hostname for w in others}
+
+    def consumed(self, hostname: str) -> list[str]:
+        """The queues that a worker takes tasks from, broadcasts left out.
+
+        Raises:
+            Refused: There is no such worker.
+            Unavailable: It does not answer.
+        """
+        with _asking(), self.fleet.control() as (control, connection):
+            answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
+        if (queues := answers.get(hostname)) is None:
+            if hostname not in self.hostnames():
+                raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
+            raise Unavailable(f"{hostname} does not answer; a busy solo worker answers nobody. Nothing was changed.")
+        return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
+
+    def quieted(self, hostname: str) -> list[str]:
+        """The queues that ``quiet`` has taken from a worker."""
+        with self.broker.reading():
+            (told,) = bounded_reads.fields(self.broker.client, [self.broker.keys.quiet], [hostname])
+        return list(untrusted.names(untrusted.parsed(told.get(hostname))))
+
+    def quiet(self, hostname: str, queues: list[str]) -> list[str]:
+        """Has a worker stop consuming; written down first, so that ``wake`` undoes just that. What it has confirmed.
+
+        Raises:
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+        """
+        self._check()
+        noted = sorted({*self.quieted(hostname), *queues})
+        with writes.aside(), self.broker.client.pipeline(transaction=True) as pipe:
+            pipe.hset(self.broker.keys.quiet, hostname, json.dumps(noted))
+            pipe.expire(self.broker.keys.quiet, QUIET_KEPT_S)
+            pipe.execute()
+        with _telling(hostname):
+            return self.fleet.tell("cancel_consumer", {hostname: queues}).get(hostname, [])
+
+    def wake(self, hostname: str) -> list[str]:
+        """Has it consume again what ``quiet`` has taken from it. What it has confirmed; the rest stays written down.
+
+        Raises:
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+        """
+        self._check()
+        queues = self.quieted(hostname)
+        with _telling(hostname):
+            confirmed = self.fleet.tell("add_consumer", {hostname: queues}).get(hostname, [])
+        if set(confirmed) >= set(queues):
+            self.broker.client.hdel(self.broker.keys.quiet, hostname)
+        return confirmed
+
+    def _check(self) -> None:
+        with _asking():
+            self.fleet.askable()
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    try:
+        with writes.aside():  # a question is published, too
+            yield
+    except Unavailable as error:
+        raise Unavailable(f"{error} Nothing was changed.") from error
+
+
+@contextmanager
+def _telling(whom: str) -> Iterator[None]:
+    try:
+        yield
+    except Unavailable as error:
+        if not writes.possible():
+            raise Unavailable(f"{error} Nothing was changed.") from error
+        raise Uncertain(f"{whom} may have been told or not: {error}") from error

@@ -1,0 +1,303 @@
+"""Workers, as they report themselves: a read costs two round trips, however many there are, and asks no worker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+
+from opsdash.model import RunningTask, WorkerStats, untrusted
+from opsdash.model.untrusted import Unread
+from opsdash.services import frames
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+REPORTS, HELD = "workers' reports", "messages that workers hold"
+"""What may not be readable, and then leaves open whether a pause is safe."""
+MOST_WORKERS = 1_000
+"""Reports that are read, those that came last: 1,000 take about 0.1 s."""
+MAX_AGE_S = 1e9
+"""Above every age a report can have, and still a time that a calendar knows."""
+MOST_RUNNING = 20
+"""Running tasks of one worker that are told: a worker sends no more."""
+LARGE_REPORT = 64 * 1024
+"""Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
+LARGE_WORDS = 4 * 1024
+"""Characters of a name or sentence that a worker may send."""
+STALLED_AFTER_S = 15.0
+"""An event loop that has not turned for so long stands still."""
+SILENT_AFTER_S = 6.0
+"""A worker reports every 2 s: silent this long, it has missed two reports, and a bit for a busy machine."""
+OFFLINE_AFTER_S = 300.0
+"""Silent this long, it is called offline. What it ran and held keeps a pause from being safe all the same."""
+NAMESAKE = " #"
+"""Between hostname and instance, in the list of workers, of a process that another one of its name has pushed aside."""
+FIELDS = (
+    "time",
+    "loop_tick",
+    "pid",
+    "uptime_s",
+    "processed",
+    "failed",
+    "active",
+    "reserved",
+    "scheduled",
+    "oldest_s",
+    "concurrency",
+    "pool",
+    "load",
+    "memory_bytes",
+    "queues",
+    "paused",
+    "paused_queues",
+    "epoch",
+    "pausing",
+    "version",
+    "started",
+    "hostname",
+    "instance",
+    "running_by_queue",
+    "unacked",
+    "remote_control",
+    "clients",
+    "draining",
+    "build",
+)
+"""Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
+# KEYS: list of workers, reports. ARGV: seconds of silence, the reports' names in the list. Returns those it removed.
+_DISMISS = """
+local now, gone = redis.call('TIME'), {}
+for i = 2, #KEYS do
+  local told = redis.pcall('HGET', KEYS[i], 'time')
+  local at = type(told) == 'string' and tonumber(told) or 0
+  if tonumber(now[1]) - at > tonumber(ARGV[1]) then
+    redis.call('DEL', KEYS[i])
+    redis.pcall('ZREM', KEYS[1], ARGV[i])
+    table.insert(gone, ARGV[i])
+  end
+end
+return gone
+"""
+RUNNING = "running"
+"""The field that is read for one worker only, and when somebody asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What workers report.
+
+    Attributes:
+        unread: Reports that were left out, and fields that can't be read.
+    """
+
+    workers: tuple[WorkerStats, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Reads the health that workers push."""
+
+    broker: Broker
+
+    def read(self) -> tuple[WorkerStats, ...]:
+        """Every worker that reported within the last day, by name; see `look`."""
+        return self.look().workers
+
+    def look(self) -> Reports:
+        """Every worker that reported within the last day, by name; of more than ``MOST_WORKERS`` those that came last.
+
+        How long ago a worker reported is told by Redis's clock alone; this machine's may be wrong.
+
+        Cost: two round trips; one HMGET for each report, within scripts that leave behind what is too large.
+        """
+        keys = self.broker.keys
+        with self.broker.reading():
+            with self.broker.client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                bounded_reads.ask_members(pipe, keys.workers, most=MOST_WORKERS, high=bounded_reads.NOT_AHEAD)
+                (seconds, micros), reply = pipe.execute()
+            now, seen = seconds + micros / 1e6, bounded_reads.members(reply)
+            reports = bounded_reads.fields(self.broker.client, [keys.worker(name) for name, _ in seen.found], FIELDS)
+        stats = [_stats(name, at, raw, now) for (name, at), raw in zip(seen.found, reports, strict=True)]
+        unread = seen.unread(REPORTS, keys.workers)
+        if bad := [f"{worker.hostname} ({', '.join(worker.unread)})" for worker in stats if worker.unread]:
+            unread.append(Unread(what=REPORTS, names=tuple(bad)))
+        return Reports(
+            workers=tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record))), unread=tuple(unread)
+        )
+
+    def running(self, hostname: str) -> tuple[RunningTask, ...]:
+        """What one worker ran when it last reported, the longest-running first; 20 at most.
+
+        How many more it runs is its ``active`` less these. None are known of a worker with an older opsdash, and of one
+        nobody knows.
+
+        Cost: two round trips and a few kB, so for one worker and when somebody asks.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        client, key = self.broker.client, self.broker.keys.worker(hostname)
+        with self.broker.reading():
+            try:
+                if not 0 < client.hstrlen(key, RUNNING) <= LARGE_REPORT:
+                    return ()
+            except redis.ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                return ()  # something else's value
+            seconds, micros = client.time()
+            (told,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
+        now = seconds + micros / 1e6
+        reported = untrusted.figure(told.get("time"))
+        age_s = 0.0 if reported is None else now - reported
+        return _running(
+            told.get(RUNNING), datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
+        )
+
+    def dismiss(self, records: Sequence[str]) -> list[str]:
+        """Takes workers that are silent off the list, by their names there; which of them were. Cost: one script.
+
+        One that has reported meanwhile stays.
+        """
+        keys = self.broker.keys
+        names = [keys.workers, *(keys.worker(record) for record in records)]
+        gone: Any = self.broker.client.eval(_DISMISS, len(names), *names, str(SILENT_AFTER_S), *records)
+        return [str(record) for record in gone]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The workers as a typed pandas frame, read now."""
+        return frames.of_workers(self.read())
+
+
+class _Report:
+    """One worker's report, read field by field; notes which of them are there and can't be read."""
+
+    def __init__(self, raw: Mapping[str, str | None]) -> None:
+        self._raw = raw
+        self.unread: list[str] = []
+
+    def __call__(self, field: str, read: Callable[[Any], T | None]) -> T | None:
+        """What a field says; None where it is missing, empty or another one's value."""
+        if field not in self._raw:
+            return None
+        text = self._raw[field]
+        if text == "":
+            return None
+        found = None if text is None else read(text)
+        if found is None:
+            self.unread.append(field)
+        return found
+
+    def count(self, field: str) -> int:
+        """0 for what is none."""
+        return self(field, _count) or 0
+
+
+def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: float) -> WorkerStats:
+    told = _Report(raw)
+    given_s = told("time", lambda text: untrusted.figure(text, now + bounded_reads.AHEAD_S))
+    reported = (listed_s if math.isfinite(listed_s) else 0.0) if given_s is None else given_s
+    tick = told("loop_tick", untrusted.figure)
+    silent_s = max(-MAX_AGE_S, min(now - reported, MAX_AGE_S))
+    pool = told("pool", _words) or ""
+    if silent_s > OFFLINE_AFTER_S or not raw:
+        state = "offline"
+    elif silent_s > SILENT_AFTER_S:
+        state = "silent"
+    # A busy solo worker has no turning loop to show.
+    elif tick is not None and reported - tick > STALLED_AFTER_S and pool != "solo":
+        state = "stalled"
+    else:
+        state = "online"
+    stats = WorkerStats(
+        hostname=told("hostname", _words) or untrusted.words(record.partition(NAMESAKE)[0]),
+        record=record,
+        instance=told("instance", _words) or "",
+        state=state,
+        silent_s=round(silent_s, 1) if state in ("silent", "offline") else 0.0,
+        heartbeat_at=datetime.now(UTC) - timedelta(seconds=silent_s),
+        pid=told.count("pid"),
+        uptime_s=told("uptime_s", untrusted.figure) or 0.0,
+        processed=told.count("processed"),
+        failed=told("failed", _count),
+        active=told.count("active"),
+        reserved=told.count("reserved"),
+        scheduled=told.count("scheduled"),
+        oldest_s=told("oldest_s", untrusted.figure),
+        concurrency=told.count("concurrency"),
+        pool=pool,
+        load=told("load", untrusted.figure),
+        memory_bytes=told("memory_bytes", _count),
+        queues=told("queues", _names) or (),
+        paused=told("paused", _words) == "1",
+        paused_queues=told("paused_queues", _names) or (),
+        epoch=told("epoch", _count),
+        pausing=told("pausing", _words) or "ready",
+        version=told("version", _words) or "",
+        started=told("started", _counts) or {},
+        running_by_queue=told("running_by_queue", _counts),
+        unacked=told("unacked", _count),
+        remote_control=None if (control := told("remote_control", _words)) is None else control == "1",
+        clients=told("clients", _ids),
+        draining=told("draining", _words) == "1",
+        build=told("build", _words) or "",
+    )
+    return replace(stats, unread=tuple(told.unread)) if told.unread else stats
+
+
+def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]:
+    """A worker's report of what it runs: JSON ``[[id, name, queue, for how many seconds], …]``."""
+    value = untrusted.parsed(text)
+    told = [task for task in value if _is_task(task)] if isinstance(value, list) else []
+    return tuple(
+        RunningTask(
+            task_id=untrusted.words(task_id),
+            name=untrusted.words(name),
+            queue=untrusted.words(queue),
+            started_at=None
+            if (s := untrusted.figure(ran_s, MAX_AGE_S)) is None
+            else reported_at - timedelta(seconds=s),
+        )
+        for task_id, name, queue, ran_s in told[:MOST_RUNNING]
+    )
+
+
+def _is_task(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(text, str) for text in value[:3])
+
+
+def _words(text: str) -> str | None:
+    return untrusted.words(text) if len(text) <= LARGE_WORDS else None
+
+
+def _count(text: str) -> int | None:
+    # Workers write some counts as a figure.
+    number = untrusted.figure(text)
+    return None if number is None else int(number)
+
+
+def _names(text: str) -> tuple[str, ...] | None:
+    value = untrusted.parsed(text)
+    found = untrusted.names(value)
+    return found if isinstance(value, list) and len(found) == len(value) else found or None
+
+
+def _counts(text: str) -> dict[str, int] | None:
+    value = untrusted.parsed(text)
+    return untrusted.counts(value) if isinstance(value, dict) else None
+
+
+def _ids(text: str) -> tuple[int, ...] | None:
+    value = untrusted.parsed(text)
+    return tuple(number for number in value if type(number) is int) if isinstance(value, list) else None

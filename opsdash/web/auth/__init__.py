@@ -1,0 +1,1 @@
+"""Signing in and out, and who a request comes from."""
