@@ -311,9 +311,14 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
     started = sum(sum(p.started_per_s.values()) * step_s for p, _, step_s in points)
     seen_s = sum(step_s for _, _, step_s in points)
     # Rates are rounded, and nobody looked in the gaps: the share is about right, and the time is what was seen.
-    share = f"≈ {min(100.0, 100 * failed / started):.0f} %" if failed and started else ""
+    share = f"≈ {_percent(min(100.0, 100 * failed / started))} of started" if failed and started else ""
     seen = f"{format_duration(seen_s)} seen" if seen_s < WHOLE * RECENT_S else ""
     return [failed, ", ".join(filter(None, [share, seen]))]
+
+
+def _percent(share: float) -> str:
+    """With a digit behind the point where the share is small; never 0 for something."""
+    return "0.1 % or less" if share <= 0.1 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
 
 
 def _latest_rates(points: Sequence[HistoryPoint]) -> HistoryPoint | None:

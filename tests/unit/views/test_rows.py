@@ -219,7 +219,9 @@ def test_a_queue_that_can_not_be_read_has_no_number_and_is_told_beside_the_sum()
 
 def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
     status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
-    assert rows.figures(status, points)["failed"] == [3, "≈ 10 %, 20s seen"]
+    assert rows.figures(status, points)["failed"] == [3, "≈ 10 % of started, 20s seen"]
+    rare = [point(0, failed_per_s=0.1, started_per_s={"celery": 25.0})]
+    assert rows.figures(status, rare)["failed"] == [1, "≈ 0.4 % of started, 10s seen"]
     assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, "10s seen"]
     whole = [point(10 * n, failed_per_s=0.0) for n in range(90)]
     assert rows.figures(status, whole)["failed"] == [0, ""], "nothing is missing"
