@@ -1,10 +1,21 @@
-"""How the environment names the broker and the layout of its keys; each raises ValueError with what is expected."""
+"""From a variable's text to a setting's value; each raises ValueError with what is expected."""
 
 from __future__ import annotations
 
+import dataclasses
+import ipaddress
+import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from opsdash.config import broker_url
+from opsdash.config import broker_url, roles
+from opsdash.model import Role
+
+MIN_SECRET_LENGTH = 16
+_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
+"""Every browser sends these, or the client's address is in them: none can name a user."""
 
 
 def redis_url(value: str) -> str:
@@ -43,3 +54,158 @@ def priority_steps(value: str) -> tuple[int, ...]:
     if len(steps) != len(parts) or list(steps) != sorted({*steps}) or not all(step <= 255 for step in steps):
         raise ValueError(f"expected numbers from 0 to 255, the lowest first, such as 0,3,6,9; got {value!r}")
     return steps
+
+
+def text(value: str) -> str | None:
+    """Any text; None where it is blank."""
+    return value.strip() or None
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Comma-separated, each once, in the order given."""
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+
+def number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
+    """A parser of numbers within the two bounds, both included."""
+
+    def parse(value: str) -> float:
+        try:
+            number = kind(value)
+        except ValueError:
+            raise ValueError(f"expected a number, got {value!r}") from None
+        if not low <= number <= high:
+            raise ValueError(f"expected {low:,} to {high:,}, got {value!r}")
+        return number
+
+    return parse
+
+
+def auth(value: str) -> str | None:
+    """How people sign in; None: closed."""
+    if value.strip() not in {"", "dev", "header", "basic", "oauth"}:
+        raise ValueError(f"expected dev, header, basic or oauth, got {value!r}")
+    return value.strip() or None
+
+
+def header(value: str) -> str:
+    """The name of a request header that only the proxy sets."""
+    name = value.strip()
+    if not _HEADER.fullmatch(name) or name.lower() in _TAKEN_HEADERS:
+        raise ValueError(f"expected the name of a header that only the proxy sets, got {value!r}")
+    return name
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Comma-separated addresses or networks, as networks."""
+    found = []
+    for part in names(value):
+        try:
+            found.append(str(ipaddress.ip_network(part, strict=False)))
+        except ValueError:
+            raise ValueError(f"expected addresses or networks such as 10.0.0.7 or 10.0.0.0/24, got {part!r}") from None
+    return tuple(found)
+
+
+def path(value: str) -> str:
+    """A path; ``~`` is the home folder."""
+    return os.path.expanduser(value.strip())
+
+
+def audit(value: str) -> str:
+    """What happens while the database is away."""
+    if value.strip() not in {"spool", "strict"}:
+        raise ValueError(f"expected spool or strict, got {value!r}")
+    return value.strip()
+
+
+def pattern(value: str) -> str:
+    """A regular expression, as its text."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return value
+
+
+def secret(value: str) -> str | None:
+    """A key of a safe length; None where it is empty."""
+    if value and len(value) < MIN_SECRET_LENGTH:
+        raise ValueError(f"expected at least {MIN_SECRET_LENGTH} characters, got {len(value)}")
+    return value or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiToken:
+    """One program's key to the JSON API: its name stands in the audit log, its role says what it may do."""
+
+    name: str
+    role: Role
+    token: str = dataclasses.field(repr=False)
+
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What an ``Authorization: Bearer`` header can carry (RFC 6750)."""
+
+
+def api_tokens(value: str) -> tuple[ApiToken, ...]:
+    """``name:role:token``, comma-separated. A token is never repeated in the complaint."""
+    found: list[ApiToken] = []
+    for number, part in enumerate((part.strip() for part in value.split(",")), start=1):
+        name, role, token = (*(piece.strip() for piece in part.split(":", 2)), "", "")[:3]
+        if not name or not name.isprintable() or role.upper() not in Role.__members__:
+            roles = ", ".join(known.name.lower() for known in Role)
+            raise ValueError(f"expected name:role:token with role of {roles}; number {number} is none")
+        if len(token) < MIN_SECRET_LENGTH or not _BEARER.fullmatch(token):
+            raise ValueError(
+                f"the token of {name!r} has {len(token)} characters; expected at least {MIN_SECRET_LENGTH}, of"
+                " letters, digits and -._~+/="
+            )
+        if any(name == other.name or token == other.token for other in found):
+            raise ValueError(f"{name!r} repeats the name or the token of another one")
+        found.append(ApiToken(name=name, role=Role[role.upper()], token=token))
+    return tuple(found)
+
+
+def roles_file(value: str) -> str:
+    """The path of a roles file that can be read."""
+    roles.read(value.strip())
+    return value.strip()
+
+
+TENANT_COLUMNS = ("tenant_id", "name", "enabled", "settings", "api_key", "updated_at")
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def callable_path(value: str) -> str | None:
+    """``package.module:callable``."""
+    path = value.strip()
+    module, _, name = path.partition(":")
+    if not all(_NAME.fullmatch(part) for part in (*module.split("."), name)):
+        raise ValueError(f"expected package.module:callable, got {value!r}")
+    return path
+
+
+def table(value: str) -> str:
+    """``table`` or ``schema.table``."""
+    parts = value.strip().split(".")
+    if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError(f"expected table or schema.table, got {value!r}")
+    return value.strip()
+
+
+def columns(value: str) -> tuple[tuple[str, str], ...]:
+    """``column=its name there``, comma-separated; an empty name means there is none."""
+    found: dict[str, str] = {}
+    for pair in filter(str.strip, value.split(",")):
+        name, is_pair, own = (part.strip() for part in pair.partition("="))
+        if not is_pair or name not in TENANT_COLUMNS:
+            raise ValueError(
+                f"expected column=its name there, with column of {', '.join(TENANT_COLUMNS)}; got {pair!r}"
+            )
+        if name in found:
+            raise ValueError(f"{name} is named twice")
+        if (own and not _NAME.fullmatch(own)) or (name == "tenant_id" and not own):
+            raise ValueError(f"expected the name of a column after {name}=, got {own!r}")
+        found[name] = own
+    return tuple(found.items())

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import ipaddress
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -17,157 +15,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from opsdash.config import broker_url, parsers, roles
+from opsdash.config.parsers import MIN_SECRET_LENGTH, ApiToken
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
 PREFIX = "OPSDASH_"
 DEMO_PREFIX = "OPSDASH_DEMO_"
 """Variables by which the demo's processes tell each other something: no settings."""
-MIN_SECRET_LENGTH = 16
 _DAY_S = 86_400
-_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
-"""Every browser sends these, or the client's address is in them: none can name a user."""
-
-
-def _text(value: str) -> str | None:
-    return value.strip() or None
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-
-
-def _number(low: float, high: float, kind: type[int] | type[float]) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        try:
-            number = kind(value)
-        except ValueError:
-            raise ValueError(f"expected a number, got {value!r}") from None
-        if not low <= number <= high:
-            raise ValueError(f"expected {low:,} to {high:,}, got {value!r}")
-        return number
-
-    return parse
-
-
-def _auth(value: str) -> str | None:
-    if value.strip() not in {"", "dev", "header", "basic", "oauth"}:
-        raise ValueError(f"expected dev, header, basic or oauth, got {value!r}")
-    return value.strip() or None
-
-
-def _header(value: str) -> str:
-    name = value.strip()
-    if not _HEADER.fullmatch(name) or name.lower() in _TAKEN_HEADERS:
-        raise ValueError(f"expected the name of a header that only the proxy sets, got {value!r}")
-    return name
-
-
-def _networks(value: str) -> tuple[str, ...]:
-    found = []
-    for part in _names(value):
-        try:
-            found.append(str(ipaddress.ip_network(part, strict=False)))
-        except ValueError:
-            raise ValueError(f"expected addresses or networks such as 10.0.0.7 or 10.0.0.0/24, got {part!r}") from None
-    return tuple(found)
-
-
-def _path(value: str) -> str:
-    return os.path.expanduser(value.strip())
-
-
-def _audit(value: str) -> str:
-    if value.strip() not in {"spool", "strict"}:
-        raise ValueError(f"expected spool or strict, got {value!r}")
-    return value.strip()
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression: {error}") from None
-    return value
-
-
-def _secret(value: str) -> str | None:
-    if value and len(value) < MIN_SECRET_LENGTH:
-        raise ValueError(f"expected at least {MIN_SECRET_LENGTH} characters, got {len(value)}")
-    return value or None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiToken:
-    """One program's key to the JSON API: its name stands in the audit log, its role says what it may do."""
-
-    name: str
-    role: Role
-    token: str = dataclasses.field(repr=False)
-
-
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""What an ``Authorization: Bearer`` header can carry (RFC 6750)."""
-
-
-def _api_tokens(value: str) -> tuple[ApiToken, ...]:
-    # A token is never repeated in the complaint.
-    found: list[ApiToken] = []
-    for number, part in enumerate((part.strip() for part in value.split(",")), start=1):
-        name, role, token = (*(piece.strip() for piece in part.split(":", 2)), "", "")[:3]
-        if not name or not name.isprintable() or role.upper() not in Role.__members__:
-            roles = ", ".join(known.name.lower() for known in Role)
-            raise ValueError(f"expected name:role:token with role of {roles}; number {number} is none")
-        if len(token) < MIN_SECRET_LENGTH or not _BEARER.fullmatch(token):
-            raise ValueError(
-                f"the token of {name!r} has {len(token)} characters; expected at least {MIN_SECRET_LENGTH}, of"
-                " letters, digits and -._~+/="
-            )
-        if any(name == other.name or token == other.token for other in found):
-            raise ValueError(f"{name!r} repeats the name or the token of another one")
-        found.append(ApiToken(name=name, role=Role[role.upper()], token=token))
-    return tuple(found)
-
-
-def _roles_file(value: str) -> str:
-    roles.read(value.strip())
-    return value.strip()
-
-
-TENANT_COLUMNS = ("tenant_id", "name", "enabled", "settings", "api_key", "updated_at")
-_NAME = re.compile(r"[^\W\d]\w*")
-
-
-def _callable_path(value: str) -> str | None:
-    path = value.strip()
-    module, _, name = path.partition(":")
-    if not all(_NAME.fullmatch(part) for part in (*module.split("."), name)):
-        raise ValueError(f"expected package.module:callable, got {value!r}")
-    return path
-
-
-def _table(value: str) -> str:
-    parts = value.strip().split(".")
-    if len(parts) > 2 or not all(_NAME.fullmatch(part) for part in parts):
-        raise ValueError(f"expected table or schema.table, got {value!r}")
-    return value.strip()
-
-
-def _columns(value: str) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = {}
-    for pair in filter(str.strip, value.split(",")):
-        name, is_pair, own = (part.strip() for part in pair.partition("="))
-        if not is_pair or name not in TENANT_COLUMNS:
-            raise ValueError(
-                f"expected column=its name there, with column of {', '.join(TENANT_COLUMNS)}; got {pair!r}"
-            )
-        if name in found:
-            raise ValueError(f"{name} is named twice")
-        if (own and not _NAME.fullmatch(own)) or (name == "tenant_id" and not own):
-            raise ValueError(f"expected the name of a column after {name}=, got {own!r}")
-        found[name] = own
-    return tuple(found.items())
 
 
 def data_dir() -> Path:
@@ -217,141 +72,151 @@ class Settings:
     )
     celery_app: str | None = _setting(
         default=None,
-        parse=_text,
+        parse=parsers.text,
         doc="As `celery -A` takes it, `package.module:app`; a Django project's may be said as `proj`, `proj:app` or"
         " `proj.celery:app`. Gives queues, priorities and the key prefix.",
     )
     queues: tuple[str, ...] = _setting(
         default=(),
-        parse=_names,
+        parse=parsers.names,
         doc="Queues to show first, comma-separated; the app's, the workers' and bound ones are found.",
     )
     auth: str | None = _setting(
         default=None,
-        parse=_auth,
+        parse=parsers.auth,
         doc="`dev` (loopback, one local user), `header` (trusted proxy), `basic` (users file) or `oauth` (Panel's); "
         "unset: the page is closed.",
     )
     user_header: str = _setting(
-        default="X-Auth-Request-User", parse=_header, doc="Request header with the user's name (`header` only)."
+        default="X-Auth-Request-User", parse=parsers.header, doc="Request header with the user's name (`header` only)."
     )
     groups_header: str = _setting(
-        default="X-Auth-Request-Groups", parse=_header, doc="Request header with the user's groups (`header` only)."
+        default="X-Auth-Request-Groups",
+        parse=parsers.header,
+        doc="Request header with the user's groups (`header` only).",
     )
     trusted_proxies: tuple[str, ...] = _setting(
         default=("127.0.0.0/8", "::1/128"),
-        parse=_networks,
+        parse=parsers.networks,
         doc="Addresses or networks of the proxy, comma-separated: its headers count, nobody else's; default: loopback.",
     )
     users_file: str = _setting(
         factory=_default_users_file,
-        parse=_path,
+        parse=parsers.path,
         doc="Names and scrypt hashes of `basic`, written by `opsdash user`; default: in the user's data directory.",
     )
     page_opens_per_minute: int = _setting(
-        default=600, parse=_number(1, 100_000, int), doc="Pages that one client address may open in a minute."
+        default=600, parse=parsers.number(1, 100_000, int), doc="Pages that one client address may open in a minute."
     )
     max_pages: int = _setting(
         default=400,
-        parse=_number(10, 100_000, int),
+        parse=parsers.number(10, 100_000, int),
         doc="Pages open at once; of them a fifth is kept for admins, another fifth for operators and admins.",
     )
     max_pages_each: int = _setting(
-        default=20, parse=_number(1, 100_000, int), doc="Pages that one user may have open at once (not with `dev`)."
+        default=20,
+        parse=parsers.number(1, 100_000, int),
+        doc="Pages that one user may have open at once (not with `dev`).",
     )
     max_streams: int = _setting(
         default=100,
-        parse=_number(10, 100_000, int),
+        parse=parsers.number(10, 100_000, int),
         doc="Streams of `/api/v1/events` open at once; as many of them are kept for operators and admins.",
     )
     max_streams_each: int = _setting(
-        default=20, parse=_number(1, 100_000, int), doc="Streams that one token, or one client address, may have open."
+        default=20,
+        parse=parsers.number(1, 100_000, int),
+        doc="Streams that one token, or one client address, may have open.",
     )
     max_connections: int = _setting(
         default=800,
-        parse=_number(50, 100_000, int),
+        parse=parsers.number(50, 100_000, int),
         doc="Connections open at once; a fifth is kept for the trusted proxies. Never more than the files the system "
         "lets the process open.",
     )
     max_connections_each: int = _setting(
-        default=200, parse=_number(1, 100_000, int), doc="Connections of one address that is no trusted proxy."
+        default=200, parse=parsers.number(1, 100_000, int), doc="Connections of one address that is no trusted proxy."
     )
     admins: tuple[str, ...] = _setting(
-        default=(), parse=_names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
+        default=(), parse=parsers.names, doc="Users or `group:NAME` with the role admin; `*` is everyone signed in."
     )
-    operators: tuple[str, ...] = _setting(default=(), parse=_names, doc="As above, role operator.")
+    operators: tuple[str, ...] = _setting(default=(), parse=parsers.names, doc="As above, role operator.")
     viewers: tuple[str, ...] = _setting(
-        default=(), parse=_names, doc="As above, role viewer: sees all, may do nothing."
+        default=(), parse=parsers.names, doc="As above, role viewer: sees all, may do nothing."
     )
     api_tokens: tuple[ApiToken, ...] = _setting(
         default=(),
-        parse=_api_tokens,
+        parse=parsers.api_tokens,
         secret=True,
         doc="`name:role:token`, comma-separated, for the JSON API and `/metrics`; unset: both are closed.",
     )
     roles_file: str | None = _setting(
         default=None,
-        parse=_roles_file,
+        parse=parsers.roles_file,
         doc="File of lines `admins: …`, `operators: …`, `viewers: …`, added to the lists; read anew when it changes.",
     )
     pause_ttl_s: int = _setting(
-        default=_DAY_S, parse=_number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
+        default=_DAY_S, parse=parsers.number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
     )
     undo_window_s: int = _setting(
         default=_DAY_S,
-        parse=_number(0, 365 * _DAY_S, int),
+        parse=parsers.number(0, 365 * _DAY_S, int),
         doc="Seconds for which cleared messages are kept; 0: deleted at once.",
     )
     poll_interval_s: float = _setting(
         default=2.0,
-        parse=_number(0.2, 10, float),
+        parse=parsers.number(0.2, 10, float),
         doc="Seconds between two reads, however many pages are open; at most 10.",
     )
     redact: str = _setting(
         default="",
-        parse=_pattern,
+        parse=parsers.pattern,
         doc="Regular expression: task arguments whose name or text it finds are hidden, beside all that looks secret.",
     )
-    environment: str | None = _setting(default=None, parse=_text, doc="Name shown in the header, e.g. `production`.")
+    environment: str | None = _setting(
+        default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."
+    )
     approval: tuple[str, ...] = _setting(
         default=(),
-        parse=_names,
+        parse=parsers.names,
         doc="Operations that wait for a different operator's YES, comma-separated, e.g. `clear_queue`.",
     )
     approval_ttl_s: int = _setting(
-        default=900, parse=_number(10, 7 * _DAY_S, int), doc="Seconds that they wait before they expire."
+        default=900, parse=parsers.number(10, 7 * _DAY_S, int), doc="Seconds that they wait before they expire."
     )
     name_queue_above: int | None = _setting(
         default=None,
-        parse=_number(0, 10**9, int),
+        parse=parsers.number(0, 10**9, int),
         doc="Clearing a queue with more tasks than this asks for its name beside `YES`; in production it always does.",
     )
     secret_key: str | None = _setting(
         default=None,
-        parse=_secret,
+        parse=parsers.secret,
         secret=True,
         doc="Signs sessions and fingerprints secrets; made and kept beside the SQLite file when unset.",
     )
 
     audit: str = _setting(
         default="spool",
-        parse=_audit,
+        parse=parsers.audit,
         doc="`spool`: while the database is down, entries wait in Redis; `strict`: operations are refused instead.",
     )
     old_secret_keys: tuple[str, ...] = _setting(
-        default=(), parse=_names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
+        default=(), parse=parsers.names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
     )
     tenant_source: str | None = _setting(
         default=None,
-        parse=_callable_path,
+        parse=parsers.callable_path,
         doc="`package.module:callable` that gives the tenants as mappings; default: the table.",
     )
     tenant_table: str = _setting(
-        default="tenant_config", parse=_table, doc="Table of the tenants in the database, `schema.table` where needed."
+        default="tenant_config",
+        parse=parsers.table,
+        doc="Table of the tenants in the database, `schema.table` where needed.",
     )
     tenant_columns: tuple[tuple[str, str], ...] = _setting(
         default=(),
-        parse=_columns,
+        parse=parsers.columns,
         doc="Its columns' own names, e.g. `tenant_id=id,name=title`; `api_key=` where it has none.",
     )
     key_prefix: str | None = _setting(

@@ -225,11 +225,11 @@ def _break(what: str) -> None:
 
         origin.QOS = (*origin.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
-        from opsdash.worker import celery_private as private
+        from opsdash.worker.celery_private import green_loop as private
 
         private.POLLER = (*private.POLLER, "moved_on")  # type: ignore[assignment]
     elif what == "endings":
-        from opsdash.worker import celery_private as private
+        from opsdash.worker.celery_private import failures as private
 
         private.ENDINGS = (*private.ENDINGS, "moved_on")  # type: ignore[assignment]
     elif what == "late-listener":

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from opsdash.config.settings import TENANT_COLUMNS, Settings
+from opsdash.config.parsers import TENANT_COLUMNS
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.redaction import masked
 from opsdash.services.database.engine import LACKING, answering
