@@ -349,10 +349,20 @@ def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -
         said = "Not synced yet." if drift.rows else "No tenant in the database."
         return known(count=rows, words=words, tone="warn" if drift.rows else "none", drift=said)
     ended = f"{moment(drift.synced_at, now)} UTC{f' by {drift.synced_by}' if drift.synced_by else ''}"
-    if not drift.differs:
-        return known(count=rows, words=words, tone="ok", drift=f"As of the last sync, {ended}.")
-    since = f" since {moment(drift.since, now)} UTC" if drift.since else ""
-    return known(count=rows, words=words, tone="warn", drift=f"Changed{since}; last synced {ended}.")
+    if drift.changed:
+        since = f" since {moment(drift.since, now)} UTC" if drift.since else ""
+        changes = "; ".join(one.message for one in drift.differences if one.changed)
+        said = f"Changed{since}: {changes}. Last synced {ended}."
+    else:
+        said = f"As of the last sync, {ended}."
+    left = "; ".join(one.message for one in drift.differences if not one.changed)
+    return known(
+        count=rows,
+        words=words,
+        tone="warn" if drift.differs else "ok",
+        drift=f"{said} {left[0].upper()}{left[1:]}." if left else said,
+        synced=drift.synced_at.timestamp(),
+    )
 
 
 def environment_risk(name: str) -> str:

@@ -155,7 +155,14 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
         == "As of the last sync, 12:30 UTC by maria."
     )
     moved = rows.tenants(3, TenantDrift(rows=3, newest_at=NOW, since=NOW, **synced), NOW)
-    assert (moved["tone"], moved["drift"]) == ("warn", "Changed since 12:30 UTC; last synced 12:30 UTC by maria.")
+    assert moved["tone"] == "warn"
+    assert moved["drift"] == ("Changed since 12:30 UTC: 1 tenant more in the database. Last synced 12:30 UTC by maria.")
+    left = rows.tenants(2, TenantDrift(rows=2, newest_at=NOW, unreadable=1, keys=3, synced_keys=3, **synced), NOW)
+    assert (left["tone"], left["drift"]) == (
+        "warn",
+        "As of the last sync, 12:30 UTC by maria. 1 orphaned key in Redis, of tenants that are gone from the database;"
+        " 1 unreadable row in the database, left out by the last sync.",
+    )
     assert rows.tenants(3, TenantDrift(rows=3), NOW)["drift"] == "Not synced yet."
     assert rows.tenants(None, None, NOW) == {
         "words": "tenants",
