@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from opsdash.bootstrap import connect
     from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
     from opsdash.operations import (
         ApproveOperation,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         SyncTenantConfigs,
         WakeWorker,
     )
-    from opsdash.services.console import connect
     from opsdash.views.identity import PeerAddress
     from opsdash.views.widgets import (
         Console,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "connect": "opsdash.services.console",
+    "connect": "opsdash.bootstrap",
     "ApproveOperation": "opsdash.operations",
     "PauseProcessing": "opsdash.operations",
     "PruneAuditLog": "opsdash.operations",

@@ -7,19 +7,17 @@ import functools
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid
-from opsdash.model import Actor, AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model import Act as Act
+from opsdash.model import AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
 from opsdash.model.layout import DECIDES
 from opsdash.redaction import masked
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 CONFIRMATION = "YES"
 """What an operator types to confirm: exactly this, no blanks, no other case."""
@@ -83,6 +81,7 @@ class Operation:
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
         settles: Its effect takes time after the act; ``progress`` tells how far it has come.
+        approvable: It may be made to wait for a second person.
         turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
             that line; where it is not ``is_used`` metrics have no series of it, and its card may show the line alone.
             It can be run all the same.
@@ -96,6 +95,7 @@ class Operation:
     warning: ClassVar[str]
     minimum_role: ClassVar[Role] = Role.OPERATOR
     settles: ClassVar[bool] = False
+    approvable: ClassVar[bool] = True
     turn_on: ClassVar[str] = ""
     layout: ClassVar[tuple[str, ...]] = tuple(DECIDES)
 
@@ -154,7 +154,7 @@ class Operation:
         """Whether there is anything for it, as far as that is known."""
         return True
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """Reads what ``execute`` would do; changes nothing.
 
         Raises:
@@ -163,7 +163,7 @@ class Operation:
         """
         raise NotImplementedError
 
-    def phrase(self, console: Console) -> str:
+    def phrase(self, services: Services) -> str:
         """What must be typed beside ``YES`` as things stand now, exactly so; empty: nothing.
 
         Raises:
@@ -171,7 +171,7 @@ class Operation:
         """
         return ""
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Does it. Called by ``Console.run`` alone, after role, confirmation and audit intent.
 
         Raises:
@@ -181,7 +181,7 @@ class Operation:
         """
         raise NotImplementedError
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What this act has left behind, for an entry whose process died: ``message`` in a sentence, and figures."""
         return {}
 
@@ -205,25 +205,6 @@ def parameters(operation: Operation | type[Operation]) -> tuple[dataclasses.Fiel
     return tuple(sorted(dataclasses.fields(operation), key=lambda field: field.name == "reason"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One run of an operation: who, and under which audit entry.
-
-    Attributes:
-        reviewed: The preview that was confirmed; None when nobody looked at one.
-        phrase: What was typed beside ``YES``.
-        on_progress: Long work tells it, now and then, how far it has come.
-        cancelled: Long work asks it between two steps; true means: stop at the next whole step, and say what is done.
-    """
-
-    actor: Actor
-    audit_id: UUID
-    reviewed: Preview | None = None
-    phrase: str = ""
-    on_progress: Callable[[Progress], None] = lambda _progress: None
-    cancelled: Callable[[], bool] = lambda: False
-
-
 def retain(names: Collection[str]) -> None:
     """Takes all other operations off the registry: what a package has declared that turned out to be broken."""
     for name in _registry.keys() - names:
@@ -231,6 +212,5 @@ def retain(names: Collection[str]) -> None:
 
 
 def registry() -> Mapping[str, type[Operation]]:
-    """Every declared operation by name, in the order of declaration; opsdash's own are among them."""
-    import_module("opsdash.operations")  # by its name: the arrow of imports runs the other way
+    """Every declared operation by name, in the order of declaration; `opsdash.bootstrap` loads them."""
     return MappingProxyType(_registry)

@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from support import nginx, services
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.services.console import Console
 from opsdash.services.database import migrations, time_limit
@@ -202,7 +203,7 @@ def console_for(settings_for: Callable[..., Settings]) -> Iterator[Callable[...,
     made: list[Console] = []
 
     def make(**over: Any) -> Console:
-        made.append(Console(settings_for(**over)))
+        made.append(assemble(settings_for(**over)))
         return made[-1]
 
     yield make

@@ -31,10 +31,10 @@ class Run(Handler):
         asked = self.query(RunQuery)
         sent: Any = self.sent(request_of(kind))
         if asked.dry_run:
-            looking = by_right(self.actor, kind, PREVIEWS)
+            looking = by_right(self.actor, kind.minimum_role, PREVIEWS)
             self.send(await self.work(lambda: self.console.preview(operation_of(kind, sent)), kind, looking))
             return
-        outcome = await self.work(lambda: self._run(kind, sent), kind, by_right(self.actor, kind, ACTS))
+        outcome = await self.work(lambda: self._run(kind, sent), kind, by_right(self.actor, kind.minimum_role, ACTS))
         if not outcome.ok:
             raise ProblemError(HTTPStatus.BAD_GATEWAY, "partial", outcome.message, outcome=to_plain_outcome(outcome))
         self.send(outcome)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import opsdash.operations  # noqa: F401 - registers the operations
+import opsdash.bootstrap  # noqa: F401 - loads the operations
 from opsdash.cli.output import clean, print_json, print_line, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
@@ -173,7 +173,7 @@ def _expected(console: Console, operation: Operation, reviewed: Preview | None) 
     if reviewed is not None:
         return reviewed.phrase
     try:
-        return operation.phrase(console)
+        return operation.phrase(console.services)
     except OpsdashError:  # the run meets the same outage, says so and audits the attempt
         return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from opsdash.errors import Refused
 from opsdash.model import Approval, AuditEntry, Effect, Preview
@@ -11,7 +11,8 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.audit.approvals import Asked
+    from opsdash.services.services import Services
 
 
 class ApproveOperation(Operation):
@@ -22,17 +23,18 @@ class ApproveOperation(Operation):
     help: ClassVar[str] = "Approve what another operator asked for: it is done then."
     warning: ClassVar[str] = "It is done at once, in the name of whoever asked and with yours beside it."
     layout: ClassVar[tuple[str, ...]] = ()
+    approvable: ClassVar[bool] = False
 
     approval_id: str = argument(default="", positional=True, help="Which request; opsdash approvals lists them.")
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """What was asked for, by whom, and what it would do as things stand now."""
-        asked = console.asked.find(self.approval_id)
-        waits, now = asked.approval, asked.operation.preview(console)
+        asked = services.approvals.find(self.approval_id)
+        waits, now = asked.approval, _operation(asked).preview(services)
         left_s = (waits.expires_at - now.taken_at).total_seconds()
-        elsewhere = asked.entry.broker not in (None, console.broker.identity)
+        elsewhere = asked.entry.broker not in (None, services.broker.identity)
         lines = (
-            *([f"It was asked for on {asked.entry.broker}; this console's is {console.broker.identity}."] * elsewhere),
+            *([f"It was asked for on {asked.entry.broker}; this console's is {services.broker.identity}."] * elsewhere),
             f"{described(waits)}, asked for by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
             f"It is done as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. As things stand now:",
             *now.lines,
@@ -46,21 +48,25 @@ class ApproveOperation(Operation):
         }
         return Preview(title=self.title, warning=f"{self.warning} {now.warning}", lines=lines, figures=figures)
 
-    def phrase(self, console: Console) -> str:
+    def phrase(self, services: Services) -> str:
         """As for the operation that was asked for."""
-        return console.asked.find(self.approval_id).operation.phrase(console)
+        return _operation(services.approvals.find(self.approval_id)).phrase(services)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Two entries are written: the outcome in the one of who asked, and this one, each naming the other."""
-        return console.carry_out(self.approval_id, act)
+        return services.carry_out(self.approval_id, act)
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether it still waits."""
         try:
-            waits = console.asked.find(self.approval_id).approval
+            waits = services.approvals.find(self.approval_id).approval
         except Refused:
             return {"message": "It waits no more: the entry of who asked for it says how it went."}
         return {"message": f"{described(waits)} still waits for approval: it was not done."}
+
+
+def _operation(asked: Asked) -> Operation:
+    return cast("Operation", asked.operation)  # what is kept knows it by its name; it was made from the registry
 
 
 def described(waits: Approval) -> str:

@@ -18,7 +18,7 @@ from opsdash.services.queues.watermark import draw, find
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class ClearQueue(Operation):
@@ -36,30 +36,30 @@ class ClearQueue(Operation):
         label="Also what workers hold and do not run: pause the queue, have it put back, clear it, and resume",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """What waits, by priority, and what workers hold: whether it goes too, or is not removed by this."""
-        console.queues.check(self.queue, console.queue_names())
-        console.queues.check_lists(self.queue)
-        console.queues.check_priorities(self.queue)
-        boundary = draw(console.broker, self.queue)
-        (stats,) = console.queues.read([self.queue])
-        holds = held(console, self.queue)
+        services.queues.check(self.queue, services.queue_names())
+        services.queues.check_lists(self.queue)
+        services.queues.check_priorities(self.queue)
+        boundary = draw(services.broker, self.queue)
+        (stats,) = services.queues.read([self.queue])
+        holds = held(services.workers, services.queues, self.queue)
         lines = [f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed."]
         if len(stats.by_priority) > 1:
             lines.append(
                 "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in sorted(stats.by_priority.items())) + "."
             )
-        made_of = compose(console.broker, self.queue)
+        made_of = compose(services.broker, self.queue)
         lines += made_of.sentences()
         lines += (product.cleared for product in products_of(made_of.by_task))
         if stats.waiting:
             lines.append(age(made_of.oldest_s))
         if self.everything:
-            lines += self._everything(console, holds)
-            boundary["held"] = _gathering(console).held(self.queue)
+            lines += self._everything(services, holds)
+            boundary["held"] = _gathering(services).held(self.queue)
         else:
             lines.append(holds.stays())
-        per_s = console.history.arriving_per_s(self.queue)
+        per_s = services.history.arriving_per_s(self.queue)
         lines.append(arriving(per_s))
         return Preview(
             title=self.title,
@@ -76,25 +76,25 @@ class ClearQueue(Operation):
             boundary=boundary,
         )
 
-    def phrase(self, console: Console) -> str:
+    def phrase(self, services: Services) -> str:
         """The queue's name, where a clear is risky."""
-        return name_to_type(console, self.queue)
+        return name_to_type(services, self.queue)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Counts and moves in one script; the audit entry's id names the trash."""
-        console.queues.check(self.queue, console.queue_names())
-        console.queues.check_lists(self.queue)
-        console.queues.check_priorities(self.queue)
+        services.queues.check(self.queue, services.queue_names())
+        services.queues.check_lists(self.queue)
+        services.queues.check_priorities(self.queue)
         if not self.everything:
-            return self._clear(console, act)
+            return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
         if reviewed and "held" not in reviewed:
             raise Refused("What was reviewed left out what workers hold: look again. Nothing was changed.")
-        find(console.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
-        gathering = _gathering(console)
+        find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
+        gathering = _gathering(services)
         with gathering.hold(self.queue, by=act.actor.name) as hold:
             if gathering.gather(self.queue, hold, told=act.on_progress, cancelled=act.cancelled):
-                effect = self._clear(console, act, seen_in(reviewed["held"]) if reviewed else None)
+                effect = self._clear(services, act, seen_in(reviewed["held"]) if reviewed else None)
             else:
                 effect = Effect(affected=0, message=f"Cancelled. Nothing was cleared from {self.queue}.", ok=False)
         story = {
@@ -108,9 +108,9 @@ class ClearQueue(Operation):
             details={**effect.details, "everything": story},
         )
 
-    def _clear(self, console: Console, act: Act, also: Callable[[bytes], bool] | None = None) -> Effect:
-        keep_s = console.settings.undo_window_s
-        cleared = console.queues.clear(
+    def _clear(self, services: Services, act: Act, also: Callable[[bytes], bool] | None = None) -> Effect:
+        keep_s = services.settings.undo_window_s
+        cleared = services.queues.clear(
             self.queue,
             by=act.actor.name,
             keep_s=keep_s,
@@ -139,10 +139,10 @@ class ClearQueue(Operation):
             ok=not cleared.cancelled,
         )
 
-    def _everything(self, console: Console, holds: Held) -> list[str]:
-        reach = _gathering(console).reach(self.queue)
+    def _everything(self, services: Services, holds: Held) -> list[str]:
+        reach = _gathering(services).reach(self.queue)
         names = {None: "everything is paused", self.queue: "the queue is paused"}
-        paused = [names[name] for name in console.pause.read([self.queue])]
+        paused = [names[name] for name in services.pause.read([self.queue])]
         lines = [
             f"Removed too: what the {count(len(reach.reached), 'worker')} on this queue can give back of it; they hold"
             f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues.",
@@ -153,19 +153,19 @@ class ClearQueue(Operation):
         ]
         return [*lines, reach.sentence().strip()] if reach.sentence() else lines
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """The trash of this act, which its id names, and the pause it may have left behind."""
-        pause = console.pause.read([self.queue]).get(self.queue) if self.everything else None
+        pause = services.pause.read([self.queue]).get(self.queue) if self.everything else None
         left = pause is not None and pause.by == entry.user and pause.reason == REASON
         stands = f" The pause of {self.queue} that it has set ends within {PAUSE_S} s." if left else ""
-        found = in_trash(console, entry)
+        found = in_trash(services, entry)
         return {**found, "message": f"{found['message']}{stands}"}
 
 
-def in_trash(console: Console, entry: AuditEntry) -> dict[str, Any]:
+def in_trash(services: Services, entry: AuditEntry) -> dict[str, Any]:
     """What lies in the trash of one act, which the id of its entry names."""
     try:
-        kept = console.trash.find(entry.id.hex)
+        kept = services.trash.find(entry.id.hex)
     except Refused:
         return {"message": "There is no trash of it: it removed nothing, or nothing is kept."}
     return {
@@ -175,16 +175,18 @@ def in_trash(console: Console, entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def _gathering(console: Console) -> Gathering:
-    return Gathering(console.broker, console.pause, console.workers, console.fleet)
+def _gathering(services: Services) -> Gathering:
+    return Gathering(
+        broker=services.broker, pause=services.pause, workers=services.workers, unmanaged=services.unmanaged
+    )
 
 
-def name_to_type(console: Console, queue: str) -> str:
+def name_to_type(services: Services, queue: str) -> str:
     """The queue's name in production, and where more tasks wait than OPSDASH_NAME_QUEUE_ABOVE; else nothing."""
-    if (console.settings.environment or "").lower() == "production":
+    if (services.settings.environment or "").lower() == "production":
         return queue
-    above = console.settings.name_queue_above
-    return queue if above is not None and console.get_queue_length(queue) > above else ""
+    above = services.settings.name_queue_above
+    return queue if above is not None and services.queues.read([queue])[0].waiting > above else ""
 
 
 def undo(trash_id: str | None, keep_s: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from opsdash.services.queues.watermark import draw
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class ClearTasks(Operation):
@@ -51,13 +51,13 @@ class ClearTasks(Operation):
         placeholder="Arguments that are not JSON never match",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """How many match, counted or estimated, by task name, and what is not looked at."""
-        self._check(console)
-        boundary = draw(console.broker, self.queue)
-        (stats,) = console.queues.read([self.queue])
-        made_of = compose(console.broker, self.queue, self._selection(boundary))
-        holds = held(console, self.queue)
+        self._check(services)
+        boundary = draw(services.broker, self.queue)
+        (stats,) = services.queues.read([self.queue])
+        made_of = compose(services.broker, self.queue, self._selection(boundary))
+        holds = held(services.workers, services.queues, self.queue)
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
         lines = [
             f"{number} of {count(stats.waiting, 'pending task')} of queue {self.queue}, those {self._meant()},"
@@ -69,7 +69,7 @@ class ClearTasks(Operation):
         lines += (product.cleared for product in products_of(made_of.by_task))
         if made_of.number:
             lines.append(age(made_of.oldest_s))
-        per_s = console.history.arriving_per_s(self.queue)
+        per_s = services.history.arriving_per_s(self.queue)
         lines += [holds.stays(), arriving(per_s)]
         return Preview(
             title=self.title,
@@ -86,20 +86,20 @@ class ClearTasks(Operation):
             boundary=boundary,
         )
 
-    def phrase(self, console: Console) -> str:
+    def phrase(self, services: Services) -> str:
         """The queue's name, where a clear is risky."""
-        return name_to_type(console, self.queue)
+        return name_to_type(services, self.queue)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""
-        self._check(console)
-        keep_s = console.settings.undo_window_s
+        self._check(services)
+        keep_s = services.settings.undo_window_s
         boundary = act.reviewed.boundary if act.reviewed else {}
 
         def told(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
 
-        done = Sieve(console.broker).clear(
+        done = Sieve(services.broker).clear(
             self.queue,
             self._selection(boundary),
             by=act.actor.name,
@@ -128,9 +128,9 @@ class ClearTasks(Operation):
             ok=not done.cancelled,
         )
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """The trash of this act."""
-        return in_trash(console, entry)
+        return in_trash(services, entry)
 
     def _selection(self, boundary: Mapping[str, Any]) -> Selection:
         # What has grown old enough since it was reviewed was not reviewed.
@@ -149,11 +149,11 @@ class ClearTasks(Operation):
         ]
         return " and ".join(part for part in said if part)
 
-    def _check(self, console: Console) -> None:
+    def _check(self, services: Services) -> None:
         if not self._meant():
             raise Invalid("Say which tasks: by name, age or a text in their arguments. Nothing was changed.")
         if self.older_than_s is not None and self.older_than_s < 0:  # all that is there, and all that is to come
             raise Invalid(f"older_than_s: expected 0 or more, got {self.older_than_s:,}. Nothing was changed.")
-        console.queues.check(self.queue, console.queue_names())
-        console.queues.check_lists(self.queue)
-        console.queues.check_priorities(self.queue)
+        services.queues.check(self.queue, services.queue_names())
+        services.queues.check_lists(self.queue)
+        services.queues.check_priorities(self.queue)

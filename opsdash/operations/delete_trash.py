@@ -12,7 +12,7 @@ from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class DeleteTrash(Operation):
@@ -26,9 +26,9 @@ class DeleteTrash(Operation):
 
     trash_id: str = argument(default="", positional=True, help="Which clear's tasks; opsdash trash lists them.")
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """What is lost."""
-        entry = console.trash.find(self.trash_id)
+        entry = services.trash.find(self.trash_id)
         lines = (
             f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'somebody'} will be deleted.",
             f"They could be restored for another {time_left(entry)}."
@@ -38,19 +38,19 @@ class DeleteTrash(Operation):
         figures = {"count": entry.count, "queue": entry.queue, "size_bytes": entry.size_bytes}
         return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""
-        entry = console.trash.delete(self.trash_id, by=act.actor.name)
+        entry = services.trash.delete(self.trash_id, by=act.actor.name)
         return Effect(
             affected=entry.count,
             message=f"Deleted {count(entry.count, 'task')} cleared from {entry.queue} for good.",
             details={"queue": entry.queue, "trash_id": entry.id},
         )
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether that trash is there."""
         try:
-            kept = console.trash.find(self.trash_id)
+            kept = services.trash.find(self.trash_id)
         except Refused as gone:
             return {"message": str(gone).removesuffix(" Nothing was changed.")}
         return {"message": f"It was not deleted: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}

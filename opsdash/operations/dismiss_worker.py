@@ -11,7 +11,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class DismissWorker(Operation):
@@ -31,9 +31,9 @@ class DismissWorker(Operation):
         placeholder="For example celery@host",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """When it reported last, and what it ran and held then."""
-        silent = self._silent(console)
+        silent = self._silent(services)
         lines = tuple(
             f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; when it told last it ran"
             f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}."
@@ -46,10 +46,10 @@ class DismissWorker(Operation):
         )
         return Preview(title=self.title, warning=self.warning, lines=(*lines, stays), figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Removes its reports in one step; one that has come back meanwhile stays."""
-        silent = self._silent(console)
-        gone = console.workers.dismiss([worker.record for worker in silent])
+        silent = self._silent(services)
+        gone = services.workers.dismiss([worker.record for worker in silent])
         if not gone:
             raise Refused(f"{self.hostname} reports again. Nothing was changed.")
         active = sum(worker.active for worker in silent if worker.record in gone)
@@ -59,16 +59,16 @@ class DismissWorker(Operation):
             details={"records": gone, "active": active},
         )
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether it is on the list of workers."""
-        known = any(worker.hostname == self.hostname for worker in console.workers.read())
+        known = any(worker.hostname == self.hostname for worker in services.workers.read())
         return {"message": f"{self.hostname} is {'on' if known else 'off'} the list of workers."}
 
-    def _silent(self, console: Console) -> list[WorkerStats]:
+    def _silent(self, services: Services) -> list[WorkerStats]:
         if not self.hostname:
             raise Invalid("hostname: name a worker. Nothing was changed.")
-        known = [w for w in console.workers.read() if self.hostname in (w.hostname, w.record)]
-        if not known and any(other.hostname == self.hostname for other in console.fleet.known() or ()):
+        known = [w for w in services.workers.read() if self.hostname in (w.hostname, w.record)]
+        if not known and any(other.hostname == self.hostname for other in services.unmanaged.known() or ()):
             raise Refused(
                 f"{self.hostname} runs without the plug-in and answers: it leaves the list when it is stopped."
                 " Nothing was changed."

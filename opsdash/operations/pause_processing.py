@@ -31,7 +31,7 @@ from opsdash.services.queues.sampling import Composition, Matches, compose
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 MAX_TTL_S = 365 * 86_400
 JUST_S = 90
@@ -66,16 +66,16 @@ class PauseProcessing(Operation):
         label="Also send cancel_consumer to workers without the plug-in; the resume undoes just that",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """Who will stop, what finishes, what stays, and when it ends."""
-        self._check(console)
-        ttl_s = self._ttl_s(console)
-        known = [w for w in console.workers.read() if _serves(w.queues, self.queue)]
+        self._check(services)
+        ttl_s = self._ttl_s(services)
+        known = [w for w in services.workers.read() if _serves(w.queues, self.queue)]
         workers = [w for w in known if w.reports]
-        names = console.queue_names() if self.queue is None else (self.queue,)
-        waiting = sum(queue.waiting for queue in console.queues.read(names))
+        names = services.queue_names() if self.queue is None else (self.queue,)
+        waiting = sum(queue.waiting for queue in services.queues.read(names))
         noticing = Noticing(_expiring_within(ttl_s))
-        ending = _waiting(console, names, noticing)
+        ending = _waiting(services, names, noticing)
         active = sum(w.active for w in workers)
         held = sum(w.reserved + w.scheduled for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
@@ -88,12 +88,12 @@ class PauseProcessing(Operation):
             *(product.paused for product in noticing.found),
             f"It ends by itself after {_span(ttl_s)}.",
         ]
-        if (before := console.pause.read(names).get(self.queue)) is not None:
+        if (before := services.pause.read(names).get(self.queue)) is not None:
             lines.append(f"It is paused already, {_story(before)}: this replaces that pause.")
         lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
         lines += _silent(silent)
-        others = console.fleet.known()
+        others = services.unmanaged.known()
         lines += self._about(others)
         figures = {
             "others": None if others is None else len(others),
@@ -117,18 +117,18 @@ class PauseProcessing(Operation):
             choices=("cancel_consumer",) if others else (),
         )
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Sets the flag, its story and the next epoch in one step, and nudges the workers."""
-        self._check(console)
-        before = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
-        info = console.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(console))
+        self._check(services)
+        before = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
+        info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(services))
         what = "everything" if self.queue is None else f"queue {self.queue}"
-        sent, said = self._cancel(console) if self.cancel_consumer else ({}, "")
+        sent, said = self._cancel(services) if self.cancel_consumer else ({}, "")
         until = f"until {_moment(info.expires_at)}."
         followed, done = True, f"Paused {what} {until}"
-        if not self._reported(console):
-            followed = _nobody_is_there(console)
-            done = f"The flag is set {until} " + (NOBODY_IS_THERE + _just_started(console) if followed else NO_WORKER)
+        if not self._reported(services):
+            followed = _nobody_is_there(services)
+            done = f"The flag is set {until} " + (NOBODY_IS_THERE + _just_started(services) if followed else NO_WORKER)
         return Effect(
             affected=1,
             followed=followed,
@@ -141,10 +141,10 @@ class PauseProcessing(Operation):
             },
         )
 
-    def _cancel(self, console: Console) -> tuple[dict[str, list[str]], str]:
+    def _cancel(self, services: Services) -> tuple[dict[str, list[str]], str]:
         """The pause stands by now, so what goes wrong here is told and not raised."""
         try:
-            sent, confirmed = console.fleet.cancel(self.queue)
+            sent, confirmed = services.unmanaged.cancel(self.queue)
         except (OpsdashError, redis.RedisError) as error:
             return {}, f" Workers without the plug-in were not reached: {error}"
         if not sent:
@@ -154,10 +154,10 @@ class PauseProcessing(Operation):
             f" cancel_consumer: {len(confirmed)} of {count(len(sent), 'worker')} without the plug-in confirmed.",
         )
 
-    def _reported(self, console: Console) -> bool:
+    def _reported(self, services: Services) -> bool:
         """A worker reports that is meant to stop. The pause stands by now, so an outage is not raised."""
         try:
-            return any(w.reports and _serves(w.queues, self.queue) for w in console.workers.read())
+            return any(w.reports and _serves(w.queues, self.queue) for w in services.workers.read())
         except OpsdashError:
             return False
 
@@ -177,9 +177,9 @@ class PauseProcessing(Operation):
             return Progress(done=False, message="The pause has ended meanwhile.", final=True)
         return Progress(done=found.safe, message=told(found), final=found.final, todo=tuple(remedies(found)))
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether the pause in force is the one this act asked for."""
-        info = console.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
+        info = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         if info is None:
             return {"message": "There is no such pause now."}
         own = info.by == entry.user and info.at is not None and info.at >= entry.timestamp
@@ -187,17 +187,17 @@ class PauseProcessing(Operation):
             "message": "The pause it asked for is in force." if own else "A pause is in force, made by another act."
         }
 
-    def _check(self, console: Console) -> None:
+    def _check(self, services: Services) -> None:
         if self.queue is not None:
-            console.queues.check(self.queue, console.queue_names())
-        if not 1 <= self._ttl_s(console) <= MAX_TTL_S:
+            services.queues.check(self.queue, services.queue_names())
+        if not 1 <= self._ttl_s(services) <= MAX_TTL_S:
             raise Invalid(f"A pause lasts from one second to {_span(MAX_TTL_S)}. Nothing was changed.")
 
-    def _ttl_s(self, console: Console) -> int:
-        return console.settings.pause_ttl_s if self.duration_s is None else self.duration_s
+    def _ttl_s(self, services: Services) -> int:
+        return services.settings.pause_ttl_s if self.duration_s is None else self.duration_s
 
 
-def _nobody_is_there(console: Console) -> bool:
+def _nobody_is_there(services: Services) -> bool:
     """No worker is connected, and none has gone that may run something. An outage is not raised here either.
 
     Asked only where nobody reports: a pause that stops nobody, since nobody is there, is no uncertain one.
@@ -205,18 +205,18 @@ def _nobody_is_there(console: Console) -> bool:
     try:
         # As in the verdict: one that was not paused when it told last may have begun a task since. What is no report
         # of a worker's, and names no process, was nobody.
-        gone = [worker for worker in console.workers.read() if not worker.reports and worker.pid]
+        gone = [worker for worker in services.workers.read() if not worker.reports and worker.pid]
         if any(worker.active + worker.reserved or not worker.paused for worker in gone):
             return False
-        return connected_clients.nobody(console.broker)
+        return connected_clients.nobody(services.broker)
     except (OpsdashError, redis.RedisError):
         return False
 
 
-def _just_started(console: Console) -> str:
+def _just_started(services: Services) -> str:
     """Workers come back to a Redis that was away when their next try is due, up to half a minute apart."""
     try:
-        up_s = untrusted.whole(console.broker.client.info("server").get("uptime_in_seconds"))
+        up_s = untrusted.whole(services.broker.client.info("server").get("uptime_in_seconds"))
     except redis.RedisError:
         return ""
     if up_s is None or up_s > JUST_S:
@@ -229,10 +229,10 @@ def _expiring_within(ttl_s: int) -> Matches:
     return expire_by(now, now + timedelta(seconds=ttl_s))
 
 
-def _waiting(console: Console, names: Iterable[str], matches: Matches) -> Composition | None:
+def _waiting(services: Services, names: Iterable[str], matches: Matches) -> Composition | None:
     """What of the waiting tasks matches; None when it can't be read: a pause needn't wait for it."""
     try:
-        return compose(console.broker, names, matches)
+        return compose(services.broker, names, matches)
     except Unavailable:  # huge messages, for one
         return None
 

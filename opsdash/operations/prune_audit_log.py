@@ -12,7 +12,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 DAY_S = 86_400
 
@@ -36,10 +36,10 @@ class PruneAuditLog(Operation):
         placeholder="For example 90d or 365d",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """How many entries go and how many stay."""
         before = self._before()
-        found = console.audit.prunable(before)
+        found = services.audit.prunable(before)
         lines = [
             f"{found.going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
             f" {found.staying:,} stay."
@@ -50,10 +50,10 @@ class PruneAuditLog(Operation):
         figures = {"going": found.going, "staying": found.staying, "others": found.others}
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Deletes in one transaction, which also writes down where the chain begins from now on."""
         age = format_duration(self.older_than_s)
-        pruned = console.audit.prune(self._before(), act.audit_id)
+        pruned = services.audit.prune(self._before(), act.audit_id)
         return Effect(
             affected=pruned.count,
             message=f"Deleted {pruned.count:,} entries older than {age}."
@@ -62,7 +62,7 @@ class PruneAuditLog(Operation):
             details={"removed_through": pruned.through, "seal_there": pruned.seal} if pruned.count else {},
         )
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What it has written into its own entry, in the transaction that deleted."""
         if (through := entry.details.get("removed_through")) is None:
             return {"message": "It deleted nothing."}

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.workers.remote import Remote
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class QuietWorker(Operation):
@@ -33,12 +32,14 @@ class QuietWorker(Operation):
         placeholder="For example celery@host",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """Its queues, what it holds, and which queues nobody else works on."""
-        queues = self._queues(console)
-        workers = [w for w in console.workers.read() if w.reports]
+        queues = self._queues(services)
+        workers = [w for w in services.workers.read() if w.reports]
         held = next((w.active + w.reserved + w.scheduled for w in workers if w.hostname == self.hostname), None)
-        served = {w.hostname: w.queues for w in workers} | {w.hostname: w.queues for w in console.fleet.known() or ()}
+        served = {w.hostname: w.queues for w in workers} | {
+            w.hostname: w.queues for w in services.unmanaged.known() or ()
+        }
         served.pop(self.hostname, None)
         alone = [queue for queue in queues if not any(queue in names for names in served.values())]
         holds = "what it holds" if held is None else f"{count(held, 'task')} it holds"
@@ -49,10 +50,10 @@ class QuietWorker(Operation):
         figures = {"queues": queues, "held": held, "alone": alone}
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Tells it, and waits for its word."""
-        queues = self._queues(console)
-        confirmed = Remote(console.broker, console.fleet).quiet(self.hostname, queues)
+        queues = self._queues(services)
+        confirmed = services.remote.quiet(self.hostname, queues)
         undo = self._undo()
         if missing := sorted(set(queues) - set(confirmed)):
             raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}; undo: {undo}")
@@ -60,9 +61,9 @@ class QuietWorker(Operation):
         details = {"queues": confirmed, "undo": f"To undo it: {undo}"}
         return Effect(affected=len(confirmed), message=message, details=details)
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What was written down before the worker was told."""
-        queues = Remote(console.broker, console.fleet).quieted(self.hostname)
+        queues = services.remote.quieted(self.hostname)
         if not queues:
             return {"message": f"{self.hostname} was not told."}
         return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {self._undo()}"}
@@ -70,10 +71,10 @@ class QuietWorker(Operation):
     def _undo(self) -> str:
         return f"opsdash wake-worker {shlex.quote(self.hostname)}"
 
-    def _queues(self, console: Console) -> list[str]:
+    def _queues(self, services: Services) -> list[str]:
         if not self.hostname:
             raise Invalid("hostname: name a worker. Nothing was changed.")
-        queues = Remote(console.broker, console.fleet).consumed(self.hostname)
+        queues = services.remote.consumed(self.hostname)
         if not queues:
             raise Refused(f"{self.hostname} takes tasks from no queue as it is. Nothing was changed.")
         return queues

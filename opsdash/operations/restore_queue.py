@@ -12,7 +12,7 @@ from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class RestoreQueue(Operation):
@@ -25,10 +25,10 @@ class RestoreQueue(Operation):
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """What comes back, where to, and what runs after it."""
-        entry = console.trash.find(self.trash_id)
-        (stats,) = console.queues.read([entry.queue])
+        entry = services.trash.find(self.trash_id)
+        (stats,) = services.queues.read([entry.queue])
         lines = [
             f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'somebody'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else "."),
@@ -36,7 +36,7 @@ class RestoreQueue(Operation):
         ]
         lines += [
             f"Those of priority {old} go to {new}: the app's priority_steps have changed since."
-            for old, new in console.trash.elsewhere(self.trash_id).items()
+            for old, new in services.trash.elsewhere(self.trash_id).items()
         ]
         if entry.state == "kept":
             lines.append(f"Time left for this undo: {time_left(entry)}.")
@@ -45,7 +45,7 @@ class RestoreQueue(Operation):
         figures = {"count": entry.count, "waiting": stats.waiting, "queue": entry.queue, "state": entry.state}
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
         most = 0
 
@@ -56,7 +56,7 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored = console.trash.restore(self.trash_id, by=act.actor.name, told=told)
+        entry, restored = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."
             if restored
@@ -64,10 +64,10 @@ class RestoreQueue(Operation):
         )
         return Effect(affected=restored, message=message, details={"queue": entry.queue, "trash_id": entry.id})
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether that trash is there, begun with, or back in its queue."""
         try:
-            kept = console.trash.find(self.trash_id)
+            kept = services.trash.find(self.trash_id)
         except Refused as gone:
             return {"message": str(gone).removesuffix(" Nothing was changed.")}
         if kept.state == "kept":

@@ -14,7 +14,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 NAMED = 3
 """Queues named in the result; beyond that their number stands for them."""
@@ -34,12 +34,12 @@ class ResumeProcessing(Operation):
 
     queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """Whether there is a pause, how much waits behind it, and which pauses remain."""
-        self._check(console)
-        names = console.queue_names()
-        pauses = console.pause.read(names if self.queue is None else (*names, self.queue))
-        waiting = sum(queue.waiting for queue in console.queues.read(names if self.queue is None else (self.queue,)))
+        self._check(services)
+        names = services.queue_names()
+        pauses = services.pause.read(names if self.queue is None else (*names, self.queue))
+        waiting = sum(queue.waiting for queue in services.queues.read(names if self.queue is None else (self.queue,)))
         what = "Processing" if self.queue is None else f"Queue {self.queue}"
         lines = [
             f"{count(waiting, 'task')} waiting will run."
@@ -59,25 +59,25 @@ class ResumeProcessing(Operation):
             figures={"waiting": waiting},
         )
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Deletes the flag and its story in one step, and nudges the workers."""
-        self._check(console)
-        removed = console.pause.resume(self.queue)
+        self._check(services)
+        removed = services.pause.resume(self.queue)
         what = "all processing" if self.queue is None else f"queue {self.queue}"
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
-        told, said = self._add(console)
-        message += self._left(console) + said
+        told, said = self._add(services)
+        message += self._left(services) + said
         return Effect(affected=int(removed), message=message, details={"add_consumer": told} if told else {})
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether there is still a pause."""
-        paused = self.queue in console.pause.read([] if self.queue is None else [self.queue])
+        paused = self.queue in services.pause.read([] if self.queue is None else [self.queue])
         return {"message": "There is a pause now." if paused else "There is no such pause now."}
 
-    def _left(self, console: Console) -> str:
+    def _left(self, services: Services) -> str:
         """Which other pauses hold on. The flag has gone by now: where they can't be read, nothing is said of them."""
         try:
-            pauses = console.pause.read(console.queue_names())
+            pauses = services.pause.read(services.queue_names())
         except (OpsdashError, redis.RedisError):
             return ""
         if self.queue is not None:
@@ -91,16 +91,16 @@ class ResumeProcessing(Operation):
         return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: {lifts} lifts that."
 
     @staticmethod
-    def _add(console: Console) -> tuple[dict[str, list[str]], str]:
+    def _add(services: Services) -> tuple[dict[str, list[str]], str]:
         """Undoes the pause's ``cancel_consumer``. The flag has gone by now: what fails is told, and tried again."""
         try:
-            told = console.fleet.release()
+            told = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
-            fault = error.fault if isinstance(error, OpsdashError) else console.broker.fault(error).fault
+            fault = error.fault if isinstance(error, OpsdashError) else services.broker.fault(error).fault
             return {}, f" Whether all workers that were sent cancel_consumer are told is not known: {fault} {AGAIN}"
         return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
 
-    def _check(self, console: Console) -> None:
+    def _check(self, services: Services) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.
-        if self.queue is not None and self.queue not in console.pause.read([self.queue]):
-            console.queues.check(self.queue, console.queue_names())
+        if self.queue is not None and self.queue not in services.pause.read([self.queue]):
+            services.queues.check(self.queue, services.queue_names())

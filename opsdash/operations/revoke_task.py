@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Uncertain
 from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.workers.remote import Remote
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 SAID = {"active": "is running it", "reserved": "has fetched it, it has not begun"}
 
@@ -33,10 +32,10 @@ class RevokeTask(Operation):
         label="Also end the process that runs it, in the middle of whatever it does",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """Which worker holds it, under which name, and what Celery's revoke does not do."""
         self._check()
-        holders = Remote(console.broker, console.fleet).holders(self.task_id)
+        holders = services.remote.holders(self.task_id)
         active = [host for host, (state, _) in holders.items() if state == "active"]
         lines = [
             f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}."
@@ -53,10 +52,10 @@ class RevokeTask(Operation):
         choices = ("terminate",)
         return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, choices=choices)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""
         self._check()
-        said = Remote(console.broker, console.fleet).revoke(self.task_id, terminate=self.terminate)
+        said = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not said.confirmed and not said.failed:
             raise Uncertain(f"No worker confirmed that {self.task_id} is revoked; one that was busy may still do it.")
         message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
@@ -68,7 +67,7 @@ class RevokeTask(Operation):
         details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
         return Effect(affected=1, message=message, details=details, ok=not said.failed)
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""
         return {"message": "Workers may have been told or not; to revoke it again does no harm."}
 

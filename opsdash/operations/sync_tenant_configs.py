@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opsdash.model import AuditEntry, Snapshot
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
     from opsdash.services.tenants.sync import SyncReport, TenantPlan  # SQLAlchemy: --help does without
 
 NAMED = 10
@@ -45,9 +45,9 @@ class SyncTenantConfigs(Operation):
         """Unless it is known that there are none."""
         return snapshot.tenants_in_use is not False
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """What would be added and changed, what stays, what is orphaned and what can't be read."""
-        plan = console.tenants.plan()
+        plan = services.tenants.plan()
         lines = [
             f"{count(plan.seen.rows, 'tenant')} in the database: {plan.added:,} will be added, {plan.changed:,} will be"
             f" changed, {plan.seen.unchanged:,} stay as they are.",
@@ -80,14 +80,14 @@ class SyncTenantConfigs(Operation):
             choices=("remove_orphans",) if plan.orphaned else (),
         )
 
-    def phrase(self, console: Console) -> str:
+    def phrase(self, services: Services) -> str:
         """The number of orphans where they are to be removed and more than half of all keys."""
         if not self.remove_orphans:
             return ""
-        orphaned, known = console.tenants.orphans()
+        orphaned, known = services.tenants.orphans()
         return _number_to_type(len(orphaned), known)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Streams the rows and writes those that differ; cancelled, each tenant is either old or new."""
 
         def told(at: int, of: int) -> None:
@@ -108,7 +108,7 @@ class SyncTenantConfigs(Operation):
                     " Nothing was changed; look again."
                 )
 
-        report = console.tenants.sync(
+        report = services.tenants.sync(
             by=act.actor.name,
             remove=remove if self.remove_orphans else None,
             told=told,
@@ -128,9 +128,9 @@ class SyncTenantConfigs(Operation):
             ok=not report.unreadable and not report.cancelled,
         )
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Of a sync whose process died: whether a later one has put everything right."""
-        drift = console.tenants.drift()
+        drift = services.tenants.drift()
         if drift.synced_at is not None and drift.synced_at > entry.timestamp and not drift.unfinished:
             return {"message": "Each tenant was left old or new; a later sync has come to its end."}
         return {"message": "Each tenant is either old or new. Run it again."}

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.workers.remote import Remote
 from opsdash.text import count
 
 if TYPE_CHECKING:
-    from opsdash.services.console import Console
+    from opsdash.services.services import Services
 
 
 class WakeWorker(Operation):
@@ -32,41 +31,41 @@ class WakeWorker(Operation):
         placeholder="For example celery@host",
     )
 
-    def preview(self, console: Console) -> Preview:
+    def preview(self, services: Services) -> Preview:
         """The queues it gets back, and what waits there."""
-        queues = self._queues(console)
-        waiting = sum(queue.waiting for queue in console.queues.read(queues))
-        paused = " when they are no longer paused" if console.pause.read(queues) else ""
+        queues = self._queues(services)
+        waiting = sum(queue.waiting for queue in services.queues.read(queues))
+        paused = " when they are no longer paused" if services.pause.read(queues) else ""
         line = f"{self.hostname} takes tasks from {', '.join(queues)} again{paused}; {count(waiting, 'task')} waiting."
         figures = {"queues": queues, "waiting": waiting}
         return Preview(title=self.title, warning=self.warning, lines=(line,), figures=figures)
 
-    def execute(self, console: Console, act: Act) -> Effect:
+    def execute(self, services: Services, act: Act) -> Effect:
         """Tells it, and waits for its word."""
-        queues = self._queues(console)
-        confirmed = Remote(console.broker, console.fleet).wake(self.hostname)
+        queues = self._queues(services)
+        confirmed = services.remote.wake(self.hostname)
         if missing := sorted(set(queues) - set(confirmed)):
             said = ", ".join(missing)
             raise Uncertain(f"{self.hostname} did not confirm that it takes tasks from {said} again; try again.")
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed})
 
-    def evidence(self, console: Console, entry: AuditEntry) -> Mapping[str, Any]:
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What is still written down; it is struck out once the worker has confirmed."""
-        queues = Remote(console.broker, console.fleet).quieted(self.hostname)
+        queues = services.remote.quieted(self.hostname)
         if not queues:
             return {"message": f"{self.hostname} has confirmed that it takes tasks again."}
         return {"message": f"{self.hostname} has not confirmed {', '.join(queues)}: run it again."}
 
-    def _queues(self, console: Console) -> list[str]:
+    def _queues(self, services: Services) -> list[str]:
         if not self.hostname:
             raise Invalid("hostname: name a worker. Nothing was changed.")
-        queues = Remote(console.broker, console.fleet).quieted(self.hostname)
+        queues = services.remote.quieted(self.hostname)
         if not queues:
             raise Refused(f"{self.hostname!r} was not quieted by opsdash. Nothing was changed.")
-        workers = console.workers.read()
+        workers = services.workers.read()
         held = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
-        if not held and console.pause.read(queues):
+        if not held and services.pause.read(queues):
             raise Refused(
                 f"{self.hostname} can't be held by the pause that is in force: resume first. Nothing was changed."
             )

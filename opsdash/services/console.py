@@ -14,9 +14,22 @@ import redis
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, Approval, AuditEntry, Effect, Preview, Progress, Snapshot, Status, WorkerStats, people
+from opsdash.model import (
+    Act,
+    Actor,
+    Approval,
+    AuditEntry,
+    DeclaredOperation,
+    Effect,
+    Preview,
+    Progress,
+    Snapshot,
+    Status,
+    WorkerStats,
+    people,
+)
 from opsdash.model.verdict import Verdict
-from opsdash.operation import CONFIRMATION, Act, Operation, registry
+from opsdash.operation import CONFIRMATION, Operation
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, Asked
@@ -36,8 +49,10 @@ from opsdash.services.pause.verdict import verdict
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
+from opsdash.services.services import Services
 from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.remote import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import Fleet
 from opsdash.text import format_duration, without_folders
@@ -50,54 +65,70 @@ PREVIEW_MAX_S = 15 * 60
 """A preview is what somebody decided on: later than this, they decide on something else."""
 
 
-def connect(**overrides: Any) -> Console:
-    """A console from the environment; keyword arguments (the fields of `Settings`) win over it.
-
-    Opens no connection yet: an outage shows in what is called, not here.
-
-    Raises:
-        Invalid: A setting is wrong.
-    """
-    return Console(Settings.from_env(**overrides))
-
-
 class Console:
-    """Everything opsdash can read and do, for one deployment."""
+    """Everything opsdash can read and do, for one deployment. It knows no operation: `opsdash.bootstrap` hands them in.
 
-    def __init__(self, settings: Settings) -> None:
-        _check_approval(settings)
+    Args:
+        operations: Those that may be run, by name; so that what was asked for or left behind under a name is found.
+
+    Attributes:
+        services: What an operation gets to work with.
+    """
+
+    def __init__(self, settings: Settings, *, operations: Mapping[str, type[Operation]]) -> None:
+        _check_approval(settings, operations)
         self.settings = settings
+        self._operations = operations
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
         sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
         spool = None if settings.audit == "strict" else Spool(self.broker)
-        self.audit = AuditLog(self.engine, sealer, spool, lambda: self.broker.identity)
-        self.asked = Approvals(self.broker, self.audit, settings.approval_ttl_s)
-        self.unfinished = Unfinished(self.broker, self.audit, self.asked, self._evidence)
+        self.audit = AuditLog(self.engine, sealer, spool=spool, here=lambda: self.broker.identity)
+        self.asked = Approvals(self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations)
+        self.unfinished = Unfinished(
+            broker=self.broker, audit=self.audit, approvals=self.asked, evidence=self._evidence
+        )
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
-        self.tenants = Tenants(source(settings, self.engine), self.broker, settings.secret)
+        self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.fleet = Fleet(self.broker, settings)
         self.history = History(self.broker)
         self.discovery = Discovery(self.broker)
         self._snapshots = Snapshots(
-            self.broker,
-            self.pause,
-            self.queues,
-            self.workers,
-            self.fleet,
-            self.audit,
-            self.tenants,
-            self.unfinished,
-            self.trash,
-            self.asked,
-            self.discovery,
+            broker=self.broker,
+            pause=self.pause,
+            queues=self.queues,
+            workers=self.workers,
+            unmanaged=self.fleet,
+            audit=self.audit,
+            tenants=self.tenants,
+            unfinished=self.unfinished,
+            trash=self.trash,
+            approvals=self.asked,
+            discovery=self.discovery,
+        )
+        self.services = Services(
+            settings=settings,
+            broker=self.broker,
+            queues=self.queues,
+            trash=self.trash,
+            pause=self.pause,
+            workers=self.workers,
+            unmanaged=self.fleet,
+            remote=Remote(self.broker, self.fleet),
+            tenants=self.tenants,
+            history=self.history,
+            audit=self.audit,
+            approvals=self.asked,
+            queue_names=self.queue_names,
+            snapshot=self.snapshot,
+            carry_out=self.carry_out,
         )
         self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
 
-    def preview(self, operation: Operation) -> Preview:
+    def preview(self, operation: DeclaredOperation) -> Preview:
         """What ``operation`` would do now; changes nothing.
 
         Raises:
@@ -106,13 +137,13 @@ class Console:
                 disagree on how it lies in Redis.
             Unavailable: Redis or the database did not answer.
         """
-        _check_kind(operation)
-        self._check_layout(operation)
-        return replace(operation.preview(self), phrase=operation.phrase(self))
+        found = _checked(operation)
+        self._check_layout(found)
+        return replace(found.preview(self.services), phrase=found.phrase(self.services))
 
     def run(
         self,
-        operation: Operation,
+        operation: DeclaredOperation,
         *,
         actor: Actor | str,
         confirm: str,
@@ -139,7 +170,7 @@ class Console:
             Unavailable: Something did not answer before anything was done; nothing was changed.
             Uncertain: It was begun, and how it ended is not known or not recorded.
         """
-        _check_kind(operation)
+        operation = _checked(operation)
         if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
             raise Invalid(f"actor: expected the name of whoever does it, got {actor!r}. Nothing was changed.")
         if isinstance(actor, str):
@@ -174,14 +205,14 @@ class Console:
         return replace(effect, audit_id=entry.id)
 
     def carry_out(self, approval_id: str, act: Act) -> Effect:
-        """Does what waits for approval, with the YES of another one; ``ApproveOperation`` calls it, within ``run``.
+        """Does what waits for approval, with the YES of another one, who has an act of their own in ``run`` for it.
 
         Raises:
             Refused: It does not wait, or by these two it may not be done; nothing was changed.
             Unavailable: Nothing was changed. Uncertain: something may have been.
         """
         asked = self.asked.find(approval_id)
-        operation, entry, asker = asked.operation, asked.entry, self.settings.at_this_moment(asked.actor)
+        operation, entry, asker = _checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
         if people.same(act.actor.name, asker.name):  # whichever doors they came through
             raise Refused(f"{asker.name} asked for it, so somebody else must approve it. Nothing was changed.")
         for who in (act.actor, asker):
@@ -215,7 +246,7 @@ class Console:
     def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> Asked:
         self._check(operation, act)
         # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
-        now = operation.preview(self)
+        now = operation.preview(self.services)
         return self.asked.ask(operation, act.actor, entry, act.reviewed or now)
 
     def _done(self, operation: Operation, act: Act, entry: AuditEntry, **story: Any) -> Effect:
@@ -224,7 +255,7 @@ class Console:
         def execute() -> Effect:
             self._check(operation, act)
             with self.broker.layouts.kept():
-                return operation.execute(self, act)
+                return operation.execute(self.services, act)
 
         effect = self._telling(operation, entry, execute, **story)
         self._finish(
@@ -271,7 +302,7 @@ class Console:
         self.broker.ping()
         self._check_layout(operation)
         # Not with the other objections: it may ask Redis or the database, whose silence is to be audited as such.
-        if (expected := operation.phrase(self)) and act.phrase != expected:
+        if (expected := operation.phrase(self.services)) and act.phrase != expected:
             raise PhraseMissing(operation.title, expected)
 
     def _check_layout(self, operation: Operation) -> None:
@@ -342,14 +373,14 @@ class Console:
             log.error("refused %s to %s, not audited: %s", operation.name, actor.name, error)
 
     def _evidence(self, entry: AuditEntry) -> Mapping[str, Any]:
-        kind = registry().get(entry.operation)
+        kind = self._operations.get(entry.operation)
         if kind is None:
             return {}
         params = entry.details.get("params", {})
         if HIDDEN in json.dumps(params):
             return {"message": "What it left behind can't be looked for: a parameter is hidden."}
         try:
-            return kind(**params).evidence(self, entry)
+            return kind(**params).evidence(self.services, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
             return {"message": f"What it left behind can't be read: {error}"}
 
@@ -364,15 +395,16 @@ class Console:
                 ) from error
 
 
-def _check_kind(operation: object) -> None:
+def _checked(operation: object) -> Operation:
     if not isinstance(operation, Operation):
         got = type(operation).__name__
         raise Invalid(f"expected an operation such as ClearQueue(queue='emails'), got {got}. Nothing was changed.")
+    return operation
 
 
-def _check_approval(settings: Settings) -> None:
+def _check_approval(settings: Settings, operations: Mapping[str, type[Operation]]) -> None:
     """Raises Invalid where a second person is asked for something that can't have one."""
-    known = [name for name in registry() if name != "approve"]
+    known = [name for name, kind in operations.items() if kind.approvable]
     for name in settings.approval:
         if name not in known:
             raise Invalid(f"OPSDASH_APPROVAL: there is no operation {name!r}; expected some of {', '.join(known)}")

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from opsdash.errors import Unavailable
-from opsdash.model import Actor
-from opsdash.operation import Operation
+from opsdash.model import Actor, Role
 
 T = TypeVar("T")
 
@@ -95,9 +94,9 @@ PROBES = Pool("probes", 4)
 SIGN_INS = Pool("sign-ins", 2)
 
 
-def by_right(actor: Actor, kind: type[Operation], pool: Pool) -> tuple[Pool, str]:
+def by_right(actor: Actor, needed: Role, pool: Pool) -> tuple[Pool, str]:
     """The pool for ``actor``, and whose line: whoever lacks the role is only going to be refused, among the reads."""
-    if actor.role is not None and actor.role >= kind.minimum_role:
+    if actor.role is not None and actor.role >= needed:
         return pool, ""
     return READS, caller_of(actor)
 

@@ -169,7 +169,7 @@ class Session:
             OpsdashError: Why that can't be said; a bug is one too here, because the page must survive it.
         """
         try:
-            pool, caller = by_right(self.actor, type(operation), PREVIEWS)
+            pool, caller = by_right(self.actor, operation.minimum_role, PREVIEWS)
             return await pool.run(lambda: self.console.preview(operation), caller=caller)
         except OpsdashError:
             raise
@@ -210,7 +210,7 @@ class Session:
                 on_progress=self._on_progress,
                 cancelled=self._cancelled.is_set,
             )
-            pool, caller = by_right(self.actor, type(operation), ACTS)
+            pool, caller = by_right(self.actor, operation.minimum_role, ACTS)
             effect = await pool.run(act, caller=caller)
         except OpsdashError as error:
             self.say(str(error), "warn" if isinstance(error, Uncertain | NeedsApproval) else "bad")

@@ -25,10 +25,11 @@ from tornado.web import Application, GZipContentEncoding
 from tornado.websocket import WebSocketClosedError
 
 from opsdash import api
+from opsdash.bootstrap import connect
 from opsdash.config.addresses import is_loopback
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.services.console import Console, connect
+from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key

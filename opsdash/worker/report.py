@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.worker.connection import Link
 from opsdash.worker.identity import Identity
 
@@ -16,97 +17,9 @@ KEPT_S = 86_400
 IDLE_SILENT_S = 5.0
 """More than two missed reports. A namesake that held and ran nothing, and is silent this long, is replaced."""
 
-# What lies under these names is opsdash's own: a value of another type there must not cost a worker its report.
-_OURS = """
-local function short(text) return text and string.sub(text, 1, 200) or '' end
-local function ours(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
-end
-local function instance_at(key)
-  if redis.call('EXISTS', key) == 0 then return '' end
-  return short(redis.call('HGET', key, 'instance') or 'pid-' .. (redis.call('HGET', key, 'pid') or ''))
-end
-ours(KEYS[1], 'zset')
-ours(KEYS[2], 'hash')
-local mine = ' #' .. ARGV[2]
-"""
-# KEYS: list of workers, the hostname's report. ARGV: hostname, instance, now, seconds to keep, forget before, ``1`` for
-# an instance's first report, an instance that is proven dead, one that was moved aside, seconds of silence, then fields
-# and values. Returns Redis's time, then the namesake there is: its instance, machine, pid and when that began.
-_PUSH = (
-    _OURS
-    + """
-local function idle(key)
-  local told = redis.call('HMGET', key, 'time', 'active', 'reserved', 'scheduled', 'unacked')
-  if tonumber(ARGV[3]) - (tonumber(told[1]) or 0) < tonumber(ARGV[9]) then return false end
-  for i = 2, 5 do
-    if (tonumber(told[i]) or 0) > 0 then return false end
-  end
-  return true
-end
-local other, aside = instance_at(KEYS[2]), ARGV[8]
-if other == ARGV[2] then other = '' end
-if other ~= '' and (other == ARGV[7] or idle(KEYS[2])) then
-  redis.call('DEL', KEYS[2])
-  other = ''
-end
-if other ~= '' and ARGV[6] == '1' then
-  aside = other
-  redis.call('RENAME', KEYS[2], KEYS[2] .. ' #' .. aside)
-  redis.call('ZADD', KEYS[1], redis.call('ZSCORE', KEYS[1], ARGV[1]) or ARGV[3], ARGV[1] .. ' #' .. aside)
-  other = ''
-elseif aside ~= '' then
-  local key = KEYS[2] .. ' #' .. aside
-  ours(key, 'hash')
-  if aside == ARGV[7] or aside == other or idle(key) then
-    redis.call('DEL', key)
-    redis.call('ZREM', KEYS[1], ARGV[1] .. ' #' .. aside)
-  end
-  if redis.call('EXISTS', key) == 0 then aside = '' end
-end
-local place, member = KEYS[2], ARGV[1]
-redis.call('DEL', KEYS[2] .. mine)
-if other == '' then
-  redis.call('ZREM', KEYS[1], ARGV[1] .. mine)
-else
-  place, member = place .. mine, member .. mine
-end
-redis.call('DEL', place)
-redis.call('HSET', place, unpack(ARGV, 10))
-redis.call('EXPIRE', place, ARGV[4])
-redis.call('ZADD', KEYS[1], ARGV[3], member)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[5])
-local rival = {false, false, false, false}
-if other ~= '' then
-  rival = redis.call('HMGET', KEYS[2], 'instance', 'machine', 'pid', 'pid_started')
-  rival[1] = other
-elseif aside ~= '' then
-  rival = redis.call('HMGET', KEYS[2] .. ' #' .. aside, 'instance', 'machine', 'pid', 'pid_started')
-  rival[1] = aside
-end
-local now = redis.call('TIME')
-return {now[1], now[2], short(rival[1]), short(rival[2]), short(rival[3]), short(rival[4]), aside}
-"""
-)
-# What the hostname's report says of whose it is: no more of it than that can have. KEYS: it.
-_NAMESAKE = """
-local found = redis.call('HMGET', KEYS[1], 'instance', 'machine', 'pid', 'pid_started')
-for i = 1, 4 do found[i] = found[i] and string.sub(found[i], 1, 200) or '' end
-return found
-"""
-# KEYS as above. ARGV: hostname, instance.
-_GOODBYE = (
-    _OURS
-    + """
-if instance_at(KEYS[2]) == ARGV[2] then
-  redis.call('DEL', KEYS[2])
-  redis.call('ZREM', KEYS[1], ARGV[1])
-end
-redis.call('DEL', KEYS[2] .. mine)
-redis.call('ZREM', KEYS[1], ARGV[1] .. mine)
-"""
-)
+_PUSH = lua.load(__name__, "report_push")
+_NAMESAKE = lua.load(__name__, "report_namesake")
+_GOODBYE = lua.load(__name__, "report_goodbye")
 
 
 class Reporter:

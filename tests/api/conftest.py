@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.served import Client, serving
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.services.console import Console
 
@@ -18,7 +19,7 @@ def console(settings_for: Callable[..., Settings]) -> Iterator[Console]:
     """A console that knows the queues celery and emails, and one token for each role: ``{role}-bot``."""
     tokens = ",".join(f"{role}-bot:{role}:{token}" for role, token in TOKENS.items())
     known = Settings.from_env({"OPSDASH_API_TOKENS": tokens}).api_tokens
-    made = Console(settings_for(queues=("celery", "emails"), api_tokens=known, poll_interval_s=0.2))
+    made = assemble(settings_for(queues=("celery", "emails"), api_tokens=known, poll_interval_s=0.2))
     yield made
     made.close()
 

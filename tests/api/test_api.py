@@ -22,6 +22,7 @@ from support.services import Valkey, until
 from support.tenants import add
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.operation import registry
 from opsdash.services.audit import query as audit_reading
@@ -102,7 +103,7 @@ def test_without_a_known_token_every_door_is_closed(api: Client, token: str):
 
 
 def test_a_console_without_tokens_says_how_to_open_the_api(settings_for: Callable[..., Settings]):
-    console = Console(settings_for())
+    console = assemble(settings_for())
     with serving(console) as client:
         answer = client.get("/api/v1/status", token="whatever-there-is-0123")
     console.close()
@@ -365,7 +366,7 @@ def test_a_stream_without_news_still_shows_that_it_lives(api: Client, console: C
 @pytest.fixture
 def few_streams(console: Console) -> Iterator[Client]:
     """The API with ten streams, at most five of them for one token or address."""
-    made = Console(dataclasses.replace(console.settings, max_streams=10, max_streams_each=5))
+    made = assemble(dataclasses.replace(console.settings, max_streams=10, max_streams_each=5))
     with serving(made, token=TOKENS["viewer"]) as client:
         yield client
     made.close()
@@ -446,7 +447,7 @@ def test_nothing_waits_for_a_thread_that_is_not_there(api: Client):
 
 def test_in_production_the_phrase_that_is_missing_is_named_and_then_taken(settings_for, fill):
     tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"bot:operator:{TOKENS['operator']}"}).api_tokens
-    console = Console(settings_for(environment="production", api_tokens=tokens))
+    console = assemble(settings_for(environment="production", api_tokens=tokens))
     with serving(console, token=TOKENS["operator"]) as api:
         fill(1)
         preview = api.run("clear_queue", query="?dry_run=1", params={"queue": "celery"}).json
@@ -461,7 +462,7 @@ def test_in_production_the_phrase_that_is_missing_is_named_and_then_taken(settin
 def test_what_needs_a_second_person_is_done_with_the_token_of_one(settings_for, fill):
     tokens = ",".join(f"{name}:operator:{TOKENS['operator']}-{name}" for name in ("ann", "bob"))
     known = Settings.from_env({"OPSDASH_API_TOKENS": tokens, "OPSDASH_APPROVAL": "clear_queue"})
-    console = Console(settings_for(api_tokens=known.api_tokens, approval=known.approval, operators=("ann", "bob")))
+    console = assemble(settings_for(api_tokens=known.api_tokens, approval=known.approval, operators=("ann", "bob")))
     with serving(console) as api:
         fill(2)
         ann, bob = (f"{TOKENS['operator']}-{name}" for name in ("ann", "bob"))

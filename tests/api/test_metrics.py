@@ -22,6 +22,7 @@ from support.services import Valkey, until
 from support.workers import producer
 
 from opsdash.api import metrics
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.model import QueueStats, Snapshot, WorkerStats
 from opsdash.operation import registry
@@ -176,7 +177,7 @@ def test_however_many_formats_are_asked_for_few_are_rendered_ahead(meter: metric
 
 @pytest.fixture
 def meter(settings_for: Callable[..., Settings]) -> Iterator[metrics.Meter]:
-    made = Console(settings_for())
+    made = assemble(settings_for())
     yield metrics.Meter(made)
     made.close()
 
@@ -336,7 +337,7 @@ def test_readiness_names_each_part_that_is_missing(
 ):
     with database.connect(empty_sqlite_url).connect():  # a file without a table
         pass
-    console = Console(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
+    console = assemble(settings_for(database_url=sqlite_url if migrated else empty_sqlite_url))
     with serving(console) as client:
         ready = client.get("/readyz", token="")
         assert ready.status == (200 if migrated else 503)
@@ -355,7 +356,7 @@ def test_readiness_names_each_part_that_is_missing(
 def test_a_console_is_ready_beside_a_newer_one_that_has_upgraded_the_tables(
     settings_for: Callable[..., Settings], sqlite_url: str
 ):
-    console = Console(settings_for(database_url=sqlite_url))
+    console = assemble(settings_for(database_url=sqlite_url))
     with console.engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'"))
     with serving(console) as client:
@@ -366,7 +367,7 @@ def test_a_console_is_ready_beside_a_newer_one_that_has_upgraded_the_tables(
 
 
 def test_a_database_that_is_gone_is_not_ready(settings_for: Callable[..., Settings], postgres, postgres_url: str):
-    console = Console(settings_for(database_url=postgres_url))
+    console = assemble(settings_for(database_url=postgres_url))
     with serving(console) as client:
         assert client.get("/readyz").status == 200
         postgres.kill()

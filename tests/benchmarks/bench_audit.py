@@ -21,13 +21,13 @@ from uuid import uuid4
 import sqlalchemy as sa
 from support import services
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry, Status
 from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import Sealer, _fields, covered, seal_of
 from opsdash.services.audit.query import Filter
-from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
 from opsdash.services.database.tables import audit_head
@@ -91,7 +91,7 @@ console, way, number = opsdash.connect(), sys.argv[1], int(sys.argv[2])
 maria, operation = Actor(name="maria", role=Role.ADMIN), opsdash.ResumeProcessing()
 
 def bare():
-    effect = operation.execute(console, Act(actor=maria, audit_id=uuid.uuid4()))
+    effect = operation.execute(console.services, Act(actor=maria, audit_id=uuid.uuid4()))
     now = datetime.now(UTC)
     row = {"id": uuid.uuid4(), "request_id": uuid.uuid4(), "timestamp": now, "finished_at": now, "user": "maria",
            "operation": operation.name, "status": "success", "details": {"message": effect.message}}
@@ -149,7 +149,7 @@ def acts(figures: dict[str, list[float]], redis_url: str, server: Durable, round
 
 def check(redis_url: str, url: str, number: int) -> None:
     """The figure counts only if all of it is there and whole."""
-    console = Console(Settings.from_env({}, redis_url=redis_url, database_url=url, secret_key=SECRET))
+    console = assemble(Settings.from_env({}, redis_url=redis_url, database_url=url, secret_key=SECRET))
     found, spooled = console.audit.verify(), console.audit.spooled()
     console.close()
     if not found.ok or found.checked != number or spooled:

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from support import services
 from support.pages import PageServer
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.config.users import Users
-from opsdash.services.console import Console
 from opsdash.services.database import migrations
 
 CROWD = 100
@@ -28,7 +28,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         users = Users(home / "users")
         users.put("maria", PASSWORD)
         given = {"auth": "basic", "users_file": str(users.path), "operators": ("maria",), "secret_key": "k" * 32}
-        console = Console(Settings.from_env({}, redis_url="redis://127.0.0.1:1/0", database_url=database, **given))
+        console = assemble(Settings.from_env({}, redis_url="redis://127.0.0.1:1/0", database_url=database, **given))
         server = PageServer(console)
         try:
             for number in range(2 if quick else 7):

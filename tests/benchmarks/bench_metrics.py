@@ -16,9 +16,9 @@ import redis
 from stage import server
 from support.served import Client, serving
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.keys import Keys
-from opsdash.services.console import Console
 from opsdash.services.database import migrations
 from opsdash.worker.gate import READY
 
@@ -42,7 +42,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         child.start()
         stack.callback(child.kill)
         api = Client(ours.recv(), "", TOKEN)
-        own = Console(Settings.from_env({}, redis_url=broker.url, database_url=database))
+        own = assemble(Settings.from_env({}, redis_url=broker.url, database_url=database))
         stack.callback(own.close)
         api.get("/metrics")
         for _ in range(2 if quick else 10):
@@ -71,7 +71,7 @@ def serve(url: str, database: str, told: object) -> None:
     """The console's process."""
     tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"bench:viewer:{TOKEN}"}).api_tokens
     settings = Settings.from_env({}, redis_url=url, database_url=database, auth="dev", api_tokens=tokens)
-    with serving(Console(settings)) as api:
+    with serving(assemble(settings)) as api:
         told.send(api.port)  # type: ignore[attr-defined]
         threading.Event().wait()
 

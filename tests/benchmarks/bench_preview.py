@@ -12,9 +12,9 @@ from stage import server
 from support import services
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.services.broker.client import Broker
-from opsdash.services.console import Console
 from opsdash.services.database import migrations
 
 CHUNK = 5_000
@@ -35,7 +35,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
     with server() as made, services.folder() as home:
         database = f"sqlite:///{home / 'bench.sqlite3'}"
         migrations.upgrade(database)
-        console = Console(
+        console = assemble(
             Settings.from_env({}, redis_url=made.url, database_url=database, queues=("celery",), secret_key="k" * 32)
         )
         truth = fill(console.broker, messages)

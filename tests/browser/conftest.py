@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from support import services
 from tornado.ioloop import IOLoop
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.services.console import Console
 from opsdash.web.server import create_server
@@ -189,7 +190,7 @@ def serve_page(broker: services.Valkey, database_file: Path) -> Iterator[Callabl
                 **over,
             },
         )
-        served = Served(Console(settings), **(options or {}))
+        served = Served(assemble(settings), **(options or {}))
         running.append(served)
         return served
 

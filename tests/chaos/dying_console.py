@@ -17,8 +17,8 @@ import redis
 from redis.client import Pipeline
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.console import Console
 from opsdash.services.queues import lock, read
 
 QUEUE = "celery"
@@ -63,7 +63,7 @@ def live(asked: dict[str, Any]) -> None:
     settings = Settings.from_env(
         {}, redis_url=asked["url"], database_url=asked["database"], queues=(QUEUE,), secret_key="k" * 32
     )
-    console = Console(settings)
+    console = assemble(settings)
     reviewed = console.preview(operation(asked))
     for key, newer in asked.get("newer", {}).items():
         console.broker.client.lpush(key, *newer)

@@ -25,12 +25,10 @@ BEFORE = "e7453ba"
 """The last commit before messages went home, the verdict was one, and keys were sealed."""
 APPROVE = """
 import sys
+import opsdash
 from opsdash.model import Actor, Role
-from opsdash.operations import ApproveOperation
-from opsdash.services.console import Console
-from opsdash.config.settings import Settings
 who = Actor(name="bob", role=Role.OPERATOR, surface="page")
-Console(Settings.from_env()).run(ApproveOperation(approval_id=sys.argv[1]), actor=who, confirm="YES")
+opsdash.connect().run(opsdash.ApproveOperation(approval_id=sys.argv[1]), actor=who, confirm="YES")
 """
 """What another person does on a page: the command takes who acts from the operating system."""
 Run = Callable[..., tuple[int, Any]]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from support.services import until
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.console import Console
@@ -29,7 +30,7 @@ DOOMED = Path(__file__).with_name("doomed_sync.py")
 
 @pytest.fixture
 def console(settings_for: Callable[..., Settings], postgres_url: str) -> Iterator[Console]:
-    made = Console(settings_for(database_url=postgres_url))
+    made = assemble(settings_for(database_url=postgres_url))
     yield made
     made.close()
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from support.tenants import add, execute, sync
 
+from opsdash.bootstrap import assemble
 from opsdash.services.broker import client as broker
-from opsdash.services.console import Console
 
 TENANTS = [f"t{at:03}" for at in range(700)]
 
@@ -19,7 +19,7 @@ TENANTS = [f"t{at:03}" for at in range(700)]
 def test_a_reader_never_sees_a_half_written_tenant(
     request: pytest.FixtureRequest, settings_for: Callable, database: str, value: str
 ):
-    console = Console(settings_for(database_url=request.getfixturevalue(f"{database}_url")))
+    console = assemble(settings_for(database_url=request.getfixturevalue(f"{database}_url")))
     reader = broker.connect(console.settings).client
     add(console, *TENANTS, settings={"first": 0, "filling": "x" * 300, "last": 0})
     sync(console)

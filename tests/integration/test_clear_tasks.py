@@ -118,12 +118,13 @@ import resource, sys
 from pathlib import Path
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.services.console import Console
 from opsdash.config.settings import Settings
 
 url, database = sys.argv[1:]
 settings = Settings.from_env({}, redis_url=url, database_url=database, queues=("emails",), secret_key="k" * 32)
-console = Console(settings)
+console = assemble(settings)
 clear = opsdash.ClearTasks(queue="emails", task="shop.mail")
 preview = console.preview(clear)
 

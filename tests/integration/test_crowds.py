@@ -19,6 +19,7 @@ from support.served import Answer, Client, serving
 from support.services import until
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.config.users import Users
 from opsdash.model import Actor, Role
@@ -70,7 +71,7 @@ def gate() -> Iterator[Gate]:
 def console(settings_for: Callable[..., Settings]) -> Iterator[Console]:
     tokens = ",".join([f"maria:operator:{OPERATOR}", *(f"{name}:viewer:{token}" for name, token in TOKENS.items())])
     known = Settings.from_env({"OPSDASH_API_TOKENS": tokens}).api_tokens
-    made = Console(settings_for(queues=("celery",), api_tokens=known, poll_interval_s=60.0))
+    made = assemble(settings_for(queues=("celery",), api_tokens=known, poll_interval_s=60.0))
     yield made
     made.close()
 

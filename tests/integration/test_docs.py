@@ -28,9 +28,9 @@ from support.services import Valkey, free_port
 from support.workers import producer, worker
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.cli import cli
 from opsdash.config.settings import Settings
-from opsdash.services.console import Console
 
 TOKEN = "a-token-of-the-documentation"
 PASSWORD = "correct horse battery"
@@ -291,7 +291,7 @@ def a_server(shell: Shell, request: pytest.FixtureRequest) -> None:
     """A console that the API's commands reach."""
     shell.environment |= {"OPSDASH_API_TOKENS": f"ci:operator:{TOKEN}", "TOKEN": TOKEN}
     stack = request.getfixturevalue("stack")
-    console = stack.enter_context(closing(Console(shell.settings())))
+    console = stack.enter_context(closing(assemble(shell.settings())))
     shell.names["https://ops.example"] = stack.enter_context(serving(console)).url
 
 

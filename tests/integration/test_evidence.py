@@ -45,7 +45,7 @@ def told(ops: Console, entry: AuditEntry) -> str:
 
 
 def do(ops: Console, operation: Operation, entry: AuditEntry) -> None:
-    operation.execute(ops, Act(actor=MARIA, audit_id=entry.id))
+    operation.execute(ops.services, Act(actor=MARIA, audit_id=entry.id))
 
 
 TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
@@ -109,7 +109,7 @@ def test_an_approval_says_whether_it_still_waits(console_for: Callable[..., Cons
     bob = Actor(name="bob", role=Role.ADMIN)
     entry = ops.audit.begin(operation, bob)
     assert told(ops, entry) == "Clear Queue (queue: emails) still waits for approval: it was not done."
-    operation.execute(ops, Act(actor=bob, audit_id=entry.id))
+    operation.execute(ops.services, Act(actor=bob, audit_id=entry.id))
     assert told(ops, entry) == "It waits no more: the entry of who asked for it says how it went."
 
 

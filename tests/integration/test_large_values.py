@@ -78,7 +78,7 @@ def test_what_a_snapshot_reads_beside_reports_is_small(console: Console):
 
 def test_what_workers_hold_is_told_by_names_that_can_be_ones(console: Console):
     console.broker.client.hset("unacked", mapping={"tag/celery": "x", LARGE: "x"})
-    gathering = Gathering(console.broker, console.pause, console.workers, console.fleet)
+    gathering = Gathering(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.fleet)
     with few_bytes(console):
         assert gathering.held("celery") == ["tag"]
 

@@ -235,7 +235,7 @@ def test_a_request_whose_entry_names_no_broker_is_answered_only_where_there_is_n
 def test_what_waited_for_the_database_comes_into_the_log_with_its_broker(two: Two) -> None:
     spool = two.b.audit.spool
     assert spool is not None
-    entry = AuditLog(two.b.engine, two.b.audit.sealer, None, two.b.audit.here)._entry_of(
+    entry = AuditLog(two.b.engine, two.b.audit.sealer, here=two.b.audit.here)._entry_of(
         PAUSE, MARIA, Status.IN_PROGRESS, {}, None
     )
     spool.put("begin", entry, two.b.audit.sealer)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from support.tenants import execute, preview, stored, sync
 
+from opsdash.bootstrap import connect
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services.console import Console, connect
+from opsdash.services.console import Console
 
 DOCS = (Path(__file__).parents[2] / "docs" / "tenants.md").read_text()
 

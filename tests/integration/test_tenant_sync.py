@@ -194,9 +194,9 @@ def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
     add(console, "a")
     operation = opsdash.SyncTenantConfigs()
     dead = console.audit.begin(operation, console.settings.actor("dead", surface="cli"))
-    assert operation.evidence(console, dead)["message"] == "Each tenant is either old or new. Run it again."
+    assert operation.evidence(console.services, dead)["message"] == "Each tenant is either old or new. Run it again."
     sync(console)
-    assert "a later sync has come to its end" in operation.evidence(console, dead)["message"]
+    assert "a later sync has come to its end" in operation.evidence(console.services, dead)["message"]
 
 
 def test_a_killed_syncs_lease_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):

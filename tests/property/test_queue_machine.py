@@ -128,7 +128,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def clear_everything(self, data: st.DataObject) -> None:
         """Whatever comes and is fetched after the preview: all that was seen goes, all that came later stays."""
-        gathering = Gathering(self.broker, PauseFlags(self.broker), Workers(self.broker), NOBODY)
+        gathering = Gathering(
+            broker=self.broker, pause=PauseFlags(self.broker), workers=Workers(self.broker), unmanaged=NOBODY
+        )
         reviewed = draw(self.broker, "celery") | {"held": gathering.held("celery")}
         seen = {name for part in (self.waiting, self.held) for names in part.values() for name in names}
         for act in data.draw(st.lists(st.sampled_from(["push", "fetch", "give back"]), max_size=5)):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.pages import PageServer
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.console import Console
 
 SECRET_KEY = "a-key-for-tests-and-nothing-else"
 
@@ -24,7 +24,7 @@ def serve(_sqlite_template: Path) -> Iterator[Callable[..., PageServer]]:
     def start(options: dict[str, Any] | None = None, **over: Any) -> PageServer:
         given = {"redis_url": "redis://127.0.0.1:1/0", "database_url": f"sqlite:///{_sqlite_template}", **over}
         settings = Settings.from_env({}, **{"auth": "header", "secret_key": SECRET_KEY, **given})
-        running.append(PageServer(Console(settings), **(options or {})))
+        running.append(PageServer(assemble(settings), **(options or {})))
         return running[-1]
 
     yield start

@@ -14,8 +14,8 @@ import pytest
 from bokeh.client import pull_session
 from support.services import free_port, until
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.console import Console
 from opsdash.views.components import ClosedDoor
 from opsdash.web import server
 
@@ -87,7 +87,7 @@ def test_panel_serve_shows_nothing_to_whoever_opens_its_websocket(
 def test_the_page_that_panel_serve_runs_is_closed_by_default(
     settings_for: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = Console(settings_for(auth=None))
+    console = assemble(settings_for(auth=None))
     monkeypatch.setattr(server, "shared_console", lambda: console)
     door = server.page()
     console.close()

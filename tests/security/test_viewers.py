@@ -15,6 +15,7 @@ from support.acts import EVERY_OPERATION
 from support.served import serving
 
 import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.model import Actor, Preview, Role, Status
@@ -32,7 +33,7 @@ Attempt = Callable[[Operation], None]
 def console(settings_for: Callable[..., Settings]) -> Iterator[Console]:
     """Eve is a viewer, by the lists and by her token; a task waits in emails."""
     tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"eve:viewer:{TOKEN}"}).api_tokens
-    made = Console(settings_for(viewers=("eve",), admins=("ann",), queues=("celery", "emails"), api_tokens=tokens))
+    made = assemble(settings_for(viewers=("eve",), admins=("ann",), queues=("celery", "emails"), api_tokens=tokens))
     made.broker.client.rpush("emails", "a")
     yield made
     made.close()

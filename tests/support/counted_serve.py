@@ -13,7 +13,7 @@ from typing import Any
 
 from bokeh.document import Document
 
-from opsdash.services.console import connect
+from opsdash.bootstrap import connect
 from opsdash.views.session import Session
 from opsdash.web.server import serve
 

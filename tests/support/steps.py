@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import opsdash
+from opsdash.bootstrap import connect
 from opsdash.model import Actor, Role
 from opsdash.operation import Operation, registry
 from opsdash.services.audit.log import AuditLog
@@ -60,7 +60,7 @@ def install(watched: type[Operation], step: str, fault: Callable[[], None], patc
 def main(name: str, params: str, watched: str, step: str) -> None:
     """Runs it, and dies."""
     install(registry()[watched], step, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    opsdash.connect().run(registry()[name](**json.loads(params)), actor=BOB, confirm="YES")
+    connect().run(registry()[name](**json.loads(params)), actor=BOB, confirm="YES")
 
 
 if __name__ == "__main__":

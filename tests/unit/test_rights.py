@@ -51,8 +51,8 @@ def granted(needed: Iterable[Right]) -> set[str]:
     ids=["console", "worker"],
 )
 def test_every_command_that_is_sent_is_among_the_rights(folders: tuple[str, ...], needed: tuple[Right, ...]):
-    files = [path for folder in folders for path in (PACKAGE / folder).rglob("*.py")]
-    found = sent([*files, PACKAGE / "model" / "queue_expiry.py"])
+    files = [path for folder in folders for path in (PACKAGE / folder).rglob("*") if path.suffix in {".py", ".lua"}]
+    found = sent([*files, *(PACKAGE / "model" / "lua").glob("*.lua")])
     assert len(found) > 10
     assert {name: where for name, where in found.items() if name not in granted(needed)} == {}
 

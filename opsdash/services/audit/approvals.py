@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.errors import OpsdashError, Refused
-from opsdash.model import Actor, Approval, AuditEntry, Preview, Role, Status, to_plain, untrusted
+from opsdash.model import Actor, Approval, AuditEntry, DeclaredOperation, Preview, Role, Status, to_plain, untrusted
 from opsdash.model.untrusted import Unread
-from opsdash.operation import Operation, parameters, registry
 from opsdash.services.audit.log import AuditLog, public_params
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -36,30 +36,9 @@ _ROOM = 4_000
 _OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, OpsdashError)
 """What reading a request of another version may raise; its digest says that it is no forgery."""
 
-# Both begin with a write that needs no memory: a full Redis lets through what follows in a script, and to free it may
-# need a second person. KEYS: the request, the index. ARGV: what is asked, its digest, ms, its id, when it expires.
-_ASK = """
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'asked', ARGV[1], 'mac', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], ARGV[5], ARGV[4])
-return 1
-"""
-# KEYS: the index, requests. ARGV: their ids. One that has come back meanwhile stays.
-_SWEEP = """
-for i, id in ipairs(ARGV) do
-  if redis.call('EXISTS', KEYS[i + 1]) == 0 then redis.call('ZREM', KEYS[1], id) end
-end
-return 1
-"""
-# KEYS: the request, the index. ARGV: by whom, ms, its id, or nothing where it stays in the index.
-_TAKE = """
-if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then return 0 end
-if redis.call('HEXISTS', KEYS[1], 'asked') == 0 then return 0 end
-if redis.call('HSETNX', KEYS[1], 'taken', ARGV[1]) == 0 then return 0 end
-if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[3]) end
-return 1
-"""
+_ASK = lua.load(__name__, "approvals_ask")
+_SWEEP = lua.load(__name__, "approvals_sweep")
+_TAKE = lua.load(__name__, "approvals_take")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +51,7 @@ class Asked:
     """
 
     id: str
-    operation: Operation
+    operation: DeclaredOperation
     actor: Actor
     entry: AuditEntry
     reviewed: Preview
@@ -81,7 +60,7 @@ class Asked:
     @property
     def approval(self) -> Approval:
         """The same, for whoever looks."""
-        return _approval(self.id, self.entry, self.operation.params(), self.expires_at)
+        return _approval(self.id, self.entry, self.operation.title, self.operation.params(), self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +81,22 @@ class _Kept:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """Keeps, finds and takes them. One is taken once: by who approves it, or by its expiry."""
+    """Keeps, finds and takes them. One is taken once: by who approves it, or by its expiry.
+
+    Attributes:
+        ttl_s: How long one waits.
+        operations: Classes by name: what was asked for under another name, or with other fields, can't be done here.
+    """
 
     broker: Broker
     audit: AuditLog
+    _: KW_ONLY
     ttl_s: int
+    operations: Mapping[str, type[Any]]
     _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _gone: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
-    def ask(self, operation: Operation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
+    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
         """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
 
         Raises:
@@ -292,7 +278,9 @@ class Approvals:
             self._tell(approval_id, "was not written by opsdash, or with another key")
             return None
         try:
-            return _understood(approval_id, untrusted.mapping(untrusted.parsed(text, LARGE)), untrusted.words(taken))
+            return _understood(
+                self.operations, approval_id, untrusted.mapping(untrusted.parsed(text, LARGE)), untrusted.words(taken)
+            )
         except _OTHER_SHAPE:
             self._tell(approval_id, "is of another version of opsdash, and can't be read")
             return None
@@ -304,17 +292,18 @@ class Approvals:
             log.error("the approval %s %s: it is left out", untrusted.words(what), why)
 
 
-def _understood(approval_id: str, told: Mapping[str, Any], taken: str) -> _Kept:
+def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Mapping[str, Any], taken: str) -> _Kept:
     """What was asked, as far as this version knows it; one of `_OTHER_SHAPE` where it does not know it at all."""
     entry, expires_at = AuditEntry.from_plain(told["entry"]), untrusted.moment(told["expires_at"])
     params = dict(told.get("params", entry.details["params"]))
     if expires_at is None or untrusted.moment(entry.timestamp.isoformat()) is None or entry.timestamp.tzinfo is None:
         raise ValueError("no time")
-    kind = registry().get(entry.operation)
+    kind = operations.get(entry.operation)
+    title = entry.title if kind is None else kind.title
     asked, problem = None, ""
     if kind is None:
         problem = f"This opsdash does not have the operation {untrusted.words(entry.operation)}."
-    elif unknown := [name for name in params if name not in {field.name for field in parameters(kind)}]:
+    elif unknown := [name for name in params if name not in {field.name for field in fields(kind)}]:
         named = ", ".join(untrusted.words(name) for name in unknown[:3])
         problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
     else:
@@ -329,16 +318,17 @@ def _understood(approval_id: str, told: Mapping[str, Any], taken: str) -> _Kept:
             )
         except _OTHER_SHAPE:
             problem = "Another version of opsdash asked for it, in a way that this one does not know."
-    approval = replace(_approval(approval_id, entry, params, expires_at), problem=problem)
+    approval = replace(_approval(approval_id, entry, title, params, expires_at), problem=problem)
     return _Kept(approval=approval, entry=entry, asked=asked, taken=taken)
 
 
-def _approval(approval_id: str, entry: AuditEntry, params: Mapping[str, Any], expires_at: datetime) -> Approval:
-    kind = registry().get(entry.operation)
+def _approval(
+    approval_id: str, entry: AuditEntry, title: str, params: Mapping[str, Any], expires_at: datetime
+) -> Approval:
     return Approval(
         id=approval_id,
         operation=entry.operation,
-        title=entry.title if kind is None else kind.title,
+        title=title,
         params=public_params(params),
         by=entry.user,
         at=entry.timestamp,

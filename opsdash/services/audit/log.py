@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,7 @@ import redis
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, AuditEntry, Status, to_plain
-from opsdash.operation import Operation
+from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status, to_plain
 from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.services import frames
 from opsdash.services.audit import prune as audit_prune
@@ -57,6 +56,7 @@ class AuditLog:
 
     engine: sa.Engine
     sealer: Sealer
+    _: KW_ONLY
     spool: Spool | None = None
     here: Callable[[], str] = lambda: ""
     writing: Patience = field(init=False)
@@ -72,7 +72,9 @@ class AuditLog:
         self.writing = Patience(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
         self.draining = Patience(who)
 
-    def begin(self, operation: Operation, actor: Actor, request_id: UUID | None = None, **details: Any) -> AuditEntry:
+    def begin(
+        self, operation: DeclaredOperation, actor: Actor, request_id: UUID | None = None, **details: Any
+    ) -> AuditEntry:
         """Commits the intent. What follows may crash: the entry stays ``in_progress`` and is seen.
 
         Raises:
@@ -90,7 +92,7 @@ class AuditLog:
         return entry
 
     def refuse(
-        self, operation: Operation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
+        self, operation: DeclaredOperation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
     ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
         told = {"message": why, "took_s": 0.0, **details}
@@ -320,7 +322,7 @@ class AuditLog:
 
     def _entry_of(
         self,
-        operation: Operation,
+        operation: DeclaredOperation,
         actor: Actor,
         status: Status,
         details: Mapping[str, Any],

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import redis
 
+from opsdash import lua
 from opsdash.model import AuditEntry, to_plain
 from opsdash.model import untrusted as foreign
 from opsdash.services.audit.chain import Sealer
@@ -19,11 +20,7 @@ from opsdash.services.broker.client import Broker
 
 log = logging.getLogger(__name__)
 
-# The first command changes nothing; after it a full Redis lets the other through. KEYS: the stream.
-_ADD = """
-redis.call('XDEL', KEYS[1], '0-1')
-redis.call('XADD', KEYS[1], '*', 'kind', ARGV[1], 'entry', ARGV[2], 'mac', ARGV[3])
-"""
+_ADD = lua.load(__name__, "outbox_add")
 KINDS = ("begin", "finish", "whole")
 FIELDS = ("kind", "entry", "mac")
 CHUNK = 100
@@ -36,39 +33,8 @@ CLAIMED_S = 86_400
 """A request that is sent again within this time while the database is away is known to be one."""
 
 
-# Steps from a place on: id, kind, entry and mac of each, the id alone of what is no step. KEYS: stream. ARGV: place,
-# how many, most bytes of one and of all.
-_READ = """
-local read, found, size = redis.pcall('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2]), {}, 0
-if read.err then return {} end
-for i, step in ipairs(read) do
-  local told, own = {}, 0
-  for j = 1, #step[2], 2 do
-    own = own + #step[2][j + 1]
-    told[step[2][j]] = step[2][j + 1]
-  end
-  if own > tonumber(ARGV[3]) then own = 0 told = {} end
-  if size + own > tonumber(ARGV[3]) and i > 1 then break end
-  size = size + own
-  local whole = told.kind and told.entry and told.mac
-  found[i] = whole and {step[1], told.kind, told.entry, told.mac} or {step[1]}
-end
-return found
-"""
-# KEYS: spool, where it is set aside. ARGV: ids. Returns how many were moved.
-_SET_ASIDE = """
-if redis.replicate_commands then redis.replicate_commands() end
-local moved = 0
-for _, id in ipairs(ARGV) do
-  local step = redis.call('XRANGE', KEYS[1], id, id)[1]
-  if step then
-    -- More than a script can hand on: what is of no use to anybody goes.
-    local kept = #step[2] > 4000 or redis.pcall('XADD', KEYS[2], '*', unpack(step[2]))
-    if type(kept) ~= 'table' or not kept.err then redis.call('XDEL', KEYS[1], id) moved = moved + 1 end
-  end
-end
-return moved
-"""
+_READ = lua.load(__name__, "outbox_read")
+_SET_ASIDE = lua.load(__name__, "outbox_set_aside")
 
 
 class Place(NamedTuple):

@@ -42,6 +42,7 @@ class Unfinished:
 
     def __init__(
         self,
+        *,
         broker: Broker,
         audit: AuditLog,
         approvals: Approvals,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from opsdash.errors import Unavailable
-from opsdash.model import Actor, AuditEntry, Effect, Status
-from opsdash.operation import Operation
+from opsdash.model import Actor, AuditEntry, DeclaredOperation, Effect, Status
 from opsdash.services.audit.log import AuditLog, Duplicate
 
 INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "approval")
@@ -30,7 +29,7 @@ class ElsewhereRequest(Duplicate):
         self.args = (f"The request id {request_id} was used {where}. Nothing was changed: send it under a new one.",)
 
 
-def answered(audit: AuditLog, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
+def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error: Duplicate) -> Effect:
     """What this very request did the first time.
 
     Raises:

@@ -30,7 +30,7 @@ NOT_AHEAD = f"now{AHEAD_S:.0f}"
 BATCH = 100
 """Hashes that one script reads."""
 
-NAMED = scripts.NAMED
+MARKS = scripts.MARKS
 """How a script calls a message: itself, or its mark."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.model import untrusted
 from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
 from opsdash.services.broker import bounded_reads
@@ -17,14 +18,7 @@ from opsdash.services.broker.client import Broker
 
 log = logging.getLogger(__name__)
 
-# A longer one that is noted already stays. KEYS: suspended expiries. ARGV: ms, queue, its lists.
-_SUSPEND = """
-redis.call('PERSIST', KEYS[1]) -- changes nothing; a full Redis lets the rest through then
-for i = 3, #ARGV do
-  local noted = string.match(redis.call('HGET', KEYS[1], ARGV[i]) or '', '^(%d+):') or '0'
-  if tonumber(noted) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], ARGV[i], ARGV[1] .. ':' .. ARGV[2]) end
-end
-"""
+_SUSPEND = lua.load(__name__, "queue_expiry_suspend")
 
 
 def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
+from opsdash import lua
+
 HALFDONE = "HALFDONE"
 """How the error of a script begins that had changed something before."""
 
@@ -58,25 +60,8 @@ if worked then return {changed, answer} end
 local why = string.gsub(type(answer) == 'table' and answer.err or tostring(answer), '^@?user_script: ?%%d+: ', '')
 return real.error_reply((changed == 1 and '%s ' or '') .. string.gsub(why, '^%%-', ''))
 """
-# A full Redis refuses a script's first command that needs memory. What follows a write that needs none it lets through,
-# since a script can't stop midway: whatever must work on a full Redis begins with one, and so does this.
-# KEYS: what is set. ARGV: the value, ms, ``new`` where only a key that is not there is set. Ours is a string that ends
-# within a day: anything else is nobody's, and would be in the way for ever.
-_PUT = """
-if ARGV[3] == 'new' and redis.call('TYPE', KEYS[1])['ok'] == 'string' then
-  local left = redis.call('PTTL', KEYS[1])
-  if left >= 0 and left <= 86400000 then return 0 end
-end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-# Takes away what is no lease: no string, or without an end within a day. KEYS: it.
-_DROP = """
-local left = redis.call('PTTL', KEYS[1])
-if redis.call('TYPE', KEYS[1])['ok'] == 'string' and left >= 0 and left <= 86400000 then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
+_PUT = lua.load(__name__, "writes_put")
+_DROP = lua.load(__name__, "writes_drop")
 _BEGINS = _TELLING[: _TELLING.index("{")]
 _CALLED = re.compile(r"redis\.p?call\((?:'(\w+)')?")
 

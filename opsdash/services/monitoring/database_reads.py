@@ -59,7 +59,7 @@ class DatabaseHalf:
     """
 
     def __init__(
-        self, audit: AuditLog, tenants: Tenants, approvals: Approvals, unfinished: Unfinished, endings: Endings
+        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, unfinished: Unfinished, endings: Endings
     ) -> None:
         self._audit, self._source = audit, tenants
         self._approvals, self._unfinished, self._endings = approvals, unfinished, endings

@@ -39,11 +39,12 @@ class Snapshots:
 
     def __init__(
         self,
+        *,
         broker: Broker,
         pause: PauseFlags,
         queues: Queues,
         workers: Workers,
-        fleet: Fleet,
+        unmanaged: Fleet,
         audit: AuditLog,
         tenants: Tenants,
         unfinished: Unfinished,
@@ -53,11 +54,13 @@ class Snapshots:
     ) -> None:
         self._discovery = discovery
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
-        self._fleet, self._audit, self._trash, self._approvals = fleet, audit, trash, approvals
+        self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
         self._pace, self._shrinking = Pace(), Shrinking()
         self.watchman = Watchman(broker)
         self._endings = Endings(audit, pause)
-        self._database = DatabaseHalf(audit, tenants, approvals, unfinished, self._endings)
+        self._database = DatabaseHalf(
+            audit=audit, tenants=tenants, approvals=approvals, unfinished=unfinished, endings=self._endings
+        )
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
         self._redis_read_s: float | None = None  # monotonic
@@ -91,7 +94,7 @@ class Snapshots:
             conflicts = self._broker.layouts.refresh().conflicts
         reports = self._workers.look()
         workers, unread = reports.workers, list(reports.unread)
-        names = self._discovery.names(workers, self._fleet.last)
+        names = self._discovery.names(workers, self._unmanaged.last)
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
             flags: tuple[str | None, ...] = (None, *names)
@@ -116,7 +119,7 @@ class Snapshots:
         self.watchman.look(names, needed=bool(read.active) or read.suspended)
         self._endings.look(read.active, read.left, read.epoch)
         pauses = read.active
-        found = self._fleet.found(read.epoch, paused=bool(pauses))
+        found = self._unmanaged.found(read.epoch, paused=bool(pauses))
         others, (trash, not_trash), (waiting, not_asked) = (
             _others(found, workers),
             self._trash.look(),

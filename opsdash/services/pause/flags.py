@@ -9,74 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from opsdash import lua
 from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
 from opsdash.model import PauseInfo, untrusted
 from opsdash.services.broker import queue_expiry
 from opsdash.services.broker.client import Broker
 
-# One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
-# A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
-# What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
-# A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
-# First a write that needs no memory, and changes nothing: a full Redis lets the rest of the script through then.
-_OURS = """
-redis.call('PERSIST', KEYS[3])
-local story = redis.call('TYPE', KEYS[2]).ok
-if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
-local counter = redis.call('TYPE', KEYS[3]).ok
-if counter ~= 'none' then
-  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''
-  if not string.match(text, '^[1-9]%d*$') and text ~= '0' then
-    redis.call('SET', KEYS[3], redis.call('TIME')[1])
-  end
-end
-""".replace("DIGITS", str(EPOCH_DIGITS))
-# KEYS: flag, info hash, epoch counter. ARGV: ttl, field, JSON without its closing brace, channel, value, ``new`` for
-# one that replaces none. Returns the epoch, 0 when there was a pause already.
-_PAUSE = (
-    _OURS
-    + """
-if ARGV[6] == 'new' and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local epoch = redis.call('INCR', KEYS[3])
-redis.call('SET', KEYS[1], ARGV[5], 'EX', ARGV[1])
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[3] .. ', "epoch": ' .. epoch .. '}')
-redis.pcall('PUBLISH', ARGV[4], cjson.encode({epoch = epoch, field = ARGV[2], paused = true}))
-return epoch
-"""
-)
-# KEYS as above. ARGV: field, channel, the only epoch that is meant (or nothing). Returns {flags deleted, epoch}.
-_RESUME = (
-    _OURS
-    + """
-if ARGV[3] ~= '' then
-  local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
-  if told ~= ARGV[3] then return {0, 0} end
-end
-local removed = redis.call('DEL', KEYS[1])
-redis.call('HDEL', KEYS[2], ARGV[1])
-local epoch = redis.call('INCR', KEYS[3])
-redis.pcall('PUBLISH', ARGV[2], cjson.encode({epoch = epoch, field = ARGV[1], paused = false}))
-return {removed, epoch}
-"""
-)
+_PAUSE = lua.load(__name__, "flags_pause", DIGITS=EPOCH_DIGITS)
+_RESUME = lua.load(__name__, "flags_resume", DIGITS=EPOCH_DIGITS)
 
-# A story whose flag is gone, unless somebody paused again meanwhile: the text ends as ``_PAUSE`` writes it then, with
-# another epoch. KEYS: flag, info hash. ARGV: field, epoch or nothing.
-_FORGET = """
-if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local told = string.match(string.sub(redis.call('HGET', KEYS[2], ARGV[1]) or '', -40), '"epoch": (%d+)}$')
-if told and #told <= DIGITS and tonumber(told) ~= tonumber(ARGV[2]) then return 0 end
-return redis.call('HDEL', KEYS[2], ARGV[1])
-""".replace("DIGITS", str(EPOCH_DIGITS))
-# Some stories, nothing in place of a large one. KEYS: info hash. ARGV: most bytes, fields.
-_STORIES = """
-local found = {}
-for i = 2, #ARGV do
-  local story = redis.pcall('HGET', KEYS[1], ARGV[i])
-  found[i - 1] = type(story) == 'string' and (#story <= tonumber(ARGV[1]) and story or '') or false
-end
-return found
-"""
+_FORGET = lua.load(__name__, "flags_forget", DIGITS=EPOCH_DIGITS)
+_STORIES = lua.load(__name__, "flags_stories")
 _TOLD_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
 """The same in Python: both must find the same epoch in a text, or its story would stay for ever."""
 LONGEST_STORY = 64 * 1024

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opsdash.model import WorkerStats
 from opsdash.services.broker.messages import envelope, expires_at
+from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import Composition
+from opsdash.services.workers.reports import Workers
 from opsdash.text import count, format_duration
-
-if TYPE_CHECKING:
-    from opsdash.services.console import Console
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +46,16 @@ class Held:
         )
 
 
-def held(console: Console, queue: str) -> Held:
+def held(workers: Workers, queues: Queues, queue: str) -> Held:
     """Read now. Cost: three round trips."""
-    workers: Iterable[WorkerStats] = [w for w in console.workers.read() if w.state != "offline" and queue in w.queues]
-    reserved, scheduled, active = (sum(getattr(w, f) for w in workers) for f in ("reserved", "scheduled", "active"))
+    serving = [w for w in workers.read() if w.state != "offline" and queue in w.queues]
+    reserved, scheduled, active = (sum(getattr(w, f) for w in serving) for f in ("reserved", "scheduled", "active"))
     return Held(
-        workers=len(list(workers)),
+        workers=len(serving),
         active=active,
         reserved=reserved,
         scheduled=scheduled,
-        unacked=console.queues.unacked(),
+        unacked=queues.unacked(),
     )
 
 

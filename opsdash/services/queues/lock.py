@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
@@ -27,36 +28,8 @@ STEP_S = 0.004
 """What one step may take: messages per step follow from it, whatever they weigh and however fast the server is."""
 FIRST_STEP, LARGEST_STEP = 100, 4_000
 
-# Every step begins with this: who has lost the lease moves nothing. KEYS[1]: lease. ARGV[1]: its value, ARGV[2]: ms.
-GUARD = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-
-# The messages of one list go in front of another's, that is to its tail, where workers take from. Few are put there at
-# once. Else the queue's own go behind them, oldest first, a step at a time, and the last step swaps the lists: whatever
-# is killed meanwhile, the list that is moved holds everything that the queue does not. A TTL that a producer has just
-# given the queue's list outlives the swap.
-# KEYS: lease, list, queue. ARGV[3]: messages per step. Returns how many are still to be moved.
-_JOIN = (
-    GUARD
-    + """
-local waiting, moved, step = redis.call('LLEN', KEYS[3]), redis.call('LLEN', KEYS[2]), tonumber(ARGV[3])
-if moved == 0 then return 0 end
-redis.call('PERSIST', KEYS[2])
-if moved <= step and waiting > 0 then
-  for _ = 1, moved do redis.call('LMOVE', KEYS[2], KEYS[3], 'LEFT', 'RIGHT') end
-  return 0
-end
-local ttl = redis.call('PTTL', KEYS[3])
-for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
-if waiting > step then return waiting - step end
-redis.call('RENAME', KEYS[2], KEYS[3])
-if ttl > 0 then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', ttl)) end
-return 0
-"""
-)
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+_JOIN = lua.load(__name__, "lock_join")
+_RELEASE = lua.load(__name__, "lock_release")
 
 
 class Pace:
@@ -91,7 +64,7 @@ class Lease:
     between: Callable[[], Any] = lambda: None
 
     def run(self, script: str, keys: list[str], *args: Any) -> Any:
-        """Runs a script that begins with ``GUARD``.
+        """Runs a script that includes ``lock_guard.lua``.
 
         Raises:
             Refused: The lease was lost: this process was away for longer than it lasts.

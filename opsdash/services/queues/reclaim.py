@@ -72,14 +72,14 @@ class Hold:
         self.said = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gathering:
     """Has workers give back what they hold and do not run."""
 
     broker: Broker
     pause: PauseFlags
     workers: Workers
-    fleet: Fleet
+    unmanaged: Fleet
 
     def reach(self, queue: str, met: Container[str] = ()) -> Reach:
         """Who holds messages of this queue. Cost: two round trips; a second where workers without the plug-in run.
@@ -89,7 +89,7 @@ class Gathering:
         """
         workers = self.workers.read()
         online = [w for w in workers if w.reports and queue in w.queues]
-        others = self.fleet.known()
+        others = self.unmanaged.known()
         cannot = [w.hostname for w in online if w.pausing != "ready"]
         cannot += [w.hostname for w in workers if not w.reports and w.hostname in met]
         return Reach(
@@ -183,7 +183,7 @@ class Gathering:
         unsure = [w.hostname for w in reach.reached if not _confirmed(w, queue, epoch)]
         if unsure:
             return reach, f"{_some(unsure)} to confirm the pause"
-        answers = self.fleet.recall(names, queue)
+        answers = self.unmanaged.recall(names, queue)
         held.recalled += sum(going for going, _ in answers.values())
         if silent := sorted(names - answers.keys()):
             return reach, f"an answer of {_some(silent)}"

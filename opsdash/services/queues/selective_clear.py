@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspended_ms
-from opsdash.services.queues.lock import GUARD, Lease, Pace, lease
+from opsdash.services.queues.lock import Lease, Pace, lease
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
 MOST_BEGUN = 1_000
@@ -27,100 +28,12 @@ MOST_BEGUN = 1_000
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
-# What came since the last step is newer than all that is kept aside: it goes before it. KEYS: lease, queue, kept aside,
-# info. ARGV[3]: the newest message that was not looked at yet, ARGV[4]: how many may have come, ARGV[5]: step.
-_ARRIVED = (
-    GUARD
-    + bounded_reads.NAMED
-    + """
-local at = place_of(KEYS[2], ARGV[3], tonumber(ARGV[4]))
-if not at then return 'gone' end
-if at > 0 then
-  local came = redis.call('LPOP', KEYS[2], at)
-  for i = #came, 1, -1 do redis.call('LPUSH', KEYS[3], came[i]) end
-end
-"""
-)
-# ARGV[6]: messages of this step, then for each that matches its place among them and its text: what lies there instead
-# (a worker gave something back) stays. KEYS[5]: trash list.
-_SIEVE = (
-    _ARRIVED
-    + """
-local matches, moved = {}, 0
-for i = 7, #ARGV, 2 do matches[tonumber(ARGV[i])] = ARGV[i + 1] end
-local taken = redis.call('LPOP', KEYS[2], ARGV[6]) or {}
-for i, message in ipairs(taken) do
-  if matches[i] == message then
-    redis.call('RPUSH', KEYS[5], message)
-    moved = moved + 1
-  else
-    redis.call('RPUSH', KEYS[3], message)
-  end
-end
-redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
-redis.call('HINCRBY', KEYS[4], 'count', moved)
-redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
-return {moved, #taken}
-"""
-)
-# All that was not looked at matches: one step, whatever it is. KEYS[5]: trash list, which is not there yet.
-_TAKE_ALL = (
-    _ARRIVED
-    + """
-local moved = redis.call('LLEN', KEYS[2])
-redis.call('RENAME', KEYS[2], KEYS[5])
-redis.call('PERSIST', KEYS[5])
-redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], '')
-redis.call('HINCRBY', KEYS[4], 'count', moved)
-redis.call('HINCRBY', KEYS[4], 'step:' .. ARGV[5], moved)
-return {moved, moved}
-"""
-)
-# The other way round, when it ends before all was looked at: what was kept aside goes back behind what was not looked
-# at, oldest first. ARGV[6]: messages of this step. Returns how many are left.
-_GIVE_BACK = (
-    _ARRIVED
-    + """
-for _ = 1, math.min(tonumber(ARGV[6]), redis.call('LLEN', KEYS[3])) do
-  redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT')
-end
-redis.call('HSET', KEYS[4], 'next:' .. ARGV[5], named(redis.call('LINDEX', KEYS[2], 0)) or '')
-return redis.call('LLEN', KEYS[3])
-"""
-)
-# KEYS: lease, info, trash index. ARGV[3]: trash id, then field and value of the info by turns.
-_BEGIN = (
-    GUARD
-    + """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 'known' end
-redis.call('ZADD', KEYS[3], '+inf', ARGV[3])
-redis.call('HSET', KEYS[2], 'state', 'clearing', 'count', 0, unpack(ARGV, 4))
-return 'begun'
-"""
-)
-# KEYS: lease, info, trash index, restores, trash lists. ARGV[3]: trash id, seconds to keep, now, queue.
-_END = (
-    GUARD
-    + """
-local keep, total = tonumber(ARGV[4]), tonumber(redis.call('HGET', KEYS[2], 'count'))
-for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
-  if string.sub(field, 1, 5) == 'next:' then redis.call('HDEL', KEYS[2], field) end
-end
-redis.call('HDEL', KEYS[2], 'state')
-redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
-if keep == 0 or total == 0 then
-  for i = 5, #KEYS do redis.call('UNLINK', KEYS[i]) end
-  redis.call('DEL', KEYS[2])
-  redis.call('ZREM', KEYS[3], ARGV[3])
-  return total
-end
-redis.call('EXPIRE', KEYS[2], keep)
-for i = 5, #KEYS do redis.call('EXPIRE', KEYS[i], keep) end
-redis.call('HSET', KEYS[2], 'until', ARGV[5] + keep)
-redis.call('ZADD', KEYS[3], ARGV[5] + keep, ARGV[3])
-return total
-"""
-)
+_ARRIVED = lua.load(__name__, "selective_clear_arrived", **bounded_reads.MARKS)
+_SIEVE = lua.load(__name__, "selective_clear_sieve", **bounded_reads.MARKS)
+_TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
+_GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)
+_BEGIN = lua.load(__name__, "selective_clear_begin")
+_END = lua.load(__name__, "selective_clear_end")
 
 Matches = Callable[[bytes], bool]
 

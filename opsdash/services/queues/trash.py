@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
 from opsdash.model.untrusted import Unread
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
-from opsdash.services.queues.lock import GUARD, lease
+from opsdash.services.queues.lock import lease
 from opsdash.services.queues.selective_clear import Sieve
 from opsdash.text import count, format_duration
 
@@ -30,65 +31,10 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 TOLD_S = 3_600
 """For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
 
-# Mean size of the first messages of each list. KEYS: lists. ARGV: how many messages.
-_WEIGH = """
-local found = {}
-for i, key in ipairs(KEYS) do
-  local size, number = 0, 0
-  for at = 0, ARGV[1] - 1 do
-    local message = redis.pcall('LINDEX', key, at)
-    if type(message) ~= 'string' then break end
-    size, number = size + #message, number + 1
-  end
-  found[i] = number > 0 and math.floor(size / number) or 0
-end
-return found
-"""
-# KEYS: lease, info, trash index, restores, the kept lists. ARGV[3]: queue, by, trash id.
-_BEGIN = (
-    GUARD
-    + """
-local state = redis.call('HGET', KEYS[2], 'state')
-if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
-if state == 'restored' then return state end
-state = state and string.sub(state, 1, 100)
-local found = 0
-for i = 5, #KEYS do
-  found = found + redis.call('LLEN', KEYS[i])
-  redis.call('PERSIST', KEYS[i])
-end
-if not state and found ~= tonumber(redis.call('HGET', KEYS[2], 'count')) then return 'short' end
-redis.call('PERSIST', KEYS[2])
-redis.call('ZADD', KEYS[3], '+inf', ARGV[5])
-redis.call('HSET', KEYS[2], 'state', 'restoring', 'restored_by', ARGV[4])
-redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
-return state or 'kept'
-"""
-)
-# KEYS: lease, info, trash index, restores. ARGV[3]: queue, at, trash id, seconds to remember it.
-_END = (
-    GUARD
-    + """
-redis.call('HSET', KEYS[2], 'state', 'restored', 'restored_at', ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-redis.call('ZREM', KEYS[3], ARGV[5])
-redis.call('HINCRBY', KEYS[4], ARGV[3], 1)
-return 0
-"""
-)
-# KEYS: lease, info, trash index, kept lists. ARGV[3]: trash id.
-_DELETE = (
-    GUARD
-    + """
-if redis.call('EXISTS', KEYS[2]) == 0 then return 'gone' end
-local state = redis.call('HGET', KEYS[2], 'state')
-if state then return string.sub(state, 1, 100) end
-for i = 4, #KEYS do redis.call('UNLINK', KEYS[i]) end
-redis.call('DEL', KEYS[2])
-redis.call('ZREM', KEYS[3], ARGV[3])
-return 'deleted'
-"""
-)
+_WEIGH = lua.load(__name__, "trash_weigh")
+_BEGIN = lua.load(__name__, "trash_begin")
+_END = lua.load(__name__, "trash_end")
+_DELETE = lua.load(__name__, "trash_delete")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from typing import Any
 
 import redis
 
+from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.queues.lock import GUARD, LEASE_S, LOST, Lease
+from opsdash.services.queues.lock import LEASE_S, LOST, Lease
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
 
 CHUNK = 500
@@ -35,45 +36,12 @@ COMPARED_BYTES = 64 * 1024
 """Of what a key holds in place of a configuration, where its size shows that it differs."""
 _ADOPTED, _NOTICED, _BEGUN = "adopted", "noticed", "begun"
 
-# KEYS: lease, index, then one key per tenant. ARGV[3…]: tenant, configuration and digest of each.
-_WRITE = (
-    GUARD
-    + """
-local texts, digests = {}, {}
-for i = 3, #KEYS do
-  local at = 3 + (i - 3) * 3
-  texts[#texts + 1], texts[#texts + 2] = KEYS[i], ARGV[at + 1]
-  digests[#digests + 1], digests[#digests + 2] = ARGV[at], ARGV[at + 2]
-end
-redis.call('MSET', unpack(texts))
-redis.call('HSET', KEYS[2], unpack(digests))
-return #KEYS - 2
-"""
-)
-# KEYS: lease, index, then one key per tenant. ARGV[3…]: the tenants.
-_REMOVE = (
-    GUARD
-    + """
-local removed = 0
-for i = 3, #KEYS do
-  redis.call('HDEL', KEYS[2], ARGV[i])
-  removed = removed + redis.call('DEL', KEYS[i])
-end
-return removed
-"""
-)
-# KEYS: lease, hash. ARGV[3…]: fields and values; those that are there stay when ARGV[3] is 'nx'.
-_STORE = (
-    GUARD
-    + """
-for i = 4, #ARGV, 2 do redis.call(ARGV[3] == 'nx' and 'HSETNX' or 'HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-return 0
-"""
-)
-# KEYS: lease, hash. ARGV[3…]: fields and values, all there will be.
-_REPLACE = GUARD + "redis.call('DEL', KEYS[2]) redis.call('HSET', KEYS[2], unpack(ARGV, 3)) return 0"
-_RENEW = GUARD + "return 0"
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+_WRITE = lua.load(__name__, "index_write")
+_REMOVE = lua.load(__name__, "index_remove")
+_STORE = lua.load(__name__, "index_store")
+_REPLACE = lua.load(__name__, "index_replace")
+_RENEW = lua.load(__name__, "index_renew")
+_RELEASE = lua.load(__name__, "index_release")
 
 
 @dataclass(frozen=True, slots=True)

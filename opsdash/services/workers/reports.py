@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 
+from opsdash import lua
 from opsdash.model import RunningTask, WorkerStats, untrusted
 from opsdash.model.untrusted import Unread
 from opsdash.services import frames
@@ -73,20 +74,7 @@ FIELDS = (
     "build",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
-# KEYS: list of workers, reports. ARGV: seconds of silence, the reports' names in the list. Returns those it removed.
-_DISMISS = """
-local now, gone = redis.call('TIME'), {}
-for i = 2, #KEYS do
-  local told = redis.pcall('HGET', KEYS[i], 'time')
-  local at = type(told) == 'string' and tonumber(told) or 0
-  if tonumber(now[1]) - at > tonumber(ARGV[1]) then
-    redis.call('DEL', KEYS[i])
-    redis.pcall('ZREM', KEYS[1], ARGV[i])
-    table.insert(gone, ARGV[i])
-  end
-end
-return gone
-"""
+_DISMISS = lua.load(__name__, "reports_dismiss")
 RUNNING = "running"
 """The field that is read for one worker only, and when somebody asks."""
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from opsdash import lua
 from opsdash.errors import OpsdashError
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -25,17 +26,7 @@ AHEAD_S = 3_600
 """By so much another console's clock may be ahead."""
 
 
-# Adds marks, also on a full Redis: it begins with a removal, which that lets through, and then all that follows. KEYS:
-# the sorted set. ARGV: seconds it lives, the scores between which members stay, then score and member by turns.
-_TELL = """
-local kind = redis.call('TYPE', KEYS[1])['ok']
-if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. ARGV[3], '+inf')
-for i = 4, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-return 1
-"""
+_TELL = lua.load(__name__, "sign_out_tell")
 
 
 class SignedOut:

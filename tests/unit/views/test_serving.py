@@ -10,6 +10,7 @@ import pytest
 from bokeh.settings import settings as bokeh_settings
 from tornado.ioloop import IOLoop
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.services.console import Console
@@ -19,7 +20,7 @@ from opsdash.web import server as serving
 
 @pytest.fixture
 def console(tmp_path: Path) -> Iterator[Console]:
-    made = Console(Settings.from_env({}, auth="dev", database_url=f"sqlite:///{tmp_path / 'x.sqlite3'}"))
+    made = assemble(Settings.from_env({}, auth="dev", database_url=f"sqlite:///{tmp_path / 'x.sqlite3'}"))
     yield made
     made.close()
 

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from bokeh.document import Document
 from bokeh.io import doc as bokeh_doc
 
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
-from opsdash.services.console import Console
 from opsdash.views.components import Board
 from opsdash.views.session import Session
 
 
 def test_figures_for_a_page_that_has_just_been_closed_are_dropped_and_no_other_page_is_harmed(tmp_path: Path) -> None:
-    console = Console(Settings.from_env({}, database_url=f"sqlite:///{tmp_path}/x.sqlite3"))
+    console = assemble(Settings.from_env({}, database_url=f"sqlite:///{tmp_path}/x.sqlite3"))
 
     async def serve() -> None:
         session = Session(console, Actor(name="maria", role=Role.ADMIN), Board())

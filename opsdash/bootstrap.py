@@ -1,0 +1,39 @@
+"""Puts a console together: loads the operations, opsdash's own and those of other packages, and hands them over.
+
+Nothing below knows an operation by name, so this is the one place that must be imported before any is looked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import opsdash.operations  # noqa: F401 - declares them all
+from opsdash.operation import registry
+
+if TYPE_CHECKING:
+    from opsdash.config.settings import Settings
+    from opsdash.services.console import Console
+
+
+def assemble(settings: Settings) -> Console:
+    """A console with every operation that is declared. Opens no connection yet.
+
+    Raises:
+        Invalid: A setting is wrong.
+    """
+    from opsdash.services.console import Console  # takes most of a second: --help does without
+
+    return Console(settings, operations=registry())
+
+
+def connect(**overrides: Any) -> Console:
+    """A console from the environment; keyword arguments (the fields of `Settings`) win over it.
+
+    Opens no connection yet: an outage shows in what is called, not here.
+
+    Raises:
+        Invalid: A setting is wrong.
+    """
+    from opsdash.config.settings import Settings
+
+    return assemble(Settings.from_env(**overrides))

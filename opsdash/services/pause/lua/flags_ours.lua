@@ -1,0 +1,15 @@
+-- One script, as atomic as MULTI: the JSON carries the epoch, which only the server can hand out.
+-- A nudge that may not be published costs the workers two seconds, and the pause nothing: the doctor names the right.
+-- What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
+-- A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
+-- First a write that needs no memory, and changes nothing: a full Redis lets the rest of the script through then.
+redis.call('PERSIST', KEYS[3])
+local story = redis.call('TYPE', KEYS[2]).ok
+if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
+local counter = redis.call('TYPE', KEYS[3]).ok
+if counter ~= 'none' then
+  local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''
+  if not string.match(text, '^[1-9]%d*$') and text ~= '0' then
+    redis.call('SET', KEYS[3], redis.call('TIME')[1])
+  end
+end

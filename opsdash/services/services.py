@@ -1,0 +1,52 @@
+"""What an operation may use: everything it reads and writes by, and nothing of the console that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opsdash.config.settings import Settings
+from opsdash.model import Act, Effect, Snapshot
+from opsdash.services.audit.approvals import Approvals
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.broker.client import Broker
+from opsdash.services.monitoring.history import History
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.read import Queues
+from opsdash.services.queues.trash import Trash
+from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.remote import Remote
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import Fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One deployment, as its operations see it.
+
+    Attributes:
+        broker: Redis and the names of its keys. What has no service of its own is done with ``broker.client``.
+        unmanaged: Workers without the plug-in. ``workers``: those that report.
+        remote: Single workers and tasks, by Celery's remote control.
+        approvals: What waits for a second person.
+        queue_names: Every queue that is known now.
+        snapshot: One consistent read of everything; never raises for an outage.
+        carry_out: Does what waits under an id, as somebody else's YES within a run of its own; ``approve`` alone
+            calls it.
+    """
+
+    settings: Settings
+    broker: Broker
+    queues: Queues
+    trash: Trash
+    pause: PauseFlags
+    workers: Workers
+    unmanaged: Fleet
+    remote: Remote
+    tenants: Tenants
+    history: History
+    audit: AuditLog
+    approvals: Approvals
+    queue_names: Callable[[], tuple[str, ...]]
+    snapshot: Callable[[], Snapshot]
+    carry_out: Callable[[str, Act], Effect]

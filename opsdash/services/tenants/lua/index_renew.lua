@@ -1,0 +1,2 @@
+-- include ../../queues/lua/lock_guard.lua
+return 0
