@@ -111,7 +111,9 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         ],
         empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,
     )
-    if waiting:
+    if waiting is None:
+        warn("whether steps of the audit log wait in Redis for the database is not known: Redis did not answer")
+    elif waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
     if page.after and limit != 20 and page.searched is None:
         print_line(f"More: --after {page.after}")

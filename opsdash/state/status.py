@@ -43,7 +43,7 @@ class SystemStatus(param.Parameterized):
         allow_refs=False,
         doc="OtherWorker: those without the plug-in; None while they could not be asked.",
     )
-    unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
+    unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
@@ -63,7 +63,9 @@ class SystemStatus(param.Parameterized):
     tenants_error = param.String(default="", doc="Why the tenants' figures are not fresh; empty when they are.")
     tenants_age_s = param.Number(default=None, allow_None=True, doc="Age of the tenants' figures; None: never read.")
     silent = param.List(default=[], allow_refs=False, doc="Of redis, database, tenants: what did not answer at all.")
-    spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
+    spooled = param.Integer(
+        default=0, allow_None=True, doc="Steps of the audit log that wait in Redis for the database; None: unknown."
+    )
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )

@@ -171,8 +171,9 @@ class Desk(Viewer):
 
     async def _compare(self, _message: Mapping[str, Any]) -> None:
         try:
+            began = datetime.now(UTC)
             plan = await READS.run(self._console.tenants.plan, caller=self._session.caller)
-            self._board.tell("compared", **compared(plan))
+            self._board.tell("compared", at=began.timestamp(), **compared(plan))
         finally:
             self._board.tell("ready", what="compare")
 

@@ -231,12 +231,12 @@ class AuditLog:
         except Unavailable as error:
             log.info("the audit spool is drained later: %s", error.explanation)
 
-    def spooled(self) -> int:
-        """Steps that wait in the spool; 0 while Redis can't say. Cost: one XLEN."""
+    def spooled(self) -> int | None:
+        """Steps that wait in the spool; None while Redis can't say. Cost: one XLEN."""
         try:
             return 0 if self.spool is None else self.spool.count()
         except Unavailable:
-            return 0
+            return None
 
     def prunable(self, before: datetime) -> audit_prune.Prunable:
         """What a prune would take away; see `audit_prune.prunable`."""

@@ -84,8 +84,8 @@ class Snapshots:
                 taken_at=datetime.now(UTC),
                 redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
                 redis_error=redis_error,
+                spooled=None if redis_error else self._audit.spooled(),
                 silent=(*(["redis"] if silent else []), *database.pop("silent")),
-                spooled=0 if redis_error else self._audit.spooled(),
                 **self._redis,
                 **database,
             )

@@ -155,7 +155,7 @@ class Queues:
         return tuple(stats)
 
     def unacked(self) -> int:
-        """Messages that workers hold, of all queues: one HLEN."""
+        """Messages fetched and not acknowledged yet, of all queues: one HLEN."""
         with self.broker.reading():
             return int(self.broker.client.hlen(self.broker.unacked))
 
