@@ -106,7 +106,10 @@ class ReasonRead(msgspec.Struct, kw_only=True):
 
 
 class VerdictRead(msgspec.Struct, kw_only=True):
-    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for."""
+    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for.
+
+    ``age_s``: how old the figures are that it rests on. While Redis can't be read its ``state`` is ``unknown``.
+    """
 
     queue: str | None
     state: Literal["held", "draining", "unknown", "not_held"]
@@ -120,6 +123,7 @@ class VerdictRead(msgspec.Struct, kw_only=True):
     running: int
     held: int
     scheduled: int
+    age_s: float | None
 
 
 StatusRead = msgspec.defstruct(
