@@ -385,6 +385,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
             dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, silent_s=0, memory_bytes=None, load=None)
             for worker in snapshot.workers
         ),
+        queues=tuple(dataclasses.replace(queue, oldest_s=None) for queue in snapshot.queues),
         unacked_oldest_s=None,
         redis_age_s=None,
         redis_ms=None,
