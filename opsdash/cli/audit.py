@@ -167,7 +167,7 @@ def head() -> None:
 def verify(*, as_json: bool, head: str | None) -> None:
     """Whether the sealed log is whole: nothing changed, removed, inserted or reordered."""
     if head is not None and not re.fullmatch(r"\d+:[0-9a-f]*", head):
-        raise Invalid(f"--head: expected NUMBER:SEAL as this command prints it, got {head!r}")
+        raise Invalid(f"expected NUMBER:SEAL as this command prints it, got {head!r}", field="--head")
     with connected() as console:
         shown = sys.stderr.isatty() and not as_json
         with click.progressbar(length=1, label="Verifying", file=sys.stderr, hidden=not shown) as bar:
@@ -208,4 +208,4 @@ def _target(output: Path | None) -> Iterator[IO[str]]:
         with output.open("w", newline="", encoding="utf-8") as file:
             yield file
     except (PermissionError, FileNotFoundError) as error:
-        raise Invalid(f"--output: {output} can't be written: {error.strerror}") from error
+        raise Invalid(f"{output} can't be written: {error.strerror}", field="--output") from error

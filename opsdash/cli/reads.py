@@ -133,7 +133,7 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
         if hostname is not None:
             stats = tuple(worker for worker in stats if worker.hostname == hostname)
             if not stats:
-                raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
+                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
             running = console.workers.running(hostname)
     told = [
         {**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained, "condition": worker.condition}

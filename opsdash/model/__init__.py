@@ -302,6 +302,7 @@ class Snapshot:
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
+        silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
         spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
         unread: What lies in Redis and is not shown: too much of it, or not readable.
@@ -334,6 +335,7 @@ class Snapshot:
     database_error: str = ""
     tenants_age_s: float | None = None
     tenants_error: str = ""
+    silent: tuple[str, ...] = ()
     audit_head: str = ""
     spooled: int | None = 0
     layout_conflicts: tuple[Disagreement, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
@@ -99,13 +99,14 @@ class SyncTenantConfigs(Operation):
             if expected and act.phrase != expected:
                 raise Refused(
                     f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database by now, more than"
-                    " half, and another number was typed. Nothing was changed; look again."
+                    " half, and another number was typed.",
+                    hint=LOOK_AGAIN,
                 )
             reviewed = act.reviewed.figures.get("orphaned", 0) if act.reviewed else orphans
             if orphans > reviewed:
                 raise Refused(
-                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked."
-                    " Nothing was changed; look again."
+                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked.",
+                    hint=LOOK_AGAIN,
                 )
 
         report = services.tenants.sync(

@@ -250,7 +250,7 @@ def as_of(status: SystemStatus) -> str:
         return f"As of {status.stalled_s} s ago; no new figures come"
     if not status.redis_error or status.redis_age_s is None:
         return ""
-    why = "Redis does not answer" if "did not answer" in status.redis_error else "Redis can't be read"
+    why = "Redis does not answer" if "redis" in status.silent else "Redis can't be read"
     return f"As of {status.redis_age_s:.0f} s ago; {why}"
 
 

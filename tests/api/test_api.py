@@ -297,6 +297,7 @@ def test_redis_gone_is_a_problem_that_says_nothing_was_changed(api: Client, cons
     answer = api.run("pause_processing", confirm="YES")
     assert answer.status == 503
     assert answer.problem.startswith("unavailable: ")
+    assert (answer.json["changed"], answer.json["retry"]) == ("nothing", True)
     assert "Nothing was changed" in answer.problem
     assert "Traceback" not in answer.text
     stale = api.get("/api/v1/queues")

@@ -275,7 +275,7 @@ def test_the_state_says_in_words_when_workers_need_a_look(
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"redis_error": "Redis at x did not answer"}, "As of 10 s ago; Redis does not answer"),
+        ({"redis_error": "Redis at x: refused", "silent": ("redis",)}, "As of 10 s ago; Redis does not answer"),
         ({"redis_error": "Redis: wrong password."}, "As of 10 s ago; Redis can't be read"),
     ],
 )
