@@ -57,4 +57,4 @@ if __name__ == "__main__":
     try:
         print(prepare(os.environ["OPSDASH_DATABASE_URL"]), "tenants")  # noqa: T201 - read by the supervisor
     except OpsdashError as error:
-        sys.exit(str(error))
+        sys.exit(error.explanation)

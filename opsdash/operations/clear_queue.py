@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.clear_preview import Held, age, arriving, figures, held
@@ -53,7 +53,7 @@ class ClearQueue(Operation):
         lines += made_of.sentences()
         lines += (product.cleared for product in products_of(made_of.by_task))
         if stats.waiting:
-            lines.append(age(made_of.oldest_s))
+            lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
         if self.everything:
             lines += self._everything(services, holds)
             boundary["held"] = _gathering(services).held(self.queue)
@@ -67,6 +67,8 @@ class ClearQueue(Operation):
             lines=tuple(lines),
             figures={
                 **figures(made_of),
+                "oldest_s": stats.oldest_s,
+                "oldest_at_least": stats.oldest_at_least,
                 "arriving_per_s": per_s,
                 "waiting": stats.waiting,
                 "by_priority": dict(stats.by_priority),
@@ -89,7 +91,7 @@ class ClearQueue(Operation):
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
         if reviewed and "held" not in reviewed:
-            raise Refused("What was reviewed left out what workers hold: look again. Nothing was changed.")
+            raise Refused("What was reviewed left out what workers hold.", hint=LOOK_AGAIN)
         find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
         gathering = _gathering(services)
         with gathering.hold(self.queue, by=act.actor.name) as hold:

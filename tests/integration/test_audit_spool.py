@@ -263,7 +263,7 @@ def test_the_warning_that_the_spool_waits_does_not_say_that_nothing_was_changed(
     console: Console, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object, **__: object) -> None:
-        raise Unavailable("The database did not answer; nothing was changed")
+        raise Unavailable("The database did not answer")
 
     monkeypatch.setattr(type(console.audit), "_write", gone)
     console.audit.begin(opsdash.PauseProcessing(), MARIA)
