@@ -78,7 +78,7 @@ def client(url: str) -> redis.Redis:
             retry=Retry(NoBackoff(), 0),  # whoever asks, asks again
         )
     except ValueError as error:
-        raise Invalid(f"OPSDASH_REDIS_URL: {error}; expected redis://host:port/db") from None
+        raise Invalid(f"{error}; expected redis://host:port/db", setting="OPSDASH_REDIS_URL") from None
 
 
 def version(connection: redis.Redis) -> str:

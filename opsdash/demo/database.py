@@ -61,7 +61,7 @@ def main() -> int:
     try:
         tenants = prepare(os.environ["OPSDASH_DATABASE_URL"])
     except OpsdashError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.explanation}\n")
         return error.exit_code
     sys.stdout.write(f"{tenants} tenants\n")
     return 0

@@ -147,14 +147,17 @@ def check_external(url: str) -> tuple[str, str]:
     settings = Settings.from_env({"OPSDASH_REDIS_URL": url})
     address = broker_url.read(settings.redis_url)
     if address.path or address.master_name or address.options:  # Celery alone could not take it
-        raise Invalid("OPSDASH_REDIS_URL: the demo needs redis:// or rediss://, with no options but those of TLS")
+        raise Invalid(
+            "the demo needs redis:// or rediss://, with no options but those of TLS", setting="OPSDASH_REDIS_URL"
+        )
     connection = broker.client(settings.redis_url)
     try:
         return settings.redis_url, f"{broker.version(connection)} at {settings.redis_label}"
     except redis.RedisError as error:
         raise Unavailable(
-            f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer; "
-            "unset it, and the demo starts a broker of its own"
+            f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
+            hint="Unset it, and the demo starts a broker of its own",
+            silent=True,
         ) from error
     finally:
         connection.close()

@@ -166,7 +166,8 @@ class HistoryPoint:
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
         oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
-        online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
+        online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
+            tasks that these ran. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
     """
 
@@ -176,9 +177,9 @@ class HistoryPoint:
     started_per_s: Mapping[str, float]
     oldest_s: Mapping[str, float] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
-    online: int = 0
-    active: int = 0
-    slots: int = 0
+    online: int | None = None
+    active: int | None = None
+    slots: int | None = None
     redis_ms: float | None = None
     failed_per_s: float | None = None
 
@@ -286,7 +287,8 @@ class Snapshot:
         look: What asking for them has found since the last change of a pause; None: nobody was asked since.
         shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
-        unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
+            those running tasks that have ``acks_late``.
         unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
             oldest; None: there is none.
         trash: Clears that can be undone, the newest first.
@@ -298,8 +300,9 @@ class Snapshot:
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
+        silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
-        spooled: Steps of the audit log that wait in Redis for the database.
+        spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
         unread: What lies in Redis and is not shown: too much of it, or not readable.
         layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
     """
@@ -330,8 +333,9 @@ class Snapshot:
     database_error: str = ""
     tenants_age_s: float | None = None
     tenants_error: str = ""
+    silent: tuple[str, ...] = ()
     audit_head: str = ""
-    spooled: int = 0
+    spooled: int | None = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
     unread: tuple[Unread, ...] = ()
 

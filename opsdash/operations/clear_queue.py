@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Effect, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.clear_preview import Held, age, arriving, figures, held
@@ -89,7 +89,7 @@ class ClearQueue(Operation):
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
         if reviewed and "held" not in reviewed:
-            raise Refused("What was reviewed left out what workers hold: look again. Nothing was changed.")
+            raise Refused("What was reviewed left out what workers hold.", hint=LOOK_AGAIN)
         find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
         gathering = _gathering(services)
         with gathering.hold(self.queue, by=act.actor.name) as hold:

@@ -95,7 +95,7 @@ class Confirmation:
             except Invalid as error:
                 preview, problem = None, form.in_words(operation, error)
             except OpsdashError as error:
-                preview, problem = None, str(error)
+                preview, problem = None, error.explanation
             if asked != self._id:
                 return
             self._values, self._problem = dict(values), problem
@@ -126,7 +126,7 @@ class Confirmation:
         try:
             operation = form.filled(operation, values)
         except Invalid as error:
-            self._session.board.tell("review", id=asked, **form.review(preview, str(error)))
+            self._session.board.tell("review", id=asked, **form.review(preview, form.in_words(operation, error)))
             return
         self._id = ""
         self._pending.take()  # a second click finds nothing

@@ -96,7 +96,8 @@ def create_server(
     settings = console.settings
     if settings.auth == "dev" and not is_loopback(address):
         raise Invalid(
-            f"OPSDASH_AUTH: dev serves this machine only, got the address {address!r}; expected 127.0.0.1, or header"
+            f"dev serves this machine only, got the address {address!r}; expected 127.0.0.1, or header",
+            setting="OPSDASH_AUTH",
         )
     port = port or _free_port(address)
     allowed = _origins(origins, address, port)
@@ -212,8 +213,8 @@ def page() -> Any:
     try:
         console = shared_console()
     except Invalid as error:
-        log.error("%s", error)
-        return closed_page("opsdash is not configured", [without_folders(str(error))])
+        log.error("%s", error.explanation)
+        return closed_page("opsdash is not configured", [without_folders(error.explanation)])
     return operations_page(console)
 
 
@@ -228,7 +229,9 @@ def _provider(settings: Settings) -> OAuthProvider | None:
     if settings.auth != "oauth":
         return None
     if not pn.config.oauth_provider:
-        raise Invalid("OPSDASH_AUTH: oauth needs a provider; expected PANEL_OAUTH_PROVIDER, _KEY and _SECRET to be set")
+        raise Invalid(
+            "oauth needs a provider; expected PANEL_OAUTH_PROVIDER, _KEY and _SECRET to be set", setting="OPSDASH_AUTH"
+        )
     return OAuthProvider()
 
 

@@ -116,12 +116,25 @@ def test_an_entry_that_was_changed_shows_as_a_broken_chain(scrape, console: Cons
     assert until(lambda: scrape()["opsdash_audit_chain_ok", ()] == 0)
 
 
-def test_while_redis_is_away_the_last_figures_stay_and_say_so(scrape, api: Client, valkey: Valkey, console: Console):
+def test_while_redis_is_away_its_figures_are_a_gap_and_not_zero(scrape, api: Client, valkey: Valkey, console: Console):
     report(valkey, "w1@host")
-    scrape()
+    before = scrape()
     valkey.kill()
     assert until(lambda: scrape()["opsdash_up", (("service", "redis"),)] == 0)
-    assert value(scrape(), "opsdash_worker_up", worker="w1@host") == 1
+    gone = {name for name, _ in before} - {name for name, _ in scrape()}
+    assert {
+        "opsdash_worker_up", "opsdash_workers", "opsdash_worker_slots", "opsdash_tasks_held", "opsdash_queue_waiting",
+        "opsdash_paused", "opsdash_unacked", "opsdash_redis_seconds", "opsdash_audit_spool_length",
+    } <= gone  # fmt: skip
+
+
+def test_what_can_not_be_read_of_a_queue_or_worker_has_no_series(meter: metrics.Meter):
+    now = datetime.now(UTC)
+    queues = (QueueStats(name="odd", waiting=0, error="not a list"), QueueStats(name="empty", waiting=0))
+    worker = WorkerStats(hostname="w1", state="online", heartbeat_at=now, failed=None)
+    seen = samples_of(meter, Snapshot(taken_at=now, queues=queues, workers=(worker,), redis_age_s=0.0))
+    assert {dict(labels)["queue"] for name, labels in seen if name == "opsdash_queue_waiting"} == {"empty"}
+    assert not [labels for name, labels in seen if name == "opsdash_worker_failed_total"]
 
 
 def test_a_scrape_needs_a_token_and_a_viewers_will_do(api: Client):
@@ -267,7 +280,7 @@ def dashboard_queries() -> dict[str, str]:
 def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
     scrape, api: Client, console: Console, valkey: Valkey, monkeypatch
 ):
-    report(valkey, "w1@host")
+    report(valkey, "w1@host", failed=0)
     console.fleet.look()
     monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")

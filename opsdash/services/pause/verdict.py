@@ -89,7 +89,10 @@ class Pace:
 
 
 def _serves(worker: WorkerStats, queue: str | None) -> bool:
-    return queue is None or queue in worker.queues
+    """It takes tasks of the queue, or may run some that it took before it was told to take no more."""
+    if queue is None or queue in worker.queues or (worker.running_by_queue or {}).get(queue):
+        return True
+    return not worker.queues and bool(worker.active or worker.reserved or worker.scheduled)
 
 
 def _running(worker: WorkerStats, queue: str | None) -> int:
@@ -109,12 +112,18 @@ def _confirmed(worker: WorkerStats, pause: PauseInfo, epoch: int | None) -> bool
     return worker.epoch >= (pause.epoch if epoch is None else min(pause.epoch, epoch))
 
 
+def _only_finishes(worker: WorkerStats, queue: str | None) -> bool:
+    """It takes none of the queue any more, so it reads no flag of it, and holds nothing that it could still begin."""
+    elsewhere = queue is not None and queue not in worker.queues
+    return elsewhere and not worker.reserved and not worker.scheduled
+
+
 def _keeps(worker: WorkerStats, pause: PauseInfo, epoch: int | None, queue: str | None) -> Iterator[Reason]:
     """What keeps one that reports from being stopped; nothing when it is."""
     who = (worker.hostname,)
     if worker.pausing != "ready":
         yield Reason(kind=Kind.CANNOT_PAUSE, workers=who, detail=worker.pausing)
-    elif not _confirmed(worker, pause, epoch):
+    elif not _confirmed(worker, pause, epoch) and not _only_finishes(worker, queue):
         yield Reason(kind=Kind.NOT_CONFIRMED, workers=who)
     elif running := _running(worker, queue):
         any_queue = " of any queue" if queue is not None and worker.running_by_queue is None else ""

@@ -139,12 +139,13 @@ def _stopped(verdict: Verdict) -> str:
         named = "; ".join(_said(reason) for reason in late[:NAMED])
         more = f"; and {len(late) - NAMED:,} more" if len(late) > NAMED else ""
         return f"{verdict.stopped} of {count(verdict.workers, 'worker')} stopped; {named}{more}."
-    many = verdict.workers > 1
-    who = f"All {verdict.workers} workers that report have" if many else "The one worker that reports has"
+    number = {1: "The one worker", 2: "Both workers"}.get(verdict.workers, f"All {verdict.workers:,} workers")
+    on = "" if verdict.queue is None else f" on {verdict.queue}"  # others report too, and take from other queues
+    who = f"{number}{on} that {'reports has' if verdict.workers == 1 else 'report have'}"
     if verdict.queue is None:
         return f"{who} stopped; {_WORD.get(verdict.state, 'safe to deploy')}."
     still = f" ({count(verdict.elsewhere, 'task')} of other queues still running)" if verdict.elsewhere else ""
-    return f"{who} stopped taking from {verdict.queue}; nothing of it runs{still}."
+    return f"{who} stopped taking from it; nothing of it runs{still}."
 
 
 def _said(reason: Reason) -> str:

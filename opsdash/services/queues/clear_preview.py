@@ -19,7 +19,7 @@ class Held:
     """What the workers on one queue hold, of all their queues together: a worker does not say which.
 
     Attributes:
-        unacked: Messages that workers hold, of all queues and workers: one count of Redis.
+        unacked: Messages fetched and not acknowledged yet, of all queues and workers: one count of Redis.
     """
 
     workers: int

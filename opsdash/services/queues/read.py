@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import QueueStats
 from opsdash.model.layout import ASSUMED
 from opsdash.services import frames
@@ -69,7 +69,7 @@ class Queues:
         """
         if queue not in known:
             names = ", ".join(known) or "none"
-            raise Refused(f"Queue {queue!r} is not known. Nothing was changed. Known queues: {names}.")
+            raise Refused(f"Queue {queue!r} is not known.", hint=f"Known queues: {names}.", field="queue")
 
     def check_lists(self, queue: str) -> None:
         """Refuses a queue one of whose keys is no list. Cost: one round trip.
@@ -84,7 +84,7 @@ class Queues:
             kinds = pipe.execute()
         for key, kind in zip(keys, kinds, strict=True):
             if kind not in {"list", "none"}:
-                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
+                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
 
     def check_priorities(self, queue: str) -> None:
         """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
@@ -105,8 +105,8 @@ class Queues:
             kinds = pipe.execute()
         if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
             raise Refused(
-                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look: set"
-                " OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them. Nothing was changed."
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look.",
+                hint="Set OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them.",
             )
 
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
@@ -155,7 +155,7 @@ class Queues:
         return tuple(stats)
 
     def unacked(self) -> int:
-        """Messages that workers hold, of all queues: one HLEN."""
+        """Messages fetched and not acknowledged yet, of all queues: one HLEN."""
         with self.broker.reading():
             return int(self.broker.client.hlen(self.broker.unacked))
 
@@ -258,7 +258,7 @@ class Queues:
             )
             return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
         if answer != "done":
-            raise Refused(busy(queue, counts[0]) if answer == "busy" else f"{_WHY_NOT[answer]} Nothing was changed.")
+            raise busy(queue, counts[0]) if answer == "busy" else Refused(_WHY_NOT[answer], hint=LOOK_AGAIN)
         newer, *moved = (int(number) for number in counts)
         by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
         total = sum(moved)
@@ -276,6 +276,6 @@ class Queues:
 
 
 _WHY_NOT = {
-    "restored": "Tasks were restored to this queue after it was looked at: look again.",
-    "moved": "Tasks come faster than they can be told from those that were reviewed: look again.",
+    "restored": "Tasks were restored to this queue after it was looked at.",
+    "moved": "Tasks come faster than they can be told from those that were reviewed.",
 }

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from opsdash import lua
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -94,14 +94,14 @@ class Sieve:
         with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
             if boundary and _restores(broker, queue) != boundary["restores"]:
-                raise Refused("Tasks were restored to this queue after it was looked at: look again. Nothing changed.")
+                raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
             marks = find(broker, queue, boundary)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
-                raise Refused(f"Trash {trash_id} is known already. Nothing was changed.")
+                raise Refused(f"Trash {trash_id} is known already.")
             lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
             run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
             for step, (newest, message) in marks.items():

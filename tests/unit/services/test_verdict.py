@@ -60,7 +60,7 @@ def test_it_names_who_still_works_and_who_has_not_confirmed():
 def test_once_nothing_runs_it_is_safe_to_deploy():
     made = found(paused(worker("a"), worker("b"), worker("gone", state="offline", silent_s=900.0)))
     assert (made.safe, made.final) == (True, False)
-    assert told(made) == "All 2 workers that report have stopped; safe to deploy."
+    assert told(made) == "Both workers that report have stopped; safe to deploy."
     assert told(found(paused(worker("a")))) == "The one worker that reports has stopped; safe to deploy."
 
 
@@ -286,7 +286,7 @@ def test_a_queues_pause_is_held_although_other_queues_keep_the_worker_busy():
     made = found(paused(busy, queue="emails"), "emails")
     assert made.safe
     assert told(made) == (
-        "The one worker that reports has stopped taking from emails; nothing of it runs"
+        "The one worker on emails that reports has stopped taking from it; nothing of it runs"
         " (3 tasks of other queues still running)."
     )
     own = replace(busy, running_by_queue={"celery": 1, "emails": 2})
