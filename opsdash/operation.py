@@ -140,13 +140,13 @@ class Operation:
                 msgspec.convert(value, hint)
             except msgspec.ValidationError as error:
                 said = str(error)
-                raise Invalid(f"{field}: {said[:1].lower()}{said[1:]}. Nothing was changed.") from None
+                raise Invalid(f"{said[:1].lower()}{said[1:]}.", field=field) from None
             if not isinstance(value, str):
                 continue
             if len(value) > MAX_TEXT:
-                raise Invalid(f"{field}: at most {MAX_TEXT:,} characters, got {len(value):,}. Nothing was changed.")
+                raise Invalid(f"at most {MAX_TEXT:,} characters, got {len(value):,}.", field=field)
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-                raise Invalid(f"{field}: contains bytes that are no text. Nothing was changed.")
+                raise Invalid("contains bytes that are no text.", field=field)
         object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
 
     @classmethod

@@ -36,7 +36,8 @@ class Run(Handler):
             return
         outcome = await self.work(lambda: self._run(kind, sent), kind, by_right(self.actor, kind.minimum_role, ACTS))
         if not outcome.ok:
-            raise ProblemError(HTTPStatus.BAD_GATEWAY, "partial", outcome.message, outcome=to_plain_outcome(outcome))
+            done = to_plain_outcome(outcome)
+            raise ProblemError(HTTPStatus.BAD_GATEWAY, "partial", outcome.message, changed="perhaps", outcome=done)
         self.send(outcome)
 
     def _run(self, kind: type[Operation], sent: Any) -> Outcome:

@@ -16,7 +16,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from opsdash.api.problems import CONTENT_TYPE, ProblemError, fault_of, problem
 from opsdash.config.addresses import client_address
 from opsdash.config.settings import Settings
-from opsdash.errors import OpsdashError
+from opsdash.errors import NOTHING_CHANGED, OpsdashError, sentences
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.console import Console
@@ -234,4 +234,5 @@ def _unauthorized(detail: str, more: str = "") -> ProblemError:
 
 
 def _unfit(error: msgspec.ValidationError) -> ProblemError:
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{str(error)[:MAX_DETAIL]}. Nothing was changed.")
+    detail = sentences(str(error)[:MAX_DETAIL], NOTHING_CHANGED)
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, changed="nothing")

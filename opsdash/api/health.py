@@ -46,7 +46,7 @@ class Probe:
             call()
         except OpsdashError as error:
             if str(error) != self._told:  # once, not at every probe of a long outage
-                log.warning("not ready: %s", error)
+                log.warning("not ready: %s", error.explanation)
                 self._told = str(error)
             return Part(ok=False, message=SILENT)
         return Part(ok=True, message="answers")

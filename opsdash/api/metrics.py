@@ -26,6 +26,7 @@ from opsdash.services.monitoring.metrics import Measures
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.threads import PROBES
 
+CONDITIONS = ("online", "quiet", "draining", "drained", "stalled", "silent", "offline")
 MAX_QUEUES = 200
 MAX_WORKERS = 1_000
 MAX_NAMES = 50
@@ -50,7 +51,7 @@ class Meter(Collector):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._measures = Measures(console.broker, console.audit, self._count)
+        self._measures = Measures(console.audit, self._count)
         self._following = False
         self._lock = threading.Lock()
         self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}
@@ -130,12 +131,15 @@ class Meter(Collector):
             "1 where the last read was answered.",
             [({"service": service}, not error) for service, error in up.items()],
         )
-        if snapshot.redis_age_s is not None:
-            yield from _of_queues(snapshot, self._measures.oldest_s)
+        # What was not read now is a gap: Prometheus would draw an old value as one of this moment.
+        if snapshot.redis_age_s is not None and not snapshot.redis_error:
+            yield from _of_queues(snapshot)
             yield from _of_workers(snapshot)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
-        yield _gauge("opsdash_audit_spool_length", "Audit steps that wait for the database.", [({}, snapshot.spooled)])
+            if snapshot.spooled is not None:
+                text = "Audit steps that wait for the database."
+                yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
         if self._measures.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",
@@ -181,18 +185,22 @@ class Metrics(Handler):
         self.finish(text)
 
 
-def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metric]:
+def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
     named, rest = snapshot.queues[:MAX_QUEUES], snapshot.queues[MAX_QUEUES:]
     waiting: list[tuple[dict[str, str], float]] = []
     for queue in named:
-        steps = queue.by_priority or {0: 0}
+        steps = queue.by_priority or ({} if queue.error else {0: 0})
         waiting += [({"queue": queue.name, "priority": str(step)}, n) for step, n in steps.items()]
     waiting += [({"queue": OTHER, "priority": str(step)}, n) for step, n in _together(rest).items()]
     yield _gauge("opsdash_queue_waiting", "Tasks that wait in the queue's lists.", waiting)
     yield _gauge(
         "opsdash_queue_oldest_seconds",
         "For how long the next task has waited; where it does not say when it was sent, at least so long.",
-        [({"queue": queue.name}, oldest_s.get(queue.name, 0.0)) for queue in named],
+        [
+            ({"queue": queue.name}, queue.oldest_s or 0.0)
+            for queue in named
+            if queue.oldest_s is not None or not (queue.waiting or queue.error)
+        ],
     )
     yield _gauge("opsdash_paused", "1 while all processing is paused.", [({}, snapshot.pause is not None)])
     yield _gauge(
@@ -212,7 +220,9 @@ def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metri
             for state in State
         ],
     )
-    yield _gauge("opsdash_unacked", "Messages that workers hold, of all queues.", [({}, snapshot.unacked)])
+    yield _gauge(
+        "opsdash_unacked", "Messages fetched and not acknowledged yet, of all queues.", [({}, snapshot.unacked)]
+    )
 
 
 def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
@@ -225,11 +235,11 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
     # What a silent worker told last still counts.
     yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
-    states = Tally(worker.state for worker in snapshot.workers)
+    states = Tally(worker.condition for worker in snapshot.workers)
     yield _gauge(
         "opsdash_workers",
-        "Workers by state.",
-        [({"state": state}, states[state]) for state in ("online", "stalled", "silent", "offline")],
+        "Workers by state; online are those that take tasks.",
+        [({"state": state}, states[state]) for state in CONDITIONS],
     )
     held = [worker for worker in snapshot.workers if worker.state != "offline"]
     yield _gauge(
@@ -240,7 +250,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "opsdash_worker_slots",
         "Tasks that can run at once.",
-        [({}, _sum([w for w in held if w.reports], "concurrency"))],
+        [({}, _sum(held, "concurrency"))],
     )
     if snapshot.others is not None:
         yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't hold.", [({}, len(snapshot.others))])
@@ -248,7 +258,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
 
 def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[Metric]:
     """What workers that report tell of themselves; the rest together under one label."""
-    failed = [({"worker": worker.hostname}, worker.failed) for worker in named]
+    failed = [({"worker": worker.hostname}, worker.failed) for worker in named if worker.failed is not None]
     loads = [({"worker": worker.hostname}, worker.load) for worker in named if worker.load is not None]
     if rest:
         failed.append(({"worker": OTHER}, _sum(rest, "failed")))
@@ -262,7 +272,7 @@ def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[M
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:
-    return sum(int(getattr(worker, field)) for worker in workers)
+    return sum(int(getattr(worker, field) or 0) for worker in workers)
 
 
 def _together(queues: tuple[QueueStats, ...]) -> Tally[int]:

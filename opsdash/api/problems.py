@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError
 
-from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.errors import Changed, Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.audit.log import Duplicate
@@ -26,6 +26,16 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     title: str
     status: int
     detail: str
+    changed: Changed | None = None
+    """``nothing``, or ``perhaps``: then look before trying again. Of what was to change something."""
+    field: str = ""
+    """The parameter at fault."""
+    setting: str = ""
+    """The console's setting at fault."""
+    hint: str = ""
+    """What to do now; it is in ``detail`` as well."""
+    retry: bool = False
+    """The same may work later, as it is."""
     outcome: dict[str, Any] | None = None
     """Of an operation that was done in part: what it did."""
     approval_id: str | None = None
@@ -69,21 +79,32 @@ def fault_of(error: OpsdashError, operation: type[Operation] | None = None, acto
         operation: What was asked for; None for a read.
         actor: Who asked: a role that is too low is told from the other refusals by it.
     """
+    status, kind, more = _kind_of(error, operation, actor)
+    detail = without_folders(error.explanation if operation is None else str(error))
+    facts = {name: without_folders(fact) if isinstance(fact, str) else fact for name, fact in error.facts.items()}
+    if operation is None:
+        del facts["changed"]  # a read changes nothing
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return ProblemError(status, kind, detail, headers=headers, **facts, **more)
+
+
+def _kind_of(
+    error: OpsdashError, operation: type[Operation] | None, actor: Actor | None
+) -> tuple[HTTPStatus, str, dict[str, str]]:
+    """Status, end of the type, and the members that this kind has for itself."""
     if isinstance(error, Uncertain):
-        return ProblemError(HTTPStatus.BAD_GATEWAY, "uncertain", str(error))
-    said = without_folders(error.fault if operation is None else str(error))
-    misconfigured = isinstance(error, Invalid) and (operation is None or str(error).startswith("OPSDASH_"))
+        return HTTPStatus.BAD_GATEWAY, "uncertain", {}
+    misconfigured = isinstance(error, Invalid) and (operation is None or bool(error.setting))
     if isinstance(error, Unavailable) or misconfigured:
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", said, headers=headers)
+        return HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", {}
     if isinstance(error, NeedsApproval):
-        return ProblemError(HTTPStatus.CONFLICT, "needs-approval", str(error), approval_id=error.approval_id)
+        return HTTPStatus.CONFLICT, "needs-approval", {"approval_id": error.approval_id}
     if isinstance(error, PhraseMissing):
-        return ProblemError(HTTPStatus.CONFLICT, "phrase", str(error), expected=error.expected)
+        return HTTPStatus.CONFLICT, "phrase", {"expected": error.expected}
     if isinstance(error, Duplicate):
-        return ProblemError(HTTPStatus.CONFLICT, "duplicate", str(error))
+        return HTTPStatus.CONFLICT, "duplicate", {}
     if operation is not None and actor is not None and (actor.role is None or actor.role < operation.minimum_role):
-        return ProblemError(HTTPStatus.FORBIDDEN, "forbidden", str(error))
+        return HTTPStatus.FORBIDDEN, "forbidden", {}
     if isinstance(error, Refused | Invalid):  # a rule of the operation; the audit log says refused for both
-        return ProblemError(HTTPStatus.CONFLICT, "refused", str(error))
-    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "bug", str(error))
+        return HTTPStatus.CONFLICT, "refused", {}
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "bug", {}

@@ -109,7 +109,7 @@ class Audit(Handler):
         asked = self.query(AuditQuery)
         after = asked.after or None
 
-        def read() -> tuple[Page | None, int]:
+        def read() -> tuple[Page | None, int | None]:
             self.console.audit.drain()
             try:
                 page = self.console.audit.page(asked.filter(), limit=asked.limit, after=after)

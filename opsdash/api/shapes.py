@@ -48,7 +48,7 @@ class Read(msgspec.Struct, kw_only=True):
 
 
 class QueuesRead(Read, kw_only=True):
-    """Pending tasks of each queue, by priority, and what workers hold besides."""
+    """Pending tasks of each queue, by priority; ``unacked``: fetched and not acknowledged yet, of all queues."""
 
     queues: tuple[QueueStats, ...]
     unacked: int
@@ -61,11 +61,12 @@ def _fields_of(kind: type) -> list[tuple[str, Any]]:
 
 WorkerRead = msgspec.defstruct(
     "WorkerRead",
-    [*_fields_of(WorkerStats), ("uptime", str), ("drained", bool)],
+    [*_fields_of(WorkerStats), ("uptime", str), ("drained", bool), ("condition", str)],
     kw_only=True,
     namespace={
         "__doc__": "One worker, as it last reported itself; ``uptime`` is for people: ``2h 34m 12s``; ``drained``: it"
-        " starts nothing, runs nothing, and has put back what it had not started."
+        " starts nothing, runs nothing, and has put back what it had not started; ``condition``: its state for people,"
+        " which is ``quiet``, ``draining`` or ``drained`` for one that lives and takes no tasks."
     },
 )
 
@@ -105,7 +106,10 @@ class ReasonRead(msgspec.Struct, kw_only=True):
 
 
 class VerdictRead(msgspec.Struct, kw_only=True):
-    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for."""
+    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for.
+
+    ``age_s``: how old the figures are that it rests on. While Redis can't be read its ``state`` is ``unknown``.
+    """
 
     queue: str | None
     state: Literal["held", "draining", "unknown", "not_held"]
@@ -119,6 +123,7 @@ class VerdictRead(msgspec.Struct, kw_only=True):
     running: int
     held: int
     scheduled: int
+    age_s: float | None
 
 
 StatusRead = msgspec.defstruct(
@@ -143,7 +148,7 @@ class AuditRead(msgspec.Struct, kw_only=True):
 
     entries: tuple[AuditEntry, ...]
     after: str | None
-    spooled: int
+    spooled: int | None
     searched: int | None
     searched_of: int | None
 
@@ -354,7 +359,7 @@ def worker_detail_read(snapshot: Snapshot, worker: WorkerStats, running: tuple[R
 
 
 def _worker_read(worker: WorkerStats) -> msgspec.Struct:
-    return WorkerRead(**_values(worker), uptime=worker.uptime, drained=worker.drained)
+    return WorkerRead(**_values(worker), uptime=worker.uptime, drained=worker.drained, condition=worker.condition)
 
 
 def status_read(snapshot: Snapshot) -> msgspec.Struct:
@@ -380,6 +385,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
             dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, silent_s=0, memory_bytes=None, load=None)
             for worker in snapshot.workers
         ),
+        queues=tuple(dataclasses.replace(queue, oldest_s=None) for queue in snapshot.queues),
         unacked_oldest_s=None,
         redis_age_s=None,
         redis_ms=None,

@@ -18,10 +18,10 @@ from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
-from opsdash.cli.output import print_json, warn
+from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.user import user
-from opsdash.errors import OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
 from opsdash.redaction import LogFilter
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
@@ -34,6 +34,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 
 
 READS = (status, queues, workers, peek, trash, approvals, audit)
+WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""
 MAX_LINE = 1_000
@@ -67,12 +68,12 @@ class _Commands(click.Group):
             sys.stdout.flush()
         except BrokenPipeError as error:  # as it is, click would end with 1: a bug, by our exit codes
             raise _ReaderGoneError from error
-        except (Unavailable, Refused) as error:
-            if ctx.invoked_subcommand not in {command.name for command in READS}:
-                raise
-            if isinstance(error, Refused):
-                raise Refused(error.fault) from error
-            raise Unavailable(f"{error.fault.rstrip('.')}. To find out why: opsdash doctor.") from error
+        except OpsdashError as error:
+            reads = ctx.invoked_subcommand in {command.name for command in READS}
+            _complain(
+                error, changes=CHANGES in ctx.meta, advice=WHY if reads and isinstance(error, Unavailable) else ""
+            )
+            ctx.exit(error.exit_code)
         return result
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -133,11 +134,6 @@ def main() -> NoReturn:
     except click.ClickException as error:
         warn(_one_line(error.format_message()))
         code = EXIT_USAGE
-    except OpsdashError as error:
-        if "--json" in sys.argv:
-            print_json({"error": {"type": type(error).__name__.lower(), "message": str(error)}})
-        warn(_one_line(str(error)))
-        code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("opsdash: interrupted", err=True)
         code = EXIT_INTERRUPTED
@@ -151,6 +147,18 @@ def main() -> NoReturn:
         warn(f"can't write the answer: {error.strerror}. What was asked for may be done: look with opsdash audit")
         code = Uncertain.exit_code
     sys.exit(code)
+
+
+def _complain(error: OpsdashError, *, changes: bool, advice: str) -> None:
+    """One line on stderr, and for programs the same with its facts on stdout.
+
+    Args:
+        changes: The command was to change something: it is said whether that was done.
+    """
+    text = sentences(str(error) if changes else error.explanation, advice)
+    if "--json" in sys.argv:
+        print_json({"error": {"type": type(error).__name__.lower(), "message": text, **error.facts}})
+    warn(_one_line(text))
 
 
 def _open_streams() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import json_option, print_json, print_line, warn
+from opsdash.cli.output import changing, json_option, print_json, print_line, warn
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 
@@ -29,7 +29,7 @@ port_option = click.option(
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
     """Start a broker, workers, sample tasks and the page, all on this machine; Ctrl-C ends it."""
-    from opsdash.demo import run
+    from opsdash.demo.launch import run
 
     click.get_current_context().exit(run(port=port, data_dir=data_dir, open_browser=not no_browser))
 
@@ -67,7 +67,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     except KeyboardInterrupt:
         click.echo("Stopped.")
     except OSError as error:
-        raise Invalid(f"--port, --address: can't listen on {address}:{port}: {error.strerror}") from error
+        raise Invalid(f"can't listen on {address}:{port}: {error.strerror}", field="--port, --address") from error
 
 
 @click.group()
@@ -80,6 +80,7 @@ def upgrade() -> None:
     """Create or update the tables. Doing it again changes nothing."""
     from opsdash.services.database import engine, migrations
 
+    changing()
     url = Settings.from_env().database_url
     before = migrations.current(url)
     migrations.upgrade(url)

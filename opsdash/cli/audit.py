@@ -111,7 +111,9 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         ],
         empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,
     )
-    if waiting:
+    if waiting is None:
+        warn("whether steps of the audit log wait in Redis for the database is not known: Redis did not answer")
+    elif waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
     if page.after and limit != 20 and page.searched is None:
         print_line(f"More: --after {page.after}")
@@ -165,7 +167,7 @@ def head() -> None:
 def verify(*, as_json: bool, head: str | None) -> None:
     """Whether the sealed log is whole: nothing changed, removed, inserted or reordered."""
     if head is not None and not re.fullmatch(r"\d+:[0-9a-f]*", head):
-        raise Invalid(f"--head: expected NUMBER:SEAL as this command prints it, got {head!r}")
+        raise Invalid(f"expected NUMBER:SEAL as this command prints it, got {head!r}", field="--head")
     with connected() as console:
         shown = sys.stderr.isatty() and not as_json
         with click.progressbar(length=1, label="Verifying", file=sys.stderr, hidden=not shown) as bar:
@@ -206,4 +208,4 @@ def _target(output: Path | None) -> Iterator[IO[str]]:
         with output.open("w", newline="", encoding="utf-8") as file:
             yield file
     except (PermissionError, FileNotFoundError) as error:
-        raise Invalid(f"--output: {output} can't be written: {error.strerror}") from error
+        raise Invalid(f"{output} can't be written: {error.strerror}", field="--output") from error

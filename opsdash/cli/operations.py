@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 import sys
 import time
@@ -14,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import opsdash.bootstrap  # noqa: F401 - loads the operations
-from opsdash.cli.output import clean, print_json, print_line, print_styled, warn
+from opsdash.cli.output import changing, clean, print_json, print_line, print_styled, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
-from opsdash.config.settings import PREFIX
-from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain
+from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
 from opsdash.model import Figure, Line, Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.services.afterwards import afterwards
@@ -72,8 +70,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
         timeout: int = 0,
         **params: Any,
     ) -> None:
+        changing()
         operation = kind(**params)
-        with connected() as console, _own_rules():
+        with connected() as console, _own_rules(kind):
             if dry_run:
                 _print_preview(console.preview(operation), operation.reason, as_json=as_json)
                 return
@@ -99,10 +98,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                     )
             except Refused as error:
                 if confirm is None:
-                    raise Refused(f"{error} Without a terminal to ask on, pass --confirm {CONFIRMATION}.") from None
+                    raise _advised(error, f"pass --confirm {CONFIRMATION}") from None
                 if phrase is None and isinstance(error, PhraseMissing):
-                    add = f"--phrase {shlex.quote(error.expected)}"
-                    raise Refused(f"{error} Without a terminal to ask on, add {add}.") from None
+                    raise _advised(error, f"add --phrase {shlex.quote(error.expected)}") from None
                 raise
             if effect.ok and not as_json:
                 print_line(effect.message)
@@ -139,14 +137,21 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
 
 
 @contextmanager
-def _own_rules() -> Iterator[None]:
+def _own_rules(kind: type[Operation]) -> Iterator[None]:
     """What an operation's own rule turns down is refused: the audit log says so, and so does the exit code."""
     try:
         yield
     except Invalid as error:
-        if str(error).startswith(PREFIX):  # a setting
+        if error.setting:
             raise
-        raise Refused(str(error)) from error
+        spelled = {field.name: _spelled(field) for field in parameters(kind)}
+        fault = error.fault_of(spelled.get(error.field, error.field))
+        raise Refused(fault, hint=error.hint, field=error.field, changed=error.changed) from error
+
+
+def _advised(error: Refused, do: str) -> Refused:
+    """The same, with what a script has to add."""
+    return Refused(error.message, hint=sentences(error.hint, f"Without a terminal to ask on, {do}."), field=error.field)
 
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
@@ -163,9 +168,9 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
         if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
         # Ages and counts move with each look; a log is told of them now and then, of all else at once.
-        words = re.sub(r"\d[\d,.]*", "#", progress.message)
-        if words != told or now_s - told_s >= TELL_AGAIN_S:
-            told, told_s = words, now_s
+        stage = progress.stage or progress.message
+        if stage != told or now_s - told_s >= TELL_AGAIN_S:
+            told, told_s = stage, now_s
             click.echo(clean(progress.message), err=True)
         time.sleep(WAIT_STEP_S)
 
@@ -201,7 +206,7 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
         if meta["positional"]:
             yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name, meta["help"]))
         else:
-            spelled = meta["option"] or "--" + field.name.replace("_", "-")
+            spelled = _spelled(field)
             default = None if field.default is dataclasses.MISSING else field.default
             if isinstance(default, bool):
                 yield click.Option([spelled, field.name], is_flag=True, help=meta["help"])
@@ -213,6 +218,13 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
                 required=field.default is dataclasses.MISSING,
                 help=meta["help"],
             )
+
+
+def _spelled(field: dataclasses.Field[Any]) -> str:
+    """A parameter's name on the command line."""
+    if field.metadata["positional"]:
+        return field.name
+    return str(field.metadata["option"] or "--" + field.name.replace("_", "-"))
 
 
 def _common_options() -> list[click.Parameter]:

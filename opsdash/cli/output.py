@@ -37,7 +37,15 @@ _STYLES = {
     "error": "bold red",
 }
 
+CHANGES = "opsdash.changes"
+"""In the command's ``meta``: it was to change something, so an error says whether anything was changed."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def changing() -> None:
+    """Says of the command that runs that it is to change something."""
+    click.get_current_context().meta[CHANGES] = True
 
 
 def print_json(value: Any) -> None:

@@ -133,9 +133,12 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
         if hostname is not None:
             stats = tuple(worker for worker in stats if worker.hostname == hostname)
             if not stats:
-                raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
+                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
             running = console.workers.running(hostname)
-    told = [{**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained} for worker in stats]
+    told = [
+        {**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained, "condition": worker.condition}
+        for worker in stats
+    ]
     one = hostname is not None
     more = max(0, stats[0].active - len(running)) if one else 0
     if as_json:
@@ -158,10 +161,10 @@ def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
         [
             (
                 worker.hostname,
-                f"silent for {format_duration(worker.silent_s)}" if worker.state == "silent" else worker.state,
+                _state(worker),
                 worker.uptime,
                 worker.processed,
-                worker.failed,
+                "-" if worker.failed is None else worker.failed,
                 worker.active,
                 worker.reserved,
                 worker.scheduled,
@@ -174,6 +177,12 @@ def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
         ],
         empty=NO_WORKERS,
     )
+
+
+def _state(worker: WorkerStats) -> str:
+    if worker.state == "silent":
+        return f"silent for {format_duration(worker.silent_s)}"
+    return "quiet: takes no tasks" if worker.condition == "quiet" else worker.condition
 
 
 def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -> None:

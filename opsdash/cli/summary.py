@@ -12,11 +12,12 @@ from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import builds_told, remedies, told
-from opsdash.text import count, format_duration
+from opsdash.text import at_least, count, format_duration
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
 """No worker takes tasks from the queue."""
+OTHER_THAN_ONLINE = ("quiet", "draining", "drained", "stalled", "silent")
 MOST_QUEUES = 15
 MOST_WARNINGS = 5
 
@@ -71,8 +72,8 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
         [
             (
                 queue.name,
-                queue.waiting,
-                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
+                "-" if queue.error else queue.waiting,
+                "-" if queue.oldest_s is None else at_least(queue.oldest_s, unsure=queue.oldest_at_least),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 _state(queue),
             )
@@ -95,8 +96,18 @@ def _unserved(queue: QueueStats) -> bool:
 
 
 def held(snapshot: Snapshot) -> RenderableType:
-    """What the table does not count."""
-    return line(f"{snapshot.unacked:,} more fetched by workers and not acknowledged yet")
+    """What the table does not count: the tasks that workers say they hold, and Redis's own count of what was fetched.
+
+    The two differ: a running task has been acknowledged, unless it has ``acks_late``.
+    """
+    counted = _counted(snapshot)
+    number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
+    told = (
+        f"{number:,} more held by workers (running, reserved or scheduled)"
+        if counted
+        else "No worker says what it holds"
+    )
+    return line(f"{told}; {snapshot.unacked:,} of all are fetched and not acknowledged yet")
 
 
 def _story(pause: PauseInfo | None) -> str:
@@ -126,17 +137,17 @@ def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
 
 
 def _workers(snapshot: Snapshot) -> Iterator[str]:
-    counted, states = _counted(snapshot), Counter(worker.state for worker in snapshot.workers)
+    counted, states = _counted(snapshot), Counter(worker.condition for worker in snapshot.workers)
     if not counted:
         yield NO_WORKERS
     else:
         running, reserved, scheduled = (
             sum(getattr(w, f) for w in counted) for f in ("active", "reserved", "scheduled")
         )
-        failed = sum(worker.failed for worker in counted)
+        failed = sum(worker.failed or 0 for worker in counted)
         yield (
             f"{count(states['online'], 'worker')} online, "
-            + "".join(f"{states[word]:,} {word}, " for word in ("stalled", "silent") if states[word])
+            + "".join(f"{states[word]:,} {word}, " for word in OTHER_THAN_ONLINE if states[word])
             + f"{states['offline']:,} offline;"
             f" tasks: {running:,} running, {reserved:,} reserved, {scheduled:,} scheduled"
             + (f", {failed:,} failed since the workers started" if failed else "")
@@ -181,6 +192,8 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         if worker.state == "silent"
     ]
     yield from _few(silent, "workers")
+    quiet = [f"{worker.hostname} takes no tasks" for worker in snapshot.workers if worker.condition == "quiet"]
+    yield from _few(quiet, "workers")
     others = [
         f"{other.hostname} is not held by opsdash: it runs without the plug-in, and "
         + (f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now")

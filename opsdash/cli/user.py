@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from opsdash.cli.output import json_option, print_json, print_line
+from opsdash.cli.output import changing, json_option, print_json, print_line
 from opsdash.config.settings import Settings
 from opsdash.config.users import Users
 from opsdash.errors import Invalid
@@ -21,6 +21,7 @@ def user() -> None:
 @click.argument("name")
 def add(*, name: str) -> None:
     """Add a user, or give one a new password. It is asked for, or read from the first line of stdin."""
+    changing()
     users = _users()
     is_new = users.put(name, _password())
     print_line(f"{'Added' if is_new else 'New password for'} {name} in {users.path}.")
@@ -30,6 +31,7 @@ def add(*, name: str) -> None:
 @click.argument("name")
 def remove(*, name: str) -> None:
     """Remove a user: no page opens for them any more, and those that are open are closed within seconds."""
+    changing()
     users = _users()
     users.remove(name)
     print_line(f"Removed {name} from {users.path}.")
@@ -64,5 +66,5 @@ def _password() -> str:
         return entered
     password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        raise Invalid("password: expected on a terminal or as the first line of stdin")
+        raise Invalid("expected on a terminal or as the first line of stdin", field="password")
     return password

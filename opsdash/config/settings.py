@@ -252,7 +252,7 @@ class Settings:
             try:
                 values[field.name] = field.metadata["parse"](given)
             except ValueError as error:
-                raise Invalid(f"{variable}: {error}") from None
+                raise Invalid(f"{error}", setting=variable) from None
         _refuse_typos(environ)
         unknown = overrides.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
@@ -311,16 +311,22 @@ class Settings:
             return self.secret_key.encode()
         path = _sqlite_path(self.database_url)
         if path is None:
-            raise Invalid("OPSDASH_SECRET_KEY: not set; expected a long random text, the same for every console")
+            raise Invalid(
+                "not set; expected a long random text, the same for every console", setting="OPSDASH_SECRET_KEY"
+            )
         file = path.parent / "secret.key"
         try:
             if not file.exists():
                 _make_key(file)
             key = file.read_text().strip()
         except OSError as error:
-            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} can't be used: {error.strerror}") from error
+            raise Invalid(
+                f"not set, and {file} can't be used: {error.strerror}", setting="OPSDASH_SECRET_KEY"
+            ) from error
         if len(key) < MIN_SECRET_LENGTH:
-            raise Invalid(f"OPSDASH_SECRET_KEY: not set, and {file} is empty or cut short; remove it to make a new one")
+            raise Invalid(
+                f"not set, and {file} is empty or cut short; remove it to make a new one", setting="OPSDASH_SECRET_KEY"
+            )
         return key.encode()
 
 
@@ -330,7 +336,7 @@ def _refuse_typos(environ: Mapping[str, str]) -> None:
     own = (name for name in environ if name.startswith(PREFIX) and not name.startswith(DEMO_PREFIX))
     for name in own:
         if name not in known and (close := difflib.get_close_matches(name, known, 1, 0.85)):
-            raise Invalid(f"{name}: there is no such setting; did you mean {close[0]}?")
+            raise Invalid(f"there is no such setting; did you mean {close[0]}?", setting=name)
 
 
 def _make_key(file: Path) -> None:

@@ -95,9 +95,11 @@ class Users:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
-            raise Invalid(f"OPSDASH_USERS_FILE: {self.path} can't be read: {error}") from error
+            raise Invalid(f"{self.path} can't be read: {error}", setting="OPSDASH_USERS_FILE") from error
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise Invalid(f"OPSDASH_USERS_FILE: others may read {self.path}; expected mode 0600, got {mode:04o}")
+            raise Invalid(
+                f"others may read {self.path}; expected mode 0600, got {mode:04o}", setting="OPSDASH_USERS_FILE"
+            )
         found: dict[str, Hashed] = {}
         for number, line in enumerate(lines, 1):
             name, _, hashed = line.rpartition(":")
@@ -105,7 +107,7 @@ class Users:
                 found[name] = Hashed.parse(hashed)
             except ValueError:
                 raise Invalid(
-                    f"OPSDASH_USERS_FILE: line {number} of {self.path} is no user; nobody is let in"
+                    f"line {number} of {self.path} is no user; nobody is let in", setting="OPSDASH_USERS_FILE"
                 ) from None
         return found
 
@@ -122,14 +124,14 @@ class Users:
             Refused: Name or password can't be used; nothing was changed.
         """
         if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > NAME_LENGTH or "," in name:
-            raise Refused("A user name is printable, without commas and blanks around it. Nothing was changed.")
+            raise Refused("A user name is printable, without commas and blanks around it.", field="name")
         if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
-            raise Refused(f"A password has at least {MIN_PASSWORD_LENGTH} characters. Nothing was changed.")
+            raise Refused(f"A password has at least {MIN_PASSWORD_LENGTH} characters.", field="password")
         with self._locked():
             users = dict(self.read())
             is_new = name not in users
             if is_new and any(people.same(name, known) for known in users):
-                raise Refused("Somebody has a name that looks like this one. Nothing was changed.")
+                raise Refused("Somebody has a name that looks like this one.", field="name")
             users[name] = Hashed.of(password)
             self._write(users)
         return is_new
@@ -143,7 +145,7 @@ class Users:
         with self._locked():
             users = dict(self.read())
             if users.pop(name, None) is None:
-                raise Refused(f"There is no user {name}. Nothing was changed.")
+                raise Refused(f"There is no user {name}.", field="name")
             self._write(users)
 
     @contextlib.contextmanager
@@ -155,7 +157,7 @@ class Users:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except OSError as error:
-            raise Invalid(f"OPSDASH_USERS_FILE: {self.path} can't be written: {error.strerror}") from error
+            raise Invalid(f"{self.path} can't be written: {error.strerror}", setting="OPSDASH_USERS_FILE") from error
 
     def _write(self, users: Mapping[str, Hashed]) -> None:
         # In full under another name (mode 0600), then renamed: a reader sees the old file or the new one.

@@ -122,7 +122,8 @@ class QueueStats:
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
         paused: By its own flag or by the one for everything.
-        oldest_s: Age of the oldest of the tasks that run next, where one of them says when it was sent; else None.
+        oldest_s: Age of the oldest of the tasks that run next; None where nothing waits, or nothing is known yet.
+        oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
         consumed: Whether a worker takes tasks from it; None while that is not known.
     """
@@ -133,6 +134,7 @@ class QueueStats:
     paused: bool = False
     error: str = ""
     oldest_s: float | None = None
+    oldest_at_least: bool = False
     consumed: bool | None = None
 
 
@@ -168,9 +170,10 @@ class HistoryPoint:
         waiting: Queue → waiting messages.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
-        oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
+        oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
-        online: Workers that reported. ``active``: tasks running. ``slots``: of so many.
+        online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
+            tasks that these ran. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
     """
 
@@ -180,9 +183,9 @@ class HistoryPoint:
     started_per_s: Mapping[str, float]
     oldest_s: Mapping[str, float] = field(default_factory=dict)
     paused: frozenset[str] = frozenset()
-    online: int = 0
-    active: int = 0
-    slots: int = 0
+    online: int | None = None
+    active: int | None = None
+    slots: int | None = None
     redis_ms: float | None = None
     failed_per_s: float | None = None
 
@@ -290,7 +293,8 @@ class Snapshot:
         look: What asking for them has found since the last change of a pause; None: nobody was asked since.
         shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
         drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
-        unacked: Messages that workers hold: reserved, active and scheduled, over all queues.
+        unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
+            those running tasks that have ``acks_late``.
         unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
             oldest; None: there is none.
         trash: Clears that can be undone, the newest first.
@@ -302,8 +306,9 @@ class Snapshot:
         redis_ms: Broker round trip of the last good read, in milliseconds.
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
+        silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
         audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
-        spooled: Steps of the audit log that wait in Redis for the database.
+        spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
         unread: What lies in Redis and is not shown: too much of it, or not readable.
         layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
     """
@@ -334,8 +339,9 @@ class Snapshot:
     database_error: str = ""
     tenants_age_s: float | None = None
     tenants_error: str = ""
+    silent: tuple[str, ...] = ()
     audit_head: str = ""
-    spooled: int = 0
+    spooled: int | None = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
     unread: tuple[Unread, ...] = ()
 

@@ -51,6 +51,7 @@ class Progress:
         done: It has come to its end.
         message: One sentence for the operator.
         final: It has not, and waiting alone changes nothing.
+        stage: The same as long as nothing but figures and ages has changed; empty: nothing tells.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
         todo: What somebody can do where time alone may not end it, one line each.
     """
@@ -61,3 +62,4 @@ class Progress:
     at: int | None = None
     of: int | None = None
     todo: tuple[str, ...] = ()
+    stage: str = ""

@@ -22,7 +22,8 @@ class WorkerStats:
         heartbeat_at: When it last reported, in UTC, by this machine's clock.
         uptime_s: Seconds since the worker started.
         processed: Tasks it has executed since it started. ``started``: queue → tasks it has handed to its pool.
-        failed: Tasks that ended in failure since it started; what was retried, ignored or revoked is none.
+        failed: Tasks that ended in failure since it started, unregistered, unreadable and rejected ones too; what was
+            retried, ignored, revoked or put back is none. None: it does not say.
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
         running_by_queue: Queue → tasks of it that run, the empty name for those whose queue it can't tell; None: it
             does not say.
@@ -47,7 +48,7 @@ class WorkerStats:
     pid: int = 0
     uptime_s: float = 0.0
     processed: int = 0
-    failed: int = 0
+    failed: int | None = 0
     active: int = 0
     reserved: int = 0
     scheduled: int = 0
@@ -78,6 +79,18 @@ class WorkerStats:
     def reports(self) -> bool:
         """Its process lives: it has not missed two reports."""
         return self.state in ("online", "stalled")
+
+    @property
+    def condition(self) -> str:
+        """Its state in one word for people: one that lives and takes tasks from no queue is not plainly ``online``.
+
+        ``quiet``: it was told to take no more tasks; ``draining`` or ``drained``: it is about to be stopped.
+        """
+        if self.state != "online":
+            return self.state
+        if self.draining:
+            return "drained" if self.drained else "draining"
+        return "online" if self.queues or "queues" in self.unread else "quiet"
 
     @property
     def holds(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.clear_preview import Held, age, arriving, by_task, figures, held
@@ -56,7 +56,7 @@ class ClearQueue(Operation):
         lines += (Line("note", text) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if stats.waiting:
-            lines.append(age(made_of.oldest_s))
+            lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
         if self.everything:
             lines += self._everything(services, holds)
             boundary["held"] = _gathering(services).held(self.queue)
@@ -69,7 +69,8 @@ class ClearQueue(Operation):
             figures=(
                 Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
                 *holds.figures(),
-                *figures(made_of),
+                *figures(made_of, stats.oldest_s),
+                Figure(name="oldest_at_least", value=stats.oldest_at_least),
                 Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
             ),
             breakdowns=(
@@ -97,7 +98,7 @@ class ClearQueue(Operation):
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
         if reviewed and "held" not in reviewed:
-            raise Refused("What was reviewed left out what workers hold: look again. Nothing was changed.")
+            raise Refused("What was reviewed left out what workers hold.", hint=LOOK_AGAIN)
         find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
         gathering = _gathering(services)
         with gathering.hold(self.queue, by=act.actor.name) as hold:

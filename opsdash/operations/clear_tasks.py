@@ -92,7 +92,7 @@ class ClearTasks(Operation):
                 ),
                 Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
                 *holds.figures(),
-                *figures(made_of),
+                *figures(made_of, made_of.oldest_s),
                 Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
             ),
             breakdowns=(by_task(made_of),),
@@ -164,9 +164,9 @@ class ClearTasks(Operation):
 
     def _check(self, services: Services) -> None:
         if not self._meant():
-            raise Invalid("Say which tasks: by name, age or a text in their arguments. Nothing was changed.")
+            raise Invalid("Say which tasks: by name, age or a text in their arguments.")
         if self.older_than_s is not None and self.older_than_s < 0:  # all that is there, and all that is to come
-            raise Invalid(f"older_than_s: expected 0 or more, got {self.older_than_s:,}. Nothing was changed.")
+            raise Invalid(f"expected 0 or more, got {self.older_than_s:,}.", field="older_than_s")
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)

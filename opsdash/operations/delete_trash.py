@@ -58,5 +58,5 @@ class DeleteTrash(Operation):
         try:
             kept = services.trash.find(self.trash_id)
         except Refused as gone:
-            return {"message": str(gone).removesuffix(" Nothing was changed.")}
+            return {"message": gone.message}
         return {"message": f"It was not deleted: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}

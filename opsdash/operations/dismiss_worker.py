@@ -70,7 +70,7 @@ class DismissWorker(Operation):
         silent = self._silent(services)
         gone = services.workers.dismiss([worker.record for worker in silent])
         if not gone:
-            raise Refused(f"{self.hostname} reports again. Nothing was changed.")
+            raise Refused(f"{self.hostname} reports again.", field="hostname")
         active = sum(worker.active for worker in silent if worker.record in gone)
         return Effect(
             affected=len(gone),
@@ -85,16 +85,15 @@ class DismissWorker(Operation):
 
     def _silent(self, services: Services) -> list[WorkerStats]:
         if not self.hostname:
-            raise Invalid("hostname: name a worker. Nothing was changed.")
+            raise Invalid("name a worker.", field="hostname")
         known = [w for w in services.workers.read() if self.hostname in (w.hostname, w.record)]
         if not known and any(other.hostname == self.hostname for other in services.unmanaged.known() or ()):
             raise Refused(
                 f"{self.hostname} runs without the plug-in and answers: it leaves the list when it is stopped."
-                " Nothing was changed."
             )
         if not known:
-            raise Refused(f"There is no worker {self.hostname!r}. Nothing was changed.")
+            raise Refused(f"There is no worker {self.hostname!r}.", field="hostname")
         silent = [worker for worker in known if not worker.reports]
         if not silent:
-            raise Refused(f"{self.hostname} still reports: stop it first. Nothing was changed.")
+            raise Refused(f"{self.hostname} still reports.", hint="Stop it first.", field="hostname")
         return silent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
-from opsdash.errors import Invalid, OpsdashError, Unavailable
+from opsdash.errors import Invalid, OpsdashError, Unavailable, explained
 from opsdash.model import (
     AuditEntry,
     Effect,
@@ -166,7 +166,7 @@ class PauseProcessing(Operation):
         try:
             sent, confirmed = services.unmanaged.cancel(self.queue)
         except (OpsdashError, redis.RedisError) as error:
-            return {}, f" Workers without the plug-in were not reached: {error}"
+            return {}, f" Workers without the plug-in were not reached: {explained(error)}"
         if not sent:
             return {}, " There is no worker without the plug-in to tell."
         return (
@@ -196,7 +196,10 @@ class PauseProcessing(Operation):
         found = verdict(snapshot, self.queue)
         if found is None:
             return Progress(done=False, message="The pause has ended meanwhile.", final=True)
-        return Progress(done=found.safe, message=told(found), final=found.final, todo=tuple(remedies(found)))
+        stage = " ".join([found.state, *(part for r in found.reasons for part in (r.kind, *r.workers, r.queue))])
+        return Progress(
+            done=found.safe, message=told(found), final=found.final, todo=tuple(remedies(found)), stage=stage
+        )
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether the pause in force is the one this act asked for."""
@@ -212,7 +215,7 @@ class PauseProcessing(Operation):
         if self.queue is not None:
             services.queues.check(self.queue, services.queue_names())
         if not 1 <= self._ttl_s(services) <= MAX_TTL_S:
-            raise Invalid(f"A pause lasts from one second to {_span(MAX_TTL_S)}. Nothing was changed.")
+            raise Invalid(f"A pause lasts from one second to {_span(MAX_TTL_S)}.")
 
     def _ttl_s(self, services: Services) -> int:
         return services.settings.pause_ttl_s if self.duration_s is None else self.duration_s

@@ -75,8 +75,8 @@ class PruneAuditLog(Operation):
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:
             got = format_duration(self.older_than_s)
-            raise Invalid(f"Entries are kept for at least one day, got {got}. Nothing was changed.")
+            raise Invalid(f"Entries are kept for at least one day, got {got}.")
         try:
             return times.ago(self.older_than_s)
         except ValueError:
-            raise Invalid("There are no entries that old. Nothing was changed.") from None
+            raise Invalid("There are no entries that old.") from None

@@ -65,7 +65,7 @@ class QuietWorker(Operation):
         confirmed = services.remote.quiet(self.hostname, queues)
         undo = self._undo()
         if missing := sorted(set(queues) - set(confirmed)):
-            raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}; undo: {undo}")
+            raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}.", hint=f"Undo: {undo}")
         message = f"{self.hostname} takes no more tasks from {', '.join(confirmed)}."
         details = {"queues": confirmed, "undo": f"To undo it: {undo}"}
         return Effect(affected=len(confirmed), message=message, details=details)
@@ -82,8 +82,8 @@ class QuietWorker(Operation):
 
     def _queues(self, services: Services) -> list[str]:
         if not self.hostname:
-            raise Invalid("hostname: name a worker. Nothing was changed.")
+            raise Invalid("name a worker.", field="hostname")
         queues = services.remote.consumed(self.hostname)
         if not queues:
-            raise Refused(f"{self.hostname} takes tasks from no queue as it is. Nothing was changed.")
+            raise Refused(f"{self.hostname} takes tasks from no queue as it is.", field="hostname")
         return queues

@@ -81,7 +81,7 @@ class RestoreQueue(Operation):
         try:
             kept = services.trash.find(self.trash_id)
         except Refused as gone:
-            return {"message": str(gone).removesuffix(" Nothing was changed.")}
+            return {"message": gone.message}
         if kept.state == "kept":
             return {"message": f"Nothing came back: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
         return {"message": "It was begun: run it again, it goes on where it stopped.", "count": kept.count}

@@ -20,6 +20,7 @@ NAMED = 3
 """Queues named in the result; beyond that their number stands for them."""
 
 
+UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
 AGAIN = "The next look tells them again."
 
 
@@ -100,8 +101,8 @@ class ResumeProcessing(Operation):
         try:
             told = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
-            fault = error.fault if isinstance(error, OpsdashError) else services.broker.fault(error).fault
-            return {}, f" Whether all workers that were sent cancel_consumer are told is not known: {fault} {AGAIN}"
+            known = error if isinstance(error, OpsdashError) else services.broker.fault(error)
+            return {}, f" {UNKNOWN}: {known.explanation} {AGAIN}"
         return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
 
     def _check(self, services: Services) -> None:

@@ -79,4 +79,4 @@ class RevokeTask(Operation):
 
     def _check(self) -> None:
         if not self.task_id.isprintable() or not self.task_id or any(char.isspace() for char in self.task_id):
-            raise Invalid("task_id: expected one task's id. Nothing was changed.")
+            raise Invalid("expected one task's id.", field="task_id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import Effect, Figure, Line, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
@@ -57,7 +57,7 @@ class SyncTenantConfigs(Operation):
             written.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
         lines = [Line("will", text) for text in written]
         if unreadable := plan.seen.unreadable:
-            left_out = f"{count(unreadable, 'row')} can't be read, and will not be written: {_named_with_why(plan)}."
+            left_out = f"{count(unreadable, 'row')} can't be read, and will not be written: {_with_why(plan.seen)}."
             lines.append(Line("will_not", left_out))
         if plan.orphaned:
             lines += self._about_orphans(plan)
@@ -96,13 +96,14 @@ class SyncTenantConfigs(Operation):
             if expected and act.phrase != expected:
                 raise Refused(
                     f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database by now, more than"
-                    " half, and another number was typed. Nothing was changed; look again."
+                    " half, and another number was typed.",
+                    hint=LOOK_AGAIN,
                 )
             reviewed = act.reviewed.values().get("orphaned", 0) if act.reviewed else orphans
             if orphans > reviewed:
                 raise Refused(
-                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked."
-                    " Nothing was changed; look again."
+                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked.",
+                    hint=LOOK_AGAIN,
                 )
 
         report = services.tenants.sync(
@@ -154,14 +155,18 @@ def _sentence(report: SyncReport) -> str:
     if report.removed:
         message += f"; {report.removed:,} orphaned removed"
     if report.unreadable:
-        message += f"; {report.unreadable:,} failed: {_some(list(report.failed), report.unreadable)}"
+        message += f"; {report.unreadable:,} failed: {_with_why(report)}"
     return f"Cancelled. {message}. The rest was not looked at." if report.cancelled else f"{message}."
 
 
-def _some(tenants: list[str], of: int = 0) -> str:
-    return ", ".join(tenants[:NAMED]) + (", …" if max(of, len(tenants)) > NAMED else "")
+def _some(tenants: list[str]) -> str:
+    return ", ".join(tenants[:NAMED]) + (", …" if len(tenants) > NAMED else "")
 
 
-def _named_with_why(plan: TenantPlan) -> str:
-    told = [f"{tenant} ({why})" for tenant, why in list(plan.seen.failed.items())[:NAMED]]
-    return ", ".join(told) + (", …" if plan.seen.unreadable > NAMED else "")
+def _with_why(report: SyncReport) -> str:
+    """The first that failed, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for tenant, why in list(report.failed.items())[:NAMED]:
+        by_reason.setdefault(why, []).append(tenant)
+    told = [f"{', '.join(tenants)} ({why})" for why, tenants in by_reason.items()]
+    return ", ".join(told) + (", …" if report.unreadable > NAMED else "")

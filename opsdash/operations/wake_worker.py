@@ -53,7 +53,9 @@ class WakeWorker(Operation):
         confirmed = services.remote.wake(self.hostname)
         if missing := sorted(set(queues) - set(confirmed)):
             said = ", ".join(missing)
-            raise Uncertain(f"{self.hostname} did not confirm that it takes tasks from {said} again; try again.")
+            raise Uncertain(
+                f"{self.hostname} did not confirm that it takes tasks from {said} again.", hint="Try again.", retry=True
+            )
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed})
 
@@ -66,14 +68,14 @@ class WakeWorker(Operation):
 
     def _queues(self, services: Services) -> list[str]:
         if not self.hostname:
-            raise Invalid("hostname: name a worker. Nothing was changed.")
+            raise Invalid("name a worker.", field="hostname")
         queues = services.remote.quieted(self.hostname)
         if not queues:
-            raise Refused(f"{self.hostname!r} was not quieted by opsdash. Nothing was changed.")
+            raise Refused(f"{self.hostname!r} was not quieted by opsdash.", field="hostname")
         workers = services.workers.read()
         held = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
         if not held and services.pause.read(queues):
             raise Refused(
-                f"{self.hostname} can't be held by the pause that is in force: resume first. Nothing was changed."
+                f"{self.hostname} can't be held by the pause that is in force.", hint="Resume first.", field="hostname"
             )
         return queues

@@ -13,7 +13,18 @@ from uuid import UUID
 import redis
 
 from opsdash.config.settings import Settings
-from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.errors import (
+    LOOK_AGAIN,
+    LOOK_FIRST,
+    Invalid,
+    NeedsApproval,
+    OpsdashError,
+    PhraseMissing,
+    Refused,
+    Unavailable,
+    Uncertain,
+    explained,
+)
 from opsdash.model import (
     Act,
     Actor,
@@ -178,15 +189,15 @@ class Console:
         """
         operation = _checked(operation)
         if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
-            raise Invalid(f"actor: expected the name of whoever does it, got {actor!r}. Nothing was changed.")
+            raise Invalid(f"expected the name of whoever does it, got {actor!r}.", field="actor")
         if isinstance(actor, str):
             actor = self.settings.actor(actor, surface="python")
         else:
             actor = self.settings.at_this_moment(actor)
         story: dict[str, Any] = {"previewed": reviewed.values()} if reviewed is not None else {}
-        if why := _objection(operation, actor, confirm, reviewed):
-            self._record_refusal(operation, actor, why, request_id, story)
-            raise Refused(why)
+        if objection := _objection(operation, actor, confirm, reviewed):
+            self._record_refusal(operation, actor, objection, request_id, story)
+            raise objection
         if needs_approval := operation.name in self.settings.approval:
             story |= {"approval": "needed", "message": "Needs a different operator's YES."}
         try:
@@ -220,10 +231,10 @@ class Console:
         asked = self.asked.find(approval_id)
         operation, entry, asker = _checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
         if people.same(act.actor.name, asker.name):  # whichever doors they came through
-            raise Refused(f"{asker.name} asked for it, so somebody else must approve it. Nothing was changed.")
+            raise Refused(f"{asker.name} asked for it, so somebody else must approve it.")
         for who in (act.actor, asker):
-            if why := _lacks_role(operation, who):
-                raise Refused(why)
+            if lacking := _lacks_role(operation, who):
+                raise lacking
         self.asked.take(asked, act.actor.name)
         with self.unfinished.running(entry):
             effect = self._done(
@@ -288,11 +299,12 @@ class Console:
                     if not writing.possible:  # refused, or lost before anything was written
                         raise self.broker.fault(error) from error
                     raise Uncertain(
-                        f"Redis broke off during {operation.title}: {writes.said(error)}."
-                        " It may be done in part; look before trying again."
+                        f"Redis broke off during {operation.title}: {writes.said(error)}. It may be done in part.",
+                        hint=LOOK_FIRST,
                     ) from error
         except OpsdashError as error:
-            self._finish(entry, _status_of(error), {"message": str(error), "error": type(error).__name__, **story})
+            told = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
+            self._finish(entry, _status_of(error), {**told, **story})
             raise
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
@@ -323,7 +335,7 @@ class Console:
         try:
             return answered(self.audit, operation, actor, error)
         except (TakenRequest, ElsewhereRequest) as taken:
-            self._record_refusal(operation, actor, str(taken), None, {})
+            self._record_refusal(operation, actor, taken, None, {})
             raise
 
     def snapshot(self) -> Snapshot:
@@ -370,13 +382,13 @@ class Console:
             afterwards("closing", close)
 
     def _record_refusal(
-        self, operation: Operation, actor: Actor, why: str, request_id: UUID | None, story: dict[str, Any]
+        self, operation: Operation, actor: Actor, error: Refused, request_id: UUID | None, story: dict[str, Any]
     ) -> None:
         try:
-            self.audit.refuse(operation, actor, why, request_id, **story)
-        except (Unavailable, Uncertain) as error:
+            self.audit.refuse(operation, actor, str(error), request_id, **story)
+        except (Unavailable, Uncertain) as away:
             # Refused either way; that the trail misses it must at least stand in the log.
-            log.error("refused %s to %s, not audited: %s", operation.name, actor.name, error)
+            log.error("refused %s to %s, not audited: %s", operation.name, actor.name, away)
 
     def _evidence(self, entry: AuditEntry) -> Mapping[str, Any]:
         kind = self._operations.get(entry.operation)
@@ -388,13 +400,14 @@ class Console:
         try:
             return kind(**params).evidence(self.services, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
-            return {"message": f"What it left behind can't be read: {error}"}
+            why = explained(error)
+            return {"message": f"What it left behind can't be read: {why}"}
 
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
             self.audit.finish(entry, status, details)
         except OpsdashError as error:
-            log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error)
+            log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error.fault)
             if done:
                 raise Uncertain(
                     f"{done} But the database did not take the outcome: audit entry {entry.id} still says in progress."
@@ -404,7 +417,7 @@ class Console:
 def _checked(operation: object) -> Operation:
     if not isinstance(operation, Operation):
         got = type(operation).__name__
-        raise Invalid(f"expected an operation such as ClearQueue(queue='emails'), got {got}. Nothing was changed.")
+        raise Invalid(f"expected an operation such as ClearQueue(queue='emails'), got {got}.")
     return operation
 
 
@@ -413,29 +426,31 @@ def _check_approval(settings: Settings, operations: Mapping[str, type[Operation]
     known = [name for name, kind in operations.items() if kind.approvable]
     for name in settings.approval:
         if name not in known:
-            raise Invalid(f"OPSDASH_APPROVAL: there is no operation {name!r}; expected some of {', '.join(known)}")
+            raise Invalid(
+                f"there is no operation {name!r}; expected some of {', '.join(known)}", setting="OPSDASH_APPROVAL"
+            )
     if settings.approval:
         settings.secret()  # nobody must be able to ask in somebody else's name
 
 
-def _lacks_role(operation: Operation, actor: Actor) -> str:
+def _lacks_role(operation: Operation, actor: Actor) -> Refused | None:
     if actor.role is not None and actor.role >= operation.minimum_role:
-        return ""
+        return None
     has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
     needs = operation.minimum_role.name.lower()
-    return f"{actor.name} has {has}; {operation.title} needs {needs}. Nothing was changed."
+    return Refused(f"{actor.name} has {has}; {operation.title} needs {needs}.")
 
 
-def _objection(operation: Operation, actor: Actor, confirm: str, reviewed: Preview | None) -> str:
-    if why := _lacks_role(operation, actor):
-        return why
+def _objection(operation: Operation, actor: Actor, confirm: str, reviewed: Preview | None) -> Refused | None:
+    if lacking := _lacks_role(operation, actor):
+        return lacking
     if confirm != CONFIRMATION:
-        return f"{operation.title} was not confirmed with {CONFIRMATION}. Nothing was changed."
+        return Refused(f"{operation.title} was not confirmed with {CONFIRMATION}.", field="confirm")
     if reviewed is not None:
         age_s = (datetime.now(UTC) - reviewed.taken_at).total_seconds()
         if age_s > PREVIEW_MAX_S:
-            return f"What was reviewed is {format_duration(age_s)} old; look again. Nothing was changed."
-    return ""
+            return Refused(f"What was reviewed is {format_duration(age_s)} old.", hint=LOOK_AGAIN)
+    return None
 
 
 def _status_of(error: OpsdashError) -> Status:

@@ -69,7 +69,9 @@ class Pool:
         key = (asyncio.get_running_loop(), caller)
         line = self._lines.setdefault(key, _Line())
         if line.length > MOST_WAITING:
-            raise Unavailable(f"{MOST_WAITING} requests of {caller} wait already; try again when they are answered")
+            raise Unavailable(
+                f"{MOST_WAITING} requests of {caller} wait already", hint="Try again when they are answered."
+            )
         line.length += 1
         try:
             async with line.turn:

@@ -43,7 +43,7 @@ class SystemStatus(param.Parameterized):
         allow_refs=False,
         doc="OtherWorker: those without the plug-in; None while they could not be asked.",
     )
-    unacked = param.Integer(default=0, doc="Messages workers hold: reserved, active and scheduled.")
+    unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
@@ -62,7 +62,10 @@ class SystemStatus(param.Parameterized):
     )
     tenants_error = param.String(default="", doc="Why the tenants' figures are not fresh; empty when they are.")
     tenants_age_s = param.Number(default=None, allow_None=True, doc="Age of the tenants' figures; None: never read.")
-    spooled = param.Integer(default=0, doc="Steps of the audit log that wait in Redis for the database.")
+    silent = param.List(default=[], allow_refs=False, doc="Of redis, database, tenants: what did not answer at all.")
+    spooled = param.Integer(
+        default=0, allow_None=True, doc="Steps of the audit log that wait in Redis for the database; None: unknown."
+    )
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )
@@ -133,6 +136,7 @@ class SystemStatus(param.Parameterized):
             database_age_s=snapshot.database_age_s,
             tenants_error=snapshot.tenants_error,
             tenants_age_s=snapshot.tenants_age_s,
+            silent=list(snapshot.silent),
             spooled=snapshot.spooled,
             layout_conflicts=list(snapshot.layout_conflicts),
             unread=list(snapshot.unread),
@@ -166,20 +170,20 @@ class SystemStatus(param.Parameterized):
         if self.stalled_s:
             found.append(f"No new figures for {self.stalled_s} s; what you see may be out of date")
         elif self.redis_error:
-            found.append(_sentence("Redis", self.redis_error, self.redis_age_s, "figures are"))
+            found.append(self._outage("redis", "Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:
             tenants = self.tenants_error and self.tenants_in_use is not False
             what = "log and tenants are" if tenants else "the log is"
-            found.append(_sentence("The database", self.database_error, self.database_age_s, what))
+            found.append(self._outage("database", "The database", self.database_error, self.database_age_s, what))
         elif self.tenants_error and not self.stalled_s:  # else the log's outage is the tenants' as a rule
-            found.append(_sentence("The tenants' database", self.tenants_error, self.tenants_age_s, "the tenants are"))
+            who, age_s = "The tenants' database", self.tenants_age_s
+            found.append(self._outage("tenants", who, self.tenants_error, age_s, "the tenants are"))
         if self.spooled:
             found.append(f"{self.spooled} steps of the log wait in Redis for the database")
         found += [one.message.rstrip(".") for one in (*self.layout_conflicts, *self.unread)]
         return tuple(found)
 
-
-def _sentence(who: str, error: str, age_s: float | None, what: str) -> str:
-    # An outage in short; anything else (a wrong password, a missing table) is for the operator to read and mend.
-    reason = f"{who} did not answer" if "did not answer" in error else error.rstrip(".")
-    return f"{reason}; nothing is known yet" if age_s is None else f"{reason}; {what} {age_s:.0f} s old"
+    def _outage(self, part: str, who: str, error: str, age_s: float | None, what: str) -> str:
+        # An outage in short; anything else (a wrong password, a missing table) is for the operator to read and mend.
+        reason = f"{who} did not answer" if part in self.silent else error.rstrip(".")
+        return f"{reason}; nothing is known yet" if age_s is None else f"{reason}; {what} {age_s:.0f} s old"

@@ -66,8 +66,8 @@ class Confirmation:
         try:
             return await self._session.preview(operation), ""
         except Invalid as error:
-            if all(field["name"] == "reason" for field in form.fields(operation, None, known)):
-                raise  # a reason mends nothing
+            if error.setting or all(field["name"] == "reason" for field in form.fields(operation, None, known)):
+                raise  # nothing that could be filled in mends it, nor does a reason
             return None, form.in_words(operation, error)
 
     def typed(self, asked: str, text: str, phrase: str) -> None:
@@ -95,7 +95,7 @@ class Confirmation:
             except Invalid as error:
                 preview, problem = None, form.in_words(operation, error)
             except OpsdashError as error:
-                preview, problem = None, str(error)
+                preview, problem = None, error.explanation
             if asked != self._id:
                 return
             self._values, self._problem = dict(values), problem
@@ -126,7 +126,7 @@ class Confirmation:
         try:
             operation = form.filled(operation, values)
         except Invalid as error:
-            self._session.board.tell("review", id=asked, **form.review(preview, str(error)))
+            self._session.board.tell("review", id=asked, **form.review(preview, form.in_words(operation, error)))
             return
         self._id = ""
         self._pending.take()  # a second click finds nothing

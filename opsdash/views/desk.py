@@ -88,7 +88,7 @@ class Desk(Viewer):
                 if mine:
                     await answer(message)
         except OpsdashError as error:
-            self._session.say(str(error), "bad")
+            self._session.say(error.explanation, "bad")
 
     async def _hello(self, message: Mapping[str, Any]) -> None:
         self._session.hello(message.get("seq"))
@@ -171,8 +171,9 @@ class Desk(Viewer):
 
     async def _compare(self, _message: Mapping[str, Any]) -> None:
         try:
+            began = datetime.now(UTC)
             plan = await READS.run(self._console.tenants.plan, caller=self._session.caller)
-            self._board.tell("compared", **compared(plan))
+            self._board.tell("compared", at=began.timestamp(), **compared(plan))
         finally:
             self._board.tell("ready", what="compare")
 
@@ -216,7 +217,7 @@ def chosen(given: Mapping[str, Any], now: datetime) -> Filter:
     try:
         moment = times.ago(int(since), now) if since else None
     except ValueError:
-        raise Invalid(f"Since: {since[:40]!r} is not a time to look back to.") from None
+        raise Invalid(f"{since[:40]!r} is not a time to look back to.", field="Since") from None
     return Filter(
         user=_text(given, "user"),
         operation=_text(given, "operation"),

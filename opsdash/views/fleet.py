@@ -41,7 +41,7 @@ def worker_rows(
 
 
 def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row, may: May) -> Row:
-    heard_s, state = worker.heartbeat_at.timestamp(), _state(worker)
+    heard_s, state = worker.heartbeat_at.timestamp(), worker.condition
     silent_s = 0.0 if now is None else (now - worker.heartbeat_at).total_seconds()
     return known(
         rank=_ORDER.get(state, 5),
@@ -73,13 +73,6 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
 def _name(worker: WorkerStats) -> str:
     """One that shares its hostname with another has its own name on the list."""
     return worker.record or worker.hostname
-
-
-def _state(worker: WorkerStats) -> str:
-    """Its state in a word; one that lives and takes tasks from nowhere is quiet, or being drained."""
-    if worker.state == "online" and worker.draining:
-        return "drained" if worker.drained else "draining"
-    return "quiet" if worker.state == "online" and not worker.queues else worker.state
 
 
 def _acts(takes: bool, may: May) -> list[list[str]] | None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from opsdash.errors import Invalid
+from opsdash.errors import Invalid, sentences
 from opsdash.model import Preview
 from opsdash.operation import Operation, parameters, registry
 
@@ -24,16 +24,16 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     """
     kind = registry().get(name)
     if kind is None:
-        raise Invalid(f"There is no operation {name[:40]!r}. Nothing was changed.")
+        raise Invalid(f"There is no operation {name[:40]!r}.")
     known = {field.name: field for field in parameters(kind) if not isinstance(field.default, bool)}
     given = {}
     for key, value in args.items():
         if key not in known or not isinstance(value, str):
-            raise Invalid(f"{kind.title} does not take that. Nothing was changed.")
+            raise Invalid(f"{kind.title} does not take that.")
         try:
             given[key] = known[key].metadata["parse"](value)
         except ValueError as error:
-            raise Invalid(f"{key}: {error}. Nothing was changed.") from error
+            raise Invalid(f"{error}.", field=key) from error
     return kind(**given)
 
 
@@ -67,10 +67,8 @@ def about(operation: Operation, known: Collection[str]) -> list[tuple[str, str]]
 
 def in_words(operation: Operation, error: Invalid) -> str:
     """Why what is filled in can't be taken, by the label of the field; in a dialog nothing is ever changed yet."""
-    said = str(error).removesuffix("Nothing was changed.").rstrip()
-    name, colon, rest = said.partition(": ")
-    label = next((field.metadata["label"] for field in _asked(operation) if field.name == name), name)
-    return f"{label}{colon}{rest}"
+    label = next((field.metadata["label"] for field in _asked(operation) if field.name == error.field), error.field)
+    return sentences(error.fault_of(label), error.hint)
 
 
 def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
@@ -91,7 +89,7 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
             try:
                 given[field.name] = field.metadata["parse"](value.strip())
             except ValueError as error:
-                raise Invalid(f"{field.metadata['label']}: {error}. Nothing was changed.") from error
+                raise Invalid(f"{error}.", field=field.name) from error
     return dataclasses.replace(operation, **given)
 
 

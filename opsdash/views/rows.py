@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -82,7 +82,7 @@ def queue_rows(
     """
     points, read_at = list(recent), status.redis_read_at
     thinned = [p for p in points if p.at.timestamp() // p.step.total_seconds() % SPARK_EVERY == 0]
-    rates = _latest_rates(points) or {}
+    rates = latest.started_per_s if (latest := _latest_rates(points)) else {}
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
@@ -98,10 +98,11 @@ def queue_rows(
             rank=rank,
             name=queue.name,
             state=_queue_state(queue, status, own),
-            waiting=queue.waiting,
+            waiting=None if queue.error else queue.waiting,
             oldest=steady(read_at.timestamp() - queue.oldest_s, before.get(queue.name, {}).get("oldest"))
             if read_at is not None and queue.oldest_s is not None
             else None,
+            oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
             spark=[_spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
             acts=acts,
@@ -132,7 +133,7 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
     """The strip's lines: figure → points; a missing value is a gap."""
     points = list(recent)
     return {
-        "waiting": [_spark_point(p, sum(p.waiting.values())) for p in points],
+        "waiting": [_spark_point(p, sum(p.waiting.values()) if p.waiting else None) for p in points],
         "rate": [_spark_point(p, round(sum(p.started_per_s.values()), 2) if p.started_per_s else None) for p in points],
         "failed": [_spark_point(p, p.failed_per_s) for p in points],
         "online": [_spark_point(p, p.online) for p in points],
@@ -249,17 +250,19 @@ def as_of(status: SystemStatus) -> str:
         return f"As of {status.stalled_s} s ago; no new figures come"
     if not status.redis_error or status.redis_age_s is None:
         return ""
-    why = "Redis does not answer" if "did not answer" in status.redis_error else "Redis can't be read"
+    why = "Redis does not answer" if "redis" in status.silent else "Redis can't be read"
     return f"As of {status.redis_age_s:.0f} s ago; {why}"
 
 
 def attention(status: SystemStatus) -> str:
     """Which workers need a look, as a sentence; empty where none does."""
     others = status.others or ()
-    counts = Counter(worker.state for worker in status.workers)
-    if status.others is not None and not counts["online"] + counts["stalled"] + len(others):
-        return "No worker is online: what comes in waits"
-    needy = {word: counts[word] for word in ("stalled", "silent", "offline") if counts[word]}
+    counts = Counter(worker.condition for worker in status.workers)
+    takes = counts["online"] + counts["stalled"] + sum(bool(other.queues) for other in others)
+    if status.others is not None and not takes:
+        there = len(others) + sum(worker.reports for worker in status.workers)
+        return f"No worker {'takes tasks' if there else 'is online'}: what comes in waits"
+    needy = {word: counts[word] for word in ("stalled", "silent", "quiet", "offline") if counts[word]}
     if not needy:
         return ""
     of, number = len(status.workers) + len(others), sum(needy.values())
@@ -280,15 +283,22 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
     slots = sum(worker.concurrency for worker in counted)
     found: dict[str, list[Any]] = {}
     if status.known:
-        queues = len(status.queues)
-        found["waiting"] = [sum(q.waiting for q in status.queues), f"in {queues} queue{'' if queues == 1 else 's'}"]
-        found["online"] = [len(online) + others, f"of {len(status.workers) + others}"]
+        unread = sum(bool(queue.error) for queue in status.queues)
+        where = f"in {count(len(status.queues) - unread, 'queue')}" + (f", {unread} unreadable" if unread else "")
+        found["waiting"] = [sum(queue.waiting for queue in status.queues), where]
+        takes_none = sum(worker.condition in ("quiet", "draining", "drained") for worker in online)
+        known_workers = f"of {len(status.workers) + others}"
+        none = f", {takes_none} {'takes' if takes_none == 1 else 'take'} no tasks" if takes_none else ""
+        if online or others or not any(worker.state == "silent" for worker in status.workers):
+            found["online"] = [len(online) + others, known_workers + none]  # else they may be on their way back
         found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
         found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
-    if (rates := _latest_rates(recent)) is not None:
-        found["rate"] = [round(sum(rates.values()), 1), "tasks/s"]
-    if (failures := _failures(recent)) is not None:
+    points = list(recent)
+    if (latest := _latest_rates(points)) is not None:
+        window = f"started/s, {latest.step.total_seconds():g} s"
+        found["rate"] = [round(sum(latest.started_per_s.values()), 1), window]
+    if (failures := _failures(points)) is not None:
         found["failed"] = failures
     return found
 
@@ -302,14 +312,19 @@ def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
     started = sum(sum(p.started_per_s.values()) * step_s for p, _, step_s in points)
     seen_s = sum(step_s for _, _, step_s in points)
     # Rates are rounded, and nobody looked in the gaps: the share is about right, and the time is what was seen.
-    share = f"≈ {min(100.0, 100 * failed / started):.0f} %" if failed and started else ""
+    share = f"≈ {_percent(min(100.0, 100 * failed / started))} of started" if failed and started else ""
     seen = f"{format_duration(seen_s)} seen" if seen_s < WHOLE * RECENT_S else ""
     return [failed, ", ".join(filter(None, [share, seen]))]
 
 
-def _latest_rates(recent: Iterable[HistoryPoint]) -> Mapping[str, float] | None:
-    """The newest known ones of the last half minute: a console that has just started writes its first point without."""
-    return next((p.started_per_s for p in reversed(list(recent)[-3:]) if p.started_per_s), None)
+def _percent(share: float) -> str:
+    """With a digit behind the point where the share is small; never 0 for something."""
+    return "0.1 % or less" if share <= 0.1 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
+
+
+def _latest_rates(points: Sequence[HistoryPoint]) -> HistoryPoint | None:
+    """The newest point that knows rates, if it is one of the last three buckets: a console's first point has none."""
+    return next((p for p in reversed(points) if p.started_per_s and p.at >= points[-1].at - 2 * p.step), None)
 
 
 def tenants_card(status: SystemStatus) -> Row:
@@ -335,10 +350,20 @@ def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -
         said = "Not synced yet." if drift.rows else "No tenant in the database."
         return known(count=rows, words=words, tone="warn" if drift.rows else "none", drift=said)
     ended = f"{moment(drift.synced_at, now)} UTC{f' by {drift.synced_by}' if drift.synced_by else ''}"
-    if not drift.differs:
-        return known(count=rows, words=words, tone="ok", drift=f"As of the last sync, {ended}.")
-    since = f" since {moment(drift.since, now)} UTC" if drift.since else ""
-    return known(count=rows, words=words, tone="warn", drift=f"Changed{since}; last synced {ended}.")
+    if drift.changed:
+        since = f" since {moment(drift.since, now)} UTC" if drift.since else ""
+        changes = "; ".join(one.message for one in drift.differences if one.changed)
+        said = f"Changed{since}: {changes}. Last synced {ended}."
+    else:
+        said = f"As of the last sync, {ended}."
+    left = "; ".join(one.message for one in drift.differences if not one.changed)
+    return known(
+        count=rows,
+        words=words,
+        tone="warn" if drift.differs else "ok",
+        drift=f"{said} {left[0].upper()}{left[1:]}." if left else said,
+        synced=drift.synced_at.timestamp(),
+    )
 
 
 def environment_risk(name: str) -> str:

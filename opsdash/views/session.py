@@ -175,9 +175,7 @@ class Session:
             raise
         except Exception as error:
             log.exception("previewing %s failed", operation.name)
-            raise Refused(
-                f"{operation.title} could not be previewed: opsdash's log says why. Nothing was changed."
-            ) from error
+            raise Refused(f"{operation.title} could not be previewed: opsdash's log says why.") from error
 
     def stop(self) -> None:
         """Long work ends at its next whole step."""

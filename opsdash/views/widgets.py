@@ -49,7 +49,7 @@ class Widget(Viewer):
 
     def __init__(self, ops: Service, *, actor: str = "", queue: str = "", theme: str = "auto", **params: Any) -> None:
         if theme not in {"auto", "light", "dark"}:
-            raise Invalid(f"theme: got {theme!r}; expected auto, light or dark")
+            raise Invalid(f"got {theme!r}; expected auto, light or dark", field="theme")
         status = FedStatus(selected_queue=queue)
         super().__init__(status=status, **params)
         who = _who(ops, actor)
@@ -139,5 +139,5 @@ def _who(ops: Service, actor: str) -> Actor | Closed:
     if doc is None or doc.session_context is None:
         return ops.settings.actor(actor or people.os_user(), surface="notebook")
     if actor:
-        raise Invalid("actor: in a server it is the visitor who acts; leave it out")
+        raise Invalid("in a server it is the visitor who acts; leave it out", field="actor")
     return identify(ops.settings)

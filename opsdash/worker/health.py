@@ -43,7 +43,7 @@ class Health:
         self.build = build()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
-        self._uncounted = celery_private.watch_failures(consumer.hostname, self._count_failure)
+        self._uncounted = celery_private.watch_failures(consumer, self._count_failure)
         if self._uncounted:
             logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from support import services
 from support.dialogs import button, confirm
 from support.reports import report_many
-from support.tenants import add, remove
+from support.tenants import add, remove, sync
 from support.workers import eventually
 
 import opsdash
@@ -274,6 +274,9 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
     expect(page.get_by_text("orphaned keys")).to_be_visible()
     shoot(page, "tenants", all_forms=True)
     assert store.get(KEYS.tenant_config("gone")) == "{}"
+    expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC, \d+s ago$"))).to_be_visible()
+    sync(served.console)
+    expect(page.get_by_text("orphaned keys")).to_be_hidden()  # what it said is not so any more
 
 
 @pytest.mark.slow

@@ -184,6 +184,48 @@ def test_the_age_of_the_oldest_task_is_recorded_where_it_is_known(broker: Broker
     assert point.oldest_s == {"celery": 61.2}
 
 
+def test_while_all_workers_are_silent_nothing_is_known_of_them_and_no_zero_is_recorded(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SERIES", (Series("short", STEP_MS, 50),))
+    console, busy = History(broker), worker({"celery": 100}, queues=("celery",), active=2, concurrency=4, failed=3)
+    next_bucket(broker)
+    console.record(snapshot(3, busy))
+    for state in ("silent", "offline"):
+        next_bucket(broker)
+        console.record(snapshot(3, replace(busy, state=state)))
+    first, silent, gone = History(broker).read(STEP_MS * 50 / 1000)
+    assert (first.online, first.active, first.slots) == (1, 2, 4)
+    assert (silent.online, silent.active, silent.slots) == (None, None, None)
+    assert (silent.started_per_s, silent.failed_per_s) == ({}, None)
+    assert (gone.online, gone.active, gone.slots) == (0, 0, 0), "silent for minutes: it is gone"
+
+
+def test_what_happened_while_nobody_looked_is_no_rate_of_the_bucket_after_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SERIES", (Series("short", STEP_MS, 50),))
+    console = History(broker)
+    next_bucket(broker)
+    console.record(snapshot(3, worker({"celery": 100})))
+    time.sleep(STEP_MS * 3.5 / 1000)  # an outage: nothing was recorded
+    console.record(snapshot(3, worker({"celery": 900})))
+    next_bucket(broker)
+    console.record(snapshot(3, worker({"celery": 901})))
+    *_, after, later = History(broker).read(STEP_MS * 50 / 1000)
+    assert after.started_per_s == {}
+    assert 0 < later.started_per_s["celery"] < 50  # one task within a bucket or two
+
+
+def test_an_idle_queue_has_a_rate_of_zero_only_where_a_worker_tells_so(broker: Broker) -> None:
+    console = History(broker)
+    for _ in range(2):
+        next_bucket(broker)
+        console.record(snapshot(3, worker({}, queues=("celery",))))
+    point = History(broker).read(STEP_MS * 3 / 1000)[-1]
+    assert point.started_per_s == {"celery": 0.0}, "who takes from emails, if anybody does, does not report"
+
+
 def test_failures_per_second_are_recorded_of_all_workers_together(broker: Broker) -> None:
     console = History(broker)
     next_bucket(broker)

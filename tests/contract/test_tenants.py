@@ -65,7 +65,7 @@ def test_a_removed_tenant_leaves_neither_key_nor_index_entry(index: TenantIndex)
 def test_one_at_a_time_and_the_second_is_told_who_is_first(index: TenantIndex) -> None:
     with index.lease(by="maria"):
         assert 0 < index.broker.client.pttl(index.broker.keys.tenants_busy) <= LEASE_S * 1000
-        with pytest.raises(Refused, match=r"synced by maria \(since \d\d:\d\d:\d\d UTC\). Nothing was changed"):
+        with pytest.raises(Refused, match=r"synced by maria \(since \d\d:\d\d:\d\d UTC\)"):
             index.lease(by="tom").__enter__()
     with index.lease(by="tom"):
         pass

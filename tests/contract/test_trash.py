@@ -68,7 +68,7 @@ def test_a_restore_run_twice_is_done_once(broker: Broker):
     assert Trash(broker).restore(trash_id, by="maria")[1] == 0
     assert run_order(broker) == ["a", "b"]
     assert Trash(broker).list() == ()
-    with pytest.raises(Refused, match=r"went back to celery at .*, by maria. Nothing was changed"):
+    with pytest.raises(Refused, match=r"went back to celery at .*, by maria"):
         Trash(broker).find(trash_id)
 
 
@@ -194,7 +194,7 @@ def test_a_clear_reviewed_before_a_restore_is_refused(broker: Broker):
     send(broker, "b")
     reviewed = draw(broker, "celery")
     Trash(broker).restore(trash_id, by="maria")
-    with pytest.raises(Refused, match=r"after it was looked at: look again. Nothing was changed"):
+    with pytest.raises(Refused, match=r"after it was looked at"):
         clear(broker, boundary=reviewed)
     assert run_order(broker) == ["a", "b"]
 

@@ -52,7 +52,7 @@ def test_a_worker_is_read_as_it_reported_itself(broker: Broker):
 def test_a_worker_of_an_older_opsdash_has_no_load_and_tells_of_no_failure_and_no_running_task(broker: Broker):
     report(broker, "a@host", active=2)
     (worker,) = Workers(broker).read()
-    assert (worker.failed, worker.load) == (0, None)
+    assert (worker.failed, worker.load) == (None, None)
     assert Workers(broker).running("a@host") == ()
 
 

@@ -89,7 +89,7 @@ def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
         reports(deployment, running, scheduled=7)
         plain = ops.preview(opsdash.ClearQueue(queue="celery"))
         assert plain.choices == ("everything",)
-        with pytest.raises(Refused, match=r"left out what workers hold: look again. Nothing was changed"):
+        with pytest.raises(Refused, match=r"left out what workers hold"):
             clear(ops, plain)
         preview = look(ops)
         assert "5" not in texts(preview)[0]

@@ -88,7 +88,7 @@ def test_while_somebody_else_works_on_the_queue_it_is_refused_politely(ops: Cons
     send(ops, message("shop.mail"))
     with (
         lease(ops.broker, "emails", by="otto", what="selective clear"),
-        pytest.raises(Refused, match=r"is being worked on by otto \(selective clear, since .* Nothing was changed"),
+        pytest.raises(Refused, match=r"is being worked on by otto \(selective clear, since "),
     ):
         ops.run(opsdash.ClearTasks(queue="emails", task="*"), actor="maria", confirm="YES")
     assert ops.get_recent_operations()[0].status == "refused"

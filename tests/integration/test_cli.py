@@ -337,7 +337,7 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     asked = opsdash("clear-queue", "emails", "--confirm", "YES")
     assert (asked.code, asked.err.count("\n"), console.get_queue_length("emails")) == (3, 1, 1)
     (waits,) = json.loads(opsdash("approvals", "--json").out)
-    assert f"opsdash approve {waits['id']}." in asked.err
+    assert f"opsdash approve {waits['id']}" in asked.err
     own = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (own.code, "somebody else must approve it" in own.err) == (3, True)
     monkeypatch.setattr(people, "os_user", lambda: "bob")

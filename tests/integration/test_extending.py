@@ -83,11 +83,11 @@ def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_ur
     done = run(environment, "-c", script)
     assert done.stderr == ""
     found = json.loads(done.stdout)
-    assert re.search(r"close-shop +Show customers a sign instead of the till", found["help"])
-    assert found["empty"] == "sign: what shall customers read? Nothing was changed."
+    assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
+    assert found["empty"] == "sign: enter the text that customers read. Nothing was changed."
     assert "Customers read 'Back at six' for 2h 0m 0s." in found["dry"]
     assert found["asked"] == ["What customers read", "How long", "Reason"]
-    assert found["path"] == "Show customers a sign instead of the till, for a while."
+    assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
     assert found["before"] is None, "a preview changes nothing"
     assert found["run"].splitlines()[0] == "Closed for 2h 0m 0s: 'Back at six'."
     assert 7000 < found["ttl"] <= 7200

@@ -42,9 +42,7 @@ def console_with(console_for: Callable[..., Console]) -> Callable[..., Console]:
 def test_a_risky_clear_without_the_queues_name_is_refused_and_audited(console_with, clear, over, typed: str) -> None:
     console = console_with(**over)
     assert console.preview(clear).phrase == "emails"
-    with pytest.raises(
-        PhraseMissing, match=rf"{clear.title} also needs 'emails' typed beside YES. Nothing was changed"
-    ):
+    with pytest.raises(PhraseMissing, match=rf"{clear.title} also needs 'emails' typed beside YES"):
         console.run(clear, actor=MARIA, confirm="YES", phrase=typed)
     assert console.get_queue_length("emails") == 3
     (entry,) = console.get_recent_operations()
@@ -86,8 +84,9 @@ def test_a_pause_in_production_asks_for_nothing_more_than_yes(console_with, oper
 def test_a_count_that_can_not_be_read_changes_nothing_and_is_audited(console_with, valkey: Valkey) -> None:
     console = console_with(name_queue_above=2)
     valkey.stop()
-    with pytest.raises(Unavailable, match="Nothing was changed"):
+    with pytest.raises(Unavailable) as unread:
         console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
+    assert unread.value.changed == "nothing"
     assert console.get_recent_operations()[0].status is Status.FAILURE
 
 

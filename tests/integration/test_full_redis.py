@@ -68,7 +68,7 @@ def test_with_the_database_gone_too_a_pause_is_set_and_waits_to_be_written_down(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object, **__: object) -> None:
-        raise Unavailable("The database did not answer; nothing was changed")
+        raise Unavailable("The database did not answer")
 
     monkeypatch.setattr(type(console.audit), "_write", gone)
     do(console, opsdash.PauseProcessing())
@@ -86,7 +86,7 @@ def test_what_can_not_be_done_is_one_sentence_that_says_what_helps(
         console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
     said = str(told.value)
     assert "is full" in said
-    assert said.endswith(f"{ADVICE} Nothing was changed.")
+    assert said.endswith(f" Nothing was changed. {ADVICE}")
 
 
 def test_reads_that_a_full_redis_refuses_as_one_are_read_one_after_another(console: Console) -> None:

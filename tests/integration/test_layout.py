@@ -164,9 +164,9 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
     with worker(pool="solo", env=app.env) as running:
         eventually(lambda: console.broker.layouts.look().conflicts, what="a report")
         for operation in (api.PauseProcessing(), api.ClearQueue(queue="celery")):
-            with pytest.raises(Refused, match=r"The separator differs: .*Nothing was changed"):
+            with pytest.raises(Refused, match=r"The separator differs: "):
                 console.preview(operation)
-            with pytest.raises(Refused, match=r"The separator differs: .*Nothing was changed"):
+            with pytest.raises(Refused, match=r"The separator differs: "):
                 console.run(operation, actor="maria", confirm="YES")
         assert not app.records.redis.exists("system:pause_processing")
         assert {conflict.fact for conflict in console.snapshot().layout_conflicts} == {"separator", "priority_steps"}

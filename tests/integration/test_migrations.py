@@ -246,8 +246,8 @@ def test_a_stopped_postgres_is_unavailable_and_the_message_shows_no_password(pos
     postgres.stop()
     with pytest.raises(Unavailable) as caught, database.transaction(engine) as connection:
         connection.execute(sa.select(audit_log))
+    assert (caught.value.changed, caught.value.silent) == ("nothing", True)
     message = str(caught.value)
-    assert "nothing was changed" in message
     assert "Connection refused" in message or "server closed the connection" in message
     assert f"127.0.0.1:{postgres.port}/" in message
     assert postgres.password not in message
@@ -267,7 +267,7 @@ def test_a_connection_lost_during_the_commit_is_uncertain(postgres_url):
             victim = connection.scalar(sa.text("SELECT pg_backend_pid()"))
             other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": victim})
 
-    with pytest.raises(Uncertain, match="look before trying again"):
+    with pytest.raises(Uncertain, match="was lost while it was writing"):
         write_and_lose_the_connection()
     engine.dispose()
 

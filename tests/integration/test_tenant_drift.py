@@ -74,7 +74,9 @@ def test_a_removed_row_is_seen_and_then_its_key_until_that_is_removed_too(synced
     remove(synced, "c")
     assert drift(synced).reasons == ("1 tenant fewer in the database",)
     sync(synced)
-    assert drift(synced).reasons == ("1 key in Redis of tenants that are gone from the database",)
+    (orphan,) = drift(synced).differences
+    assert (orphan.kind, orphan.number, drift(synced).since) == ("orphaned", 1, None), "nothing changed since"
+    assert drift(synced).message.startswith("Tenant configs as of the last sync: 1 orphaned key in Redis")
     sync(synced, remove_orphans=True)
     assert not drift(synced).differs
 
@@ -111,7 +113,14 @@ def test_a_row_that_could_not_be_read_is_a_difference_until_it_can(console_for: 
     console = console_for()
     add(console, "a", "b c")
     sync(console)
-    assert drift(console).reasons == ("1 row could not be read by the last sync",)
+    (unreadable,) = drift(console).differences
+    assert (unreadable.kind, unreadable.number) == ("unreadable", 1)
+    assert (drift(console).changed, drift(console).since) == (False, None), "nothing changed since"
+    assert "since" not in drift(console).message
+    change(console, "a", name="Other", updated_at=datetime.now(UTC))
+    assert [one.kind for one in drift(console).differences] == ["rows_changed", "unreadable"]
+    assert drift(console).since is not None
+    sync(console)
     remove(console, "b c")
     sync(console)
     assert not drift(console).differs

@@ -108,7 +108,7 @@ def test_a_column_of_text_says_enabled_in_words_and_any_other_fails_alone(host: 
     for at, word in enumerate(words):
         put(host, f"t{at}", enabled=word)
     put(host, "bad", enabled="suspended")
-    assert sync(host).message == "Synced 6 tenant configs; 1 failed: bad."
+    assert sync(host).message.startswith("Synced 6 tenant configs; 1 failed: bad (")
     assert [stored(host, f"t{at}")["enabled"] for at in range(6)] == list(words.values())
 
 
@@ -161,6 +161,7 @@ def test_of_many_bad_rows_the_first_are_named_and_all_are_counted(host: Console)
     assert effect.details["failed"] == 230
     assert len(effect.details["tenants"]) == 200
     assert effect.message == (
-        "Synced 1 tenant config; 230 failed: t000, t001, t002, t003, t004, t005, t006, t007, t008, t009, …."
+        "Synced 1 tenant config; 230 failed: t000, t001, t002, t003, t004, t005, t006, t007, t008, t009"
+        " (settings are not valid JSON), …."
     )
     assert len(preview(host)) < 2_000

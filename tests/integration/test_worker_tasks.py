@@ -30,7 +30,7 @@ def failed(deployment: Deployment, hostname: str, *, after: int) -> str | None:
 
 
 @pytest.mark.parametrize("pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in OTHERS)])
-def test_a_task_that_raises_counts_as_failed_and_one_that_is_retried_ignored_rejected_or_expired_does_not(
+def test_a_task_that_raises_or_rejects_its_message_failed_and_one_that_is_retried_ignored_or_expired_did_not(
     deployment: Deployment, pool: str
 ) -> None:
     with worker(pool=pool, env=deployment.env) as running:
@@ -39,7 +39,30 @@ def test_a_task_that_raises_counts_as_failed_and_one_that_is_retried_ignored_rej
         for how in ("retry", "ignore", "reject", "well"):
             ends(deployment, how)
         # Each once, the one that is retried twice, the one that has expired never.
-        assert failed(deployment, running.hostname, after=8) == "3"
+        assert failed(deployment, running.hostname, after=8) == "4"
+
+
+def test_a_task_that_nobody_registered_and_a_message_that_can_not_be_read_count_as_failed(
+    deployment: Deployment,
+) -> None:
+    with worker(pool="threads", env=deployment.env) as running:
+        deployment.celery.send_task("nobody.registered_this")
+        eventually(lambda: deployment.health(running.hostname).get("failed") == "1", what="the unregistered one")
+        deployment.celery.send_task("sample.short", serializer="yaml")  # which this worker does not accept
+        eventually(lambda: deployment.health(running.hostname).get("failed") == "2", what="the unreadable one")
+        deployment.celery.send_task("sample.short")
+        assert failed(deployment, running.hostname, after=1) == "2"
+        assert deployment.waiting() == deployment.unacked() == 0, "neither will ever run"
+
+
+def test_a_task_that_rejects_its_message_and_has_it_put_back_is_no_failure_until_it_is_gone(
+    deployment: Deployment,
+) -> None:
+    with worker(pool="threads", env=deployment.env) as running:
+        deployment.celery.send_task("sample.late_reject")
+        assert failed(deployment, running.hostname, after=2) == "0", "it ran again, and went well"
+        ends(deployment, "requeue")  # acknowledged before it began: it can't go back
+        assert failed(deployment, running.hostname, after=3) == "1"
 
 
 @pytest.mark.slow
@@ -75,7 +98,7 @@ def test_a_celery_whose_endings_can_not_be_watched_leaves_a_worker_that_pauses_a
         assert running.log.count("failed tasks are not counted; this version of Celery has no Request.moved_on") == 1
         assert deployment.health(running.hostname)["pausing"] == "ready"
         (stats,) = Workers(deployment.broker).read()
-        assert stats.failed == 0
+        assert stats.failed is None
 
 
 @pytest.mark.slow

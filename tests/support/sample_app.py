@@ -179,7 +179,12 @@ def ends(self: Any, argument: Any = None, how: str = "well") -> None:
         os._exit(3)
     if how == "retry" and not self.request.retries:
         raise self.retry(countdown=0)
-    errors = {"ignore": Ignore(), "reject": Reject("no"), "error": ValueError("on purpose")}
+    errors = {
+        "ignore": Ignore(),
+        "reject": Reject("no"),
+        "requeue": Reject("no", requeue=True),
+        "error": ValueError("on purpose"),
+    }
     if how in errors:
         raise errors[how]
 
@@ -190,6 +195,14 @@ def survives(self: Any, argument: Any = None) -> None:
     _record(started, self, argument)
     if not self.request.delivery_info["redelivered"]:
         os._exit(3)
+
+
+@app.task(name="sample.late_reject", bind=True, acks_late=True)
+def late_reject(self: Any, argument: Any = None) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    if not self.request.delivery_info["redelivered"]:
+        raise Reject("not now", requeue=True)
 
 
 @app.task(name="sample.broadcast", bind=True)

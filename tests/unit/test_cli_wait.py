@@ -22,7 +22,7 @@ def test_figures_that_only_move_do_not_flood_a_log(
     def progress(_snapshot: object) -> Progress:
         passed_s = clock.now_s - 100.0
         who = "a" if passed_s < 25 else "b"
-        return Progress(done=passed_s >= 29, message=f"{who} is silent for {passed_s:.0f}s")
+        return Progress(done=passed_s >= 29, message=f"{who} is silent for {passed_s:.0f}s", stage=who)
 
     console, operation = SimpleNamespace(snapshot=lambda: None), SimpleNamespace(progress=progress)
     made = operations._wait(cast(Any, console), cast(Any, operation), 60)

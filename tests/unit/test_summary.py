@@ -30,7 +30,7 @@ CALM = Snapshot(taken_at=NOW, queues=(QueueStats(name="celery", waiting=3),), re
 
 
 def worker(name: str, **over: Any) -> WorkerStats:
-    return WorkerStats(hostname=name, heartbeat_at=NOW, **{"state": "online", **over})
+    return WorkerStats(hostname=name, heartbeat_at=NOW, **{"state": "online", "queues": ("celery",), **over})
 
 
 def text(snapshot: Snapshot) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from opsdash import lua
-from opsdash.errors import OpsdashError, Refused
+from opsdash.errors import NOTHING_CHANGED, OpsdashError, Refused, sentences
 from opsdash.model import (
     Actor,
     Approval,
@@ -130,7 +130,8 @@ class Approvals:
         if len(text) > LARGE:
             raise Refused(
                 f"{operation.title}: what was reviewed is too large to wait for a second person"
-                f" ({len(text):,} bytes, {LARGE:,} at most): ask for less at once. Nothing was changed."
+                f" ({len(text):,} bytes, {LARGE:,} at most).",
+                hint="Ask for less at once.",
             )
         mac, ms = self.audit.sealer.mac(f"approval:{asked.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
         index = self.broker.keys.approvals
@@ -174,13 +175,14 @@ class Approvals:
             kept = self._read(approval_id)
         if kept is None:
             raise Refused(
-                f"Nothing waits for approval under {approval_id!r}: opsdash approvals lists what does."
-                " Nothing was changed."
+                f"Nothing waits for approval under {approval_id!r}.",
+                hint="opsdash approvals lists what does.",
+                field="approval_id",
             )
         self._check_waiting(kept)
         if kept.asked is None:
             what = f"{kept.approval.title} asked for by {kept.approval.by}"
-            raise Refused(f"{what} can't be done here. {kept.approval.problem} Nothing was changed.")
+            raise Refused(f"{what} can't be done here. {kept.approval.problem}")
         return kept.asked
 
     def take(self, asked: Asked, by: str) -> None:
@@ -236,10 +238,8 @@ class Approvals:
 
     def _expire(self, entry: AuditEntry, expires_at: datetime) -> None:
         # Of several consoles each may come here, so that one that dies leaves nothing undone: an entry ends once.
-        message = (
-            f"Nobody approved it within {format_duration((expires_at - entry.timestamp).total_seconds())}."
-            " Nothing was changed."
-        )
+        waited = format_duration((expires_at - entry.timestamp).total_seconds())
+        message = sentences(f"Nobody approved it within {waited}.", NOTHING_CHANGED)
         self.audit.finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
 
     def _take(self, approval_id: str, by: str) -> bool:
@@ -255,9 +255,9 @@ class Approvals:
         approval = kept.approval
         what = f"{approval.title} asked for by {approval.by}"
         if kept.taken not in {"", EXPIRY}:
-            raise Refused(f"{what} was approved by {kept.taken} already. Nothing was changed.")
+            raise Refused(f"{what} was approved by {kept.taken} already.")
         if kept.taken or datetime.now(UTC) >= approval.expires_at:
-            raise Refused(f"{what} expired at {approval.expires_at:%H:%M:%S} UTC. Nothing was changed.")
+            raise Refused(f"{what} expired at {approval.expires_at:%H:%M:%S} UTC.")
 
     def _ids(self, *, low: str = "-inf", high: str = "+inf") -> bounded_reads.Members:
         """Those whose time ends first, and how many there are."""

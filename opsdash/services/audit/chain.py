@@ -27,7 +27,8 @@ UNKEYED = "unkeyed"
 """Key id of seals made without OPSDASH_SECRET_KEY: they show an accident, and keep nobody out."""
 BEFORE = "before sealing"
 """Key id of entries that were finished before there were seals."""
-LOST_KEY = "OPSDASH_SECRET_KEY: not set here, and the audit log is sealed with one; expected the other consoles' key."
+KEY = "OPSDASH_SECRET_KEY"
+LOST_KEY = "not set here, and the audit log is sealed with one; expected the other consoles' key."
 _PURPOSE = b"opsdash: seal the audit log"
 _BOUNDARY = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
 _HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_BOUNDARY).with_for_update()
@@ -143,7 +144,7 @@ class Sealer:
             self._seal_boundary(connection, None)
             head = connection.execute(_NEWEST).one_or_none()
         elif key_id == UNKEYED and head.unkeyed_seal is not None:
-            raise Unavailable(f"{LOST_KEY} Nothing was changed.")
+            raise Unavailable(LOST_KEY, setting=KEY, retry=False)
         elif head.unkeyed_key_id != key_id:
             self._seal_boundary(connection, head)
         number, previous = (head.seq, head.seal) if head is not None else (0, "")

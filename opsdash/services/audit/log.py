@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import redis
 import sqlalchemy as sa
 
-from opsdash.errors import Invalid, OpsdashError, Refused, Unavailable, Uncertain
+from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status, to_plain
 from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.services import frames
@@ -25,12 +25,12 @@ from opsdash.services.audit import prune as audit_prune
 from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit import rows
 from opsdash.services.audit import verify as audit_verify
-from opsdash.services.audit.chain import LOST_KEY, Sealer
+from opsdash.services.audit.chain import KEY, LOST_KEY, Sealer
 from opsdash.services.audit.outbox import Spool
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
 from opsdash.services.audit.verify import Verification
-from opsdash.services.database.engine import alone, answering, short_label, transaction
+from opsdash.services.database.engine import answering, short_label, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import Patience
 from opsdash.text import safe as _safe
@@ -213,7 +213,8 @@ class AuditLog:
                 self.spool.remove(place)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
-            log.warning("the audit spool is not drained yet: %s", str(error).replace("; nothing was changed", ""))
+            why = explained(error)
+            log.warning("the audit spool is not drained yet: %s", why)
         finally:
             self._one_drain.release()
         if moved:
@@ -228,14 +229,14 @@ class AuditLog:
         try:
             self.draining.ask(self.drain)
         except Unavailable as error:
-            log.info("the audit spool is drained later: %s", error)
+            log.info("the audit spool is drained later: %s", error.explanation)
 
-    def spooled(self) -> int:
-        """Steps that wait in the spool; 0 while Redis can't say. Cost: one XLEN."""
+    def spooled(self) -> int | None:
+        """Steps that wait in the spool; None while Redis can't say. Cost: one XLEN."""
         try:
             return 0 if self.spool is None else self.spool.count()
         except Unavailable:
-            return 0
+            return None
 
     def prunable(self, before: datetime) -> audit_prune.Prunable:
         """What a prune would take away; see `audit_prune.prunable`."""
@@ -262,7 +263,7 @@ class AuditLog:
         except (Unavailable, Uncertain) as error:
             if self.spool is None:
                 raise
-            log.warning("the audit log goes to the spool in Redis: %s", error.fault)
+            log.warning("the audit log goes to the spool in Redis: %s", error.explanation)
             self._put(self.spool, kind, entry, error)
 
     def _put(self, spool: Spool, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
@@ -271,13 +272,13 @@ class AuditLog:
                 raise Duplicate(entry.request_id)
             spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
-            raise Unavailable(f"{error}, and Redis did not take the audit entry: {failure}") from failure
+            raise Unavailable(f"{error.fault}, and Redis did not take the audit entry: {failure}") from failure
 
     def _took_late(self, kind: str, entry: AuditEntry) -> None:
         """What the spool has as well is there once: it is told by its id. Without one, an intent was given up."""
         if self.spool is None and kind == "begin":
             now = datetime.now(UTC)
-            why = "The database took this too late, so it was not done. Nothing was changed."
+            why = sentences("The database took this too late, so it was not done.", NOTHING_CHANGED)
             ended = replace(
                 entry, status=Status.FAILURE, finished_at=now, details={**entry.details, "message": why, "took_s": 0.0}
             )
@@ -293,7 +294,7 @@ class AuditLog:
             return
         with answering(self.engine), self.engine.connect() as connection:
             if connection.scalar(sa.select(audit_head.c.unkeyed_seal)) is not None:
-                raise Invalid(f"{LOST_KEY} Nothing was changed.")
+                raise Invalid(LOST_KEY, setting=KEY)
 
     def _write(self, kind: str, entry: AuditEntry, *, again: bool = False) -> None:
         """One transaction.
@@ -305,20 +306,15 @@ class AuditLog:
             Duplicate: Another entry has this request id.
         """
         try:
-            if kind == "begin" and not again:
-                with alone(self._writer) as connection:
-                    rows.insert(connection, entry)
-                return
             with transaction(self._writer) as connection:
-                if kind == "begin":
-                    if rows.status_of(connection, entry) is None:
-                        rows.insert(connection, entry)
-                    return
-                rows.close(connection, kind, self.sealer.next(connection, entry))
+                if kind != "begin":
+                    rows.close(connection, kind, self.sealer.next(connection, entry))
+                elif not again or rows.status_of(connection, entry) is None:
+                    rows.insert(connection, entry)
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
-            raise Unavailable(f"The database did not take the audit entry ({error}); nothing was changed") from error
+            raise Unavailable(f"The database did not take the audit entry ({error})") from error
 
     def _entry_of(
         self,
@@ -378,6 +374,7 @@ def _masked(value: Any) -> Any:
 class Duplicate(Refused):
     """A request that was made before."""
 
-    def __init__(self, request_id: UUID) -> None:
-        super().__init__(f"The request {request_id} was made before: it is in the audit log. Nothing was changed.")
+    def __init__(self, request_id: UUID, message: str = "", *, hint: str = "") -> None:
+        said = message or f"The request {request_id} was made before: it is in the audit log."
+        super().__init__(said, hint=hint, field="request_id")
         self.request_id = request_id

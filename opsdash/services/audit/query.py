@@ -79,7 +79,7 @@ class Filter:
                 try:
                     object.__setattr__(self, name, times.in_utc(moment))
                 except ValueError as error:
-                    raise Invalid(f"{name}: {error}") from None
+                    raise Invalid(f"{error}", field=name) from None
         for name in ("user", "operation", "status", "broker"):
             object.__setattr__(self, name, as_text(getattr(self, name)))
 
@@ -121,7 +121,7 @@ def page(engine: sa.Engine, chosen: Filter = ALL, *, limit: int = 50, after: str
         Unavailable: The database did not answer.
     """
     if not 1 <= limit <= MAX_PAGE:
-        raise Invalid(f"limit: expected 1 to {MAX_PAGE:,}, got {limit}")
+        raise Invalid(f"expected 1 to {MAX_PAGE:,}, got {limit}", field="limit")
     found = _read(engine, chosen, limit, None if after is None else _place(after))
     if found.searched is None:
         return found
@@ -298,7 +298,7 @@ def _place(after: str) -> _Place:
     try:
         return _Place(times.in_utc(datetime.fromisoformat(at)), UUID(number))
     except ValueError:
-        raise Invalid(f"after: {after[:100]!r} is not the end of a page") from None
+        raise Invalid(f"{after[:100]!r} is not the end of a page", field="after") from None
 
 
 def _csv_line(cells: Any) -> str:

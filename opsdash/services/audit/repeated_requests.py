@@ -16,17 +16,16 @@ class TakenRequest(Duplicate):
     """A request id that somebody else has used."""
 
     def __init__(self, request_id: UUID) -> None:
-        super().__init__(request_id)
-        self.args = (f"The request id {request_id} belongs to somebody else's request. Nothing was changed.",)
+        super().__init__(request_id, f"The request id {request_id} belongs to somebody else's request.")
 
 
 class ElsewhereRequest(Duplicate):
     """A request id that was used on another broker, or nobody can say on which: how that ended is no answer here."""
 
     def __init__(self, request_id: UUID, broker: str | None) -> None:
-        super().__init__(request_id)
         where = f"on another broker, {broker}" if broker else "and its entry does not say on which broker"
-        self.args = (f"The request id {request_id} was used {where}. Nothing was changed: send it under a new one.",)
+        message = f"The request id {request_id} was used {where}."
+        super().__init__(request_id, message, hint="Send it under a new one.")
 
 
 def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error: Duplicate) -> Effect:
@@ -42,7 +41,7 @@ def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error:
     except Unavailable as away:
         raise Unavailable(
             f"The request {error.request_id} was made before; how that ended is not known while the database does"
-            " not answer. It was not done again: nothing was changed."
+            " not answer. It was not done again."
         ) from away
     if entry is not None and not _is_by(entry, actor):
         raise TakenRequest(error.request_id)

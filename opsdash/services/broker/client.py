@@ -130,15 +130,14 @@ class Broker:
         """What kept Redis from doing what it was asked, where that is known to have changed nothing."""
         if isinstance(error, redis.AuthenticationError):
             return Invalid(
-                f"OPSDASH_REDIS_URL: Redis at {self.label} refused the user or password in it, or wants one."
-                " Nothing was changed."
+                f"Redis at {self.label} refused the user or password in it, or wants one.", setting="OPSDASH_REDIS_URL"
             )
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            advice = f" {CERTIFICATE}" if _is_distrust(error) else ""
-            return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}).{advice} Nothing was changed.")
+            advice = CERTIFICATE if _is_distrust(error) else ""
+            return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}).", silent=True, hint=advice)
         what = next((what for kind, what in _REFUSED.items() if isinstance(error, kind)), "answered with an error")
-        advice = f" {ADVICE}" if isinstance(error, redis.exceptions.OutOfMemoryError) else ""
-        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}.{advice} Nothing was changed.")
+        advice = ADVICE if isinstance(error, redis.exceptions.OutOfMemoryError) else ""
+        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}.", hint=advice)
 
 
 def connect(settings: Settings) -> Broker:
@@ -159,7 +158,7 @@ def connect(settings: Settings) -> Broker:
         sentinels = dict(dict(app.conf.broker_transport_options or {}).get("sentinel_kwargs") or {})
     except Exception as error:  # its configuration is read here for the first time, and may raise anything
         raise Invalid(
-            f"OPSDASH_CELERY_APP: the configuration of {settings.celery_app!r} can't be used: {_cause(error)}"
+            f"the configuration of {settings.celery_app!r} can't be used: {_cause(error)}", setting="OPSDASH_CELERY_APP"
         ) from error
     client = _client(url, sentinels)
     names = tuple(dict.fromkeys([*settings.queues, *queues]))
@@ -177,7 +176,7 @@ def address(settings: Settings) -> BrokerUrl:
     try:
         return broker_url.read(settings.redis_url)
     except ValueError as error:
-        raise Invalid(f"OPSDASH_REDIS_URL: {error}") from None
+        raise Invalid(f"{error}", setting="OPSDASH_REDIS_URL") from None
 
 
 def url_with_app(url: BrokerUrl, app: Any) -> BrokerUrl:
@@ -282,9 +281,9 @@ def _load_app(path: str) -> Any:
             if hasattr(app, "amqp"):
                 len(app.conf)  # read here, not later; asked for one setting, Celery swallows a KeyError of its module
     except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
-        raise Invalid(f"OPSDASH_CELERY_APP: can't load {path!r}: {_cause(error)}") from error
+        raise Invalid(f"can't load {path!r}: {_cause(error)}", setting="OPSDASH_CELERY_APP") from error
     if not hasattr(app, "amqp"):
-        raise Invalid(f"OPSDASH_CELERY_APP: {path!r} is no Celery app; expected package.module:app")
+        raise Invalid(f"{path!r} is no Celery app; expected package.module:app", setting="OPSDASH_CELERY_APP")
     return app
 
 

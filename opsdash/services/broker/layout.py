@@ -151,7 +151,7 @@ class Layouts:
         """
         wanted = set(facts)
         if wrong := [conflict.message for conflict in self.found.conflicts if conflict.fact in wanted]:
-            raise Refused(f"{title} is refused: {' '.join(wrong)} Nothing was changed.")
+            raise Refused(f"{title} is refused: {' '.join(wrong)}")
 
     def _look(self) -> Found:
         told, before = resolve(self._claims), self._found.layout if self._found else None

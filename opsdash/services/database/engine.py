@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from opsdash.errors import Invalid, OpsdashError, Unavailable, Uncertain
+from opsdash.errors import LOOK_FIRST, Invalid, OpsdashError, Unavailable, Uncertain
 from opsdash.redaction import masked
 
 VARIABLE = "OPSDASH_DATABASE_URL"
@@ -29,11 +28,7 @@ LOCK_TIMEOUT_S = 5
 """SQLite: how long a writer waits for another one."""
 CONNECTIONS, CONNECTIONS_KEPT = 25, 5
 """More than there are threads that read (``threads``): reads that hang leave some for acts."""
-TRUSTED_S = 0.25
-"""A connection that answered so lately is not asked first whether it lives: an act's outcome follows its intent."""
 REASON_WIDTH = 160
-
-LACKING = "lacks a table or column"
 
 _MISSING = ("no such table", "no such column", "has no column named")
 _MISSING_CODES = {"42P01", "42703"}  # PostgreSQL: undefined_table, undefined_column
@@ -67,24 +62,24 @@ def parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url.strip())
     except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
-        raise Invalid(f"{VARIABLE}: this is not a database URL; {EXPECTED}") from None
+        raise Invalid(f"this is not a database URL; {EXPECTED}", setting=VARIABLE) from None
     if "@" in (parsed.host or ""):  # it would be shown as one
-        raise Invalid(f"{VARIABLE}: a password with @ in it has to be written with %40; {EXPECTED}")
+        raise Invalid(f"a password with @ in it has to be written with %40; {EXPECTED}", setting=VARIABLE)
     backend, _, driver = parsed.drivername.partition("+")
     if backend in {"postgresql", "postgres"} and driver in {"", "psycopg2"}:
         if not parsed.database:
-            raise Invalid(f"{VARIABLE}: names no database after the host; {EXPECTED}")
+            raise Invalid(f"names no database after the host; {EXPECTED}", setting=VARIABLE)
         # Said in full: SQLAlchemy 2.0 and 2.1 differ in what plain postgresql:// means.
         return parsed.set(drivername="postgresql+psycopg2")
     if backend == "sqlite" and driver in {"", "pysqlite"}:
         if parsed.host:
             raise Invalid(
-                f"{VARIABLE}: sqlite:// takes a third slash before the file, a fourth if it starts at the root"
+                "sqlite:// takes a third slash before the file, a fourth if it starts at the root", setting=VARIABLE
             )
         if not parsed.database or parsed.database == ":memory:":
-            raise Invalid(f"{VARIABLE}: names no file, and an audit log in memory is none; {EXPECTED}")
+            raise Invalid(f"names no file, and an audit log in memory is none; {EXPECTED}", setting=VARIABLE)
         return parsed.set(drivername="sqlite")
-    raise Invalid(f"{VARIABLE}: opsdash can't use {parsed.drivername!r}; {EXPECTED}")
+    raise Invalid(f"opsdash can't use {parsed.drivername!r}; {EXPECTED}", setting=VARIABLE)
 
 
 def label(url: str | sa.URL) -> str:
@@ -117,29 +112,8 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
             if not error.connection_invalidated:
                 raise
             raise Uncertain(
-                f"The database at {short_label(engine.url)} was lost while it was writing; look before trying again"
+                f"The database at {short_label(engine.url)} was lost while it was writing", hint=LOOK_FIRST
             ) from error
-
-
-@contextmanager
-def alone(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """For one statement that is a transaction of its own; the errors of ``answering``.
-
-    On PostgreSQL it is one round trip, where BEGIN and COMMIT beside it make three. Where the connection is lost on the
-    way, it may have been done.
-    """
-    if engine.dialect.name != "postgresql":
-        with transaction(engine) as connection:
-            yield connection
-        return
-    with answering(engine), engine.connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        driver.autocommit = True  # psycopg2 keeps it to itself; SQLAlchemy's way would ask the server
-        try:
-            yield connection
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
 
 
 @contextmanager
@@ -156,7 +130,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
         yield
     except PoolTimeoutError as error:
         raise Unavailable(
-            f"The database at {short_label(engine.url)} did not answer (all connections are busy); nothing was changed"
+            f"The database at {short_label(engine.url)} did not answer (all connections are busy)", silent=True
         ) from error
     except DBAPIError as error:
         known = _explain(engine, error)
@@ -168,18 +142,26 @@ def answering(engine: sa.Engine) -> Iterator[None]:
 def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
     where, text = short_label(engine.url), str(error.orig)
     code = getattr(error.orig, "pgcode", None)
-    if code in _MISSING_CODES or any(part in text for part in _MISSING):
+    if lacks_table(error):
         return Unavailable(
-            f"The database at {where} {LACKING} of this opsdash; nothing was changed. Run: opsdash db upgrade"
+            f"The database at {where} lacks a table or column of this opsdash", hint="Run: opsdash db upgrade"
         )
     if any(part in text for part in _BAD_DSN):
-        return Invalid(f"{VARIABLE}: an option or the port in the URL means nothing to PostgreSQL; {EXPECTED}")
+        return Invalid(f"an option or the port in the URL means nothing to PostgreSQL; {EXPECTED}", setting=VARIABLE)
     if code == _DENIED_CODE:
-        return Unavailable(f"The database at {where} refused ({_reason(text)}); nothing was changed")
+        return Unavailable(f"The database at {where} refused ({_reason(text)})")
     unreadable = type(error.orig) is sqlite3.DatabaseError  # "file is not a database", "disk image is malformed"
     if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated or unreadable:
-        return Unavailable(f"The database at {where} did not answer ({_reason(text)}); nothing was changed")
+        return Unavailable(f"The database at {where} did not answer ({_reason(text)})", silent=True)
     return None
+
+
+def lacks_table(error: BaseException | None) -> bool:
+    """Whether this is a database's answer that a table or a column is not there."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "pgcode", None)
+    return code in _MISSING_CODES or any(part in str(error.orig) for part in _MISSING)
 
 
 def _reason(text: str) -> str:
@@ -193,7 +175,7 @@ def _reason(text: str) -> str:
 
 def _connect_postgresql(url: sa.URL) -> sa.Engine:
     if importlib.util.find_spec("psycopg2") is None:
-        raise Invalid(f"{VARIABLE}: PostgreSQL needs the package psycopg2-binary, which is not installed")
+        raise Invalid("PostgreSQL needs the package psycopg2-binary, which is not installed", setting=VARIABLE)
     defaults: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "opsdash",
@@ -205,6 +187,7 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         connect_args={key: value for key, value in defaults.items() if key not in url.query},
+        pool_pre_ping=True,
         pool_recycle=1_800,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_size=CONNECTIONS_KEPT,
@@ -219,20 +202,6 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
                 cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
             connection.commit()
 
-    @event.listens_for(engine, "checkin")
-    def note(_connection: Any, record: Any) -> None:
-        record.info["used_s"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ask(connection: Any, record: Any, _proxy: object) -> None:
-        # As pool_pre_ping, without the question where the answer is a moment old.
-        if time.monotonic() - record.info.get("used_s", time.monotonic()) < TRUSTED_S:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise sa.exc.InvalidatePoolError from error
-
     return engine
 
 
@@ -242,7 +211,7 @@ def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Invalid(f"{VARIABLE}: the folder of {path} can't be made: {error.strerror}") from error
+            raise Invalid(f"the folder of {path} can't be made: {error.strerror}", setting=VARIABLE) from error
     engine = sa.create_engine(
         url,
         connect_args={"timeout": LOCK_TIMEOUT_S},

@@ -77,7 +77,7 @@ class Patience:
         """
         with self._lock:
             if self._late or self.rests:
-                raise Unavailable(f"{self._who} did not answer a moment ago; nothing was changed")
+                raise Unavailable(f"{self._who} did not answer a moment ago", silent=True)
         wait_s = (WAIT_S if self._wait_s is None else self._wait_s) if wait_s is None else wait_s
         running = _Running(call, late)
         # Not of a pool: at its end the interpreter would wait for the pool's threads.
@@ -87,7 +87,7 @@ class Patience:
             running.given_up = not running.done.is_set()
             self._late += running.given_up
         if running.given_up:
-            raise Unavailable(f"{self._who} did not answer within {wait_s:g} s; nothing was changed")
+            raise Unavailable(f"{self._who} did not answer within {wait_s:g} s", silent=True)
         if running.error is not None:
             raise running.error
         value: Any = running.value

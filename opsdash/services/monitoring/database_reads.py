@@ -85,11 +85,13 @@ class DatabaseHalf:
             LITTLE_S if away else wait_s,
             known=self._tenants is not None,
         )
+        parts = {"database": self._log_part, "tenants": self._tenants_part}
         return {
             "operations": self._log.operations if self._log else (),
             "audit_head": self._log.head if self._log else "",
             "database_age_s": _age_s(self._log),
             "database_error": error,
+            "silent": [name for name, part in parts.items() if part.silent],
             "tenants": self._tenants.rows if self._tenants else None,
             "tenant_drift": self._tenants.drift if self._tenants else None,
             "tenants_in_use": self._source.in_use(self._tenants.rows, self._tenants.drift) if self._tenants else None,
@@ -133,6 +135,8 @@ class _Part:
         self._who, self._patience = who, Patience(who)
         self._asked_s: float | None = None  # monotonic: since when there is no answer
         self._error = ""
+        self.silent = False
+        """It did not answer at all: an outage, where another error is for somebody to read and mend."""
 
     @property
     def hangs(self) -> bool:
@@ -148,11 +152,12 @@ class _Part:
             self._asked_s = now if self._asked_s is None else self._asked_s
             silent_s = time.monotonic() - self._asked_s
             if not self._patience.hangs and not (self._patience.rests and self._error):
-                self._error = error.fault  # it failed
+                self._error = error.explanation  # it failed
+                self.silent = error.silent
             elif not known or silent_s > SOON_S:
-                self._error = f"{self._who} did not answer in time"
+                self._error, self.silent = f"{self._who} did not answer in time", True
             return self._error
-        self._asked_s, self._error = None, ""
+        self._asked_s, self._error, self.silent = None, "", False
         return ""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import HistoryPoint, Snapshot, WorkerStats, untrusted
+from opsdash.model import HistoryPoint, QueueStats, Snapshot, WorkerStats, untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
@@ -29,6 +29,8 @@ LEASE_MS = 5_000
 """A console that has not recorded for so long writes the history no more: another one does."""
 LARGE_POINT = 64 * 1024
 """Bytes of one entry: 200 queues take less."""
+GAP = 2.5
+"""Steps between two reads above which what happened between them belongs to no bucket."""
 MAX_QUEUES = 200
 """Queues that one entry tells of: what a stray worker names must not fill the broker."""
 
@@ -126,35 +128,53 @@ class History:
         return self._broker.keys.history(series.name)
 
     def _payload(self, series: Series, snapshot: Snapshot, totals: Started, now_s: float) -> str:
-        rates: Mapping[str | None, float] | None = None
+        rates: Mapping[str | None, float] = {}
         if series in self._since:
             _, since_s, before = self._since[series]
-            rates = _rates(before, totals, now_s - since_s)
+            if now_s - since_s <= series.step_ms / 1000 * GAP:  # else it is no rate of this bucket's
+                rates = _rates(before, totals, now_s - since_s)
         online = [w for w in snapshot.workers if w.reports]
+        # Nobody reports, and some did a moment ago: after an outage they are on their way back. Zero would be a guess.
+        known = bool(online) or not any(w.state == "silent" for w in snapshot.workers)
+        queues = [q for q in snapshot.queues[:MAX_QUEUES] if not q.error]
+        failed = rates.get(FAILED)
         point = {
-            "queues": {
-                q.name: [q.waiting, None if rates is None else round(rates.get(q.name, 0.0), 3)]
-                for q in snapshot.queues[:MAX_QUEUES]
-            },
-            "oldest": {q.name: round(q.oldest_s, 1) for q in snapshot.queues[:MAX_QUEUES] if q.oldest_s is not None},
+            "queues": {q.name: [q.waiting, _rate_of(q, rates)] for q in queues},
+            "oldest": {q.name: round(q.oldest_s, 1) for q in queues if q.oldest_s is not None},
             "paused": sorted([*snapshot.paused_queues, *(["*"] if snapshot.pause else [])]),
-            "online": len(online),
-            "active": sum(w.active for w in online),
-            "slots": sum(w.concurrency for w in online),
-            "failed": None if rates is None else round(rates.get(FAILED, 0.0), 3),
+            "online": len(online) if known else None,
+            "active": sum(w.active for w in online) if known else None,
+            "slots": sum(w.concurrency for w in online) if known else None,
+            "failed": None if failed is None else round(failed, 3),
             "redis_ms": None if snapshot.redis_ms is None else round(snapshot.redis_ms, 2),
         }
         return json.dumps(point, separators=(",", ":"))
 
 
 def _totals(workers: tuple[WorkerStats, ...]) -> Started:
-    return {(w.hostname, w.pid): dict([*w.started.items(), (FAILED, w.failed)]) for w in workers}
+    """Of those that report; a queue that one takes tasks from and has started none of counts 0."""
+    found: dict[tuple[str, int], dict[str | None, int]] = {}
+    for worker in workers:
+        if worker.reports:
+            told: dict[str | None, int] = dict.fromkeys(worker.queues, 0)
+            told.update(worker.started.items())
+            found[worker.hostname, worker.pid] = told
+            if worker.failed is not None:
+                told[FAILED] = worker.failed
+    return found
 
 
-def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str | None, float] | None:
+def _rate_of(queue: QueueStats, rates: Mapping[str | None, float]) -> float | None:
+    """Tasks of the queue that were started per second; None where no worker was there to tell, before and now."""
+    if (rate := rates.get(queue.name)) is not None:
+        return round(rate, 3)
+    return 0.0 if rates and queue.consumed is False else None
+
+
+def _rates(before: Started, now: Started, elapsed_s: float) -> dict[str | None, float]:
     """Tasks started per second and queue, and ``FAILED``; a worker that was not there before can't be compared."""
     if elapsed_s <= 0:
-        return None
+        return {}
     rates: dict[str | None, float] = {}
     for worker, totals in now.items():
         earlier = before.get(worker)
@@ -177,9 +197,9 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             started_per_s={str(name): _rate(rate) for name, (_, rate) in queues.items() if rate is not None},
             oldest_s={str(name): _rate(age) for name, age in raw.get("oldest", {}).items()},
             paused=frozenset(map(str, raw.get("paused", ()))),
-            online=_whole(raw.get("online", 0)),
-            active=_whole(raw.get("active", 0)),
-            slots=_whole(raw.get("slots", 0)),
+            online=untrusted.whole(raw.get("online")),
+            active=untrusted.whole(raw.get("active")),
+            slots=untrusted.whole(raw.get("slots")),
             redis_ms=untrusted.figure(raw.get("redis_ms")),
             failed_per_s=untrusted.figure(raw.get("failed")),
         )

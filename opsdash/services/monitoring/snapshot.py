@@ -73,18 +73,19 @@ class Snapshots:
         half: see `DatabaseHalf`.
         """
         with self._lock:
-            redis_error = ""
+            redis_error, silent = "", False
             try:
                 self._redis = self._read_redis()
                 self._redis_read_s = time.monotonic()
             except OpsdashError as error:
-                redis_error = error.fault
+                redis_error, silent = error.explanation, error.silent
             database = self._database.read(redis_answers=not redis_error)
             return Snapshot(
                 taken_at=datetime.now(UTC),
                 redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
                 redis_error=redis_error,
-                spooled=0 if redis_error else self._audit.spooled(),
+                spooled=None if redis_error else self._audit.spooled(),
+                silent=(*(["redis"] if silent else []), *database.pop("silent")),
                 **self._redis,
                 **database,
             )
@@ -107,9 +108,7 @@ class Snapshots:
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
         if isinstance(unacked, redis.RedisError):
             if not str(unacked).startswith("WRONGTYPE"):
-                raise Unavailable(
-                    f"Redis at {self._broker.label} answered with an error: {unacked}. Nothing was changed."
-                )
+                raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}.")
             unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
             unacked = 0
         redis_ms = (time.perf_counter() - started) * 1000

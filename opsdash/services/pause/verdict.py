@@ -26,7 +26,7 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
         return None
     fleet = [w for w in snapshot.workers if w.reports and _serves(w, queue)]
     reasons = [
-        *([Reason(kind=Kind.STALE, detail=snapshot.redis_error)] if snapshot.redis_error else ()),
+        *_stale(snapshot),
         *([] if fleet else [Reason(kind=Kind.NO_WORKER)]),
         *(Reason(kind=Kind.UNREAD, detail=one.message) for one in snapshot.unread if one.what in SAFETY),
     ]
@@ -53,7 +53,8 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
         elsewhere=sum(worker.active for worker in fleet) - sum(running),
         held=sum(worker.reserved + worker.scheduled for worker in fleet),
         scheduled=sum(worker.scheduled for worker in fleet),
-        drained_in_s=snapshot.drained_in_s if queue is None else None,
+        drained_in_s=snapshot.drained_in_s if queue is None and not snapshot.redis_error else None,
+        age_s=snapshot.redis_age_s,
     )
 
 
@@ -88,8 +89,17 @@ class Pace:
         return running * (now_s - self._since_s) / (self._most - running)
 
 
+def _stale(snapshot: Snapshot) -> Iterator[Reason]:
+    """What was read a while ago says nothing of now, whatever it was."""
+    if snapshot.redis_error:
+        yield Reason(kind=Kind.STALE, seconds=snapshot.redis_age_s, detail=snapshot.redis_error)
+
+
 def _serves(worker: WorkerStats, queue: str | None) -> bool:
-    return queue is None or queue in worker.queues
+    """It takes tasks of the queue, or may run some that it took before it was told to take no more."""
+    if queue is None or queue in worker.queues or (worker.running_by_queue or {}).get(queue):
+        return True
+    return not worker.queues and bool(worker.active or worker.reserved or worker.scheduled)
 
 
 def _running(worker: WorkerStats, queue: str | None) -> int:
@@ -109,12 +119,18 @@ def _confirmed(worker: WorkerStats, pause: PauseInfo, epoch: int | None) -> bool
     return worker.epoch >= (pause.epoch if epoch is None else min(pause.epoch, epoch))
 
 
+def _only_finishes(worker: WorkerStats, queue: str | None) -> bool:
+    """It takes none of the queue any more, so it reads no flag of it, and holds nothing that it could still begin."""
+    elsewhere = queue is not None and queue not in worker.queues
+    return elsewhere and not worker.reserved and not worker.scheduled
+
+
 def _keeps(worker: WorkerStats, pause: PauseInfo, epoch: int | None, queue: str | None) -> Iterator[Reason]:
     """What keeps one that reports from being stopped; nothing when it is."""
     who = (worker.hostname,)
     if worker.pausing != "ready":
         yield Reason(kind=Kind.CANNOT_PAUSE, workers=who, detail=worker.pausing)
-    elif not _confirmed(worker, pause, epoch):
+    elif not _confirmed(worker, pause, epoch) and not _only_finishes(worker, queue):
         yield Reason(kind=Kind.NOT_CONFIRMED, workers=who)
     elif running := _running(worker, queue):
         any_queue = " of any queue" if queue is not None and worker.running_by_queue is None else ""

@@ -11,7 +11,7 @@ from opsdash.services.broker.messages import envelope, expires_at
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import Composition
 from opsdash.services.workers.reports import Workers
-from opsdash.text import count, format_duration
+from opsdash.text import at_least, count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Held:
     """What the workers on one queue hold, of all their queues together: a worker does not say which.
 
     Attributes:
-        unacked: Messages that workers hold, of all queues and workers: one count of Redis.
+        unacked: Messages fetched and not acknowledged yet, of all queues and workers: one count of Redis.
     """
 
     workers: int
@@ -60,9 +60,10 @@ def held(workers: Workers, queues: Queues, queue: str) -> Held:
     )
 
 
-def age(oldest_s: float | None) -> Line:
-    """How old the oldest message is."""
-    return Line("note", f"Age of the oldest: {'not known' if oldest_s is None else format_duration(oldest_s)}.")
+def age(oldest_s: float | None, *, unsure: bool = False) -> Line:
+    """How old the oldest message is. Args: ``unsure``: it is at least so old."""
+    told = "not known" if oldest_s is None else at_least(oldest_s, unsure=unsure)
+    return Line("note", f"Age of the oldest: {told}.")
 
 
 def arriving(per_s: float | None) -> Line:
@@ -102,11 +103,11 @@ def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
     return matches
 
 
-def figures(made_of: Composition) -> tuple[Figure, ...]:
-    """What was found out about the messages."""
+def figures(made_of: Composition, oldest_s: float | None) -> tuple[Figure, ...]:
+    """What was found out about the messages. ``oldest_s``: age of the oldest of them."""
     return (
         Figure(name="looked_at", value=made_of.looked_at, unit="tasks"),
-        Figure(name="oldest_s", value=made_of.oldest_s, unit="s"),
+        Figure(name="oldest_s", value=oldest_s, unit="s"),
     )
 
 

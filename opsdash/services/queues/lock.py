@@ -73,7 +73,12 @@ class Lease:
         broker = self.broker
         answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
-            raise Refused(f"This was away for more than {LEASE_S:g} s, and somebody else may go on. Run it again.")
+            raise Refused(
+                f"This was away for more than {LEASE_S:g} s, and somebody else may go on.",
+                hint="Run it again.",
+                changed="perhaps",
+                retry=True,
+            )
         return answer
 
     def join(self, source: str, queue: str, told: Callable[[int], None] = lambda _left: None) -> None:
@@ -99,7 +104,7 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     with writes.aside():
         taken = writes.put(broker.client, key, value, ms=int(LEASE_S * 1000), new=True)
     if not taken:
-        raise Refused(busy(queue, bounded_reads.text(broker.client, key)))
+        raise busy(queue, bounded_reads.text(broker.client, key))
     try:
         watchman = Watchman(broker)
         watchman.look((queue,), needed=True)
@@ -111,8 +116,8 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
             settle(broker, [queue])
 
 
-def busy(queue: str, value: Any) -> str:
-    """The sentence for whoever comes second."""
+def busy(queue: str, value: Any) -> Refused:
+    """What whoever comes second is told."""
     holder = untrusted.mapping(untrusted.parsed(value))
     by, what, at = (
         untrusted.words(holder.get("by")),
@@ -120,4 +125,4 @@ def busy(queue: str, value: Any) -> str:
         untrusted.moment(holder.get("at")),
     )
     who = f"{by} ({what}, since {at:%H:%M:%S} UTC)" if by and what and at else "somebody else"
-    return f"Queue {queue} is being worked on by {who}. Nothing was changed; try again when that is done."
+    return Refused(f"Queue {queue} is being worked on by {who}.", hint="Try again when that is done.", retry=True)

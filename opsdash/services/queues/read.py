@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import QueueStats
 from opsdash.model.layout import ASSUMED
 from opsdash.services import frames
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.messages import Message, age_s
+from opsdash.services.broker.messages import Message
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.age import Ages
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.lock import busy, lease
 from opsdash.services.queues.peek import LARGE, describe, too_large
@@ -57,9 +58,14 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Reads and clears queues over all of kombu's priority lists."""
+    """Reads and clears queues over all of kombu's priority lists.
+
+    Attributes:
+        ages: What it remembers of the tasks that run next.
+    """
 
     broker: Broker
+    ages: Ages = field(default_factory=Ages, compare=False, repr=False)
 
     def check(self, queue: str, known: Sequence[str]) -> None:
         """Refuses a name that neither the settings nor a worker knows.
@@ -69,7 +75,7 @@ class Queues:
         """
         if queue not in known:
             names = ", ".join(known) or "none"
-            raise Refused(f"Queue {queue!r} is not known. Nothing was changed. Known queues: {names}.")
+            raise Refused(f"Queue {queue!r} is not known.", hint=f"Known queues: {names}.", field="queue")
 
     def check_lists(self, queue: str) -> None:
         """Refuses a queue one of whose keys is no list. Cost: one round trip.
@@ -84,7 +90,7 @@ class Queues:
             kinds = pipe.execute()
         for key, kind in zip(keys, kinds, strict=True):
             if kind not in {"list", "none"}:
-                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list. Nothing was changed.")
+                raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
 
     def check_priorities(self, queue: str) -> None:
         """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
@@ -105,8 +111,8 @@ class Queues:
             kinds = pipe.execute()
         if missed := [str(step) for step, kind in zip(lists, kinds, strict=True) if kind == "list"]:
             raise Refused(
-                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look: set"
-                " OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them. Nothing was changed."
+                f"Tasks of queue {queue} wait at priority {', '.join(missed)}, where opsdash does not look.",
+                hint="Set OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS as the app has them.",
             )
 
     def read(self, queues: Iterable[str]) -> tuple[QueueStats, ...]:
@@ -142,20 +148,22 @@ class Queues:
                 key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
             ]
             error = f"not a list: {', '.join(bad)}" if bad else ""
-            ages = [age_s(text) for text in ends] if isinstance(ends, list) else []
+            lists = self.broker.lists(name).values()
+            oldest = self.ages.oldest(dict(zip(lists, ends, strict=True))) if isinstance(ends, list) else None
             stats.append(
                 QueueStats(
                     name=name,
                     waiting=sum(by_priority.values()),
                     by_priority=by_priority,
                     error=error,
-                    oldest_s=max((age for age in ages if age is not None), default=None),
+                    oldest_s=None if oldest is None else oldest.seconds,
+                    oldest_at_least=oldest is not None and oldest.at_least,
                 )
             )
         return tuple(stats)
 
     def unacked(self) -> int:
-        """Messages that workers hold, of all queues: one HLEN."""
+        """Messages fetched and not acknowledged yet, of all queues: one HLEN."""
         with self.broker.reading():
             return int(self.broker.client.hlen(self.broker.unacked))
 
@@ -258,7 +266,7 @@ class Queues:
             )
             return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
         if answer != "done":
-            raise Refused(busy(queue, counts[0]) if answer == "busy" else f"{_WHY_NOT[answer]} Nothing was changed.")
+            raise busy(queue, counts[0]) if answer == "busy" else Refused(_WHY_NOT[answer], hint=LOOK_AGAIN)
         newer, *moved = (int(number) for number in counts)
         by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
         total = sum(moved)
@@ -276,6 +284,6 @@ class Queues:
 
 
 _WHY_NOT = {
-    "restored": "Tasks were restored to this queue after it was looked at: look again.",
-    "moved": "Tasks come faster than they can be told from those that were reviewed: look again.",
+    "restored": "Tasks were restored to this queue after it was looked at.",
+    "moved": "Tasks come faster than they can be told from those that were reviewed.",
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from opsdash.errors import OpsdashError, Refused, Uncertain
+from opsdash.errors import OpsdashError, Refused, Uncertain, explained
 from opsdash.model import PauseInfo, Progress, WorkerStats
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -111,7 +111,6 @@ class Gathering:
             if number > HELD:
                 raise Refused(
                     f"Workers hold {number:,} tasks; {HELD:,} at most can be told from those that come later."
-                    " Nothing was changed."
                 )
             with self.broker.client.pipeline(transaction=False) as pipe:
                 bounded_reads.ask_names(pipe, self.broker.unacked, HELD)
@@ -138,7 +137,7 @@ class Gathering:
         except BaseException as error:
             lifted, said = self._lift(mine)
             if not lifted:
-                why = str(error or type(error).__name__).replace(" Nothing was changed.", "")  # a pause was
+                why = explained(error)
                 raise Uncertain(f"{why}{said}") from error
             raise
         held.said = self._lift(mine)[1]
@@ -166,7 +165,9 @@ class Gathering:
             if quiet < 2:
                 if time.monotonic() > deadline:
                     raise Refused(
-                        f"Not everything came back within {WAIT_S:g} s: {late or 'workers'}. Nothing was cleared."
+                        f"Not everything came back within {WAIT_S:g} s: {late or 'workers'}. Nothing was cleared.",
+                        changed="perhaps",  # tasks with an ETA went back to the queue
+                        retry=True,
                     )
                 time.sleep(LOOK_S)
         return True
@@ -176,7 +177,7 @@ class Gathering:
         pauses = self.pause.read([queue])
         epoch = max((info.epoch or 0 for info in pauses.values()), default=None)
         if epoch is None:
-            raise Refused(f"The pause of {queue} was ended meanwhile. Nothing was cleared.")
+            raise Refused(f"The pause of {queue} was ended meanwhile. Nothing was cleared.", changed="perhaps")
         reach = self.reach(queue, met)
         names = {w.hostname for w in reach.reached}
         met |= names
@@ -198,8 +199,9 @@ class Gathering:
             if self.pause.resume(mine.queue, mine.epoch):
                 return True, " The queue was paused for it, and works again."
         except (OpsdashError, redis.RedisError) as error:
+            why = explained(error)
             return False, (
-                f" The pause of {mine.queue} that this has set could not be lifted ({error}): it ends by itself at"
+                f" The pause of {mine.queue} that this has set could not be lifted ({why}): it ends by itself at"
                 f" {mine.expires_at:%H:%M:%S} UTC, or with resume-processing --queue {mine.queue}."
             )
         return True, " The pause that was set for it had ended already."

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from opsdash import lua
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -28,7 +28,6 @@ MOST_BEGUN = 1_000
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
-_ARRIVED = lua.load(__name__, "selective_clear_arrived", **bounded_reads.MARKS)
 _SIEVE = lua.load(__name__, "selective_clear_sieve", **bounded_reads.MARKS)
 _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
 _GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)
@@ -94,14 +93,14 @@ class Sieve:
         with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
             if boundary and _restores(broker, queue) != boundary["restores"]:
-                raise Refused("Tasks were restored to this queue after it was looked at: look again. Nothing changed.")
+                raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
             marks = find(broker, queue, boundary)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
-                raise Refused(f"Trash {trash_id} is known already. Nothing was changed.")
+                raise Refused(f"Trash {trash_id} is known already.")
             lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
             run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
             for step, (newest, message) in marks.items():

@@ -224,10 +224,7 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     at = untrusted.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
     tasks, by = count(untrusted.whole(info.get("count")) or 0, "task"), untrusted.words(info.get("restored_by"))
-    return (
-        f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
-        " Nothing was changed."
-    )
+    return f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
 
 
 def _why_not(trash_id: str, answer: str) -> str:
@@ -239,4 +236,4 @@ def _why_not(trash_id: str, answer: str) -> str:
         "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
         "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
     }.get(answer, answer)
-    return f"Trash {trash_id}: {why} Nothing was changed."
+    return f"Trash {trash_id}: {why}"

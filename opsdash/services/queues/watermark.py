@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
@@ -52,7 +52,7 @@ def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict
     if not boundary:
         return dict.fromkeys(lists, (EVERYTHING, b""))
     if boundary.get("queue") != queue:
-        raise Refused(f"What was reviewed is not queue {queue}. Nothing was changed.")
+        raise Refused(f"What was reviewed is not queue {queue}.")
     with broker.reading():
         return {step: _find(broker, queue, key, boundary["steps"].get(str(step))) for step, key in lists.items()}
 
@@ -80,9 +80,7 @@ def _find(broker: Broker, queue: str, key: str, mark: Mapping[str, Any] | None) 
                     return at + index, message
             at += len(found)
     if length > FAR:
-        raise Refused(
-            f"More than {FAR:,} tasks came and went in {queue} since it was looked at: look again. Nothing was changed."
-        )
+        raise Refused(f"More than {FAR:,} tasks came and went in {queue} since it was looked at.", hint=LOOK_AGAIN)
     return NOTHING, b""
 
 

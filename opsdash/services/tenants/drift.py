@@ -39,13 +39,13 @@ class TenantWatch:
         self._altered = altered[:NAMED]
         drift = _compared(version, synced, keys, tuple(self._altered))
         noticed = moment(story.get("noticed"))
-        if drift.differs and noticed is None:
+        if drift.changed and noticed is None:
             noticed = datetime.now(UTC)
             self._index.notice(noticed)
-        elif not drift.differs and "noticed" in story:
+        elif not drift.changed and "noticed" in story:
             self._index.notice(None)
         since = version.since if version is not None and synced.rows is not None else None
-        return _compared(version, synced, keys, drift.altered, since or noticed if drift.differs else None)
+        return _compared(version, synced, keys, drift.altered, since or noticed if drift.changed else None)
 
 
 class _Story:

@@ -199,7 +199,7 @@ class TenantIndex:
             writes.drop_nobodys(client, key)
             taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))  # refused where Redis is full: a sync adds
         if not taken:
-            raise Refused(_busy(bounded_reads.text(self.broker.client, key)))
+            raise _busy(bounded_reads.text(self.broker.client, key))
         try:
             yield Lease(self.broker, key, value)
         finally:
@@ -233,8 +233,8 @@ def _chunks(tenants: Iterator[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _busy(value: Any) -> str:
+def _busy(value: Any) -> Refused:
     holder = untrusted.mapping(untrusted.parsed(value))
     by, at = untrusted.words(holder.get("by")), untrusted.moment(holder.get("at"))
     who = f"{by} (since {at:%H:%M:%S} UTC)" if by and at else "somebody else"
-    return f"The tenants are being synced by {who}. Nothing was changed; try again when that is done."
+    return Refused(f"The tenants are being synced by {who}.", hint="Try again when that is done.", retry=True)

@@ -21,7 +21,7 @@ from opsdash.config.parsers import TENANT_COLUMNS
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.redaction import masked
-from opsdash.services.database.engine import LACKING, answering
+from opsdash.services.database.engine import answering, lacks_table
 from opsdash.services.database.tables import UtcDateTime, tenant_config
 from opsdash.services.tenants.index import CHUNK
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, OVERSIZED, id_of, instant
@@ -130,11 +130,11 @@ class TableSource:
             with answering(self.engine):
                 yield
         except Unavailable as error:
-            if LACKING not in str(error) or self.table == tenant_config.name:
+            if not lacks_table(error.__cause__) or self.table == tenant_config.name:
                 raise
             raise Unavailable(
-                f"The tenants' table {self.table}, or a column of it, is not there; see OPSDASH_TENANT_TABLE and"
-                " OPSDASH_TENANT_COLUMNS. Nothing was changed."
+                f"The tenants' table {self.table}, or a column of it, is not there.",
+                hint="See OPSDASH_TENANT_TABLE and OPSDASH_TENANT_COLUMNS.",
             ) from error
 
     def _is_there(self) -> bool:
@@ -247,8 +247,9 @@ def load(path: str) -> Callable[[], Any]:
         found = getattr(import_module(module), name)
     except Exception as error:  # the user's module may raise anything; it is theirs to read, as one line
         raise Invalid(
-            f"OPSDASH_TENANT_SOURCE: can't load {path!r}: {masked(without_folders(f'{type(error).__name__}: {error}'))}"
+            f"can't load {path!r}: {masked(without_folders(f'{type(error).__name__}: {error}'))}",
+            setting="OPSDASH_TENANT_SOURCE",
         ) from error
     if not callable(found):
-        raise Invalid(f"OPSDASH_TENANT_SOURCE: {path!r} is no callable; expected package.module:callable")
+        raise Invalid(f"{path!r} is no callable; expected package.module:callable", setting="OPSDASH_TENANT_SOURCE")
     return found  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.errors import Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import TenantDrift
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
@@ -193,8 +193,12 @@ class Tenants:
                 if not report.written and not report.removed and nothing:
                     raise
                 raise Uncertain(
-                    f"The sync broke off after {count(report.written, 'tenant')}: {error} The others keep their old"
-                    " configuration; it can be run again."
+                    sentences(
+                        f"The sync broke off after {count(report.written, 'tenant')}: {explained(error)}",
+                        "The others keep their old configuration.",
+                    ),
+                    hint="It can be run again.",
+                    retry=True,
                 ) from error
         return report
 

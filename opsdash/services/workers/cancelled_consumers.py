@@ -129,7 +129,7 @@ class Cancelled:
             arguments = [part for field in fields for part in (field, raw.get(field, ""), news.get(field, ""))]
             if client.eval(_CHANGE, 1, key, str(number if isinstance(number, int) else 0), str(LARGE), *arguments):
                 return after
-        raise Unavailable("What workers were told is being changed by others all the time. Nothing was changed.")
+        raise Unavailable("What workers were told is being changed by others all the time.")
 
 
 def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:

@@ -93,8 +93,8 @@ class Remote:
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
             if hostname not in self.hostnames():
-                raise Refused(f"There is no worker {hostname!r}. Nothing was changed.")
-            raise Unavailable(f"{hostname} does not answer; a busy solo worker answers nobody. Nothing was changed.")
+                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
+            raise Unavailable(f"{hostname} does not answer; a busy solo worker answers nobody.", silent=True)
         return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
 
     def quieted(self, hostname: str) -> list[str]:
@@ -139,11 +139,8 @@ class Remote:
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    try:
-        with writes.aside():  # a question is published, too
-            yield
-    except Unavailable as error:
-        raise Unavailable(f"{error} Nothing was changed.") from error
+    with writes.aside():  # a question is published, too
+        yield
 
 
 @contextmanager
@@ -152,5 +149,5 @@ def _telling(whom: str) -> Iterator[None]:
         yield
     except Unavailable as error:
         if not writes.possible():
-            raise Unavailable(f"{error} Nothing was changed.") from error
-        raise Uncertain(f"{whom} may have been told or not: {error}") from error
+            raise
+        raise Uncertain(f"{whom} may have been told or not: {error.explanation}") from error

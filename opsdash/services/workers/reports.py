@@ -218,7 +218,7 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
         pid=told.count("pid"),
         uptime_s=told("uptime_s", untrusted.figure) or 0.0,
         processed=told.count("processed"),
-        failed=told.count("failed"),
+        failed=told("failed", _count),
         active=told.count("active"),
         reserved=told.count("reserved"),
         scheduled=told.count("scheduled"),

@@ -16,7 +16,7 @@ import redis
 
 from opsdash.config.broker_url import with_timeouts
 from opsdash.config.settings import Settings
-from opsdash.errors import OpsdashError, Unavailable
+from opsdash.errors import OpsdashError, Unavailable, explained
 from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import FleetLook, OtherWorker, WorkerStats, untrusted
 from opsdash.model.layout import Layout
@@ -102,9 +102,9 @@ class Fleet:
                 self._found, self._looked_s = self._ask(), time.monotonic()
                 self.release()
             except (OpsdashError, redis.RedisError) as error:
+                fault = explained(error)
                 if not self._failing:  # once, not at every look of a long outage
-                    log.warning("workers without the plug-in can't be asked: %s", error)
-                fault = error.fault if isinstance(error, OpsdashError) else str(error)
+                    log.warning("workers without the plug-in can't be asked: %s", fault)
                 self._found, self._failing, self._looked_s = FleetLook(error=fault), True, time.monotonic()
             else:
                 self._failing = False
@@ -339,8 +339,8 @@ class Fleet:
         layout = self._layout()
         if not layout.proven:
             raise Unavailable(
-                f"Workers can't be asked by remote control: {UNPROVEN}."
-                " Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use."
+                f"Workers can't be asked by remote control: {UNPROVEN}.",
+                hint="Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR to what they use.",
             )
         return layout
 

@@ -21,7 +21,10 @@ const tenantConfiguration = (page) => {
         {field: 'fields', title: 'Because'}
       ]
     })
-  const more = el('div', {class: 'compared', hidden: true}, tiles, table.node)
+  const age = el('p', {class: 'mute'}),
+    more = el('div', {class: 'compared', hidden: true}, age, tiles, table.node)
+  let comparedAt = null
+  const tell = (now) => put(age, comparedAt ? `Compared at ${utc(comparedAt)} UTC, ${duration(now - comparedAt)} ago` : '')
   compare.dataset.more = ''
   const card = section('Tenant Configuration', ['overview', 'tenants'], {
     acts: [compare, sync],
@@ -54,9 +57,17 @@ const tenantConfiguration = (page) => {
       drift.firstChild.dataset.tone = tone
       put(drift.lastChild, said)
       gate(sync, state.controls.sync)
+      // A sync that ended after it has made it untrue.
+      if (view.compared && state.tenants.synced > comparedAt) view.compared = false
       more.hidden = !view.compared || view.tab !== 'tenants'
+      tell(page.now())
     },
-    compared({tiles: given, rows}) {
+    tick: (now) => {
+      table.tick(now)
+      tell(now)
+    },
+    compared({at, tiles: given, rows}) {
+      comparedAt = at
       tiles.replaceChildren(
         ...given.map(([label, value]) =>
           el('div', {class: 'tile'}, el('strong', {text: number(value)}), el('span', {text: label}))

@@ -13,40 +13,58 @@ from celery.worker.request import Request
 
 ENDINGS = ("on_failure", "on_timeout", "send_event")
 """What Celery calls when a task did not succeed. Without it pausing works, and failures are not counted."""
-
-
+UNUSABLE = ("on_unknown_task", "on_invalid_task", "on_unknown_message", "on_decode_error")
+"""What Celery calls with a message that no task can be made of; it throws the message away."""
 FAILED = "task-failed"
-
-
 COUNTED = "opsdash_counted"
-
 
 _failure_tellers: dict[str, WeakMethod[Callable[[], None]]] = {}
 """A worker's hostname → what counts its failures. Celery's class of requests is changed once per process, though one
 process may build several workers, one after the other or side by side, as Celery's own pytest fixtures do."""
 
 
-def watch_failures(hostname: str, tell: Callable[[], None]) -> str:
+def watch_failures(consumer: Any, tell: Callable[[], None]) -> str:
     """Has ``tell`` called for each task of this worker that ends in failure, in whatever thread it ends.
 
     A failure is what Celery has its event stream told as such, whether anybody wants events or not, and a hard time
-    limit. A task that is retried, ignored, rejected or revoked is none; neither is one whose message goes back to its
-    queue because its process was lost. Cost: nothing for a task that succeeds, since Celery calls none of this then.
+    limit; and what will never run: a task that has rejected its message, and a message that Celery throws away because
+    its task is not registered or it can't be read. A task that is retried, ignored or revoked is none; neither is one
+    whose message goes back to its queue. Cost: nothing for a task that succeeds, since Celery calls none of this then.
 
     Args:
-        hostname: The newest worker of a name has its failures counted.
+        consumer: The newest worker of a hostname has its failures counted.
         tell: A bound method; it is forgotten with its object.
 
     Returns:
         The private names this Celery doesn't have; empty when it works.
     """
     lost = [f"Request.{name}" for name in ENDINGS if not hasattr(Request, name)]
+    lost += [f"Consumer.{name}" for name in UNUSABLE if not hasattr(consumer, name)]
     if lost:
         return ", ".join(lost)
     if not _failure_tellers:
         _watch_requests()
-    _failure_tellers[hostname] = WeakMethod(tell)
+    _failure_tellers[consumer.hostname] = WeakMethod(tell)
+    for name in UNUSABLE:  # read at each start of the consumer, which comes later
+        setattr(consumer, name, _watched(getattr(consumer, name), consumer.hostname))
     return ""
+
+
+def _watched(called: Callable[..., Any], hostname: str) -> Callable[..., Any]:
+    @wraps(called)
+    def watched(*args: Any, **options: Any) -> Any:
+        try:
+            return called(*args, **options)
+        finally:
+            _tell_failure(hostname)
+
+    return watched
+
+
+def _tell_failure(hostname: str) -> None:
+    teller = _failure_tellers.get(hostname)
+    if teller is not None and (tell := teller()) is not None:
+        tell()
 
 
 def _watch_requests() -> None:
@@ -58,14 +76,12 @@ def _watch_requests() -> None:
         if getattr(request, COUNTED, False):
             return
         setattr(request, COUNTED, True)
-        teller = _failure_tellers.get(request.hostname)
-        if teller is not None and (tell := teller()) is not None:
-            tell()
+        _tell_failure(request.hostname)
 
     @wraps(on_failure)
     def watched_failure(self: Any, exc_info: Any, *args: Any, **options: Any) -> Any:
         events: list[str] = []
-        send_event = self.send_event
+        send_event, gone = self.send_event, self.acknowledged
 
         def listen(event: str, **fields: Any) -> Any:
             events.append(event)
@@ -76,7 +92,9 @@ def _watch_requests() -> None:
             return on_failure(self, exc_info, *args, **options)
         finally:
             del self.send_event
-            if FAILED in events and not _rejected(exc_info):
+            rejected = _rejected(exc_info)
+            # What is acknowledged before it starts does not go back, whatever its task asks for.
+            if FAILED in events if rejected is None else gone or not rejected.requeue:
                 count(self)
 
     @wraps(on_timeout)
@@ -90,7 +108,8 @@ def _watch_requests() -> None:
     Request.on_failure, Request.on_timeout = watched_failure, watched_timeout
 
 
-def _rejected(exc_info: Any) -> bool:
-    """The task has refused its message, which Celery 5.7 tells as a failure too."""
+def _rejected(exc_info: Any) -> Reject | None:
+    """How the task has refused its message, where it did: before Celery 5.7 that is told as no failure."""
     error = exc_info.exception
-    return isinstance(error.exc if isinstance(error, ExceptionWithTraceback) else error, Reject)
+    error = error.exc if isinstance(error, ExceptionWithTraceback) else error
+    return error if isinstance(error, Reject) else None

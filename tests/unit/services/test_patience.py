@@ -31,7 +31,7 @@ def held(release: threading.Event, value: int = 1) -> Callable[[], int]:
 
 
 def fails() -> None:
-    raise Unavailable("The database did not answer (refused); nothing was changed")
+    raise Unavailable("The database did not answer (refused)")
 
 
 def test_what_answers_is_answered_and_what_fails_is_raised_where_it_is_waited_for():

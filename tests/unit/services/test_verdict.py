@@ -60,7 +60,7 @@ def test_it_names_who_still_works_and_who_has_not_confirmed():
 def test_once_nothing_runs_it_is_safe_to_deploy():
     made = found(paused(worker("a"), worker("b"), worker("gone", state="offline", silent_s=900.0)))
     assert (made.safe, made.final) == (True, False)
-    assert told(made) == "All 2 workers that report have stopped; safe to deploy."
+    assert told(made) == "Both workers that report have stopped; safe to deploy."
     assert told(found(paused(worker("a")))) == "The one worker that reports has stopped; safe to deploy."
 
 
@@ -286,7 +286,7 @@ def test_a_queues_pause_is_held_although_other_queues_keep_the_worker_busy():
     made = found(paused(busy, queue="emails"), "emails")
     assert made.safe
     assert told(made) == (
-        "The one worker that reports has stopped taking from emails; nothing of it runs"
+        "The one worker on emails that reports has stopped taking from it; nothing of it runs"
         " (3 tasks of other queues still running)."
     )
     own = replace(busy, running_by_queue={"celery": 1, "emails": 2})
@@ -346,3 +346,15 @@ def test_the_estimate_follows_the_pace_since_the_pause_began():
     assert pace.drained_in_s(None, [worker("a", active=1)], 160.0) is None
     slow = found(replace(paused(worker("a", active=6)), drained_in_s=30.0))
     assert told(slow).endswith("At this pace nothing runs in about 30s.")
+
+
+def test_a_verdict_on_old_figures_says_first_how_old_they_are_and_is_never_safe():
+    old = replace(paused(worker("a")), redis_error="Redis did not answer", redis_age_s=14.2)
+    made = found(old)
+    assert (made.state, made.safe, made.age_s) == (State.UNKNOWN, False, 14.2)
+    assert told(made).startswith(
+        "The figures are 14s old: Redis did not answer. The one worker that reports has stopped"
+    )
+    assert "safe to deploy" not in told(made)
+    assert as_plain(made)["age_s"] == 14.2
+    assert found(replace(old, redis_error="", redis_age_s=0.1)).safe

@@ -60,7 +60,7 @@ def test_a_chosen_queue_that_is_gone_gives_way_to_one_that_exists() -> None:
 
 def test_redis_that_was_never_read_leaves_the_figures_unknown() -> None:
     status = SystemStatus()
-    status.update(snapshot(redis_age_s=None, redis_error="Redis did not answer (refused)"))
+    status.update(snapshot(redis_age_s=None, redis_error="connection refused", silent=("redis",)))
     assert status.processing_status == "UNKNOWN"
     assert status.pending_tasks is None
     assert status.stale == ("Redis did not answer; nothing is known yet",)
@@ -71,13 +71,21 @@ def test_redis_that_was_never_read_leaves_the_figures_unknown() -> None:
     [
         ({}, ()),
         (
-            {"redis_error": "Redis did not answer (refused).", "redis_age_s": 14.2},
+            {"redis_error": "Connection refused.", "silent": ("redis",), "redis_age_s": 14.2},
             ("Redis did not answer; figures are 14 s old",),
         ),
         ({"redis_error": "It wants a password.", "redis_age_s": 14.2}, ("It wants a password; figures are 14 s old",)),
         (
-            {"database_error": "The database did not answer (gone)", "database_age_s": 5},
+            {"database_error": "gone", "silent": ("database",), "database_age_s": 5},
             ("The database did not answer; the log is 5 s old",),
+        ),
+        (
+            {"database_error": "It lacks a table.", "silent": ("tenants",), "database_age_s": 5},
+            ("It lacks a table; the log is 5 s old",),
+        ),
+        (
+            {"tenants_error": "gone", "silent": ("tenants",), "tenants_age_s": 5},
+            ("The tenants' database did not answer; the tenants are 5 s old",),
         ),
     ],
 )

@@ -105,7 +105,7 @@ def test_throughput_is_the_one_of_the_latest_point() -> None:
         for i in range(3)
     )
     state = json.loads(maker(points).of(snapshot(), Role.ADMIN).state)
-    assert state["figures"]["rate"] == [2.0, "tasks/s"]
+    assert state["figures"]["rate"] == [2.0, "started/s, 10 s"]
     assert state["queues"]["celery"]["rate"] == 2.0
 
 

@@ -35,12 +35,19 @@ def test_what_was_filled_in_becomes_the_operations_arguments_and_an_empty_field_
 
 
 @pytest.mark.parametrize(
-    ("values", "named"),
-    [({"duration_s": "soon"}, "Ends by itself after: 'soon' is not a duration"), ({"reason": "x" * 1001}, "reason")],
+    ("values", "field", "shown"),
+    [
+        ({"duration_s": "soon"}, "duration_s", "Ends by itself after: 'soon' is not a duration"),
+        ({"reason": "x" * 1001}, "reason", "Reason: at most 1,000 characters"),
+    ],
 )
-def test_what_can_not_be_taken_is_refused_by_the_fields_name(values: dict[str, Any], named: str) -> None:
-    with pytest.raises(Invalid, match=named):
+def test_what_can_not_be_taken_is_refused_by_the_fields_name_and_shown_by_its_label(
+    values: dict[str, Any], field: str, shown: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
         filled(PauseProcessing(), values)
+    assert refused.value.field == field
+    assert in_words(PauseProcessing(), refused.value).startswith(shown)
 
 
 def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
@@ -59,10 +66,10 @@ def test_what_was_clicked_on_is_not_asked_again() -> None:
 
 
 def test_what_is_missing_is_said_by_the_fields_label_and_no_other_word_of_it_is_touched() -> None:
-    missing = Invalid("task_id: expected one task's id. Nothing was changed.")
+    missing = Invalid("expected one task's id.", field="task_id")
     assert in_words(RevokeTask(), missing) == "Task: expected one task's id."
     assert in_words(RevokeTask(), Invalid("Say: which one.")) == "Say: which one."
-    assert in_words(RevokeTask(), Invalid("Nothing")) == "Nothing"
+    assert in_words(RevokeTask(), Invalid("Nothing", hint="Look.")) == "Nothing. Look."
 
 
 def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:

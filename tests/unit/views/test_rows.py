@@ -25,7 +25,8 @@ NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
 
 def worker(hostname: str = "w1", **over: object) -> WorkerStats:
-    return WorkerStats(hostname=hostname, **{"state": "online", "heartbeat_at": NOW, "uptime_s": 9252.4, **over})  # type: ignore[arg-type]
+    given = {"state": "online", "heartbeat_at": NOW, "uptime_s": 9252.4, "queues": ("celery",), **over}
+    return WorkerStats(hostname=hostname, **given)  # type: ignore[arg-type]
 
 
 def entry(**over: object) -> AuditEntry:
@@ -154,7 +155,14 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
         == "As of the last sync, 12:30 UTC by maria."
     )
     moved = rows.tenants(3, TenantDrift(rows=3, newest_at=NOW, since=NOW, **synced), NOW)
-    assert (moved["tone"], moved["drift"]) == ("warn", "Changed since 12:30 UTC; last synced 12:30 UTC by maria.")
+    assert moved["tone"] == "warn"
+    assert moved["drift"] == ("Changed since 12:30 UTC: 1 tenant more in the database. Last synced 12:30 UTC by maria.")
+    left = rows.tenants(2, TenantDrift(rows=2, newest_at=NOW, unreadable=1, keys=3, synced_keys=3, **synced), NOW)
+    assert (left["tone"], left["drift"]) == (
+        "warn",
+        "As of the last sync, 12:30 UTC by maria. 1 orphaned key in Redis, of tenants that are gone from the database;"
+        " 1 unreadable row in the database, left out by the last sync.",
+    )
     assert rows.tenants(3, TenantDrift(rows=3), NOW)["drift"] == "Not synced yet."
     assert rows.tenants(None, None, NOW) == {
         "words": "tenants",
@@ -187,15 +195,56 @@ def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_
     assert rows.queue_rows(moved, status, [], nobody, first)["celery"]["oldest"] == NOW.timestamp() - 5
 
 
+def test_throughput_says_what_it_counts_and_over_how_long_and_an_old_rate_is_none() -> None:
+    status = SystemStatus()
+    assert rows.figures(status, [point(0)])["rate"] == [1.5, "started/s, 10 s"]
+    after_a_gap = [point(0), point(300, started_per_s={})]
+    assert "rate" not in rows.figures(status, after_a_gap)
+    assert rows.figures(status, [point(0), point(10, started_per_s={})])["rate"] == [1.5, "started/s, 10 s"]
+
+
+def test_workers_that_are_all_silent_are_not_counted_as_none() -> None:
+    status = SystemStatus()
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker(state="silent"),)))
+    assert "online" not in rows.figures(status)
+    lines = rows.sparks([point(0, online=2, active=1), point(10, online=None, active=None, waiting={})])
+    at = round(NOW.timestamp())
+    assert [lines[name] for name in ("online", "busy", "waiting")] == [
+        [[at, 2], [at + 10]],
+        [[at, 1], [at + 10]],
+        [[at, 4], [at + 10]],
+    ]
+
+
+def test_a_queue_that_can_not_be_read_has_no_number_and_is_told_beside_the_sum() -> None:
+    status = SystemStatus()
+    queues = (QueueStats(name="celery", waiting=4), QueueStats(name="odd", waiting=0, error="not a list: odd"))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues))
+    assert rows.figures(status)["waiting"] == [4, "in 1 queue, 1 unreadable"]
+    assert "waiting" not in rows.queue_rows(queues, status, [], nobody)["odd"]
+
+
 def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
     status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
-    assert rows.figures(status, points)["failed"] == [3, "≈ 10 %, 20s seen"]
+    assert rows.figures(status, points)["failed"] == [3, "≈ 10 % of started, 20s seen"]
+    rare = [point(0, failed_per_s=0.1, started_per_s={"celery": 25.0})]
+    assert rows.figures(status, rare)["failed"] == [1, "≈ 0.4 % of started, 10s seen"]
     assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, "10s seen"]
     whole = [point(10 * n, failed_per_s=0.0) for n in range(90)]
     assert rows.figures(status, whole)["failed"] == [0, ""], "nothing is missing"
     assert "failed" not in rows.figures(status, [point(0)])
     at = round(NOW.timestamp())
     assert rows.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
+
+
+def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
+    status = SystemStatus()
+    both = (worker("a"), worker("b", queues=()))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both))
+    assert rows.figures(status)["online"] == [2, "of 2, 1 takes no tasks"]
+    assert rows.pause_story(status) == "1 of 2 workers needs attention: 1 quiet"
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both[1:]))
+    assert rows.pause_story(status) == "No worker takes tasks: what comes in waits"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +275,7 @@ def test_the_state_says_in_words_when_workers_need_a_look(
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"redis_error": "Redis at x did not answer"}, "As of 10 s ago; Redis does not answer"),
+        ({"redis_error": "Redis at x: refused", "silent": ("redis",)}, "As of 10 s ago; Redis does not answer"),
         ({"redis_error": "Redis: wrong password."}, "As of 10 s ago; Redis can't be read"),
     ],
 )

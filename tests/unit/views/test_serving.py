@@ -94,7 +94,7 @@ def test_what_can_not_be_trusted_is_not_served(
 
 def test_a_wrong_setting_is_a_sentence_on_the_page_of_panel_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong() -> Console:
-        raise Invalid("OPSDASH_AUTH: expected dev or header, got 'open'")
+        raise Invalid("expected dev or header, got 'open'", setting="OPSDASH_AUTH")
 
     monkeypatch.setattr(serving, "shared_console", wrong)
     door = serving.page()

@@ -1,0 +1,188 @@
+"""Figures against the truth: what opsdash says beside what Redis and ``celery inspect`` say."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.cli import Result, off_a_terminal
+from support.deployment import Deployment
+from support.workers import Worker, eventually, worker
+
+from opsdash.api.metrics import Meter
+from opsdash.model import HistoryPoint
+from opsdash.operations import ClearQueue
+from opsdash.services.console import Console
+from opsdash.services.monitoring import history
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    deployment: Deployment,
+    sqlite_url: str,
+) -> Callable[..., Result]:
+    """``opsdash ARGS`` on that deployment."""
+    monkeypatch.setenv("OPSDASH_REDIS_URL", deployment.server.url)
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
+    return off_a_terminal(monkeypatch, capsys)
+
+
+def inspected(deployment: Deployment, running: Worker) -> dict[str, int]:
+    """What ``celery inspect`` counts on one worker."""
+    inspect = deployment.celery.control.inspect([running.hostname], timeout=5)
+    kinds: dict[str, Callable[[], Any]] = {
+        "active": inspect.active,
+        "reserved": inspect.reserved,
+        "scheduled": inspect.scheduled,
+    }
+    return {kind: len((ask() or {}).get(running.hostname, ())) for kind, ask in kinds.items()}
+
+
+def test_what_workers_hold_is_the_sum_of_what_stands_beside_it_and_of_what_celery_inspect_says(
+    deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
+) -> None:
+    console = console_for(queues=("celery",))
+    with worker(concurrency=2, env=deployment.env) as running:
+        deployment.send(5, kwargs={"seconds": 60})
+        deployment.send(3, countdown=600)
+        deployment.records.wait_for(2)
+        wanted = {"active": 2, "reserved": 3, "scheduled": 3}
+        eventually(lambda: inspected(deployment, running) == wanted, what="celery inspect sees them")
+
+        def reported() -> dict[str, int]:
+            return {kind: sum(getattr(w, kind) for w in console.workers.read()) for kind in wanted}
+
+        eventually(lambda: reported() == wanted, what="the worker reports them")
+        said = cli("status").out
+        assert "8 more held by workers (running, reserved or scheduled)" in said
+        assert "tasks: 2 running, 3 reserved, 3 scheduled" in said
+        # Two run, and were acknowledged before they began: Redis counts the other six.
+        assert (deployment.unacked(), console.snapshot().unacked) == (6, 6)
+        assert "; 6 of all are fetched and not acknowledged yet" in said
+        assert "8 more held by workers" in cli("queues").out
+
+
+def test_a_worker_that_was_told_to_take_no_more_tasks_is_nowhere_called_online(
+    deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
+) -> None:
+    console = console_for(queues=("celery",))
+    with (
+        worker(pool="threads", env=deployment.env, queues=["celery"]) as quiet,
+        worker(pool="threads", env=deployment.env, queues=["celery"]) as other,
+    ):
+        eventually(lambda: len(console.get_active_workers()) == 2, what="both report")
+        assert "2 workers online, 0 offline" in cli("status").out
+        deployment.celery.control.cancel_consumer("celery", destination=[quiet.hostname], reply=True)
+        eventually(lambda: deployment.health(quiet.hostname)["queues"] == "[]", what="it reports no queue")
+        told = cli("status")
+        assert "1 worker online, 1 quiet, 0 offline" in told.out
+        assert f"{quiet.hostname} takes no tasks" in told.err
+        (line,) = [line for line in cli("workers").out.splitlines() if line.startswith(quiet.hostname)]
+        assert re.search(r"quiet: takes no tasks\b", line)
+        (plain,) = [line for line in cli("workers").out.splitlines() if line.startswith(other.hostname)]
+        assert " online " in plain
+
+
+def test_a_queues_pause_counts_the_workers_of_that_queue_and_those_that_still_run_what_they_took_from_it(
+    deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
+) -> None:
+    console = console_for(queues=("celery", "emails"))
+    with (
+        worker(pool="threads", env=deployment.env, queues=["celery"]),
+        worker(pool="threads", env=deployment.env, queues=["celery", "emails"]) as both,
+    ):
+        eventually(lambda: len(console.get_active_workers()) == 2, what="both report")
+        deployment.pause("emails")
+        deployment.wait_until_confirmed(both.hostname)
+        assert (
+            "The one worker on emails that reports has stopped taking from it; nothing of it runs" in cli("status").out
+        )
+        deployment.resume("emails")
+        deployment.send(1, queue="emails", kwargs={"seconds": 20})
+        deployment.records.wait_for(1)
+        deployment.celery.control.cancel_consumer("emails", destination=[both.hostname], reply=True)
+        eventually(lambda: "emails" not in deployment.health(both.hostname)["queues"], what="it takes none any more")
+        deployment.pause("emails")
+        deployment.wait_until_confirmed(both.hostname)
+        eventually(lambda: deployment.health(both.hostname)["active"] == "1", what="it reports what it runs")
+        assert f"{both.hostname} finishes 1 task" in cli("status").out, "it runs one that it took before"
+
+
+def test_while_a_worker_that_was_alone_is_silent_the_history_has_a_gap_and_no_zero(
+    deployment: Deployment, console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SERIES", (history.Series("short", 100, 600),))
+    console = console_for(queues=("celery",))
+
+    def recorded() -> HistoryPoint | None:
+        console.history.record(console.snapshot())
+        points = console.history.read(60)
+        return points[-1] if points else None
+
+    with worker(pool="threads", env=deployment.env) as running:
+        eventually(lambda: (at := recorded()) and at.online == 1 and at.started_per_s.get("celery") == 0.0, what="zero")
+        os.kill(running.pid, signal.SIGSTOP)
+        eventually(lambda: (at := recorded()) and at.online is None, what="it is silent", timeout_s=20)
+        last = recorded()
+        assert last is not None
+        assert (last.active, last.slots, last.started_per_s, last.failed_per_s) == (None, None, {}, None)
+        os.kill(running.pid, signal.SIGCONT)
+        eventually(lambda: (at := recorded()) and at.online == 1, what="it reports again")
+
+
+def test_the_age_of_the_oldest_is_one_figure_whoever_tells_it(
+    deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
+) -> None:
+    console = console_for(queues=("celery",))
+    now = time.time()
+    for ago_s in (900, 90_000, 30):  # the first is the next to run; one behind it was sent long before
+        deployment.celery.send_task("sample.short", headers={"sent_at": now - ago_s})
+    table = console.snapshot().queues[0].oldest_s
+    preview = console.preview(ClearQueue(queue="celery"))
+    console.history.record(console.snapshot())
+    recorded = console.history.read()[-1].oldest_s["celery"]
+    meter = Meter(console)
+    console.poller.refresh()
+    (metric,) = [
+        sample.value
+        for family in meter.collect()
+        for sample in family.samples
+        if sample.name == "opsdash_queue_oldest_seconds"
+    ]
+    assert table is not None
+    for told in (preview.figures["oldest_s"], recorded, metric):
+        assert told == pytest.approx(table, abs=10)
+    assert 900 <= table < 910
+    assert re.search(r"^celery .* 15m \d+s ", cli("queues").out, re.MULTILINE)
+    assert any("15m" in line for line in preview.lines)
+
+
+def test_of_stock_celery_the_age_is_told_as_at_least_everywhere(
+    deployment: Deployment, console_for: Callable[..., Console]
+) -> None:
+    console = console_for(queues=("celery",))
+    deployment.send(1)
+    console.snapshot()
+    eventually(lambda: (console.snapshot().queues[0].oldest_s or 0) > 1, what="it has waited a second")
+    (queue,) = console.snapshot().queues
+    preview = console.preview(ClearQueue(queue="celery"))
+    assert (queue.oldest_at_least, preview.figures["oldest_at_least"]) == (True, True)
+    assert any("≥ 1s" in line or "≥ 2s" in line for line in preview.lines)
+
+
+def test_an_empty_trash_says_so_and_one_that_can_not_be_read_is_not_called_empty(
+    deployment: Deployment, cli: Callable[..., Result]
+) -> None:
+    assert cli("trash").out.strip() == "The trash is empty: there are no cleared tasks to restore or delete."
+    deployment.redis.zadd(deployment.keys.trash_index, {"odd": time.time() + 600})
+    deployment.redis.set(deployment.keys.trash("odd", "info"), "no hash")
+    odd = cli("trash")
+    assert "is empty" not in odd.out
+    assert "odd" in odd.err

@@ -1,0 +1,121 @@
+"""One error, said by each surface in its own way: command line, API and page, whoever acts and whoever only reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from support.cli import Result, off_a_terminal
+
+import opsdash
+from opsdash.api.problems import fault_of
+from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
+from opsdash.model import Actor, Role
+from opsdash.services.audit.log import Duplicate
+from opsdash.services.console import Console
+from opsdash.state import PendingConfirmation
+from opsdash.views.confirmation import Confirmation
+from opsdash.views.session import Session
+
+NOTHING = "Nothing was changed."
+BOB = Actor(name="bob", role=Role.ADMIN, surface="api")
+ERRORS: dict[str, Callable[[], OpsdashError]] = {
+    "refused": lambda: Refused("Queue x is not known.", field="queue", hint="Known: a."),
+    "half_done": lambda: Refused("It was away.", changed="perhaps", hint="Run it again.", retry=True),
+    "phrase": lambda: PhraseMissing("Clear Queue", "emails"),
+    "approval": lambda: NeedsApproval("Clear Queue", "a1", "12:00"),
+    "duplicate": lambda: Duplicate(cast(Any, "0-0")),
+    "unavailable": lambda: Unavailable("Redis is full.", hint="Free memory."),
+    "uncertain": lambda: Uncertain("It may be done in part.", hint="Look before trying again."),
+    "argument": lambda: Invalid("expected 0 or more, got -1.", field="older_than_s"),
+    "setting": lambda: Invalid("this is no URL", setting="OPSDASH_REDIS_URL"),
+}
+each = pytest.mark.parametrize("name", ERRORS)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[OpsdashError], None]:
+    """Makes every preview and snapshot of a console end with this error."""
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/ops.sqlite3")
+
+    def fail(error: OpsdashError) -> None:
+        def raises(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Console, "preview", raises)
+        monkeypatch.setattr(Console, "snapshot", raises)
+
+    return fail
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs ``opsdash ARGS`` off a terminal."""
+    return off_a_terminal(monkeypatch, capsys)
+
+
+@each
+def test_a_command_that_acts_says_whether_anything_was_changed(failing, run, name: str) -> None:
+    error = ERRORS[name]()
+    failing(error)
+    told = run("clear-tasks", "emails", "--task", "x", "--dry-run")
+    expected = {"argument": f"--older-than: {error.message} {NOTHING}"}.get(name, str(error))
+    assert told.err == f"opsdash: {expected}\n"
+    assert (NOTHING in told.err) == (error.changed == "nothing" and not error.setting)
+    assert told.code == (3 if name == "argument" else error.exit_code)
+
+
+@each
+def test_a_command_that_reads_does_not_say_that_nothing_was_changed(failing, run, name: str) -> None:
+    error = ERRORS[name]()
+    failing(error)
+    told = run("queues")
+    why = " To find out why: opsdash doctor." if isinstance(error, Unavailable) else ""
+    assert told.err == f"opsdash: {error.explanation}{why}\n"
+    assert told.code == error.exit_code
+
+
+@each
+def test_a_program_that_calls_a_command_is_given_the_fields(failing, run, name: str) -> None:
+    error = ERRORS[name]()
+    failing(error)
+    told = json.loads(run("clear-queue", "emails", "--dry-run", "--json").out)["error"]
+    assert {key: told[key] for key in error.facts} == error.facts
+    assert told["message"] == str(error)
+    assert told.keys() == {"type", "message", *error.facts}
+
+
+@each
+def test_a_problem_document_has_the_fields_and_says_of_an_act_alone_that_nothing_was_changed(name: str) -> None:
+    error = ERRORS[name]()
+    act, read = fault_of(error, opsdash.ClearQueue, BOB).problem, fault_of(error).problem
+    assert (act.detail, read.detail) == (str(error), error.explanation)
+    assert (act.changed, read.changed) == (error.changed, None)
+    for problem in (act, read):
+        told = (problem.field, problem.setting, problem.hint, problem.retry)
+        assert told == (error.field, error.setting, error.hint, error.retry)
+
+
+@each
+def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothing_was_changed(name: str) -> None:
+    error, said, told = ERRORS[name](), [], {}
+
+    async def preview(_operation: object) -> None:
+        raise error
+
+    session = SimpleNamespace(
+        pending=PendingConfirmation(),
+        preview=preview,
+        say=lambda text, _tone: said.append(text),
+        board=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
+    )
+    asyncio.run(Confirmation(cast(Session, session)).ask("clear_tasks", {}, {}))
+    if name == "argument":
+        assert (said, told["dialog"]["problem"]) == ([], f"Sent longer ago than: {error.message}")
+    else:
+        assert (said, told) == ([str(error)], {})
