@@ -53,6 +53,11 @@ def format_size(size_bytes: int | None) -> str | None:
     return f"{size:.0f} {units[0]}" if units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
+def at_least(seconds: float, *, unsure: bool) -> str:
+    """A duration; ``≥ 5m 3s`` where it is known to be no shorter."""
+    return f"≥ {format_duration(seconds)}" if unsure else format_duration(seconds)
+
+
 MOST_CHARS = 40
 """Of a typed duration: a number of more digits is none that could be meant."""
 LONGEST_DURATION_S = 100 * 365 * 86_400

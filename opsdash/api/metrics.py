@@ -51,7 +51,7 @@ class Meter(Collector):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._measures = Measures(console.broker, console.audit, self._count)
+        self._measures = Measures(console.audit, self._count)
         self._following = False
         self._lock = threading.Lock()
         self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}
@@ -133,7 +133,7 @@ class Meter(Collector):
         )
         # What was not read now is a gap: Prometheus would draw an old value as one of this moment.
         if snapshot.redis_age_s is not None and not snapshot.redis_error:
-            yield from _of_queues(snapshot, self._measures.oldest_s)
+            yield from _of_queues(snapshot)
             yield from _of_workers(snapshot)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
@@ -185,7 +185,7 @@ class Metrics(Handler):
         self.finish(text)
 
 
-def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metric]:
+def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
     named, rest = snapshot.queues[:MAX_QUEUES], snapshot.queues[MAX_QUEUES:]
     waiting: list[tuple[dict[str, str], float]] = []
     for queue in named:
@@ -196,7 +196,11 @@ def _of_queues(snapshot: Snapshot, oldest_s: dict[str, float]) -> Iterator[Metri
     yield _gauge(
         "opsdash_queue_oldest_seconds",
         "For how long the next task has waited; where it does not say when it was sent, at least so long.",
-        [({"queue": queue.name}, oldest_s.get(queue.name, 0.0)) for queue in named],
+        [
+            ({"queue": queue.name}, queue.oldest_s or 0.0)
+            for queue in named
+            if queue.oldest_s is not None or not (queue.waiting or queue.error)
+        ],
     )
     yield _gauge("opsdash_paused", "1 while all processing is paused.", [({}, snapshot.pause is not None)])
     yield _gauge(

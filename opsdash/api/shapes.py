@@ -106,7 +106,10 @@ class ReasonRead(msgspec.Struct, kw_only=True):
 
 
 class VerdictRead(msgspec.Struct, kw_only=True):
-    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for."""
+    """What is known of one pause: ``safe`` when every worker that could still run something is accounted for.
+
+    ``age_s``: how old the figures are that it rests on. While Redis can't be read its ``state`` is ``unknown``.
+    """
 
     queue: str | None
     state: Literal["held", "draining", "unknown", "not_held"]
@@ -120,6 +123,7 @@ class VerdictRead(msgspec.Struct, kw_only=True):
     running: int
     held: int
     scheduled: int
+    age_s: float | None
 
 
 StatusRead = msgspec.defstruct(
@@ -381,6 +385,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
             dataclasses.replace(worker, heartbeat_at=LONG_AGO, uptime_s=0, silent_s=0, memory_bytes=None, load=None)
             for worker in snapshot.workers
         ),
+        queues=tuple(dataclasses.replace(queue, oldest_s=None) for queue in snapshot.queues),
         unacked_oldest_s=None,
         redis_age_s=None,
         redis_ms=None,

@@ -12,7 +12,8 @@ from opsdash.operations.approve import described
 from opsdash.services.queues.trash import time_left
 from opsdash.text import format_duration, format_size
 
-NO_TRASH = "Nothing to restore: nothing that was cleared is kept now."
+NO_TRASH = "The trash is empty: there are no cleared tasks to restore or delete."
+UNREAD_TRASH = "Nothing that can be read is in the trash."
 
 
 @click.command()
@@ -20,7 +21,9 @@ NO_TRASH = "Nothing to restore: nothing that was cleared is kept now."
 def trash(*, as_json: bool) -> None:
     """Cleared tasks that can be restored: how many, by whom, for how long still."""
     with connected() as console:
-        entries = console.trash.list()
+        entries, unread = console.trash.look()
+    for one in unread:
+        warn(one.message)
     if as_json:
         print_json(entries)
         return
@@ -38,7 +41,7 @@ def trash(*, as_json: bool) -> None:
             )
             for entry in entries
         ],
-        empty=NO_TRASH,
+        empty=UNREAD_TRASH if unread else NO_TRASH,
     )
 
 

@@ -12,7 +12,7 @@ from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import builds_told, remedies, told
-from opsdash.text import count, format_duration
+from opsdash.text import at_least, count, format_duration
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_CONSUMER = "no consumer"
@@ -73,7 +73,7 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
             (
                 queue.name,
                 "-" if queue.error else queue.waiting,
-                "-" if queue.oldest_s is None else format_duration(queue.oldest_s),
+                "-" if queue.oldest_s is None else at_least(queue.oldest_s, unsure=queue.oldest_at_least),
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 _state(queue),
             )

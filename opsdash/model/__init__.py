@@ -118,7 +118,8 @@ class QueueStats:
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
         paused: By its own flag or by the one for everything.
-        oldest_s: Age of the oldest of the tasks that run next, where one of them says when it was sent; else None.
+        oldest_s: Age of the oldest of the tasks that run next; None where nothing waits, or nothing is known yet.
+        oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
         consumed: Whether a worker takes tasks from it; None while that is not known.
     """
@@ -129,6 +130,7 @@ class QueueStats:
     paused: bool = False
     error: str = ""
     oldest_s: float | None = None
+    oldest_at_least: bool = False
     consumed: bool | None = None
 
 
@@ -164,7 +166,7 @@ class HistoryPoint:
         waiting: Queue → waiting messages.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
-        oldest_s: Queue → age of its oldest task; a queue is missing where that is not known.
+        oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
         paused: Queues with a pause of their own; ``*`` for the pause of everything.
         online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
             tasks that these ran. ``slots``: of so many.

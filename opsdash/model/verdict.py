@@ -105,6 +105,7 @@ class Verdict:
         running: Tasks that run and are meant to end. ``elsewhere``: tasks of other queues that run on these workers.
         held: Fetched and not started, tasks with an ETA included. ``scheduled``: the latter.
         drained_in_s: When nothing will run any more at the pace so far; None: no telling.
+        age_s: How old the figures are that it rests on; None: nothing was read yet.
     """
 
     queue: str | None = None
@@ -116,6 +117,7 @@ class Verdict:
     held: int = 0
     scheduled: int = 0
     drained_in_s: float | None = None
+    age_s: float | None = None
 
     @property
     def state(self) -> State:

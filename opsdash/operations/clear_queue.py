@@ -53,7 +53,7 @@ class ClearQueue(Operation):
         lines += made_of.sentences()
         lines += (product.cleared for product in products_of(made_of.by_task))
         if stats.waiting:
-            lines.append(age(made_of.oldest_s))
+            lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
         if self.everything:
             lines += self._everything(services, holds)
             boundary["held"] = _gathering(services).held(self.queue)
@@ -67,6 +67,8 @@ class ClearQueue(Operation):
             lines=tuple(lines),
             figures={
                 **figures(made_of),
+                "oldest_s": stats.oldest_s,
+                "oldest_at_least": stats.oldest_at_least,
                 "arriving_per_s": per_s,
                 "waiting": stats.waiting,
                 "by_priority": dict(stats.by_priority),

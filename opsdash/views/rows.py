@@ -102,6 +102,7 @@ def queue_rows(
             oldest=steady(read_at.timestamp() - queue.oldest_s, before.get(queue.name, {}).get("oldest"))
             if read_at is not None and queue.oldest_s is not None
             else None,
+            oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
             spark=[_spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
             acts=acts,

@@ -489,3 +489,16 @@ def test_a_search_in_the_log_says_how_much_of_it_was_searched(
     assert (part["entries"], part["searched"], part["searched_of"]) == ([], 2, 5)
     further = api.get(f"/api/v1/audit?text=no+such+text&after={quote(part['after'])}").json
     assert (further["searched"], further["searched_of"]) == (2, 5)
+
+
+def test_a_verdict_carries_the_age_of_its_figures_and_is_unknown_while_redis_is_away(
+    api: Client, console: Console, valkey: Valkey
+):
+    console.pause.pause(None, by="maria", reason="", ttl_s=600)
+    assert until(lambda: (fresh := api.get("/api/v1/status").json["verdict"]) and fresh["age_s"] < 5)
+    valkey.kill()
+    assert until(lambda: api.get("/api/v1/status").json["redis_error"])
+    old = api.get("/api/v1/status").json["verdict"]
+    assert (old["state"], old["safe"], old["reasons"][-1]["kind"]) == ("unknown", False, "stale")
+    assert old["age_s"] > 0
+    assert old["message"].startswith("The figures are ")

@@ -31,7 +31,6 @@ from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
 from opsdash.services.database.tables import audit_log
-from opsdash.services.queues.age import Heads
 
 DEPLOY = Path(__file__).parents[2] / "apps" / "deploy"
 
@@ -234,18 +233,18 @@ def test_names_of_operations_are_bounded_too(meter: metrics.Meter):
     assert len(names) == len(used) + metrics.MAX_NAMES + 1
 
 
-def test_a_task_that_waits_at_the_head_gets_older_though_it_says_not_when_it_was_sent(console: Console, valkey: Valkey):
-    heads = Heads(console.broker)
-    with producer(valkey.url) as celery:
-        celery.send_task("sample.short")
-        assert heads.oldest_s(["celery", "emails"]) == {"celery": pytest.approx(0, abs=0.5)}
-        celery.send_task("sample.short")
-        time.sleep(0.05)
-        assert heads.oldest_s(["celery"])["celery"] >= 0.05
-        console.broker.client.rpop("celery")
-        assert heads.oldest_s(["celery"])["celery"] < 0.05  # another one is the next now
-        celery.send_task("sample.short", queue="emails", headers={"sent_at": time.time() - 90})
-    assert heads.oldest_s(["emails"])["emails"] >= 90
+def test_a_queue_whose_age_is_not_known_has_no_series_and_an_empty_one_is_of_age_zero(meter: metrics.Meter):
+    queues = (
+        QueueStats(name="empty", waiting=0),
+        QueueStats(name="untold", waiting=1),
+        QueueStats(name="told", waiting=1, oldest_s=90.0),
+    )
+    seen = samples_of(meter, Snapshot(taken_at=datetime.now(UTC), queues=queues, redis_age_s=0.0))
+    name = "opsdash_queue_oldest_seconds"
+    assert {dict(labels)["queue"]: n for (found, labels), n in seen.items() if found == name} == {
+        "empty": 0,
+        "told": 90,
+    }
 
 
 def names_in(query: str) -> set[str]:

@@ -10,8 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 from support import services
 from support.dialogs import button
+from support.workers import eventually, worker
 
 from opsdash.model import Status
+from opsdash.operations import PauseProcessing
 from opsdash.views.components import Board
 
 
@@ -53,6 +55,33 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
     expect(attempt).to_contain_text("Sync Tenant Configs")
     expect(attempt).to_contain_text(Status.FAILURE.value)
     expect(attempt.locator(".dot")).to_have_attribute("data-tone", "bad")
+
+
+def test_while_no_figures_come_nothing_ticks_on_and_nothing_is_called_safe(
+    serve_page: Callable[..., Any], broker: services.Valkey, visit: Callable[..., Page]
+) -> None:
+    served = serve_page()
+    with worker(pool="threads", env={"OPSDASH_REDIS_URL": broker.url}) as running:
+        eventually(lambda: running.hostname in served.console.get_active_workers(), what="the worker reports")
+        served.console.run(PauseProcessing(), actor="maria", confirm="YES")
+        try:
+            page = visit(served.url)
+            expect(page.get_by_text("safe to deploy")).to_be_visible(timeout=20_000)
+            uptime = page.get_by_role("table", name="Workers").locator("td[data-kind=since]").first
+            moving = uptime.inner_text()
+            expect(uptime).not_to_have_text(moving)
+            broker.stop()
+            expect(page.get_by_text(re.compile(r"^The figures are \d+s old: Redis .*did not answer"))).to_be_visible()
+            expect(page.get_by_text("safe to deploy")).to_have_count(0)
+            stands = uptime.inner_text()
+            page.wait_for_timeout(2_500)
+            assert uptime.inner_text() == stands, "an uptime that goes on counting claims a worker that lives"
+            ink = "of => getComputedStyle(of).filter"
+            assert button(page, "Resume Processing").evaluate(ink) == "grayscale(1)", "it rests on those figures"
+        finally:
+            broker.restore()
+            served.console.pause.resume(None)
+        expect(uptime).not_to_have_text(stands)
 
 
 def test_a_page_opened_while_redis_is_away_claims_nothing_and_fills_in_later(

@@ -119,6 +119,28 @@ def test_a_queue_is_as_old_as_the_oldest_of_its_tasks_that_run_next(broker: Brok
     celery, emails = Queues(broker).read(["celery", "emails"])
     assert (900 <= celery.oldest_s < 910, emails.oldest_s) == (True, None)
     assert celery.waiting == 3
+    assert not celery.oldest_at_least
+    broker.client.rpop(lists[0])  # the next of priority 0 does not say
+    assert Queues(broker).read(["celery"])[0].oldest_at_least
+
+
+def test_a_task_that_does_not_say_when_it_was_sent_is_at_least_as_old_as_it_is_known_to_be_the_next(broker: Broker):
+    queues, (first, *_) = Queues(broker), broker.lists("celery").values()
+    for number in (1, 2):
+        broker.client.lpush(first, message(number))
+    (unknown,) = queues.read(["celery"])
+    assert unknown.oldest_s is None, "it is seen for the first time"
+    time.sleep(0.05)
+    queues.read(["emails"])  # of another queue: nothing is forgotten for it
+    (known,) = queues.read(["celery"])
+    assert known.oldest_at_least
+    assert 0.05 <= known.oldest_s < 5
+    broker.client.rpop(first)
+    assert queues.read(["celery"])[0].oldest_s is None, "another one is the next now"
+    broker.client.rpop(first)
+    broker.client.lpush(first, "x" * (LARGE + 1))
+    queues.read(["celery"])
+    assert queues.read(["celery"])[0].oldest_at_least, "too large to be looked at, and there"
 
 
 def test_tasks_of_a_priority_that_nobody_has_told_of_are_not_left_behind_in_silence(broker: Broker):

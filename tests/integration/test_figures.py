@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ from support.cli import Result, off_a_terminal
 from support.deployment import Deployment
 from support.workers import Worker, eventually, worker
 
+from opsdash.api.metrics import Meter
 from opsdash.model import HistoryPoint
+from opsdash.operations import ClearQueue
 from opsdash.services.console import Console
 from opsdash.services.monitoring import history
 
@@ -132,3 +135,54 @@ def test_while_a_worker_that_was_alone_is_silent_the_history_has_a_gap_and_no_ze
         assert (last.active, last.slots, last.started_per_s, last.failed_per_s) == (None, None, {}, None)
         os.kill(running.pid, signal.SIGCONT)
         eventually(lambda: (at := recorded()) and at.online == 1, what="it reports again")
+
+
+def test_the_age_of_the_oldest_is_one_figure_whoever_tells_it(
+    deployment: Deployment, console_for: Callable[..., Console], cli: Callable[..., Result]
+) -> None:
+    console = console_for(queues=("celery",))
+    now = time.time()
+    for ago_s in (900, 90_000, 30):  # the first is the next to run; one behind it was sent long before
+        deployment.celery.send_task("sample.short", headers={"sent_at": now - ago_s})
+    table = console.snapshot().queues[0].oldest_s
+    preview = console.preview(ClearQueue(queue="celery"))
+    console.history.record(console.snapshot())
+    recorded = console.history.read()[-1].oldest_s["celery"]
+    meter = Meter(console)
+    console.poller.refresh()
+    (metric,) = [
+        sample.value
+        for family in meter.collect()
+        for sample in family.samples
+        if sample.name == "opsdash_queue_oldest_seconds"
+    ]
+    assert table is not None
+    for told in (preview.figures["oldest_s"], recorded, metric):
+        assert told == pytest.approx(table, abs=10)
+    assert 900 <= table < 910
+    assert re.search(r"^celery .* 15m \d+s ", cli("queues").out, re.MULTILINE)
+    assert any("15m" in line for line in preview.lines)
+
+
+def test_of_stock_celery_the_age_is_told_as_at_least_everywhere(
+    deployment: Deployment, console_for: Callable[..., Console]
+) -> None:
+    console = console_for(queues=("celery",))
+    deployment.send(1)
+    console.snapshot()
+    eventually(lambda: (console.snapshot().queues[0].oldest_s or 0) > 1, what="it has waited a second")
+    (queue,) = console.snapshot().queues
+    preview = console.preview(ClearQueue(queue="celery"))
+    assert (queue.oldest_at_least, preview.figures["oldest_at_least"]) == (True, True)
+    assert any("≥ 1s" in line or "≥ 2s" in line for line in preview.lines)
+
+
+def test_an_empty_trash_says_so_and_one_that_can_not_be_read_is_not_called_empty(
+    deployment: Deployment, cli: Callable[..., Result]
+) -> None:
+    assert cli("trash").out.strip() == "The trash is empty: there are no cleared tasks to restore or delete."
+    deployment.redis.zadd(deployment.keys.trash_index, {"odd": time.time() + 600})
+    deployment.redis.set(deployment.keys.trash("odd", "info"), "no hash")
+    odd = cli("trash")
+    assert "is empty" not in odd.out
+    assert "odd" in odd.err

@@ -10,10 +10,8 @@ from opsdash.errors import OpsdashError
 from opsdash.model import Snapshot
 from opsdash.services.audit import tail
 from opsdash.services.audit.log import AuditLog
-from opsdash.services.broker.client import Broker
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import Patience
-from opsdash.services.queues.age import Heads
 
 log = logging.getLogger(__name__)
 
@@ -23,35 +21,30 @@ CHAIN_ENTRIES = 500
 """Seals that are checked each time: about 10 ms."""
 COUNTED = 1_000
 """Finished operations that one read takes; the next read goes on."""
-MAX_QUEUES = 200
 
 
 class Measures:
     """Follows the snapshots. Never raises for an outage: the figures then stay as they were.
 
     Attributes:
-        oldest_s: Queue → for how long its next task has waited.
         chain_ok: Whether the newest seals fit; None while not known.
         unkeyed_through: Entries up to this number are sealed without a key; None while not known.
     """
 
-    def __init__(self, broker: Broker, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
-        self.oldest_s: dict[str, float] = {}
+    def __init__(self, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
-        self._heads, self._audit, self._count = Heads(broker), audit, count
+        self._audit, self._count = audit, count
         self._patience = Patience(f"The database at {short_label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
 
     def take(self, snapshot: Snapshot) -> None:
-        """One step: at most a round trip to Redis and a query every ``READ_S``, a check every ``CHAIN_S``."""
+        """One step: at most a query every ``READ_S``, a check every ``CHAIN_S``."""
         now = time.monotonic()
         newest = max((entry.seq or 0 for entry in snapshot.operations), default=0)
         due = now - self._read_s >= READ_S
         try:
-            if due and not snapshot.redis_error:
-                self.oldest_s = self._heads.oldest_s([queue.name for queue in snapshot.queues[:MAX_QUEUES]])
             if not snapshot.database_error:
                 self._patience.ask(lambda: self._read_log(newest, now, due=due))
         except OpsdashError as error:

@@ -26,7 +26,7 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
         return None
     fleet = [w for w in snapshot.workers if w.reports and _serves(w, queue)]
     reasons = [
-        *([Reason(kind=Kind.STALE, detail=snapshot.redis_error)] if snapshot.redis_error else ()),
+        *_stale(snapshot),
         *([] if fleet else [Reason(kind=Kind.NO_WORKER)]),
         *(Reason(kind=Kind.UNREAD, detail=one.message) for one in snapshot.unread if one.what in SAFETY),
     ]
@@ -53,7 +53,8 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
         elsewhere=sum(worker.active for worker in fleet) - sum(running),
         held=sum(worker.reserved + worker.scheduled for worker in fleet),
         scheduled=sum(worker.scheduled for worker in fleet),
-        drained_in_s=snapshot.drained_in_s if queue is None else None,
+        drained_in_s=snapshot.drained_in_s if queue is None and not snapshot.redis_error else None,
+        age_s=snapshot.redis_age_s,
     )
 
 
@@ -86,6 +87,12 @@ class Pace:
             self._pause, self._most, self._since_s = which, running, now_s
             return None
         return running * (now_s - self._since_s) / (self._most - running)
+
+
+def _stale(snapshot: Snapshot) -> Iterator[Reason]:
+    """What was read a while ago says nothing of now, whatever it was."""
+    if snapshot.redis_error:
+        yield Reason(kind=Kind.STALE, seconds=snapshot.redis_age_s, detail=snapshot.redis_error)
 
 
 def _serves(worker: WorkerStats, queue: str | None) -> bool:

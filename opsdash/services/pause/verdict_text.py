@@ -22,10 +22,12 @@ NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
 
 def told(verdict: Verdict) -> str:
     """A verdict as one text for an operator; ``safe to deploy`` is in it only where it is."""
-    parts = [_stopped(verdict)] if verdict.workers else []
+    # That it is old comes first: all that follows was so then.
+    parts = [reason_told(reason) for reason in verdict.reasons if reason.kind is Kind.STALE]
+    parts += [_stopped(verdict)] if verdict.workers else []
     others: dict[str, list[Reason]] = {}
     for reason in verdict.reasons:
-        if reason.kind not in OF_WORKERS:
+        if reason.kind not in (*OF_WORKERS, Kind.STALE):
             others.setdefault(reason.kind, []).append(reason)
     for alike in others.values():
         parts += [reason_told(reason) for reason in alike[:NAMED]]
@@ -94,6 +96,7 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
         "running": verdict.running,
         "held": verdict.held,
         "scheduled": verdict.scheduled,
+        "age_s": verdict.age_s,
     }
 
 
@@ -197,7 +200,8 @@ def _said(reason: Reason) -> str:
         case Kind.CONNECTIONS:
             return f"Which connections take tasks can't be read: {reason.detail}"
         case Kind.STALE:
-            return f"The figures are old: {reason.detail}"
+            age = "old" if reason.seconds is None else f"{format_duration(reason.seconds)} old"
+            return f"The figures are {age}: {reason.detail}"
         case Kind.UNREAD:
             return reason.detail
 

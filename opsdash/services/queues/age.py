@@ -1,49 +1,68 @@
-"""How long the next message of each queue has waited."""
+"""How old a queue's oldest task is: the one place that says, for tables, previews, metrics and the history.
+
+It is the age of the tasks that run next, one for each priority, and of them of the one that is oldest. What lies behind
+them is not looked at: a queue is worked off from its end, so what is further back was sent later, as a rule.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from opsdash.model import untrusted
-from opsdash.services.broker import bounded_reads
-from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import envelope, headers_of, sent_at
 from opsdash.services.queues.watermark import digest
 
 
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old the oldest task of a queue is.
+
+    Attributes:
+        seconds: Since it was sent; with ``at_least`` since it was first seen to be the next, for it does not say.
+    """
+
+    seconds: float
+    at_least: bool = False
+
+
 @dataclass(slots=True)
-class Heads:
-    """Remembers since when the same message is the next one: Celery itself writes no time into a message."""
+class Ages:
+    """Remembers since when the same message is the next one: Celery itself writes no time into a message.
 
-    broker: Broker
+    Safe for use by several threads. Costs no read of its own.
+    """
+
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # list → message, when first seen (monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def oldest_s(self, queues: Iterable[str]) -> dict[str, float]:
-        """Seconds per queue that has a message; where it does not say when it was sent, at least so many.
+    def oldest(self, next_to_run: Mapping[str, str | bytes]) -> Age | None:
+        """The age of one queue's oldest task; None where nothing waits, or nothing is known of it yet.
 
-        Cost: one round trip, one LINDEX per priority step.
-
-        Raises:
-            Unavailable: Redis did not answer.
+        Args:
+            next_to_run: List → its next message; empty where there is none.
         """
-        lists = [(queue, key) for queue in queues for key in self.broker.lists(queue).values()]
-        with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            for _, key in lists:
-                bounded_reads.ask(pipe, key, -1, 1, step=-1)
-            replies = pipe.execute(raise_on_error=False)
-        now, seen, found = time.monotonic(), self._seen, dict[str, float]()
-        self._seen = {}
-        for (queue, key), raw in zip(lists, replies, strict=True):
-            if not (given := bounded_reads.given(raw)):  # nothing there, or a key of another type
-                continue
-            (last,) = given
-            message = envelope(last) or {}
-            name = untrusted.words(headers_of(message).get("id")) or digest(last)
-            since = seen[key][1] if key in seen and seen[key][0] == name else now
-            self._seen[key] = (name, since)
-            sent = sent_at(message)
-            age_s = now - since if sent is None else max(0.0, time.time() - sent.timestamp())
-            found[queue] = max(found.get(queue, 0.0), age_s)
-        return found
+        now, ages = time.monotonic(), list[Age]()
+        with self._lock:
+            for key, text in next_to_run.items():
+                if not text:
+                    self._seen.pop(key, None)
+                    continue
+                message = envelope(text) or {}
+                raw = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+                name = untrusted.words(headers_of(message).get("id")) or digest(raw)
+                before, since = self._seen.get(key, ("", now))
+                since = since if before == name else now
+                self._seen[key] = (name, since)
+                sent = sent_at(message)
+                if sent is None:
+                    ages.append(Age(now - since, at_least=True))
+                else:
+                    ages.append(Age(max(0.0, time.time() - sent.timestamp())))
+        if not ages:
+            return None
+        oldest = max(ages, key=lambda age: age.seconds)
+        found = Age(oldest.seconds, at_least=any(age.at_least for age in ages))
+        return found if oldest.seconds > 0 or not found.at_least else None

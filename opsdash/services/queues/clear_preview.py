@@ -11,7 +11,7 @@ from opsdash.services.broker.messages import envelope, expires_at
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import Composition
 from opsdash.services.workers.reports import Workers
-from opsdash.text import count, format_duration
+from opsdash.text import at_least, count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,9 @@ def held(workers: Workers, queues: Queues, queue: str) -> Held:
     )
 
 
-def age(oldest_s: float | None) -> str:
-    """The sentence about the oldest message."""
-    return f"Age of the oldest: {'not known' if oldest_s is None else format_duration(oldest_s)}."
+def age(oldest_s: float | None, *, unsure: bool = False) -> str:
+    """The sentence about the oldest message. Args: ``unsure``: it is at least so old."""
+    return f"Age of the oldest: {'not known' if oldest_s is None else at_least(oldest_s, unsure=unsure)}."
 
 
 def arriving(per_s: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ from opsdash.model.layout import ASSUMED
 from opsdash.services import frames
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.messages import Message, age_s
+from opsdash.services.broker.messages import Message
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.age import Ages
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.lock import busy, lease
 from opsdash.services.queues.peek import LARGE, describe, too_large
@@ -57,9 +58,14 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Reads and clears queues over all of kombu's priority lists."""
+    """Reads and clears queues over all of kombu's priority lists.
+
+    Attributes:
+        ages: What it remembers of the tasks that run next.
+    """
 
     broker: Broker
+    ages: Ages = field(default_factory=Ages, compare=False, repr=False)
 
     def check(self, queue: str, known: Sequence[str]) -> None:
         """Refuses a name that neither the settings nor a worker knows.
@@ -142,14 +148,16 @@ class Queues:
                 key for key, n in zip(self.broker.lists(name).values(), given, strict=True) if isinstance(n, Exception)
             ]
             error = f"not a list: {', '.join(bad)}" if bad else ""
-            ages = [age_s(text) for text in ends] if isinstance(ends, list) else []
+            lists = self.broker.lists(name).values()
+            oldest = self.ages.oldest(dict(zip(lists, ends, strict=True))) if isinstance(ends, list) else None
             stats.append(
                 QueueStats(
                     name=name,
                     waiting=sum(by_priority.values()),
                     by_priority=by_priority,
                     error=error,
-                    oldest_s=max((age for age in ages if age is not None), default=None),
+                    oldest_s=None if oldest is None else oldest.seconds,
+                    oldest_at_least=oldest is not None and oldest.at_least,
                 )
             )
         return tuple(stats)

@@ -39,8 +39,7 @@ class Composition:
         error: Task name → by how much that may be off, either way; empty when all were counted.
         looked_at: How many messages the figures rest on.
         counted: All messages were looked at: nothing here is an estimate.
-        oldest_s: Age of the oldest: of the messages that run next, or of those looked at that match; None where none of
-            them says when it was sent.
+        oldest_s: Age of the oldest that was looked at; None where none of them says when it was sent.
     """
 
     number: int = 0
@@ -70,7 +69,7 @@ def compose(
 ) -> Composition:
     """Looks through a queue's lists, or those of several queues as if they were one.
 
-    Cost: one round trip for lengths and tails; one for the messages, at most ``COUNTED`` of them, or one each for
+    Cost: one round trip for lengths; one for the messages, at most ``COUNTED`` of them, or one each for
     ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``.
 
     Args:
@@ -81,9 +80,8 @@ def compose(
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for key in lists:
             pipe.llen(key)
-            bounded_reads.ask(pipe, key, -1, 1, step=-1)
         replies = pipe.execute(raise_on_error=False)
-    lengths = [n if isinstance(n, int) else 0 for n in replies[::2]]
+    lengths = [n if isinstance(n, int) else 0 for n in replies]
     total = sum(lengths)
     blocks = _all(broker, lists, lengths) if total <= COUNTED else None
     counted = blocks is not None
@@ -92,8 +90,7 @@ def compose(
     sizes = [len(block) for block in blocks]
     meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
     named = [Counter(task_name(envelope(text)) for text in block) for block in meant]
-    ends = (text for end in replies[1::2] for text in bounded_reads.given(end))
-    ages = map(age_s, ends if matches is None else (text for block in meant for text in block))
+    ages = map(age_s, (text for block in meant for text in block))
     found = Composition(
         looked_at=sum(sizes),
         counted=counted,

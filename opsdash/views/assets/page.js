@@ -25,6 +25,7 @@ export function render({model}) {
     opener = null,
     fallback = null
   const constants = JSON.parse(model.constants)
+  const old = () => !!state.status.stale || silence.length > 0 || signal.lost
   const send = (msg, from) => {
     if (from) opener = from
     model.send_msg(msg)
@@ -35,7 +36,8 @@ export function render({model}) {
     view,
     constants,
     send,
-    now: () => Date.now() / 1000 + skew,
+    // While no new figures come nothing ticks on: ages and times left stand as they were read.
+    now: () => (old() && state.status.read_at) || Date.now() / 1000 + skew,
     ask(name, args, from, other = null) {
       opener = from
       fallback = other
@@ -110,7 +112,7 @@ export function render({model}) {
     otherOperations(page),
     noTenants()
   ]
-  const signal = signals(model, send),
+  const signal = signals(model, send, () => strip.update(state, silence, signal.lost)),
     dialog = dialogs(root, send, model.whole)
   const shown = () => cards.filter((card) => card.tabs.includes(view.tab))
 
@@ -188,7 +190,7 @@ export function render({model}) {
   const update = () => {
     skew = state.now - Date.now() / 1000
     head.update(state)
-    strip.update(state, silence)
+    strip.update(state, silence, signal.lost)
     control.update(state, view)
     // Whoever is on a tab stays there, whatever it has to show.
     for (const b of tabs) b.hidden = b.dataset.tab === 'tenants' && !state.tenants.shown && view.tab !== 'tenants'
@@ -210,7 +212,7 @@ export function render({model}) {
     },
     beat(msg) {
       silence = msg.silence ? [msg.silence] : []
-      strip.update(state, silence)
+      strip.update(state, silence, signal.lost)
     },
     dialog(msg) {
       dialog.ask(msg, opener, fallback)

@@ -60,7 +60,7 @@ const queueOperations = (page) => {
       {field: 'name', title: 'Queue'},
       {field: 'state', title: 'State', kind: 'state', stacked: true},
       {field: 'waiting', title: 'Waiting', kind: 'number'},
-      {field: 'oldest', title: 'Oldest', kind: 'since', wide: true},
+      {field: 'oldest', title: 'Oldest', kind: 'since', least: 'oldest_at_least', wide: true},
       {field: 'rate', title: 'Started/s, 10 s', kind: 'rate', wide: true},
       {field: 'spark', title: 'Last 15 min', kind: 'spark', wide: true},
       {field: 'acts', title: '', kind: 'acts', pin: true}

@@ -1,6 +1,6 @@
 // Result messages, gone after `shown_ms`; long work with Cancel; and the watchdog: a page whose server has gone would
 // show frozen numbers for ever, so it says so, and loads anew once something answers again.
-const signals = (model, send) => {
+const signals = (model, send, lost = () => {}) => {
   const bar = el('div', {class: 'offline', role: 'status', hidden: true}),
     toasts = el('div', {class: 'toasts'})
   const words = el('span'),
@@ -23,6 +23,7 @@ const signals = (model, send) => {
     bar.textContent = `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
     bar.hidden = false
     bar.parentElement?.classList.add('aged')
+    lost()
     if (asking || !model.whole) return // a notebook must not be loaded anew
     asking = true
     // healthz, not the page: each GET of the page builds a session. Where it is not served, a 404 is an answer too.
@@ -37,10 +38,15 @@ const signals = (model, send) => {
   }, 1000)
   return {
     nodes: [bar, toasts],
+    get lost() {
+      return !bar.hidden
+    },
     alive() {
       last = performance.now()
+      if (bar.hidden) return
       bar.hidden = true
       bar.parentElement?.classList.remove('aged')
+      lost()
     },
     end() {
       clearInterval(watch)

@@ -53,7 +53,7 @@ const statusStrip = (whole) => {
   let before = null
   return {
     node: el('div', {}, notices, strip, heard),
-    update({status, figures, sparks}, extra) {
+    update({status, figures, sparks}, extra, lost) {
       strip.dataset.word = status.word.toLowerCase()
       state.dataset.tone = status.tone
       put(title, `Processing Status: ${status.word}`)
@@ -61,14 +61,16 @@ const statusStrip = (whole) => {
       story.title = status.here || ''
       put(why, status.why ? `“${status.why}”` : '')
       why.hidden = !status.why
-      put(drained, status.drain || '')
+      // A verdict rests on figures: while none come, what workers do now is not known.
+      const silent = extra.length > 0 || lost
+      put(drained, !status.drain ? '' : silent ? 'Not known now: no new figures come.' : status.drain)
       drained.hidden = !status.drain
-      meter.hidden = !status.of
+      meter.hidden = !status.of || silent || !!status.stale
       if (status.of) {
         meter.max = status.of
         meter.value = status.stopped || 0
       }
-      const stale = !!status.stale || extra.length > 0
+      const stale = !!status.stale || silent
       strip.classList.toggle('stale', stale)
       strip.closest('main')?.classList.toggle('aged', stale) // and the tables below
       const said = [...status.notices, ...extra]

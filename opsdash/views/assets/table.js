@@ -1,5 +1,6 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay.
-// A column is {field, title, kind, more, rank, wide, pin, stacked, whole}; `more` columns show where the table is at home,
+// A column is {field, title, kind, more, rank, wide, pin, stacked, whole, least}; `least` names the field that says that the
+// value is at least so much; `more` columns show where the table is at home,
 // not in an overview, `wide` ones not on a phone; a `pin` one stays in sight while the others scroll sideways, a `stacked`
 // one has its remark in lines of its own, and a `whole` one is never cut.
 const CELLS = {
@@ -55,7 +56,7 @@ const keyedTable = ({label, columns, details, opened = new Set(), folded, empty,
       shown = CELLS[column.kind || 'text']
     const mark =
       shown && !Array.isArray(given)
-        ? shown(given, now)
+        ? (row[column.least] ? '≥ ' : '') + shown(given, now)
         : JSON.stringify(given ?? null) + (column.kind === 'bar' ? row[column.of] : '')
     if (td.__mark === mark) return
     td.__mark = mark

@@ -58,7 +58,7 @@ export function render({model}) {
   }
   const page = {
     view, send, constants: JSON.parse(model.constants),
-    now: () => Date.now() / 1000 + skew,
+    now: () => ((state.status.stale || signal.lost) && state.status.read_at) || Date.now() / 1000 + skew,
     ask(name, args, from, other = null) {
       opener = from
       fallback = other

@@ -346,3 +346,15 @@ def test_the_estimate_follows_the_pace_since_the_pause_began():
     assert pace.drained_in_s(None, [worker("a", active=1)], 160.0) is None
     slow = found(replace(paused(worker("a", active=6)), drained_in_s=30.0))
     assert told(slow).endswith("At this pace nothing runs in about 30s.")
+
+
+def test_a_verdict_on_old_figures_says_first_how_old_they_are_and_is_never_safe():
+    old = replace(paused(worker("a")), redis_error="Redis did not answer", redis_age_s=14.2)
+    made = found(old)
+    assert (made.state, made.safe, made.age_s) == (State.UNKNOWN, False, 14.2)
+    assert told(made).startswith(
+        "The figures are 14s old: Redis did not answer. The one worker that reports has stopped"
+    )
+    assert "safe to deploy" not in told(made)
+    assert as_plain(made)["age_s"] == 14.2
+    assert found(replace(old, redis_error="", redis_age_s=0.1)).safe
