@@ -84,8 +84,7 @@ def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_ur
     assert done.stderr == ""
     found = json.loads(done.stdout)
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
-    assert found["empty"] == "opsdash: sign: what shall customers read? Nothing was changed.
-"
+    assert found["empty"] == "opsdash: sign: what shall customers read? Nothing was changed.\n"
     assert "Customers read 'Back at six' for 2h 0m 0s." in found["dry"]
     assert found["asked"] == ["What customers read", "How long", "Reason"]
     assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
