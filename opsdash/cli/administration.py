@@ -29,7 +29,7 @@ port_option = click.option(
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
     """Start a broker, workers, sample tasks and the page, all on this machine; Ctrl-C ends it."""
-    from opsdash.demo import run
+    from opsdash.demo.launch import run
 
     click.get_current_context().exit(run(port=port, data_dir=data_dir, open_browser=not no_browser))
 

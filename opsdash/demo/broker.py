@@ -1,4 +1,4 @@
-"""Where the demo's broker comes from, and how it is configured."""
+"""The demo's broker: where its program comes from, how it is configured; or the user's own one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from opsdash.demo.ports import HOST
-from opsdash.errors import Invalid
+from opsdash.config import broker_url
+from opsdash.config.settings import Settings
+from opsdash.errors import Invalid, Unavailable
 
+HOST = "127.0.0.1"
 PROGRAMS = ("valkey-server", "redis-server")
 TIMEOUT_S = 1.0
 
@@ -23,7 +25,7 @@ def find_program() -> Path:
     Raises:
         Invalid: There is none; the line says what to install.
     """
-    for candidate in (_from_wheel(), *(shutil.which(name) for name in PROGRAMS)):
+    for candidate in (from_wheel(), *(shutil.which(name) for name in PROGRAMS)):
         if candidate and os.access(candidate, os.X_OK):
             return Path(candidate)
     raise Invalid(
@@ -32,7 +34,7 @@ def find_program() -> Path:
     )
 
 
-def _from_wheel() -> Path | None:
+def from_wheel() -> Path | None:
     """The wheel's server. Its public API leaves a server behind when its caller is killed, so only the path is taken.
 
     The name is private: pyproject pins the wheel's major version, and a test fails when the name moves.
@@ -49,36 +51,31 @@ def _from_wheel() -> Path | None:
 
 
 def config(port: int, password: str) -> bytes:
-    """The server's configuration, for its standard input: a password among its arguments is there for all to read."""
-    lines = [
-        f"bind {HOST}",
-        f"port {port}",
-        "protected-mode yes",
-        f"requirepass {password}",
-        'save ""',  # nothing in a demo is worth a disk
-        "appendonly no",
-        "daemonize no",
-        "maxmemory-policy noeviction",  # an evicted task is a lost task
-    ]
-    return ("\n".join(lines) + "\n").encode()
+    """The server's configuration, for its standard input: a password among its arguments is there for all to read.
+
+    Nothing in a demo is worth a disk; and an evicted task would be a lost task.
+    """
+    return f"""
+        bind {HOST}
+        port {port}
+        requirepass {password}
+        protected-mode yes
+        save ""
+        appendonly no
+        daemonize no
+        maxmemory-policy noeviction
+    """.encode()
 
 
 def client(url: str) -> redis.Redis:
-    """A client that gives up soon.
-
-    Raises:
-        Invalid: The URL can't be used.
-    """
-    try:
-        return redis.Redis.from_url(
-            url,
-            decode_responses=True,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # whoever asks, asks again
-        )
-    except ValueError as error:
-        raise Invalid(f"{error}; expected redis://host:port/db", setting="OPSDASH_REDIS_URL") from None
+    """A client that gives up soon: whoever asks, asks again."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def version(connection: redis.Redis) -> str:
@@ -89,3 +86,27 @@ def version(connection: redis.Redis) -> str:
     """
     about = connection.info("server")
     return f"Valkey {about['valkey_version']}" if "valkey_version" in about else f"Redis {about['redis_version']}"
+
+
+def check_external(url: str) -> tuple[str, str]:
+    """The user's own broker: its URL for Celery, and what it is.
+
+    Raises:
+        Invalid: The URL can't be used.
+        Unavailable: It does not answer.
+    """
+    settings = Settings.from_env({"OPSDASH_REDIS_URL": url})
+    address = broker_url.read(settings.redis_url)
+    if address.path or address.master_name or address.options:  # Celery alone could not take it
+        raise Invalid(
+            "the demo needs redis:// or rediss://, with no options but those of TLS", setting="OPSDASH_REDIS_URL"
+        )
+    with client(settings.redis_url) as connection:
+        try:
+            return settings.redis_url, f"{version(connection)} at {settings.redis_label}"
+        except redis.RedisError as error:
+            raise Unavailable(
+                f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
+                hint="Unset it, and the demo starts a broker of its own",
+                silent=True,
+            ) from error

@@ -21,24 +21,21 @@ _FIRST = ("Acme", "Blue", "Copper", "Delta", "Evergreen", "Falcon", "Granite", "
 _SECOND = ("Logistics", "Foods", "Robotics", "Media", "Health", "Energy", "Travel", "Books", "Studios", "Metals")
 
 
-def sample_tenants() -> list[dict[str, Any]]:
-    """200 rows, the same each time. The keys look like what they are: samples, good for nothing."""
-    return [
-        {
-            "tenant_id": f"tenant-{number:03}",
-            "name": f"{_FIRST[number % 10]} {_SECOND[number // 10 % 10]}{' II' if number >= 100 else ''}",
-            "enabled": number % 12 != 0,
-            "settings": {
-                "plan": _PLANS[number % len(_PLANS)],
-                "region": _REGIONS[number // 3 % len(_REGIONS)],
-                "rate_limit_per_minute": 60 * (1 + number % 10),
-                "features": {"exports": number % 2 == 0, "sso": number % 4 == 3},
-            },
-            "api_key": f"demo-not-a-real-key-{number:03}",
-            "updated_at": datetime(2025, 1, 1 + number % 28, 12, tzinfo=UTC),
-        }
-        for number in range(TENANTS)
-    ]
+def sample_tenant(number: int) -> dict[str, Any]:
+    """The same each time. The key looks like what it is: a sample, good for nothing."""
+    return {
+        "tenant_id": f"tenant-{number:03}",
+        "name": f"{_FIRST[number % 10]} {_SECOND[number // 10 % 10]}{' II' if number >= 100 else ''}",
+        "enabled": number % 12 != 0,
+        "settings": {
+            "plan": _PLANS[number % len(_PLANS)],
+            "region": _REGIONS[number // 3 % len(_REGIONS)],
+            "rate_limit_per_minute": 60 * (1 + number % 10),
+            "features": {"exports": number % 2 == 0, "sso": number % 4 == 3},
+        },
+        "api_key": f"demo-not-a-real-key-{number:03}",
+        "updated_at": datetime(2025, 1, 1 + number % 28, 12, tzinfo=UTC),
+    }
 
 
 def prepare(url: str) -> int:
@@ -48,7 +45,7 @@ def prepare(url: str) -> int:
     try:
         with engine.begin() as connection:
             there = set(connection.scalars(sa.select(tenant_config.c.tenant_id)))
-            missing = [row for row in sample_tenants() if row["tenant_id"] not in there]
+            missing = [row for row in map(sample_tenant, range(TENANTS)) if row["tenant_id"] not in there]
             if missing:
                 connection.execute(sa.insert(tenant_config), missing)
         return len(there) + len(missing)
@@ -56,16 +53,8 @@ def prepare(url: str) -> int:
         engine.dispose()
 
 
-def main() -> int:
-    """Prepares the database that the environment names."""
-    try:
-        tenants = prepare(os.environ["OPSDASH_DATABASE_URL"])
-    except OpsdashError as error:
-        sys.stderr.write(f"{error.explanation}\n")
-        return error.exit_code
-    sys.stdout.write(f"{tenants} tenants\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        print(prepare(os.environ["OPSDASH_DATABASE_URL"]), "tenants")  # noqa: T201 - read by the supervisor
+    except OpsdashError as error:
+        sys.exit(error.explanation)

@@ -1,97 +1,58 @@
-"""One demo's addresses and settings: what its processes, and a second terminal, find in their environment."""
+"""One demo: its addresses and settings, which a second terminal gets too, and the processes that it consists of."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import socket
+import sys
 import sysconfig
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
 import opsdash
-from opsdash.config import broker_url
 from opsdash.config.settings import Settings
-from opsdash.demo import broker, ports
+from opsdash.demo import APP, QUEUES, broker
+from opsdash.demo.broker import HOST
 from opsdash.demo.folder import Folder
-from opsdash.demo.keeper import MARK
-from opsdash.demo.ports import HOST, Claim
-from opsdash.errors import Invalid, Unavailable
+from opsdash.demo.supervisor import Child, Part
+from opsdash.keys import Keys
 
-# Said again here and not imported from opsdash.demo.tasks: that would load Celery into the supervisor. A test compares.
-QUEUES = ("celery", "emails")
-APP = "opsdash.demo.tasks:app"
+WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
+"""Name → pool and concurrency; the worker is called NAME@demo."""
+WORKER_GRACE_S = 12.0
+PAGE_GRACE_S = 10.0
+"""It takes a second; on a machine with ten other things to do, four."""
 _PASSED_ON = ("OPSDASH_PAUSE_TTL_S", "OPSDASH_UNDO_WINDOW_S", "OPSDASH_POLL_INTERVAL_S")
 """The user's settings that make sense in a demo; every other one (database, roles, proxy) is for a real deployment."""
 
 
-@dataclass(slots=True)
 class Deployment:
-    """Addresses and settings of one demo.
+    """Addresses, settings and parts of one demo.
+
+    Args:
+        port: Where the page should be.
+        external_url: The user's own broker (``OPSDASH_REDIS_URL``); empty: the demo starts one.
 
     Attributes:
-        claim: The page's port.
-        external_url: The user's own broker (``OPSDASH_REDIS_URL``); None: the demo starts one.
-        broker_port: Of the demo's broker.
-        demo_id: Marks every process; prefixes every key on the user's own broker.
+        port: Where the page is.
+        prefix: Of every key on the user's own broker; empty on the demo's.
     """
 
-    folder: Folder
-    claim: Claim
-    external_url: str | None
-    broker_port: int = field(default_factory=ports.free_port)
-    password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
-    demo_id: str = field(default_factory=lambda: secrets.token_hex(6))
-    user_env: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-    _client: tuple[str, redis.Redis] | None = None
-
-    @property
-    def redis_url(self) -> str:
-        """The broker, with its password."""
-        return self.external_url or f"redis://:{self.password}@{HOST}:{self.broker_port}/0"
-
-    def client(self) -> redis.Redis:
-        """A client of the broker, the same one until the broker moves."""
-        if self._client is None or self._client[0] != self.redis_url:
-            self._client = self.redis_url, broker.client(self.redis_url)
-        return self._client[1]
-
-    def close(self) -> None:
-        """Gives up the page's port and the connection to the broker."""
-        self.claim.release()
-        if self._client:
-            self._client[1].close()
-
-    def remove_keys(self) -> int | None:
-        """Removes what the demo left on the user's own broker; says how many keys, None when it did not answer.
-
-        Only keys that begin with this demo's own random prefix. Cost: one SCAN over the broker, in steps of 1,000.
-        """
-        if not self.prefix:
-            return 0
-        removed = 0
-        try:
-            for key in self.client().scan_iter(match=f"{self.prefix}*", count=1_000):
-                removed += int(self.client().unlink(key))
-        except redis.RedisError:
-            return None
-        return removed
-
-    @property
-    def prefix(self) -> str:
-        """Of every key: nothing on the demo's own broker."""
-        return f"opsdash-demo-{self.demo_id}:" if self.external_url else ""
-
-    @property
-    def database_url(self) -> str:
-        """SQLite in the data folder."""
-        return f"sqlite:///{self.folder.path / 'opsdash.sqlite3'}"
+    def __init__(self, *, folder: Folder, port: int, external_url: str = "") -> None:
+        self.folder = folder
+        self.port = port if is_free(port) else free_port()
+        self.external = bool(external_url)
+        self.broker_port, self.password = free_port(), secrets.token_urlsafe(18)
+        self.redis_url = external_url or f"redis://:{self.password}@{HOST}:{self.broker_port}/0"
+        self.prefix = f"opsdash-demo-{secrets.token_hex(6)}:" if external_url else ""
+        self.client = broker.client(self.redis_url)
 
     @property
     def page_url(self) -> str:
         """What the operator opens."""
-        return f"http://{HOST}:{self.claim.port}/operations"
+        return f"http://{HOST}:{self.port}/operations"
 
     def settings(self) -> dict[str, str]:
         """The demo's settings: for its own processes, and for ``DIR/env``.
@@ -99,15 +60,16 @@ class Deployment:
         Raises:
             Invalid: One of the user's own settings is wrong, or the secret key can't be written.
         """
+        database_url = f"sqlite:///{self.folder.path / 'opsdash.sqlite3'}"
         values = {
             "OPSDASH_REDIS_URL": self.redis_url,
-            "OPSDASH_DATABASE_URL": self.database_url,
+            "OPSDASH_DATABASE_URL": database_url,
             "OPSDASH_CELERY_APP": APP,
             "OPSDASH_QUEUES": ",".join(QUEUES),
             "OPSDASH_AUTH": "dev",
             "OPSDASH_ENVIRONMENT": "demo",
-            "OPSDASH_SECRET_KEY": Settings(redis_url=self.redis_url, database_url=self.database_url).secret().decode(),
-            **{name: self.user_env[name] for name in _PASSED_ON if name in self.user_env},
+            "OPSDASH_SECRET_KEY": Settings(redis_url=self.redis_url, database_url=database_url).secret().decode(),
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }
         Settings.from_env(values)  # a wrong one that is passed on is said now, by its name
         return values | ({"OPSDASH_DEMO_PREFIX": self.prefix} if self.prefix else {})
@@ -117,47 +79,113 @@ class Deployment:
         kept = {
             # CELERY_BROKER_URL would win over the app's own broker: the demo would work on somebody's real queues.
             name: value
-            for name, value in self.user_env.items()
+            for name, value in os.environ.items()
             if not name.startswith(("OPSDASH_", "CELERY_"))
         }
-        own = {
-            "PYTHONPATH": self._python_path(),
-            "PYTHONUNBUFFERED": "1",
-            "TMPDIR": str(self.folder.temp),
-            MARK: self.demo_id,
-        }
+        # The processes run in the data folder: relative entries and the current folder mean something else there.
+        path = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        home = str(Path(opsdash.__file__).resolve().parent.parent)
+        if home not in {*path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+            path.append(home)  # run from a checkout
+        own = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", "TMPDIR": str(self.folder.temp)}
         return kept | own | self.settings()
 
-    def _python_path(self) -> str:
-        """Children run in the data folder: relative entries and the current folder would mean something else there."""
-        given = [os.path.abspath(entry) for entry in self.user_env.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        home = str(Path(opsdash.__file__).resolve().parent.parent)
-        if home not in given and home not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-            given.append(home)  # run from a checkout
-        return os.pathsep.join(given)
+    def remove_keys(self) -> bool:
+        """Removes what the demo left on the user's own broker: keys that begin with its own random prefix.
 
+        Cost: one SCAN over the broker, in steps of 1,000. False: the broker did not answer, and keys may be left.
+        """
+        try:
+            for key in self.client.scan_iter(match=f"{self.prefix}*", count=1_000) if self.prefix else ():
+                self.client.unlink(key)
+        except redis.RedisError:
+            return False
+        return True
 
-def check_external(url: str) -> tuple[str, str]:
-    """The user's own broker: its URL for Celery, and what it is.
+    def parts(self) -> list[Part]:
+        """Every process of the demo, in the order of starting.
 
-    Raises:
-        Invalid: The URL can't be used.
-        Unavailable: It does not answer.
-    """
-    settings = Settings.from_env({"OPSDASH_REDIS_URL": url})
-    address = broker_url.read(settings.redis_url)
-    if address.path or address.master_name or address.options:  # Celery alone could not take it
-        raise Invalid(
-            "the demo needs redis:// or rediss://, with no options but those of TLS", setting="OPSDASH_REDIS_URL"
+        The page takes longest (about 3 s of imports), so it starts at once and has one core for itself; the others
+        follow each other on the second one.
+        """
+        base = () if self.external else ("broker",)
+        return [
+            *([] if self.external else [self._broker()]),
+            Part(
+                name="database",
+                command=lambda: _python("opsdash.demo.database"),
+                ready=lambda child: f"SQLite, migrated; {' '.join(child.last_lines(1))}",
+                once=True,
+            ),
+            *(self._worker(name, after=(*base, "database")) for name in WORKERS),
+            Part(
+                name="page",
+                command=lambda: _python("opsdash", "serve", "--port", str(self.port)),
+                # Its own word, and not an answer on its port: that could be another demo's page.
+                ready=lambda child: f"serves on {HOST}:{self.port}" if "Serving" in child.log_text() else None,
+                again=self._move,
+                after=base,
+                grace_s=PAGE_GRACE_S,
+            ),
+            Part(
+                name="producer",
+                command=lambda: _python("opsdash.demo.producer"),
+                ready=lambda child: f"feeds {' and '.join(QUEUES)}" if "producing" in child.log_text() else None,
+                after=tuple(WORKERS),
+            ),
+        ]
+
+    def _broker(self) -> Part:
+        return Part(
+            name="broker",
+            command=lambda: [str(broker.find_program()), "-"],
+            stdin=broker.config(self.broker_port, self.password),
+            ready=lambda _child: f"{broker.version(self.client)} on {HOST}:{self.broker_port}",
+            vital=True,  # the queues are in its memory: with a new one it would be another demo
         )
-    connection = broker.client(settings.redis_url)
+
+    def _worker(self, name: str, *, after: tuple[str, ...]) -> Part:
+        pool, concurrency = WORKERS[name]
+        host = f"{name}@demo"
+
+        def ready(child: Child) -> str | None:
+            report = self.client.hget(Keys(self.prefix).worker(host), "pid")  # of this process, or of the one before it
+            return f"{host}, pool {pool}, {concurrency} at a time" if report == str(child.process.pid) else None
+
+        options = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]  # mingle: a second of waiting
+        command = ["-A", APP, "worker", "--hostname", host, "--pool", pool, "--concurrency", str(concurrency)]
+        return Part(
+            name=name,
+            command=lambda: _python("celery", *command, "--queues", ",".join(QUEUES), *options),
+            ready=ready,
+            after=after,
+            grace_s=WORKER_GRACE_S,
+        )
+
+    def _move(self) -> str | None:
+        """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""
+        if is_free(self.port):
+            return None
+        taken, self.port = self.port, free_port()
+        return f"somebody took port {taken}; trying {self.port}"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
     try:
-        return settings.redis_url, f"{broker.version(connection)} at {settings.redis_label}"
-    except redis.RedisError as error:
-        raise Unavailable(
-            f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
-            hint="Unset it, and the demo starts a broker of its own",
-            silent=True,
-        ) from error
-    finally:
-        connection.close()
+        # As the servers do, with SO_REUSEADDR: a port would stay "taken" for a minute after its last connection.
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    # -P: a file in the data folder must not shadow a module.
+    return [sys.executable, "-P", "-m", module, *arguments]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import random
-import signal
 import sys
-import threading
 import time
 from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from opsdash.demo.tasks import KINDS, QUEUES, Kind, app
+from opsdash.demo import QUEUES
+from opsdash.demo.tasks import KINDS, Kind, app
 
 TICK_S = 0.5
 FEW, MANY = 15, 90
@@ -24,7 +23,6 @@ FIRST = 40
 """Tasks in each queue at once: the workers prefetch two dozen, and whoever opens the page sees the rest waiting."""
 FULL = 5_000
 """Waiting messages of one queue above which nothing is added: a demo may be left paused overnight."""
-STARTED = "producing"
 
 log = logging.getLogger("opsdash.demo.producer")
 
@@ -60,36 +58,31 @@ def send(kind: Kind) -> None:
     )
 
 
-def produce(connection: Any, stopped: threading.Event) -> None:
-    """Adds tasks until told to stop. Cost: one pipeline of four LLEN for each queue and tick, one LPUSH a task."""
-    kinds = {queue: [kind for kind in KINDS if kind.queue == queue] for queue in QUEUES}
-    started: float | None = None
-    while not stopped.is_set():
-        try:
-            for index, queue in enumerate(QUEUES):
-                # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
-                waiting = int(connection.default_channel._size(queue))
-                seconds = time.monotonic() - started if started else 0.0
-                number = quota(waiting, seconds, phase=0.15 + index / 2)
-                for kind in random.choices(kinds[queue], [kind.share for kind in kinds[queue]], k=number):  # noqa: S311
-                    send(kind)
-            if started is None:
-                started = time.monotonic()
-                log.info(STARTED)
-        except (OperationalError, *connection.connection_errors) as error:
-            log.warning("the broker does not answer (%s); trying again", error)
-        stopped.wait(TICK_S)
+def round_of_tasks(channel: Any, seconds: float) -> None:
+    """Adds to each queue what it lacks. Cost: one pipeline of four LLEN for each queue, one LPUSH a task."""
+    for index, queue in enumerate(QUEUES):
+        # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
+        number = quota(int(channel._size(queue)), seconds, phase=0.15 + index / 2)
+        kinds = [kind for kind in KINDS if kind.queue == queue]
+        for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311
+            send(kind)
 
 
-def main() -> int:
-    """Produces until SIGTERM."""
+def main() -> None:
+    """Produces until SIGTERM ends it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    started: float | None = None
     with app.connection_for_write() as connection:
-        produce(connection, stopped)
-    return 0
+        while True:
+            try:
+                round_of_tasks(connection.default_channel, time.monotonic() - started if started else 0.0)
+                if started is None:
+                    started = time.monotonic()
+                    log.info("producing")
+            except (OperationalError, *connection.connection_errors) as error:
+                log.warning("the broker does not answer (%s); trying again", error)
+            time.sleep(TICK_S)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

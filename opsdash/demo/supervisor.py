@@ -1,184 +1,255 @@
-"""Starts the parts of the demo, watches them, and stops them in order, whatever happens."""
+"""Starts the processes of the demo, watches them, and stops them in order, whatever happens."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, cast
 
-from opsdash.demo.child import Child, Part, describe_exit
-from opsdash.demo.deployment import Deployment
-from opsdash.demo.lifeline import Lifeline
-from opsdash.demo.progress import Progress
-from opsdash.demo.signals import Signals
+import redis
+
+from opsdash.demo import keeper
+from opsdash.demo.folder import Folder
 from opsdash.errors import Unavailable
 
 START_TIMEOUT_S = 60.0
-START_TRIES = 3
-RESTARTS, RESTARTS_WITHIN_S = 5, 120.0
 RESTART_DELAY_S = 2.0
-POLL_S, RESTART_POLL_S = 0.05, 0.2
-IDLE_S = 1.0
+"""Long enough to see on the page what the end of a worker looks like."""
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What the demo is made of: the declaration of one process.
+
+    Attributes:
+        name: Short, for what is said about it and the name of its log.
+        command: Made anew at each start: the page's port may have moved.
+        ready: Says in a few words that it is ready, or None while it isn't.
+        after: Parts that must be ready first.
+        stdin: What it reads.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+        once: It ends by itself with exit code 0, and that is what ready means.
+        again: It died while starting: says why another try may work, having changed what has to be changed; else None.
+        vital: The demo ends with it; other parts are started again.
+    """
+
+    name: str
+    command: Callable[[], list[str]]
+    ready: Callable[[Child], str | None]
+    after: tuple[str, ...] = ()
+    stdin: bytes = b""
+    grace_s: float = 3.0
+    once: bool = False
+    again: Callable[[], str | None] = lambda: None
+    vital: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is, without which one: ``worker``."""
+        return self.name.partition("-")[0]
+
+
+class Child:
+    """One running process. Its log is ``logs/NAME.log`` in the demo's folder, appended to."""
+
+    def __init__(self, part: Part, *, folder: Folder, **options: Any) -> None:
+        self.part = part
+        self.ready: str | None = None
+        self._log = folder.logs / f"{part.name}.log"
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
+            self.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                part.command(), stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder.path, **options
+            )
+        with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", self.process.stdin) as stdin:
+            stdin.write(part.stdin)
+
+    def log_text(self) -> str:
+        """What this run of it has written."""
+        return self._log.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def last_lines(self, count: int = 8) -> list[str]:
+        """The end of its log, without empty lines."""
+        return [line for line in self.log_text().splitlines() if line.strip()][-count:]
+
+
+class Progress:
+    """Says what happens. Nobody reading any more (``opsdash demo | head``) is no reason to end."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def step(self, label: str, text: str) -> None:
+        """One step is done, with its time in seconds since the start."""
+        self(f"{time.monotonic() - self._started:6.1f} s  {label:<10} {text}")
+
+    def __call__(self, text: str) -> None:
+        """Some lines, at once."""
+        try:
+            print(text, flush=True)  # noqa: T201 - what the command says
+        except OSError:  # the pipe or the terminal is gone; Python would complain at exit about what is still buffered
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Supervisor:
-    """Runs the parts of one demo. Single-threaded: signals and ended children wake it, nothing else happens at once.
+    """Runs the parts of one demo, in one thread.
+
+    All processes are in the group of a keeper process, which kills them when this process dies; Ctrl-C in the terminal
+    reaches this process alone.
 
     Args:
-        parts: In the order of starting.
-        demo: Gives each process its environment.
+        parts: In the order of starting; they are stopped in the reverse order.
+        env: The environment of each process.
+        folder: Their working directory.
+        stops: Grows with each request to stop.
     """
 
     def __init__(
-        self, parts: Sequence[Part], *, demo: Deployment, lifeline: Lifeline, progress: Progress, signals: Signals
+        self, parts: Sequence[Part], *, env: Mapping[str, str], folder: Folder, say: Progress, stops: Sequence[int]
     ) -> None:
         self.parts = parts
         self.running: dict[str, Child] = {}
-        self._demo = demo
-        self._lifeline = lifeline
-        self._progress = progress
-        self._signals = signals
+        self._env, self._folder, self._say, self._stops = dict(env), folder, say, stops
         self._ready: set[str] = set()
-        self._tries: dict[str, int] = {}
-        self._ends: dict[str, deque[float]] = {part.name: deque(maxlen=RESTARTS) for part in parts}
         self._due: dict[str, float] = {}
+        self._keeper = subprocess.Popen(  # noqa: S603 - our own command, no shell
+            # -I -S: neither site-packages nor the user's variables; ready in some 15 ms.
+            [sys.executable, "-I", "-S", keeper.__file__, *map(str, folder.passing)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            pass_fds=(folder.lock,),
+            process_group=0,
+        )
 
-    def start(self) -> bool:
-        """Starts everything, each part as soon as what it needs is ready. False: somebody asked to stop meanwhile.
+    def run(self, ready: Callable[[], None]) -> None:
+        """Starts everything, each part as soon as what it needs is ready; returns when somebody asks to stop.
+
+        Args:
+            ready: Called once, when all parts are ready.
 
         Raises:
-            Unavailable: A part ended, or nothing was ready in time.
+            Unavailable: A part did not start, or a vital one ended.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while len(self._ready) < len(self.parts):
+        deadline, started = time.monotonic() + START_TIMEOUT_S, False
+        while not self._stops:
             for part in self.parts:
-                if (
-                    part.name not in self.running
-                    and part.name not in self._ready
-                    and self._ready.issuperset(part.after)
-                ):
-                    self._spawn(part)
-            for child in list(self.running.values()):
-                self._look(child)
+                self._look(part)
             missing = [part.name for part in self.parts if part.name not in self._ready]
-            if time.monotonic() > deadline:
+            if not started and not missing:
+                started = True
+                ready()
+            elif not started and time.monotonic() > deadline:
                 self._show_log(self.running.get(missing[0]))
                 raise Unavailable(
                     f"the demo was not ready after {START_TIMEOUT_S:.0f} s: no sign of {', '.join(missing)}"
                 )
-            self._progress.waiting(missing)
-            if missing:
-                self._signals.wait(POLL_S)
-            if self._signals.stops:
-                return False
-        return True
-
-    def watch(self) -> None:
-        """Returns when somebody asks to stop; starts again what ends before that.
-
-        Raises:
-            Unavailable: The broker ended, or another part keeps ending.
-        """
-        while not self._signals.stops:
-            self._lifeline.check()
-            for child in list(self.running.values()):
-                code = child.exit_code()
-                if code is not None:
-                    self._forget(child)
-                    self._plan_restart(child, code)
-                elif not child.ready and child.part.ready(child):
-                    child.ready = True
-                    self._progress.step(child.part.label, f"{child.part.name} is back (process {child.pid})")
-            for name in [name for name, due in self._due.items() if due <= time.monotonic()]:
-                del self._due[name]
-                self._spawn(next(part for part in self.parts if part.name == name))
-            waking = [due - time.monotonic() for due in self._due.values()]
-            coming = any(not child.ready and not child.part.once for child in self.running.values())
-            self._signals.wait(min([RESTART_POLL_S if coming else IDLE_S, *waking]))
+            time.sleep(POLL_S)
 
     def stop(self) -> None:
         """Stops everything in the reverse order; another request to stop meanwhile kills what is left at once.
 
         Parts of one label (the workers) get their grace together.
         """
-        asked = self._signals.stops
+        asked = len(self._stops)
         for label in dict.fromkeys(part.label for part in reversed(self.parts)):
             children = [child for child in self.running.values() if child.part.label == label]
             for child in children:
-                child.terminate()
+                child.process.terminate()
             deadline = time.monotonic() + max((child.part.grace_s for child in children), default=0.0)
-            while any(child.exit_code() is None for child in children) and time.monotonic() < deadline:
-                if self._signals.stops > asked:
-                    self._progress.line("Killing what is left.")
+            while any(child.process.poll() is None for child in children) and time.monotonic() < deadline:
+                if len(self._stops) > asked:
+                    self._say("Killing what is left.")
                     self.kill()
                     return
-                self._signals.wait(deadline - time.monotonic())
+                time.sleep(POLL_S)
             for child in children:
-                late = child.exit_code() is None
-                self._end(child)
-                self._progress.step(label, f"{child.part.name} {'did not stop in time: killed' if late else 'stopped'}")
+                how = "did not stop in time: killed" if child.process.poll() is None else "stopped"
+                child.process.kill()
+                child.process.wait()
+                self._say.step(label, f"{child.part.name} {how}")
+        self.kill()
 
     def kill(self) -> None:
-        """Ends everything now."""
-        for child in list(self.running.values()):
-            self._end(child)
+        """Ends everything now, and what ended processes have left behind. Twice is once."""
+        if self._keeper.returncode is not None:  # its number may be somebody else's by now
+            return
+        keeper.kill_group(self._keeper.pid)
+        for process in (self._keeper, *(child.process for child in self.running.values())):
+            process.wait()
+        self._keeper.communicate()  # closes the pipe
+        self.running.clear()
 
-    def _end(self, child: Child) -> None:
-        child.kill()
-        self._forget(child)
+    def _look(self, part: Part) -> None:
+        """One look at a part: does it have to be started, has it ended, is it ready?"""
+        child, again = self.running.get(part.name), part.name in self._ready
+        if child is None:
+            due = time.monotonic() > self._due.get(part.name, 0.0) and not (part.once and again)
+            if due and self._ready.issuperset(part.after):
+                self._start(part)
+            return
+        code = child.process.poll()
+        if code is not None:
+            del self.running[part.name]
+        if part.once and code is None:
+            return
+        if code is not None and not (part.once and code == 0):
+            self._ended(child, code)
+        elif not child.ready:
+            with contextlib.suppress(redis.RedisError):  # the broker does not answer yet
+                child.ready = part.ready(child)
+            if child.ready:
+                self._ready.add(part.name)
+                again_as = f"{part.name} is back (process {child.process.pid})"
+                self._say.step(part.label, again_as if again else child.ready)
 
-    def _spawn(self, part: Part) -> None:
-        self._tries[part.name] = self._tries.get(part.name, 0) + 1
+    def _start(self, part: Part) -> None:
         try:
-            child = Child(part, env=self._demo.env(), folder=self._demo.folder.path)
+            child = Child(part, folder=self._folder, env=self._env, process_group=self._keeper.pid)
         except OSError as error:
             raise Unavailable(f"{part.name} can't be started: {error}") from error
         self.running[part.name] = child
-        self._lifeline.started(child.pid)
 
-    def _forget(self, child: Child) -> None:
-        self.running.pop(child.part.name, None)
-        self._lifeline.ended(child.pid)
-
-    def _look(self, child: Child) -> None:
-        """One look at a child during the start: is it ready, is it dead?"""
-        part, code = child.part, child.exit_code()
-        if code is not None:
-            self._forget(child)
-            if not (part.once and code == 0):
-                self._died_early(child, code)
-                return
-        elif child.ready or part.once:
-            return
-        said = part.ready(child)
-        if said:
-            child.ready = True
-            self._ready.add(part.name)
-            self._progress.step(part.label, said)
-
-    def _died_early(self, child: Child, code: int) -> None:
+    def _ended(self, child: Child, code: int) -> None:
         part = child.part
-        reason = part.again() if self._tries[part.name] < START_TRIES else None
-        if reason and part.name not in self._ready:
-            self._progress.step(part.label, reason)
+        names = {number.value: number.name for number in signal.Signals}
+        how = f"exit code {code}" if code >= 0 else f"ended by {names.get(-code, -code)}"
+        if not child.ready and (reason := part.again()):
+            self._say.step(part.label, reason)
             return
         self._show_log(child)
-        when = "right after its start" if child.ready else "while it started"
-        raise Unavailable(f"{part.name} ended {when} ({describe_exit(code)}); its last lines are above")
-
-    def _plan_restart(self, child: Child, code: int) -> None:
-        part, ends, now = child.part, self._ends[child.part.name], time.monotonic()
-        self._show_log(child)
-        if not part.keeps_going:
-            raise Unavailable(
-                f"the {part.name} ended ({describe_exit(code)}), and its queues with it; its last lines are above"
-            )
-        ends.append(now)
-        if len(ends) == RESTARTS and now - ends[0] < RESTARTS_WITHIN_S:
-            raise Unavailable(f"{part.name} ended {RESTARTS} times in {now - ends[0]:.0f} s ({describe_exit(code)})")
-        self._due[part.name] = now + RESTART_DELAY_S  # long enough to see on the page what its end looks like
-        self._progress.step(part.label, f"{part.name} ended ({describe_exit(code)}); starting it again")
+        if part.name not in self._ready:
+            raise Unavailable(f"{part.name} ended while it started ({how}); its last lines are above")
+        if part.vital:
+            raise Unavailable(f"the {part.name} ended ({how}), and its queues with it; its last lines are above")
+        self._due[part.name] = time.monotonic() + RESTART_DELAY_S
+        self._say.step(part.label, f"{part.name} ended ({how}); starting it again")
 
     def _show_log(self, child: Child | None) -> None:
         for line in child.last_lines() if child else ():
-            self._progress.line(f"         {child.part.name if child else ''} | {line}")
+            self._say(f"         {child.part.name if child else ''} | {line}")
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """While open, SIGINT, SIGTERM and SIGHUP do not end the process: they are in this list."""
+    stops: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: stops.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        # nohup: the user wants it to outlive the terminal
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield stops
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

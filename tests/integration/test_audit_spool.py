@@ -20,7 +20,6 @@ from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services.audit import outbox, reaper
 from opsdash.services.console import Console
-from opsdash.services.database import engine as database
 from opsdash.services.database.tables import audit_log
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
@@ -136,11 +135,9 @@ def test_after_a_failure_the_database_is_left_alone_for_a_while(
     postgres.start()
 
 
-@pytest.mark.parametrize("trusted_s", [0.0, 3_600.0], ids=["asked first", "not asked"])
 def test_a_database_that_was_restarted_between_two_steps_loses_and_doubles_nothing(
-    console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, trusted_s: float
+    console: Console, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "TRUSTED_S", trusted_s)
     pause(console)
     execute = opsdash.PauseProcessing.execute
 

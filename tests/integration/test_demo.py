@@ -23,8 +23,6 @@ import pytest
 import redis
 from support import services
 
-from opsdash.demo.keeper import marked_processes
-
 MARK = "MARK_OF_A_TESTED_DEMO"
 """In the environment of everything a demo starts, supervisor and keeper included. No OPSDASH_ name: those end there."""
 PROCESSES = 9
@@ -45,7 +43,7 @@ class Demo:
         self.lines: list[str] = []
         self._family: dict[int, str] = {}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "opsdash.cli", "demo", *arguments],
+            [sys.executable, "-m", "opsdash", "demo", *arguments],
             env={**os.environ, MARK: self.mark, "TMPDIR": str(temp), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -95,7 +93,7 @@ class Demo:
     def processes(self) -> list[int]:
         """What runs of it: by its mark, and by descent when it became ready (Valkey overwrites its environment)."""
         still = [pid for pid, born in self._family.items() if born and birth(pid) == born]
-        return sorted({*marked_processes(self.mark, MARK), *still})
+        return sorted({*marked_processes(self.mark), *still})
 
     def shell(self, script: str, *, timeout: float = 30) -> str:
         """Runs a script in a second terminal that has sourced the env file."""
@@ -133,6 +131,19 @@ def birth(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
+def marked_processes(mark: str) -> list[int]:
+    """What has this mark in its environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        if f"{MARK}={mark}".encode() in environment.split(b"\0"):
+            found.append(int(entry.name))
+    return found
+
+
 def family(pid: int) -> dict[int, str]:
     """A process and everything below it."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -159,7 +170,7 @@ def refuse(*arguments: str, **env: str) -> tuple[int, str]:
     """Runs a demo that does not start: its exit code and the one line it says."""
     with tempfile.TemporaryDirectory() as temp:
         done = subprocess.run(
-            [sys.executable, "-m", "opsdash.cli", "demo", "--no-browser", *arguments],
+            [sys.executable, "-m", "opsdash", "demo", "--no-browser", *arguments],
             env={**os.environ, "TMPDIR": temp, **env},
             capture_output=True,
             text=True,

@@ -24,7 +24,7 @@ def running_demo(folder: Path) -> Iterator[dict[str, str]]:
     arguments = ["demo", "--no-browser", "--port", str(services.free_port()), "--data-dir", str(data)]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "opsdash.cli", *arguments],
+            [sys.executable, "-m", "opsdash", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

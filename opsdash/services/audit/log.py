@@ -30,7 +30,7 @@ from opsdash.services.audit.outbox import Spool
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
 from opsdash.services.audit.verify import Verification
-from opsdash.services.database.engine import alone, answering, short_label, transaction
+from opsdash.services.database.engine import answering, short_label, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import Patience
 from opsdash.text import safe as _safe
@@ -306,16 +306,11 @@ class AuditLog:
             Duplicate: Another entry has this request id.
         """
         try:
-            if kind == "begin" and not again:
-                with alone(self._writer) as connection:
-                    rows.insert(connection, entry)
-                return
             with transaction(self._writer) as connection:
-                if kind == "begin":
-                    if rows.status_of(connection, entry) is None:
-                        rows.insert(connection, entry)
-                    return
-                rows.close(connection, kind, self.sealer.next(connection, entry))
+                if kind != "begin":
+                    rows.close(connection, kind, self.sealer.next(connection, entry))
+                elif not again or rows.status_of(connection, entry) is None:
+                    rows.insert(connection, entry)
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise Duplicate(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +28,6 @@ LOCK_TIMEOUT_S = 5
 """SQLite: how long a writer waits for another one."""
 CONNECTIONS, CONNECTIONS_KEPT = 25, 5
 """More than there are threads that read (``threads``): reads that hang leave some for acts."""
-TRUSTED_S = 0.25
-"""A connection that answered so lately is not asked first whether it lives: an act's outcome follows its intent."""
 REASON_WIDTH = 160
 
 _MISSING = ("no such table", "no such column", "has no column named")
@@ -120,27 +117,6 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def alone(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """For one statement that is a transaction of its own; the errors of ``answering``.
-
-    On PostgreSQL it is one round trip, where BEGIN and COMMIT beside it make three. Where the connection is lost on the
-    way, it may have been done.
-    """
-    if engine.dialect.name != "postgresql":
-        with transaction(engine) as connection:
-            yield connection
-        return
-    with answering(engine), engine.connect() as connection:
-        driver: Any = connection.connection.dbapi_connection
-        driver.autocommit = True  # psycopg2 keeps it to itself; SQLAlchemy's way would ask the server
-        try:
-            yield connection
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
-
-
-@contextmanager
 def answering(engine: sa.Engine) -> Iterator[None]:
     """Around the use of a database: what the driver raises becomes one line for the operator.
 
@@ -211,6 +187,7 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         connect_args={key: value for key, value in defaults.items() if key not in url.query},
+        pool_pre_ping=True,
         pool_recycle=1_800,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_size=CONNECTIONS_KEPT,
@@ -224,20 +201,6 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
             with connection.cursor() as cursor:
                 cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
             connection.commit()
-
-    @event.listens_for(engine, "checkin")
-    def note(_connection: Any, record: Any) -> None:
-        record.info["used_s"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def ask(connection: Any, record: Any, _proxy: object) -> None:
-        # As pool_pre_ping, without the question where the answer is a moment old.
-        if time.monotonic() - record.info.get("used_s", time.monotonic()) < TRUSTED_S:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise sa.exc.InvalidatePoolError from error
 
     return engine
 

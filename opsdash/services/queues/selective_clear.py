@@ -29,7 +29,6 @@ MOST_BEGUN = 1_000
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
-_ARRIVED = lua.load(__name__, "selective_clear_arrived", **bounded_reads.MARKS)
 _SIEVE = lua.load(__name__, "selective_clear_sieve", **bounded_reads.MARKS)
 _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
 _GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)

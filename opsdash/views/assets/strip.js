@@ -58,7 +58,6 @@ const statusStrip = (whole) => {
       state.dataset.tone = status.tone
       put(title, `Processing Status: ${status.word}`)
       put(story, status.story)
-      story.title = status.here || ''
       put(why, status.why ? `“${status.why}”` : '')
       why.hidden = !status.why
       // A verdict rests on figures: while none come, what workers do now is not known.

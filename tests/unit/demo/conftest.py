@@ -8,21 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo import ports
-from opsdash.demo.deployment import Deployment
+from opsdash.demo.deployment import Deployment, free_port
 from opsdash.demo.folder import Folder
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
-    """Makes the addresses of a demo whose user has this environment."""
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    with contextlib.closing(Folder.at(tmp_path / "demo")) as folder:
+        yield folder
+
+
+@pytest.fixture
+def deploy(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Deployment]]:
+    """Makes the addresses of a demo whose user has these variables too."""
     with contextlib.ExitStack() as stack:
 
-        def make(external: str | None = None, **env: str) -> Deployment:
-            folder = Folder.at(tmp_path)
-            stack.callback(folder.close)
-            demo = Deployment(folder=folder, claim=ports.Claim(ports.free_port()), external_url=external, user_env=env)
-            stack.callback(demo.close)
+        def make(external_url: str = "", **env: str) -> Deployment:
+            for name, value in env.items():
+                monkeypatch.setenv(name, value)
+            demo = Deployment(folder=folder, port=free_port(), external_url=external_url)
+            stack.callback(demo.client.close)
             return demo
 
         yield make

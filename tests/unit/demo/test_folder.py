@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo.folder import PREFIX, Folder, sweep
+from opsdash.demo.folder import Folder
 from opsdash.errors import Invalid
 
 
@@ -51,7 +51,7 @@ def test_a_lock_that_a_killed_demo_left_is_taken_over(tmp_path: Path) -> None:
     [
         ("missing/demo", "missing does not exist; make it first"),
         ("file", "is a file; expected a folder"),
-        ("file/demo", "can't be made: not a directory"),
+        ("file/demo", "can't be used: not a directory"),
         ("what?", "question mark"),
         ("odd", "can't be used: file exists"),
         ("project", "something named env that no demo wrote"),
@@ -66,17 +66,3 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, n
         Folder.at(tmp_path / name)
     assert str(caught.value).startswith("--data-dir ")
     assert "\n" not in str(caught.value)
-
-
-def test_the_sweep_removes_what_dead_demos_left_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("dead", "unlocked", "running"):
-        (tmp_path / f"{PREFIX}{name}").mkdir()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "lock").touch()
-    (tmp_path / f"{PREFIX}dead" / "lock").touch()
-    (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "other")
-    running = Folder.at(tmp_path / f"{PREFIX}running")
-    assert [path.name for path in sweep(tmp_path)] == [f"{PREFIX}dead"]
-    left = {"other", *(PREFIX + name for name in ("unlocked", "running", "link"))}
-    assert {path.name for path in tmp_path.iterdir()} == left
-    running.close()

