@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -38,9 +38,10 @@ from opsdash.model import (
     Status,
     WorkerStats,
     people,
+    untrusted,
 )
 from opsdash.model.verdict import Verdict
-from opsdash.operation import CONFIRMATION, Operation
+from opsdash.operation import CONFIRMATION, Operation, recorded, undo_of
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, Asked
@@ -283,6 +284,7 @@ class Console:
                 "affected": effect.affected,
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
+                **_undo_told(effect),
                 **story,
             },
             done=effect.message,
@@ -333,10 +335,20 @@ class Console:
     def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return answered(self.audit, operation, actor, error)
+            return self._with_undo(answered(self.audit, operation, actor, error))
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise
+
+    def _with_undo(self, effect: Effect) -> Effect:
+        """What the details of its entry say of the undo, as an operation."""
+        told = effect.details.get("undo")
+        if not isinstance(told, Mapping):  # there is none, or the entry is older than that
+            return effect
+        undo, until = recorded(told.get("operation"), told.get("params")), untrusted.moment(told.get("until"))
+        left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
+        details = {name: value for name, value in effect.details.items() if name != "undo"}
+        return replace(effect, details=details, undo=undo, undo_s=left_s)
 
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
@@ -431,6 +443,14 @@ def _check_approval(settings: Settings, operations: Mapping[str, type[Operation]
             )
     if settings.approval:
         settings.secret()  # nobody must be able to ask in somebody else's name
+
+
+def _undo_told(effect: Effect) -> dict[str, Any]:
+    """For the audit log: what takes it back, and until when."""
+    if effect.undo is None:
+        return {}
+    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
+    return {"undo": {**(undo_of(effect) or {}), **until}}
 
 
 def _lacks_role(operation: Operation, actor: Actor) -> Refused | None:
