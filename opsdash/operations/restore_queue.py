@@ -72,7 +72,7 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
+        entry, restored, _receipt = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."
             if restored

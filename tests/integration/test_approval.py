@@ -48,7 +48,7 @@ def entry_of(console: Console, operation: str) -> AuditEntry:
 
 
 def test_the_first_yes_changes_nothing_is_audited_and_says_what_it_waits_for(console: Console) -> None:
-    with pytest.raises(NeedsApproval, match=r"waits for a different operator's YES .*: opsdash approve [0-9a-f]{32}\."):
+    with pytest.raises(NeedsApproval, match=r"waits for a different operator's YES .*: opsdash approve [0-9a-f]{32}$"):
         console.run(CLEAR, actor=MARIA, confirm="YES")
     assert console.get_queue_length("emails") == 3
     (entry,) = console.get_recent_operations()

@@ -175,7 +175,7 @@ def test_redis_gone_leaves_the_last_good_figures_with_their_age(console: Console
     assert (good.redis_error, good.redis_age_s < 1) == ("", True)
     valkey.stop()
     stale = console.snapshot()
-    assert "did not answer" in stale.redis_error
+    assert stale.silent == ("redis",)
     assert stale.redis_age_s > good.redis_age_s
     assert stale.queues == good.queues
     valkey.start()
@@ -197,7 +197,7 @@ def test_the_database_gone_reads_still_show_and_operations_work_and_are_audited_
     console.snapshot()
     postgres.stop()
     snapshot = console.snapshot()
-    assert "did not answer" in snapshot.database_error
+    assert "database" in snapshot.silent
     assert snapshot.queues[0].waiting == 3
     assert len(snapshot.operations) == 1, "the last good list stays"
     effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
