@@ -335,12 +335,12 @@ class Console(Reads):
 
     def _with_undo(self, effect: Effect) -> Effect:
         """What the details of its entry say of the undo, as an operation."""
-        recorded_undo = effect.details.get("undo")
-        if not isinstance(recorded_undo, Mapping):  # there is none, or the entry is older than that
+        noted = effect.details.get("undo")
+        if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
             return effect
         undo, until = (
-            recorded(recorded_undo.get("operation"), recorded_undo.get("params")),
-            untrusted.moment(recorded_undo.get("until")),
+            recorded(noted.get("operation"), noted.get("params")),
+            untrusted.moment(noted.get("until")),
         )
         left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
         details = {name: value for name, value in effect.details.items() if name != "undo"}
