@@ -1,4 +1,4 @@
-"""The Operations page for ``panel serve apps/operations.py``; the environment configures it (``OPSDASH_…``)."""
+"""The Operations page for ``panel serve apps/operations.py``. The environment configures it (``OPSDASH_…``)."""
 
 from opsdash.web.server import page
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Effect, Preview, Progress
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
+from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
-from opsdash.services.queues.clear_preview import age, arriving, figures, held
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
-from opsdash.services.queues.sampling import compose
-from opsdash.services.queues.selective_clear import Sieve
-from opsdash.services.queues.task_filter import Selection
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.task_filter import TaskFilter
+from opsdash.services.queues.watermark import take_watermark
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -51,38 +52,50 @@ class ClearTasks(Operation):
         placeholder="Arguments that are not JSON never match",
     )
 
+    def heading(self) -> str:
+        """Of which queue."""
+        return f"Clear tasks of {self.queue}"
+
     def preview(self, services: Services) -> Preview:
         """How many match, counted or estimated, by task name, and what is not looked at."""
         self._check(services)
-        boundary = draw(services.broker, self.queue)
+        boundary = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        made_of = compose(services.broker, self.queue, self._selection(boundary))
-        holds = held(services.workers, services.queues, self.queue)
+        made_of = sample_tasks(services.broker, self.queue, self._selection(boundary))
+        holds = held_by_workers(services.workers, services.queues, self.queue)
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
-        lines = [
+        exactness: Exactness = "exact" if made_of.counted else "estimated"
+        removed = (
             f"{number} of {count(stats.waiting, 'pending task')} of queue {self.queue}, those {self._meant()},"
-            " will be removed; the others keep their order.",
-        ]
+            " will be removed; the others keep their order."
+        )
+        lines = [Line("will", removed)]
         if not made_of.counted:
-            lines.append(f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it.")
-        lines += made_of.sentences()
-        lines += (product.cleared for product in products_of(made_of.by_task))
+            told = f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it."
+            lines.append(Line("note", told))
+        lines += (Line("note", text) for text in made_of.sentences())
+        lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = services.history.arriving_per_s(self.queue)
         lines += [holds.stays(), arriving(per_s)]
         return Preview(
-            title=self.title,
-            warning=self.warning,
             lines=tuple(lines),
-            figures={
-                "matching": made_of.number,
-                "matching_error": made_of.number_error,
-                **figures(made_of),
-                "arriving_per_s": per_s,
-                "waiting": stats.waiting,
-                **holds.figures(),
-            },
+            figures=(
+                Figure(
+                    name="matching",
+                    label="match",
+                    value=made_of.number,
+                    unit="tasks",
+                    exactness=exactness,
+                    error=made_of.number_error,
+                ),
+                Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
+                *holds.figures(),
+                *figures(made_of, made_of.oldest_s),
+                Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
+            ),
+            breakdowns=(by_task(made_of),),
             boundary=boundary,
         )
 
@@ -99,7 +112,7 @@ class ClearTasks(Operation):
         def told(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
 
-        done = Sieve(services.broker).clear(
+        done = SelectiveClear(services.broker).clear(
             self.queue,
             self._selection(boundary),
             by=act.actor.name,
@@ -132,9 +145,9 @@ class ClearTasks(Operation):
         """The trash of this act."""
         return in_trash(services, entry)
 
-    def _selection(self, boundary: Mapping[str, Any]) -> Selection:
+    def _selection(self, boundary: Mapping[str, Any]) -> TaskFilter:
         # What has grown old enough since it was reviewed was not reviewed.
-        return Selection.of(
+        return TaskFilter.of(
             task=self.task,
             older_than_s=self.older_than_s,
             containing=self.containing,

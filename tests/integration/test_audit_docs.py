@@ -37,7 +37,7 @@ def test_every_command_of_the_page_runs_and_the_drill_finds_what_was_done(
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("The audit log is whole") == 4
     assert "Nothing waits for approval." in done.stdout
-    assert re.search(r"Changed: entry \d+ \(.*resume_processing by somebody else", done.stdout)
+    assert re.search(r"Changed: entry \d+ \(.*resume_processing by mallory", done.stdout)
     assert done.stdout.rstrip().endswith("found, exit code 3")
     for written in ("audit.jsonl", "audit.csv", "audit-before.csv", "audit-heads.txt"):
         assert (tmp_path / written).exists()

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from support.deployment import Deployment, each_exactly_once
+from support.previews import texts
 from support.workers import eventually, worker
 
 import opsdash
 from opsdash.services.console import Console
 from opsdash.services.database import migrations
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import told
+from opsdash.services.pause.verdict_text import describe
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 
@@ -39,15 +40,15 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert not stand.safe
-        assert f"Not held by opsdash: {free.hostname}." in told(stand)
-        assert "safe to deploy" not in told(stand)
-        assert any(free.hostname in line for line in ops.preview(opsdash.PauseProcessing()).lines)
+        assert f"Not held by opsdash: {free.hostname}." in describe(stand)
+        assert "safe to deploy" not in describe(stand)
+        assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()
         ops.fleet.look()
         stand = verdict(ops.snapshot())
         assert stand is not None
-        assert stand.safe, told(stand)
-        assert "safe to deploy" in told(stand)
+        assert stand.safe, describe(stand)
+        assert "safe to deploy" in describe(stand)
 
 
 def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_that(

@@ -13,7 +13,19 @@ import redis
 
 from opsdash import lua
 from opsdash.errors import NOTHING_CHANGED, OpsdashError, Refused, sentences
-from opsdash.model import Actor, Approval, AuditEntry, DeclaredOperation, Preview, Role, Status, to_plain, untrusted
+from opsdash.model import (
+    Actor,
+    Approval,
+    AuditEntry,
+    DeclaredOperation,
+    Figure,
+    Line,
+    Preview,
+    Role,
+    Status,
+    to_plain,
+    untrusted,
+)
 from opsdash.model.untrusted import Unread
 from opsdash.services.audit.log import AuditLog, public_params
 from opsdash.services.broker import bounded_reads
@@ -42,7 +54,7 @@ _TAKE = lua.load(__name__, "approvals_take")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PendingApproval:
     """What waits, as it was asked for.
 
     Attributes:
@@ -75,7 +87,7 @@ class _Kept:
 
     approval: Approval
     entry: AuditEntry | None
-    asked: Asked | None
+    asked: PendingApproval | None
     taken: str
 
 
@@ -96,7 +108,7 @@ class Approvals:
     _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _gone: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
-    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
+    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> PendingApproval:
         """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
 
         Raises:
@@ -104,14 +116,14 @@ class Approvals:
             redis.RedisError: Redis did not take it.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_s)
-        asked = Asked(
+        asked = PendingApproval(
             id=entry.id.hex, operation=operation, actor=actor, entry=entry, reviewed=reviewed, expires_at=expires_at
         )
         told = {  # with what its parameters really are: the audit entry has them without secrets
             "actor": actor,
             "entry": entry,
             "params": operation.params(),
-            "reviewed": reviewed,
+            "reviewed": _kept_of(reviewed),
             "expires_at": expires_at,
         }
         text, key = json.dumps(to_plain(told)), self.broker.keys.approval(asked.id)
@@ -152,7 +164,7 @@ class Approvals:
         waiting = [one.approval for one in kept if not one.taken]
         return tuple(sorted(waiting, key=lambda one: one.at)), tuple(unread)
 
-    def find(self, approval_id: str) -> Asked:
+    def find(self, approval_id: str) -> PendingApproval:
         """What waits under this id.
 
         Raises:
@@ -173,7 +185,7 @@ class Approvals:
             raise Refused(f"{what} can't be done here. {kept.approval.problem}")
         return kept.asked
 
-    def take(self, asked: Asked, by: str) -> None:
+    def take(self, asked: PendingApproval, by: str) -> None:
         """Uses it up, also on a full Redis. Cost: one script.
 
         Raises:
@@ -308,7 +320,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Map
         problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
     else:
         try:
-            asked = Asked(
+            asked = PendingApproval(
                 id=approval_id,
                 operation=kind(**params),
                 actor=_actor(told["actor"]),
@@ -341,6 +353,25 @@ def _actor(raw: Mapping[str, Any]) -> Actor:
     return Actor(**{**raw, "role": Role[raw["role"].upper()], "groups": tuple(raw["groups"])})
 
 
+def _kept_of(reviewed: Preview) -> dict[str, Any]:
+    """What is needed of it when it is done: the values, and where it ended. In this shape since 0.1.0."""
+    return {
+        "title": reviewed.title,
+        "warning": reviewed.warning,
+        "lines": [line.text for line in reviewed.in_order],
+        "figures": reviewed.values(),
+        "choices": reviewed.choices,
+        "boundary": reviewed.boundary,
+        "phrase": reviewed.phrase,
+        "taken_at": reviewed.taken_at,
+    }
+
+
 def _preview(raw: Mapping[str, Any]) -> Preview:
-    moved = {name: tuple(raw[name]) for name in ("lines", "choices")}
-    return Preview(**{**raw, **moved, "taken_at": datetime.fromisoformat(raw["taken_at"])})
+    told: dict[str, Any] = {
+        "lines": tuple(Line("note", str(text)) for text in raw["lines"]),
+        "figures": tuple(Figure(name=name, value=value) for name, value in raw["figures"].items()),
+        "choices": tuple(raw["choices"]),
+        "taken_at": datetime.fromisoformat(raw["taken_at"]),
+    }
+    return Preview(**{**raw, **told})

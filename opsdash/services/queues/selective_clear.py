@@ -8,7 +8,7 @@ is brought to its end by whoever works on the queue next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +20,8 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspended_ms
-from opsdash.services.queues.lock import Lease, Pace, lease
+from opsdash.services.queues.lock import Pace, QueueLock, locked
+from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
 MOST_BEGUN = 1_000
@@ -38,12 +39,13 @@ Matches = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sieved:
+class SelectiveResult:
     """What a selective clear moved.
 
     Attributes:
         looked_at: Messages it has read; ``newer`` of them came after the boundary.
         cancelled: It ended before it had looked at all.
+        receipt: What waited before and after; None where Redis could not say any more.
     """
 
     total: int
@@ -52,10 +54,11 @@ class Sieved:
     newer: int
     trash_id: str | None
     cancelled: bool = False
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sieve:
+class SelectiveClear:
     """Moves what matches to the trash, out of one queue; one at a time per queue."""
 
     broker: Broker
@@ -70,9 +73,10 @@ class Sieve:
         trash_id: str,
         boundary: Mapping[str, Any] | None = None,
         also: Matches | None = None,
+        others: Iterable[str] = (),
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Sieved:
+    ) -> SelectiveResult:
         """Takes the messages that match out of the queue; the others keep their order.
 
         Memory: one step's messages. Cost: each message is moved twice, in steps of about 4 ms.
@@ -82,6 +86,7 @@ class Sieve:
             boundary: From ``boundary.draw``: what came after it is not looked at.
             also: Asked about each message of a list in which the boundary is not to be found: what was reviewed there
                 was taken by workers, and some of it is back.
+            others: Other queues that the receipt counts.
             told: Given how many messages were looked at so far, and of how many.
             cancelled: Asked between two steps; what is done by then is done, and can be undone.
 
@@ -90,7 +95,7 @@ class Sieve:
         """
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
-        with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
+        with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
             if boundary and _restores(broker, queue) != boundary["restores"]:
                 raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
@@ -101,8 +106,9 @@ class Sieve:
                 fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
                 raise Refused(f"Trash {trash_id} is known already.")
-            lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
-            run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
+            scope = Scope.of(broker, queue, others)
+            before = scope.count()
+            run = _Run(held, trash_id, queue, sum(before[: len(lists)]), matches, told, cancelled)
             for step, (newest, message) in marks.items():
                 if newest != NOTHING:
                     run.sieve(step, digest(message) if message else None)
@@ -113,18 +119,20 @@ class Sieve:
                 if run.stopped:
                     break
             self._finish(held, queue, trash_id)
+            receipt = scope.since(before)
         total = sum(run.moved.values())
         kept = trash_id if total and keep_s else None
-        return Sieved(
+        return SelectiveResult(
             total=total,
             by_priority={step: number for step, number in run.moved.items() if number},
             looked_at=run.looked_at,
             newer=run.newer,
             trash_id=kept,
             cancelled=run.stopped,
+            receipt=receipt,
         )
 
-    def settle(self, held: Lease, queue: str) -> int:
+    def settle(self, held: QueueLock, queue: str) -> int:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
         client, keys = self.broker.client, self.broker.keys
         begun = [
@@ -137,7 +145,7 @@ class Sieve:
             self._finish(held, queue, trash_id)
         return len(left)
 
-    def _finish(self, held: Lease, queue: str, trash_id: str) -> None:
+    def _finish(self, held: QueueLock, queue: str, trash_id: str) -> None:
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
         for step, key in lists.items():
@@ -170,7 +178,7 @@ class _Run:
 
     def __init__(
         self,
-        held: Lease,
+        held: QueueLock,
         trash_id: str,
         queue: str,
         waiting: int,
