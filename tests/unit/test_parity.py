@@ -36,7 +36,14 @@ GIVEN_BY_THE_PAGE = {"queue"}
 """Parameters that the page fills in from what was clicked; so are positional ones, which name the target."""
 
 
-CARDS = {"pause_processing", "resume_processing", "clear_queue", "sync_tenant_configs", "prune_audit_log", "revoke_task"}
+CARDS = {
+    "pause_processing",
+    "resume_processing",
+    "clear_queue",
+    "sync_tenant_configs",
+    "prune_audit_log",
+    "revoke_task",
+}
 """Buttons of cards; tests/browser clicks each of them."""
 
 
