@@ -19,9 +19,9 @@ from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_o
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import without_folders
-from opsdash.views.bulletin import PageState, bulletins
 from opsdash.views.components import Channel
 from opsdash.views.form import asking
+from opsdash.views.page_state import PageState, bulletins
 
 if TYPE_CHECKING:
     from bokeh.document import Document

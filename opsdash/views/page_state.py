@@ -27,7 +27,7 @@ from opsdash.operations import (
     SyncTenantConfigs,
 )
 from opsdash.state import SystemStatus
-from opsdash.views import fleet, rows
+from opsdash.views import rows, worker_rows
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -167,7 +167,7 @@ def board(
             "note": why_not(role),
         },
         "queues": rows.queue_rows(status.queues, status, recent, may, (before or {}).get("queues", {})),
-        "workers": fleet.worker_rows(
+        "workers": worker_rows.worker_rows(
             status.workers,
             status.others or (),
             may=may,
