@@ -178,10 +178,9 @@ def test_a_rotated_key_seals_the_number_anew(console_for: Callable[..., Console]
 def test_a_console_that_lost_its_secret_does_nothing_and_says_why(without: Console, keyed: Console) -> None:
     act(without)
     act(keyed)
-    with pytest.raises(
-        Invalid, match=r"OPSDASH_SECRET_KEY: not set here, and the audit log is sealed with one.*Nothing"
-    ):
+    with pytest.raises(Invalid, match="not set here, and the audit log is sealed with one") as refused:
         without.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+    assert (refused.value.setting, refused.value.changed) == ("OPSDASH_SECRET_KEY", "nothing")
     assert not without.is_processing_paused()
     with pytest.raises(OpsdashError, match="not set here"):
         without.run(opsdash.PauseProcessing(), actor="maria", confirm="no")
