@@ -20,6 +20,7 @@ from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncert
 from opsdash.model import Figure, Line, Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.services.afterwards import afterwards
+from opsdash.services.queues.receipt import receipt_told
 from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 raise
             if effect.ok and not as_json:
                 print_line(effect.message)
+                if receipt := receipt_told(effect.details):
+                    print_line(receipt)
                 if undo := effect.details.get("undo"):
                     print_line(str(undo))
             progress = None
@@ -121,6 +124,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
+            if receipt := receipt_told(effect.details):
+                warn(receipt)
             if undo := effect.details.get("undo"):
                 warn(str(undo))
             click.get_current_context().exit(Uncertain.exit_code)

@@ -11,6 +11,7 @@ from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Pre
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.clear_preview import Held, age, arriving, by_task, figures, held
 from opsdash.services.queues.known_products import products_of
+from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.reclaim import PAUSE_S, REASON, Gathering, seen_in
 from opsdash.services.queues.sampling import compose
 from opsdash.services.queues.trash import span
@@ -126,6 +127,7 @@ class ClearQueue(Operation):
             trash_id=act.audit_id.hex,
             boundary=act.reviewed.boundary if act.reviewed else None,
             also=also,
+            others=services.queue_names(),
             told=lambda at, of: act.on_progress(
                 Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
             ),
@@ -143,6 +145,7 @@ class ClearQueue(Operation):
                 "by_priority": cleared.by_priority,
                 "trash_id": cleared.trash_id,
                 "arrived_after_preview": cleared.newer,
+                **receipt_details(cleared.receipt),
                 **undo(cleared.trash_id, keep_s),
             },
             ok=not cleared.cancelled,

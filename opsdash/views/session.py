@@ -24,6 +24,7 @@ from opsdash.operations import (
     ResumeProcessing,
     WakeWorker,
 )
+from opsdash.services.queues.receipt import receipt_told
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
@@ -217,7 +218,8 @@ class Session:
             log.exception("%s failed", operation.name)
             self.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
-            self.say(effect.message, "ok" if effect.ok else "bad", way_back(operation, effect))
+            told = " ".join(filter(None, [effect.message, receipt_told(effect.details)]))
+            self.say(told, "ok" if effect.ok else "bad", way_back(operation, effect))
         finally:
             self._tell("work", text="", at=None, of=None)
         try:
