@@ -23,9 +23,9 @@ from opsdash.model.preview import Preview as Preview
 from opsdash.model.tenant import TenantDrift as TenantDrift
 from opsdash.model.untrusted import Unread as Unread
 from opsdash.model.worker import Build as Build
-from opsdash.model.worker import FleetLook as FleetLook
 from opsdash.model.worker import OtherWorker as OtherWorker
 from opsdash.model.worker import RunningTask as RunningTask
+from opsdash.model.worker import UnmanagedLook as UnmanagedLook
 from opsdash.model.worker import WorkerStats as WorkerStats
 from opsdash.model.worker import builds as builds
 from opsdash.text import as_text
@@ -320,7 +320,7 @@ class Snapshot:
     workers: tuple[WorkerStats, ...] = ()
     epoch: int | None = None
     others: tuple[OtherWorker, ...] | None = ()
-    look: FleetLook | None = field(default_factory=FleetLook)
+    look: UnmanagedLook | None = field(default_factory=UnmanagedLook)
     shrinking: Mapping[str, int] = field(default_factory=dict)
     drained_in_s: float | None = None
     unacked: int = 0

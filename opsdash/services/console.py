@@ -43,18 +43,18 @@ from opsdash.model.verdict import Verdict
 from opsdash.operation import CONFIRMATION, Operation
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
-from opsdash.services.audit.approvals import Approvals, Asked
-from opsdash.services.audit.chain import Sealer
-from opsdash.services.audit.log import AuditLog, Duplicate
-from opsdash.services.audit.outbox import Spool
-from opsdash.services.audit.reaper import Unfinished
+from opsdash.services.audit.approvals import Approvals, PendingApproval
+from opsdash.services.audit.chain import ChainSigner
+from opsdash.services.audit.log import AuditLog, DuplicateRequest
+from opsdash.services.audit.outbox import Outbox
+from opsdash.services.audit.reaper import Reaper
 from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.broker import client as brokers
 from opsdash.services.broker import writes
 from opsdash.services.database import engine as database
 from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
-from opsdash.services.monitoring.snapshot import Snapshots
+from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.queues.discovery import Discovery
@@ -65,7 +65,7 @@ from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote import Remote
 from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import format_duration, without_folders
 
 log = logging.getLogger(__name__)
@@ -92,22 +92,20 @@ class Console:
         self._operations = operations
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
-        sealer = Sealer(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        spool = None if settings.audit == "strict" else Spool(self.broker)
+        sealer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
+        spool = None if settings.audit == "strict" else Outbox(self.broker)
         self.audit = AuditLog(self.engine, sealer, spool=spool, here=lambda: self.broker.identity)
         self.asked = Approvals(self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations)
-        self.unfinished = Unfinished(
-            broker=self.broker, audit=self.audit, approvals=self.asked, evidence=self._evidence
-        )
+        self.unfinished = Reaper(broker=self.broker, audit=self.audit, approvals=self.asked, evidence=self._evidence)
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
-        self.fleet = Fleet(self.broker, settings)
+        self.fleet = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
         self.discovery = Discovery(self.broker)
-        self._snapshots = Snapshots(
+        self._snapshots = SnapshotReader(
             broker=self.broker,
             pause=self.pause,
             queues=self.queues,
@@ -202,7 +200,7 @@ class Console:
             story |= {"approval": "needed", "message": "Needs a different operator's YES."}
         try:
             entry = self.audit.begin(operation, actor, request_id, **story)
-        except Duplicate as error:
+        except DuplicateRequest as error:
             return self._answered(operation, actor, error)
         listener = Listener(on_progress, cancelled)
         act = Act(
@@ -260,7 +258,7 @@ class Console:
         """What waits for a different operator's YES, the oldest first, read now."""
         return self.asked.waiting()
 
-    def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> Asked:
+    def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> PendingApproval:
         self._check(operation, act)
         # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
         now = operation.preview(self.services)
@@ -299,7 +297,8 @@ class Console:
                     if not writing.possible:  # refused, or lost before anything was written
                         raise self.broker.fault(error) from error
                     raise Uncertain(
-                        f"Redis broke off during {operation.title}: {writes.said(error)}. It may be done in part.",
+                        f"Lost the connection to Redis during {operation.title}: {writes.error_text(error)}."
+                        " It may be done in part.",
                         hint=LOOK_FIRST,
                     ) from error
         except OpsdashError as error:
@@ -330,7 +329,7 @@ class Console:
                 self.broker.layouts.look()
             self.broker.layouts.check(operation.title, operation.layout)
 
-    def _answered(self, operation: Operation, actor: Actor, error: Duplicate) -> Effect:
+    def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
             return answered(self.audit, operation, actor, error)

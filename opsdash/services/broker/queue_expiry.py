@@ -74,7 +74,7 @@ def _ms(text: str) -> int:
     return int(text) if 0 < len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
 
 
-class Watchman:
+class ExpiryKeeper:
     """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
 
     def __init__(self, broker: Broker) -> None:

@@ -31,7 +31,7 @@ class _Running(Generic[T]):
         self.error: BaseException | None = None
 
 
-class Patience:
+class TimeLimit:
     """Calls that somebody waits for, but not for ever.
 
     A call that takes longer goes on in its own thread, and until it ends nobody waits for the next one: that it is

@@ -12,7 +12,7 @@ REMEMBERED_S = 30.0
 """For so long after a queue has lost a task it is said to be losing them."""
 
 
-class Shrinking:
+class LeakCheck:
     """Compares two reads of the paused queues. Costs no read of its own."""
 
     def __init__(self) -> None:

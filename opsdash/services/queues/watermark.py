@@ -21,7 +21,7 @@ Mark = tuple[int, bytes]
 """How many messages are newer than the boundary, and the message it is: or one of the two above, and nothing."""
 
 
-def draw(broker: Broker, queue: str) -> dict[str, Any]:
+def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
     """The boundary as of now: per priority step the length, and the newest message by its digest.
 
     Cost: one round trip. Message texts do not get into it: it is shown with the preview.

@@ -19,7 +19,7 @@ LIFETIME_S = 12 * 3_600
 """A shift. After it the password is asked for again."""
 
 
-class Tickets:
+class SessionCookies:
     """Gives out and reads the cookie's value. None is kept: the signature is the proof, until somebody signs out.
 
     Args:
