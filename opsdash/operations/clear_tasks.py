@@ -31,6 +31,7 @@ class ClearTasks(Operation):
     title: ClassVar[str] = "Clear Tasks"
     help: ClassVar[str] = "Remove the pending tasks of one queue that match."
     warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
+    danger: ClassVar[bool] = True
 
     queue: str = argument(default="celery", positional=True, help="The queue to look through.")
     task: str = argument(
@@ -142,9 +143,9 @@ class ClearTasks(Operation):
                 "arrived_after_preview": done.newer,
                 "cancelled": done.cancelled,
                 **receipt_details(done.receipt),
-                **undo(done.trash_id, keep_s),
             },
             ok=not done.cancelled,
+            **undo(done.trash_id, keep_s),
         )
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:

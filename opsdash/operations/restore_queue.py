@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
+from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.trash import time_left
@@ -72,6 +72,10 @@ class RestoreQueue(Operation):
         )
         title = f"Restore queue {entry.queue}"
         return Preview(title=title, lines=lines, figures=figures, breakdowns=(priorities,))
+
+    def still_possible(self, snapshot: Snapshot) -> bool:
+        """The tasks are in the trash."""
+        return any(entry.id == self.trash_id and entry.state == "kept" for entry in snapshot.trash)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
