@@ -15,6 +15,7 @@ import msgspec
 from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
+from opsdash.api.requests import request_of
 from opsdash.api.shapes import (
     AuditQuery,
     AuditRead,
@@ -27,7 +28,6 @@ from opsdash.api.shapes import (
     StatusRead,
     WorkerDetailRead,
     WorkersRead,
-    request_of,
 )
 from opsdash.model import Preview
 from opsdash.operation import registry

@@ -12,6 +12,7 @@ import msgspec
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError, fault_of
+from opsdash.api.requests import request_of
 from opsdash.api.shapes import (
     AuditQuery,
     AuditRead,
@@ -20,7 +21,6 @@ from opsdash.api.shapes import (
     OperationsRead,
     lasting,
     queues_read,
-    request_of,
     status_read,
     worker_detail_read,
     workers_read,
