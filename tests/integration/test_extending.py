@@ -69,7 +69,7 @@ def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_ur
         operation = kind(sign="Back at six")
         found = {
             "help": cli_run(cli, ["--help"]).output,
-            "empty": str(cli_run(cli, ["close-shop", "", "--dry-run"]).exception),
+            "empty": cli_run(cli, ["close-shop", "", "--dry-run"]).output,
             "dry": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--dry-run"]).output,
             "asked": [field["label"] for field in form.fields(operation, ops.preview(operation))],
             "path": document()["paths"]["/api/v1/operations/close_shop"]["post"]["summary"],
@@ -84,7 +84,7 @@ def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_ur
     assert done.stderr == ""
     found = json.loads(done.stdout)
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
-    assert found["empty"] == "sign: enter the text that customers read. Nothing was changed."
+    assert found["empty"] == "opsdash: sign: enter the text that customers read. Nothing was changed.\n"
     assert "Customers read 'Back at six' for 2h 0m 0s." in found["dry"]
     assert found["asked"] == ["What customers read", "How long", "Reason"]
     assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
