@@ -154,6 +154,10 @@ class Operation:
         """Whether there is anything for it, as far as that is known."""
         return True
 
+    def heading(self) -> str:
+        """What it does, with its target, e.g. ``Clear queue emails``: on its dialog, in the log."""
+        return self.title
+
     def preview(self, services: Services) -> Preview:
         """Reads what ``execute`` would do; changes nothing.
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import opsdash.bootstrap  # noqa: F401 - loads the operations
-from opsdash.cli.output import changing, clean, print_json, print_line, warn
+from opsdash.cli.output import changing, clean, print_json, print_line, print_styled, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
-from opsdash.model import Preview, Progress, Status, people, to_plain
+from opsdash.model import Figure, Line, Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, parameters, registry
 from opsdash.services.afterwards import afterwards
 from opsdash.text import format_duration, parse_duration
@@ -25,6 +25,8 @@ from opsdash.text import format_duration, parse_duration
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
+LOOKS = {"will": "", "warning": "yellow", "will_not": "dim", "note": ""}
+"""Kind of a preview's line → how a terminal shows it."""
 WAIT_STEP_S = 0.2
 UNSEEN = Progress(done=False, message="It is done; how far it has come could not be seen.", final=True)
 AGREED_S = 6.0
@@ -257,18 +259,30 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
     if as_json:
         print_json(preview)
         return
-    lines = list(preview.lines)
+    lines = list(preview.in_order)
+    if shown := [_figure(one) for one in preview.figures if one.shown]:
+        lines.append(Line("note", " · ".join(shown)))
     if reason:
-        lines.append(f"Reason: {reason}")
+        lines.append(Line("note", f"Reason: {reason}"))
     if preview.phrase:
-        lines.append(f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}")
+        told = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}"
+        lines.append(Line("note", told))
     if err:  # stdout is kept for the JSON of the result
-        for text in (preview.title, preview.warning, *lines):
+        for text in (preview.title, preview.warning, *(line.text for line in lines)):
             click.echo(clean(text), err=True)
         return
     print_line(f"{preview.title}: {preview.warning}")
-    for text in lines:
-        print_line(f"  {text}")
+    for one in lines:
+        print_styled(f"  {one.text}", LOOKS[one.kind])
+
+
+def _figure(figure: Figure) -> str:
+    """``waiting: 12 tasks``, ``match: ≈ 256 tasks (± 30)``."""
+    about = "≈ " if figure.exactness == "estimated" else ""
+    off = f" (± {figure.error:,})" if figure.exactness == "estimated" and figure.error else ""
+    old = f", {format_duration(figure.age_s)} old" if figure.age_s is not None else ""
+    value = f"{figure.value:,}" if isinstance(figure.value, int | float) else str(figure.value)
+    return f"{figure.label}: {about}{value}{f' {figure.unit}' if figure.unit else ''}{off}{old}"
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

@@ -59,6 +59,11 @@ def print_line(*parts: str) -> None:
     screen().print(line(*parts), soft_wrap=True)
 
 
+def print_styled(text: str, style: str) -> None:
+    """One line in a style of Rich's; off a terminal as it is."""
+    screen().print(Text(clean(text), style=style), soft_wrap=True)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """A table; numbers to the right; ``empty`` in place of a table without rows."""
     screen().print(table(columns, rows, empty=empty))

@@ -14,8 +14,12 @@ from uuid import UUID
 from opsdash.model.layout import Disagreement as Disagreement
 from opsdash.model.operation import DeclaredOperation as DeclaredOperation
 from opsdash.model.operation import Effect as Effect
-from opsdash.model.operation import Preview as Preview
 from opsdash.model.operation import Progress as Progress
+from opsdash.model.preview import Breakdown as Breakdown
+from opsdash.model.preview import Figure as Figure
+from opsdash.model.preview import Line as Line
+from opsdash.model.preview import Part as Part
+from opsdash.model.preview import Preview as Preview
 from opsdash.model.tenant import TenantDrift as TenantDrift
 from opsdash.model.untrusted import Unread as Unread
 from opsdash.model.worker import Build as Build

@@ -1,10 +1,9 @@
-"""What an operation tells: a preview before, how far it has come meanwhile, its effect afterwards."""
+"""What an operation tells: how far it has come while it runs, and its effect afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
@@ -20,31 +19,6 @@ class DeclaredOperation(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """What an operation would do, read without changing anything.
-
-    Attributes:
-        title: The operation's name for people, e.g. ``Clear Queue``.
-        warning: One sentence: what this does to a running system.
-        lines: What would happen and what would not, one sentence each.
-        taken_at: When it was read, in UTC: a confirmation that comes much later is refused.
-        figures: The same numbers for programs.
-        choices: Names of the operation's yes-or-no arguments that matter now, for the dialog to ask.
-        boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
-        phrase: What must be typed beside ``YES`` as things stood; empty: nothing.
-    """
-
-    title: str
-    warning: str
-    lines: tuple[str, ...]
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    choices: tuple[str, ...] = ()
-    boundary: Mapping[str, Any] = field(default_factory=dict)
-    phrase: str = ""
-    taken_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """What an operation did, counted where it was done.
 
@@ -54,6 +28,8 @@ class Effect:
         details: What the audit trail keeps beside the message.
         ok: False when a part failed; the audit entry then says ``failure``.
         followed: False when it was done, and nobody is known to act on it: whoever asked has to look.
+        undo: The operation that takes it back; None: nothing does, or there is nothing to take back.
+        undo_s: So long it can, in seconds; None: as long as nothing else has changed it.
         audit_id: The audit entry that records it; set by ``Console.run``.
     """
 
@@ -62,6 +38,8 @@ class Effect:
     details: Mapping[str, Any] = field(default_factory=dict)
     ok: bool = True
     followed: bool = True
+    undo: DeclaredOperation | None = None
+    undo_s: float | None = None
     audit_id: UUID | None = None
 
 

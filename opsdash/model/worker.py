@@ -27,6 +27,7 @@ class WorkerStats:
         active: Running now. ``reserved``: prefetched, not started. ``scheduled``: ETA, held in its timer.
         running_by_queue: Queue → tasks of it that run, the empty name for those whose queue it can't tell; None: it
             does not say.
+        held_by_queue: Queue → messages of it that were fetched and not started, those with an ETA included; as above.
         unacked: Entries of the broker's ``unacked`` hash that are its own; None: it does not say.
         remote_control: Whether it answers Celery's remote control; None: it does not say.
         clients: Redis's ids of the connections that it fetches with; None: it does not say.
@@ -68,6 +69,7 @@ class WorkerStats:
     record: str = ""
     instance: str = ""
     running_by_queue: Mapping[str, int] | None = None
+    held_by_queue: Mapping[str, int] | None = None
     unacked: int | None = None
     remote_control: bool | None = None
     clients: tuple[int, ...] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from opsdash.errors import Refused
-from opsdash.model import Approval, AuditEntry, Effect, Preview
+from opsdash.model import Approval, AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration
 
@@ -30,23 +30,25 @@ class ApproveOperation(Operation):
     def preview(self, services: Services) -> Preview:
         """What was asked for, by whom, and what it would do as things stand now."""
         asked = services.approvals.find(self.approval_id)
-        waits, now = asked.approval, _operation(asked).preview(services)
+        operation = _operation(asked)
+        waits, now = asked.approval, operation.preview(services)
         left_s = (waits.expires_at - now.taken_at).total_seconds()
         elsewhere = asked.entry.broker not in (None, services.broker.identity)
-        lines = (
-            *([f"It was asked for on {asked.entry.broker}; this console's is {services.broker.identity}."] * elsewhere),
+        there = f"It was asked for on {asked.entry.broker}; this console's is {services.broker.identity}."
+        what = (
             f"{described(waits)}, asked for by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
             f"It is done as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. As things stand now:",
-            *now.lines,
         )
-        figures = {
-            "operation": waits.operation,
-            "params": dict(waits.params),
-            "asked_by": waits.by,
-            "asked": dict(asked.reviewed.figures),
-            "now": dict(now.figures),
-        }
-        return Preview(title=self.title, warning=f"{self.warning} {now.warning}", lines=lines, figures=figures)
+        lines = (*([Line("will", there)] * elsewhere), *(Line("will", text) for text in what), *now.lines)
+        figures = (
+            Figure(name="operation", value=waits.operation),
+            Figure(name="params", value=dict(waits.params)),
+            Figure(name="asked_by", value=waits.by),
+            Figure(name="asked", value=asked.reviewed.values()),
+            Figure(name="now", value=now.values()),
+        )
+        warning = f"{self.warning} {now.warning or operation.warning}"
+        return Preview(warning=warning, lines=lines, figures=figures)
 
     def phrase(self, services: Services) -> str:
         """As for the operation that was asked for."""

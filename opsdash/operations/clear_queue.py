@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import LOOK_AGAIN, Refused
-from opsdash.model import AuditEntry, Effect, Preview, Progress
+from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.queues.clear_preview import Held, age, arriving, figures, held
+from opsdash.services.queues.clear_preview import Held, age, arriving, by_task, figures, held
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.reclaim import PAUSE_S, REASON, Gathering, seen_in
 from opsdash.services.queues.sampling import compose
@@ -36,6 +36,10 @@ class ClearQueue(Operation):
         label="Also what workers hold and do not run: pause the queue, have it put back, clear it, and resume",
     )
 
+    def heading(self) -> str:
+        """Which queue."""
+        return f"Clear queue {self.queue}"
+
     def preview(self, services: Services) -> Preview:
         """What waits, by priority, and what workers hold: whether it goes too, or is not removed by this."""
         services.queues.check(self.queue, services.queue_names())
@@ -44,14 +48,13 @@ class ClearQueue(Operation):
         boundary = draw(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
         holds = held(services.workers, services.queues, self.queue)
-        lines = [f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed."]
-        if len(stats.by_priority) > 1:
-            lines.append(
-                "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in sorted(stats.by_priority.items())) + "."
-            )
+        lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
+        priorities = sorted(stats.by_priority.items())
+        if len(priorities) > 1:
+            lines.append(Line("note", "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in priorities) + "."))
         made_of = compose(services.broker, self.queue)
-        lines += made_of.sentences()
-        lines += (product.cleared for product in products_of(made_of.by_task))
+        lines += (Line("note", text) for text in made_of.sentences())
+        lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if stats.waiting:
             lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
         if self.everything:
@@ -62,18 +65,22 @@ class ClearQueue(Operation):
         per_s = services.history.arriving_per_s(self.queue)
         lines.append(arriving(per_s))
         return Preview(
-            title=self.title,
-            warning=self.warning,
             lines=tuple(lines),
-            figures={
-                **figures(made_of),
-                "oldest_s": stats.oldest_s,
-                "oldest_at_least": stats.oldest_at_least,
-                "arriving_per_s": per_s,
-                "waiting": stats.waiting,
-                "by_priority": dict(stats.by_priority),
-                **holds.figures(),
-            },
+            figures=(
+                Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
+                *holds.figures(),
+                *figures(made_of, stats.oldest_s),
+                Figure(name="oldest_at_least", value=stats.oldest_at_least),
+                Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
+            ),
+            breakdowns=(
+                by_task(made_of),
+                Breakdown(
+                    name="by_priority",
+                    unit="tasks",
+                    parts=tuple(Part(name=str(step), value=n) for step, n in priorities),
+                ),
+            ),
             choices=("everything",) if self.everything or holds.reserved or holds.scheduled else (),
             boundary=boundary,
         )
@@ -141,19 +148,26 @@ class ClearQueue(Operation):
             ok=not cleared.cancelled,
         )
 
-    def _everything(self, services: Services, holds: Held) -> list[str]:
+    def _everything(self, services: Services, holds: Held) -> list[Line]:
         reach = _gathering(services).reach(self.queue)
         names = {None: "everything is paused", self.queue: "the queue is paused"}
         paused = [names[name] for name in services.pause.read([self.queue])]
-        lines = [
-            f"Removed too: what the {count(len(reach.reached), 'worker')} on this queue can give back of it; they hold"
-            f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues.",
+        paused_for = (
             f"For that the queue is paused until it is done: {paused[0]} already, and stays so."
             if paused
-            else "For that the queue is paused until it is done, and resumed.",
-            f"Not removed by this: {holds.active:,} running.",
+            else "For that the queue is paused until it is done, and resumed."
+        )
+        removed = (
+            f"Removed too: what the {count(len(reach.reached), 'worker')} on this queue can give back of it; they hold"
+            f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues."
+        )
+        left_out = reach.sentence().strip()
+        return [
+            Line("will", removed),
+            Line("will", paused_for),
+            Line("will_not", f"Not removed by this: {holds.active:,} running."),
+            *([Line("will_not", left_out)] if left_out else []),
         ]
-        return [*lines, reach.sentence().strip()] if reach.sentence() else lines
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """The trash of this act, which its id names, and the pause it may have left behind."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Effect, Preview, Progress
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
+from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
-from opsdash.services.queues.clear_preview import age, arriving, figures, held
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.sampling import compose
 from opsdash.services.queues.selective_clear import Sieve
@@ -51,6 +52,10 @@ class ClearTasks(Operation):
         placeholder="Arguments that are not JSON never match",
     )
 
+    def heading(self) -> str:
+        """Of which queue."""
+        return f"Clear tasks of {self.queue}"
+
     def preview(self, services: Services) -> Preview:
         """How many match, counted or estimated, by task name, and what is not looked at."""
         self._check(services)
@@ -59,30 +64,38 @@ class ClearTasks(Operation):
         made_of = compose(services.broker, self.queue, self._selection(boundary))
         holds = held(services.workers, services.queues, self.queue)
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
-        lines = [
+        exactness: Exactness = "exact" if made_of.counted else "estimated"
+        removed = (
             f"{number} of {count(stats.waiting, 'pending task')} of queue {self.queue}, those {self._meant()},"
-            " will be removed; the others keep their order.",
-        ]
+            " will be removed; the others keep their order."
+        )
+        lines = [Line("will", removed)]
         if not made_of.counted:
-            lines.append(f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it.")
-        lines += made_of.sentences()
-        lines += (product.cleared for product in products_of(made_of.by_task))
+            told = f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it."
+            lines.append(Line("note", told))
+        lines += (Line("note", text) for text in made_of.sentences())
+        lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = services.history.arriving_per_s(self.queue)
         lines += [holds.stays(), arriving(per_s)]
         return Preview(
-            title=self.title,
-            warning=self.warning,
             lines=tuple(lines),
-            figures={
-                "matching": made_of.number,
-                "matching_error": made_of.number_error,
-                **figures(made_of),
-                "arriving_per_s": per_s,
-                "waiting": stats.waiting,
-                **holds.figures(),
-            },
+            figures=(
+                Figure(
+                    name="matching",
+                    label="match",
+                    value=made_of.number,
+                    unit="tasks",
+                    exactness=exactness,
+                    error=made_of.number_error,
+                ),
+                Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
+                *holds.figures(),
+                *figures(made_of, made_of.oldest_s),
+                Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
+            ),
+            breakdowns=(by_task(made_of),),
             boundary=boundary,
         )
 

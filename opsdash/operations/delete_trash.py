@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
@@ -29,14 +29,20 @@ class DeleteTrash(Operation):
     def preview(self, services: Services) -> Preview:
         """What is lost."""
         entry = services.trash.find(self.trash_id)
-        lines = (
-            f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'somebody'} will be deleted.",
-            f"They could be restored for another {time_left(entry)}."
-            if entry.state == "kept"
-            else f"Something was begun with them ({entry.state}): that must be finished first.",
+        deleted = (
+            f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'somebody'} will be deleted."
         )
-        figures = {"count": entry.count, "queue": entry.queue, "size_bytes": entry.size_bytes}
-        return Preview(title=self.title, warning=self.warning, lines=lines, figures=figures)
+        left = (
+            Line("note", f"They could be restored for another {time_left(entry)}.")
+            if entry.state == "kept"
+            else Line("warning", f"Something was begun with them ({entry.state}): that must be finished first.")
+        )
+        figures = (
+            Figure(name="count", label="cleared tasks", value=entry.count, unit="tasks"),
+            Figure(name="queue", value=entry.queue),
+            Figure(name="size_bytes", value=entry.size_bytes, unit="bytes", exactness="estimated"),
+        )
+        return Preview(lines=(Line("will", deleted), left), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused
-from opsdash.model import AuditEntry, Effect, Preview, WorkerStats
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, WorkerStats
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count, format_duration
 
@@ -31,20 +31,39 @@ class DismissWorker(Operation):
         placeholder="For example celery@host",
     )
 
+    def heading(self) -> str:
+        """Which worker."""
+        return f"Dismiss worker {self.hostname}".rstrip()
+
     def preview(self, services: Services) -> Preview:
         """When it reported last, and what it ran and held then."""
         silent = self._silent(services)
         lines = tuple(
-            f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; when it told last it ran"
-            f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}."
+            Line(
+                "will",
+                f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; when it told last it ran"
+                f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}.",
+            )
             for w in silent
         )
-        figures = {"reports": len(silent), "active": sum(w.active for w in silent), "pids": [w.pid for w in silent]}
+        silent_s = max(w.silent_s for w in silent)
+        figures = (
+            Figure(name="reports", value=len(silent), unit="reports"),
+            Figure(
+                name="active",
+                label="running",
+                value=sum(w.active for w in silent),
+                unit="tasks",
+                exactness="old",
+                age_s=silent_s,
+            ),
+            Figure(name="pids", value=tuple(w.pid for w in silent)),
+        )
         stays = (
             "This changes no task. What it held stays unacknowledged, and keeps a pause from being called safe, until"
             " the visibility timeout brings it back to its queue."
         )
-        return Preview(title=self.title, warning=self.warning, lines=(*lines, stays), figures=figures)
+        return Preview(lines=(*lines, Line("will_not", stays)), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Removes its reports in one step; one that has come back meanwhile stays."""

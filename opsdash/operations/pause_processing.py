@@ -12,6 +12,8 @@ from opsdash.errors import Invalid, OpsdashError, Unavailable, explained
 from opsdash.model import (
     AuditEntry,
     Effect,
+    Figure,
+    Line,
     OtherWorker,
     PauseInfo,
     Preview,
@@ -21,6 +23,7 @@ from opsdash.model import (
     to_plain,
     untrusted,
 )
+from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
@@ -66,6 +69,10 @@ class PauseProcessing(Operation):
         label="Also send cancel_consumer to workers without the plug-in; the resume undoes just that",
     )
 
+    def heading(self) -> str:
+        """Of everything, or of which queue."""
+        return self.title if self.queue is None else f"Pause queue {self.queue}"
+
     def preview(self, services: Services) -> Preview:
         """Who will stop, what finishes, what stays, and when it ends."""
         self._check(services)
@@ -80,35 +87,48 @@ class PauseProcessing(Operation):
         held = sum(w.reserved + w.scheduled for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         lines = [
-            f"{stop}; {_finishing(active, self.queue)}."
+            Line("will", f"{stop}; {_finishing(active, self.queue)}.")
             if workers
-            else "No worker reports to opsdash: a worker without the plug-in is not held.",
-            f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+            else Line("warning", "No worker reports to opsdash: a worker without the plug-in is not held."),
+            Line(
+                "will_not",
+                f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+            ),
             *expiring(ending),
-            *(product.paused for product in noticing.found),
-            f"It ends by itself after {_span(ttl_s)}.",
+            *(Line("warning", product.paused) for product in noticing.found),
+            Line("will", f"It ends by itself after {_span(ttl_s)}."),
         ]
         if (before := services.pause.read(names).get(self.queue)) is not None:
-            lines.append(f"It is paused already, {_story(before)}: this replaces that pause.")
-        lines += [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
+            lines.append(Line("warning", f"It is paused already, {_story(before)}: this replaces that pause."))
+        unable = [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
+        lines += [Line("warning", text) for text in unable]
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
         lines += _silent(silent)
         others = services.unmanaged.known()
         lines += self._about(others)
-        figures = {
-            "others": None if others is None else len(others),
-            "workers": len(workers),
-            "silent": len(silent),
-            "active": active,
-            "waiting": waiting,
-            "held": held,
-            "expiring": None if ending is None else ending.number,
-            "expiring_error": None if ending is None else ending.number_error,
-            "ttl_s": ttl_s,
-            "products": [product.name for product in noticing.found],
-        }
+        figures = (
+            Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
+            Figure(name="workers", label="workers", value=len(workers), unit="workers"),
+            Figure(name="active", label="running", value=active, unit="tasks"),
+            Figure(name="held", label="held by workers", value=held, unit="tasks"),
+            Figure(
+                name="others",
+                label="without the plug-in",
+                value=None if others is None else len(others),
+                unit="workers",
+            ),
+            Figure(name="silent", value=len(silent), unit="workers"),
+            Figure(
+                name="expiring",
+                value=None if ending is None else ending.number,
+                unit="tasks",
+                exactness="exact" if ending is None or ending.counted else "estimated",
+                error=None if ending is None else ending.number_error,
+            ),
+            Figure(name="ttl_s", value=ttl_s, unit="s"),
+            Figure(name="products", value=tuple(product.name for product in noticing.found)),
+        )
         return Preview(
-            title=self.title if self.queue is None else f"Pause Queue {self.queue}",
             warning=self.warning
             if self.queue is None
             else "Workers stop picking up tasks of this queue until someone resumes it or the pause expires.",
@@ -161,14 +181,15 @@ class PauseProcessing(Operation):
         except OpsdashError:
             return False
 
-    def _about(self, others: tuple[OtherWorker, ...] | None) -> list[str]:
+    def _about(self, others: tuple[OtherWorker, ...] | None) -> list[Line]:
         if others is None:
-            return ["Whether workers without the plug-in run could not be asked."]
+            return [Line("warning", "Whether workers without the plug-in run could not be asked.")]
         free = [w.hostname for w in others if _serves(w.queues, self.queue)]
         if not free:
             return []
+        kind: Kind = "will" if self.cancel_consumer else "will_not"
         then = "sent cancel_consumer" if self.cancel_consumer else "going on, unless they are sent cancel_consumer too"
-        return [f"Not held by opsdash: {', '.join(free)}: {then}."]
+        return [Line(kind, f"Not held by opsdash: {', '.join(free)}: {then}.")]
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """Which workers have stopped, and what the others still do."""
@@ -240,7 +261,7 @@ def _waiting(services: Services, names: Iterable[str], matches: Matches) -> Comp
         return None
 
 
-def _silent(workers: Sequence[WorkerStats]) -> list[str]:
+def _silent(workers: Sequence[WorkerStats]) -> list[Line]:
     """Those whose reports have stopped: nobody knows whether they still run what they ran."""
     lines = [
         f"{w.hostname} is silent for {format_duration(w.silent_s)}; when it told last it ran"
@@ -251,7 +272,7 @@ def _silent(workers: Sequence[WorkerStats]) -> list[str]:
         lines.append(
             f"And {count(len(workers) - NAMED, 'more worker')} {'is' if len(workers) == NAMED + 1 else 'are'} silent."
         )
-    return lines
+    return [Line("warning", text) for text in lines]
 
 
 def _serves(queues: tuple[str, ...], queue: str | None) -> bool:

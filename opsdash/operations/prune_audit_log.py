@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Effect, Preview, Role, times
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Role, times
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration, parse_duration
 
@@ -40,15 +40,19 @@ class PruneAuditLog(Operation):
         """How many entries go and how many stay."""
         before = self._before()
         found = services.audit.prunable(before)
-        lines = [
+        deleted = (
             f"{found.going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
             f" {found.staying:,} stay."
-        ]
-        if found.others:
-            lines.append(f"{found.others:,} of those deleted are of other brokers: their consoles share this database.")
-        lines.append("The entry of this act keeps number and seal of the last one deleted, so that the rest verifies.")
-        figures = {"going": found.going, "staying": found.staying, "others": found.others}
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+        )
+        others = f"{found.others:,} of those deleted are of other brokers: their consoles share this database."
+        kept = "The entry of this act keeps number and seal of the last one deleted, so that the rest verifies."
+        lines = [Line("will", deleted), *([Line("warning", others)] if found.others else []), Line("note", kept)]
+        figures = (
+            Figure(name="going", label="would be deleted", value=found.going, unit="entries"),
+            Figure(name="staying", label="stay", value=found.staying, unit="entries"),
+            Figure(name="others", label="of other brokers", value=found.others, unit="entries"),
+        )
+        return Preview(lines=tuple(lines), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Deletes in one transaction, which also writes down where the chain begins from now on."""

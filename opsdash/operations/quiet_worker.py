@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused, Uncertain
-from opsdash.model import AuditEntry, Effect, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -32,6 +32,10 @@ class QuietWorker(Operation):
         placeholder="For example celery@host",
     )
 
+    def heading(self) -> str:
+        """Which worker."""
+        return f"Quiet worker {self.hostname}".rstrip()
+
     def preview(self, services: Services) -> Preview:
         """Its queues, what it holds, and which queues nobody else works on."""
         queues = self._queues(services)
@@ -43,12 +47,17 @@ class QuietWorker(Operation):
         served.pop(self.hostname, None)
         alone = [queue for queue in queues if not any(queue in names for names in served.values())]
         holds = "what it holds" if held is None else f"{count(held, 'task')} it holds"
-        lines = [f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run."]
+        lines = [Line("will", f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run.")]
         if alone:
-            lines.append(f"No other worker takes tasks from {', '.join(alone)}: they will wait.")
-        lines.append("Not stopped: broadcasts, which every worker gets. A restart of the worker ends this.")
-        figures = {"queues": queues, "held": held, "alone": alone}
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+            lines.append(Line("warning", f"No other worker takes tasks from {', '.join(alone)}: they will wait."))
+        stays = "Not stopped: broadcasts, which every worker gets. A restart of the worker ends this."
+        lines.append(Line("will_not", stays))
+        figures = (
+            Figure(name="queues", value=tuple(queues)),
+            Figure(name="held", label="held by workers", value=held, unit="tasks"),
+            Figure(name="alone", value=tuple(alone)),
+        )
+        return Preview(lines=tuple(lines), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Tells it, and waits for its word."""

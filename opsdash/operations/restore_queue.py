@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Preview, Progress
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
@@ -29,21 +29,33 @@ class RestoreQueue(Operation):
         """What comes back, where to, and what runs after it."""
         entry = services.trash.find(self.trash_id)
         (stats,) = services.queues.read([entry.queue])
-        lines = [
+        back = (
             f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'somebody'}"
-            + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else "."),
-            f"{count(stats.waiting, 'task')} waiting there now will run after those of the same priority.",
+            + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
+        )
+        after = f"{count(stats.waiting, 'task')} waiting there now will run after those of the same priority."
+        moved = services.trash.elsewhere(self.trash_id).items()
+        steps = [
+            f"Those of priority {old} go to {new}: the app's priority_steps have changed since." for old, new in moved
         ]
-        lines += [
-            f"Those of priority {old} go to {new}: the app's priority_steps have changed since."
-            for old, new in services.trash.elsewhere(self.trash_id).items()
-        ]
-        if entry.state == "kept":
-            lines.append(f"Time left for this undo: {time_left(entry)}.")
-        else:
-            lines.append("It was begun and not finished: this goes on where it stopped.")
-        figures = {"count": entry.count, "waiting": stats.waiting, "queue": entry.queue, "state": entry.state}
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures)
+        left = (
+            f"Time left for this undo: {time_left(entry)}."
+            if entry.state == "kept"
+            else "It was begun and not finished: this goes on where it stopped."
+        )
+        lines = (
+            Line("will", back),
+            Line("will", after),
+            *(Line("warning", text) for text in steps),
+            Line("note", left),
+        )
+        figures = (
+            Figure(name="count", label="cleared tasks", value=entry.count, unit="tasks"),
+            Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
+            Figure(name="queue", value=entry.queue),
+            Figure(name="state", value=entry.state),
+        )
+        return Preview(title=f"Restore queue {entry.queue}", lines=lines, figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
@@ -56,7 +68,7 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
+        entry, restored, _receipt = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."
             if restored

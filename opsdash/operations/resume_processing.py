@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -35,6 +35,10 @@ class ResumeProcessing(Operation):
 
     queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
 
+    def heading(self) -> str:
+        """Of everything, or of which queue."""
+        return self.title if self.queue is None else f"Resume queue {self.queue}"
+
     def preview(self, services: Services) -> Preview:
         """Whether there is a pause, how much waits behind it, and which pauses remain."""
         self._check(services)
@@ -43,21 +47,21 @@ class ResumeProcessing(Operation):
         waiting = sum(queue.waiting for queue in services.queues.read(names if self.queue is None else (self.queue,)))
         what = "Processing" if self.queue is None else f"Queue {self.queue}"
         lines = [
-            f"{count(waiting, 'task')} waiting will run."
+            Line("will", f"{count(waiting, 'task')} waiting will run.")
             if self.queue in pauses
-            else f"{what} is not paused: nothing will change."
+            else Line("warning", f"{what} is not paused: nothing will change.")
         ]
         if self.queue is None:
-            lines += [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
+            own = [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
+            lines += [Line("will_not", text) for text in own]
         elif None in pauses:
-            lines.append("All processing stays paused: that is a flag of its own.")
+            lines.append(Line("will_not", "All processing stays paused: that is a flag of its own."))
         return Preview(
-            title=self.title if self.queue is None else f"Resume Queue {self.queue}",
             warning=self.warning
             if self.queue is None
             else "Workers start on everything that has gathered in this queue, at once.",
             lines=tuple(lines),
-            figures={"waiting": waiting},
+            figures=(Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),),
         )
 
     def execute(self, services: Services, act: Act) -> Effect:

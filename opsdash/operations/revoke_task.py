@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Uncertain
-from opsdash.model import AuditEntry, Effect, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -32,25 +32,31 @@ class RevokeTask(Operation):
         label="Also end the process that runs it, in the middle of whatever it does",
     )
 
+    def heading(self) -> str:
+        """Which task."""
+        return f"Revoke task {self.task_id}".rstrip()
+
     def preview(self, services: Services) -> Preview:
         """Which worker holds it, under which name, and what Celery's revoke does not do."""
         self._check()
         holders = services.remote.holders(self.task_id)
         active = [host for host, (state, _) in holders.items() if state == "active"]
-        lines = [
+        held = [
             f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}."
             for host, (state, name) in holders.items()
         ] or ["No worker says that it has it: it may wait in Redis, be done, or never have been."]
-        if active:
-            lines.append("Its process is ended in the middle." if self.terminate else "Not ended: it runs to its end.")
-        lines += [
+        lines = [Line("will", text) for text in held]
+        if active and self.terminate:
+            lines.append(Line("will", "Its process is ended in the middle."))
+        elif active:
+            lines.append(Line("will_not", "Not ended: it runs to its end."))
+        stays = (
             "Not removed from Redis: a task that waits there is only remembered as revoked, by the workers that run now"
-            " and for three hours as Celery comes; one of them that takes it throws it away.",
-            "When all workers restart, it is forgotten.",
-        ]
-        figures = {"held_by": list(holders), "active_on": active}
-        choices = ("terminate",)
-        return Preview(title=self.title, warning=self.warning, lines=tuple(lines), figures=figures, choices=choices)
+            " and for three hours as Celery comes; one of them that takes it throws it away."
+        )
+        lines += [Line("will_not", stays), Line("note", "When all workers restart, it is forgotten.")]
+        figures = (Figure(name="held_by", value=tuple(holders)), Figure(name="active_on", value=tuple(active)))
+        return Preview(lines=tuple(lines), figures=figures, choices=("terminate",))
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import LOOK_AGAIN, Refused
-from opsdash.model import Effect, Preview, Progress
+from opsdash.model import Effect, Figure, Line, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -48,35 +48,32 @@ class SyncTenantConfigs(Operation):
     def preview(self, services: Services) -> Preview:
         """What would be added and changed, what stays, what is orphaned and what can't be read."""
         plan = services.tenants.plan()
-        lines = [
+        written = [
             f"{count(plan.seen.rows, 'tenant')} in the database: {plan.added:,} will be added, {plan.changed:,} will be"
             f" changed, {plan.seen.unchanged:,} stay as they are.",
             *(f"{tenant}: {'; '.join(fields) or 'written differently'}." for tenant, fields in plan.changes.items()),
         ]
         if plan.changed > len(plan.changes) > 0:
-            lines.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
-        if plan.seen.unreadable:
-            lines.append(
-                f"{count(plan.seen.unreadable, 'row')} can't be read, and will not be written: {_with_why(plan.seen)}."
-            )
+            written.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
+        lines = [Line("will", text) for text in written]
+        if unreadable := plan.seen.unreadable:
+            left_out = f"{count(unreadable, 'row')} can't be read, and will not be written: {_with_why(plan.seen)}."
+            lines.append(Line("will_not", left_out))
         if plan.orphaned:
             lines += self._about_orphans(plan)
-        lines.append(
-            "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret."
-        )
+        replaced = "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret."
+        lines.append(Line("note", replaced))
         return Preview(
-            title=self.title,
-            warning=self.warning,
             lines=tuple(lines),
-            figures={
-                "tenants": plan.seen.rows,
-                "added": plan.added,
-                "changed": plan.changed,
-                "unchanged": plan.seen.unchanged,
-                "orphaned": len(plan.orphaned),
-                "unreadable": plan.seen.unreadable,
-                "keys": plan.known,
-            },
+            figures=(
+                Figure(name="tenants", label="tenants", value=plan.seen.rows, unit="tenants"),
+                Figure(name="added", label="would be added", value=plan.added, unit="tenants"),
+                Figure(name="changed", label="would change", value=plan.changed, unit="tenants"),
+                Figure(name="unchanged", label="stay as they are", value=plan.seen.unchanged, unit="tenants"),
+                Figure(name="orphaned", label="orphaned keys", value=len(plan.orphaned), unit="keys"),
+                Figure(name="unreadable", label="can't be read", value=plan.seen.unreadable, unit="rows"),
+                Figure(name="keys", value=plan.known, unit="keys"),
+            ),
             choices=("remove_orphans",) if plan.orphaned else (),
         )
 
@@ -102,7 +99,7 @@ class SyncTenantConfigs(Operation):
                     " half, and another number was typed.",
                     hint=LOOK_AGAIN,
                 )
-            reviewed = act.reviewed.figures.get("orphaned", 0) if act.reviewed else orphans
+            reviewed = act.reviewed.values().get("orphaned", 0) if act.reviewed else orphans
             if orphans > reviewed:
                 raise Refused(
                     f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked.",
@@ -136,12 +133,14 @@ class SyncTenantConfigs(Operation):
             return {"message": "Each tenant was left old or new; a later sync has come to its end."}
         return {"message": "Each tenant is either old or new. Run it again."}
 
-    def _about_orphans(self, plan: TenantPlan) -> list[str]:
+    def _about_orphans(self, plan: TenantPlan) -> list[Line]:
         orphans = len(plan.orphaned)
         will = "will be removed" if self.remove_orphans else "will stay, unless you ask to remove them"
-        lines = [f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."]
+        gone = f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."
+        lines = [Line("will" if self.remove_orphans else "will_not", gone)]
         if number := _number_to_type(orphans, plan.known):
-            lines.append(f"That is more than half of all {plan.known:,}: to remove them type {number} too.")
+            told = f"That is more than half of all {plan.known:,}: to remove them type {number} too."
+            lines.append(Line("warning", told))
         return lines
 
 

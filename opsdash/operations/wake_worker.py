@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused, Uncertain
-from opsdash.model import AuditEntry, Effect, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -31,14 +31,21 @@ class WakeWorker(Operation):
         placeholder="For example celery@host",
     )
 
+    def heading(self) -> str:
+        """Which worker."""
+        return f"Wake worker {self.hostname}".rstrip()
+
     def preview(self, services: Services) -> Preview:
         """The queues it gets back, and what waits there."""
         queues = self._queues(services)
         waiting = sum(queue.waiting for queue in services.queues.read(queues))
         paused = " when they are no longer paused" if services.pause.read(queues) else ""
         line = f"{self.hostname} takes tasks from {', '.join(queues)} again{paused}; {count(waiting, 'task')} waiting."
-        figures = {"queues": queues, "waiting": waiting}
-        return Preview(title=self.title, warning=self.warning, lines=(line,), figures=figures)
+        figures = (
+            Figure(name="queues", value=tuple(queues)),
+            Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
+        )
+        return Preview(lines=(Line("will", line),), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Tells it, and waits for its word."""

@@ -150,7 +150,13 @@ class Console:
         """
         found = _checked(operation)
         self._check_layout(found)
-        return replace(found.preview(self.services), phrase=found.phrase(self.services))
+        preview = found.preview(self.services)
+        return replace(
+            preview,
+            title=preview.title or found.heading(),
+            warning=preview.warning or found.warning,
+            phrase=found.phrase(self.services),
+        )
 
     def run(
         self,
@@ -188,7 +194,7 @@ class Console:
             actor = self.settings.actor(actor, surface="python")
         else:
             actor = self.settings.at_this_moment(actor)
-        story: dict[str, Any] = {"previewed": reviewed.figures} if reviewed is not None else {}
+        story: dict[str, Any] = {"previewed": reviewed.values()} if reviewed is not None else {}
         if objection := _objection(operation, actor, confirm, reviewed):
             self._record_refusal(operation, actor, objection, request_id, story)
             raise objection

@@ -10,28 +10,6 @@ from opsdash.errors import Invalid, sentences
 from opsdash.model import Preview
 from opsdash.operation import Operation, parameters, registry
 
-TILES = {
-    "tenants": "tenants",
-    "added": "would be added",
-    "changed": "would change",
-    "unchanged": "stay as they are",
-    "orphaned": "orphaned keys",
-    "unreadable": "can't be read",
-    "matching": "match",
-    "waiting": "waiting",
-    "count": "cleared tasks",
-    "workers": "workers",
-    "active": "running",
-    "held": "held by workers",
-    "reserved": "reserved",
-    "scheduled": "scheduled",
-    "others": "without the plug-in",
-    "going": "would be deleted",
-    "staying": "stay",
-}
-"""A preview's figures that are worth a tile, in this order; the sentences tell the others."""
-LEFT_ALONE = ("Not ", "The others ", "What workers hold")
-"""How a sentence begins that says what will not happen."""
 MAX_KINDS = 6
 
 
@@ -116,22 +94,34 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
 
 
 def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
-    """What the dialog shows of a preview: tiles, kinds of tasks, sentences (and whether one says what will not happen).
+    """What the dialog shows of a preview: tiles, what they are made of, and the lines with their kind.
 
     Args:
         problem: Why what was filled in can't be taken.
     """
-    figures = preview.figures if preview else {}
-    by_task = figures.get("by_task") or {}
-    kinds = [(str(name), int(n)) for name, n in by_task.items()]
-    if len(kinds) > MAX_KINDS:
-        rest = sum(n for _, n in kinds[MAX_KINDS - 1 :])
-        kinds = [*kinds[: MAX_KINDS - 1], (f"{len(kinds) - MAX_KINDS + 1} more kinds", rest)]
+    shown = preview or Preview()
     return {
-        "tiles": [[label, figures[key]] for key, label in TILES.items() if isinstance(figures.get(key), int)],
-        "bar": kinds,
-        "lines": [[line, line.startswith(LEFT_ALONE)] for line in (preview.lines if preview else ())],
-        "phrase": preview.phrase if preview else "",
+        "tiles": [
+            {
+                "label": one.label,
+                "value": one.value,
+                "unit": "" if one.unit in one.label else one.unit,
+                "exactness": one.exactness,
+            }
+            for one in shown.figures
+            if one.shown
+        ],
+        "bars": [
+            {
+                "label": one.label,
+                "exactness": one.exactness,
+                "parts": [[part.name, part.value] for part in one.first(MAX_KINDS)],
+            }
+            for one in shown.breakdowns
+            if one.label and one.parts
+        ],
+        "lines": [[line.text, line.kind] for line in shown.in_order],
+        "phrase": shown.phrase,
         "problem": problem,
     }
 

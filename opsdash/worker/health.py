@@ -93,6 +93,7 @@ class Health:
             "oldest_s": age(running[0].time_start) if running else "",
             "running": told(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
+            "held_by_queue": "" if (held := celery_private.held_by_queue(consumer)) is None else json.dumps(held),
             "unacked": str(celery_private.accounted(consumer)),
             **celery_private.habits(consumer),
             "clients": self._clients(),

@@ -45,13 +45,13 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         for _ in range(rounds):
             preview, took_ms = timed(lambda: console.preview(clear))
             note(f"preview of a clear, {messages:,} messages", took_ms)
-            off = {name: abs(preview.figures["by_task"].get(name, 0) - number) for name, number in truth.items()}
-            told = preview.figures["by_task_error"]
+            off = {name: abs(preview.values()["by_task"].get(name, 0) - number) for name, number in truth.items()}
+            told = preview.values()["by_task_error"]
             note("its estimate is off by, at most", 100 * max(off.values()) / messages, "points")
             note("the error it tells, at most", 100 * max(told.values()) / messages, "points")
             held = sum(off[name] <= told[name] for name in told)
             note("kinds it names whose error holds the truth", 100 * held / len(told), "percent")
-            note("messages it looked at", preview.figures["looked_at"], "messages")
+            note("messages it looked at", preview.values()["looked_at"], "messages")
             preview, took_ms = timed(lambda: console.preview(some))
             note(f"preview of a selective clear, {messages:,} messages", took_ms)
             counted, took_ms = timed(lambda: count_all(console.broker))

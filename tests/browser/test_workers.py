@@ -16,7 +16,7 @@ from support.sample_app import make_app
 from support.workers import Records, eventually, worker
 
 from opsdash import operation
-from opsdash.model import Effect, Preview
+from opsdash.model import Effect, Line, Preview
 from opsdash.operation import Operation, argument, registry
 from opsdash.services.workers.reports import Workers
 
@@ -202,7 +202,7 @@ def test_an_operation_of_another_package_has_a_button_too(
         sign: str = argument(positional=True, default="", help="What customers read.", label="What customers read")
 
         def preview(self, console: Any) -> Preview:
-            return Preview(title=self.title, warning=self.warning, lines=(f"They read {self.sign!r}.",))
+            return Preview(title=self.title, warning=self.warning, lines=(Line("will", f"They read {self.sign!r}."),))
 
         def execute(self, console: Any, act: Any) -> Effect:
             return Effect(affected=1, message=f"Closed: {self.sign}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from support.previews import texts
 
 import opsdash
 from opsdash.services.console import Console
@@ -27,10 +28,10 @@ def console(console_for: Callable[..., Console]) -> Console:
 def test_who_pauses_or_clears_airflows_tasks_is_told_what_its_scheduler_does(console: Console, task: str) -> None:
     console.broker.client.rpush("default", message("shop.charge"), message(task))
     preview = console.preview(opsdash.PauseProcessing(duration_s=60))
-    assert AIRFLOW.paused in preview.lines
-    assert preview.figures["products"] == ["Airflow"]
-    assert AIRFLOW.cleared in console.preview(opsdash.ClearQueue(queue="default")).lines
-    assert AIRFLOW.cleared in console.preview(opsdash.ClearTasks(queue="default", task="*execute*")).lines
+    assert AIRFLOW.paused in texts(preview)
+    assert preview.values()["products"] == ["Airflow"]
+    assert AIRFLOW.cleared in texts(console.preview(opsdash.ClearQueue(queue="default")))
+    assert AIRFLOW.cleared in texts(console.preview(opsdash.ClearTasks(queue="default", task="*execute*")))
 
 
 def test_who_pauses_or_clears_other_tasks_is_not(console: Console) -> None:
@@ -39,8 +40,8 @@ def test_who_pauses_or_clears_other_tasks_is_not(console: Console) -> None:
         console.preview(operation)
         for operation in (opsdash.PauseProcessing(duration_s=60), opsdash.ClearQueue(queue="default"))
     ]
-    assert not any("Airflow" in line for preview in previews for line in preview.lines)
-    assert previews[0].figures["products"] == []
+    assert not any("Airflow" in line for preview in previews for line in texts(preview))
+    assert previews[0].values()["products"] == []
 
 
 @pytest.mark.parametrize("task", ["", ".", "execute_workload.", "execute_workload.x", "my.airflow.execute_workload"])

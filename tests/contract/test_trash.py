@@ -42,7 +42,7 @@ def test_restored_tasks_run_first_in_their_order_and_newer_ones_after_them(
     trash_id = clear(broker)
     if new:
         send(broker, *new)
-    entry, number = Trash(broker).restore(trash_id, by="otto")
+    entry, number, _ = Trash(broker).restore(trash_id, by="otto")
     assert (entry.queue, number) == ("celery", cleared)
     assert run_order(broker) == old + new
     assert broker.client.ttl(broker.lists("celery")[0]) == -1, "the restored queue must not expire"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from support.previews import texts
 from support.services import Postgres, Valkey
 
 import opsdash
@@ -47,7 +48,7 @@ def entry_of(console: Console, operation: str) -> AuditEntry:
 
 
 def test_the_first_yes_changes_nothing_is_audited_and_says_what_it_waits_for(console: Console) -> None:
-    with pytest.raises(NeedsApproval, match=r"waits for a different operator's YES .*: opsdash approve [0-9a-f]{32}\."):
+    with pytest.raises(NeedsApproval, match=r"waits for a different operator's YES .*: opsdash approve [0-9a-f]{32}$"):
         console.run(CLEAR, actor=MARIA, confirm="YES")
     assert console.get_queue_length("emails") == 3
     (entry,) = console.get_recent_operations()
@@ -68,8 +69,8 @@ def test_a_different_operators_yes_does_it_and_both_acts_are_audited_and_linked(
 ) -> None:
     approval_id = ask(console)
     preview = console.preview(opsdash.ApproveOperation(approval_id=approval_id))
-    assert preview.lines[0].startswith("Clear Queue (queue: emails), asked for by maria at ")
-    assert "3 pending tasks of queue emails will be removed." in preview.lines
+    assert texts(preview)[0].startswith("Clear Queue (queue: emails), asked for by maria at ")
+    assert "3 pending tasks of queue emails will be removed." in texts(preview)
     effect = approve(console, approval_id, reviewed=preview)
     assert (effect.affected, effect.message) == (3, "Approved for maria: Cleared 3 tasks from emails.")
     assert console.get_queue_length("emails") == 0

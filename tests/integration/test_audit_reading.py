@@ -18,7 +18,7 @@ from support.services import Postgres
 
 import opsdash
 from opsdash.errors import Invalid
-from opsdash.model import Actor, Preview, Role, Status
+from opsdash.model import Actor, Figure, Preview, Role, Status
 from opsdash.services.audit import query
 from opsdash.services.audit.query import Filter
 from opsdash.services.console import Console
@@ -131,7 +131,7 @@ def test_exports_hold_every_entry_and_no_formula(filled: Console) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "a\udcffb"], ids=["NUL", "half a pair"])
 def test_a_name_that_no_database_takes_is_audited_found_and_exported_in_escapes(console: Console, name: str) -> None:
-    seen = Preview(title="", warning="", lines=(), figures={"by_task": {"evil \ud800\0": 3}})
+    seen = Preview(title="", warning="", lines=(), figures=(Figure(name="by_task", value={"evil \ud800\0": 3}),))
     actor = Actor(name=name, role=Role.ADMIN, client=name)
     console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES", reviewed=seen)
     (entry,) = console.audit.page(Filter(user=name)).entries

@@ -219,7 +219,7 @@ def test_the_log_is_pruned_and_the_rest_still_verifies(console: Console) -> None
     for number in (1, 2, 3):
         _age(console, number, long_ago + timedelta(minutes=number))
     preview = console.preview(opsdash.PruneAuditLog(older_than_s=365 * 86_400))
-    assert preview.figures == {"going": 3, "staying": 2, "others": 0}  # the fourth and eve's refusal
+    assert preview.values() == {"going": 3, "staying": 2, "others": 0}  # the fourth and eve's refusal
     effect = console.run(opsdash.PruneAuditLog(older_than_s=365 * 86_400), actor=MARIA, confirm="YES")
     assert effect.affected == 3
     assert min(entry.seq or 0 for entry in console.get_recent_operations()) == 4

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from support.deployment import Deployment, each_exactly_once
+from support.previews import texts
 from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
@@ -91,8 +92,8 @@ def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
         with pytest.raises(Refused, match=r"left out what workers hold"):
             clear(ops, plain)
         preview = look(ops)
-        assert "5" not in preview.lines[0]
-        assert any("0 reserved and 7 scheduled tasks of all their queues" in line for line in preview.lines)
+        assert "5" not in texts(preview)[0]
+        assert any("0 reserved and 7 scheduled tasks of all their queues" in line for line in texts(preview))
         later = deployment.send(4, eta=due)
         eventually(lambda: deployment.unacked() == 11, what="the worker holds the later ones too")
         effect = clear(ops, preview)
@@ -112,7 +113,7 @@ def test_a_queue_that_was_paused_before_stays_paused(deployment: Deployment, ops
         deployment.send(5, countdown=60)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds them")
         ops.run(opsdash.PauseProcessing(queue="celery"), actor="otto", confirm="YES")
-        assert any("the queue is paused already, and stays so" in line for line in look(ops).lines)
+        assert any("the queue is paused already, and stays so" in line for line in texts(look(ops)))
         effect = clear(ops)
         assert effect.affected == 5
         assert effect.message.endswith("The queue was paused before and stays so.")
@@ -124,7 +125,7 @@ def test_workers_it_can_not_hold_are_named(deployment: Deployment, ops: Console)
     with worker(pool="threads", env={**deployment.env, **BARE}, queues=["celery"]) as free:
         deployment.send(5, countdown=60)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds them")
-        assert f"Not reached, so what they hold stays: {free.hostname}." in look(ops).lines
+        assert f"Not reached, so what they hold stays: {free.hostname}." in texts(look(ops))
         effect = clear(ops)
         assert effect.affected == 0
         assert f"Not reached, so what they hold stays: {free.hostname}." in effect.message

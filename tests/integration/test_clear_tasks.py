@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support.previews import texts
 
 import opsdash
 from opsdash.errors import Refused
@@ -41,15 +42,15 @@ def test_the_preview_says_how_many_match_of_which_kind_how_old_and_what_stays(op
     send(ops, message("shop.mail", sent=now - 7_200), message("shop.bill", sent=now - 9_000), message("shop.mail"))
     send(ops, message("shop.mend"), step=9)
     preview = ops.preview(opsdash.ClearTasks(queue="emails", task="shop.m*"))
-    assert preview.lines == (
+    assert texts(preview) == (
         "3 of 4 pending tasks of queue emails, those named shop.m*, will be removed; the others keep their order.",
         "By task: 2 shop.mail, 1 shop.mend.",
         "Age of the oldest: 2h 0m 0s.",
         "Not removed by this: 0 running, 0 reserved and 0 scheduled tasks of the 0 workers on this queue"
         " (0 unacknowledged in all queues).",
-        arriving(None),
+        arriving(None).text,
     )
-    figures = preview.figures
+    figures = preview.values()
     assert (figures["matching"], figures["matching_error"], figures["waiting"]) == (3, 0, 4)
     assert figures["by_task"] == {"shop.mail": 2, "shop.mend": 1}
 
@@ -60,9 +61,9 @@ def test_of_more_than_ten_thousand_the_preview_is_an_estimate_and_says_so(
     monkeypatch.setattr(sampling, "LOOK_S", 60.0)
     send(ops, *[message("shop.mail", n) for n in range(8_000)], *[message("shop.bill", n) for n in range(4_000)])
     preview = ops.preview(opsdash.ClearTasks(queue="emails", task="shop.bill"))
-    number, error = preview.figures["matching"], preview.figures["matching_error"]
-    assert preview.lines[0].startswith(f"About {number:,} (± {error:,}) of 12,000 pending tasks of queue emails,")
-    assert preview.lines[1] == "Estimated from 1,000 of them; each is looked at when it comes to it."
+    number, error = preview.values()["matching"], preview.values()["matching_error"]
+    assert texts(preview)[0].startswith(f"About {number:,} (± {error:,}) of 12,000 pending tasks of queue emails,")
+    assert texts(preview)[1] == "Estimated from 1,000 of them; each is looked at when it comes to it."
     assert abs(number - 4_000) <= 2 * error
     effect = ops.run(
         opsdash.ClearTasks(queue="emails", task="shop.bill"), actor="maria", confirm="YES", reviewed=preview
@@ -76,7 +77,7 @@ def test_what_has_grown_old_enough_since_the_preview_stays(ops: Console, monkeyp
     send(ops, message("shop.mail", sent=now - 4_000), young)
     clear = opsdash.ClearTasks(queue="emails", older_than_s=3_600)
     preview = ops.preview(clear)
-    assert preview.figures["matching"] == 1
+    assert preview.values()["matching"] == 1
     monkeypatch.setattr("opsdash.services.queues.task_filter.time.time", lambda: now + 300)
     effect = ops.run(clear, actor="maria", confirm="YES", reviewed=preview)
     assert effect.affected == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from support.cli import Result, off_a_terminal
 from support.deployment import Deployment
-from support.workers import Worker, eventually, worker
+from support.workers import GREEN, Worker, eventually, worker
 
 from opsdash.api.metrics import Meter
 from opsdash.model import HistoryPoint
@@ -186,3 +187,30 @@ def test_an_empty_trash_says_so_and_one_that_can_not_be_read_is_not_called_empty
     odd = cli("trash")
     assert "is empty" not in odd.out
     assert "odd" in odd.err
+
+
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", "solo", *GREEN))]
+)
+def test_a_worker_tells_how_many_of_the_messages_it_holds_are_of_which_queue(deployment: Deployment, pool: str) -> None:
+    slots = 1 if pool == "solo" else 2
+    with worker(
+        pool=pool,
+        concurrency=slots,
+        env=deployment.env,
+        queues=["celery", "emails"],
+        arguments=["--prefetch-multiplier=8"],
+    ) as running:
+        deployment.send(2, queue="emails", countdown=600)
+        deployment.send(1, queue="celery", countdown=600)
+        eventually(lambda: deployment.health(running.hostname)["scheduled"] == "3", what="it holds those with an ETA")
+        deployment.send(slots, queue="celery", kwargs={"seconds": 8})
+        deployment.records.wait_for(slots)
+        deployment.send(3, queue="emails", kwargs={"seconds": 1})
+        if pool != "solo":  # which fetches no more while it runs something
+            eventually(
+                lambda: json.loads(deployment.health(running.hostname)["held_by_queue"]) == {"emails": 5, "celery": 1},
+                what="it tells the queues of all it holds",
+            )
+        report = deployment.health(running.hostname)
+        assert sum(json.loads(report["held_by_queue"]).values()) == int(report["reserved"]) + int(report["scheduled"])

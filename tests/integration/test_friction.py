@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from support.previews import texts
 from support.services import Valkey
 
 import opsdash
@@ -104,7 +105,7 @@ def test_removing_more_than_half_of_all_tenants_asks_for_their_number(console: C
     sync = opsdash.SyncTenantConfigs(remove_orphans=True)
     preview = console.preview(sync)
     assert preview.phrase == "3"
-    assert "That is more than half of all 5: to remove them type 3 too." in preview.lines
+    assert "That is more than half of all 5: to remove them type 3 too." in texts(preview)
     for typed in ("", "2", "03"):
         with pytest.raises(PhraseMissing, match="needs '3' typed"):
             console.run(sync, actor=MARIA, confirm="YES", phrase=typed, reviewed=preview)

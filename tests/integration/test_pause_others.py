@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.deployment import Deployment, each_exactly_once
+from support.previews import texts
 from support.workers import eventually, worker
 
 import opsdash
@@ -41,7 +42,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         assert not stand.safe
         assert f"Not held by opsdash: {free.hostname}." in told(stand)
         assert "safe to deploy" not in told(stand)
-        assert any(free.hostname in line for line in ops.preview(opsdash.PauseProcessing()).lines)
+        assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()
         ops.fleet.look()
         stand = verdict(ops.snapshot())

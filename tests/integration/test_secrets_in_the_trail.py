@@ -59,7 +59,7 @@ def test_what_was_asked_for_is_done_as_it_was_asked_and_shown_without_its_secret
     (waits,) = console.approvals()
     assert SECRET not in str(waits)
     approve = opsdash.ApproveOperation(approval_id=raised.value.approval_id)
-    assert SECRET not in str(console.preview(approve).figures)
+    assert SECRET not in str(console.preview(approve).values())
     assert console.run(approve, actor=BOB, confirm="YES").affected == 1, "the one that has the text, and no other"
     assert SECRET not in str(console.get_recent_operations())
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from support.cli import Result, off_a_terminal
+from support.previews import texts
 from support.services import Valkey
 
 import opsdash
@@ -260,7 +261,7 @@ def test_what_waits_for_approval_waits_on_its_own_broker_alone(asking: tuple[Con
     assert b.approvals() == ()
     with pytest.raises(Refused, match="Nothing waits for approval"):
         b.run(approve, actor=BOB, confirm="YES")
-    assert a.preview(approve).lines[0].startswith("Clear Queue (queue: emails), asked for by maria")
+    assert texts(a.preview(approve))[0].startswith("Clear Queue (queue: emails), asked for by maria")
     a.run(approve, actor=BOB, confirm="YES")
 
 
@@ -277,7 +278,7 @@ def test_who_approves_by_another_address_is_told_where_it_was_asked_for(
         approval=("clear_queue",),
     )
     preview = other.preview(opsdash.ApproveOperation(approval_id=asked.value.approval_id))
-    assert preview.lines[0] == f"It was asked for on {a.broker.identity}; this console's is {other.broker.identity}."
+    assert texts(preview)[0] == f"It was asked for on {a.broker.identity}; this console's is {other.broker.identity}."
 
 
 def test_a_prune_says_how_many_entries_of_others_go_with_it(two: Two) -> None:
@@ -286,8 +287,8 @@ def test_a_prune_says_how_many_entries_of_others_go_with_it(two: Two) -> None:
     with two.a.engine.begin() as connection:
         connection.execute(sa.update(audit_log).values(timestamp=datetime.now(UTC) - timedelta(days=400)))
     preview = two.a.preview(opsdash.PruneAuditLog())
-    assert (preview.figures["going"], preview.figures["others"]) == (3, 2)
-    assert "2 of those deleted are of other brokers: their consoles share this database." in preview.lines
+    assert (preview.values()["going"], preview.values()["others"]) == (3, 2)
+    assert "2 of those deleted are of other brokers: their consoles share this database." in texts(preview)
 
 
 def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:

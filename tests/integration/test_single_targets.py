@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.deployment import Deployment
+from support.previews import texts
 from support.workers import eventually, worker
 
 from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
@@ -27,8 +28,8 @@ def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken_and_no_sooner_
     ):
         eventually(lambda: quiet.hostname in console.get_active_workers(), what="the worker reports")
         preview = console.preview(QuietWorker(hostname=quiet.hostname))
-        assert preview.figures == {"queues": ["celery", "emails"], "held": 0, "alone": ["emails"]}
-        assert "No other worker takes tasks from emails: they will wait." in preview.lines
+        assert preview.values() == {"queues": ["celery", "emails"], "held": 0, "alone": ["emails"]}
+        assert "No other worker takes tasks from emails: they will wait." in texts(preview)
         with pytest.raises(Refused, match="was not confirmed"):
             console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="yes")
         effect = console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
@@ -45,8 +46,8 @@ def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken_and_no_sooner_
 
         deployment.pause("emails")
         preview = console.preview(WakeWorker(hostname=quiet.hostname))
-        assert preview.figures == {"queues": ["celery", "emails"], "waiting": 3}
-        assert "when they are no longer paused" in preview.lines[0]
+        assert preview.values() == {"queues": ["celery", "emails"], "waiting": 3}
+        assert "when they are no longer paused" in texts(preview)[0]
         woken = console.run(WakeWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
         assert woken.details["queues"] == ["celery", "emails"]
         eventually(
@@ -66,7 +67,7 @@ def test_a_worker_that_a_pause_can_not_hold_is_not_woken_during_one(deployment: 
     console: Console = console_for(queues=("celery",))
     with worker(concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}, queues=["celery"]) as bare:
         preview = console.preview(QuietWorker(hostname=bare.hostname))
-        assert preview.lines[0] == f"{bare.hostname} stops taking tasks from celery; what it holds will run."
+        assert texts(preview)[0] == f"{bare.hostname} stops taking tasks from celery; what it holds will run."
         console.run(QuietWorker(hostname=bare.hostname), actor="maria", confirm="YES")
         deployment.pause()
         with pytest.raises(Refused, match="can't be held by the pause that is in force"):
@@ -90,15 +91,15 @@ def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_ask
         host, name = running.hostname, "sample.short"
 
         preview = console.preview(RevokeTask(task_id=long))
-        assert preview.lines[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
-        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in preview.lines)
+        assert texts(preview)[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
+        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in texts(preview))
         assert (
-            console.preview(RevokeTask(task_id=long, terminate=True)).lines[1] == "Its process is ended in the middle."
+            texts(console.preview(RevokeTask(task_id=long, terminate=True)))[1] == "Its process is ended in the middle."
         )
         preview = console.preview(RevokeTask(task_id=fetched))
-        assert preview.lines[0] == f"{host} has fetched it, it has not begun: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it, it has not begun: {name}."
         preview = console.preview(RevokeTask(task_id=later))
-        assert preview.lines[0] == f"{host} has fetched it, it waits for its time: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it, it waits for its time: {name}."
 
         done = console.run(RevokeTask(task_id=fetched), actor="maria", confirm="YES")
         assert done.message == f"Revoked {fetched}: 1 worker confirmed."
@@ -128,7 +129,7 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
     console: Console = console_for(separator=":")
     preview = console.preview(RevokeTask(task_id="an-id"))
-    assert preview.lines[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
+    assert texts(preview)[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
     with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
         console.run(RevokeTask(task_id="an-id"), actor="maria", confirm="YES")
     for wrong in ("", "two ids", "an\x1bid"):

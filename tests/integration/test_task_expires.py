@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from support.deployment import Deployment
+from support.previews import texts
 from support.workers import eventually, worker
 
 import opsdash
@@ -18,14 +19,14 @@ def test_a_pause_says_which_waiting_tasks_end_before_it_and_celery_revokes_just_
     gone = deployment.send(3, queue="emails", expires=2)
     kept = deployment.send(4, queue="emails", expires=3_600) + deployment.send(5, queue="emails")
     preview = console.preview(opsdash.PauseProcessing(duration_s=60))
-    assert (preview.figures["expiring"], preview.figures["expiring_error"]) == (3, 0)
+    assert (preview.values()["expiring"], preview.values()["expiring_error"]) == (3, 0)
     assert (
         "Of those that wait, 3 end (their expires) before the pause does: received later, Celery revokes them unrun."
-        in preview.lines
+        in texts(preview)
     )
     other = console.preview(opsdash.PauseProcessing(queue="celery", duration_s=60))
-    assert (other.figures["expiring"], any("expires" in line for line in other.lines)) == (0, False)
-    assert console.preview(opsdash.PauseProcessing(queue="emails", duration_s=7_200)).figures["expiring"] == 7
+    assert (other.values()["expiring"], any("expires" in line for line in texts(other))) == (0, False)
+    assert console.preview(opsdash.PauseProcessing(queue="emails", duration_s=7_200)).values()["expiring"] == 7
 
     deployment.pause()
     with worker(pool="threads", queues=["emails"], env=deployment.env) as running:

@@ -182,7 +182,7 @@ def test_what_is_not_seen_is_said(console_for: Callable[..., Console], sqlite_ur
     execute(console, "UPDATE tenant_config SET name = 'Other'")
     assert not drift(console).differs
     assert "changed without its updated_at is not seen" in drift(console).unseen
-    assert console.preview(opsdash.SyncTenantConfigs()).figures["changed"] == 1
+    assert console.preview(opsdash.SyncTenantConfigs()).values()["changed"] == 1
     untimed = console_for(database_url=sqlite_url, tenant_columns=(("updated_at", ""),))
     sync(untimed)
     assert "changed in place is not seen" in drift(untimed).unseen

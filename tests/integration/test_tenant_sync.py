@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.previews import texts
 from support.services import until
 from support.tenants import add, change, execute, preview, remove, stored, sync, writes
 
@@ -25,16 +26,16 @@ def test_the_preview_says_what_is_added_changed_and_stays_and_changes_nothing(co
     change(console, "other", name="Other", settings={"plan": "gold", "limits": {"rps": 5}})
     before = console.broker.client.dbsize(), stored(console, "other")
     found = console.preview(opsdash.SyncTenantConfigs())
-    assert found.lines[0] == ("3 tenants in the database: 1 will be added, 1 will be changed, 1 stay as they are.")
+    assert texts(found)[0] == ("3 tenants in the database: 1 will be added, 1 will be changed, 1 stay as they are.")
     assert (
         'other: name: "Acme" → "Other"; settings.limits.rps: nothing → 5; settings.plan: nothing → "gold"'
-        in (found.lines[1])
+        in (texts(found)[1])
     )
     expected = {"tenants": 3, "added": 1, "changed": 1, "unchanged": 1, "orphaned": 0, "unreadable": 0, "keys": 2}
-    assert found.figures == expected
+    assert found.values() == expected
     assert (console.broker.client.dbsize(), stored(console, "other")) == before
     assert sync(console).affected == 2
-    assert console.preview(opsdash.SyncTenantConfigs()).figures["unchanged"] == 3
+    assert console.preview(opsdash.SyncTenantConfigs()).values()["unchanged"] == 3
 
 
 def test_of_a_secret_the_preview_says_only_that_it_changed(console: Console):
@@ -74,8 +75,8 @@ def test_orphans_are_shown_and_stay_unless_asked_for(console: Console):
     sync(console)
     remove(console, "c")
     found = console.preview(opsdash.SyncTenantConfigs())
-    assert (found.figures["orphaned"], found.choices) == (1, ("remove_orphans",))
-    assert "with a key in Redis: c. 1 will stay, unless you ask to remove them." in "\n".join(found.lines)
+    assert (found.values()["orphaned"], found.choices) == (1, ("remove_orphans",))
+    assert "with a key in Redis: c. 1 will stay, unless you ask to remove them." in "\n".join(texts(found))
     assert sync(console).affected == 0
     assert stored(console, "c")
     assert "1 will be removed" in preview(console, remove_orphans=True)
@@ -100,8 +101,8 @@ def test_a_row_that_can_not_be_read_keeps_its_key_and_is_no_orphan(console_for):
     sync(console)
     execute(console, "UPDATE tenant_config SET settings = '{' WHERE tenant_id = 'b'")
     found = console.preview(opsdash.SyncTenantConfigs(remove_orphans=True))
-    assert (found.figures["unreadable"], found.figures["orphaned"]) == (1, 0)
-    assert "1 row can't be read, and will not be written: b (settings are not valid JSON)." in found.lines
+    assert (found.values()["unreadable"], found.values()["orphaned"]) == (1, 0)
+    assert "1 row can't be read, and will not be written: b (settings are not valid JSON)." in texts(found)
     assert not sync(console, remove_orphans=True).ok
     assert stored(console, "b")
 

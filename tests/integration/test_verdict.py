@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.deployment import Deployment
+from support.previews import texts
 from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
@@ -117,7 +118,7 @@ def test_a_worker_that_freezes_in_a_task_is_silent_its_task_counts_and_nothing_i
             assert f"{busy.hostname} is silent for " in told(found)
             assert "ran 1 task" in told(found)
             assert found.state is State.UNKNOWN
-            (silent,) = [line for line in ops.preview(opsdash.PauseProcessing()).lines if "is silent" in line]
+            (silent,) = [line for line in texts(ops.preview(opsdash.PauseProcessing())) if "is silent" in line]
             assert "ran 1 task" in silent
         deployment.wait_until_confirmed(busy.hostname)
         assert becomes(ops).safe

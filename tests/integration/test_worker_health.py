@@ -18,7 +18,8 @@ KEYS = Keys()
 FIELDS = {
     "time", "clock", "loop_tick", "pid", "uptime_s", "processed", "active", "reserved", "scheduled", "oldest_s",
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
-    "started", "failed", "load", "running", "running_by_queue", "hostname", "instance", "machine", "pid_started",
+    "started", "failed", "load", "running", "running_by_queue", "held_by_queue",
+    "hostname", "instance", "machine", "pid_started",
     "unacked", "remote_control", "prefetch", "disable_prefetch", "clients", "layout",
     "exchanges", "expires_ms", "draining", "build",
 }  # fmt: skip

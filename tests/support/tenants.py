@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import sqlalchemy as sa
+from support.previews import texts
 
 import opsdash
 from opsdash.model import Effect
@@ -45,7 +46,7 @@ def sync(console: Console, **params: Any) -> Effect:
 
 def preview(console: Console, **params: Any) -> str:
     """All its lines."""
-    return "\n".join(console.preview(opsdash.SyncTenantConfigs(**params)).lines)
+    return "\n".join(texts(console.preview(opsdash.SyncTenantConfigs(**params))))
 
 
 def stored(console: Console, tenant_id: str) -> Any:

@@ -62,22 +62,40 @@ def test_no_error_spells_out_its_setting_or_its_advice_in_its_message() -> None:
     assert wrong == []
 
 
+OF_OTHERS = {
+    "HALFDONE": "services/broker/writes.py",  # a mark that its own script puts before Redis's words
+    "'unknown command'": "worker/requeue.py",
+    "'WRONGTYPE'": "",
+    "WRONG_TYPE": "",
+}
+"""What is looked for in an error's text that is Redis's: nothing else tells. Where, if in one place alone."""
+READING = {"startswith", "endswith", "removesuffix", "removeprefix", "partition", "rpartition", "replace", "split"}
+A_TEXT = re.compile(
+    r"(str\(|.*\b)(error|gone|refused|failure|away|known|taken)(\)|\.(message|fault|explanation|hint)\b)"
+)
+
+
+def read_in(node: ast.AST) -> str:
+    """The text that this expression looks into."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr in READING:
+            return ast.unparse(node.func.value)
+        return " ".join(map(ast.unparse, node.args)) if ast.unparse(node.func.value) == "re" else ""
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        return ast.unparse(node.comparators[0])
+    return ""
+
+
 def test_nobody_reads_a_meaning_out_of_an_errors_text() -> None:
     """What an error means is in its fields. Text of Redis, a driver or a module of the user's is not ours."""
-    reading = {"startswith", "endswith", "removesuffix", "removeprefix", "partition", "rpartition", "replace", "split"}
-    names = "error|gone|refused|failure|away|known|taken"
-    foreign = ("WRONGTYPE", "HALFDONE", ", with args")
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
+        at = str(path.relative_to(PACKAGE))
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            text = ast.unparse(node)
-            of_error = re.match(
-                rf"str\(({'|'.join(names)})\)|({'|'.join(names)})\.(message|fault|explanation|hint)\b", text
-            )
-            if of_error and node.func.attr in reading and not any(mark in text for mark in foreign):
-                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {text}")
+            text = ast.unparse(node) if A_TEXT.match(read_in(node)) else ""
+            of_others = any(mark in text and at.startswith(where) for mark, where in OF_OTHERS.items())
+            if text and not of_others:
+                found.append(f"{at}:{node.lineno}: {text}")  # type: ignore[attr-defined]
     assert found == []
 
 

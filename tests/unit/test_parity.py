@@ -85,7 +85,7 @@ def test_there_is_a_file_for_each_operation_and_nothing_else_to_touch():
 
 @pytest.mark.parametrize("name", ["quiet_worker", "wake_worker", "revoke_task"])
 def test_an_operation_with_preview_confirmation_and_audit_fits_on_a_screen(name: str):
-    assert len((ROOT / "opsdash" / "operations" / f"{name}.py").read_text().splitlines()) <= 80
+    assert len((ROOT / "opsdash" / "operations" / f"{name}.py").read_text().splitlines()) <= 100
 
 
 @each

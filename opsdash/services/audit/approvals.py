@@ -13,7 +13,19 @@ import redis
 
 from opsdash import lua
 from opsdash.errors import NOTHING_CHANGED, OpsdashError, Refused, sentences
-from opsdash.model import Actor, Approval, AuditEntry, DeclaredOperation, Preview, Role, Status, to_plain, untrusted
+from opsdash.model import (
+    Actor,
+    Approval,
+    AuditEntry,
+    DeclaredOperation,
+    Figure,
+    Line,
+    Preview,
+    Role,
+    Status,
+    to_plain,
+    untrusted,
+)
 from opsdash.model.untrusted import Unread
 from opsdash.services.audit.log import AuditLog, public_params
 from opsdash.services.broker import bounded_reads
@@ -111,7 +123,7 @@ class Approvals:
             "actor": actor,
             "entry": entry,
             "params": operation.params(),
-            "reviewed": reviewed,
+            "reviewed": _kept_of(reviewed),
             "expires_at": expires_at,
         }
         text, key = json.dumps(to_plain(told)), self.broker.keys.approval(asked.id)
@@ -341,6 +353,25 @@ def _actor(raw: Mapping[str, Any]) -> Actor:
     return Actor(**{**raw, "role": Role[raw["role"].upper()], "groups": tuple(raw["groups"])})
 
 
+def _kept_of(reviewed: Preview) -> dict[str, Any]:
+    """What is needed of it when it is done: the values, and where it ended. In this shape since 0.1.0."""
+    return {
+        "title": reviewed.title,
+        "warning": reviewed.warning,
+        "lines": [line.text for line in reviewed.in_order],
+        "figures": reviewed.values(),
+        "choices": reviewed.choices,
+        "boundary": reviewed.boundary,
+        "phrase": reviewed.phrase,
+        "taken_at": reviewed.taken_at,
+    }
+
+
 def _preview(raw: Mapping[str, Any]) -> Preview:
-    moved = {name: tuple(raw[name]) for name in ("lines", "choices")}
-    return Preview(**{**raw, **moved, "taken_at": datetime.fromisoformat(raw["taken_at"])})
+    told: dict[str, Any] = {
+        "lines": tuple(Line("note", str(text)) for text in raw["lines"]),
+        "figures": tuple(Figure(name=name, value=value) for name, value in raw["figures"].items()),
+        "choices": tuple(raw["choices"]),
+        "taken_at": datetime.fromisoformat(raw["taken_at"]),
+    }
+    return Preview(**{**raw, **told})

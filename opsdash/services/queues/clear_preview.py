@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from opsdash.model import Breakdown, Figure, Line, Part
 from opsdash.services.broker.messages import envelope, expires_at
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import Composition
@@ -28,21 +28,22 @@ class Held:
     scheduled: int
     unacked: int
 
-    def figures(self) -> dict[str, int]:
-        """For programs."""
-        return {
-            "active": self.active,
-            "reserved": self.reserved,
-            "scheduled": self.scheduled,
-            "unacked": self.unacked,
-        }
-
-    def stays(self) -> str:
-        """The sentence of a clear that takes what waits."""
+    def figures(self) -> tuple[Figure, ...]:
+        """The same as figures of a preview."""
         return (
+            Figure(name="active", label="running", value=self.active, unit="tasks"),
+            Figure(name="reserved", label="reserved", value=self.reserved, unit="tasks"),
+            Figure(name="scheduled", label="scheduled", value=self.scheduled, unit="tasks"),
+            Figure(name="unacked", value=self.unacked, unit="tasks"),
+        )
+
+    def stays(self) -> Line:
+        """What a clear of what waits leaves alone."""
+        return Line(
+            "will_not",
             f"Not removed by this: {self.active:,} running, {self.reserved:,} reserved and {self.scheduled:,} scheduled"
             f" tasks of the {count(self.workers, 'worker')} on this queue ({self.unacked:,} unacknowledged in all"
-            " queues)."
+            " queues).",
         )
 
 
@@ -59,32 +60,36 @@ def held(workers: Workers, queues: Queues, queue: str) -> Held:
     )
 
 
-def age(oldest_s: float | None, *, unsure: bool = False) -> str:
-    """The sentence about the oldest message. Args: ``unsure``: it is at least so old."""
-    return f"Age of the oldest: {'not known' if oldest_s is None else at_least(oldest_s, unsure=unsure)}."
+def age(oldest_s: float | None, *, unsure: bool = False) -> Line:
+    """How old the oldest message is. Args: ``unsure``: it is at least so old."""
+    told = "not known" if oldest_s is None else at_least(oldest_s, unsure=unsure)
+    return Line("note", f"Age of the oldest: {told}.")
 
 
-def arriving(per_s: float | None) -> str:
-    """The sentence about what keeps coming."""
+def arriving(per_s: float | None) -> Line:
+    """What keeps coming."""
     lately = f": about {per_s:,.1f} tasks a second lately" if per_s is not None else ""
-    return f"Producers, beat included, go on adding{lately}; what arrives after this preview stays."
+    return Line("will_not", f"Producers, beat included, go on adding{lately}; what arrives after this preview stays.")
 
 
-def expiring(made_of: Composition | None) -> list[str]:
-    """The sentence of a pause about tasks with an ``expires`` of their own; none where there are none.
+def expiring(made_of: Composition | None) -> list[Line]:
+    """The line of a pause about tasks with an ``expires`` of their own; none where there are none.
 
     Args:
         made_of: What ends before the pause does, among what waits; None when it is not known.
     """
     if made_of is None:
-        return ["How many of those that wait end (their expires) before the pause does could not be read."]
+        return [
+            Line("warning", "How many of those that wait end (their expires) before the pause does could not be read.")
+        ]
     if not made_of.number:
         return []
     number = f"{made_of.number:,}"
     if not made_of.counted:
         number = f"about {number} (± {made_of.number_error:,}, estimated from {made_of.looked_at:,} of them)"
     ends = "ends (its expires)" if made_of.counted and made_of.number == 1 else "end (their expires)"
-    return [f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."]
+    told = f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."
+    return [Line("warning", told)]
 
 
 def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
@@ -98,11 +103,20 @@ def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
     return matches
 
 
-def figures(made_of: Composition) -> Mapping[str, Any]:
-    """What was found out about the messages, for programs."""
-    return {
-        "by_task": dict(made_of.by_task),
-        "by_task_error": dict(made_of.error),
-        "looked_at": made_of.looked_at,
-        "oldest_s": made_of.oldest_s,
-    }
+def figures(made_of: Composition, oldest_s: float | None) -> tuple[Figure, ...]:
+    """What was found out about the messages. ``oldest_s``: age of the oldest of them."""
+    return (
+        Figure(name="looked_at", value=made_of.looked_at, unit="tasks"),
+        Figure(name="oldest_s", value=oldest_s, unit="s"),
+    )
+
+
+def by_task(made_of: Composition) -> Breakdown:
+    """The messages by the name of their task."""
+    return Breakdown(
+        name="by_task",
+        label="Kinds of tasks",
+        unit="tasks",
+        exactness="exact" if made_of.counted else "estimated",
+        parts=tuple(Part(name=name, value=n, error=made_of.error.get(name)) for name, n in made_of.by_task.items()),
+    )

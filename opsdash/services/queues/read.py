@@ -21,6 +21,7 @@ from opsdash.services.queues.age import Ages
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.lock import busy, lease
 from opsdash.services.queues.peek import LARGE, describe, too_large
+from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import Sieve
 from opsdash.services.queues.watermark import NOTHING, Mark, find
 from opsdash.services.workers.reports import Workers
@@ -47,6 +48,7 @@ class Cleared:
         trash_id: Where the messages are for the undo window; None when nothing was kept.
         newer: Messages that came after the boundary, and stay.
         cancelled: It ended before its end; what was cleared by then can be restored.
+        receipt: What waited before and after; None where it had been done before.
     """
 
     total: int
@@ -54,6 +56,7 @@ class Cleared:
     trash_id: str | None
     newer: int = 0
     cancelled: bool = False
+    receipt: Receipt | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,7 @@ class Queues:
         trash_id: str | None = None,
         boundary: Mapping[str, Any] | None = None,
         also: Callable[[bytes], bool] | None = None,
+        others: Iterable[str] = (),
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Cleared:
@@ -229,6 +233,7 @@ class Queues:
             trash_id: Given again, the same clear is answered and not repeated.
             boundary: From ``boundary.draw``: what came after it stays.
             also: Tells what was reviewed among the messages of a list that does not hold the boundary any more.
+            others: Other queues that the receipt counts.
             told: While messages are set aside: how many so far, and of how many. ``cancelled``: asked meanwhile.
 
         Raises:
@@ -239,6 +244,8 @@ class Queues:
         names = [keys.trash(trash_id, "info"), keys.trash_index, keys.busy(queue), keys.restores, keys.expires]
         for step, key in lists.items():
             names += [key, keys.trash(trash_id, str(step))]
+        scope = Scope.of(self.broker, queue, others)
+        names += scope.other_keys
         now = datetime.now(UTC)
         restores = boundary["restores"] if boundary else ""
         fields = [keep_s, queue, by, now.isoformat(), trash_id, int(now.timestamp()), restores, FEW, SLACK]
@@ -261,16 +268,20 @@ class Queues:
                 trash_id=trash_id,
                 boundary=boundary,
                 also=also,
+                others=others,
                 told=told,
                 cancelled=cancelled,
             )
-            return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled)
+            return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled, done.receipt)
         if answer != "done":
             raise busy(queue, counts[0]) if answer == "busy" else Refused(_WHY_NOT[answer], hint=LOOK_AGAIN)
-        newer, *moved = (int(number) for number in counts)
+        newer, *numbers = (int(number) for number in counts)
+        moved, counted = numbers[: len(lists)], numbers[len(lists) :]
+        half = len(counted) // 2
+        receipt = scope.receipt(counted[:half], counted[half:], at_once=True) if counted else None
         by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
         total = sum(moved)
-        return Cleared(total, by_priority, trash_id if total and keep_s else None, newer)
+        return Cleared(total, by_priority, trash_id if total and keep_s else None, newer, receipt=receipt)
 
     def _one_by_one(self, lists: Mapping[int, str], found: Mapping[int, Mark]) -> bool:
         """Some list has messages, and no boundary that tells which of them are newer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +22,10 @@ MOST_BYTES = 16 * 1024 * 1024
 """Of messages that are each looked at."""
 LOOK_S = 0.025
 """After so long no further block is read: LRANGE walks a list from its nearer end, 2 ms to the middle of a million."""
-CONFIDENT = 1.96
-"""Standard errors on either side: 95 of 100 such estimates hold what is true."""
+CONFIDENT = 2.4
+"""Standard errors on either side: Student's t of eight blocks, so 95 of 100 such estimates hold what is true."""
 UNSEEN = 3.0
+"""Of what is in none of n messages there may be 3 / n all the same, in 95 of 100 cases."""
 
 
 Matches = Callable[[bytes], bool]
@@ -143,18 +145,11 @@ def _some(broker: Broker, lists: list[str], lengths: list[int], chance: random.R
 
 def _estimate(blocks: list[Counter[str]], sizes: list[int], total: int) -> tuple[Counter[str], dict[str, int]]:
     """Shares over the blocks, and their error: neighbours are alike, so a block counts as one observation."""
-    if not blocks:  # all of it was taken meanwhile
-        return Counter(), {}
-    confident = CONFIDENT * (1 + 1.5 / max(1, len(blocks) - 1))  # few observations know their own spread less well
     estimate: Counter[str] = Counter()
     error: dict[str, int] = {}
     for name in {name for block in blocks for name in block}:
         shares = [block[name] / size for block, size in zip(blocks, sizes, strict=True)]
-        mean = sum(shares) / len(shares)
-        spread = math.sqrt(sum((share - mean) ** 2 for share in shares) / max(1, len(shares) - 1) / len(shares))
-        estimate[name] = round(mean * total)
-        # At least what the sample can't see: a kind in every block may still be missing somewhere else. Of what is in
-        # none of n messages, there may be 3 / n all the same, in 95 of 100 cases.
-        unseen = (confident if mean else UNSEEN) / sum(sizes)
-        error[name] = math.ceil(max(confident * spread, unseen) * total)
+        spread = statistics.stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else 1.0
+        estimate[name] = round(statistics.fmean(shares) * total)
+        error[name] = math.ceil(max(CONFIDENT * spread, UNSEEN / sum(sizes)) * total)
     return estimate, error

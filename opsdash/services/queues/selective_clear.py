@@ -8,7 +8,7 @@ is brought to its end by whoever works on the queue next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspended_ms
 from opsdash.services.queues.lock import Lease, Pace, lease
+from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
 MOST_BEGUN = 1_000
@@ -44,6 +45,7 @@ class Sieved:
     Attributes:
         looked_at: Messages it has read; ``newer`` of them came after the boundary.
         cancelled: It ended before it had looked at all.
+        receipt: What waited before and after; None where Redis could not say any more.
     """
 
     total: int
@@ -52,6 +54,7 @@ class Sieved:
     newer: int
     trash_id: str | None
     cancelled: bool = False
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Sieve:
         trash_id: str,
         boundary: Mapping[str, Any] | None = None,
         also: Matches | None = None,
+        others: Iterable[str] = (),
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Sieved:
@@ -82,6 +86,7 @@ class Sieve:
             boundary: From ``boundary.draw``: what came after it is not looked at.
             also: Asked about each message of a list in which the boundary is not to be found: what was reviewed there
                 was taken by workers, and some of it is back.
+            others: Other queues that the receipt counts.
             told: Given how many messages were looked at so far, and of how many.
             cancelled: Asked between two steps; what is done by then is done, and can be undone.
 
@@ -101,8 +106,9 @@ class Sieve:
                 fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
                 raise Refused(f"Trash {trash_id} is known already.")
-            lengths: list[int] = [int(broker.client.llen(key)) for key in lists.values()]
-            run = _Run(held, trash_id, queue, sum(lengths), matches, told, cancelled)
+            scope = Scope.of(broker, queue, others)
+            before = scope.count()
+            run = _Run(held, trash_id, queue, sum(before[: len(lists)]), matches, told, cancelled)
             for step, (newest, message) in marks.items():
                 if newest != NOTHING:
                     run.sieve(step, digest(message) if message else None)
@@ -113,6 +119,7 @@ class Sieve:
                 if run.stopped:
                     break
             self._finish(held, queue, trash_id)
+            receipt = scope.since(before)
         total = sum(run.moved.values())
         kept = trash_id if total and keep_s else None
         return Sieved(
@@ -122,6 +129,7 @@ class Sieve:
             newer=run.newer,
             trash_id=kept,
             cancelled=run.stopped,
+            receipt=receipt,
         )
 
     def settle(self, held: Lease, queue: str) -> int:

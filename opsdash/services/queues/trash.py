@@ -16,6 +16,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.lock import lease
+from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import Sieve
 from opsdash.text import count, format_duration
 
@@ -89,17 +90,18 @@ class Trash:
         return self._one(trash_id, end_s, info)
 
     def restore(
-        self, trash_id: str, *, by: str, told: Callable[[int], None] = lambda _left: None
-    ) -> tuple[TrashEntry, int]:
+        self, trash_id: str, *, by: str, others: Iterable[str] = (), told: Callable[[int], None] = lambda _left: None
+    ) -> tuple[TrashEntry, int, Receipt | None]:
         """Puts cleared messages back, in order and priority, before what has come since.
 
         Safe to run again, whatever it was interrupted by; done twice it is done once.
 
         Args:
+            others: Other queues that the receipt counts.
             told: Given, after each step, how many newer messages are still to be moved behind the restored ones.
 
         Returns:
-            The entry, and how many messages came back: none when they had come back before.
+            The entry, how many messages came back, and the receipt: none when they had come back before.
 
         Raises:
             Refused: The trash is gone, or somebody else moves the queue's messages. Nothing was changed.
@@ -115,16 +117,33 @@ class Trash:
             kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
             begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
-                return entry, 0
+                return entry, 0, None
             if begun not in {"kept", "restoring"}:
                 raise Refused(_why_not(trash_id, begun))
             into = {step: lists[_nearest(step, lists)] for step in kept}
             suspend(self.broker, queue, set(into.values()), info)
+            scope = Scope.of(self.broker, queue, others)
+            before = scope.count()
             for step, key in kept.items():
                 held.join(key, into[step], told)
             left_s = max(TOLD_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+            receipt = scope.since(before)
             held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
-        return entry, entry.count
+        return entry, entry.count, receipt
+
+    def by_priority(self, trash_id: str) -> dict[int, int]:
+        """Priority step that they go back to → messages; see `elsewhere`. Cost: one read of the entry.
+
+        Raises:
+            Refused: There is none of that id.
+        """
+        info = self._info(trash_id)
+        lists = self.broker.lists(info["queue"])
+        found: dict[int, int] = {}
+        for step in sorted(_steps(info)):
+            at = _nearest(step, lists)
+            found[at] = found.get(at, 0) + (untrusted.whole(info[f"{STEP}{step}"]) or 0)
+        return found
 
     def elsewhere(self, trash_id: str) -> dict[int, int]:
         """Priority steps that the app has no more → where their messages go: as kombu would put them."""

@@ -46,15 +46,16 @@ const dialogs = (root, send, whole = true) => {
     if (shown && whole) remember('half', {name: shown.name, args: shown.args, values: shown.values()}, sessionStorage)
   }
   const tiles = (given) =>
-    given.map(([label, value]) =>
+    given.map(({label, value, unit, exactness}) =>
       el(
         'div',
-        {class: 'tile'},
-        el('strong', {text: typeof value === 'number' ? number(value) : value}),
-        el('span', {text: label})
+        {class: 'tile', 'data-exactness': exactness},
+        el('strong', {text: figure(value, exactness)}, ...(unit ? [el('small', {text: ` ${unit}`})] : [])),
+        el('span', {text: exactness === 'old' ? `${label}, as last reported` : label})
       )
     )
-  const kinds = (bar) => {
+  const figure = (value, exactness) => `${exactness === 'estimated' ? '≈ ' : ''}${number(value, value % 1 ? 1 : 0)}`
+  const kinds = ({label, parts: bar, exactness}) => {
     const total = bar.reduce((sum, [, n]) => sum + n, 0)
     if (!total) return []
     return [
@@ -69,14 +70,14 @@ const dialogs = (root, send, whole = true) => {
       ),
       el(
         'ul',
-        {class: 'legend', 'aria-label': 'Kinds of tasks'},
+        {class: 'legend', 'aria-label': label},
         ...bar.map(([name, n], i) =>
           el(
             'li',
             {},
             el('span', {class: 'swatch', 'data-hue': i}),
             el('span', {class: 'name', text: name, title: name}),
-            el('span', {class: 'share', text: `${number(n)} · ${number((100 * n) / total)} %`})
+            el('span', {class: 'share', text: `${figure(n, exactness)} · ${number((100 * n) / total)} %`})
           )
         )
       )
@@ -177,7 +178,7 @@ const dialogs = (root, send, whole = true) => {
     }
     const show = (given, answer = false) => {
       if (answer) filling = Math.max(0, filling - 1)
-      const now = JSON.stringify([given.tiles, given.bar, given.lines, given.phrase, given.problem])
+      const now = JSON.stringify([given.tiles, given.bars, given.lines, given.phrase, given.problem])
       if (now !== said) waits = false
       said = now
       put(problem, given.problem || '')
@@ -186,8 +187,8 @@ const dialogs = (root, send, whole = true) => {
       put(second.firstChild, `Type ${given.phrase} too`)
       review.replaceChildren(
         ...(given.tiles.length ? [el('div', {class: 'tiles'}, ...tiles(given.tiles))] : []),
-        ...kinds(given.bar),
-        el('ul', {class: 'lines'}, ...given.lines.map(([text, not]) => el('li', {class: not ? 'not' : '', text})))
+        ...given.bars.flatMap(kinds),
+        el('ul', {class: 'lines'}, ...given.lines.map(([text, kind]) => el('li', {'data-kind': kind, text})))
       )
     }
     show(msg)

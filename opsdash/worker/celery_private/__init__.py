@@ -30,6 +30,7 @@ from opsdash.worker.celery_private.workload import accounted as accounted
 from opsdash.worker.celery_private.workload import active as active
 from opsdash.worker.celery_private.workload import counts as counts
 from opsdash.worker.celery_private.workload import habits as habits
+from opsdash.worker.celery_private.workload import held_by_queue as held_by_queue
 from opsdash.worker.celery_private.workload import running as running
 from opsdash.worker.celery_private.workload import stopping as stopping
 from opsdash.worker.celery_private.workload import unstarted_by_queue as unstarted_by_queue

@@ -11,6 +11,9 @@ from celery.worker import state as worker_state
 from opsdash.worker import origin
 from opsdash.worker.celery_private.requests import scheduled
 
+MOST_HELD = 10_000
+"""Messages whose queues are told in a report: more take 10 ms of every two seconds."""
+
 
 def counts(consumer: Any) -> dict[str, int]:
     """How many messages this worker holds, by state. Lengths only: called beside the event loop."""
@@ -67,6 +70,26 @@ def active() -> list[Any]:
 def running() -> list[Any]:
     """Requests that run, the longest-running first. Safe beside the loop."""
     return sorted((request for request in active() if request.time_start), key=lambda request: request.time_start)
+
+
+def held_by_queue(consumer: Any) -> dict[str, int] | None:
+    """Queue → messages from it that were fetched and not started, those with an ETA included. Safe beside the loop.
+
+    The empty name is for those whose queue can't be told. Cost: about 1 µs a message; None above ``MOST_HELD``.
+    """
+    for _ in range(5):
+        try:
+            held = set(worker_state.reserved_requests).difference(worker_state.active_requests)
+            for bucket in list(consumer.task_buckets.values()):
+                held.update(request for request, _ in list(bucket.contents if bucket else ()))
+            held.update(scheduled(consumer))
+        except RuntimeError:  # the loop has added one meanwhile
+            continue
+        if len(held) > MOST_HELD:
+            return None
+        places = (origin.of(request.message) for request in held)
+        return dict(Counter(place.queue if place is not None else "" for place in places))
+    return None
 
 
 def unstarted_by_queue(consumer: Any) -> dict[str, int]:

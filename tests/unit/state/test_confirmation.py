@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model import Preview
+from opsdash.model import Line, Preview
 from opsdash.operations import ClearQueue, PauseProcessing
 from opsdash.state import PendingConfirmation
 
 NEAR_MISSES = st.sampled_from(["YES", "yes", "Yes", " YES", "YES ", "YES\n", "YE", "YESS", "ＹＥＳ", "YES\u200b", ""])
-PREVIEW = Preview(title="Clear Queue", warning="It goes.", lines=("3 tasks",))
+PREVIEW = Preview(title="Clear Queue", warning="It goes.", lines=(Line("will", "3 tasks"),))
 
 
 @given(typed=st.one_of(NEAR_MISSES, st.text()), asked=st.booleans())

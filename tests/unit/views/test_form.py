@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.errors import Invalid
-from opsdash.model import Preview
+from opsdash.model import Breakdown, Figure, Line, Part, Preview
 from opsdash.operation import registry
 from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RevokeTask, SyncTenantConfigs
 from opsdash.views.form import about, asked_for, fields, filled, in_words, review
@@ -73,14 +73,27 @@ def test_what_is_missing_is_said_by_the_fields_label_and_no_other_word_of_it_is_
 
 
 def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
-    figures = {"waiting": 42, "oldest_s": 3.5, "by_task": {f"shop.t{i}": 10 - i for i in range(8)}}
-    given = Preview(title="Clear", warning="!", lines=("42 go.", "Not removed by this: 1 running."), figures=figures)
+    parts = tuple(Part(name=f"shop.t{i}", value=10 - i) for i in range(8))
+    given = Preview(
+        lines=(Line("note", "So it is."), Line("will_not", "1 running stays."), Line("will", "42 go.")),
+        figures=(
+            Figure(name="waiting", label="waiting", value=42, unit="tasks"),
+            Figure(name="matching", label="match", value=7, unit="tasks", exactness="estimated", error=2),
+            Figure(name="oldest_s", value=3.5, unit="s"),
+            Figure(name="held", label="held by workers", value=None),
+        ),
+        breakdowns=(Breakdown(name="by_task", label="Kinds", parts=parts), Breakdown(name="by_age", parts=parts)),
+    )
     shown = review(given)
-    assert shown["tiles"] == [["waiting", 42]]
-    assert shown["lines"] == [["42 go.", False], ["Not removed by this: 1 running.", True]]
-    assert len(shown["bar"]) == 6
-    assert shown["bar"][-1] == ("3 more kinds", 12)
-    assert sum(n for _, n in shown["bar"]) == sum(figures["by_task"].values())  # type: ignore[attr-defined]
+    assert shown["tiles"] == [
+        {"label": "waiting", "value": 42, "unit": "tasks", "exactness": "exact"},
+        {"label": "match", "value": 7, "unit": "tasks", "exactness": "estimated"},
+    ]
+    assert shown["lines"] == [["42 go.", "will"], ["1 running stays.", "will_not"], ["So it is.", "note"]]
+    (bar,) = shown["bars"]
+    assert len(bar["parts"]) == 6
+    assert bar["parts"][-1] == ["3 others", 12]
+    assert sum(n for _, n in bar["parts"]) == sum(part.value for part in parts)
     assert review(None, "Say which.")["problem"] == "Say which."
 
 

@@ -1,11 +1,22 @@
 -- Counts and moves in one step, so the number reported is the number moved. Measured: 0.34 ms for 1,000,000 messages.
--- KEYS: info hash, trash index, lease, restores, suspended expiries, then queue list and trash list by turns. ARGV: kept
+-- KEYS: info hash, trash index, lease, restores, suspended expiries, then queue list and trash list by turns, then the
+-- lists of other queues, which are counted. ARGV: kept
 -- seconds, queue, by, at, trash id, now, restores as reviewed (or nothing), most messages moved one by one, how far the
 -- boundary may have gone; then for each priority step: the step, the boundary's position, its message. A trash id that
 -- exists already is answered from its info: sent twice is done once. What stays keeps the list's TTL, which RENAME takes
--- along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}.
+-- along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}; and where it moved
+-- them now: the lengths of the queue's and the others' lists before, and the same after.
 -- include ../../broker/lua/named.lua
-local steps = (#KEYS - 5) / 2
+local steps = (#ARGV - 9) / 3
+local function lengths_now()
+  local found = {}
+  for i = 1, steps do found[i] = redis.call('LLEN', KEYS[4 + i * 2]) end
+  for i = 6 + steps * 2, #KEYS do
+    local length = redis.pcall('LLEN', KEYS[i])
+    found[#found + 1] = type(length) == 'number' and length or -1
+  end
+  return found
+end
 local function of(i) return KEYS[4 + i * 2], KEYS[5 + i * 2], ARGV[7 + i * 3] end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   local again = {'done', tonumber(redis.call('HGET', KEYS[1], 'newer') or 0)}
@@ -41,7 +52,7 @@ for i = 1, steps do
   if k > few and n - k > few then return {'many'} end
   lengths[i], later[i], newer, total = n, k, newer + k, total + n - k
 end
-local answer, expires = {'done', newer}, 0
+local answer, expires, before = {'done', newer}, 0, lengths_now()
 for i = 1, steps do
   local source, trash, _ = of(i)
   local k, m, ttl = later[i], lengths[i] - later[i], redis.call('PTTL', source)
@@ -67,5 +78,8 @@ if keep > 0 and total > 0 then
   redis.call('EXPIRE', KEYS[1], keep)
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[6])
   redis.call('ZADD', KEYS[2], ARGV[6] + keep, ARGV[5])
+end
+for _, counted in ipairs({before, lengths_now()}) do
+  for _, length in ipairs(counted) do answer[#answer + 1] = length end
 end
 return answer
