@@ -54,7 +54,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts, with which role, and through which door.
+    """Who acts, with which role, and through which surface.
 
     Attributes:
         name: User name as the proxy, the operating system or the caller gives it.
@@ -71,7 +71,7 @@ class Actor:
     groups: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """A name from outside may hold what no database takes; the attempt is to be audited all the same."""
+        """A name from outside may have characters that no database accepts; the attempt must be audited anyway."""
         object.__setattr__(self, "name", as_text(self.name))
         object.__setattr__(self, "client", as_text(self.client))
 
@@ -99,11 +99,11 @@ class Act:
 class PauseInfo:
     """One pause: of everything, or of one queue.
 
-    A flag that somebody set by hand has no story: ``by`` is empty and ``at`` and ``epoch`` are None.
+    A flag that was set by hand has no record: ``by`` is empty and ``at`` and ``epoch`` are None.
 
     Attributes:
         queue: None for everything.
-        expires_at: When the flag's TTL ends, in UTC; None when somebody set it without one.
+        expires_at: When the flag's TTL ends, in UTC; None: it has none.
         epoch: The pause counter's value after this change.
     """
 
@@ -121,7 +121,7 @@ class QueueStats:
 
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
-        paused: By its own flag or by the one for everything.
+        paused: By its own pause or by the pause of all queues.
         oldest_s: Age of the oldest of the tasks that run next; None where nothing waits, or nothing is known yet.
         oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
@@ -145,7 +145,7 @@ class TrashEntry:
     Attributes:
         id: What ``restore-queue`` takes.
         count: Messages that were cleared, by all priorities.
-        size_bytes: Their size in Redis, estimated from a few of them; None when it can't be told.
+        size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
         state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
@@ -171,7 +171,7 @@ class HistoryPoint:
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
         oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
-        paused: Queues with a pause of their own; ``*`` for the pause of everything.
+        paused: Queues with their own pause; ``*`` for the pause of all queues.
         online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
             tasks that these ran. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
@@ -197,9 +197,9 @@ class AuditEntry:
     Attributes:
         timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
         details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
-        seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
-        broker: What it was done on, as `broker_identity` says it; None where that is not told. It is what
-            the details say, which the seal covers.
+        seq: Its number in the hash chain; None until it is finished. ``key_id``: which key made ``seal``.
+        broker: Where it was done, as `broker_identity` gives it; None: unknown. It is taken from
+            the details, which the HMAC covers.
     """
 
     id: UUID
@@ -216,13 +216,13 @@ class AuditEntry:
     broker: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Told once, in the details: whoever writes and seals those, of another version too, keeps it."""
+        """Stored once, in the details: a console of another version keeps it too."""
         told = self.details.get("broker")
         object.__setattr__(self, "broker", told if isinstance(told, str) else None)
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
-        """What ``to_plain`` made of an entry that carries no seal yet, as an entry."""
+        """The entry from which ``to_plain`` made the mapping; it has no HMAC yet."""
         return cls(
             id=UUID(raw["id"]),
             timestamp=datetime.fromisoformat(raw["timestamp"]),
@@ -241,7 +241,7 @@ class AuditEntry:
 
     @property
     def reason(self) -> str:
-        """Why, as far as whoever did it said so."""
+        """The reason that the user gave."""
         params = self.details.get("params")
         return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
 
@@ -264,7 +264,7 @@ class Approval:
     Attributes:
         id: What ``opsdash approve`` takes.
         operation: Its name; ``title``: for people. ``params``: its parameters.
-        by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
+        by: Who asked. ``at``: when, in UTC. ``surface``: through which surface.
         expires_at: When its time is over, in UTC.
         problem: Why this opsdash can't do it, in a sentence; empty when it can.
     """
@@ -287,12 +287,12 @@ class Snapshot:
     Attributes:
         taken_at: When this snapshot was put together, in UTC.
         pause: The pause of everything; None while running.
-        paused_queues: Queues with a pause of their own.
+        paused_queues: Queues with their own pause.
         epoch: The pause counter; None: there is none.
-        others: Workers without the plug-in; None while they could not be asked.
+        others: Workers that are not managed by opsdash; None: they could not be asked.
         look: What asking for them has found since the last change of a pause; None: nobody was asked since.
         shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
-        drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
+        drained_in_s: While everything is paused: the estimated time until nothing runs; None: unknown.
         unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
             those running tasks that have ``acks_late``.
         unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
@@ -307,10 +307,10 @@ class Snapshot:
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
         silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
-        audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
-        spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
-        unread: What lies in Redis and is not shown: too much of it, or not readable.
-        layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
+        audit_head: ``number:seal`` of the newest entry in the hash chain.
+        spooled: Steps of the audit log that wait in the outbox; None: unknown.
+        unread: Data in Redis that is not shown: too much, or not readable.
+        layout_conflicts: Where app, settings and workers disagree on the storage of messages: figures may be wrong.
     """
 
     taken_at: datetime

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 NAMED = 3
-"""Queues named in the result; beyond that their number stands for them."""
+"""Queues named in the result; for more of them, only their number."""
 
 
-UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
-AGAIN = "The next look tells them again."
+UNKNOWN = "It is not known whether all workers that got cancel_consumer got add_consumer"
+AGAIN = "The next read sends it again."
 
 
 class ResumeProcessing(Operation):
@@ -55,7 +55,7 @@ class ResumeProcessing(Operation):
             own = [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
             lines += [Line("will_not", text) for text in own]
         elif None in pauses:
-            lines.append(Line("will_not", "All processing stays paused: that is a flag of its own."))
+            lines.append(Line("will_not", "All processing stays paused: it has its own pause."))
         return Preview(
             warning=self.warning
             if self.queue is None
@@ -97,13 +97,13 @@ class ResumeProcessing(Operation):
 
     @staticmethod
     def _add(services: Services) -> tuple[dict[str, list[str]], str]:
-        """Undoes the pause's ``cancel_consumer``. The flag has gone by now: what fails is told, and tried again."""
+        """Undoes the pause's ``cancel_consumer``. The flag is deleted by now: a failure is reported and retried."""
         try:
             told = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
             known = error if isinstance(error, OpsdashError) else services.broker.fault(error)
             return {}, f" {UNKNOWN}: {known.explanation} {AGAIN}"
-        return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
+        return told, f" add_consumer sent to {count(len(told), 'unmanaged worker')}." if told else ""
 
     def _check(self, services: Services) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.

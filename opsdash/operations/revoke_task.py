@@ -22,7 +22,7 @@ class RevokeTask(Operation):
     name: ClassVar[str] = "revoke_task"
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
-    warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    warning: ClassVar[str] = "The task is discarded when a worker receives it. This can't be undone."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")
@@ -75,7 +75,7 @@ class RevokeTask(Operation):
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""
-        return {"message": "Workers may have been told or not; to revoke it again does no harm."}
+        return {"message": "Workers may have received it or not. You can revoke the task again."}
 
     def _check(self) -> None:
         if not self.task_id.isprintable() or not self.task_id or any(char.isspace() for char in self.task_id):

@@ -1,7 +1,7 @@
 """What a person reads in the files of the project: sentences in code, comments, docs and examples, with their lines.
 
-Names are no sentences. A string without a space, a code span, and a word with ``_``, ``/``, ``=``, a dot or a colon in it
-are left out, so a Redis key, a column, an option or an attribute may keep a name that prose must not use.
+Names are no sentences. A string without a space, a code span, and a word with ``_``, ``/``, ``=``, a dot or a colon
+inside are left out, so a Redis key, a column, an option or an attribute may keep a name that prose must not use.
 """
 
 from __future__ import annotations
@@ -95,7 +95,13 @@ def _dashboard(text: str) -> Iterator[Sentence]:
 
 
 READERS: dict[str, Callable[[str], Iterator[Sentence]]] = {
-    ".py": _python, ".mako": _hash, ".js": _script, ".css": _script, ".lua": _lua, ".md": _markdown, ".ipynb": _notebook,
-    ".json": _dashboard, ".yml": _hash, ".yaml": _hash, ".conf": _hash, ".cfg": _hash, ".service": _hash, ".toml": _hash,
-    ".example": _hash, "Caddyfile": _hash, "Dockerfile": _hash,
-}  # fmt: skip
+    ".py": _python,
+    ".js": _script,
+    ".css": _script,
+    ".lua": _lua,
+    ".md": _markdown,
+    ".ipynb": _notebook,
+    ".json": _dashboard,
+} | dict.fromkeys(
+    (".mako", ".yml", ".yaml", ".conf", ".cfg", ".service", ".toml", ".example", "Caddyfile", "Dockerfile"), _hash
+)

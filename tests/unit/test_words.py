@@ -15,8 +15,8 @@ WORDS = Path(__file__).with_name("words.txt")
 def rules() -> Iterator[tuple[re.Pattern[str], str]]:
     for line in WORDS.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            pattern, arrow, instead = line.partition(" => ")
-            assert arrow and instead, f"no replacement: {line}"
+            pattern, _, instead = line.partition(" => ")
+            assert instead, f"no replacement: {line}"
             words = pattern.replace(" ", r"\s+")
             yield re.compile(rf"\b(?:{words})\b", re.IGNORECASE), instead
 

@@ -12,7 +12,7 @@ from opsdash.model.verdict import Kind, Reason, State, Verdict
 from opsdash.text import count, format_duration
 
 NAMED = 3
-"""Workers named in a sentence; beyond that their number stands for them."""
+"""Workers named in a sentence; the rest is only counted."""
 OF_WORKERS = (Kind.NOT_CONFIRMED, Kind.RUNNING, Kind.NOT_PUT_BACK, Kind.CANNOT_PAUSE)
 """Kinds that tell of one worker that reports: they follow the number of those that have stopped."""
 _WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", State.DRAINING: "not safe yet"}
@@ -122,7 +122,7 @@ def _remedy(reason: Reason) -> str:
             who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
             return f"Look whether its process still runs; if it has ended: opsdash dismiss-worker {who}"
         case Kind.SAME_NAME:
-            return "Give each worker a name of its own: celery worker -n NAME@%h."
+            return "Give each worker its own name: celery worker -n NAME@%h."
         case Kind.UNACKED:
             return (
                 "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed"
@@ -166,7 +166,7 @@ def _said(reason: Reason) -> str:
         case Kind.NO_PLUGIN:
             return f"Not held by opsdash: {who}"
         case Kind.QUEUE_SHRINKS:
-            return f"Somebody takes tasks from {reason.queue}: it has lost {reason.number:,} although paused"
+            return f"Queue {reason.queue} is paused but has lost {count(reason.number, 'task')}"
         case Kind.TAKES_TASKS:
             return f"{reason.detail} takes tasks, and no worker reports that connection"
         case Kind.MAY_TAKE_TASKS:
@@ -188,9 +188,9 @@ def _said(reason: Reason) -> str:
             perhaps = f", perhaps {who}" if who else ""
             return f"{more}{perhaps}: frozen, busy in the solo pool, or no worker at all"
         case Kind.CANNOT_ASK:
-            return f"Workers without the plug-in can't be asked: {reason.detail}"
+            return f"Unmanaged workers can't be asked: {reason.detail}"
         case Kind.NOT_ASKED:
-            return "Workers without the plug-in have not been asked yet"
+            return "Unmanaged workers have not been asked yet"
         case Kind.UNACKED:
             since = ""
             if reason.seconds is not None:
@@ -211,7 +211,7 @@ def _last(reason: Reason) -> str:
     if reason.number and reason.held:
         return f"ran {ran} and held {held}"
     if not reason.number and not reason.held:
-        return "and was not paused when it told last"
+        return "and was not paused in its last report"
     return f"ran {ran}" if reason.number else f"held {held}"
 
 

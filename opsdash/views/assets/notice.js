@@ -1,4 +1,4 @@
-// The page for somebody who may not see the page: what is wrong and what to do, nothing else.
+// The page for a user without access: what is wrong and what to do, nothing else.
 export function render({model}) {
   const door = document.createElement('div'),
     card = document.createElement('main'),

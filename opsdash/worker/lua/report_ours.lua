@@ -1,4 +1,4 @@
--- What lies under these names is opsdash's own: a value of another type there must not cost a worker its report.
+-- These keys are opsdash's own: a value of another type must not prevent a worker's report.
 local function short(text) return text and string.sub(text, 1, 200) or '' end
 local function ours(key, kind)
   local found = redis.call('TYPE', key).ok

@@ -1,5 +1,5 @@
 -- Adds marks, also on a full Redis: it begins with a removal, which that lets through, and then all that follows. KEYS:
--- the sorted set. ARGV: seconds it lives, the scores between which members stay, then score and member by turns.
+-- the sorted set. ARGV: seconds it lives, the scores between which members stay, then alternating score and member.
 local kind = redis.call('TYPE', KEYS[1])['ok']
 if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
