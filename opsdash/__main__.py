@@ -15,7 +15,7 @@ def main() -> None:
         if not (line := parts.missing(error)):
             raise
         if sys.argv[1:] == ["--version"]:
-            sys.stdout.write(f"{parts.told()}\n")
+            sys.stdout.write(f"{parts.describe()}\n")
             sys.exit(0)
         sys.stderr.write(f"opsdash: {line}\n")
         sys.exit(2)

@@ -40,7 +40,7 @@ def missing(error: ModuleNotFoundError) -> str:
     return f"this needs the console, and {module} is not installed: {HINT}"
 
 
-def told() -> str:
+def describe() -> str:
     """``opsdash --version``: a line for the whole, and one for each part with what it is made of here."""
     lines = [f"opsdash {__version__}, Python {platform.python_version()}"]
     for part, names in LISTED.items():

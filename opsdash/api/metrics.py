@@ -22,7 +22,7 @@ from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
 from opsdash.model.verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
-from opsdash.services.monitoring.metrics import Measures
+from opsdash.services.monitoring.metrics import MetricsReader
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.threads import PROBES
 
@@ -51,7 +51,7 @@ class Meter(Collector):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._measures = Measures(console.audit, self._count)
+        self._measures = MetricsReader(console.audit, self._count)
         self._following = False
         self._lock = threading.Lock()
         self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}

@@ -12,7 +12,7 @@ from tornado.web import HTTPError
 from opsdash.errors import Changed, Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor
 from opsdash.operation import Operation
-from opsdash.services.audit.log import Duplicate
+from opsdash.services.audit.log import DuplicateRequest
 from opsdash.text import without_folders
 
 CONTENT_TYPE = "application/problem+json"
@@ -101,7 +101,7 @@ def _kind_of(
         return HTTPStatus.CONFLICT, "needs-approval", {"approval_id": error.approval_id}
     if isinstance(error, PhraseMissing):
         return HTTPStatus.CONFLICT, "phrase", {"expected": error.expected}
-    if isinstance(error, Duplicate):
+    if isinstance(error, DuplicateRequest):
         return HTTPStatus.CONFLICT, "duplicate", {}
     if operation is not None and actor is not None and (actor.role is None or actor.role < operation.minimum_role):
         return HTTPStatus.FORBIDDEN, "forbidden", {}

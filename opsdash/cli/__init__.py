@@ -90,7 +90,7 @@ class _Commands(click.Group):
 
 def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(parts.told())
+        click.echo(parts.describe())
         ctx.exit()
 
 

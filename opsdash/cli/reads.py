@@ -20,7 +20,7 @@ from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summa
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
-from opsdash.services.pause.verdict_text import builds_told
+from opsdash.services.pause.verdict_text import describe_builds
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
         print_json({"worker": told[0], "running": running, "more": more} if one else told)
         return
     _print_workers(stats)
-    if said := builds_told(stats):
+    if said := describe_builds(stats):
         print_line(said)
     if one:
         _print_running(stats[0].hostname, running, more)

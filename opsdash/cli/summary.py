@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import builds_told, remedies, told
+from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
@@ -102,12 +102,12 @@ def held(snapshot: Snapshot) -> RenderableType:
     """
     counted = _counted(snapshot)
     number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
-    told = (
+    held = (
         f"{number:,} more held by workers (running, reserved or scheduled)"
         if counted
         else "No worker says what it holds"
     )
-    return line(f"{told}; {snapshot.unacked:,} of all are fetched and not acknowledged yet")
+    return line(f"{held}; {snapshot.unacked:,} of all are fetched and not acknowledged yet")
 
 
 def _story(pause: PauseInfo | None) -> str:
@@ -155,15 +155,15 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
     if draining := sum(worker.draining for worker in counted):
         takes = "takes no tasks: it is" if draining == 1 else "take no tasks: they are"
         yield f"{count(draining, 'worker')} {takes} about to be stopped (opsdash.worker.drain)."
-    if said := builds_told(snapshot.workers):
+    if said := describe_builds(snapshot.workers):
         yield said
     whole = verdict(snapshot)
     if whole:
-        yield told(whole)
+        yield describe(whole)
         yield from (f"   → {todo}" for todo in remedies(whole))
     for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
         stand = None if whole else verdict(snapshot, queue)
-        yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {told(stand)}" if stand else "")
+        yield f"Queue {queue} is paused by itself, {_story(pause)}." + (f" {describe(stand)}" if stand else "")
         yield from (f"   → {todo}" for todo in (remedies(stand) if stand else ()))
 
 

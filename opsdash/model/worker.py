@@ -186,7 +186,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetLook:
+class UnmanagedLook:
     """What asking for workers that do not report has found.
 
     Attributes:

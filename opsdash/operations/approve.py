@@ -11,7 +11,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration
 
 if TYPE_CHECKING:
-    from opsdash.services.audit.approvals import Asked
+    from opsdash.services.audit.approvals import PendingApproval
     from opsdash.services.services import Services
 
 
@@ -67,7 +67,7 @@ class ApproveOperation(Operation):
         return {"message": f"{described(waits)} still waits for approval: it was not done."}
 
 
-def _operation(asked: Asked) -> Operation:
+def _operation(asked: PendingApproval) -> Operation:
     return cast("Operation", asked.operation)  # what is kept knows it by its name; it was made from the registry
 
 

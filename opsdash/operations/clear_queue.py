@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.queues.clear_preview import Held, age, arriving, by_task, figures, held
+from opsdash.services.queues.clear_preview import HeldByWorkers, age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
-from opsdash.services.queues.reclaim import PAUSE_S, REASON, Gathering, seen_in
-from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.reclaim import PAUSE_S, REASON, Reclaim, seen_in
+from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.trash import span
-from opsdash.services.queues.watermark import draw, find
+from opsdash.services.queues.watermark import find, take_watermark
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
-        boundary = draw(services.broker, self.queue)
+        boundary = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        holds = held(services.workers, services.queues, self.queue)
+        holds = held_by_workers(services.workers, services.queues, self.queue)
         lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
         priorities = sorted(stats.by_priority.items())
         if len(priorities) > 1:
             lines.append(Line("note", "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in priorities) + "."))
-        made_of = compose(services.broker, self.queue)
+        made_of = sample_tasks(services.broker, self.queue)
         lines += (Line("note", text) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if stats.waiting:
@@ -148,7 +148,7 @@ class ClearQueue(Operation):
             ok=not cleared.cancelled,
         )
 
-    def _everything(self, services: Services, holds: Held) -> list[Line]:
+    def _everything(self, services: Services, holds: HeldByWorkers) -> list[Line]:
         reach = _gathering(services).reach(self.queue)
         names = {None: "everything is paused", self.queue: "the queue is paused"}
         paused = [names[name] for name in services.pause.read([self.queue])]
@@ -191,10 +191,8 @@ def in_trash(services: Services, entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def _gathering(services: Services) -> Gathering:
-    return Gathering(
-        broker=services.broker, pause=services.pause, workers=services.workers, unmanaged=services.unmanaged
-    )
+def _gathering(services: Services) -> Reclaim:
+    return Reclaim(broker=services.broker, pause=services.pause, workers=services.workers, unmanaged=services.unmanaged)
 
 
 def name_to_type(services: Services, queue: str) -> str:

@@ -10,12 +10,12 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
-from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
-from opsdash.services.queues.sampling import compose
-from opsdash.services.queues.selective_clear import Sieve
-from opsdash.services.queues.task_filter import Selection
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.task_filter import TaskFilter
+from opsdash.services.queues.watermark import take_watermark
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class ClearTasks(Operation):
     def preview(self, services: Services) -> Preview:
         """How many match, counted or estimated, by task name, and what is not looked at."""
         self._check(services)
-        boundary = draw(services.broker, self.queue)
+        boundary = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        made_of = compose(services.broker, self.queue, self._selection(boundary))
-        holds = held(services.workers, services.queues, self.queue)
+        made_of = sample_tasks(services.broker, self.queue, self._selection(boundary))
+        holds = held_by_workers(services.workers, services.queues, self.queue)
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
         exactness: Exactness = "exact" if made_of.counted else "estimated"
         removed = (
@@ -112,7 +112,7 @@ class ClearTasks(Operation):
         def told(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
 
-        done = Sieve(services.broker).clear(
+        done = SelectiveClear(services.broker).clear(
             self.queue,
             self._selection(boundary),
             by=act.actor.name,
@@ -145,9 +145,9 @@ class ClearTasks(Operation):
         """The trash of this act."""
         return in_trash(services, entry)
 
-    def _selection(self, boundary: Mapping[str, Any]) -> Selection:
+    def _selection(self, boundary: Mapping[str, Any]) -> TaskFilter:
         # What has grown old enough since it was reviewed was not reviewed.
-        return Selection.of(
+        return TaskFilter.of(
             task=self.task,
             older_than_s=self.older_than_s,
             containing=self.containing,

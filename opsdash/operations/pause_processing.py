@@ -27,10 +27,10 @@ from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import NAMED, NO_WORKER, remedies, told
+from opsdash.services.pause.verdict_text import NAMED, NO_WORKER, describe, remedies
 from opsdash.services.queues.clear_preview import expire_by, expiring
 from opsdash.services.queues.known_products import Noticing
-from opsdash.services.queues.sampling import Composition, Matches, compose
+from opsdash.services.queues.sampling import Matches, TaskSample, sample_tasks
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class PauseProcessing(Operation):
             return Progress(done=False, message="The pause has ended meanwhile.", final=True)
         stage = " ".join([found.state, *(part for r in found.reasons for part in (r.kind, *r.workers, r.queue))])
         return Progress(
-            done=found.safe, message=told(found), final=found.final, todo=tuple(remedies(found)), stage=stage
+            done=found.safe, message=describe(found), final=found.final, todo=tuple(remedies(found)), stage=stage
         )
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
@@ -253,10 +253,10 @@ def _expiring_within(ttl_s: int) -> Matches:
     return expire_by(now, now + timedelta(seconds=ttl_s))
 
 
-def _waiting(services: Services, names: Iterable[str], matches: Matches) -> Composition | None:
+def _waiting(services: Services, names: Iterable[str], matches: Matches) -> TaskSample | None:
     """What of the waiting tasks matches; None when it can't be read: a pause needn't wait for it."""
     try:
-        return compose(services.broker, names, matches)
+        return sample_tasks(services.broker, names, matches)
     except Unavailable:  # huge messages, for one
         return None
 

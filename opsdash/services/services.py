@@ -17,7 +17,7 @@ from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote import Remote
 from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Services:
     trash: Trash
     pause: PauseFlags
     workers: Workers
-    unmanaged: Fleet
+    unmanaged: UnmanagedWorkers
     remote: Remote
     tenants: Tenants
     history: History

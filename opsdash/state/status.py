@@ -8,7 +8,7 @@ import param
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import builds_told, told
+from opsdash.services.pause.verdict_text import describe, describe_builds
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 STALE_AFTER_S = 10.0
@@ -112,7 +112,7 @@ class SystemStatus(param.Parameterized):
             pause_reason=pause.reason if pause else "",
             pause_since=pause.at if pause else None,
             pause_until=pause.expires_at if pause else None,
-            drain=" ".join(filter(None, [told(stand), builds_told(snapshot.workers)])) if stand else "",
+            drain=" ".join(filter(None, [describe(stand), describe_builds(snapshot.workers)])) if stand else "",
             safe=stand is not None and stand.safe,
             drain_workers=stand.workers if stand else 0,
             drain_stopped=stand.stopped if stand else 0,

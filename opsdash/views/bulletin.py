@@ -40,7 +40,7 @@ HISTORY_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bulletin:
+class PageState:
     """One state of the page for one role.
 
     Attributes:
@@ -63,9 +63,9 @@ class Bulletins:
         self._status = SystemStatus()
         self._recent: tuple[HistoryPoint, ...] = ()
         self._recent_read_s = -HISTORY_EVERY_S
-        self._chains: dict[Role, tuple[Bulletin, dict[str, Any]]] = {}
+        self._chains: dict[Role, tuple[PageState, dict[str, Any]]] = {}
 
-    def latest(self, role: Role) -> Bulletin | None:
+    def latest(self, role: Role) -> PageState | None:
         """The last one for this role, if there was any; reads nothing."""
         made = self._chains.get(role)
         return made[0] if made else None
@@ -75,8 +75,8 @@ class Bulletins:
         """The state of a page that nothing is known for yet, as JSON; its number is 0."""
         return _json(board(SystemStatus(), (), role))
 
-    def of(self, snapshot: Snapshot, role: Role) -> Bulletin:
-        """The page state of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
+    def of(self, snapshot: Snapshot, role: Role) -> PageState:
+        """The bulletin of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
         with self._lock:
             last = self._chains.get(role)
             if last is not None and _no_news(last[0].snapshot, snapshot):
@@ -86,7 +86,7 @@ class Bulletins:
             self._read_history(snapshot)
             before = last[1] if last else {}
             state = board(self._status, self._recent, role, before, self._broker.identity)
-            made = Bulletin(
+            made = PageState(
                 seq=last[0].seq + 1 if last else 1,
                 state=_json(state),
                 patch=_json(difference(before, state)),

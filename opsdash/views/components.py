@@ -40,7 +40,7 @@ SCRIPTS = (
 STYLES = ("tokens.css", "base.css", "strip.css", "cards.css", "dialog.css", "embedded.css")
 
 
-class Board(JSComponent):
+class Channel(JSComponent):
     """The whole page: strip, cards, dialogs, messages and watchdog in one component.
 
     Measured: each further component costs a session 7 ms of a blocked event loop and its share of HTML. What changes

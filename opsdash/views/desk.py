@@ -21,7 +21,7 @@ from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import count, searched
 from opsdash.views import rows
 from opsdash.views.chart_frame import ChartFrame
-from opsdash.views.components import Board
+from opsdash.views.components import Channel
 from opsdash.views.confirmation import Confirmation
 from opsdash.views.places import others
 from opsdash.views.running import RunningTasks
@@ -71,7 +71,7 @@ class Desk(Viewer):
         self._frame, self._running = ChartFrame(session), RunningTasks(session)
         self._board.on_message = self._on_message
 
-    def __panel__(self) -> Board:
+    def __panel__(self) -> Channel:
         return self._board
 
     async def _on_message(self, message: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 import param
 
-from opsdash.views.components import SCRIPTS, STYLES, Board, ClosedDoor, _joined
+from opsdash.views.components import SCRIPTS, STYLES, Channel, ClosedDoor, _joined
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -27,8 +27,8 @@ NEEDS = {
 """Which parts of the page's state a widget shows; the others don't travel to it."""
 
 
-class Embedded(Board):
-    """The page's component inside another page: in a notebook, a template, another application.
+class Embedded(Channel):
+    """The board among other things: in a notebook, a template, another application's page.
 
     Attributes:
         served: It was made for one browser session of a server, whose request has the user. Made outside of one, it

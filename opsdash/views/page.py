@@ -12,7 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewer
 
 from opsdash.capacity import Full
-from opsdash.views.components import ASSETS, Board, ClosedDoor
+from opsdash.views.components import ASSETS, Channel, ClosedDoor
 from opsdash.views.desk import Desk, constants
 from opsdash.views.identity import Closed, identify
 from opsdash.views.open_pages import OpenPages, open_pages
@@ -46,7 +46,7 @@ def _operations_page(console: Console) -> Viewer | ClosedDoor:
     pages = open_pages(console)
     if full := pages.enter(answer):
         return _too_many(full, pages)
-    session = Session(console, answer, Board(sizing_mode="stretch_width", margin=0))
+    session = Session(console, answer, Channel(sizing_mode="stretch_width", margin=0))
     desk = Desk(session)
     session.board.constants = constants(session)
     session.attach()

@@ -28,8 +28,8 @@ from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_o
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import without_folders
-from opsdash.views.bulletin import Bulletin, bulletins
-from opsdash.views.components import Board
+from opsdash.views.bulletin import PageState, bulletins
+from opsdash.views.components import Channel
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -53,7 +53,7 @@ class Session:
         board: The component that shows it.
     """
 
-    def __init__(self, console: Console, actor: Actor, board: Board) -> None:
+    def __init__(self, console: Console, actor: Actor, board: Channel) -> None:
         self.console = console
         self.actor = actor
         self.role = actor.role or Role.VIEWER
@@ -105,7 +105,7 @@ class Session:
     async def _catch_up(self, snapshot: Snapshot) -> None:
         self._take(await FIGURES.run(lambda: self._bulletins.of(snapshot, self.role)))
 
-    def _take(self, bulletin: Bulletin) -> None:
+    def _take(self, bulletin: PageState) -> None:
         if bulletin.snapshot is self._shown:
             return
         self._shown = bulletin.snapshot

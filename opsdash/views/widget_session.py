@@ -15,7 +15,7 @@ import panel as pn
 
 from opsdash.model import Actor, Snapshot
 from opsdash.state import SystemStatus
-from opsdash.views.bulletin import Bulletin
+from opsdash.views.bulletin import PageState
 from opsdash.views.desk import Desk
 from opsdash.views.fragment import Embedded, Fragment, cut
 from opsdash.views.session import FRESH_S, Session
@@ -92,7 +92,7 @@ class WidgetSession(Session):
             return
         self.later(partial(self._take, self._bulletins.of(snapshot, self.role)))
 
-    def _take(self, bulletin: Bulletin) -> None:
+    def _take(self, bulletin: PageState) -> None:
         if self._closed or bulletin.snapshot is self._shown:
             return
         with self._order:

@@ -20,7 +20,7 @@ from opsdash.api.problems import CONTENT_TYPE, problem
 from opsdash.config.addresses import client_address, header, is_loopback, neighbourhood
 from opsdash.config.settings import Settings
 from opsdash.web.handler import Guarded
-from opsdash.web.rate_limit import Allowance
+from opsdash.web.rate_limit import RateLimit
 
 PAGE = "/operations"
 _COMPONENT = re.compile(r"/components/(opsdash(?:\.\w+)+)/(\w+)/(_bundle_(?:path|css))/[\w.-]+")
@@ -66,7 +66,7 @@ FOREIGN = Refusal(
 )
 
 
-class Gate(Matcher):
+class RequestFilter(Matcher):
     """Matches the requests that are refused; Tornado asks it before any route.
 
     Args:
@@ -87,8 +87,8 @@ class Gate(Matcher):
         self._settings = settings
         self._prefix = prefix
         self._origins = create_hosts_allowlist(list(origins), None)
-        self._pages = Allowance(settings.page_opens_per_minute, clock)
-        self._sockets = Allowance(settings.page_opens_per_minute, clock)
+        self._pages = RateLimit(settings.page_opens_per_minute, clock)
+        self._sockets = RateLimit(settings.page_opens_per_minute, clock)
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """The refusal for Tornado, as the arguments of its handler; None lets the request through."""

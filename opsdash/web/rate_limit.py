@@ -9,7 +9,7 @@ from collections.abc import Callable
 MOST_CLIENTS = 10_000
 
 
-class Allowance:
+class RateLimit:
     """So many at once, and as many again in each minute, for each client.
 
     Args:

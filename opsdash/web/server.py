@@ -33,14 +33,14 @@ from opsdash.text import without_folders
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
-from opsdash.web.auth.provider import TOKEN_LIFETIME_S, Door
+from opsdash.web.auth.provider import TOKEN_LIFETIME_S, SignIn
 from opsdash.web.connections import Connections
 from opsdash.web.errors import keep_inside
-from opsdash.web.filter import PAGE, Gate, Refused
+from opsdash.web.filter import PAGE, Refused, RequestFilter
 from opsdash.web.handler import Alive
 from opsdash.web.headers import SecurityHeaders
 from opsdash.web.logs import silence
-from opsdash.web.session_limit import thin_out
+from opsdash.web.session_limit import limit_sessions
 
 if TYPE_CHECKING:
     from panel.io.server import Server
@@ -102,7 +102,7 @@ def create_server(
     allowed = _origins(origins, address, port)
     key = session_key(settings)
     prefix = f"/{prefix.strip('/')}".rstrip("/")
-    door = Door(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
+    door = SignIn(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
@@ -134,8 +134,8 @@ def create_server(
         http_server_kwargs=HTTP_LIMITS,
         auth_provider=door,
         cookie_secret=_cookie_key(settings),
-        # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `Gate` and
-        # `SecurityHeaders` apply to each; each route must check the role itself.
+        # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `RequestFilter` and
+        # `SecurityHeaders` stand before each; who may do what, a route has to ask itself.
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
         transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
         opsdash=settings,
@@ -144,13 +144,13 @@ def create_server(
     application: Application = server._tornado  # nothing public gives it
     Connections(settings).guard(server._http)  # as above
     # Before every route, Bokeh's and Panel's own included.
-    application.add_handlers(r".*", [Rule(Gate(settings, prefix=prefix, origins=allowed), Refused)])
+    application.add_handlers(r".*", [Rule(RequestFilter(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
     loop.asyncio_loop.set_exception_handler(_on_loop_fault)
     door.look_again()  # what was ended before this process began
     PeriodicCallback(door.look_again, STRANGERS_MS).start()
     contexts: Any = server._tornado.applications.values()
-    PeriodicCallback(lambda: thin_out(contexts), TIDY_MS).start()
+    PeriodicCallback(lambda: limit_sessions(contexts), TIDY_MS).start()
     return server
 
 

@@ -9,7 +9,7 @@ MOST_WAITING = 40
 """Sessions without a browser that are kept; each holds a third of a megabyte."""
 
 
-def thin_out(contexts: Iterable[Any], most: int = MOST_WAITING) -> None:
+def limit_sessions(contexts: Iterable[Any], most: int = MOST_WAITING) -> None:
     """Gives up the sessions that have waited longest for their browser, where more wait than are kept.
 
     A crawler, or a storm of reloads, would otherwise fill the process with sessions, and Python does not give the

@@ -17,7 +17,7 @@ LINK_ERRORS: tuple[type[Exception], ...] = (redis.RedisError, KombuError, OSErro
 """What a broken, slow or forbidden connection raises. Everything else is a bug."""
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error for the log: redis-py 8 leaves its text out of ``repr``."""
     return f"{type(error).__name__}: {error}"
 

@@ -110,7 +110,7 @@ class Health:
             "draining": "1" if applied.draining else "0",
             "version": opsdash.__version__,
             "build": self.build,
-            **layout.told(consumer),
+            **layout.describe(consumer),
         }
 
     def _running_by_queue(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ MOST_EXCHANGES = 200
 """An app may make exchanges without end; a report has an end."""
 
 
-def told(consumer: Any) -> dict[str, str]:
+def describe(consumer: Any) -> dict[str, str]:
     """Fields of the worker's report, all strings; empty while it has no channel. Attributes only: no round trip.
 
     Returns:

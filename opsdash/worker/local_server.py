@@ -21,11 +21,11 @@ logger = get_logger(__name__)
 CLIENT_S = 1.0
 """How long a caller may take to say what it wants: they are served one after the other."""
 LONGEST_HOLD_S = 3_600.0
-_doors: weakref.WeakSet[Door] = weakref.WeakSet()
+_doors: weakref.WeakSet[LocalServer] = weakref.WeakSet()
 
 
-class Door:
-    """Listens on a socket of this container, in its own thread, which never waits for the broker.
+class LocalServer:
+    """Listens on a socket of this container. A thread of its own, which asks no broker and waits for none.
 
     It is bound before the pool forks, and has its thread only from ``open`` on: until then a command can see that a
     worker starts here. Children of a fork let go of it.

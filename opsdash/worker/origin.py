@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import redis
 from celery.utils.log import get_logger
 
-from opsdash.worker.connection import told
+from opsdash.worker.connection import describe_error
 
 logger = get_logger(__name__)
 
@@ -24,7 +24,7 @@ COPY = "/"
 """Separates a delivery tag and a queue's name in the hash of unacknowledged messages."""
 
 
-class Home(NamedTuple):
+class Origin(NamedTuple):
     """The place one message was fetched from. A tuple: one is made for each task, at a third of a dataclass's cost.
 
     Attributes:
@@ -37,9 +37,9 @@ class Home(NamedTuple):
     raw: bytes
 
 
-def of(message: Any) -> Home | None:
+def of(message: Any) -> Origin | None:
     """Where the message came from; None for one that came from no list: a broadcast."""
-    home: Home | None = getattr(message, "opsdash_home", None)
+    home: Origin | None = getattr(message, "opsdash_home", None)
     return home
 
 
@@ -91,7 +91,7 @@ class Fetches:
             return
         key, raw = fetched
         queue, name = self._lists.get(key) or self._list(key)
-        message.opsdash_home = Home(queue, name, raw)
+        message.opsdash_home = Origin(queue, name, raw)
         info = message.delivery_info
         plain = not info.get("exchange") and info.get("routing_key") == queue
         field = delivery_tag if plain else f"{delivery_tag}{COPY}{queue}"
@@ -129,7 +129,8 @@ class Fetches:
             self.clients = [int(connection.read_response())]
         except (redis.ResponseError, ValueError, TypeError) as refused:
             logger.warning(
-                "opsdash: this worker can't tell which of Redis's connections it fetches by: %s", told(refused)
+                "opsdash: this worker can't tell which of Redis's connections it fetches by: %s",
+                describe_error(refused),
             )
             self.clients = None
         self._socket = getattr(connection, "_sock", None)

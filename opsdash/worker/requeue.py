@@ -17,7 +17,7 @@ from celery.worker import state as worker_state
 
 from opsdash import lua
 from opsdash.worker import celery_private, origin
-from opsdash.worker.connection import told
+from opsdash.worker.connection import describe_error
 
 logger = get_logger(__name__)
 
@@ -151,7 +151,7 @@ def replace_restore(channel: Any) -> None:
             for chunk in _chunks(reversed(held.values()), lambda message: message):
                 done += _put_back(channel, [(message, True) for message in chunk])
         except (redis.RedisError, OSError) as error:
-            logger.warning("opsdash: what this worker held goes back by kombu's own way: %s", told(error))
+            logger.warning("opsdash: what this worker held goes back by kombu's own way: %s", describe_error(error))
         else:
             for tag in held:
                 qos._delivered.pop(tag, None)
@@ -179,14 +179,14 @@ def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
     return PutBack(**Counter(answer.decode() for answer in answers))
 
 
-def _place(message: Any) -> origin.Home:
+def _place(message: Any) -> origin.Origin:
     place = origin.of(message)
     if place is None:
         raise LookupError("it came from no list")
     return place
 
 
-def _arguments(message: Any, place: origin.Home, *, current: bool) -> Iterator[bytes | str]:
+def _arguments(message: Any, place: origin.Origin, *, current: bool) -> Iterator[bytes | str]:
     yield from (message.delivery_tag, place.raw, "1" if current and not getattr(message, UNSURE, False) else "0")
 
 

@@ -13,10 +13,10 @@ from celery.utils.log import get_logger
 
 import opsdash
 from opsdash.worker import celery_private, control, drain_state, origin, queue_expiry, requeue
-from opsdash.worker.connection import Link, told
+from opsdash.worker.connection import Link, describe_error
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
-from opsdash.worker.local_server import Door
+from opsdash.worker.local_server import LocalServer
 from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
 from opsdash.worker.watcher import FlagWatch
@@ -66,7 +66,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self.gate.give_up("the plug-in failed at start; the worker's log says why")
         if self._guard is not None:
             self.gate.show = self._show
-        self._door = Door(self.health.identity.instance, self._facts, self._drain)
+        self._door = LocalServer(self.health.identity.instance, self._facts, self._drain)
         # Tasks.start, which comes after this, hands it to every task's strategy.
         consumer.on_task_request = self.gate.on_task_request
 
@@ -183,7 +183,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._apply()
         except self.gate.connection_errors as error:
             logger.warning(
-                "opsdash: the connection broke while a pause was being applied, so it is again: %s", told(error)
+                "opsdash: the connection broke while a pause was being applied, so it is again: %s",
+                describe_error(error),
             )
             self._soon(self._apply)
         self._wake()

@@ -18,7 +18,7 @@ from redis import Redis, ResponseError
 from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model.queue_expiry import AGAIN_S
 from opsdash.worker import celery_private
-from opsdash.worker.connection import LINK_ERRORS, Link, told
+from opsdash.worker.connection import LINK_ERRORS, Link, describe_error
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 
@@ -157,7 +157,8 @@ class FlagWatch:
                 self._health.remove(self._link)
             except LINK_ERRORS as error:
                 logger.warning(
-                    "opsdash: this worker stays on the list of workers, as one that went silent: %s", told(error)
+                    "opsdash: this worker stays on the list of workers, as one that went silent: %s",
+                    describe_error(error),
                 )
 
     def leave_at_exit(self) -> None:
@@ -206,7 +207,7 @@ class FlagWatch:
         self._broken, self._unreachable = True, not isinstance(error, ResponseError)
         last = self._gate.state
         if self._failing_since is None:
-            self._failing_since, self._failure = now, told(error)
+            self._failing_since, self._failure = now, describe_error(error)
             logger.error(
                 "opsdash: the pause flag can't be read (%s); the last known state (%s) holds for %g s, then tasks run",
                 self._failure,
@@ -254,7 +255,7 @@ class FlagWatch:
             again_s = self._settle(self._link)
         except LINK_ERRORS as error:
             if not self._unsettled:
-                logger.error("opsdash: the expiry of paused queues can't be suspended: %s", told(error))
+                logger.error("opsdash: the expiry of paused queues can't be suspended: %s", describe_error(error))
             self._unsettled = True
             # What Redis refuses is no broken connection.
             self._broken = self._broken or not isinstance(error, ResponseError)
@@ -279,7 +280,9 @@ class FlagWatch:
             message = self._pubsub.get_message(timeout=self._patience_s())
         except LINK_ERRORS as error:
             if not self._deaf:
-                logger.error("opsdash: nudges can't be heard, a pause may take %g s to arrive: %s", POLL_S, told(error))
+                logger.error(
+                    "opsdash: nudges can't be heard, a pause may take %g s to arrive: %s", POLL_S, describe_error(error)
+                )
             self._deaf = self._broken = True
             self._stopped.wait(RETRY_S)
             return None
@@ -329,7 +332,7 @@ class FlagWatch:
                 # A report that Redis refuses says nothing about the connection, by which nudges are heard.
                 self._broken = self._broken or not isinstance(error, redis.ResponseError)
                 if not self._mute:
-                    logger.error("opsdash: this worker's health can't be pushed: %s", told(error))
+                    logger.error("opsdash: this worker's health can't be pushed: %s", describe_error(error))
                 self._mute = True
             else:
                 if self._mute:

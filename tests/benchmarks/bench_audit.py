@@ -26,7 +26,7 @@ from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry, Status
 from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit import verify as audit_verify
-from opsdash.services.audit.chain import Sealer, _fields, covered, seal_of
+from opsdash.services.audit.chain import ChainSigner, _fields, covered, seal_of
 from opsdash.services.audit.query import Filter
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
@@ -159,7 +159,7 @@ def check(redis_url: str, url: str, number: int) -> None:
 def verification(figures: dict[str, list[float]], server: Durable, number: int, rounds: int) -> None:
     """Walks a chain of so many entries; by turns, reads them only."""
     engine = fresh(server)
-    sealer = Sealer(SECRET.encode)
+    sealer = ChainSigner(SECRET.encode)
     fill_sealed(engine, sealer, number)
     for _ in range(rounds):
         started = time.perf_counter()
@@ -175,7 +175,7 @@ def verification(figures: dict[str, list[float]], server: Durable, number: int, 
     server.drop(engine.url.set(query={}).render_as_string(hide_password=False))
 
 
-def fill_sealed(engine: sa.Engine, sealer: Sealer, number: int) -> None:
+def fill_sealed(engine: sa.Engine, sealer: ChainSigner, number: int) -> None:
     """A chain of so many entries, sealed as opsdash seals them, by COPY."""
     rows = io.StringIO()
     out, last = csv.writer(rows), ("", 0)
@@ -195,7 +195,7 @@ def fill_sealed(engine: sa.Engine, sealer: Sealer, number: int) -> None:
         writing.execute(sa.text("ANALYZE audit_log"))
 
 
-def sealed_rows(sealer: Sealer, number: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+def sealed_rows(sealer: ChainSigner, number: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
     """Seal, number and cells of each row."""
     key_id, key = sealer.key()
     seal, start = "", datetime.now(UTC) - timedelta(seconds=number)

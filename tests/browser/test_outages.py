@@ -14,7 +14,7 @@ from support.workers import eventually, worker
 
 from opsdash.model import Status
 from opsdash.operations import PauseProcessing
-from opsdash.views.components import Board
+from opsdash.views.components import Channel
 
 
 def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(
@@ -142,7 +142,7 @@ def test_a_page_whose_server_went_away_says_so_and_comes_back_by_itself(
     shoot: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Board.param.limit_ms, "default", 2_500)  # figures come every 0.5 s here
+    monkeypatch.setattr(Channel.param.limit_ms, "default", 2_500)  # figures come every 0.5 s here
     # The last is bokeh's own: it reconnects, and the server is gone again before it has asked for the document.
     watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)", "not connected so cannot send")
     served = serve_page()

@@ -22,11 +22,11 @@ from support import services
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
-from opsdash.views.components import Board
+from opsdash.views.components import Channel
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
 
-COUNTED = (Document, Session, Desk, PendingConfirmation, Board)
+COUNTED = (Document, Session, Desk, PendingConfirmation, Channel)
 
 
 def alive() -> Counter[str]:

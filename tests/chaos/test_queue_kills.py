@@ -24,10 +24,10 @@ from opsdash.services.broker.layout import Layouts
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.reclaim import PAUSE_S
-from opsdash.services.queues.selective_clear import Sieve
-from opsdash.services.queues.task_filter import Selection
+from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 
 HERE = Path(__file__).parent
 PRIORITIES = (0, 9)
@@ -260,7 +260,7 @@ def test_the_broker_restarted_in_the_middle_loses_and_doubles_nothing(
         old, new = some(0, 6), some(50, 6)
         broker.client.flushall()
         send(broker, old)
-        reviewed = draw(broker, "celery")
+        reviewed = take_watermark(broker, "celery")
         if act == "restore":
             Queues(broker).clear("celery", by="maria", keep_s=600, trash_id="one")
         send(broker, new)
@@ -278,7 +278,7 @@ def test_the_broker_restarted_in_the_middle_loses_and_doubles_nothing(
             elif act == "big clear":
                 Queues(broker).clear("celery", boundary=reviewed, **common)
             else:
-                Sieve(broker).clear("celery", Selection(task=MATCHING), **common)
+                SelectiveClear(broker).clear("celery", TaskFilter(task=MATCHING), **common)
             died = False
         except redis.RedisError:
             server.start_with("--appendonly", "yes")

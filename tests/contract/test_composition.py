@@ -14,8 +14,8 @@ import pytest
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import sampling
 from opsdash.services.queues.clear_preview import expire_by, expiring
-from opsdash.services.queues.sampling import compose
-from opsdash.services.queues.task_filter import Selection
+from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.queues.task_filter import TaskFilter
 
 MANY = 2_500
 """Stands for ten thousand: up to so many are counted."""
@@ -37,7 +37,7 @@ def test_up_to_ten_thousand_tasks_are_counted_over_all_priorities(broker: Broker
     lists = broker.lists("emails")
     broker.client.lpush(lists[0], *[message("charge")] * 300, *[message("mail")] * 20, "no message")
     broker.client.lpush(lists[9], *[message("mail")] * 30)
-    found = compose(broker, "emails")
+    found = sample_tasks(broker, "emails")
     assert found.by_task == {"charge": 300, "mail": 50, "(unreadable)": 1}
     assert (found.error, found.looked_at, found.oldest_s) == ({}, 351, None)
     assert found.sentences() == ["By task: 300 charge, 50 mail, 1 (unreadable)."]
@@ -49,7 +49,7 @@ def test_above_that_they_are_estimated_and_the_error_holds_what_is_true(broker: 
     broker.client.lpush(broker.lists("emails")[0], *map(message, names))
     held = 0
     for seed in range(20):
-        found = compose(broker, "emails", chance=random.Random(seed))
+        found = sample_tasks(broker, "emails", chance=random.Random(seed))
         assert found.looked_at == 1_000
         held += abs(found.by_task["charge"] - names.count("charge")) <= found.error["charge"]
         assert found.error["charge"] < len(names) * 0.1
@@ -61,21 +61,21 @@ def test_above_that_they_are_estimated_and_the_error_holds_what_is_true(broker: 
 def test_the_oldest_is_as_old_as_the_next_to_run_says(broker: Broker) -> None:
     now = time.time()
     broker.client.lpush(broker.lists("emails")[0], message("a", timestamp=now - 600), message("b", timestamp=now))
-    found = compose(broker, "emails")
+    found = sample_tasks(broker, "emails")
     assert found.oldest_s is not None
     assert 600 <= found.oldest_s < 610
 
 
 def test_an_empty_queue_and_a_foreign_key_are_made_of_nothing(broker: Broker) -> None:
     broker.client.set(broker.lists("emails")[3], "foreign")
-    assert compose(broker, "emails").sentences() == []
+    assert sample_tasks(broker, "emails").sentences() == []
 
 
 def test_of_those_that_match_all_are_counted_and_the_oldest_is_one_of_them(broker: Broker) -> None:
     now, lists = time.time(), broker.lists("emails")
     broker.client.lpush(lists[0], message("mail", timestamp=now - 900), *[message("charge")] * 50)
     broker.client.lpush(lists[9], message("charge", timestamp=now - 300), *[message("charge.card")] * 5, "no message")
-    found = compose(broker, "emails", Selection(task="charge*"))
+    found = sample_tasks(broker, "emails", TaskFilter(task="charge*"))
     assert (found.number, found.number_error, found.looked_at, found.counted) == (56, 0, 58, True)
     assert found.by_task == {"charge": 51, "charge.card": 5}
     assert 300 <= found.oldest_s < 310
@@ -87,12 +87,12 @@ def test_of_very_many_those_that_match_are_estimated_and_none_seen_is_not_none_t
     broker.client.lpush(broker.lists("emails")[0], message("rare"), *map(message, names))
     held = 0
     for seed in range(20):
-        found = compose(broker, "emails", Selection(task="charge"), random.Random(seed))
+        found = sample_tasks(broker, "emails", TaskFilter(task="charge"), random.Random(seed))
         assert (found.looked_at, found.counted) == (1_000, False)
         assert 0 < found.number_error < len(names) * 0.1
         held += abs(found.number - names.count("charge")) <= found.number_error
     assert held >= 16, "about 19 of 20 are expected"
-    found = compose(broker, "emails", Selection(task="rare"), random.Random(1))
+    found = sample_tasks(broker, "emails", TaskFilter(task="rare"), random.Random(1))
     assert (found.number, found.by_task) == (0, {})
     assert found.number_error == 23, "three in a thousand of 7,501"
 
@@ -101,9 +101,9 @@ def test_when_time_is_short_fewer_are_looked_at_and_the_error_says_so(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.client.lpush(broker.lists("emails")[0], *map(message, ["charge", "mail"] * MANY))
-    patient = compose(broker, "emails", chance=random.Random(1))
+    patient = sample_tasks(broker, "emails", chance=random.Random(1))
     monkeypatch.setattr(sampling, "LOOK_S", 0.0)
-    hasty = compose(broker, "emails", chance=random.Random(1))
+    hasty = sample_tasks(broker, "emails", chance=random.Random(1))
     assert (patient.looked_at, hasty.looked_at) == (1_000, 400)
     assert hasty.error["mail"] > patient.error["mail"]
     assert hasty.sentences()[0].endswith("estimated from 400 of them.")
@@ -123,19 +123,19 @@ def test_tasks_that_end_before_a_pause_does_are_counted_over_all_its_queues(brok
     stay = [None, in_minutes(-1), in_minutes(61), "soon", True, 1e300, {"in": 5}, "9999-12-31T23:59:59-23:59"]
     broker.client.lpush(broker.lists("emails")[0], *(message("mail", each) for each in ends + stay), "no message")
     broker.client.lpush(broker.lists("celery")[6], message("mail", in_minutes(2)), json.dumps(first_protocol))
-    found = compose(broker, ("celery", "emails"), expire_by(NOW, END))
+    found = sample_tasks(broker, ("celery", "emails"), expire_by(NOW, END))
     assert (found.number, found.number_error, found.counted) == (6, 0, True)
     assert expiring(found) == [
         "Of those that wait, 6 end (their expires) before the pause does: received later, Celery revokes them unrun."
     ]
-    assert expiring(compose(broker, "celery", expire_by(END, END))) == []
+    assert expiring(sample_tasks(broker, "celery", expire_by(END, END))) == []
 
 
 def test_of_many_they_are_estimated_and_said_to_be(broker: Broker) -> None:
     for queue, share in (("celery", 3), ("emails", 6)):
         texts = [message("mail", in_minutes(5) if n % share == 0 else None) for n in range(MANY)]
         broker.client.lpush(broker.lists(queue)[0], *texts)
-    found = compose(broker, ("celery", "emails"), expire_by(NOW, END), random.Random(7))
+    found = sample_tasks(broker, ("celery", "emails"), expire_by(NOW, END), random.Random(7))
     assert abs(found.number - MANY // 2) <= found.number_error < MANY
     assert not found.counted
     (said,) = expiring(found)

@@ -15,9 +15,9 @@ from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues import lock
 from opsdash.services.queues import read as queues
 from opsdash.services.queues.read import Queues
-from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 
 EXPIRES_MS = 200_000
 SHORT_MS = 150
@@ -218,7 +218,7 @@ def test_kombus_bindings_are_not_swept_while_nobody_may_consume(broker: Broker):
 
 def test_the_trash_of_an_expiring_queue_lasts_for_the_undo_window_and_newer_tasks_expire_as_before(broker: Broker):
     publish(broker, "a", "b", "c", ms=5_000)
-    boundary = draw(broker, "celery")
+    boundary = take_watermark(broker, "celery")
     publish(broker, "new", ms=5_000)
     cleared = Queues(broker).clear("celery", by="maria", keep_s=600, boundary=boundary)
     assert (cleared.total, run_order(broker)) == (3, ["new"])
@@ -334,7 +334,7 @@ def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
         waited.append(at)
         assert no_ttl_but_the_queues(broker)
 
-    done = Sieve(broker).clear("celery", matches, by="maria", keep_s=600, trash_id="one", told=told)
+    done = SelectiveClear(broker).clear("celery", matches, by="maria", keep_s=600, trash_id="one", told=told)
     stays = [m for m in ten if matches is not None and not matches(m.encode())]
     assert (done.total, run_order(broker)) == (10 - len(stays), [*stays, "new"])
     assert 0 < left_ms(broker) <= EXPIRES_MS
@@ -348,7 +348,7 @@ def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
 def test_a_clear_with_many_newer_tasks_leaves_the_expiry_too(broker: Broker, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(queues, "FEW", 2)
     publish(broker, *(f"old {i}" for i in range(6)))
-    boundary = draw(broker, "celery")
+    boundary = take_watermark(broker, "celery")
     publish(broker, *(f"new {i}" for i in range(6)))
     cleared = Queues(broker).clear("celery", by="maria", keep_s=600, boundary=boundary)
     assert (cleared.total, cleared.newer) == (6, 6)

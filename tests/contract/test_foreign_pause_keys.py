@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from opsdash.keys import EPOCH_DIGITS, EVERYTHING
 from opsdash.services.broker.client import Broker
-from opsdash.services.pause.expiry import Endings
+from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.worker.gate import Gate, PauseState
 from opsdash.worker.watcher import LONGEST_NUDGE, FlagWatch, read_flags
@@ -138,7 +138,7 @@ def test_whatever_lies_there_the_flag_alone_says_what_is_paused(broker: Broker, 
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             read = flags.answer(list(names), pipe.execute(raise_on_error=False))
-        endings = Endings(Audit(), flags)  # type: ignore[arg-type]
+        endings = PauseExpiry(Audit(), flags)  # type: ignore[arg-type]
         endings.look(read.active, read.left, read.epoch)
         endings.settle()
         with client.pipeline() as pipe:
@@ -189,7 +189,7 @@ def test_a_story_without_its_flag_is_told_once_whatever_it_says(broker: Broker, 
         with broker.client.pipeline() as pipe:
             flags.ask(pipe, names)
             read = flags.answer(names, pipe.execute(raise_on_error=False))
-        endings = Endings(audit, flags)  # type: ignore[arg-type]
+        endings = PauseExpiry(audit, flags)  # type: ignore[arg-type]
         endings.look(read.active, read.left, read.epoch)
         endings.settle()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.read import Queues
-from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 
 
 def push(broker: Broker, queue: str, *numbers: int, step: int = 0) -> None:
@@ -18,7 +18,7 @@ def test_a_clear_says_what_waited_before_and_after_it_counted_in_the_step_that_m
     push(broker, "celery", 1, 2, 3)
     push(broker, "celery", 4, step=9)
     push(broker, "emails", 5, 6, step=3)
-    boundary = draw(broker, "celery")
+    boundary = take_watermark(broker, "celery")
     push(broker, "celery", 7)  # came later: it stays
     made = Queues(broker).clear(
         "celery", by="maria", keep_s=60, trash_id="one", boundary=boundary, others=("celery", "emails", "reports")
@@ -39,7 +39,7 @@ def test_a_selective_clear_and_a_restore_end_with_a_receipt_too(broker: Broker) 
     push(broker, "celery", 1, 2, 3)
     push(broker, "emails", 4)
     broker.client.set(broker.lists("emails")[3], "foreign")
-    done = Sieve(broker).clear(
+    done = SelectiveClear(broker).clear(
         "celery", lambda text: b'"number": 2' in text, by="maria", keep_s=60, trash_id="one", others=("emails",)
     )
     assert done.receipt is not None

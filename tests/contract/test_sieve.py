@@ -11,9 +11,9 @@ from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
-from opsdash.services.queues.selective_clear import Sieve, Sieved
+from opsdash.services.queues.selective_clear import SelectiveClear, SelectiveResult
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 
 
 @pytest.fixture(autouse=True, params=[1, 3, 64])
@@ -36,8 +36,8 @@ def even(raw: bytes) -> bool:
     return raw[-1] % 2 == 0
 
 
-def sieve(broker: Broker, matches: Callable[[bytes], bool] | None = even, **over: object) -> Sieved:
-    return Sieve(broker).clear("celery", matches, **{"by": "maria", "keep_s": 60, "trash_id": "one", **over})
+def sieve(broker: Broker, matches: Callable[[bytes], bool] | None = even, **over: object) -> SelectiveResult:
+    return SelectiveClear(broker).clear("celery", matches, **{"by": "maria", "keep_s": 60, "trash_id": "one", **over})
 
 
 def left_over(broker: Broker) -> set[str]:
@@ -68,7 +68,7 @@ def test_a_selective_clear_can_be_undone_in_order(broker: Broker):
 
 def test_nothing_that_came_after_the_preview_is_looked_at(broker: Broker):
     send(broker, *TEN)
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     send(broker, "m20", "m21", "m22")
     send(broker, "m30", step=3)
     done = sieve(broker, boundary=reviewed)
@@ -111,7 +111,7 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
 ):
     send(broker, *TEN)
     calls = iter(range(1, 1_000))
-    run = lock.Lease.run
+    run = lock.QueueLock.run
 
     def dies(*args: object) -> object:
         if next(calls) == call:
@@ -119,7 +119,7 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
         return run(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lock.Lease, "run", dies)
+        patch.setattr(lock.QueueLock, "run", dies)
         with contextlib.suppress(KeyboardInterrupt):
             sieve(broker)
     send(broker, "new")
@@ -154,7 +154,7 @@ def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, 
     monkeypatch.setattr(read, "FEW", 3)
     send(broker, *TEN)
     send(broker, "n1", step=9)
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     newer = [f"new {i}" for i in range(9)]
     send(broker, *newer)
     done = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one", boundary=reviewed)
@@ -167,7 +167,7 @@ def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, 
 def test_where_the_boundary_is_gone_what_was_seen_goes_and_the_rest_counts_as_newer(broker: Broker):
     send(broker, "m0", "m1")
     send(broker, "n0", step=9)
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     broker.client.delete(*broker.lists("celery").values())  # workers took them all, and some come back
     send(broker, "new 1", "m1 given back", "m0 given back", "new 2")
     send(broker, "new 3", step=3)
@@ -184,7 +184,7 @@ def test_where_the_boundary_is_gone_what_was_seen_goes_and_the_rest_counts_as_ne
 
 def test_lists_that_are_empty_need_no_looking_at(broker: Broker, monkeypatch: pytest.MonkeyPatch):
     send(broker, *TEN)
-    reviewed = draw(broker, "celery")
-    monkeypatch.setattr(Sieve, "clear", None)  # it is one step of Redis
+    reviewed = take_watermark(broker, "celery")
+    monkeypatch.setattr(SelectiveClear, "clear", None)  # it is one step of Redis
     done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed, also=lambda _text: False)
     assert done.total == 10

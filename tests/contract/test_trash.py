@@ -13,7 +13,7 @@ from opsdash.services.broker.layout import Layouts
 from opsdash.services.queues import lock
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 
 
 def send(broker: Broker, *messages: str, step: int = 0, queue: str = "celery") -> None:
@@ -112,7 +112,7 @@ def test_a_restore_that_was_begun_keeps_its_messages_for_as_long_as_it_takes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lock.Lease, "join", dies)
+        patch.setattr(lock.QueueLock, "join", dies)
         with pytest.raises(KeyboardInterrupt):
             Trash(broker).restore(trash_id, by="maria")
     assert broker.client.ttl(broker.keys.trash(trash_id, "0")) == -1
@@ -129,7 +129,7 @@ def test_whoever_comes_second_is_told_who_works_on_the_queue(broker: Broker):
     send(broker, "a")
     trash_id = clear(broker)
     send(broker, "b")
-    with lock.lease(broker, "celery", by="otto", what="restore"):
+    with lock.locked(broker, "celery", by="otto", what="restore"):
         for act in (lambda: Trash(broker).restore(trash_id, by="maria"), lambda: clear(broker)):
             with pytest.raises(Refused, match=r"celery is being worked on by otto \(restore, since .* Nothing was"):
                 act()
@@ -140,7 +140,7 @@ def test_whoever_comes_second_is_told_who_works_on_the_queue(broker: Broker):
 
 def test_who_was_away_for_too_long_moves_nothing_any_more(broker: Broker):
     send(broker, "a")
-    with lock.lease(broker, "celery", by="otto", what="restore") as held:
+    with lock.locked(broker, "celery", by="otto", what="restore") as held:
         broker.client.set(broker.keys.busy("celery"), "somebody else", ex=10)
         with pytest.raises(Refused, match="somebody else may go on"):
             held.join(broker.lists("celery")[0], broker.lists("emails")[0])
@@ -162,7 +162,7 @@ def test_trash_that_lost_messages_is_not_half_restored(broker: Broker):
 def test_tasks_that_arrive_after_the_preview_survive_the_clear(broker: Broker, taken: int):
     send(broker, *(f"old {i}" for i in range(5)))
     send(broker, "old 9", step=9)
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     send(broker, *(f"new {i}" for i in range(3)))
     send(broker, "new 6", step=6)
     for _ in range(taken):
@@ -180,7 +180,7 @@ def test_tasks_that_arrive_after_the_preview_survive_the_clear(broker: Broker, t
 
 def test_when_all_that_was_reviewed_has_run_nothing_is_cleared(broker: Broker):
     send(broker, "old")
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     send(broker, "new 1", "new 2")
     broker.client.rpop(broker.lists("celery")[0])
     cleared = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed)
@@ -192,7 +192,7 @@ def test_a_clear_reviewed_before_a_restore_is_refused(broker: Broker):
     send(broker, "a")
     trash_id = clear(broker)
     send(broker, "b")
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     Trash(broker).restore(trash_id, by="maria")
     with pytest.raises(Refused, match=r"after it was looked at"):
         clear(broker, boundary=reviewed)
@@ -201,7 +201,7 @@ def test_a_clear_reviewed_before_a_restore_is_refused(broker: Broker):
 
 def test_tasks_that_workers_gave_back_do_not_hide_the_boundary(broker: Broker):
     send(broker, *(f"old {i}" for i in range(4)))
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     send(broker, "new")
     broker.client.rpush(broker.lists("celery")[0], *(f"given back {i}" for i in range(700)))
     cleared = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed)
@@ -210,7 +210,7 @@ def test_tasks_that_workers_gave_back_do_not_hide_the_boundary(broker: Broker):
 
 def test_without_an_undo_window_newer_tasks_survive_too(broker: Broker):
     send(broker, *(f"old {i}" for i in range(4)))
-    reviewed = draw(broker, "celery")
+    reviewed = take_watermark(broker, "celery")
     send(broker, "new")
     cleared = Queues(broker).clear("celery", by="maria", keep_s=0, boundary=reviewed)
     assert (cleared.total, cleared.trash_id, run_order(broker)) == (4, None, ["new"])
@@ -241,11 +241,11 @@ def test_what_somebody_left_in_place_of_a_lease_is_in_nobodys_way(broker: Broker
         broker.client.rpush(key, "x")
     else:
         broker.client.set(key, "{}", ex=365 * 86_400 if left == "a year" else None)
-    with lock.lease(broker, "celery", by="otto", what="restore"):
+    with lock.locked(broker, "celery", by="otto", what="restore"):
         assert 0 < broker.client.pttl(key) <= lock.LEASE_S * 1_000
         with (
             pytest.raises(Refused, match="is being worked on by otto"),
-            lock.lease(broker, "celery", by="x", what="y"),
+            lock.locked(broker, "celery", by="x", what="y"),
         ):
             pass
     assert not broker.client.exists(key)

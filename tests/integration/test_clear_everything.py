@@ -21,7 +21,7 @@ from opsdash.model import Effect, Preview
 from opsdash.services.console import Console
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues import reclaim
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.views import form
 
 BARE = {"SAMPLE_PLUGIN": "no"}
@@ -166,7 +166,7 @@ def test_whatever_goes_wrong_the_pause_is_lifted_or_is_said_to_stand(
         raise redis.ConnectionError("gone on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Fleet, "known", breaks)
+        patch.setattr(UnmanagedWorkers, "known", breaks)
         with pytest.raises(Uncertain, match="gone on purpose"):
             clear(ops)
         assert ops.pause.read(["celery"]) == {}

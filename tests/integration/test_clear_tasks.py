@@ -18,7 +18,7 @@ from opsdash.model import Progress
 from opsdash.services.console import Console
 from opsdash.services.queues import sampling
 from opsdash.services.queues.clear_preview import arriving
-from opsdash.services.queues.lock import lease
+from opsdash.services.queues.lock import locked
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_what_has_grown_old_enough_since_the_preview_stays(ops: Console, monkeyp
 def test_while_somebody_else_works_on_the_queue_it_is_refused_politely(ops: Console) -> None:
     send(ops, message("shop.mail"))
     with (
-        lease(ops.broker, "emails", by="otto", what="selective clear"),
+        locked(ops.broker, "emails", by="otto", what="selective clear"),
         pytest.raises(Refused, match=r"is being worked on by otto \(selective clear, since "),
     ):
         ops.run(opsdash.ClearTasks(queue="emails", task="*"), actor="maria", confirm="YES")

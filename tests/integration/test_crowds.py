@@ -27,7 +27,7 @@ from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
-from opsdash.views.components import Board
+from opsdash.views.components import Channel
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
 from opsdash.web.auth import login
@@ -246,7 +246,7 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
     assert until(lambda: gate.held == held)
 
     async def asked() -> None:
-        desk = login.Desk(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here
+        desk = login.PasswordChecks(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here
         assert await desk.knows("maria", "a password that is long enough")
         assert await PROBES.run(lambda: "ready") == "ready"
         assert await SIGN_INS.run(lambda: "in") == "in"
@@ -303,7 +303,7 @@ def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, m
 
 def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
     """A page of somebody's: what its browser says, and what it is told."""
-    board = Board()
+    board = Channel()
     desk, told = Desk(Session(console, actor, board)), list[dict[str, Any]]()
     board._send_msg = told.append  # type: ignore[method-assign]
 

@@ -26,7 +26,7 @@ from opsdash.cli import cli
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
 from opsdash.services.doctor.address import of_app, of_console
-from opsdash.services.doctor.finding import Patient
+from opsdash.services.doctor.finding import Examined
 from opsdash.text import format_duration
 
 EXPIRIES = {"long": 7_200, "short": 6, "workers": 60}
@@ -134,13 +134,13 @@ def test_an_address_means_the_same_to_opsdash_and_to_celery(
     app.conf.broker_transport_options = {"master_name": "main"}
     master = "?master_name=main" if url.startswith("sentinel") else ""
     assert str(of_app(app.connection_for_write())) == address
-    assert str(of_console(Patient(console_for(redis_url=url + master)))) == address
+    assert str(of_console(Examined(console_for(redis_url=url + master)))) == address
 
 
 def test_a_socket_is_an_address_too(console_for: Callable[..., Console]):
     app = Celery("x", broker="redis+socket:///run/redis.sock?virtual_host=4", set_as_current=False)
     console = console_for(redis_url="unix:///run/redis.sock?db=4")
-    assert of_app(app.connection_for_write()) == of_console(Patient(console))
+    assert of_app(app.connection_for_write()) == of_console(Examined(console))
 
 
 def test_a_replica_is_named_with_its_primary(console_for: Callable[..., Console], valkey: Valkey):

@@ -17,7 +17,7 @@ from opsdash.operations import ClearQueue, DeleteTrash, PauseProcessing, Restore
 from opsdash.services.broker import connected_clients, layout
 from opsdash.services.broker.queue_expiry import suspended_ms
 from opsdash.services.console import Console
-from opsdash.services.queues.reclaim import Gathering
+from opsdash.services.queues.reclaim import Reclaim
 from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
 
@@ -78,7 +78,7 @@ def test_what_a_snapshot_reads_beside_reports_is_small(console: Console):
 
 def test_what_workers_hold_is_told_by_names_that_can_be_ones(console: Console):
     console.broker.client.hset("unacked", mapping={"tag/celery": "x", LARGE: "x"})
-    gathering = Gathering(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.fleet)
+    gathering = Reclaim(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.fleet)
     with few_bytes(console):
         assert gathering.held("celery") == ["tag"]
 

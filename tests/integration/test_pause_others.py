@@ -15,7 +15,7 @@ import opsdash
 from opsdash.services.console import Console
 from opsdash.services.database import migrations
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import told
+from opsdash.services.pause.verdict_text import describe
 
 BARE = {"SAMPLE_PLUGIN": "no"}
 
@@ -40,15 +40,15 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert not stand.safe
-        assert f"Not held by opsdash: {free.hostname}." in told(stand)
-        assert "safe to deploy" not in told(stand)
+        assert f"Not held by opsdash: {free.hostname}." in describe(stand)
+        assert "safe to deploy" not in describe(stand)
         assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()
         ops.fleet.look()
         stand = verdict(ops.snapshot())
         assert stand is not None
-        assert stand.safe, told(stand)
-        assert "safe to deploy" in told(stand)
+        assert stand.safe, describe(stand)
+        assert "safe to deploy" in describe(stand)
 
 
 def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_that(

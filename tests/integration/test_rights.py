@@ -33,7 +33,7 @@ from opsdash.services.broker import acl as rights
 from opsdash.services.broker.acl import Place, Right
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
-from opsdash.services.doctor.finding import Patient
+from opsdash.services.doctor.finding import Examined
 
 QUEUES = ("celery", "emails", "reports")
 NUMBERS = count()
@@ -113,7 +113,7 @@ def test_each_right_of_the_console_that_is_taken_away_is_named(console_for: Call
         assert [f.level for f in findings(console_for(redis_url=url), "rights")] == ["ok"]
     for right in needed:
         with user(valkey, "console", *only(other for other in needed if other != right)) as url:
-            (finding,) = doctor.rights.console(Patient(console_for(redis_url=url)))
+            (finding,) = doctor.rights.console(Examined(console_for(redis_url=url)))
             assert_names(finding, "console", right)
 
 
@@ -140,7 +140,7 @@ def test_each_right_of_the_apps_user_that_is_taken_away_is_named(
         assert [f.level for f in findings(console_for(celery_app=app_as(url)), "worker rights")] == ["ok"]
     for right in needed:
         with user(valkey, "worker", *only(other for other in needed if other != right)) as url:
-            (finding,) = doctor.rights.workers(Patient(console_for(celery_app=app_as(url))))
+            (finding,) = doctor.rights.workers(Examined(console_for(celery_app=app_as(url))))
             assert_names(finding, "worker", right)
 
 
@@ -184,7 +184,7 @@ def test_trying_the_rights_changes_nothing(console_for: Callable[..., Console], 
         client.lpush("celery", "a task")
         client.hset("opsdash:pause", "*", "{}")
         before = {key: client.dump(key) for key in client.scan_iter()}
-        assert [finding.level for finding in doctor.rights.console(Patient(console_for()))] == ["ok"]
+        assert [finding.level for finding in doctor.rights.console(Examined(console_for()))] == ["ok"]
         assert {key: client.dump(key) for key in client.scan_iter()} == before
         assert client.ttl("system:pause_processing") > 400
 

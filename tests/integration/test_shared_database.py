@@ -19,7 +19,7 @@ import opsdash
 from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services.audit import reaper
-from opsdash.services.audit.chain import Sealer
+from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.audit.repeated_requests import ElsewhereRequest
@@ -27,7 +27,7 @@ from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
 from opsdash.services.database.tables import audit_log
-from opsdash.services.monitoring.metrics import Measures
+from opsdash.services.monitoring.metrics import MetricsReader
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
 BOB = Actor(name="bob", role=Role.ADMIN, surface="page")
@@ -136,7 +136,7 @@ def test_entries_of_before_verify_as_they_were_through_up_down_and_up_again(
 ) -> None:
     migrations.upgrade(empty_database_url, "0005")
     engine = database.connect(empty_database_url)
-    sealer = Sealer(lambda: b"a-key-for-tests-and-nothing-else")
+    sealer = ChainSigner(lambda: b"a-key-for-tests-and-nothing-else")
     before = AuditLog(engine, sealer)
     for number in range(3):
         before.finish(before.begin(PAUSE, OLD), Status.SUCCESS, {"message": f"{number}"})
@@ -301,7 +301,7 @@ def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:
 
 def test_metrics_count_what_was_done_on_this_broker(two: Two) -> None:
     counted: list[str] = []
-    measures = Measures(two.a.broker, two.a.audit, lambda operation, _status, _took_s: counted.append(operation))
+    measures = MetricsReader(two.a.broker, two.a.audit, lambda operation, _status, _took_s: counted.append(operation))
     measures.take(two.a.snapshot())
     two.b.run(PAUSE, actor=MARIA, confirm="YES")
     two.a.run(RESUME, actor=MARIA, confirm="YES")

@@ -30,7 +30,7 @@ from opsdash.services.audit import query
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.console import Console
 from opsdash.services.monitoring import database_reads
-from opsdash.services.monitoring.metrics import Measures
+from opsdash.services.monitoring.metrics import MetricsReader
 
 MARIA = Actor(name="maria", role=Role.ADMIN)
 pytestmark = pytest.mark.impatient
@@ -245,6 +245,6 @@ def test_a_wrong_tenant_table_makes_neither_the_log_old_nor_the_chain_unchecked(
     snapshot = console.snapshot()
     assert (snapshot.database_error, len(snapshot.operations)) == ("", 1)
     assert "nowhere" in snapshot.tenants_error
-    measures = Measures(console.broker, console.audit, lambda *_: None)
+    measures = MetricsReader(console.broker, console.audit, lambda *_: None)
     measures.take(snapshot)
     assert measures.chain_ok is True

@@ -18,7 +18,7 @@ from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
 from opsdash.operations.approve import described
 from opsdash.services.audit import approvals
-from opsdash.services.audit.log import Duplicate
+from opsdash.services.audit.log import DuplicateRequest
 from opsdash.services.audit.repeated_requests import TakenRequest
 from opsdash.services.console import Console
 from opsdash.views.rows import approval_rows
@@ -235,6 +235,6 @@ def test_a_request_id_is_nobody_elses_while_the_database_is_down_either(
     assert not console.is_processing_paused()
     postgres.start()
     console.snapshot()
-    with pytest.raises(Duplicate):
+    with pytest.raises(DuplicateRequest):
         pause(console, BOB, request_id)
     assert datetime.now(UTC) > console.get_recent_operations()[0].timestamp

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from opsdash.cli import cli
 from opsdash.model import AuditEntry, Status
-from opsdash.services.audit.chain import Sealer, covered, seal_of
+from opsdash.services.audit.chain import ChainSigner, covered, seal_of
 from opsdash.services.audit.verify import verify
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
@@ -30,7 +30,7 @@ from opsdash.services.database.tables import audit_head
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ScriptDirectory(str(ROOT / "alembic"))
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
-SEALER = Sealer(lambda: b"a-key-for-tests-and-nothing-else")
+SEALER = ChainSigner(lambda: b"a-key-for-tests-and-nothing-else")
 BEGAN = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -25,7 +25,7 @@ from opsdash.operations import PauseProcessing
 from opsdash.services.console import Console
 from opsdash.services.database import migrations
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import told
+from opsdash.services.pause.verdict_text import describe
 from opsdash.state import SystemStatus
 
 BARE = {"SAMPLE_PLUGIN": "no"}
@@ -78,7 +78,7 @@ def becomes(ops: Console, *wanted: Kind) -> Verdict:
     try:
         eventually(there, timeout_s=25, what=f"the verdict's reasons become {wanted}")
     except AssertionError as error:
-        error.add_note(told(found[0]))
+        error.add_note(describe(found[0]))
         raise
     return found[0]
 
@@ -115,8 +115,8 @@ def test_a_worker_that_freezes_in_a_task_is_silent_its_task_counts_and_nothing_i
                 lambda: {Kind.SILENT, Kind.NO_ANSWER} <= kinds(look(ops)), timeout_s=20, what="silent, and missed"
             )
             found = look(ops)
-            assert f"{busy.hostname} is silent for " in told(found)
-            assert "ran 1 task" in told(found)
+            assert f"{busy.hostname} is silent for " in describe(found)
+            assert "ran 1 task" in describe(found)
             assert found.state is State.UNKNOWN
             (silent,) = [line for line in texts(ops.preview(opsdash.PauseProcessing())) if "is silent" in line]
             assert "ran 1 task" in silent
@@ -132,7 +132,7 @@ def test_an_idle_worker_that_froze_hears_remote_control_and_is_missed(deployment
             eventually(lambda: Kind.NO_ANSWER in kinds(look(ops)), what="it is missed", timeout_s=20)
             found = look(ops)
             assert not found.safe
-            assert bare.hostname in told(found)
+            assert bare.hostname in describe(found)
 
 
 def test_a_worker_without_plug_in_that_is_gone_amid_a_task_and_without_a_goodbye_is_not_forgotten_at_once(
@@ -164,7 +164,7 @@ def test_a_worker_without_plug_in_and_remote_control_is_told_by_its_connection(
         deployment.wait_until_confirmed(one.hostname)
         found = becomes(ops, Kind.CANNOT_ASK, Kind.TAKES_TASKS)
         assert (found.state, found.final) == (State.NOT_HELD, True)
-        assert f"remote control is off on {one.hostname}" in told(found)
+        assert f"remote control is off on {one.hostname}" in describe(found)
 
 
 def test_two_processes_of_one_name_are_both_seen_and_named(deployment: Deployment, ops: Console) -> None:
@@ -254,7 +254,7 @@ def test_every_surface_tells_the_same_verdict_in_the_same_words(deployment: Depl
         made = verdict(snapshot)
         assert made is not None
         words = "The one worker that reports has stopped; safe to deploy."
-        assert told(made) == words
+        assert describe(made) == words
         page = SystemStatus()
         page.update(snapshot)
         assert (page.drain, page.safe) == (words, True)

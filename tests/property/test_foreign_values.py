@@ -28,7 +28,7 @@ from opsdash.services.console import Console
 from opsdash.services.database import time_limit
 from opsdash.services.monitoring import database_reads
 from opsdash.services.pause.verdict import verdicts
-from opsdash.services.queues.sampling import compose
+from opsdash.services.queues.sampling import sample_tasks
 from opsdash.web.auth.sign_out import SignedOut
 
 MANY = int(os.environ.get("OPSDASH_TEST_VALUES", "10000"))
@@ -279,7 +279,7 @@ def looked_at(console: Console) -> Snapshot:
     console.history.read()
     console.history.record(snapshot)
     console.workers.running("w@x")
-    json.dumps(to_plain(compose(console.broker, "celery").by_task), ensure_ascii=False).encode()
+    json.dumps(to_plain(sample_tasks(console.broker, "celery").by_task), ensure_ascii=False).encode()
     for read in (lambda: console.queues.peek("celery", 5), lambda: console.trash.find("t1"), console.approvals):
         with contextlib.suppress(OpsdashError):  # said in one line
             json.dumps(to_plain(read()), ensure_ascii=False).encode()

@@ -29,12 +29,12 @@ from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues import lock
 from opsdash.services.queues import read as queues
 from opsdash.services.queues.read import Queues
-from opsdash.services.queues.reclaim import Gathering, seen_in
-from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.reclaim import Reclaim, seen_in
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.trash import Trash
-from opsdash.services.queues.watermark import draw
+from opsdash.services.queues.watermark import take_watermark
 from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 
 PRIORITIES = (0, 9)
 STEPS = st.sampled_from(PRIORITIES)
@@ -88,7 +88,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting[step] += names
 
     @rule(step=STEPS)
-    def take(self, step: int) -> None:
+    def take_watermark(self, step: int) -> None:
         """A worker runs the next one."""
         if self.paused:
             return
@@ -116,7 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(step=STEPS, newer=st.integers(0, 4))
     def clear(self, step: int, newer: int) -> None:
-        reviewed, old = draw(self.broker, "celery"), self.waiting
+        reviewed, old = take_watermark(self.broker, "celery"), self.waiting
         self.waiting = {0: [], 9: []}
         if newer:
             self.push(step, newer)
@@ -128,10 +128,10 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def clear_everything(self, data: st.DataObject) -> None:
         """Whatever comes and is fetched after the preview: all that was seen goes, all that came later stays."""
-        gathering = Gathering(
+        gathering = Reclaim(
             broker=self.broker, pause=PauseFlags(self.broker), workers=Workers(self.broker), unmanaged=NOBODY
         )
-        reviewed = draw(self.broker, "celery") | {"held": gathering.held("celery")}
+        reviewed = take_watermark(self.broker, "celery") | {"held": gathering.held("celery")}
         seen = {name for part in (self.waiting, self.held) for names in part.values() for name in names}
         for act in data.draw(st.lists(st.sampled_from(["push", "fetch", "give back"]), max_size=5)):
             if act == "give back":
@@ -161,7 +161,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(digit=DIGITS, step=STEPS, newer=st.integers(0, 3), gone=st.integers(0, 3))
     def sieve(self, digit: str, step: int, newer: int, gone: int) -> None:
         """With its preview, while workers take from the queue and producers add to it."""
-        trash_id, reviewed = self.next_id(), draw(self.broker, "celery")
+        trash_id, reviewed = self.next_id(), take_watermark(self.broker, "celery")
         old = {step: list(names) for step, names in self.waiting.items()}
         if newer:
             self.push(step, newer)
@@ -173,7 +173,7 @@ class QueueMachine(RuleBasedStateMachine):
                 taken_names.append(name_of(taken))
 
         taken_names: list[str] = []
-        Sieve(self.broker).clear(
+        SelectiveClear(self.broker).clear(
             "celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id, boundary=reviewed, told=live
         )
         self.waiting = {s: [n for n in names if n not in taken_names] for s, names in self.waiting.items()}
@@ -187,7 +187,7 @@ class QueueMachine(RuleBasedStateMachine):
         """Whoever comes next brings it to its end."""
         trash_id = self.next_id()
         with dying(call):
-            Sieve(self.broker).clear("celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id)
+            SelectiveClear(self.broker).clear("celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id)
         self.settle()
         kept = {step: self.read(self.broker.keys.trash(trash_id, str(step))) for step in PRIORITIES}
         for step, names in kept.items():
@@ -254,13 +254,13 @@ class QueueMachine(RuleBasedStateMachine):
         lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW = self.before
 
 
-NOBODY: Fleet = Any  # nothing here asks workers
+NOBODY: UnmanagedWorkers = Any  # nothing here asks workers
 
 
 @contextlib.contextmanager
 def dying(call: int) -> Iterator[None]:
     """What runs in it is killed in place of its step of this number."""
-    run, calls = lock.Lease.run, iter(range(1, 10_000))
+    run, calls = lock.QueueLock.run, iter(range(1, 10_000))
 
     def dies(*args: Any) -> Any:
         if next(calls) == call:
@@ -268,7 +268,7 @@ def dying(call: int) -> Iterator[None]:
         return run(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lock.Lease, "run", dies)
+        patch.setattr(lock.QueueLock, "run", dies)
         with contextlib.suppress(Killed):
             yield
 

@@ -21,7 +21,7 @@ from opsdash.errors import Refused
 from opsdash.model import Actor, Preview, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.services.console import Console
-from opsdash.views.components import Board
+from opsdash.views.components import Channel
 from opsdash.views.desk import Desk
 from opsdash.views.session import Session
 
@@ -62,7 +62,7 @@ def api(console: Console) -> Iterator[Attempt]:
 
 @contextmanager
 def page(console: Console) -> Iterator[Attempt]:
-    board = Board()
+    board = Channel()
     desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), board))
     assert desk.__panel__() is board
     yield lambda operation: click(board, operation)

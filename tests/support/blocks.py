@@ -2,8 +2,8 @@
 
 A block is run by the test of its page unless a comment right above it says otherwise:
 
-    <!-- tested: NAME -->      another test runs it; ``NAMED`` in tests/integration/test_docs.py says which
-    <!-- parsed: REASON -->    it can't be run here; it is parsed, and the reason is a listed one
+    <!-- tested: NAME -->      another test runs it
+    <!-- parsed: REASON -->    it can't be run here; it is parsed
 """
 
 from __future__ import annotations
@@ -44,8 +44,3 @@ def blocks(page: Path) -> list[Block]:
         Block(page.name, number, language, text, mark or "", said or "")
         for number, (mark, said, language, text) in enumerate(FENCE.findall(page.read_text()), start=1)
     ]
-
-
-def outside(page: Path) -> str:
-    """A page without its blocks."""
-    return FENCE.sub("", page.read_text())

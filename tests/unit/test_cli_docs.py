@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from click.shell_completion import ShellComplete, get_completion_class
+from click.shell_completion import ShellComplete
 from support.cli_reference import DOCS, START, reference
 
 from opsdash.cli import cli
-from opsdash.operation import registry
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
@@ -27,14 +26,6 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
 def test_the_reference_is_what_the_commands_say_of_themselves():
     told = DOCS.read_text().partition(START)
     assert told[1] + told[2] == reference(), "write it anew: python tests/support/cli_reference.py"
-
-
-def test_the_json_of_every_command_is_described():
-    by_json = {path for path, command in commands(cli) if "as_json" in {p.name for p in command.params}}
-    operations = {name.replace("_", "-") for name in registry()}
-    told = set(re.findall(r"^\| `([a-z -]+)` \|", DOCS.read_text().partition("## Commands")[0], re.MULTILINE))
-    assert told == by_json - operations
-    assert operations <= by_json
 
 
 def test_every_command_and_every_option_has_a_sentence():
@@ -64,12 +55,6 @@ def test_the_help_and_completion_load_no_database_no_page_and_no_celery():
 def test_the_shell_completes_commands_options_and_fixed_values(typed: list[str], offered: set[str]):
     complete = ShellComplete(cli, {}, "opsdash", "_OPSDASH_COMPLETE")
     assert {found.value for found in complete.get_completions(typed[:-1], typed[-1])} == offered
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_that_the_docs_name_has_its_script(shell: str):
-    assert f"{shell}_source" in DOCS.read_text()
-    assert get_completion_class(shell) is not None
 
 
 @pytest.mark.slow

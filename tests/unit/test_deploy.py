@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pytest
 import yaml
 
 from opsdash import __version__
@@ -24,7 +23,6 @@ from opsdash.worker import local_client
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "apps" / "deploy"
-FOLDERS = ("nginx", "caddy", "oauth2-proxy", "systemd", "docker", "kubernetes")
 KNOWN = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
 PROBES = {"livenessProbe": "/healthz", "startupProbe": "/healthz", "readinessProbe": "/readyz"}
 SIGN_IN_HEADERS = ("X-Auth-Request-User", "X-Auth-Request-Groups")
@@ -68,13 +66,6 @@ def pods() -> Iterator[dict[str, Any]]:
             yield document["spec"]["template"]["spec"]
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions with their arguments, comments gone and continued lines joined."""
-    lines = [line for line in (DEPLOY / "docker" / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
-
-
 def unit(name: str) -> configparser.ConfigParser:
     """A systemd unit; a key may stand more than once there, so only the last counts here."""
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#", ";"))
@@ -83,37 +74,10 @@ def unit(name: str) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_each_way_to_deploy_says_what_it_is_and_whether_it_was_run(folder: str) -> None:
-    text = (DEPLOY / folder / "README.md").read_text()
-    assert re.search(r"\*\*(Checked:|Not (run|built|applied)\b)", text)
-    for name in (path.name for path in (DEPLOY / folder).iterdir() if path.name != "README.md"):
-        assert name in text
-    assert {path.name for path in DEPLOY.iterdir() if path.is_dir()} == set(FOLDERS)
-
-
-def test_a_file_that_was_not_run_says_so_at_its_top() -> None:
-    for name in (
-        "caddy/Caddyfile",
-        "oauth2-proxy/oauth2-proxy.cfg",
-        "systemd/opsdash@.service",
-        "systemd/celery-worker.service",
-        "docker/Dockerfile",
-        "docker/compose.yml",
-        "kubernetes/opsdash.yaml",
-        "kubernetes/worker.yaml",
-    ):
-        head = "\n".join((DEPLOY / name).read_text().splitlines()[:4])
-        assert re.search(r"^#.*Not (run|built|applied) in the tests", head, flags=re.MULTILINE), name
-
-
 # Kubernetes
 
 
 def test_probes_name_routes_that_exist_and_an_outage_of_redis_restarts_nothing() -> None:
-    served = {'"/healthz"': ROOT / "opsdash/web/server.py", '"/readyz"': ROOT / "opsdash/api/__init__.py"}
-    for route, source in served.items():
-        assert route in source.read_text()
     (deployment,) = manifests()["Deployment"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     prefix = accepted(container["args"])["prefix"]
@@ -204,50 +168,16 @@ def test_a_workers_build_is_the_tag_of_its_image() -> None:
 # Docker
 
 
-def test_the_dockerfile_builds_in_stages_and_runs_as_nobody_of_importance() -> None:
-    found = instructions()
-    words = {
-        "FROM",
-        "WORKDIR",
-        "COPY",
-        "RUN",
-        "ENV",
-        "USER",
-        "EXPOSE",
-        "STOPSIGNAL",
-        "HEALTHCHECK",
-        "ENTRYPOINT",
-        "CMD",
-    }
-    assert {word for word, _ in found} <= words
-    stages = re.findall(r" AS (\w+)$", "\n".join(rest for word, rest in found if word == "FROM"), flags=re.MULTILINE)
-    sources = re.findall(r"--from=(\w+)", "\n".join(rest for word, rest in found if word == "COPY"))
-    assert stages == sources == ["build"]
-    last = max(number for number, (word, _) in enumerate(found) if word == "FROM")
-    final = dict(found[last:])
+def test_the_image_serves_what_its_port_and_its_health_check_say() -> None:
+    final = dict(re.findall(r"^([A-Z]+) (.+)$", (DEPLOY / "docker" / "Dockerfile").read_text(), flags=re.MULTILINE))
     assert final["USER"] not in {"0", "root"}
-    assert "COPY . ." not in [" ".join(pair) for pair in found[last:]], "the sources stay in the first stage"
-    entry, command = json.loads(final["ENTRYPOINT"]), json.loads(final["CMD"])
-    assert entry == ["opsdash"]
-    assert serves_under_the_prefix(command)
-    assert str(accepted(command)["port"]) == final["EXPOSE"]
-    probe = json.loads(final["HEALTHCHECK"].partition("CMD ")[2])
-    compile(probe[2], "probe", "exec")
-    assert f":{final['EXPOSE']}/ops/healthz" in probe[2]
+    assert json.loads(final["ENTRYPOINT"]) == ["opsdash"]
+    assert serves_under_the_prefix(json.loads(final["CMD"]))
+    assert str(accepted(json.loads(final["CMD"]))["port"]) == final["EXPOSE"]
 
 
-def test_the_compose_file_names_services_volumes_and_settings_that_exist() -> None:
-    compose = yaml.safe_load((DEPLOY / "docker" / "compose.yml").read_text())
-    services = compose["services"]
-    for service in services.values():
-        for name, wanted in service.get("depends_on", {}).items():
-            assert wanted["condition"] != "service_healthy" or "healthcheck" in services[name]
-        for volume in service.get("volumes", []):
-            assert volume.partition(":")[0] in compose["volumes"]
-        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-        if build := service.get("build"):
-            context = DEPLOY / "docker" / build["context"]
-            assert (context / build["dockerfile"]).resolve() == DEPLOY / "docker" / "Dockerfile"
+def test_the_compose_files_settings_and_commands_are_those_of_opsdash() -> None:
+    services = yaml.safe_load((DEPLOY / "docker" / "compose.yml").read_text())["services"]
     given = services["console"]["environment"]
     filled = {name: re.sub(r"\$\{\w+[^}]*\}", "maria-and-a-long-text", text) for name, text in given.items()}
     assert taken(filled).auth == "basic"
@@ -258,26 +188,6 @@ def test_the_compose_file_names_services_volumes_and_settings_that_exist() -> No
 
 
 # systemd
-
-
-@pytest.mark.parametrize("name", ["opsdash@.service", "celery-worker.service"])
-def test_a_unit_has_the_keys_that_systemd_knows(name: str) -> None:
-    parsed = unit(name)
-    assert parsed.sections() == ["Unit", "Service", "Install"]
-    known = {
-        "Unit": {"Description", "Documentation", "After", "Wants"},
-        "Install": {"WantedBy"},
-        "Service": {
-            *("Type", "User", "Group", "EnvironmentFile", "Environment", "ExecStart", "WorkingDirectory", "Restart"),
-            *("RestartSec", "TimeoutStopSec", "KillMode", "StateDirectory", "NoNewPrivileges", "ProtectSystem"),
-            *("ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernelTunables", "ProtectKernelModules"),
-            *("ProtectControlGroups", "RestrictAddressFamilies", "RestrictSUIDSGID", "LockPersonality", "MemoryMax"),
-        },
-    }
-    for section, keys in known.items():
-        assert set(parsed[section]) <= keys
-    assert parsed["Service"]["User"] != "root"
-    assert parsed["Service"]["ExecStart"].startswith("/")
 
 
 def test_the_console_unit_runs_what_opsdash_serve_takes_and_listens_to_the_proxy_alone() -> None:
@@ -302,44 +212,12 @@ def test_the_units_settings_are_real_and_opsdash_takes_their_values() -> None:
 # Proxies
 
 
-def blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    """A Caddyfile's lines as depth and words, without comments; fails where braces don't close."""
-    depth = 0
-    for line in text.splitlines():
-        words = shlex.split(line, comments=True)
-        if words == ["}"]:
-            depth -= 1
-            assert depth >= 0
-            continue
-        if words:
-            yield depth, words
-            assert "}" not in words
-            depth += words[-1] == "{"
-    assert depth == 0
-
-
-def test_the_caddyfile_closes_its_braces_and_uses_directives_that_caddy_has() -> None:
-    lines = list(blocks((DEPLOY / "caddy" / "Caddyfile").read_text()))
-    known = {
-        *("encode", "header", "request_header", "handle", "reverse_proxy", "forward_auth", "redir", "respond"),
-        *("lb_policy", "lb_try_duration", "fail_duration", "health_uri", "flush_interval", "header_up", "uri"),
-        *("copy_headers", "handle_response"),
-    }
-    assert {words[0] for depth, words in lines if depth and not words[0].startswith("@")} <= known
-    assert [words for depth, words in lines if depth == 0] == [["ops.example.com", "{"]]
-    matchers = {words[0] for _, words in lines if words[0].startswith("@")}
-    used = {word for _, words in lines for word in words[1:] if word.startswith("@")}
-    assert matchers == used
-
-
-def test_caddy_takes_away_what_a_client_claims_before_any_route_and_rewrites_no_origin() -> None:
-    lines = list(blocks((DEPLOY / "caddy" / "Caddyfile").read_text()))
-    gone = {words[1] for depth, words in lines if depth == 1 and words[0] == "request_header"}
-    assert {f"-{name}" for name in SIGN_IN_HEADERS} <= gone
-    (copied,) = (words[1:] for _, words in lines if words[0] == "copy_headers")
-    assert {one.rpartition(">")[2] for one in copied} == set(SIGN_IN_HEADERS)
-    assert not any(word.lstrip("+-").lower() in {"origin", "host"} for _, words in lines for word in words)
-    assert {words[1] for _, words in lines if words[0] == "health_uri"} == {"/ops/healthz"}
+def test_caddy_takes_away_what_a_client_claims_and_reads_what_was_signed_in() -> None:
+    text = re.sub(r"#.*", "", (DEPLOY / "caddy" / "Caddyfile").read_text())
+    for name in SIGN_IN_HEADERS:
+        assert f"request_header -{name}\n" in text
+        assert re.search(rf"copy_headers .*{name}", text)
+    assert not re.search(r"header_up\s+[-+]?(Origin|Host)\b", text, flags=re.IGNORECASE)
 
 
 def test_nginx_sets_the_sign_in_headers_for_every_route_and_never_rewrites_origin() -> None:

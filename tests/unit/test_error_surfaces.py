@@ -16,7 +16,7 @@ import opsdash
 from opsdash.api.problems import fault_of
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role
-from opsdash.services.audit.log import Duplicate
+from opsdash.services.audit.log import DuplicateRequest
 from opsdash.services.console import Console
 from opsdash.state import PendingConfirmation
 from opsdash.views.confirmation import Confirmation
@@ -29,7 +29,7 @@ ERRORS: dict[str, Callable[[], OpsdashError]] = {
     "half_done": lambda: Refused("It was away.", changed="perhaps", hint="Run it again.", retry=True),
     "phrase": lambda: PhraseMissing("Clear Queue", "emails"),
     "approval": lambda: NeedsApproval("Clear Queue", "a1", "12:00"),
-    "duplicate": lambda: Duplicate(cast(Any, "0-0")),
+    "duplicate": lambda: DuplicateRequest(cast(Any, "0-0")),
     "unavailable": lambda: Unavailable("Redis is full.", hint="Free memory."),
     "uncertain": lambda: Uncertain("It may be done in part.", hint="Look before trying again."),
     "argument": lambda: Invalid("expected 0 or more, got -1.", field="older_than_s"),

@@ -11,7 +11,7 @@ from opsdash.config import users as module
 from opsdash.config.settings import Settings
 from opsdash.config.users import Hashed, Users
 from opsdash.errors import Invalid, Refused
-from opsdash.web.auth.cookies import LIFETIME_S, Tickets
+from opsdash.web.auth.cookies import LIFETIME_S, SessionCookies
 
 PASSWORD = "correct horse battery"
 
@@ -133,7 +133,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_a_ticket_names_its_holder_until_it_expires(settings: Settings, users: Users) -> None:
     clock = Clock()
-    tickets = Tickets(settings, users, clock)
+    tickets = SessionCookies(settings, users, clock)
     ticket = tickets.issue("maria")
     assert tickets.holder(ticket) == "maria"
     clock.now += LIFETIME_S
@@ -141,7 +141,7 @@ def test_a_ticket_names_its_holder_until_it_expires(settings: Settings, users: U
 
 
 def test_a_ticket_ends_with_its_users_password(settings: Settings, users: Users) -> None:
-    tickets = Tickets(settings, users)
+    tickets = SessionCookies(settings, users)
     ticket = tickets.issue("maria")
     users.put("maria", "another password")
     assert tickets.holder(ticket) == ""
@@ -151,10 +151,19 @@ def test_a_ticket_ends_with_its_users_password(settings: Settings, users: Users)
 
 
 def test_a_ticket_that_was_changed_or_signed_by_another_key_is_nobodys(settings: Settings, users: Users) -> None:
-    tickets = Tickets(settings, users)
+    tickets = SessionCookies(settings, users)
     ticket = tickets.issue("maria")
     other = Settings.from_env({}, secret_key="another-key-for-tests")
-    forged = [Tickets(other, users).issue("maria"), ticket[:-1], ticket[1:], ticket + "A", "", ".", "a.b", "\xff.\xff"]
+    forged = [
+        SessionCookies(other, users).issue("maria"),
+        ticket[:-1],
+        ticket[1:],
+        ticket + "A",
+        "",
+        ".",
+        "a.b",
+        "\xff.\xff",
+    ]
     body, _, signature = ticket.partition(".")
     forged += [f"{body}.", f".{signature}", f"{body}A.{signature}", f"{signature}.{body}"]
     assert [tickets.holder(value) for value in forged] == [""] * len(forged)

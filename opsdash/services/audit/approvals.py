@@ -54,7 +54,7 @@ _TAKE = lua.load(__name__, "approvals_take")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PendingApproval:
     """What waits, as it was asked for.
 
     Attributes:
@@ -87,7 +87,7 @@ class _Kept:
 
     approval: Approval
     entry: AuditEntry | None
-    asked: Asked | None
+    asked: PendingApproval | None
     taken: str
 
 
@@ -108,7 +108,7 @@ class Approvals:
     _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _gone: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
-    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> Asked:
+    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> PendingApproval:
         """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
 
         Raises:
@@ -116,7 +116,7 @@ class Approvals:
             redis.RedisError: Redis did not take it.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_s)
-        asked = Asked(
+        asked = PendingApproval(
             id=entry.id.hex, operation=operation, actor=actor, entry=entry, reviewed=reviewed, expires_at=expires_at
         )
         told = {  # with what its parameters really are: the audit entry has them without secrets
@@ -164,7 +164,7 @@ class Approvals:
         waiting = [one.approval for one in kept if not one.taken]
         return tuple(sorted(waiting, key=lambda one: one.at)), tuple(unread)
 
-    def find(self, approval_id: str) -> Asked:
+    def find(self, approval_id: str) -> PendingApproval:
         """What waits under this id.
 
         Raises:
@@ -185,7 +185,7 @@ class Approvals:
             raise Refused(f"{what} can't be done here. {kept.approval.problem}")
         return kept.asked
 
-    def take(self, asked: Asked, by: str) -> None:
+    def take(self, asked: PendingApproval, by: str) -> None:
         """Uses it up, also on a full Redis. Cost: one script.
 
         Raises:
@@ -320,7 +320,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Map
         problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
     else:
         try:
-            asked = Asked(
+            asked = PendingApproval(
                 id=approval_id,
                 operation=kind(**params),
                 actor=_actor(told["actor"]),

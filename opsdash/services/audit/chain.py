@@ -75,7 +75,7 @@ class Keyring:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealer:
+class ChainSigner:
     """Holds the keys.
 
     Attributes:

@@ -25,14 +25,14 @@ from opsdash.services.audit import prune as audit_prune
 from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit import rows
 from opsdash.services.audit import verify as audit_verify
-from opsdash.services.audit.chain import KEY, LOST_KEY, Sealer
-from opsdash.services.audit.outbox import Spool
+from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
+from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
 from opsdash.services.audit.verify import Verification
 from opsdash.services.database.engine import answering, short_label, transaction
 from opsdash.services.database.tables import audit_head, audit_log
-from opsdash.services.database.time_limit import Patience
+from opsdash.services.database.time_limit import TimeLimit
 from opsdash.text import safe as _safe
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ class AuditLog:
     """
 
     engine: sa.Engine
-    sealer: Sealer
+    sealer: ChainSigner
     _: KW_ONLY
-    spool: Spool | None = None
+    spool: Outbox | None = None
     here: Callable[[], str] = lambda: ""
-    writing: Patience = field(init=False)
-    draining: Patience = field(init=False)
+    writing: TimeLimit = field(init=False)
+    draining: TimeLimit = field(init=False)
     _writer: sa.Engine = field(init=False)
     _one_drain: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -69,8 +69,8 @@ class AuditLog:
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
         who = f"The database at {short_label(self.engine.url)}"
         strict = self.spool is None
-        self.writing = Patience(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
-        self.draining = Patience(who)
+        self.writing = TimeLimit(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
+        self.draining = TimeLimit(who)
 
     def begin(
         self, operation: DeclaredOperation, actor: Actor, request_id: UUID | None = None, **details: Any
@@ -99,7 +99,7 @@ class AuditLog:
         entry = self._entry_of(operation, actor, Status.REFUSED, told, request_id)
         try:
             self._keep("whole", entry)
-        except Duplicate:  # a second refusal of the same request has its own entry
+        except DuplicateRequest:  # a second refusal of the same request has an entry of its own
             entry = replace(entry, request_id=uuid4())
             self._keep("whole", entry)
         return entry
@@ -140,7 +140,7 @@ class AuditLog:
         )
         try:
             self._write("whole", entry)
-        except Duplicate:
+        except DuplicateRequest:
             return False
         return True
 
@@ -207,8 +207,8 @@ class AuditLog:
             for place, kind, entry in self.spool.waiting(self.sealer):
                 try:
                     self._write(kind, entry, again=True)
-                except Duplicate:  # it was an attempt, perhaps an operation: it has its own entry and id
-                    log.warning("entry %s in the audit outbox repeats the request of another one", entry.id)
+                except DuplicateRequest:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
+                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
                     self._write(kind, replace(entry, request_id=uuid4()), again=True)
                 self.spool.remove(place)
                 moved += 1
@@ -266,10 +266,10 @@ class AuditLog:
             log.warning("the audit log goes to the outbox in Redis: %s", error.explanation)
             self._put(self.spool, kind, entry, error)
 
-    def _put(self, spool: Spool, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
+    def _put(self, spool: Outbox, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
         try:
             if kind == "begin" and not spool.claim(entry):
-                raise Duplicate(entry.request_id)
+                raise DuplicateRequest(entry.request_id)
             spool.put(kind, entry, self.sealer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error.fault}, and Redis did not take the audit entry: {failure}") from failure
@@ -312,7 +312,7 @@ class AuditLog:
                 elif not again or rows.status_of(connection, entry) is None:
                     rows.insert(connection, entry)
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
-            raise Duplicate(entry.request_id) from error
+            raise DuplicateRequest(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
             raise Unavailable(f"The database did not take the audit entry ({error})") from error
 
@@ -371,7 +371,7 @@ def _masked(value: Any) -> Any:
     return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
-class Duplicate(Refused):
+class DuplicateRequest(Refused):
     """A request that was made before."""
 
     def __init__(self, request_id: UUID, message: str = "", *, hint: str = "") -> None:

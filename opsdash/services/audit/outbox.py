@@ -14,7 +14,7 @@ import redis
 from opsdash import lua
 from opsdash.model import AuditEntry, to_plain
 from opsdash.model import untrusted as foreign
-from opsdash.services.audit.chain import Sealer
+from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Spool:
+class Outbox:
     """Steps of the audit log, in the order they were made.
 
     A step has a keyed digest: a foreign step in the stream never becomes an entry. It is moved to
@@ -55,7 +55,7 @@ class Spool:
     broker: Broker
     _looked: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def put(self, kind: str, entry: AuditEntry, sealer: Sealer) -> None:
+    def put(self, kind: str, entry: AuditEntry, sealer: ChainSigner) -> None:
         """Adds one step, also where Redis is full. Cost: one script.
 
         The stream has no bound: what it holds must not be lost.
@@ -76,7 +76,7 @@ class Spool:
         first = writes.put(self.broker.client, key, str(entry.id), ms=CLAIMED_S * 1000, new=True)
         return first or bounded_reads.text(self.broker.client, key, 100) == str(entry.id)
 
-    def waiting(self, sealer: Sealer) -> Iterator[tuple[Place, str, AuditEntry]]:
+    def waiting(self, sealer: ChainSigner) -> Iterator[tuple[Place, str, AuditEntry]]:
         """The oldest steps that are ours, as (place, kind, entry): ``LOOKED_AT`` at most, and for ``LOOK_S``.
 
         What is not is set aside on the way, so that it is met once; ours that another console has set aside, since its
@@ -110,7 +110,7 @@ class Spool:
                 return 0
 
     def _ours(
-        self, key: str, start: str, sealer: Sealer, until_s: float, *, aside: bool
+        self, key: str, start: str, sealer: ChainSigner, until_s: float, *, aside: bool
     ) -> Iterator[tuple[Place, str, AuditEntry]]:
         """Those of one stream that are ours; with ``aside`` the others are moved away, else passed over for good."""
         looked_at = 0
@@ -153,7 +153,7 @@ class Spool:
             )
 
 
-def _entry(fields: Sequence[str], sealer: Sealer) -> AuditEntry | None:
+def _entry(fields: Sequence[str], sealer: ChainSigner) -> AuditEntry | None:
     if len(fields) != len(FIELDS):
         return None
     kind, text, mac = fields

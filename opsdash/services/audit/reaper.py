@@ -29,7 +29,7 @@ BEGUN_S = 86_400
 LOOK_S = 10.0
 
 
-class Unfinished:
+class Reaper:
     """Marks running acts in Redis, and closes the entries of those that are not running any more.
 
     The database may be shared with deployments on other brokers, whose acts have no mark in this Redis: theirs are

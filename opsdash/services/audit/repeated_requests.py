@@ -6,20 +6,20 @@ from uuid import UUID
 
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Effect, Status
-from opsdash.services.audit.log import AuditLog, Duplicate
+from opsdash.services.audit.log import AuditLog, DuplicateRequest
 
 INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "approval")
 """What an entry's details hold beside the outcome's own."""
 
 
-class TakenRequest(Duplicate):
-    """A request id that another user has used."""
+class TakenRequest(DuplicateRequest):
+    """A request id that somebody else has used."""
 
     def __init__(self, request_id: UUID) -> None:
         super().__init__(request_id, f"The request id {request_id} belongs to another user's request.")
 
 
-class ElsewhereRequest(Duplicate):
+class ElsewhereRequest(DuplicateRequest):
     """A request id that was used on another broker, or nobody can say on which: how that ended is no answer here."""
 
     def __init__(self, request_id: UUID, broker: str | None) -> None:
@@ -28,7 +28,7 @@ class ElsewhereRequest(Duplicate):
         super().__init__(request_id, message, hint="Send it under a new one.")
 
 
-def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error: Duplicate) -> Effect:
+def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error: DuplicateRequest) -> Effect:
     """What this very request did the first time.
 
     Raises:

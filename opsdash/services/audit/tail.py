@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.model import AuditEntry
-from opsdash.services.audit.chain import Sealer, covered, is_seal
+from opsdash.services.audit.chain import ChainSigner, covered, is_seal
 from opsdash.services.audit.query import entry_of_row
 from opsdash.services.database.engine import answering
 from opsdash.services.database.tables import audit_head, audit_log
@@ -24,8 +24,8 @@ def head(engine: sa.Engine) -> int:
         return int(connection.scalar(sa.select(sa.func.max(audit_log.c.seq))) or 0)
 
 
-def unkeyed_through(engine: sa.Engine, sealer: Sealer) -> int:
-    """Up to which number entries have no key; 0: none. Cost: one row.
+def unkeyed_through(engine: sa.Engine, sealer: ChainSigner) -> int:
+    """Up to which number entries are sealed without a key; 0: none is. Cost: one row.
 
     Raises:
         Unavailable: The database did not answer.
@@ -46,8 +46,8 @@ def finished_after(engine: sa.Engine, seq: int, limit: int) -> tuple[AuditEntry,
         return tuple(map(entry_of_row, connection.execute(query)))
 
 
-def faults(engine: sa.Engine, sealer: Sealer, newest: int) -> tuple[int, list[str]]:
-    """Checks the last ``newest`` entries and the head; ``audit_verify.verify`` checks all.
+def faults(engine: sa.Engine, sealer: ChainSigner, newest: int) -> tuple[int, list[str]]:
+    """Checks the last ``newest`` seals and the head; what lies before them is for ``audit_verify.verify``.
 
     Cost: ``newest`` rows by ``ix_audit_log_seq``, about 20 µs each.
 

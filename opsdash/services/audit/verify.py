@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from opsdash.model import Status
-from opsdash.services.audit.chain import BEFORE, UNKEYED, Sealer, is_seal
+from opsdash.services.audit.chain import BEFORE, UNKEYED, ChainSigner, is_seal
 from opsdash.services.database.engine import answering
 from opsdash.services.database.tables import UtcDateTime, audit_head, audit_log
 from opsdash.text import count
@@ -70,7 +70,7 @@ class Verification:
 
 def verify(
     engine: sa.Engine,
-    sealer: Sealer,
+    sealer: ChainSigner,
     head: str | None = None,
     on_progress: Callable[[int, int], None] = lambda _at, _of: None,
 ) -> Verification:

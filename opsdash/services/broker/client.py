@@ -137,7 +137,7 @@ class Broker:
             return Unavailable(f"Redis at {self.label} did not answer ({_reason(error)}).", silent=True, hint=advice)
         what = next((what for kind, what in _REFUSED.items() if isinstance(error, kind)), "answered with an error")
         advice = ADVICE if isinstance(error, redis.exceptions.OutOfMemoryError) else ""
-        return Unavailable(f"Redis at {self.label} {what}: {writes.said(error)}.", hint=advice)
+        return Unavailable(f"Redis at {self.label} {what}: {writes.error_text(error)}.", hint=advice)
 
 
 def connect(settings: Settings) -> Broker:

@@ -74,8 +74,8 @@ def _ms(text: str) -> int:
     return int(text) if 0 < len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else 0
 
 
-class Watchman:
-    """Updates expiries between snapshots too, if these are too far apart for the shortest expiry. For one thread."""
+class ExpiryKeeper:
+    """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

@@ -232,7 +232,7 @@ def telling(script: str) -> str:
     return _TELLING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Redis's own words, without the arguments that it repeats of a command it does not know."""
     return str(error).removeprefix(f"{HALFDONE} ").partition(", with args beginning with")[0].rstrip(".")
 

@@ -31,8 +31,8 @@ class _Running(Generic[T]):
         self.error: BaseException | None = None
 
 
-class Patience:
-    """Calls that are waited for, up to a time limit.
+class TimeLimit:
+    """Calls that somebody waits for, but not for ever.
 
     A call that takes longer goes on in its own thread, and until it ends nobody waits for the next one: that it is
     still out there *is* the news that the database does not answer. When it ends well the database answers again.

@@ -10,7 +10,7 @@ import redis
 
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.services.doctor import address, auth, broker, database, rights, workers
-from opsdash.services.doctor.finding import Finding, Findings, Level, Patient, error
+from opsdash.services.doctor.finding import Examined, Finding, Findings, Level, error
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Finding", "Level", "diagnose"]
 
-Check = Callable[[Patient], Findings]
+Check = Callable[[Examined], Findings]
 
 
 def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
 
     Cost: some twenty round trips; the newest ``database.NEWEST`` entries of the audit log, with ``full`` all.
     """
-    patient = Patient(console, full=full)
+    patient = Examined(console, full=full)
     on_redis = (*address.CHECKS, *rights.CHECKS, *broker.CHECKS, *workers.CHECKS)
     for first, rest in ((broker.reachable, on_redis), (database.reachable, database.CHECKS)):
         found = list(_made(first, patient))
@@ -39,7 +39,7 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
         yield from _made(check, patient)
 
 
-def _made(check: Check, patient: Patient) -> Iterator[Finding]:
+def _made(check: Check, patient: Examined) -> Iterator[Finding]:
     """A check that breaks is a line as well."""
     name = (check.__doc__ or check.__name__).partition(":")[0].lower()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from opsdash.config import broker_url
 from opsdash.config.broker_url import BrokerUrl
 from opsdash.services.broker.client import address, url_with_app
-from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
+from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning
 
 TRANSPORTS = {"redis", "rediss", "sentinel"}
 SETTING = "OPSDASH_REDIS_URL"
@@ -34,7 +34,7 @@ class Address:
         return f"{via}{', '.join(sorted(self.hosts))}, database {self.db}{', TLS' if self.tls else ''}"
 
 
-def role(patient: Patient) -> Findings:
+def role(patient: Examined) -> Findings:
     """Role: a server that takes writes, with all keys on it."""
     info = patient.info
     if int(info.get("cluster_enabled", 0)):
@@ -48,7 +48,7 @@ def role(patient: Patient) -> Findings:
         yield ok("role", "A primary: it takes writes.")
 
 
-def broker_of_the_app(patient: Patient) -> Findings:
+def broker_of_the_app(patient: Examined) -> Findings:
     """App's broker: the server and database that opsdash looks at."""
     app = patient.app
     if app is None:
@@ -89,14 +89,14 @@ def broker_of_the_app(patient: Patient) -> Findings:
         yield error("app's broker", f"The app uses {theirs}, {SETTING} names {ours}.", todo)
 
 
-def same_server(patient: Patient, theirs: Address, ours: Address) -> bool:
+def same_server(patient: Examined, theirs: Address, ours: Address) -> bool:
     """Whether both are one server, whatever the database: by their addresses, else by what the servers say."""
     if replace(theirs, db=ours.db) == ours:
         return True
     return bool(patient.app_server) and patient.app_server == str(patient.info.get("run_id"))
 
 
-def of_console(patient: Patient) -> Address:
+def of_console(patient: Examined) -> Address:
     """The address in OPSDASH_REDIS_URL."""
     url, app = address(patient.console.settings), patient.app
     return _told(url if app is None else url_with_app(url, app))

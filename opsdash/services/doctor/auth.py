@@ -9,7 +9,7 @@ from opsdash.config import roles as filed_roles
 from opsdash.config.users import Users
 from opsdash.errors import Invalid
 from opsdash.model import Role
-from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
+from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning
 from opsdash.text import count
 
 PROVIDER = ("PANEL_OAUTH_PROVIDER", "PANEL_OAUTH_KEY", "PANEL_OAUTH_SECRET")
@@ -19,7 +19,7 @@ PUBLIC = {"auth0", "bitbucket", "github", "gitlab", "google"}
 _NAMED = 5
 
 
-def page(patient: Patient) -> Findings:
+def page(patient: Examined) -> Findings:
     """Page: who is let in, by whose word, and are sessions signed."""
     settings = patient.console.settings
     if settings.auth is None:
@@ -38,14 +38,14 @@ def page(patient: Patient) -> Findings:
     yield from {"header": _proxy, "basic": _users, "oauth": _provider}[settings.auth](patient)
 
 
-def _proxy(patient: Patient) -> Findings:
+def _proxy(patient: Examined) -> Findings:
     header = patient.console.settings.user_header
     yield ok("page", f"Signed sessions; the proxy's {header} says who it is.")
     todo = f"Let only the proxy reach opsdash; the proxy must remove {header} from clients' requests."
     yield warning("proxy", "A client that reaches opsdash's port without the proxy can claim any name.", todo)
 
 
-def _users(patient: Patient) -> Findings:
+def _users(patient: Examined) -> Findings:
     users = Users(patient.console.settings.users_file)
     try:
         known = users.read()
@@ -61,7 +61,7 @@ def _users(patient: Patient) -> Findings:
     )
 
 
-def _provider(patient: Patient) -> Findings:
+def _provider(patient: Examined) -> Findings:
     missing = [name for name in PROVIDER if not os.environ.get(name)]
     if missing:
         said = f"Nobody can sign in: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set here."
@@ -79,7 +79,7 @@ def _provider(patient: Patient) -> Findings:
         yield warning("provider", said, "Set PANEL_OAUTH_ENCRYPTION to what panel oauth-secret prints.")
 
 
-def roles(patient: Patient) -> Findings:
+def roles(patient: Examined) -> Findings:
     """Roles: does anybody have one."""
     settings = patient.console.settings
     networked = settings.auth in {"header", "basic", "oauth"}
@@ -102,7 +102,7 @@ def roles(patient: Patient) -> Findings:
         yield from _of_users(patient)
 
 
-def _of_users(patient: Patient) -> Findings:
+def _of_users(patient: Examined) -> Findings:
     """Who may sign in is known here, and so is who then sees nothing."""
     settings = patient.console.settings
     try:
@@ -121,7 +121,7 @@ def _of_users(patient: Patient) -> Findings:
     yield warning("roles", f"{count(len(without), 'user')} may sign in and then see nothing: {shown}.", todo)
 
 
-def _members(patient: Patient) -> Mapping[Role, tuple[str, ...]]:
+def _members(patient: Examined) -> Mapping[Role, tuple[str, ...]]:
     """Everybody whom the lists and the file name."""
     settings = patient.console.settings
     listed = {Role.ADMIN: settings.admins, Role.OPERATOR: settings.operators, Role.VIEWER: settings.viewers}
@@ -129,7 +129,7 @@ def _members(patient: Patient) -> Mapping[Role, tuple[str, ...]]:
     return {role: tuple(dict.fromkeys((*names, *in_file[role]))) for role, names in listed.items()}
 
 
-def api(patient: Patient) -> Findings:
+def api(patient: Examined) -> Findings:
     """API: is it open, and for whom."""
     tokens = patient.console.settings.api_tokens
     if tokens:

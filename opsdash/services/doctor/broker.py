@@ -13,7 +13,7 @@ from opsdash.model import untrusted
 from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bounded_reads import LARGE_MESSAGE
-from opsdash.services.doctor.finding import Findings, Patient, error, ok, warning
+from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning
 from opsdash.text import count, format_duration, format_size
 
 OLDEST = (6, 2)
@@ -28,7 +28,7 @@ STEPS = range(10)
 """Priorities that Celery knows."""
 
 
-def reachable(patient: Patient) -> Findings:
+def reachable(patient: Examined) -> Findings:
     """Broker: does it answer."""
     broker = patient.console.broker
     began = time.perf_counter()
@@ -43,7 +43,7 @@ def reachable(patient: Patient) -> Findings:
         yield ok("broker", f"{broker.label} answers in {took_ms:.1f} ms.")
 
 
-def version(patient: Patient) -> Findings:
+def version(patient: Examined) -> Findings:
     """Version: a server that knows the commands opsdash uses."""
     info = patient.info
     name = "Valkey" if info.get("server_name") == "valkey" or "valkey_version" in info else "Redis"
@@ -55,8 +55,8 @@ def version(patient: Patient) -> Findings:
         yield ok("version", f"{name} {number}.")
 
 
-def memory(patient: Patient) -> Findings:
-    """Memory: a server that evicts deletes tasks, pauses and trash without an error."""
+def memory(patient: Examined) -> Findings:
+    """Memory: a server that evicts throws away tasks, pauses and trash without a word."""
     limit, used = int(patient.info.get("maxmemory", 0)), int(patient.info.get("used_memory", 0))
     policy = str(patient.info.get("maxmemory_policy", "not known"))
     size = f"{format_size(used)} used, maxmemory {format_size(limit) if limit else 'none'}, policy {policy}"
@@ -71,7 +71,7 @@ def memory(patient: Patient) -> Findings:
         yield ok("memory", f"{size}.")
 
 
-def persistence(patient: Patient) -> Findings:
+def persistence(patient: Examined) -> Findings:
     """Persistence: what a restart of Redis would lose."""
     info = patient.info
     todo = "Set appendonly yes, with appendfsync everysec."
@@ -87,7 +87,7 @@ def persistence(patient: Patient) -> Findings:
         yield warning("persistence", "No append-only file: a crash of Redis loses tasks, pauses and trash.", todo)
 
 
-def priorities(patient: Patient) -> Findings:
+def priorities(patient: Examined) -> Findings:
     """Priorities: does opsdash read the lists that producers write to."""
     broker, names = patient.console.broker, patient.console.queue_names()
     unknown = [step for step in STEPS if step not in broker.priority_steps]
@@ -108,7 +108,7 @@ def priorities(patient: Patient) -> Findings:
         yield ok("priorities", f"Steps {steps} of {count(len(names), 'queue')}.")
 
 
-def layout(patient: Patient) -> Findings:
+def layout(patient: Examined) -> Findings:
     """Layout: do app, settings and workers agree on how messages lie in Redis."""
     broker = patient.console.broker
     with broker.reading():
@@ -130,7 +130,7 @@ def layout(patient: Patient) -> Findings:
         yield ok("layout", f"Separator {found.layout.separator!r} by {told[found.layout.learnt_from('separator')]}.")
 
 
-def visibility(patient: Patient) -> Findings:
+def visibility(patient: Examined) -> Findings:
     """Visibility timeout: an ETA beyond it is delivered again, and runs twice."""
     options = patient.app.conf.broker_transport_options if patient.app is not None else None
     timeout_s = float((options or {}).get("visibility_timeout", KOMBU_TIMEOUT_S))
@@ -149,7 +149,7 @@ def visibility(patient: Patient) -> Findings:
         yield ok("visibility timeout", f"{said}; the longest ETA {among} is {format_duration(longest_s)}.")
 
 
-def trash(patient: Patient) -> Findings:
+def trash(patient: Examined) -> Findings:
     """Trash: what cleared tasks take of Redis's memory."""
     entries = patient.console.trash.list()
     size = sum(entry.size_bytes or 0 for entry in entries)
@@ -163,7 +163,7 @@ def trash(patient: Patient) -> Findings:
         yield ok("trash", f"{said}.")
 
 
-def flags(patient: Patient) -> Findings:
+def flags(patient: Examined) -> Findings:
     """Pause flags: which there are, and who set them."""
     pauses = patient.console.pause.read(patient.console.queue_names())
     if not pauses:
@@ -181,7 +181,7 @@ def flags(patient: Patient) -> Findings:
             yield ok("pause flags", f"{what} is paused by {pause.by} {until}{why}.")
 
 
-def _longest_eta_s(patient: Patient) -> tuple[float | None, int, bool]:
+def _longest_eta_s(patient: Examined) -> tuple[float | None, int, bool]:
     """Seconds until the farthest ETA, how many messages were looked at, and whether there are more."""
     broker, now = patient.console.broker, datetime.now(UTC)
     longest: float | None = None

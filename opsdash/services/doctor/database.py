@@ -11,7 +11,7 @@ from opsdash.errors import Invalid, Unavailable
 from opsdash.services.audit import tail
 from opsdash.services.database import migrations
 from opsdash.services.database.engine import answering, label
-from opsdash.services.doctor.finding import Findings, Patient, error, ok, skew, warning
+from opsdash.services.doctor.finding import Examined, Findings, error, ok, skew, warning
 from opsdash.text import count
 
 NEWEST = 1_000
@@ -19,7 +19,7 @@ NEWEST = 1_000
 UPGRADE = "Run: opsdash db upgrade"
 
 
-def reachable(patient: Patient) -> Findings:
+def reachable(patient: Examined) -> Findings:
     """Database: does it answer."""
     engine = patient.console.engine
     began = time.perf_counter()
@@ -29,7 +29,7 @@ def reachable(patient: Patient) -> Findings:
     yield ok("database", f"{engine.dialect.name} at {label(engine.url)} answers in {took_ms:.1f} ms.")
 
 
-def migrated(patient: Patient) -> Findings:
+def migrated(patient: Examined) -> Findings:
     """Tables: are they this opsdash's."""
     found, newest = migrations.revision(patient.console.engine), migrations.head()
     if found == newest:
@@ -41,7 +41,7 @@ def migrated(patient: Patient) -> Findings:
         yield error("tables", f"At revision {found or 'none'}; this opsdash expects {newest}.", UPGRADE)
 
 
-def clock(patient: Patient) -> Findings:
+def clock(patient: Examined) -> Findings:
     """Clocks: the database's beside this console's."""
     engine = patient.console.engine
     if engine.dialect.name != "postgresql":
@@ -54,8 +54,8 @@ def clock(patient: Patient) -> Findings:
     yield skew("the database", "this console", (theirs - before - (after - before) / 2).total_seconds())
 
 
-def spool(patient: Patient) -> Findings:
-    """Audit outbox: steps that wait in Redis for the database."""
+def spool(patient: Examined) -> Findings:
+    """Audit spool: steps that wait in Redis for the database."""
     if patient.console.audit.spool is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
         return
@@ -73,7 +73,7 @@ def spool(patient: Patient) -> Findings:
         yield ok("audit spool", "Empty.")
 
 
-def chain(patient: Patient) -> Findings:
+def chain(patient: Examined) -> Findings:
     """Audit chain: is the log whole."""
     audit = patient.console.audit
     if patient.full:

@@ -49,7 +49,7 @@ class Finding:
 Findings = Iterable[Finding]
 
 
-class Patient:
+class Examined:
     """A deployment as its console sees it.
 
     Attributes:

@@ -12,20 +12,20 @@ from opsdash.errors import OpsdashError
 from opsdash.services.broker import acl
 from opsdash.services.broker.acl import Place, Right
 from opsdash.services.doctor import address
-from opsdash.services.doctor.finding import Finding, Findings, Patient, error, ok, warning
+from opsdash.services.doctor.finding import Examined, Finding, Findings, error, ok, warning
 from opsdash.text import count
 
 KEEP = "then ACL SAVE, or write it into the file that the server reads"
 
 
-def console(patient: Patient) -> Findings:
+def console(patient: Examined) -> Findings:
     """Rights: may the console send what it has to."""
     broker = patient.console.broker
     with broker.reading():
         yield from _told("rights", "opsdash", broker.client, acl.console(place(patient)))
 
 
-def workers(patient: Patient) -> Findings:
+def workers(patient: Examined) -> Findings:
     """Worker rights: may the app's user send what a worker and its plug-in have to."""
     from kombu.exceptions import KombuError
 
@@ -45,7 +45,7 @@ def workers(patient: Patient) -> Findings:
         yield warning("worker rights", said, "Run opsdash doctor where a worker runs.")
 
 
-def _is_ours(patient: Patient) -> bool:
+def _is_ours(patient: Examined) -> bool:
     """The app's broker is the server and database that opsdash is on."""
     connection = patient.app.connection_for_write()  # opens none
     if connection.transport_cls not in address.TRANSPORTS:
@@ -54,7 +54,7 @@ def _is_ours(patient: Patient) -> bool:
     return theirs.db == ours.db and address.same_server(patient, theirs, ours)
 
 
-def place(patient: Patient) -> Place:
+def place(patient: Examined) -> Place:
     """The names that the deployment's keys and channels have."""
     broker, app = patient.console.broker, patient.app
     try:

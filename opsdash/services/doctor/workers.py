@@ -9,7 +9,7 @@ from opsdash import __version__
 from opsdash.model import untrusted
 from opsdash.model.worker import WorkerStats
 from opsdash.services.broker import bounded_reads, connected_clients
-from opsdash.services.doctor.finding import SKEW_S, Findings, Patient, error, ok, skew, warning
+from opsdash.services.doctor.finding import SKEW_S, Examined, Findings, error, ok, skew, warning
 from opsdash.text import count, format_duration
 
 NAMED = 10
@@ -18,7 +18,7 @@ FAR_ABOVE = 10
 REPORT = ("prefetch", "disable_prefetch", "expires_ms")
 
 
-def plugin(patient: Patient) -> Findings:
+def plugin(patient: Examined) -> Findings:
     """Workers: the plug-in and its version on each."""
     workers, others = patient.console.workers.read(), patient.console.fleet.look()
     active = [worker for worker in workers if worker.state != "offline"]
@@ -58,7 +58,7 @@ def plugin(patient: Patient) -> Findings:
         )
 
 
-def clocks(patient: Patient) -> Findings:
+def clocks(patient: Examined) -> Findings:
     """Clocks: of the console and of each worker, beside Redis's."""
     broker = patient.console.broker
     with broker.reading():
@@ -82,7 +82,7 @@ def clocks(patient: Patient) -> Findings:
         yield ok("clocks", f"{count(len(hosts), 'worker')} within {SKEW_S:g} s of Redis's clock.")
 
 
-def names(patient: Patient) -> Findings:
+def names(patient: Examined) -> Findings:
     """Names: one process for each."""
     found: dict[str, list[WorkerStats]] = {}
     for worker in patient.console.workers.read():
@@ -95,7 +95,7 @@ def names(patient: Patient) -> Findings:
             yield error("names", said, "Give each worker its own name: celery worker -n NAME@%h.")
 
 
-def strangers(patient: Patient) -> Findings:
+def strangers(patient: Examined) -> Findings:
     """Strangers: who fetches messages, and neither reports nor answers."""
     console = patient.console
     workers = console.workers.read()
@@ -121,7 +121,7 @@ def strangers(patient: Patient) -> Findings:
         yield warning("strangers", said, "Look what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
-def prefetch(patient: Patient) -> Findings:
+def prefetch(patient: Examined) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
     for worker, told in _reports(patient):
         limit = untrusted.whole(told.get("prefetch"))
@@ -137,7 +137,7 @@ def prefetch(patient: Patient) -> Findings:
             yield warning("prefetch", said, "Lower worker_prefetch_multiplier; 1 for long tasks.")
 
 
-def expiring(patient: Patient) -> Findings:
+def expiring(patient: Examined) -> Findings:
     """Expiring queues: declared with ``expires``, so that Redis deletes them with their tasks."""
     declared: dict[str, int] = {}
     for _worker, told in _reports(patient):
@@ -156,7 +156,7 @@ def expiring(patient: Patient) -> Findings:
         yield warning("expiring queues", said, "Declare queues without expires where a task must not be lost.")
 
 
-def _reports(patient: Patient) -> list[tuple[WorkerStats, dict[str, str | None]]]:
+def _reports(patient: Examined) -> list[tuple[WorkerStats, dict[str, str | None]]]:
     """What workers that report say of their settings. Cost: two round trips."""
     broker = patient.console.broker
     workers = [worker for worker in patient.console.workers.read() if worker.reports]

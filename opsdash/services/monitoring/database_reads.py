@@ -16,11 +16,11 @@ from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, TenantDrift
 from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.log import AuditLog
-from opsdash.services.audit.reaper import Unfinished
+from opsdash.services.audit.reaper import Reaper
 from opsdash.services.database import time_limit
 from opsdash.services.database.engine import short_label
-from opsdash.services.database.time_limit import Patience
-from opsdash.services.pause.expiry import Endings
+from opsdash.services.database.time_limit import TimeLimit
+from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.tenants.sync import Tenants
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ class _Tenants:
     read_s: float
 
 
-class DatabaseHalf:
+class DatabaseReads:
     """Reads it and remembers what was read last. One caller at a time.
 
     Cost: three queries, one thread for each of the parts; three round trips to Redis for the tenants.
     """
 
     def __init__(
-        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, unfinished: Unfinished, endings: Endings
+        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, unfinished: Reaper, endings: PauseExpiry
     ) -> None:
         self._audit, self._source = audit, tenants
         self._approvals, self._unfinished, self._endings = approvals, unfinished, endings
@@ -132,7 +132,7 @@ class _Part:
     """What is asked of one database, and why that is not known."""
 
     def __init__(self, who: str) -> None:
-        self._who, self._patience = who, Patience(who)
+        self._who, self._patience = who, TimeLimit(who)
         self._asked_s: float | None = None  # monotonic: since when there is no answer
         self._error = ""
         self.silent = False

@@ -11,7 +11,7 @@ from opsdash.model import Snapshot
 from opsdash.services.audit import tail
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.database.engine import short_label
-from opsdash.services.database.time_limit import Patience
+from opsdash.services.database.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ COUNTED = 1_000
 """Finished operations that one read takes; the next read goes on."""
 
 
-class Measures:
+class MetricsReader:
     """Follows the snapshots. Never raises for an outage: the figures then stay as they were.
 
     Attributes:
@@ -35,7 +35,7 @@ class Measures:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
         self._audit, self._count = audit, count
-        self._patience = Patience(f"The database at {short_label(audit.engine.url)}")
+        self._patience = TimeLimit(f"The database at {short_label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
 

@@ -11,30 +11,30 @@ from typing import Any
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import FleetLook, OtherWorker, Snapshot, Unread, WorkerStats
+from opsdash.model import OtherWorker, Snapshot, UnmanagedLook, Unread, WorkerStats
 from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.log import AuditLog
-from opsdash.services.audit.reaper import Unfinished
+from opsdash.services.audit.reaper import Reaper
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.queue_expiry import Watchman
-from opsdash.services.monitoring.database_reads import DatabaseHalf
-from opsdash.services.pause.expiry import Endings
+from opsdash.services.broker.queue_expiry import ExpiryKeeper
+from opsdash.services.monitoring.database_reads import DatabaseReads
+from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
-from opsdash.services.pause.leaks import Shrinking
+from opsdash.services.pause.leaks import LeakCheck
 from opsdash.services.pause.verdict import Pace
 from opsdash.services.queues.discovery import Discovery, consumed
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.reports import HELD, MAX_AGE_S, Workers
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 
 CLOCKS_S = 1.0
 """kombu writes times by the workers' clocks, which may be that far off."""
 
 
-class Snapshots:
+class SnapshotReader:
     """Reads snapshots and remembers the last good half of each side."""
 
     def __init__(
@@ -44,10 +44,10 @@ class Snapshots:
         pause: PauseFlags,
         queues: Queues,
         workers: Workers,
-        unmanaged: Fleet,
+        unmanaged: UnmanagedWorkers,
         audit: AuditLog,
         tenants: Tenants,
-        unfinished: Unfinished,
+        unfinished: Reaper,
         trash: Trash,
         approvals: Approvals,
         discovery: Discovery,
@@ -55,10 +55,10 @@ class Snapshots:
         self._discovery = discovery
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
-        self._pace, self._shrinking = Pace(), Shrinking()
-        self.watchman = Watchman(broker)
-        self._endings = Endings(audit, pause)
-        self._database = DatabaseHalf(
+        self._pace, self._shrinking = Pace(), LeakCheck()
+        self.watchman = ExpiryKeeper(broker)
+        self._endings = PauseExpiry(audit, pause)
+        self._database = DatabaseReads(
             audit=audit, tenants=tenants, approvals=approvals, unfinished=unfinished, endings=self._endings
         )
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Snapshots:
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
         something is paused; three more every 10 s, for the layout and the bindings. The database's
-        half: see `DatabaseHalf`.
+        half: see `DatabaseReads`.
         """
         with self._lock:
             redis_error, silent = "", False
@@ -168,7 +168,7 @@ def _age_of(oldest: Any) -> float | None:
     return max(0.0, age_s) if age_s < MAX_AGE_S else None
 
 
-def _others(found: FleetLook | None, workers: tuple[WorkerStats, ...]) -> tuple[OtherWorker, ...] | None:
+def _others(found: UnmanagedLook | None, workers: tuple[WorkerStats, ...]) -> tuple[OtherWorker, ...] | None:
     """Those that do not report. Who has begun to since they were asked was starting then."""
     if found is None or found.error:
         return None

@@ -21,7 +21,7 @@ CLOCK_SLACK = timedelta(seconds=2)
 """Redis counts a TTL down by its own clock: that close to the end, a flag is gone because its time was up."""
 
 
-class Endings:
+class PauseExpiry:
     """Notices ended pauses and writes them down, exactly once however many consoles look.
 
     The story of a pause outlives its flag in the hash, so a console that starts later still finds it. After a flush

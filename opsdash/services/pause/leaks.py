@@ -12,8 +12,8 @@ REMEMBERED_S = 30.0
 """For so long after a queue has lost a task it is said to be losing them."""
 
 
-class Shrinking:
-    """Compares two reads of the paused queues. Makes no read itself."""
+class LeakCheck:
+    """Compares two reads of the paused queues. Costs no read of its own."""
 
     def __init__(self) -> None:
         self._since_s: dict[str, float] = {}

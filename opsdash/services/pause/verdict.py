@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
+from opsdash.model import OtherWorker, PauseInfo, Snapshot, UnmanagedLook, WorkerStats
 from opsdash.model.verdict import LASTING, Kind, Reason, Verdict
 from opsdash.services.pause.verdict_text import as_plain
 from opsdash.services.workers.reports import HELD, REPORTS
@@ -192,7 +192,7 @@ def _strangers(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
     yield from _connections(look, snapshot.others or (), queue)
 
 
-def _connections(look: FleetLook, others: Iterable[OtherWorker], queue: str | None) -> Iterator[Reason]:
+def _connections(look: UnmanagedLook, others: Iterable[OtherWorker], queue: str | None) -> Iterator[Reason]:
     if look.connections_error:
         yield Reason(kind=Kind.CONNECTIONS, detail=look.connections_error)
     # One connection each belongs to a worker that is listed by its name: unmanaged, or with a plug-in that does

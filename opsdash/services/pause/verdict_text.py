@@ -20,17 +20,17 @@ _WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", Stat
 NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
 
 
-def told(verdict: Verdict) -> str:
+def describe(verdict: Verdict) -> str:
     """A verdict as one text for an operator; ``safe to deploy`` is in it only where it is."""
     # That it is old comes first: all that follows was so then.
-    parts = [reason_told(reason) for reason in verdict.reasons if reason.kind is Kind.STALE]
+    parts = [describe_reason(reason) for reason in verdict.reasons if reason.kind is Kind.STALE]
     parts += [_stopped(verdict)] if verdict.workers else []
     others: dict[str, list[Reason]] = {}
     for reason in verdict.reasons:
         if reason.kind not in (*OF_WORKERS, Kind.STALE):
             others.setdefault(reason.kind, []).append(reason)
     for alike in others.values():
-        parts += [reason_told(reason) for reason in alike[:NAMED]]
+        parts += [describe_reason(reason) for reason in alike[:NAMED]]
         if len(alike) > NAMED:
             parts.append(f"And {len(alike) - NAMED:,} more like these.")
     if verdict.drained_in_s is not None and verdict.running:
@@ -38,7 +38,7 @@ def told(verdict: Verdict) -> str:
     return " ".join([*parts, *notes(verdict)])
 
 
-def builds_told(workers: Sequence[WorkerStats]) -> str:
+def describe_builds(workers: Sequence[WorkerStats]) -> str:
     """How many workers run which build, and how many of them are drained while something is held.
 
     Empty where no worker names its build.
@@ -52,8 +52,8 @@ def builds_told(workers: Sequence[WorkerStats]) -> str:
     ]
     if len(found) > NAMED:
         said.append(f"and {count(len(found) - NAMED, 'more build')}")
-    told = "; ".join(said)
-    return f"{told[0].upper()}{told[1:]}." if told else ""
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def notes(verdict: Verdict) -> list[str]:
@@ -73,7 +73,7 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
         "queue": verdict.queue,
         "state": verdict.state.value,
         "safe": verdict.safe,
-        "message": told(verdict),
+        "message": describe(verdict),
         "reasons": [
             {
                 "kind": reason.kind.value,
@@ -85,7 +85,7 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
                 "seconds": reason.seconds,
                 "detail": reason.detail,
                 "passing": reason.passing,
-                "message": reason_told(reason),
+                "message": describe_reason(reason),
             }
             for reason in verdict.reasons
         ],
@@ -100,7 +100,7 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def reason_told(reason: Reason) -> str:
+def describe_reason(reason: Reason) -> str:
     """One reason as a sentence."""
     said = _said(reason)
     return said if said.endswith(".") else f"{said}."

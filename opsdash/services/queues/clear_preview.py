@@ -9,13 +9,13 @@ from datetime import datetime
 from opsdash.model import Breakdown, Figure, Line, Part
 from opsdash.services.broker.messages import envelope, expires_at
 from opsdash.services.queues.read import Queues
-from opsdash.services.queues.sampling import Composition
+from opsdash.services.queues.sampling import TaskSample
 from opsdash.services.workers.reports import Workers
 from opsdash.text import at_least, count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldByWorkers:
     """What the workers on one queue hold, of all their queues together: a worker does not say which.
 
     Attributes:
@@ -47,11 +47,11 @@ class Held:
         )
 
 
-def held(workers: Workers, queues: Queues, queue: str) -> Held:
+def held_by_workers(workers: Workers, queues: Queues, queue: str) -> HeldByWorkers:
     """Read now. Cost: three round trips."""
     serving = [w for w in workers.read() if w.state != "offline" and queue in w.queues]
     reserved, scheduled, active = (sum(getattr(w, f) for w in serving) for f in ("reserved", "scheduled", "active"))
-    return Held(
+    return HeldByWorkers(
         workers=len(serving),
         active=active,
         reserved=reserved,
@@ -72,8 +72,8 @@ def arriving(per_s: float | None) -> Line:
     return Line("will_not", f"Producers, beat included, go on adding{lately}; what arrives after this preview stays.")
 
 
-def expiring(made_of: Composition | None) -> list[Line]:
-    """The line of a pause about tasks with their own ``expires``; none if there are none.
+def expiring(made_of: TaskSample | None) -> list[Line]:
+    """The line of a pause about tasks with an ``expires`` of their own; none where there are none.
 
     Args:
         made_of: What ends before the pause does, among what waits; None when it is not known.
@@ -103,7 +103,7 @@ def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:
     return matches
 
 
-def figures(made_of: Composition, oldest_s: float | None) -> tuple[Figure, ...]:
+def figures(made_of: TaskSample, oldest_s: float | None) -> tuple[Figure, ...]:
     """What was found out about the messages. ``oldest_s``: age of the oldest of them."""
     return (
         Figure(name="looked_at", value=made_of.looked_at, unit="tasks"),
@@ -111,7 +111,7 @@ def figures(made_of: Composition, oldest_s: float | None) -> tuple[Figure, ...]:
     )
 
 
-def by_task(made_of: Composition) -> Breakdown:
+def by_task(made_of: TaskSample) -> Breakdown:
     """The messages by the name of their task."""
     return Breakdown(
         name="by_task",

@@ -19,7 +19,7 @@ from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.queue_expiry import Watchman, settle
+from opsdash.services.broker.queue_expiry import ExpiryKeeper, settle
 
 LEASE_S = 10.0
 """A mover that says nothing for so long is gone, and another one may go on. Every step renews it."""
@@ -51,7 +51,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class QueueLock:
     """The right to move one queue's messages, held by one mover at a time.
 
     Attributes:
@@ -92,7 +92,7 @@ class Lease:
 
 
 @contextmanager
-def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
+def locked(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[QueueLock]:
     """Takes the right to move a queue's messages. Meanwhile the queue does not expire; afterwards it does again.
 
     Raises:
@@ -106,9 +106,9 @@ def lease(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[Lease]:
     if not taken:
         raise busy(queue, bounded_reads.text(broker.client, key))
     try:
-        watchman = Watchman(broker)
+        watchman = ExpiryKeeper(broker)
         watchman.look((queue,), needed=True)
-        yield Lease(broker, key, value, watchman.again_s)
+        yield QueueLock(broker, key, value, watchman.again_s)
     finally:
         # It ends by itself; what went wrong is on its way up already.
         with contextlib.suppress(redis.RedisError), writes.aside():

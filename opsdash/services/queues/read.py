@@ -19,10 +19,10 @@ from opsdash.services.broker.messages import Message
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues.age import Ages
 from opsdash.services.queues.discovery import Discovery
-from opsdash.services.queues.lock import busy, lease
+from opsdash.services.queues.lock import busy, locked
 from opsdash.services.queues.peek import LARGE, describe, too_large
 from opsdash.services.queues.receipt import Receipt, Scope
-from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.watermark import NOTHING, Mark, find
 from opsdash.services.workers.reports import Workers
 
@@ -260,7 +260,7 @@ class Queues:
             if answer != "moved":
                 break
         if answer == "many":
-            done = Sieve(self.broker).clear(
+            done = SelectiveClear(self.broker).clear(
                 queue,
                 None,
                 by=by,
@@ -290,8 +290,8 @@ class Queues:
     def _settle(self, queue: str, by: str) -> None:
         """A clear that was killed half-way has messages aside that belong to this queue."""
         if self.broker.client.zcount(self.broker.keys.trash_index, "+inf", "+inf"):
-            with lease(self.broker, queue, by=by, what="clear") as held:
-                Sieve(self.broker).settle(held, queue)
+            with locked(self.broker, queue, by=by, what="clear") as held:
+                SelectiveClear(self.broker).settle(held, queue)
 
 
 _WHY_NOT = {

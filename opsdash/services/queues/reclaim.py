@@ -21,7 +21,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import delivery_tag, envelope
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.unmanaged import Fleet
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import count
 
 WAIT_S = 60.0
@@ -73,13 +73,13 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathering:
+class Reclaim:
     """Has workers give back what they hold and do not run."""
 
     broker: Broker
     pause: PauseFlags
     workers: Workers
-    unmanaged: Fleet
+    unmanaged: UnmanagedWorkers
 
     def reach(self, queue: str, met: Container[str] = ()) -> Reach:
         """Which workers have messages of this queue. Cost: two round trips; a second if unmanaged workers run.

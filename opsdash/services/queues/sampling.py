@@ -32,7 +32,7 @@ Matches = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Composition:
+class TaskSample:
     """One queue's waiting tasks, or those of them that match.
 
     Attributes:
@@ -66,9 +66,9 @@ class Composition:
         return [text + (f", estimated from {self.looked_at:,} of them." if self.error else ".")]
 
 
-def compose(
+def sample_tasks(
     broker: Broker, queues: str | Iterable[str], matches: Matches | None = None, chance: random.Random | None = None
-) -> Composition:
+) -> TaskSample:
     """Looks through a queue's lists, or those of several queues as if they were one.
 
     Cost: one round trip for lengths; one for the messages, at most ``COUNTED`` of them, or one each for
@@ -93,7 +93,7 @@ def compose(
     meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
     named = [Counter(task_name(envelope(text)) for text in block) for block in meant]
     ages = map(age_s, (text for block in meant for text in block))
-    found = Composition(
+    found = TaskSample(
         looked_at=sum(sizes),
         counted=counted,
         oldest_s=max((age for age in ages if age is not None), default=None),

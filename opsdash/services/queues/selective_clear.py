@@ -20,7 +20,7 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspended_ms
-from opsdash.services.queues.lock import Lease, Pace, lease
+from opsdash.services.queues.lock import Pace, QueueLock, locked
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
@@ -39,7 +39,7 @@ Matches = Callable[[bytes], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sieved:
+class SelectiveResult:
     """What a selective clear moved.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sieved:
 
 
 @dataclass(frozen=True, slots=True)
-class Sieve:
+class SelectiveClear:
     """Moves what matches to the trash, out of one queue; one at a time per queue."""
 
     broker: Broker
@@ -76,7 +76,7 @@ class Sieve:
         others: Iterable[str] = (),
         told: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Sieved:
+    ) -> SelectiveResult:
         """Takes the messages that match out of the queue; the others keep their order.
 
         Memory: one step's messages. Cost: each message is moved twice, in steps of about 4 ms.
@@ -95,7 +95,7 @@ class Sieve:
         """
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
-        with lease(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
+        with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
             if boundary and _restores(broker, queue) != boundary["restores"]:
                 raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
@@ -122,7 +122,7 @@ class Sieve:
             receipt = scope.since(before)
         total = sum(run.moved.values())
         kept = trash_id if total and keep_s else None
-        return Sieved(
+        return SelectiveResult(
             total=total,
             by_priority={step: number for step, number in run.moved.items() if number},
             looked_at=run.looked_at,
@@ -132,7 +132,7 @@ class Sieve:
             receipt=receipt,
         )
 
-    def settle(self, held: Lease, queue: str) -> int:
+    def settle(self, held: QueueLock, queue: str) -> int:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
         client, keys = self.broker.client, self.broker.keys
         begun = [
@@ -145,7 +145,7 @@ class Sieve:
             self._finish(held, queue, trash_id)
         return len(left)
 
-    def _finish(self, held: Lease, queue: str, trash_id: str) -> None:
+    def _finish(self, held: QueueLock, queue: str, trash_id: str) -> None:
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
         for step, key in lists.items():
@@ -178,7 +178,7 @@ class _Run:
 
     def __init__(
         self,
-        held: Lease,
+        held: QueueLock,
         trash_id: str,
         queue: str,
         waiting: int,

@@ -10,7 +10,7 @@ from opsdash.services.broker.messages import argument_text, envelope, sent_at, t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class TaskFilter:
     """All that is given must hold. What can't be read, or does not say how old it is, is not meant.
 
     Attributes:
@@ -26,7 +26,7 @@ class Selection:
     @classmethod
     def of(
         cls, *, task: str = "", older_than_s: int | None = None, containing: str = "", now_s: float | None = None
-    ) -> Selection:
+    ) -> TaskFilter:
         """As the operator says it.
 
         Args:

@@ -15,9 +15,9 @@ from opsdash.model.untrusted import Unread
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
-from opsdash.services.queues.lock import lease
+from opsdash.services.queues.lock import locked
 from opsdash.services.queues.receipt import Receipt, Scope
-from opsdash.services.queues.selective_clear import Sieve
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.text import count, format_duration
 
 STEP = "step:"
@@ -108,8 +108,8 @@ class Trash:
         """
         keys, queue = self.broker.keys, self._info(trash_id)["queue"]
         lists = self.broker.lists(queue)
-        with lease(self.broker, queue, by=by, what="restore") as held:
-            Sieve(self.broker).settle(held, queue)
+        with locked(self.broker, queue, by=by, what="restore") as held:
+            SelectiveClear(self.broker).settle(held, queue)
             info = self._info(trash_id)
             entry = self._one(trash_id, None, info)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
@@ -158,8 +158,8 @@ class Trash:
             Refused: There are none of that id, or something was begun with them. Nothing was changed.
         """
         keys, queue = self.broker.keys, self._info(trash_id)["queue"]
-        with lease(self.broker, queue, by=by, what="delete trash") as held:
-            Sieve(self.broker).settle(held, queue)
+        with locked(self.broker, queue, by=by, what="delete trash") as held:
+            SelectiveClear(self.broker).settle(held, queue)
             info = self._info(trash_id)
             kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
             answer = held.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)

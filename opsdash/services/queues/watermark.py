@@ -21,8 +21,8 @@ Mark = tuple[int, bytes]
 """How many messages are newer than the watermark, and its message; or one of the two above, and nothing."""
 
 
-def draw(broker: Broker, queue: str) -> dict[str, Any]:
-    """The watermark now: per priority step the length, and the digest of the newest message.
+def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
+    """The boundary as of now: per priority step the length, and the newest message by its digest.
 
     Cost: one round trip. Message texts do not get into it: it is shown with the preview.
     """

@@ -13,7 +13,7 @@ NAMED = 5
 """Altered keys that are named. More are not looked for until these are put right."""
 
 
-class TenantWatch:
+class DriftWatch:
     """Compares the source's version with what the last sync has left, and at each look a few more keys.
 
     It remembers how far it has come: with n tenants, n / 200 looks see every key.

@@ -23,7 +23,7 @@ from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.queues.lock import LEASE_S, LOST, Lease
+from opsdash.services.queues.lock import LEASE_S, LOST, QueueLock
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
 
 CHUNK = 500
@@ -58,7 +58,7 @@ class TenantIndex:
 
     broker: Broker
 
-    def differing(self, configs: Sequence[Config], lease: Lease | None = None) -> list[tuple[Config, str | None]]:
+    def differing(self, configs: Sequence[Config], lease: QueueLock | None = None) -> list[tuple[Config, str | None]]:
         """Those whose key or index entry is not what it should be, each with what its key holds now.
 
         Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Of one that holds
@@ -86,7 +86,7 @@ class TenantIndex:
             (config, one.text) for config, one in both if one.text != config.text or one.note != digest(config.text)
         ]
 
-    def write(self, lease: Lease, configs: Sequence[Config]) -> int:
+    def write(self, lease: QueueLock, configs: Sequence[Config]) -> int:
         """Key and index entry of each, all in one step.
 
         Raises:
@@ -97,7 +97,7 @@ class TenantIndex:
         args = [part for config in configs for part in (config.tenant_id, config.text, digest(config.text))]
         return int(lease.run(_WRITE, names, *args))
 
-    def remove(self, lease: Lease, tenant_ids: Sequence[str]) -> int:
+    def remove(self, lease: QueueLock, tenant_ids: Sequence[str]) -> int:
         """Key and index entry of each; the number of keys that were there."""
         keys = self.broker.keys
         names = [keys.tenants, *(keys.tenant_config(tenant_id) for tenant_id in tenant_ids)]
@@ -115,7 +115,7 @@ class TenantIndex:
         if not self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             yield from self._found()
 
-    def adopt(self, lease: Lease) -> None:
+    def adopt(self, lease: QueueLock) -> None:
         """Takes into the index, once, what was written before there was one."""
         if self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             return
@@ -144,12 +144,12 @@ class TenantIndex:
         # A key of another type in their place, or far too large, holds nothing of ours.
         return bounded_reads.hash_of(story) or {}, 0 if isinstance(keys, redis.RedisError) else keys
 
-    def begin(self, lease: Lease) -> None:
+    def begin(self, lease: QueueLock) -> None:
         """Says that something will be written, until `tell` says that all is."""
         with writes.aside():
             lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
 
-    def tell(self, lease: Lease, story: Mapping[str, Any]) -> None:
+    def tell(self, lease: QueueLock, story: Mapping[str, Any]) -> None:
         """Stores it, in place of the last one."""
         known = self.broker.client.hlen(self.broker.keys.tenants)
         whole = {**story, "keys": known, _ADOPTED: "1"}
@@ -187,7 +187,7 @@ class TenantIndex:
             return cursor, [one.name for one in read if one.note and (one.text is None or one.note != digest(one.text))]
 
     @contextmanager
-    def lease(self, *, by: str) -> Iterator[Lease]:
+    def lease(self, *, by: str) -> Iterator[QueueLock]:
         """Takes the right to sync.
 
         Raises:
@@ -201,7 +201,7 @@ class TenantIndex:
         if not taken:
             raise _busy(bounded_reads.text(self.broker.client, key))
         try:
-            yield Lease(self.broker, key, value)
+            yield QueueLock(self.broker, key, value)
         finally:
             # It ends by itself; what went wrong is on its way up already.
             with contextlib.suppress(redis.RedisError), writes.aside():

@@ -13,8 +13,8 @@ from opsdash.errors import Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import TenantDrift
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.queues.lock import Lease
-from opsdash.services.tenants.drift import TenantWatch
+from opsdash.services.queues.lock import QueueLock
+from opsdash.services.tenants.drift import DriftWatch
 from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
 from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, public_config
 from opsdash.services.tenants.source import TenantSource, Version
@@ -95,12 +95,12 @@ class Tenants:
     broker: Broker
     secret: Callable[[], bytes]
     index: TenantIndex = field(init=False)
-    _watch: TenantWatch = field(init=False)
+    _watch: DriftWatch = field(init=False)
 
     def __post_init__(self) -> None:
         """The side in Redis, and what watches both."""
         object.__setattr__(self, "index", TenantIndex(self.broker))
-        object.__setattr__(self, "_watch", TenantWatch(self.source, self.index))
+        object.__setattr__(self, "_watch", DriftWatch(self.source, self.index))
 
     def count(self) -> int | None:
         """Rows in the database; None where only reading them all could tell."""
@@ -118,7 +118,7 @@ class Tenants:
         return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
 
     def drift(self) -> TenantDrift:
-        """Whether database and Redis differ, as far as a poller can know; see `TenantWatch`.
+        """Whether database and Redis differ, as far as that can be told at a page's pace; see `DriftWatch`.
 
         Raises:
             Unavailable: One of them did not answer.
@@ -206,7 +206,7 @@ class Tenants:
         self,
         report: SyncReport,
         secret: bytes,
-        lease: Lease,
+        lease: QueueLock,
         version: Version | None,
         remove: Callable[[int, int], None] | None,
         told: Callable[[int, int], None],
@@ -242,7 +242,7 @@ class Tenants:
         for start in range(0, len(orphaned), CHUNK):
             yield orphaned[start : start + CHUNK]
 
-    def _tell(self, report: SyncReport, lease: Lease, by: str, version: Version | None) -> None:
+    def _tell(self, report: SyncReport, lease: QueueLock, by: str, version: Version | None) -> None:
         read = version or Version(report.rows)
         self.index.tell(
             lease,

@@ -13,7 +13,7 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.workers.reports import Workers
-from opsdash.services.workers.unmanaged import ANSWER_S, Fleet
+from opsdash.services.workers.unmanaged import ANSWER_S, UnmanagedWorkers
 
 QUIET_KEPT_S = 30 * 86_400
 """How long it is remembered which queues were taken from workers, since the last time one was quieted."""
@@ -40,7 +40,7 @@ class Remote:
     """Asks and tells workers; an answer takes up to ``ANSWER_S``, and a busy solo worker gives none."""
 
     broker: Broker
-    fleet: Fleet
+    fleet: UnmanagedWorkers
 
     def holders(self, task_id: str) -> dict[str, tuple[str, str]]:
         """Hostname → state and name of the task, on each worker that holds it.

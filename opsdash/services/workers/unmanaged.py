@@ -18,7 +18,7 @@ from opsdash.config.broker_url import with_timeouts
 from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError, Unavailable, explained
 from opsdash.keys import EPOCH_DIGITS, epoch_of
-from opsdash.model import FleetLook, OtherWorker, WorkerStats, untrusted
+from opsdash.model import OtherWorker, UnmanagedLook, WorkerStats, untrusted
 from opsdash.model.layout import Layout
 from opsdash.services.broker import bounded_reads, connected_clients, writes
 from opsdash.services.broker.client import TIMEOUT_S, Broker, address, celery_app, url_with_app
@@ -46,7 +46,7 @@ LONG_AGO_S = float("-inf")
 """What was found is out of date: the next one who wants to know has the workers asked again."""
 
 
-class Fleet:
+class UnmanagedWorkers:
     """Knows the workers that consume from this broker and don't report to opsdash.
 
     Cost: while every worker has the plug-in, two round trips; else a question to the others, answered within
@@ -62,7 +62,7 @@ class Fleet:
         self._asking: threading.Thread | None = None
         self._looking = threading.Lock()
         self._seen: dict[str, tuple[OtherWorker, float]] = {}
-        self._found: FleetLook | None = None
+        self._found: UnmanagedLook | None = None
         self._looked_s: float | None = None
         self._failing = False
 
@@ -75,7 +75,7 @@ class Fleet:
         """As ``latest``, and has nobody asked."""
         return _others(self._found)
 
-    def found(self, epoch: int | None = None, *, paused: bool = False) -> FleetLook | None:
+    def found(self, epoch: int | None = None, *, paused: bool = False) -> UnmanagedLook | None:
         """As ``latest``, with all that it found.
 
         Args:
@@ -104,8 +104,8 @@ class Fleet:
             except (OpsdashError, redis.RedisError) as error:
                 fault = explained(error)
                 if not self._failing:  # once, not at every look of a long outage
-                    log.warning("unmanaged workers can't be asked: %s", fault)
-                self._found, self._failing, self._looked_s = FleetLook(error=fault), True, time.monotonic()
+                    log.warning("workers without the plug-in can't be asked: %s", fault)
+                self._found, self._failing, self._looked_s = UnmanagedLook(error=fault), True, time.monotonic()
             else:
                 self._failing = False
             return _others(self._found)
@@ -183,11 +183,11 @@ class Fleet:
         if asking is not None:
             asking.join(3 * ANSWER_S)
 
-    def _ask(self) -> FleetLook:
+    def _ask(self) -> UnmanagedLook:
         reports = self._workers.read()
         live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
-        found = FleetLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
+        found = UnmanagedLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
         if not self._bound() and not self._anybody_listens():
             self._seen.clear()  # nobody hears remote control
         elif not self._layout().proven:
@@ -213,7 +213,7 @@ class Fleet:
                 raise number
         return epoch_of(epoch) if isinstance(epoch, str) else None, bool(number)
 
-    def _ask_some(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
+    def _ask_some(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
         """Asks those that do not report."""
         reporting = {worker.hostname for worker in live}
         bound = self._bound()
@@ -225,7 +225,7 @@ class Fleet:
             answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
         return self._with_strangers(control, connection, found, answers, reporting, None if asked is None else bound)
 
-    def _ask_all(self, control: Any, connection: Any, found: FleetLook, live: list[WorkerStats]) -> FleetLook:
+    def _ask_all(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
         """Asks everybody, and counts who has heard it and said nothing."""
         bound = self._bound()
         expected = Counter(w.hostname for w in live if w.remote_control is not False)
@@ -262,11 +262,11 @@ class Fleet:
         self,
         control: Any,
         connection: Any,
-        found: FleetLook,
+        found: UnmanagedLook,
         answers: Mapping[str, Any],
         reporting: Container[str],
         bound: set[str] | None,
-    ) -> FleetLook:
+    ) -> UnmanagedLook:
         strangers = sorted(host for host in answers if host not in reporting)
         running: Mapping[str, Any] = {}
         if strangers:
@@ -284,8 +284,8 @@ class Fleet:
         self._seen = {h: s for h, s in recent.items() if bound is None or h in bound}
         return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
 
-    def _connections(self, found: FleetLook, reports: Iterable[WorkerStats]) -> FleetLook:
-        # A silent worker is listed as such, and counted if it still listens: its connection says nothing more.
+    def _connections(self, found: UnmanagedLook, reports: Iterable[WorkerStats]) -> UnmanagedLook:
+        # A silent worker is told of as such, and missed if it still hears: its connection says nothing more.
         known = {number for worker in reports for number in worker.clients or ()}
         unnamed = sum(worker.reports and worker.clients is None for worker in reports)
         try:
@@ -391,7 +391,7 @@ def _queues_in(told: list[Any]) -> tuple[str, ...]:
     )
 
 
-def _others(found: FleetLook | None) -> tuple[OtherWorker, ...] | None:
+def _others(found: UnmanagedLook | None) -> tuple[OtherWorker, ...] | None:
     return None if found is None or found.error else found.others
 
 

@@ -19,8 +19,8 @@ LIFETIME_S = 12 * 3_600
 """A shift. After it the password is asked for again."""
 
 
-class Tickets:
-    """Issues and reads the cookie's value. None is stored: the signature is the proof, until the user signs out.
+class SessionCookies:
+    """Gives out and reads the cookie's value. None is kept: the signature is the proof, until somebody signs out.
 
     Args:
         settings: Their secret signs; another console with the same one accepts the cookie too.

@@ -11,11 +11,11 @@ from opsdash.config.addresses import is_loopback, neighbourhood
 from opsdash.config.users import Users
 from opsdash.errors import Invalid
 from opsdash.services.threads import SIGN_INS
-from opsdash.web.auth.cookies import COOKIE, LIFETIME_S, Tickets
-from opsdash.web.auth.login_queue import Turn, Turns
+from opsdash.web.auth.cookies import COOKIE, LIFETIME_S, SessionCookies
+from opsdash.web.auth.login_queue import LoginQueue, QueuedLogin
 from opsdash.web.filter import PAGE, plain_page
 from opsdash.web.handler import Guarded
-from opsdash.web.rate_limit import Allowance
+from opsdash.web.rate_limit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _FORM = """<form method="post" action="login">
 <button>Sign in</button></form>"""
 
 
-class Desk:
+class PasswordChecks:
     """What the login handlers of one server share.
 
     Args:
@@ -38,21 +38,21 @@ class Desk:
     """
 
     def __init__(
-        self, users: Users, tickets: Tickets, prefix: str, on_sign_out: Callable[[], None] = lambda: None
+        self, users: Users, tickets: SessionCookies, prefix: str, on_sign_out: Callable[[], None] = lambda: None
     ) -> None:
         self.on_sign_out = on_sign_out
         self.users = users
         self.tickets = tickets
         self.prefix = prefix
-        self.turns = Turns(Allowance(FAILURES_PER_MINUTE))
+        self.turns = LoginQueue(RateLimit(FAILURES_PER_MINUTE))
 
     async def knows(self, name: str, password: str) -> bool:
-        """Whether name and password belong together. Cost: 80 ms in a thread; `Turns` says when."""
+        """Whether name and password belong together. Cost: 80 ms in a thread; `LoginQueue` says when."""
         return await SIGN_INS.run(lambda: self.users.check(name, password))
 
 
 class _AtDesk(Guarded):
-    def initialize(self, desk: Desk) -> None:
+    def initialize(self, desk: PasswordChecks) -> None:
         self._desk = desk
 
     @property
@@ -69,7 +69,7 @@ class _AtDesk(Guarded):
 class Login(_AtDesk):
     """Asks for name and password, and gives a session cookie for them."""
 
-    _turn: asyncio.Future[Turn] | None = None
+    _turn: asyncio.Future[QueuedLogin] | None = None
 
     def get(self) -> None:
         """Shows the form."""
@@ -120,7 +120,7 @@ class Login(_AtDesk):
         if self._turn is not None:
             self._turn.cancel()
 
-    def _is_mine(self, turn: Turn) -> bool:
+    def _is_mine(self, turn: QueuedLogin) -> bool:
         if not turn.wait_s:
             return True
         why = "too many failures" if turn.failures else "too many sign-ins at once"

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
-from opsdash.web.rate_limit import Allowance
+from opsdash.web.rate_limit import RateLimit
 
 CHECKS_AT_ONCE = 2
 """Each costs 32 MB and most of a core for 80 ms."""
@@ -18,7 +18,7 @@ BUSY_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class QueuedLogin:
     """What came of waiting.
 
     Attributes:
@@ -30,8 +30,8 @@ class Turn:
     failures: bool = False
 
 
-class Turns:
-    """A line for each client address; they are served in turn. Used from one event loop.
+class LoginQueue:
+    """A line for each client address; they are served by turns. Used from one event loop.
 
     Addresses with a successful sign-in go first, then those with the fewest failures in the last minute. Among equals,
     the longest-waiting and the newest client alternate, so that a new client does not wait for all others. So
@@ -42,26 +42,26 @@ class Turns:
         failures: What one address may fail; a check takes from it, and gives back when the password was right.
     """
 
-    def __init__(self, failures: Allowance) -> None:
+    def __init__(self, failures: RateLimit) -> None:
         self._failures = failures
-        self._lines: dict[str, deque[asyncio.Future[Turn]]] = {}
+        self._lines: dict[str, deque[asyncio.Future[QueuedLogin]]] = {}
         self._at_work: Counter[str] = Counter()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._newest = True
 
-    def join(self, who: str) -> asyncio.Future[Turn]:
+    def join(self, who: str) -> asyncio.Future[QueuedLogin]:
         """Takes a place in the line; who gives it up cancels it. Cost: as many as there are lines.
 
         Args:
             who: The client's address, as a limit counts it.
         """
-        mine: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
+        mine: asyncio.Future[QueuedLogin] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(who, deque()).append(mine)
         self._forget_gone()
         if sum(map(len, self._lines.values())) > MOST_WAITING:
             worst = max(reversed(self._lines), key=lambda line: (*self._rank(line), len(self._lines[line])))
-            # Among equals the newest: a client that waits already is not refused because of later ones.
-            self._lines[worst].pop().set_result(Turn(BUSY_S))
+            # Of equals the last that came: who waits already is not sent away by a crowd behind.
+            self._lines[worst].pop().set_result(QueuedLogin(BUSY_S))
         self._serve()
         return mine
 
@@ -86,7 +86,7 @@ class Turns:
             for who in [who for who in self._lines if not self._at_work[who]]:
                 if wait_s := self._failures.wait_s(who):  # and no check is under way that might give one back
                     for waiting in self._lines.pop(who):
-                        waiting.set_result(Turn(wait_s, failures=True))
+                        waiting.set_result(QueuedLogin(wait_s, failures=True))
             able = [who for who in self._lines if not self._failures.wait_s(who)]
             if not able:
                 return
@@ -97,7 +97,7 @@ class Turns:
             self._failures.take(first)
             self._at_work[first] += 1
             line = self._lines.pop(first)
-            line.popleft().set_result(Turn())
+            line.popleft().set_result(QueuedLogin())
             if line:
                 self._lines[first] = line  # behind its equals
 

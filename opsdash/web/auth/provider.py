@@ -26,8 +26,8 @@ from opsdash.config.settings import Settings
 from opsdash.config.users import Users
 from opsdash.errors import Invalid
 from opsdash.services.broker.client import Broker
-from opsdash.web.auth.cookies import COOKIE, Tickets
-from opsdash.web.auth.login import Desk, Login, Logout
+from opsdash.web.auth.cookies import COOKIE, SessionCookies
+from opsdash.web.auth.login import Login, Logout, PasswordChecks
 from opsdash.web.auth.sign_out import SignedOut
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Caller(NamedTuple):
 _ANYBODY = Caller("", "", "")
 
 
-class Door(AuthProvider):
+class SignIn(AuthProvider):
     """Bokeh's hook for identity, in every mode: it decides what a request may claim and binds tokens to it.
 
     A user is never turned away here for having no role: the page tells them why. Turned away are websockets whose token
@@ -86,14 +86,14 @@ class Door(AuthProvider):
         self._used: dict[str, float] = {}
         self._sockets: list[tuple[Caller, IOStream]] = []
         self._open: WeakKeyDictionary[WebSocketHandler, str] = WeakKeyDictionary()
-        self._desk: Desk | None = None
+        self._desk: PasswordChecks | None = None
         self._mark_key = hmac.new(settings.secret(), b"opsdash: signed out", hashlib.sha256).digest()
         self._signed_out = SignedOut(broker, self._mark_key, clock)
         if settings.auth == "basic":
             users = Users(settings.users_file)
             users.read()
-            tickets = Tickets(settings, users, clock, self._signed_out)
-            self._desk = Desk(users, tickets, prefix, self.close_strangers)
+            tickets = SessionCookies(settings, users, clock, self._signed_out)
+            self._desk = PasswordChecks(users, tickets, prefix, self.close_strangers)
         super().__init__()
 
     @property

@@ -10,7 +10,7 @@ from support.services import until
 
 from opsdash.errors import Refused, Unavailable
 from opsdash.services.database import time_limit
-from opsdash.services.database.time_limit import Patience
+from opsdash.services.database.time_limit import TimeLimit
 
 pytestmark = pytest.mark.impatient
 
@@ -35,7 +35,7 @@ def fails() -> None:
 
 
 def test_what_answers_is_answered_and_what_fails_is_raised_where_it_is_waited_for():
-    one = Patience(WHO, wait_s=60)
+    one = TimeLimit(WHO, wait_s=60)
     assert one.ask(lambda: 7) == 7
     with pytest.raises(Refused, match="no"):
         one.ask(lambda: (_ for _ in ()).throw(Refused("no")))
@@ -43,7 +43,7 @@ def test_what_answers_is_answered_and_what_fails_is_raised_where_it_is_waited_fo
 
 
 def test_while_one_call_hangs_nobody_waits_for_another_one(release: threading.Event):
-    one = Patience(WHO, wait_s=0.01)
+    one = TimeLimit(WHO, wait_s=0.01)
     with pytest.raises(Unavailable, match=r"The database did not answer within 0\.01 s"):
         one.ask(held(release))
     assert one.hangs
@@ -57,7 +57,7 @@ def test_while_one_call_hangs_nobody_waits_for_another_one(release: threading.Ev
 
 
 def test_what_came_too_late_is_handed_over(release: threading.Event):
-    one, came = Patience(WHO, wait_s=0.01), list[int]()
+    one, came = TimeLimit(WHO, wait_s=0.01), list[int]()
     with pytest.raises(Unavailable):
         one.ask(held(release, 5), late=came.append)
     release.set()
@@ -67,7 +67,7 @@ def test_what_came_too_late_is_handed_over(release: threading.Event):
 def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch):
     now = [1_000.0]
     monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
-    one, rests = Patience(WHO, wait_s=60, rests="any"), list[float]()
+    one, rests = TimeLimit(WHO, wait_s=60, rests="any"), list[float]()
     for _ in range(8):
         with pytest.raises(Unavailable):
             one.ask(fails)
@@ -84,7 +84,7 @@ def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(mon
 
 
 def test_who_does_not_wait_long_for_a_refusal_needs_no_rest():
-    one = Patience(WHO, wait_s=60)
+    one = TimeLimit(WHO, wait_s=60)
     for _ in range(3):
         with pytest.raises(Unavailable, match="refused"):
             one.ask(fails)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from opsdash.model import PauseInfo, QueueStats, TrashEntry, WorkerStats
-from opsdash.services.pause.leaks import REMEMBERED_S, SETTLED_S, Shrinking
+from opsdash.services.pause.leaks import REMEMBERED_S, SETTLED_S, LeakCheck
 
 NOW = datetime.now(UTC)
 PAUSED = {None: PauseInfo(queue=None, epoch=7)}
@@ -17,7 +17,7 @@ class Looks:
     """One read after the other, a second apart."""
 
     def __init__(self) -> None:
-        self._shrinking = Shrinking()
+        self._shrinking = LeakCheck()
         self.at_s = 100.0
 
     def look(

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from opsdash.model import FleetLook, OtherWorker, PauseInfo, Snapshot, WorkerStats
+from opsdash.model import OtherWorker, PauseInfo, Snapshot, UnmanagedLook, WorkerStats
 from opsdash.model.verdict import LASTING, Kind, Reason, State, Verdict
 from opsdash.model.worker import Connection
 from opsdash.services.pause.verdict import Pace, verdict, verdicts
-from opsdash.services.pause.verdict_text import as_plain, notes, reason_told, remedies, told
+from opsdash.services.pause.verdict_text import as_plain, describe, describe_reason, notes, remedies
 from opsdash.services.workers.unmanaged import UNPROVEN
 
 NOW = datetime.now(UTC)
@@ -36,7 +36,7 @@ def paused(*workers: WorkerStats, queue: str | None = None, **fields: Any) -> Sn
 def found(snapshot: Snapshot, queue: str | None = None) -> Verdict:
     made = verdict(snapshot, queue)
     assert made is not None
-    assert made.safe == ("safe to deploy" in told(made)) or queue is not None
+    assert made.safe == ("safe to deploy" in describe(made)) or queue is not None
     assert made.safe == (made.state is State.HELD)
     return made
 
@@ -54,20 +54,20 @@ def test_without_a_pause_there_is_no_verdict():
 def test_it_names_who_still_works_and_who_has_not_confirmed():
     made = found(paused(worker("a"), worker("b", active=4, reserved=2, oldest_s=98.4), worker("c", paused=False)))
     assert (made.workers, made.stopped, made.running, made.held, made.state) == (3, 1, 4, 2, State.DRAINING)
-    assert told(made) == "1 of 3 workers stopped; c has not confirmed yet; b finishes 4 tasks, oldest 1m 38s."
+    assert describe(made) == "1 of 3 workers stopped; c has not confirmed yet; b finishes 4 tasks, oldest 1m 38s."
 
 
 def test_once_nothing_runs_it_is_safe_to_deploy():
     made = found(paused(worker("a"), worker("b"), worker("gone", state="offline", silent_s=900.0)))
     assert (made.safe, made.final) == (True, False)
-    assert told(made) == "Both workers that report have stopped; safe to deploy."
-    assert told(found(paused(worker("a")))) == "The one worker that reports has stopped; safe to deploy."
+    assert describe(made) == "Both workers that report have stopped; safe to deploy."
+    assert describe(found(paused(worker("a")))) == "The one worker that reports has stopped; safe to deploy."
 
 
 def test_a_worker_that_cannot_pause_is_named_and_no_time_cures_it():
     made = found(paused(worker("a"), worker("b", pausing="the plug-in failed", paused=False)))
     assert (made.state, made.final) == (State.NOT_HELD, True)
-    assert "b can't pause: the plug-in failed" in told(made)
+    assert "b can't pause: the plug-in failed" in describe(made)
 
 
 def test_a_stalled_worker_that_confirmed_nothing_keeps_it_unsafe():
@@ -77,7 +77,7 @@ def test_a_stalled_worker_that_confirmed_nothing_keeps_it_unsafe():
 def test_without_any_worker_nothing_is_known_to_have_stopped():
     made = found(paused())
     assert (made.state, made.final) == (State.UNKNOWN, True)
-    assert told(made) == "No worker reports to opsdash, so nothing is known to have stopped."
+    assert describe(made) == "No worker reports to opsdash, so nothing is known to have stopped."
 
 
 def test_what_a_worker_confirmed_before_the_last_resume_confirms_nothing():
@@ -91,7 +91,7 @@ def test_what_a_worker_confirmed_before_the_last_resume_confirms_nothing():
 def test_a_task_that_is_still_to_be_put_back_may_have_begun():
     made = found(paused(worker("a", reserved=1)))
     assert (kinds(made), made.state) == (["not_put_back"], State.DRAINING)
-    assert "a has 1 task to put back" in told(made)
+    assert "a has 1 task to put back" in describe(made)
 
 
 @pytest.mark.parametrize("state", ["silent", "offline"])
@@ -109,7 +109,8 @@ def test_a_worker_that_went_silent_with_tasks_is_never_safe(state: str, last: di
     made = found(paused(worker("a"), gone))
     assert (kinds(made), made.state, made.final) == (["silent"], State.UNKNOWN, False)
     assert (
-        told(made) == f"The one worker that reports has stopped; not known to be safe. gone is silent for 25s, {said}."
+        describe(made)
+        == f"The one worker that reports has stopped; not known to be safe. gone is silent for 25s, {said}."
     )
 
 
@@ -125,7 +126,7 @@ def test_a_silent_worker_that_was_not_paused_may_have_begun_a_task_since_its_las
     gone = worker("gone", state="silent", silent_s=25.2, paused=False)
     made = found(paused(worker("a"), gone, queue=queue), queue)
     assert (kinds(made), made.state) == (["silent"], State.UNKNOWN)
-    assert "gone is silent for 25s, and was not paused when it told last." in told(made)
+    assert "gone is silent for 25s, and was not paused when it told last." in describe(made)
 
 
 def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():
@@ -138,7 +139,7 @@ def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():
 def test_two_processes_under_one_name_are_named_by_their_process_ids():
     made = found(paused(worker("w", pid=12), worker("w", pid=34, record="w #ab")))
     assert (kinds(made), made.workers, made.state) == (["same_name"], 2, State.UNKNOWN)
-    assert "2 processes report as w: 12, 34." in told(made)
+    assert "2 processes report as w: 12, 34." in describe(made)
 
 
 def test_one_of_two_namesakes_that_has_not_stopped_counts_by_itself():
@@ -147,23 +148,23 @@ def test_one_of_two_namesakes_that_has_not_stopped_counts_by_itself():
 
 
 def test_workers_that_did_not_answer_are_counted_and_told_by_the_names_they_may_have():
-    made = found(paused(worker("a"), look=FleetLook(unanswered=1, candidates=("frozen@x",))))
+    made = found(paused(worker("a"), look=UnmanagedLook(unanswered=1, candidates=("frozen@x",))))
     assert (kinds(made), made.state, made.final) == (["no_answer"], State.UNKNOWN, False)
-    assert "1 more hears remote control and did not answer, perhaps frozen@x" in told(made)
+    assert "1 more hears remote control and did not answer, perhaps frozen@x" in describe(made)
 
 
 @pytest.mark.parametrize(
     ("look", "said"),
     [
-        (FleetLook(off=("a",)), "can't be asked: remote control is off on a."),
-        (FleetLook(off=("a", "b", "c")), "can't be asked: remote control is off on a and 2 more."),
-        (FleetLook(error=UNPROVEN), "a question with another one could stop them."),
+        (UnmanagedLook(off=("a",)), "can't be asked: remote control is off on a."),
+        (UnmanagedLook(off=("a", "b", "c")), "can't be asked: remote control is off on a and 2 more."),
+        (UnmanagedLook(error=UNPROVEN), "a question with another one could stop them."),
     ],
 )
-def test_where_workers_cannot_be_asked_it_says_why_and_is_not_safe(look: FleetLook, said: str):
+def test_where_workers_cannot_be_asked_it_says_why_and_is_not_safe(look: UnmanagedLook, said: str):
     made = found(paused(worker("a"), look=look))
     assert (kinds(made), made.state, made.final) == (["cannot_ask"], State.UNKNOWN, True)
-    assert said in told(made)
+    assert said in describe(made)
 
 
 def test_before_anybody_was_asked_since_the_pause_began_it_is_not_known():
@@ -172,46 +173,48 @@ def test_before_anybody_was_asked_since_the_pause_began_it_is_not_known():
 
 
 def test_a_connection_that_waits_for_tasks_and_that_nobody_names_is_a_worker_that_is_not_held():
-    look = FleetLook(connections=(Connection(address="10.0.0.5:4242", blocked=True),))
+    look = UnmanagedLook(connections=(Connection(address="10.0.0.5:4242", blocked=True),))
     made = found(paused(worker("a"), look=look))
     assert (kinds(made), made.state, made.final) == (["takes_tasks"], State.NOT_HELD, True)
-    assert "10.0.0.5:4242 takes tasks" in told(made)
+    assert "10.0.0.5:4242 takes tasks" in describe(made)
     on_it = worker("a", paused=False, paused_queues=("emails",))
     single = found(paused(on_it, queue="emails", look=look), "emails")
     assert (kinds(single), single.state) == (["may_take_tasks"], State.UNKNOWN)
 
 
 def test_a_connection_that_has_fetched_and_waits_for_nothing_may_be_a_worker_or_a_tool():
-    look = FleetLook(connections=(Connection(address="10.0.0.5:4242", blocked=False),))
+    look = UnmanagedLook(connections=(Connection(address="10.0.0.5:4242", blocked=False),))
     made = found(paused(worker("a"), look=look))
     assert (kinds(made), made.state) == (["may_take_tasks"], State.UNKNOWN)
-    assert "it may be a worker at its limit, or a tool such as Flower" in told(made)
+    assert "it may be a worker at its limit, or a tool such as Flower" in describe(made)
 
 
 def test_the_connections_of_workers_that_do_not_name_them_are_theirs():
     resting = Connection(address="10.0.0.5:4242", blocked=False)
-    assert found(paused(worker("a"), look=FleetLook(connections=(resting,), unnamed=1))).safe
-    two = FleetLook(connections=(resting, resting), unnamed=1)
+    assert found(paused(worker("a"), look=UnmanagedLook(connections=(resting,), unnamed=1))).safe
+    two = UnmanagedLook(connections=(resting, resting), unnamed=1)
     assert kinds(found(paused(worker("a"), look=two))) == ["may_take_tasks"]
     waiting = replace(resting, blocked=True)
-    assert found(paused(worker("a"), look=FleetLook(connections=(waiting,), unnamed=1))).safe, "its last fetch"
-    both = FleetLook(connections=(waiting, resting), unnamed=1)
+    assert found(paused(worker("a"), look=UnmanagedLook(connections=(waiting,), unnamed=1))).safe, "its last fetch"
+    both = UnmanagedLook(connections=(waiting, resting), unnamed=1)
     assert kinds(found(paused(worker("a"), look=both))) == ["takes_tasks"]
     told_to_stop = OtherWorker(hostname="told")
-    assert found(paused(worker("a"), look=FleetLook(connections=(resting,)), others=(told_to_stop,))).safe
+    assert found(paused(worker("a"), look=UnmanagedLook(connections=(resting,)), others=(told_to_stop,))).safe
 
 
 def test_where_redis_does_not_tell_its_connections_it_is_not_known():
-    made = found(paused(worker("a"), look=FleetLook(connections_error="NOPERM no right")))
+    made = found(paused(worker("a"), look=UnmanagedLook(connections_error="NOPERM no right")))
     assert (kinds(made), made.final) == (["connections"], True)
-    assert "NOPERM no right" in told(made)
+    assert "NOPERM no right" in describe(made)
 
 
 def test_more_unacknowledged_messages_than_the_workers_tell_of_are_somebodys():
     made = found(paused(worker("a", unacked=2, scheduled=2), unacked=5, unacked_oldest_s=90.0))
     assert (kinds(made), made.reasons[0].number) == (["unacked"], 3)
     since = f"{datetime.now(UTC) - timedelta(seconds=90):%H:%M}"
-    assert f"3 messages are unacknowledged and held by no worker that reports, the oldest since {since}" in told(made)
+    assert f"3 messages are unacknowledged and held by no worker that reports, the oldest since {since}" in describe(
+        made
+    )
     assert found(paused(worker("a", unacked=2), unacked=2)).safe
     assert found(paused(worker("a", unacked=None), unacked=2)).safe, "an older plug-in does not tell"
 
@@ -225,7 +228,7 @@ def test_messages_of_open_queues_that_are_younger_than_the_reports_are_nobodys_f
 def test_a_paused_queue_that_loses_tasks_is_not_held():
     made = found(paused(worker("a"), shrinking={"emails": 4}))
     assert (kinds(made), made.state) == (["queue_shrinks"], State.NOT_HELD)
-    assert "Somebody takes tasks from emails: it has lost 4 although paused." in told(made)
+    assert "Somebody takes tasks from emails: it has lost 4 although paused." in describe(made)
 
 
 def test_figures_that_are_old_make_nothing_safe():
@@ -264,13 +267,13 @@ def test_of_several_reasons_the_worst_decides_and_all_are_told():
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a", active=1), worker("g", state="silent", active=1), others=(free,)))
     assert (made.state, kinds(made), made.final) == (State.NOT_HELD, ["running", "no_plugin", "silent"], False)
-    assert all(reason_told(reason).rstrip(".") in told(made) for reason in made.reasons)
+    assert all(describe_reason(reason).rstrip(".") in describe(made) for reason in made.reasons)
 
 
 def test_every_reason_has_its_words_and_a_state():
     for kind in Kind:
         one = replace(found(paused(look=None)).reasons[0], kind=kind)
-        assert reason_told(one).endswith(".")
+        assert describe_reason(one).endswith(".")
         assert one.state is not State.HELD
 
 
@@ -285,29 +288,29 @@ def test_a_queues_pause_is_held_although_other_queues_keep_the_worker_busy():
     busy = worker("a", paused=False, paused_queues=("emails",), active=3, running_by_queue={"celery": 3})
     made = found(paused(busy, queue="emails"), "emails")
     assert made.safe
-    assert told(made) == (
+    assert describe(made) == (
         "The one worker on emails that reports has stopped taking from it; nothing of it runs"
         " (3 tasks of other queues still running)."
     )
     own = replace(busy, running_by_queue={"celery": 1, "emails": 2})
-    assert "a finishes 2 tasks" in told(found(paused(own, queue="emails"), "emails"))
+    assert "a finishes 2 tasks" in describe(found(paused(own, queue="emails"), "emails"))
     untold = replace(busy, running_by_queue={"celery": 1, "": 2})
     assert not found(paused(untold, queue="emails"), "emails").safe, "they may be of any queue"
     older = replace(busy, running_by_queue=None)
-    assert "a finishes 3 tasks of any queue" in told(found(paused(older, queue="emails"), "emails"))
+    assert "a finishes 3 tasks of any queue" in describe(found(paused(older, queue="emails"), "emails"))
 
 
 def test_a_long_list_is_cut_and_counted():
-    assert told(found(paused(*(worker(f"w{i}", active=1) for i in range(9))))).endswith("; and 6 more.")
+    assert describe(found(paused(*(worker(f"w{i}", active=1) for i in range(9))))).endswith("; and 6 more.")
     silent = [worker(f"s{i}", state="silent", active=1) for i in range(9)]
-    assert told(found(paused(worker("a"), *silent))).endswith("And 6 more like these.")
+    assert describe(found(paused(worker("a"), *silent))).endswith("And 6 more like these.")
 
 
 def test_a_worker_without_the_plug_in_is_named_and_it_is_never_safe_while_it_may_work():
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a"), others=(free,)))
     assert (made.state, made.final) == (State.NOT_HELD, True)
-    assert told(made) == "The one worker that reports has stopped; not safe. Not held by opsdash: free."
+    assert describe(made) == "The one worker that reports has stopped; not safe. Not held by opsdash: free."
     assert found(paused(worker("a"), others=(OtherWorker(hostname="free"),))).safe, "it was sent cancel_consumer"
     busy = found(paused(worker("a"), others=(OtherWorker(hostname="free", active=1),)))
     assert (busy.safe, busy.final) == (False, False)
@@ -322,7 +325,7 @@ def test_a_worker_without_the_plug_in_keeps_only_the_queues_it_serves_from_being
 
 def test_only_so_many_workers_without_the_plug_in_are_named():
     others = tuple(OtherWorker(hostname=f"w{i}", queues=("celery",)) for i in range(40))
-    message = told(found(paused(worker("a"), others=others)))
+    message = describe(found(paused(worker("a"), others=others)))
     assert "and 37 more." in message
     assert len(message) < 300
 
@@ -330,7 +333,7 @@ def test_only_so_many_workers_without_the_plug_in_are_named():
 def test_every_surface_is_given_the_same_words():
     snapshot = paused(worker("a", active=2))
     plain = verdicts(snapshot)["verdict"]
-    assert plain["message"] == told(found(snapshot))
+    assert plain["message"] == describe(found(snapshot))
     assert (plain["state"], plain["safe"], plain["reasons"][0]["kind"]) == ("draining", False, "running")
     single = verdicts(paused(worker("a", paused_queues=("emails",)), queue="emails"))
     assert single["verdict"] is None
@@ -345,16 +348,16 @@ def test_the_estimate_follows_the_pace_since_the_pause_began():
     assert pace.drained_in_s(replace(pause, epoch=8), [worker("a", active=4)], 150.0) is None  # another pause
     assert pace.drained_in_s(None, [worker("a", active=1)], 160.0) is None
     slow = found(replace(paused(worker("a", active=6)), drained_in_s=30.0))
-    assert told(slow).endswith("At this pace nothing runs in about 30s.")
+    assert describe(slow).endswith("At this pace nothing runs in about 30s.")
 
 
 def test_a_verdict_on_old_figures_says_first_how_old_they_are_and_is_never_safe():
     old = replace(paused(worker("a")), redis_error="Redis did not answer", redis_age_s=14.2)
     made = found(old)
     assert (made.state, made.safe, made.age_s) == (State.UNKNOWN, False, 14.2)
-    assert told(made).startswith(
+    assert describe(made).startswith(
         "The figures are 14s old: Redis did not answer. The one worker that reports has stopped"
     )
-    assert "safe to deploy" not in told(made)
+    assert "safe to deploy" not in describe(made)
     assert as_plain(made)["age_s"] == 14.2
     assert found(replace(old, redis_error="", redis_age_s=0.1)).safe

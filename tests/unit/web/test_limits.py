@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from opsdash.web import rate_limit
-from opsdash.web.rate_limit import Allowance
+from opsdash.web.rate_limit import RateLimit
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
 
 def test_so_many_at_once_and_then_one_after_the_other() -> None:
     clock = Clock()
-    allowance = Allowance(6, clock)
+    allowance = RateLimit(6, clock)
     assert [allowance.take("a") for _ in range(8)] == [0] * 6 + [10, 10]
     clock.now += 10
     assert [allowance.take("a"), allowance.take("a")] == [0, 10]
@@ -24,7 +24,7 @@ def test_so_many_at_once_and_then_one_after_the_other() -> None:
 
 
 def test_what_did_not_count_is_given_back_and_never_more() -> None:
-    allowance = Allowance(2, Clock())
+    allowance = RateLimit(2, Clock())
     for _ in range(20):
         assert allowance.take("a") == 0
         allowance.give_back("a")
@@ -35,7 +35,7 @@ def test_what_did_not_count_is_given_back_and_never_more() -> None:
 def test_a_million_addresses_do_not_fill_the_memory_and_free_nobody(monkeypatch) -> None:
     monkeypatch.setattr(rate_limit, "MOST_CLIENTS", 100)
     clock = Clock()
-    allowance = Allowance(1, clock)
+    allowance = RateLimit(1, clock)
     for number in range(1_000):
         clock.now += 0.001
         allowance.take(str(number))

@@ -8,7 +8,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from opsdash.config.settings import Settings
-from opsdash.web.filter import CHOSEN, ELSEWHERE, FOREIGN, MALFORMED, NOT_SERVED, Gate, Refusal, plain_page
+from opsdash.web.filter import CHOSEN, ELSEWHERE, FOREIGN, MALFORMED, NOT_SERVED, Refusal, RequestFilter, plain_page
 
 HOST = "ops.example"
 
@@ -21,7 +21,7 @@ class Connection:
 
 
 def ask(
-    gate: Gate, uri: str = "/ops/operations", method: str = "GET", peer: str = "127.0.0.1", **headers: str
+    gate: RequestFilter, uri: str = "/ops/operations", method: str = "GET", peer: str = "127.0.0.1", **headers: str
 ) -> Refusal | None:
     given = HTTPHeaders({"Host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}})
     connection: Any = Connection(peer)
@@ -30,16 +30,16 @@ def ask(
 
 
 @pytest.fixture
-def gate() -> Gate:
+def gate() -> RequestFilter:
     return made()
 
 
-def made(**over: Any) -> Gate:
+def made(**over: Any) -> RequestFilter:
     given = Settings.from_env({}, **{"auth": "header", "page_opens_per_minute": 100, **over})
-    return Gate(given, prefix="/ops", origins=[HOST, "127.0.0.1:5006"], clock=lambda: 0.0)
+    return RequestFilter(given, prefix="/ops", origins=[HOST, "127.0.0.1:5006"], clock=lambda: 0.0)
 
 
-def test_a_plain_visit_passes(gate: Gate) -> None:
+def test_a_plain_visit_passes(gate: RequestFilter) -> None:
     for uri in ("/ops/operations", "/ops/", "/ops/healthz", "/ops/static/js/bokeh.min.js?v=1", "/favicon.ico"):
         assert ask(gate, uri) is None
 
@@ -55,7 +55,7 @@ def test_a_plain_visit_passes(gate: Gate) -> None:
         "/.",
     ],
 )
-def test_an_address_that_no_route_has_is_malformed(gate: Gate, path: str) -> None:
+def test_an_address_that_no_route_has_is_malformed(gate: RequestFilter, path: str) -> None:
     assert ask(gate, path) is MALFORMED
 
 
@@ -71,12 +71,14 @@ def test_an_address_that_no_route_has_is_malformed(gate: Gate, path: str) -> Non
         "/ops/components/",
     ],
 )
-def test_what_was_made_for_other_sites_is_not_served_and_no_address_imports_a_module(gate: Gate, path: str) -> None:
+def test_what_was_made_for_other_sites_is_not_served_and_no_address_imports_a_module(
+    gate: RequestFilter, path: str
+) -> None:
     assert ask(gate, path) is NOT_SERVED
 
 
 def test_a_component_of_the_page_may_be_loaded_and_none_that_is_not_there(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    gate: RequestFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = SimpleNamespace(_bundle_path="part.bundle.js", _bundle_css=None)
     monkeypatch.setitem(sys.modules, "opsdash.installed", SimpleNamespace(Part=part))
@@ -90,7 +92,7 @@ def test_a_component_of_the_page_may_be_loaded_and_none_that_is_not_there(
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_another_site_may_link_to_the_page_and_nothing_else(gate: Gate, site: str) -> None:
+def test_another_site_may_link_to_the_page_and_nothing_else(gate: RequestFilter, site: str) -> None:
     linked = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
     assert ask(gate, **linked, Sec_Fetch_Dest="document") is None
     assert ask(gate, **linked, Sec_Fetch_Dest="iframe") is FOREIGN
@@ -101,7 +103,9 @@ def test_another_site_may_link_to_the_page_and_nothing_else(gate: Gate, site: st
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://ops.example.evil", "http://127.0.0.1:1"])
 @pytest.mark.parametrize("sent", [{"method": "POST"}, {"method": "DELETE"}, {"Upgrade": "websocket"}])
-def test_what_is_more_than_a_plain_get_comes_from_our_own_pages(gate: Gate, origin: str, sent: dict[str, str]) -> None:
+def test_what_is_more_than_a_plain_get_comes_from_our_own_pages(
+    gate: RequestFilter, origin: str, sent: dict[str, str]
+) -> None:
     assert ask(gate, "/ops/api", Origin=origin, **sent) is FOREIGN
     for own in ("http://ops.example", "http://127.0.0.1:5006", "http://OPS.example"):
         assert ask(gate, "/ops/api", Origin=own, **sent) is None
@@ -109,7 +113,7 @@ def test_what_is_more_than_a_plain_get_comes_from_our_own_pages(gate: Gate, orig
 
 
 @pytest.mark.parametrize("query", ["bokeh-session-id=x", "a=1&bokeh-token=x", "BOKEH-Token=", "bokeh%2Dtoken=x"])
-def test_a_link_that_brings_its_own_session_is_turned_away(gate: Gate, query: str) -> None:
+def test_a_link_that_brings_its_own_session_is_turned_away(gate: RequestFilter, query: str) -> None:
     assert ask(gate, f"/ops/operations?{query}") is CHOSEN
     assert ask(gate, Bokeh_Session_Id="x") is CHOSEN
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from opsdash.web.auth import login_queue as module
-from opsdash.web.auth.login_queue import BUSY_S, CHECKS_AT_ONCE, Turns
-from opsdash.web.rate_limit import Allowance
+from opsdash.web.auth.login_queue import BUSY_S, CHECKS_AT_ONCE, LoginQueue
+from opsdash.web.rate_limit import RateLimit
 
 
 class Desk:
@@ -19,7 +19,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.clock = 0.0
-        self.turns = Turns(Allowance(5, lambda: self.clock))
+        self.turns = LoginQueue(RateLimit(5, lambda: self.clock))
         self.served: list[str] = []
         self.refused: Counter[str] = Counter()
         self.at_once = self.most_at_once = 0

@@ -14,7 +14,7 @@ import pytest
 from support.services import until
 
 from opsdash.worker import alive, drain, local_client
-from opsdash.worker.local_server import Door
+from opsdash.worker.local_server import LocalServer
 
 NAME = "celery@pod"
 
@@ -26,7 +26,7 @@ class Told:
         self.drained: list[bool] = []
         self.facts: dict[str, Any] = {"hostname": NAME, "pausing": "ready", "drained": True, "connected": True}
         self.instance = secrets.token_hex(8)
-        self.door = Door(self.instance, lambda: self.facts, self.drained.append)
+        self.door = LocalServer(self.instance, lambda: self.facts, self.drained.append)
 
     @property
     def place(self) -> local_client.Place:
@@ -193,8 +193,8 @@ def test_a_child_does_not_keep_its_parents_door_open():
     script = (
         "import os, sys, time\n"
         "from opsdash.worker import local_client as local\n"
-        "from opsdash.worker.local_server import Door\n"
-        "door = Door('0123456789abcdef', dict, print)\n"
+        "from opsdash.worker.local_server import LocalServer\n"
+        "door = LocalServer('0123456789abcdef', dict, print)\n"
         "door.open()\n"
         "if os.fork():\n"
         "    os.kill(os.getpid(), 9)\n"

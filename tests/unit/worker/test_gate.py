@@ -11,7 +11,7 @@ import pytest
 
 from opsdash.worker.gate import MOST_COUNTED, READY, Gate, PauseState
 from opsdash.worker.health import memory_bytes
-from opsdash.worker.origin import Home
+from opsdash.worker.origin import Origin
 from opsdash.worker.requeue import PutBack
 
 
@@ -21,7 +21,7 @@ class Lost(Exception):  # noqa: N818 - it plays one of kombu's
 
 def request(queue: str | None = "celery", *, acknowledged: bool = False) -> Any:
     """One whose message came from this queue, whatever its address says; None: from no list, as a broadcast does."""
-    home = None if queue is None else Home(queue, queue, b"{}")
+    home = None if queue is None else Origin(queue, queue, b"{}")
     message = SimpleNamespace(delivery_info={"exchange": "orders", "routing_key": "celery"}, opsdash_home=home)
     return SimpleNamespace(acknowledged=acknowledged, message=message)
 

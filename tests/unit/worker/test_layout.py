@@ -9,5 +9,5 @@ from opsdash.worker import layout
 
 def test_a_worker_that_has_lost_its_connection_tells_no_layout_and_goes_on_reporting():
     closed = SimpleNamespace(channel=SimpleNamespace(connection=None), queues=[])
-    assert layout.told(SimpleNamespace(task_consumer=None)) == {}
-    assert layout.told(SimpleNamespace(task_consumer=closed)) == {}
+    assert layout.describe(SimpleNamespace(task_consumer=None)) == {}
+    assert layout.describe(SimpleNamespace(task_consumer=closed)) == {}

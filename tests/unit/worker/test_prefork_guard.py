@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opsdash.worker import celery_private
-from opsdash.worker.origin import Home
+from opsdash.worker.origin import Origin
 from opsdash.worker.prefork_guard import (
     QUEUE,
     SIZE,
@@ -61,7 +61,7 @@ def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> N
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Home("emails", "emails\x06\x163", b"{}"))
+        message = SimpleNamespace(opsdash_home=Origin("emails", "emails\x06\x163", b"{}"))
 
         def on_accepted(self) -> None: ...
 
@@ -79,7 +79,7 @@ def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(board: Boa
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Home("emails", "emails", b"{}"))
+        message = SimpleNamespace(opsdash_home=Origin("emails", "emails", b"{}"))
 
         def on_accepted(self) -> None: ...
 
