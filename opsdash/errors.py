@@ -80,7 +80,7 @@ class OpsdashError(Exception):
 
 
 class Invalid(OpsdashError):
-    """A setting or an argument is wrong; where it says which, ``message`` is what follows its name and a colon."""
+    """A setting or an argument is wrong; with ``field`` or ``setting``, the text begins with its name and a colon."""
 
     exit_code = 2
 

@@ -15,7 +15,7 @@ from opsdash import lua
 from opsdash.keys import Keys
 
 AGAIN_S = 2.0
-"""Longest time between two runs while something is paused: a producer that publishes sets the TTL anew."""
+"""Longest time between two runs while something is paused: a producer that publishes sets the TTL again."""
 OFTEN = 3
 """Runs per shortest expiry, so that a TTL set right after one is met well before its end."""
 LEAST_S = 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
@@ -52,8 +53,8 @@ class ResumeProcessing(Operation):
             else Line("warning", f"{what} is not paused: nothing will change.")
         ]
         if self.queue is None:
-            own = [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
-            lines += [Line("will_not", text) for text in own]
+            own = {name: pause.expires_at for name, pause in pauses.items() if name is not None}
+            lines += [Line("will_not", f"Queue {name} has its own pause{_until(at)}.") for name, at in own.items()]
         elif None in pauses:
             lines.append(Line("will_not", "All processing stays paused: it has its own pause."))
         return Preview(
@@ -109,3 +110,7 @@ class ResumeProcessing(Operation):
         # A queue that nobody names any more may still have a flag: it can be lifted.
         if self.queue is not None and self.queue not in services.pause.read([self.queue]):
             services.queues.check(self.queue, services.queue_names())
+
+
+def _until(at: datetime | None) -> str:
+    return f" until {at:%H:%M} UTC" if at else ""

@@ -163,7 +163,7 @@ def hides(says: int, value: Any) -> bool:
 
 
 def hidden_keys(values: Mapping[Any, Any]) -> set[Any]:
-    """Keys whose values are hidden, because of their own name or of the value beside them."""
+    """Keys whose values are hidden, because of the key's name or of the value beside it."""
     said = {key: says for key in values if (says := name_of(key))}
     if not said:
         return set()

@@ -221,8 +221,8 @@ class Console(Reads):
         """
         asked = self.asked.find(approval_id)
         operation, entry, asker = checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
-        if people.same(act.actor.name, asker.name):  # whichever doors they came through
-            raise Refused(f"{asker.name} asked for it, so somebody else must approve it.")
+        if people.same(act.actor.name, asker.name):  # however each of them signed in
+            raise Refused(f"{asker.name} made the request, so another user must approve it.")
         for who in (act.actor, asker):
             if lacking := lacks_role(operation, who):
                 raise lacking

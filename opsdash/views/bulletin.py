@@ -76,7 +76,7 @@ class Bulletins:
         return _json(board(SystemStatus(), (), role))
 
     def of(self, snapshot: Snapshot, role: Role) -> PageState:
-        """The bulletin of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
+        """The page state of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
         with self._lock:
             last = self._chains.get(role)
             if last is not None and _no_news(last[0].snapshot, snapshot):

@@ -28,7 +28,7 @@ NEEDS = {
 
 
 class Embedded(Channel):
-    """The board among other things: in a notebook, a template, another application's page.
+    """The page's component inside another page: in a notebook, a template, another application.
 
     Attributes:
         served: It was made for one browser session of a server, whose request has the user. Made outside of one, it

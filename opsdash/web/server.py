@@ -135,7 +135,7 @@ def create_server(
         auth_provider=door,
         cookie_secret=_cookie_key(settings),
         # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `RequestFilter` and
-        # `SecurityHeaders` stand before each; who may do what, a route has to ask itself.
+        # `SecurityHeaders` apply to each; each route must check the role itself.
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
         transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
         opsdash=settings,

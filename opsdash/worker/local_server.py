@@ -25,7 +25,7 @@ _doors: weakref.WeakSet[LocalServer] = weakref.WeakSet()
 
 
 class LocalServer:
-    """Listens on a socket of this container. A thread of its own, which asks no broker and waits for none.
+    """Listens on a socket of this container, in its own thread, which never waits for the broker.
 
     It is bound before the pool forks, and has its thread only from ``open`` on: until then a command can see that a
     worker starts here. Children of a fork let go of it.

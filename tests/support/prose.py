@@ -22,8 +22,9 @@ NAME = re.compile(
     r"|\]\([^)\s]*\)"  # targets of links
     r"|\{[^{}]*\}"  # placeholders
     r"|--[a-z][\w-]*"  # options
+    r"|^ +\w+(?=: )"  # what a docstring lists: arguments, attributes, errors
     r"|\S*(?:[_/=]|\w[.:]\w)\S*",  # paths, keys, attributes
-    re.DOTALL,
+    re.DOTALL | re.MULTILINE,
 )
 
 Sentence = tuple[int, str]

@@ -99,7 +99,7 @@ class AuditLog:
         entry = self._entry_of(operation, actor, Status.REFUSED, told, request_id)
         try:
             self._keep("whole", entry)
-        except DuplicateRequest:  # a second refusal of the same request has an entry of its own
+        except DuplicateRequest:  # a second refusal of the same request has its own entry
             entry = replace(entry, request_id=uuid4())
             self._keep("whole", entry)
         return entry
@@ -207,8 +207,8 @@ class AuditLog:
             for place, kind, entry in self.spool.waiting(self.sealer):
                 try:
                     self._write(kind, entry, again=True)
-                except DuplicateRequest:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
-                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
+                except DuplicateRequest:  # it was an attempt, perhaps an operation: it has its own entry and id
+                    log.warning("entry %s in the audit outbox repeats the request of another one", entry.id)
                     self._write(kind, replace(entry, request_id=uuid4()), again=True)
                 self.spool.remove(place)
                 moved += 1

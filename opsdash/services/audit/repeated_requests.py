@@ -13,7 +13,7 @@ INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "appro
 
 
 class TakenRequest(DuplicateRequest):
-    """A request id that somebody else has used."""
+    """A request id that another user has used."""
 
     def __init__(self, request_id: UUID) -> None:
         super().__init__(request_id, f"The request id {request_id} belongs to another user's request.")

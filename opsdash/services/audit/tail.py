@@ -25,7 +25,7 @@ def head(engine: sa.Engine) -> int:
 
 
 def unkeyed_through(engine: sa.Engine, sealer: ChainSigner) -> int:
-    """Up to which number entries are sealed without a key; 0: none is. Cost: one row.
+    """Up to which number entries have no key; 0: none. Cost: one row.
 
     Raises:
         Unavailable: The database did not answer.
@@ -47,7 +47,7 @@ def finished_after(engine: sa.Engine, seq: int, limit: int) -> tuple[AuditEntry,
 
 
 def faults(engine: sa.Engine, sealer: ChainSigner, newest: int) -> tuple[int, list[str]]:
-    """Checks the last ``newest`` seals and the head; what lies before them is for ``audit_verify.verify``.
+    """Checks the last ``newest`` entries and the head; ``audit_verify.verify`` checks all.
 
     Cost: ``newest`` rows by ``ix_audit_log_seq``, about 20 µs each.
 

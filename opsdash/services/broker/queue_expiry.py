@@ -75,7 +75,7 @@ def _ms(text: str) -> int:
 
 
 class ExpiryKeeper:
-    """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
+    """Updates expiries between snapshots too, if these are too far apart for the shortest expiry. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

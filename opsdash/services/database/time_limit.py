@@ -32,7 +32,7 @@ class _Running(Generic[T]):
 
 
 class TimeLimit:
-    """Calls that somebody waits for, but not for ever.
+    """Calls that are waited for, up to a time limit.
 
     A call that takes longer goes on in its own thread, and until it ends nobody waits for the next one: that it is
     still out there *is* the news that the database does not answer. When it ends well the database answers again.

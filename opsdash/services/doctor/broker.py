@@ -56,7 +56,7 @@ def version(patient: Examined) -> Findings:
 
 
 def memory(patient: Examined) -> Findings:
-    """Memory: a server that evicts throws away tasks, pauses and trash without a word."""
+    """Memory: a server that evicts deletes tasks, pauses and trash without an error."""
     limit, used = int(patient.info.get("maxmemory", 0)), int(patient.info.get("used_memory", 0))
     policy = str(patient.info.get("maxmemory_policy", "not known"))
     size = f"{format_size(used)} used, maxmemory {format_size(limit) if limit else 'none'}, policy {policy}"

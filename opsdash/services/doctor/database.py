@@ -55,7 +55,7 @@ def clock(patient: Examined) -> Findings:
 
 
 def spool(patient: Examined) -> Findings:
-    """Audit spool: steps that wait in Redis for the database."""
+    """Audit outbox: steps that wait in Redis for the database."""
     if patient.console.audit.spool is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
         return

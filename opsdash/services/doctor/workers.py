@@ -102,9 +102,7 @@ def strangers(patient: Examined) -> Findings:
     live = [worker for worker in workers if worker.reports]
     if off := [worker.hostname for worker in live if worker.remote_control is False]:
         names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
-        said = (
-            f"Remote control is off on {names}. An unmanaged worker with remote control off can't be seen."
-        )
+        said = f"Remote control is off on {names}. An unmanaged worker with remote control off can't be seen."
         yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
     with console.broker.reading():
         # Those of a silent worker are its own, too: it is listed by its name.
@@ -149,9 +147,9 @@ def expiring(patient: Examined) -> Findings:
     if declared:
         named = [f"{queue} after {format_duration(ms / 1_000)}" for queue, ms in sorted(declared.items())[:NAMED]]
         said = (
-            f"Redis deletes a queue with the tasks in it when no task was sent to it for a while: {', '.join(named)}"
+            f"Redis deletes a queue with its tasks when no task was sent to it for a while: {', '.join(named)}"
             f"{', …' if len(declared) > NAMED else ''} (kombu 5.7 and later; fetching does not count)."
-            " While opsdash pauses, clears or restores one, its expiry stands still."
+            " While opsdash pauses, clears or restores one, its expiry is suspended."
         )
         yield warning("expiring queues", said, "Declare queues without expires where a task must not be lost.")
 

@@ -109,9 +109,7 @@ class Reclaim:
         with self.broker.reading():
             number = int(self.broker.client.hlen(self.broker.unacked))
             if number > HELD:
-                raise Refused(
-                    f"Workers have {number:,} tasks; at most {HELD:,} can be separated from later ones."
-                )
+                raise Refused(f"Workers have {number:,} tasks; at most {HELD:,} can be separated from later ones.")
             with self.broker.client.pipeline(transaction=False) as pipe:
                 bounded_reads.ask_names(pipe, self.broker.unacked, HELD)
                 for key in self.broker.lists(queue).values():

@@ -22,7 +22,7 @@ Mark = tuple[int, bytes]
 
 
 def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
-    """The boundary as of now: per priority step the length, and the newest message by its digest.
+    """The watermark now: per priority step the length, and the digest of the newest message.
 
     Cost: one round trip. Message texts do not get into it: it is shown with the preview.
     """

@@ -118,7 +118,7 @@ class Tenants:
         return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
 
     def drift(self) -> TenantDrift:
-        """Whether database and Redis differ, as far as that can be told at a page's pace; see `DriftWatch`.
+        """Whether database and Redis differ, as far as a poller can know; see `DriftWatch`.
 
         Raises:
             Unavailable: One of them did not answer.

@@ -104,7 +104,7 @@ class UnmanagedWorkers:
             except (OpsdashError, redis.RedisError) as error:
                 fault = explained(error)
                 if not self._failing:  # once, not at every look of a long outage
-                    log.warning("workers without the plug-in can't be asked: %s", fault)
+                    log.warning("unmanaged workers can't be asked: %s", fault)
                 self._found, self._failing, self._looked_s = UnmanagedLook(error=fault), True, time.monotonic()
             else:
                 self._failing = False
@@ -285,7 +285,7 @@ class UnmanagedWorkers:
         return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
 
     def _connections(self, found: UnmanagedLook, reports: Iterable[WorkerStats]) -> UnmanagedLook:
-        # A silent worker is told of as such, and missed if it still hears: its connection says nothing more.
+        # A silent worker is listed as such, and counted if it still listens: its connection says nothing more.
         known = {number for worker in reports for number in worker.clients or ()}
         unnamed = sum(worker.reports and worker.clients is None for worker in reports)
         try:

@@ -20,7 +20,7 @@ LIFETIME_S = 12 * 3_600
 
 
 class SessionCookies:
-    """Gives out and reads the cookie's value. None is kept: the signature is the proof, until somebody signs out.
+    """Issues and reads the cookie's value. None is stored: the signature is the proof, until the user signs out.
 
     Args:
         settings: Their secret signs; another console with the same one accepts the cookie too.

@@ -31,7 +31,7 @@ class QueuedLogin:
 
 
 class LoginQueue:
-    """A line for each client address; they are served by turns. Used from one event loop.
+    """A line for each client address; they are served in turn. Used from one event loop.
 
     Addresses with a successful sign-in go first, then those with the fewest failures in the last minute. Among equals,
     the longest-waiting and the newest client alternate, so that a new client does not wait for all others. So
@@ -60,7 +60,7 @@ class LoginQueue:
         self._forget_gone()
         if sum(map(len, self._lines.values())) > MOST_WAITING:
             worst = max(reversed(self._lines), key=lambda line: (*self._rank(line), len(self._lines[line])))
-            # Of equals the last that came: who waits already is not sent away by a crowd behind.
+            # Among equals the newest: a client that waits already is not refused because of later ones.
             self._lines[worst].pop().set_result(QueuedLogin(BUSY_S))
         self._serve()
         return mine
