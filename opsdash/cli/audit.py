@@ -165,7 +165,7 @@ def head() -> None:
 @json_option
 @click.option("--head", help="A head noted earlier, NUMBER:SEAL; the log must still contain it.")
 def verify(*, as_json: bool, head: str | None) -> None:
-    """Verify the hash chain: was an entry changed, removed, inserted or reordered?"""
+    """Verify the hash chain: no entry was changed, removed, inserted or reordered."""
     if head is not None and not re.fullmatch(r"\d+:[0-9a-f]*", head):
         raise Invalid(f"expected NUMBER:SEAL as this command prints it, got {head!r}", field="--head")
     with connected() as console:

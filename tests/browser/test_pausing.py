@@ -163,7 +163,7 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
         expect(page.get_by_text("sent cancel_consumer.")).to_be_visible()
         shoot(page, "dialog_cancel_consumer")
         confirm(page)
-        expect(page.get_by_role("alert").filter(has_text="1 of 1 worker without the plug-in")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="1 of 1 unmanaged worker")).to_be_visible()
         expect(row).to_contain_text("sent cancel_consumer")
         shoot(page, "paused_others", all_forms=True)
         assert served.console.fleet.look()[0].queues == ()

@@ -221,7 +221,7 @@ def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deploymen
         pause(ops)
         becomes(ops, Kind.SILENT)
         effect = ops.run(opsdash.DismissWorker(hostname=host), actor="maria", confirm="YES")
-        assert effect.message == f"Dismissed {host}; when it told last it ran 1 task."
+        assert effect.message == f"Dismissed {host}; in its last report it ran 1 task."
         assert becomes(ops).safe
         assert [w.hostname for w in ops.workers.read()] == [other.hostname]
         with pytest.raises(Refused, match="There is no worker"):

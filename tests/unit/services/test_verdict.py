@@ -126,7 +126,7 @@ def test_a_silent_worker_that_was_not_paused_may_have_begun_a_task_since_its_las
     gone = worker("gone", state="silent", silent_s=25.2, paused=False)
     made = found(paused(worker("a"), gone, queue=queue), queue)
     assert (kinds(made), made.state) == (["silent"], State.UNKNOWN)
-    assert "gone is silent for 25s, and was not paused when it told last." in describe(made)
+    assert "gone is silent for 25s, and was not paused in its last report." in describe(made)
 
 
 def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():
@@ -228,7 +228,7 @@ def test_messages_of_open_queues_that_are_younger_than_the_reports_are_nobodys_f
 def test_a_paused_queue_that_loses_tasks_is_not_held():
     made = found(paused(worker("a"), shrinking={"emails": 4}))
     assert (kinds(made), made.state) == (["queue_shrinks"], State.NOT_HELD)
-    assert "Somebody takes tasks from emails: it has lost 4 although paused." in describe(made)
+    assert "Queue emails is paused but has lost 4 tasks." in describe(made)
 
 
 def test_figures_that_are_old_make_nothing_safe():
