@@ -27,7 +27,7 @@ from opsdash.operations import (
     SyncTenantConfigs,
 )
 from opsdash.state import SystemStatus
-from opsdash.views import fleet, rows
+from opsdash.views import rows, worker_rows
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -137,11 +137,6 @@ def board(
     read_at = status.redis_read_at
     nobody = status.known and not status.others and not any(w.reports for w in status.workers)
     no_log = status.database_age_s is not None and not status.operations
-    undoable = {
-        entry.id: f"{entry.expires_at:%H:%M} UTC"
-        for entry in status.trash
-        if may(RestoreQueue) and entry.state == "kept" and entry.expires_at is not None
-    }
     told = {
         "word": status.processing_status,
         "tone": rows.status_tone(status),
@@ -172,7 +167,7 @@ def board(
             "note": why_not(role),
         },
         "queues": rows.queue_rows(status.queues, status, recent, may, (before or {}).get("queues", {})),
-        "workers": fleet.worker_rows(
+        "workers": worker_rows.worker_rows(
             status.workers,
             status.others or (),
             may=may,
@@ -183,7 +178,7 @@ def board(
         "tenants": rows.tenants_card(status),
         "trash": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "approvals": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
-        "log": rows.operation_rows(status.operations, undoable, here),
+        "log": rows.operation_rows(status.operations, rows.undos(status.operations, status.snapshot, may), here),
     }
 
 
