@@ -82,9 +82,9 @@ class Operation:
         help: One sentence: what it does.
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
-        danger: It takes away what can't simply be had again, or ends what runs: whoever confirms it is shown so.
-        settles: Its effect takes time after the act; ``progress`` tells how far it has come.
-        approvable: It may be made to wait for a second person.
+        danger: It removes data or ends running tasks: its dialog shows this.
+        settles: Its effect continues after the operation; ``progress`` reports how far it is.
+        approvable: ``OPSDASH_APPROVAL`` may require a second person for it.
         turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
             that line; where it is not ``is_used`` metrics have no series of it, and its card may show the line alone.
             It can still be run.

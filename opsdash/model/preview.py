@@ -65,7 +65,7 @@ class Figure:
 
     @property
     def shown_unit(self) -> str:
-        """The unit as it stands beside the value: not once more where the label names it."""
+        """The unit to show beside the value; empty if the label has it."""
         return "" if self.unit in self.label.split() else self.unit
 
 

@@ -191,7 +191,7 @@ class PauseProcessing(Operation):
             return []
         kind: Kind = "will" if self.cancel_consumer else "will_not"
         then = "sent cancel_consumer" if self.cancel_consumer else "going on, unless they are sent cancel_consumer too"
-        return [Line(kind, f"Not held by opsdash: {', '.join(free)}: {then}.")]
+        return [Line(kind, f"Not managed by opsdash: {', '.join(free)}: {then}.")]
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """Which workers have stopped, and what the others still do."""

@@ -76,7 +76,7 @@ class QuietWorker(Operation):
         """What was stored before the worker got the command."""
         queues = services.remote.quieted(self.hostname)
         if not queues:
-            return {"message": f"{self.hostname} was not told."}
+            return {"message": f"{self.hostname} did not get the command."}
         undo = command_line(WakeWorker(hostname=self.hostname))
         return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {undo}"}
 

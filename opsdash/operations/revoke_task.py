@@ -22,7 +22,7 @@ class RevokeTask(Operation):
     name: ClassVar[str] = "revoke_task"
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
-    warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    warning: ClassVar[str] = "The task is discarded when a worker receives it. This can't be undone."
     danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 

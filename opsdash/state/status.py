@@ -147,7 +147,7 @@ class SystemStatus(param.Parameterized):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What it was told last; None before the first time."""
+        """The last snapshot; None before the first."""
         return self._snapshot
 
     def tick(self, now: datetime | None = None) -> None:

@@ -153,7 +153,7 @@ def operation_rows(
 
     Args:
         here: This console's broker; of an entry about another one the row says which.
-        undoable: Id of an entry → what undoes it, as far as whoever looks may.
+        undoable: Id of an entry → what undoes it, if the user may.
     """
     return {
         str(entry.id): known(
@@ -176,7 +176,7 @@ def operation_rows(
 
 
 def undos(entries: Iterable[AuditEntry], snapshot: Snapshot | None, may: May) -> dict[UUID, Operation]:
-    """Id of an entry → what undoes it, where that is still possible and whoever looks may."""
+    """Id of an entry → what undoes it, if that is still possible and the user may."""
     found: dict[UUID, Operation] = {}
     if snapshot is None:
         return {}

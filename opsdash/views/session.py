@@ -214,7 +214,7 @@ class Session:
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)
-            self.say(f"{operation.heading()} broke off: opsdash's log says why. Look before trying again.", "bad")
+            self.say(f"{operation.heading()} failed: opsdash's log says why. Look before trying again.", "bad")
         else:
             self.say(effect.message, "ok" if effect.ok else "bad", self._undo(effect))
         finally:

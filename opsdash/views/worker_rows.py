@@ -91,7 +91,7 @@ def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
     """What Celery's remote control reports about an unmanaged worker; the rest is not known."""
-    told = "not held by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
+    told = "not managed by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
     return known(
         rank=0 if paused else 6,
         hostname=other.hostname,

@@ -158,7 +158,7 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
         row = page.get_by_role("region", name="Worker Health").locator("tbody tr", has_text=free.hostname)
         expect(row).to_contain_text("no plug-in")
         button(page, "Pause Processing").click()
-        expect(page.get_by_text(re.compile(f"Not held by opsdash: {free.hostname}"))).to_be_visible()
+        expect(page.get_by_text(re.compile(f"Not managed by opsdash: {free.hostname}"))).to_be_visible()
         page.get_by_label("Also send cancel_consumer").check()
         expect(page.get_by_text("sent cancel_consumer.")).to_be_visible()
         shoot(page, "dialog_cancel_consumer")

@@ -40,7 +40,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert not stand.safe
-        assert f"Not held by opsdash: {free.hostname}." in describe(stand)
+        assert f"Not managed by opsdash: {free.hostname}." in describe(stand)
         assert "safe to deploy" not in describe(stand)
         assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()

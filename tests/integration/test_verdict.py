@@ -253,7 +253,7 @@ def test_every_surface_tells_the_same_verdict_in_the_same_words(deployment: Depl
         snapshot = ops.snapshot()
         made = verdict(snapshot)
         assert made is not None
-        words = "The one worker that reports has stopped; safe to deploy."
+        words = "The one worker has stopped; safe to deploy."
         assert describe(made) == words
         page = SystemStatus()
         page.update(snapshot)

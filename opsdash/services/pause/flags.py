@@ -105,7 +105,7 @@ class PauseFlags:
         for reply in (*ttls_ms, suspended, told):
             if isinstance(reply, Exception):
                 raise reply
-        # Of another type: the flag holds all the same.
+        # Of another type: the flag is valid anyway.
         epoch, stories = bounded_reads.typed(epoch, ""), dict(zip(names, told, strict=True))
         now = datetime.now(UTC)
         active, left = {}, []
