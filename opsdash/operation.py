@@ -53,7 +53,7 @@ def argument(
             ``str`` makes of a value: commands to paste are written so.
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
-        placeholder: What stands in the empty field.
+        placeholder: Text in the empty field.
     """
     return dataclasses.field(
         default=default,
@@ -74,7 +74,7 @@ class Operation:
     """Base of every operation. A subclass is a frozen, keyword-only record of its parameters.
 
     Attributes:
-        reason: Every operation takes one; it stands in the audit log beside the other parameters.
+        reason: Every operation takes one; the audit log stores it with the other parameters.
 
     Class attributes:
         name: With underscores: the audit log's and the API's name; with hyphens: the command.
@@ -82,12 +82,12 @@ class Operation:
         help: One sentence: what it does.
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
-        danger: It takes away what can't simply be had again, or ends what runs: whoever confirms it is shown so.
-        settles: Its effect takes time after the act; ``progress`` tells how far it has come.
-        approvable: It may be made to wait for a second person.
+        danger: It removes data or ends running tasks: its dialog shows this.
+        settles: Its effect continues after the operation; ``progress`` reports how far it is.
+        approvable: ``OPSDASH_APPROVAL`` may require a second person for it.
         turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
             that line; where it is not ``is_used`` metrics have no series of it, and its card may show the line alone.
-            It can be run all the same.
+            It can still be run.
         layout: Facts of the broker's layout that it writes by: it is refused while app, settings and workers disagree
             on one of them. Empty: it writes nothing into Redis by them.
     """
@@ -174,7 +174,7 @@ class Operation:
         raise NotImplementedError
 
     def phrase(self, services: Services) -> str:
-        """What must be typed beside ``YES`` as things stand now, exactly so; empty: nothing.
+        """The text that must now be typed beside ``YES``, exactly; empty: none.
 
         Raises:
             Unavailable: Redis or the database does not answer.

@@ -183,7 +183,7 @@ class ClearQueue(Operation):
 
 
 def in_trash(services: Services, entry: AuditEntry) -> dict[str, Any]:
-    """What lies in the trash of one act, which the id of its entry names."""
+    """The trash of one operation; its id is the id of the audit entry."""
     try:
         kept = services.trash.find(entry.id.hex)
     except Refused:

@@ -36,7 +36,7 @@ class ClearTasks(Operation):
     queue: str = argument(default="celery", positional=True, help="The queue to look through.")
     task: str = argument(
         default="",
-        help="Name of the task; * stands for anything.",
+        help="Name of the task; * matches any text.",
         label="Name of the task",
         placeholder="For example shop.charge or shop.*",
     )

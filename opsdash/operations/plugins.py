@@ -31,7 +31,7 @@ def load(folders: Iterable[str]) -> None:
     for entry in entry_points(group=GROUP):
         try:
             kept.add(_operation(entry.value, entry.load()).name)
-        except (Exception, SystemExit) as error:  # somebody else's module may raise anything
+        except (Exception, SystemExit) as error:  # a foreign module may raise anything
             reason = "".join(char if char.isprintable() else " " for char in f"{type(error).__name__}: {error}")
             log.error("opsdash goes on without the operation %s (%s): %s", entry.name, entry.value, reason)
             log.debug("because of", exc_info=True)

@@ -73,10 +73,10 @@ class QuietWorker(Operation):
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed}, undo=undo)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
-        """What was written down before the worker was told."""
+        """What was stored before the worker got the command."""
         queues = services.remote.quieted(self.hostname)
         if not queues:
-            return {"message": f"{self.hostname} was not told."}
+            return {"message": f"{self.hostname} did not get the command."}
         undo = command_line(WakeWorker(hostname=self.hostname))
         return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {undo}"}
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 NAMED = 3
-"""Queues named in the result; beyond that their number stands for them."""
-UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
-AGAIN = "The next look tells them again."
+"""Queues named in the result; for more of them, only their number."""
+UNKNOWN = "It is not known whether all workers that got cancel_consumer got add_consumer"
+AGAIN = "The next read sends it again."
 
 
 class ResumeProcessing(Operation):
@@ -118,13 +118,13 @@ class ResumeProcessing(Operation):
 
     @staticmethod
     def _add(services: Services) -> tuple[dict[str, list[str]], str]:
-        """Undoes the pause's ``cancel_consumer``. The flag has gone by now: what fails is told, and tried again."""
+        """Undoes the pause's ``cancel_consumer``. The flag is deleted by now: a failure is reported and retried."""
         try:
             told = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
             known = error if isinstance(error, OpsdashError) else services.broker.fault(error)
             return {}, f" {UNKNOWN}: {known.explanation} {AGAIN}"
-        return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
+        return told, f" add_consumer sent to {count(len(told), 'unmanaged worker')}." if told else ""
 
     def _check(self, services: Services) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.
@@ -134,6 +134,6 @@ class ResumeProcessing(Operation):
 
 def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
     """A queue's own pause that holds on."""
-    until = f" until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else ""
+    until = f" until {pause.expires_at:%H:%M} UTC" if pause.expires_at else ""
     waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
     return Line("will_not", f"Queue {pause.queue} has its own pause{until}: {count(waiting, 'task')} stay.")

@@ -26,7 +26,7 @@ class RevokeTask(Operation):
     name: ClassVar[str] = "revoke_task"
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
-    warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    warning: ClassVar[str] = "The task is discarded when a worker receives it. This can't be undone."
     danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
@@ -96,7 +96,7 @@ class RevokeTask(Operation):
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""
-        return {"message": "Workers may have been told or not; to revoke it again does no harm."}
+        return {"message": "Workers may have received it or not. You can revoke the task again."}
 
     def _find(self, services: Services) -> Whereabouts:
         found = find_everywhere(services.broker, services.remote, services.queue_names(), self.task_id)

@@ -339,7 +339,7 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     (waits,) = json.loads(opsdash("approvals", "--json").out)
     assert f"opsdash approve {waits['id']}" in asked.err
     own = opsdash("approve", waits["id"], "--confirm", "YES")
-    assert (own.code, "somebody else must approve it" in own.err) == (3, True)
+    assert (own.code, "another user must approve it" in own.err) == (3, True)
     monkeypatch.setattr(people, "os_user", lambda: "bob")
     assert "Clear Queue (queue: emails)" in opsdash("approvals").out
     assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out

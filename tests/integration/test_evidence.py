@@ -97,7 +97,7 @@ def test_a_prune_says_up_to_which_entry_it_has_deleted(ops: Console) -> None:
     entry = begun(ops, operation)
     assert told(ops, entry) == "It deleted nothing."
     do(ops, operation, entry)
-    assert told(ops, entry) == "It deleted unsealed entries."
+    assert told(ops, entry) == "It deleted entries that were not in the hash chain."
 
 
 def test_an_approval_says_whether_it_still_waits(console_for: Callable[..., Console]) -> None:
@@ -115,13 +115,13 @@ def test_an_approval_says_whether_it_still_waits(console_for: Callable[..., Cons
 
 def test_what_workers_were_told_is_known_as_far_as_it_was_written_down(ops: Console) -> None:
     quiet, wake = (begun(ops, kind(hostname="w1@a")) for kind in (QuietWorker, WakeWorker))
-    assert told(ops, quiet) == "w1@a was not told."
+    assert told(ops, quiet) == "w1@a did not get the command."
     assert told(ops, wake) == "w1@a has confirmed that it takes tasks again."
     ops.broker.client.hset(ops.broker.keys.quiet, "w1@a", '["emails"]')
     assert told(ops, quiet) == "w1@a may take no more from emails; to undo it: opsdash wake-worker w1@a"
     assert told(ops, wake) == "w1@a has not confirmed emails: run it again."
     revoke = begun(ops, RevokeTask(task_id="0123"))
-    assert told(ops, revoke) == "Workers may have been told or not; to revoke it again does no harm."
+    assert told(ops, revoke) == "Workers may have received it or not. You can revoke the task again."
 
 
 @pytest.mark.parametrize("operation", EVERY_OPERATION, ids=lambda operation: operation.name)

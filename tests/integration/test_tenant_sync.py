@@ -183,7 +183,7 @@ def test_whoever_was_away_for_longer_than_the_lease_lasts_writes_nothing_more(co
     def lose_it(_progress: Progress) -> None:
         console.broker.client.set(console.broker.keys.tenants_busy, '{"by": "tom"}')
 
-    with pytest.raises(opsdash.errors.Uncertain, match="broke off after 500 tenants"):
+    with pytest.raises(opsdash.errors.Uncertain, match="stopped after 500 tenants"):
         console.run(opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=lose_it)
     assert stored(console, "t0499")
     assert stored(console, "t0500") is None
