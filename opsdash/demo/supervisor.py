@@ -18,7 +18,7 @@ from opsdash.demo import keeper
 from opsdash.demo.folder import Folder
 from opsdash.errors import Unavailable
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 90.0
 RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
