@@ -53,7 +53,7 @@ class RevokeTask(Operation):
         if found.queue:
             lines.append(Line("will", f"It waits in {found.queue}: a worker that receives it will discard it."))
         elif found.fetched:
-            lines.append(Line("will", "A worker has fetched it, and does not answer: it is told all the same."))
+            lines.append(Line("will", "A worker has fetched it and does not answer. The revoke is sent to it anyway."))
         elif not found.found:
             lines.append(Line("warning", f"Where it is, if it is anywhere, is not known: {_why(found)}."))
         if active and self.terminate:
