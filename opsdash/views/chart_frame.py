@@ -16,8 +16,8 @@ from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, HistoryPoint
 from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
-from opsdash.views.bulletin import HISTORY_EVERY_S
 from opsdash.views.charts import NAMED, SPANS_S, Charts
+from opsdash.views.page_state import HISTORY_EVERY_S
 from opsdash.views.session import Session
 
 MARKED = 100

@@ -13,9 +13,9 @@ from panel.viewable import Viewer
 
 from opsdash.capacity import Full
 from opsdash.views.components import ASSETS, Channel, ClosedDoor
-from opsdash.views.desk import Desk, constants
 from opsdash.views.identity import Closed, identify
 from opsdash.views.open_pages import OpenPages, open_pages
+from opsdash.views.page_requests import Desk, constants
 from opsdash.views.session import Session
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from functools import partial
 from opsdash.errors import OpsdashError
 from opsdash.operation import Operation
 from opsdash.services.threads import READS
-from opsdash.views.fleet import running_rows
 from opsdash.views.rows import Row
 from opsdash.views.session import Session
+from opsdash.views.worker_rows import running_rows
 
 MOST_OPEN = 20
 """Workers of one page that are read: each costs two round trips at every reading of the figures."""

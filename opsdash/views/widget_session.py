@@ -15,9 +15,9 @@ import panel as pn
 
 from opsdash.model import Actor, Snapshot
 from opsdash.state import SystemStatus
-from opsdash.views.bulletin import PageState
-from opsdash.views.desk import Desk
-from opsdash.views.fragment import Embedded, Fragment, cut
+from opsdash.views.embedded import Embedded, Fragment, cut
+from opsdash.views.page_requests import Desk
+from opsdash.views.page_state import PageState
 from opsdash.views.session import FRESH_S, Session
 
 if TYPE_CHECKING:

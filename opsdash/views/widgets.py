@@ -15,9 +15,9 @@ from opsdash.errors import Invalid
 from opsdash.model import Actor, people
 from opsdash.state import SystemStatus
 from opsdash.views.components import ClosedDoor
-from opsdash.views.desk import constants
-from opsdash.views.fragment import Embedded, Fragment
+from opsdash.views.embedded import Embedded, Fragment
 from opsdash.views.identity import Closed, identify
+from opsdash.views.page_requests import constants
 from opsdash.views.widget_session import FedStatus, WidgetDesk, WidgetSession
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
 from opsdash.views.components import Channel
-from opsdash.views.desk import Desk
+from opsdash.views.page_requests import Desk
 from opsdash.views.session import Session
 
 COUNTED = (Document, Session, Desk, PendingConfirmation, Channel)

@@ -22,7 +22,7 @@ from opsdash.model import Actor, Preview, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.services.console import Console
 from opsdash.views.components import Channel
-from opsdash.views.desk import Desk
+from opsdash.views.page_requests import Desk
 from opsdash.views.session import Session
 
 TOKEN = "token-of-the-viewer-0123456789"

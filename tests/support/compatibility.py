@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 REDIS = [
     "tests/contract",
     "tests/integration/test_approval.py",
-    "tests/integration/test_audit_spool.py",
+    "tests/integration/test_audit_outbox.py",
     "tests/integration/test_clear_everything.py",
     "tests/integration/test_clear_tasks.py",
     "tests/integration/test_cli.py",
@@ -34,8 +34,8 @@ REDIS = [
 POSTGRES = [
     "tests/integration/test_audit_attempts.py",
     "tests/integration/test_audit_reading.py",
-    "tests/integration/test_audit_seal.py",
-    "tests/integration/test_audit_spool.py",
+    "tests/integration/test_audit_chain.py",
+    "tests/integration/test_audit_outbox.py",
     "tests/integration/test_console.py",
     "tests/integration/test_migrations.py",
     "tests/integration/test_tenant_sources.py",

@@ -26,9 +26,9 @@ from opsdash.model import (
 )
 from opsdash.operation import Operation, registry
 from opsdash.state import SystemStatus
-from opsdash.views import form, places
-from opsdash.views.bulletin import board
-from opsdash.views.fleet import running_rows
+from opsdash.views import form, placement
+from opsdash.views.page_state import board
+from opsdash.views.worker_rows import running_rows
 
 ROOT = Path(__file__).parents[2]
 DECLARED = {name: kind for name, kind in registry().items() if kind.__module__.startswith("opsdash.operations.")}
@@ -116,8 +116,8 @@ def test_the_dialog_of_the_page_asks_for_every_parameter_that_the_page_does_not_
 
 @each
 def test_the_page_has_a_button_for_it(kind: type[Operation]):
-    assert (kind.name in places.PLACED) == (kind.name in OFFERED), "PLACED says where the page has it, and is wrong"
-    assert kind.name in OFFERED | {name for name, *_ in places.others(Role.ADMIN)}
+    assert (kind.name in placement.PLACED) == (kind.name in OFFERED), "PLACED says where the page has it, and is wrong"
+    assert kind.name in OFFERED | {name for name, *_ in placement.others(Role.ADMIN)}
 
 
 @each

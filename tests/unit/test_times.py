@@ -13,7 +13,7 @@ from opsdash.model import times
 from opsdash.operations import ClearTasks, PruneAuditLog
 from opsdash.services.audit.query import Filter
 from opsdash.text import LONGEST_DURATION_S, parse_duration
-from opsdash.views.desk import chosen
+from opsdash.views.page_requests import chosen
 
 EDGES = [
     "0001-01-01",

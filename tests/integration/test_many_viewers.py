@@ -28,7 +28,7 @@ from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
 from opsdash.views.components import Channel
-from opsdash.views.desk import Desk
+from opsdash.views.page_requests import Desk
 from opsdash.views.session import Session
 from opsdash.web.auth import login
 
@@ -257,7 +257,7 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
 
 
 def test_an_export_is_read_as_fast_as_the_browser_takes_it(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsdash.views.desk.PIECE_CHARS", 100)
+    monkeypatch.setattr("opsdash.views.page_requests.PIECE_CHARS", 100)
     for number in range(6):
         console.run(opsdash.ResumeProcessing(reason=f"number {number}"), actor="maria", confirm="YES")
     read = list[str]()
@@ -288,8 +288,8 @@ def test_an_export_is_read_as_fast_as_the_browser_takes_it(console: Console, mon
 
 
 def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsdash.views.desk.TAKEN_S", 0.05)
-    monkeypatch.setattr("opsdash.views.desk.PIECE_CHARS", 10)
+    monkeypatch.setattr("opsdash.views.page_requests.TAKEN_S", 0.05)
+    monkeypatch.setattr("opsdash.views.page_requests.PIECE_CHARS", 10)
     console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
 
     async def exported() -> None:

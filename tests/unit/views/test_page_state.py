@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opsdash.errors import Unavailable
 from opsdash.model import HistoryPoint, QueueStats, Role, Snapshot, WorkerStats
-from opsdash.views.bulletin import Bulletins, difference
+from opsdash.views.page_state import Bulletins, difference
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 KEYS = st.sampled_from(["a", "b", "__proto__", "é"])

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from opsdash.views.turns import Turns
+from opsdash.views.request_queue import Turns
 
 
 def test_of_two_hundred_refreshes_two_are_answered_the_first_and_the_newest() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from opsdash.model import OtherWorker, PauseInfo, RunningTask, Snapshot, WorkerStats
 from opsdash.state import SystemStatus
-from opsdash.views import fleet, rows
+from opsdash.views import rows, strip
+from opsdash.views.worker_rows import running_rows, worker_rows
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
@@ -28,7 +29,7 @@ def worker(hostname: str = "w1", **over: object) -> WorkerStats:
 
 def listed(*args: object, **over: object) -> list[rows.Row]:
     """The rows in the order a page shows them."""
-    made = fleet.worker_rows(*args, **{"may": everybody, **over})  # type: ignore[arg-type]
+    made = worker_rows(*args, **{"may": everybody, **over})  # type: ignore[arg-type]
     return [row for _, row in sorted(made.items(), key=lambda item: (item[1]["rank"], item[0]))]
 
 
@@ -36,9 +37,9 @@ def test_a_worker_is_told_by_when_it_started_and_a_start_that_only_trembles_stay
     (first,) = listed([worker()])
     assert first["since"] == round(NOW.timestamp() - 9252.4)
     trembling = worker(heartbeat_at=NOW + timedelta(seconds=4), uptime_s=9257.3)
-    assert fleet.worker_rows([trembling], may=nobody, before={"w1": first})["w1"]["since"] == first["since"]
+    assert worker_rows([trembling], may=nobody, before={"w1": first})["w1"]["since"] == first["since"]
     restarted = worker(heartbeat_at=NOW + timedelta(seconds=4), uptime_s=2)
-    assert fleet.worker_rows([restarted], may=nobody, before={"w1": first})["w1"]["since"] == round(NOW.timestamp() + 2)
+    assert worker_rows([restarted], may=nobody, before={"w1": first})["w1"]["since"] == round(NOW.timestamp() + 2)
 
 
 def test_workers_that_need_a_look_stand_first_and_those_that_are_gone_last() -> None:
@@ -67,13 +68,13 @@ def test_a_silent_worker_stands_first_says_since_when_and_its_tasks_still_count(
     assert rows_found[0]["state"] == ["bad", "silent", "for 12s"]
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a", active=1, concurrency=4), gone)))
-    assert rows.figures(status)["busy"] == [3, "of 6"]  # of the same workers that are busy
-    assert rows.figures(status)["online"] == [1, "of 2"]
+    assert strip.figures(status)["busy"] == [3, "of 6"]  # of the same workers that are busy
+    assert strip.figures(status)["online"] == [1, "of 2"]
 
 
 def test_two_processes_of_one_name_have_a_row_each() -> None:
     pair = [worker("w", record="w", pid=1), worker("w", record="w #ab", pid=2)]
-    assert {key: row["pid"] for key, row in fleet.worker_rows(pair, may=nobody).items()} == {"w": 1, "w #ab": 2}
+    assert {key: row["pid"] for key, row in worker_rows(pair, may=nobody).items()} == {"w": 1, "w #ab": 2}
 
 
 def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> None:
@@ -102,7 +103,7 @@ def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause()
     ]
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), others=tuple(others)))
-    assert rows.figures(status)["online"] == [3, "of 3"]
+    assert strip.figures(status)["online"] == [3, "of 3"]
 
 
 @pytest.mark.parametrize(
@@ -142,12 +143,12 @@ def test_failures_and_load_are_told_and_a_load_that_nobody_knows_is_no_zero() ->
 def test_what_runs_is_told_by_when_it_began_and_offers_to_revoke_it_where_the_role_may() -> None:
     long = RunningTask(task_id="a1", name="shop.charge", queue="emails", started_at=NOW)
     silent = RunningTask(task_id="b2", name="shop.mail", queue="emails")
-    told = fleet.running_rows([long, silent], may=everybody)
+    told = running_rows([long, silent], may=everybody)
     assert told["a1"]["since"] == NOW.timestamp()
     assert [name for name, *_ in told["a1"]["acts"]] == ["revoke_task"]
     assert told["a1"]["called"] == "shop.charge a1"
     assert "since" not in told["b2"]
     trembling = RunningTask(task_id="a1", name="x", queue="q", started_at=NOW + timedelta(seconds=1.2))
-    again = fleet.running_rows([trembling], may=nobody, before=told)
+    again = running_rows([trembling], may=nobody, before=told)
     assert again["a1"]["since"] == told["a1"]["since"]
     assert "acts" not in again["a1"]

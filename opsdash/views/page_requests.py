@@ -23,10 +23,10 @@ from opsdash.views import rows
 from opsdash.views.chart_frame import ChartFrame
 from opsdash.views.components import Channel
 from opsdash.views.confirmation import Confirmation
-from opsdash.views.places import others
+from opsdash.views.placement import others
+from opsdash.views.request_queue import Turns
 from opsdash.views.running import RunningTasks
 from opsdash.views.session import Session
-from opsdash.views.turns import Turns
 
 PIECE_CHARS = 200_000
 TAKEN_S = 30.0
