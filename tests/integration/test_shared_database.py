@@ -301,7 +301,7 @@ def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:
 
 def test_metrics_count_what_was_done_on_this_broker(two: Two) -> None:
     counted: list[str] = []
-    measures = MetricsReader(two.a.broker, two.a.audit, lambda operation, _status, _took_s: counted.append(operation))
+    measures = MetricsReader(two.a.audit, lambda operation, _status, _took_s: counted.append(operation))
     measures.take(two.a.snapshot())
     two.b.run(PAUSE, actor=MARIA, confirm="YES")
     two.a.run(RESUME, actor=MARIA, confirm="YES")
