@@ -31,10 +31,10 @@ class ResumeProcessing(Operation):
     name: ClassVar[str] = "resume_processing"
     title: ClassVar[str] = "Resume Processing"
     help: ClassVar[str] = "Let workers pick up tasks again."
-    warning: ClassVar[str] = "Workers start on everything that has gathered since the pause, at once."
+    warning: ClassVar[str] = "Workers start all tasks that have arrived since the pause, at once."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
-    queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
+    queue: str | None = argument(default=None, help="Resume this queue only; a pause of all queues stays.")
 
     def heading(self) -> str:
         """Of everything, or of which queue."""
@@ -58,9 +58,7 @@ class ResumeProcessing(Operation):
         elif None in pauses:
             lines.append(Line("will_not", "All processing stays paused: it has its own pause."))
         return Preview(
-            warning=self.warning
-            if self.queue is None
-            else "Workers start on everything that has gathered in this queue, at once.",
+            warning=self.warning if self.queue is None else "Workers start all tasks of this queue, at once.",
             lines=tuple(lines),
             figures=(Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),),
         )
@@ -101,7 +99,7 @@ class ResumeProcessing(Operation):
         except (OpsdashError, redis.RedisError):
             return ""
         if self.queue is not None:
-            return " All processing is paused still." if None in pauses else ""
+            return " All processing is still paused." if None in pauses else ""
         names = [name for name in pauses if name is not None]
         if not names:
             return ""

@@ -13,7 +13,7 @@ from opsdash.text import count
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
-SAID = {"active": "is running it", "reserved": "has fetched it, it has not begun"}
+SAID = {"active": "is running it", "reserved": "has fetched it and not started it"}
 
 
 class RevokeTask(Operation):
@@ -29,8 +29,8 @@ class RevokeTask(Operation):
     task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")
     terminate: bool = argument(
         default=False,
-        help="Also end the process that runs it (SIGTERM), in the middle of whatever it does.",
-        label="Also end the process that runs it, in the middle of whatever it does",
+        help="Also end the process that runs it (SIGTERM), in the middle of its work.",
+        label="Also end the process that runs it, in the middle of its work",
     )
 
     def heading(self) -> str:
@@ -43,19 +43,19 @@ class RevokeTask(Operation):
         holders = services.remote.holders(self.task_id)
         active = [host for host, (state, _) in holders.items() if state == "active"]
         held = [
-            f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}."
+            f"{host} {SAID.get(state, 'has fetched it, with an ETA')}: {name}."
             for host, (state, name) in holders.items()
-        ] or ["No worker says that it has it: it may wait in Redis, be done, or never have been."]
+        ] or ["No worker reports this task: it may wait in Redis, be finished, or not exist."]
         lines = [Line("will", text) for text in held]
         if active and self.terminate:
-            lines.append(Line("will", "Its process is ended in the middle."))
+            lines.append(Line("will", "Its process is ended in the middle of its work."))
         elif active:
-            lines.append(Line("will_not", "Not ended: it runs to its end."))
+            lines.append(Line("will_not", "A running task is not ended."))
         stays = (
-            "Not removed from Redis: a task that waits there is only remembered as revoked, by the workers that run now"
-            " and for three hours as Celery comes; one of them that takes it throws it away."
+            "Not removed from Redis. The workers that run now remember the task as revoked, by default for"
+            " three hours, and discard it when they receive it."
         )
-        lines += [Line("will_not", stays), Line("note", "When all workers restart, it is forgotten.")]
+        lines += [Line("will_not", stays), Line("note", "When all workers restart, they forget it.")]
         figures = (Figure(name="held_by", value=tuple(holders)), Figure(name="active_on", value=tuple(active)))
         return Preview(lines=tuple(lines), figures=figures, choices=("terminate",))
 
@@ -64,11 +64,11 @@ class RevokeTask(Operation):
         self._check()
         said = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not said.confirmed and not said.failed:
-            raise Uncertain(f"No worker confirmed that {self.task_id} is revoked; one that was busy may still do it.")
+            raise Uncertain(f"No worker confirmed that {self.task_id} is revoked. A busy worker may still do it.")
         message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
         if self.terminate:
             hosts = ", ".join(said.ended)
-            message += f" Ended, or kept from beginning, on {hosts}." if hosts else " No worker had it: none was ended."
+            message += f" Ended, or not started, on {hosts}." if hosts else " No worker had it, so none was ended."
         message += "".join(f" {host} failed: {why}." for host, why in said.failed.items())
         message += f" No answer from {', '.join(said.silent)}." if said.silent else ""
         details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}

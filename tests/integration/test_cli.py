@@ -84,7 +84,7 @@ def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
     assert shown.startswith("There was no pause of all processing; nothing changed. Queues celery, emails stay paused:")
     opsdash("pause-processing", "--confirm", "YES")
     assert opsdash("resume-processing", "--queue", "celery", "--confirm", "YES").out == (
-        "Resumed queue celery. All processing is paused still.\n"
+        "Resumed queue celery. All processing is still paused.\n"
     )
     assert opsdash("resume-processing", "--confirm", "YES").out == (
         "Resumed all processing. Queue emails stays paused: opsdash resume-processing --queue emails lifts that.\n"

@@ -91,20 +91,21 @@ def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_ask
         host, name = running.hostname, "sample.short"
 
         preview = console.preview(RevokeTask(task_id=long))
-        assert texts(preview)[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
-        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in texts(preview))
+        assert texts(preview)[:2] == (f"{host} is running it: {name}.", "A running task is not ended.")
+        assert any(line.startswith("Not removed from Redis. The workers") for line in texts(preview))
         assert (
-            texts(console.preview(RevokeTask(task_id=long, terminate=True)))[1] == "Its process is ended in the middle."
+            texts(console.preview(RevokeTask(task_id=long, terminate=True)))[1]
+            == "Its process is ended in the middle of its work."
         )
         preview = console.preview(RevokeTask(task_id=fetched))
-        assert texts(preview)[0] == f"{host} has fetched it, it has not begun: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it and not started it: {name}."
         preview = console.preview(RevokeTask(task_id=later))
-        assert texts(preview)[0] == f"{host} has fetched it, it waits for its time: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it, with an ETA: {name}."
 
         done = console.run(RevokeTask(task_id=fetched), actor="maria", confirm="YES")
         assert done.message == f"Revoked {fetched}: 1 worker confirmed."
         done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
-        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or kept from beginning, on {host}."
+        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or not started, on {host}."
         deployment.records.wait_for(2)
         eventually(lambda: deployment.health(host)["active"] == "0", what="nothing runs any more")
         assert deployment.records.times_run() == {long: 1, last: 1}
@@ -129,7 +130,7 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
     console: Console = console_for(separator=":")
     preview = console.preview(RevokeTask(task_id="an-id"))
-    assert texts(preview)[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
+    assert texts(preview)[0] == "No worker reports this task: it may wait in Redis, be finished, or not exist."
     with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
         console.run(RevokeTask(task_id="an-id"), actor="maria", confirm="YES")
     for wrong in ("", "two ids", "an\x1bid"):
