@@ -154,10 +154,10 @@ class ClearQueue(Operation):
 
     def _everything(self, services: Services, holds: HeldByWorkers) -> list[Line]:
         reach = _gathering(services).reach(self.queue)
-        names = {None: "all queues are paused", self.queue: "the queue is paused"}
+        names = {None: "All queues are paused", self.queue: "The queue is paused"}
         paused = [names[name] for name in services.pause.read([self.queue])]
         paused_for = (
-            f"The queue must be paused for this: {paused[0]} already, and stays paused."
+            f"{paused[0]} already; that pause stays."
             if paused
             else "The queue is paused for this, and resumed afterwards."
         )

@@ -93,7 +93,7 @@ class PauseProcessing(Operation):
             else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {held:,} held by workers{_of(self.queue)} stay and run after the"
+                f"{count(waiting, 'task')} waiting and {held:,} unstarted in workers{_of(self.queue)} run after the"
                 " resume.",
             ),
             *_perhaps(perhaps_held, self.queue),
@@ -113,7 +113,7 @@ class PauseProcessing(Operation):
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
             _figure("active", "running", active, perhaps_active),
-            _figure("held", "held by workers", held, perhaps_held),
+            _figure("held", "unstarted in workers", held, perhaps_held),
             Figure(
                 name="others",
                 label="unmanaged workers",
@@ -305,7 +305,7 @@ def _finishing(active: int, perhaps: int) -> str:
 def _perhaps(held: int, queue: str | None) -> list[Line]:
     if not held:
         return []
-    told = f"{count(held, 'more task')} held by these workers may be of {queue}: they do not say of which queue."
+    told = f"{count(held, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
     return [Line("note", told)]
 
 

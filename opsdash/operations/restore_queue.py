@@ -31,7 +31,7 @@ class RestoreQueue(Operation):
         entry = services.trash.find(self.trash_id)
         (stats,) = services.queues.read([entry.queue])
         back = (
-            f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'unknown'}"
+            f"{count(entry.count, 'task')} of queue {entry.queue} will be restored, cleared by {entry.by or 'unknown'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
         )
         waits, restored = stats.by_priority, services.trash.by_priority(self.trash_id)
@@ -107,8 +107,8 @@ class RestoreQueue(Operation):
         except Refused as gone:
             return {"message": gone.message}
         if kept.state == "kept":
-            return {"message": f"Nothing came back: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
-        return {"message": "It was begun: run it again, it goes on where it stopped.", "count": kept.count}
+            return {"message": f"Nothing was restored. The trash has {count(kept.count, 'task')}.", "count": kept.count}
+        return {"message": "It was interrupted: run it again, it continues where it stopped.", "count": kept.count}
 
 
 def _waiting(numbers: Iterable[int]) -> str:

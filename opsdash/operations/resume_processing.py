@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 NAMED = 3
-"""Queues named in the result; beyond that their number stands for them."""
-UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
-AGAIN = "The next look tells them again."
+"""Queues named in the result; for more of them, only their number."""
+UNKNOWN = "It is not known whether all workers that got cancel_consumer got add_consumer"
+AGAIN = "The next read sends it again."
 
 
 class ResumeProcessing(Operation):
@@ -52,14 +52,14 @@ class ResumeProcessing(Operation):
         if self.queue not in pauses:
             lines, waiting, staying = [Line("warning", f"{what} is not paused: nothing will change.")], 0, 0
         elif self.queue is not None and stays:
-            lines = [Line("will", "Its own pause ends; no task runs for that.")]
+            lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
             lines = [Line("will", f"{count(waiting, 'task')} waiting will run.")]
         if self.queue is None:
             lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
         elif None in pauses:
             number = f" and {count(staying, 'task')} waiting in {self.queue}" if staying else ""
-            lines.append(Line("will_not", f"All processing{number} stays paused until that is resumed too."))
+            lines.append(Line("will_not", f"All processing{number} stays paused until you resume all processing too."))
         return Preview(
             warning=self.warning if self.queue is None else "Workers start all tasks of this queue, at once.",
             lines=tuple(lines),
@@ -134,4 +134,4 @@ def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
     """A queue's own pause that holds on."""
     until = f" until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else ""
     waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
-    return Line("will_not", f"Queue {pause.queue} has its own pause{until}: {count(waiting, 'task')} stay.")
+    return Line("will_not", f"Queue {pause.queue} has its own pause{until}; {count(waiting, 'task')} stay in it.")

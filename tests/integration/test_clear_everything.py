@@ -113,7 +113,7 @@ def test_a_queue_that_was_paused_before_stays_paused(deployment: Deployment, ops
         deployment.send(5, countdown=60)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds them")
         ops.run(opsdash.PauseProcessing(queue="celery"), actor="otto", confirm="YES")
-        assert any("the queue is paused already, and stays paused" in line for line in texts(look(ops)))
+        assert any("The queue is paused already; that pause stays" in line for line in texts(look(ops)))
         effect = clear(ops)
         assert effect.affected == 5
         assert effect.message.endswith("The queue was paused before and stays so.")

@@ -187,7 +187,7 @@ def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_succes
         preview = console.preview(RevokeTask(task_id="0123"))
         assert not preview.figure("found").value
         assert preview.in_order[0].kind == "warning"
-        with pytest.raises(Uncertain, match="more tasks wait than were looked through"):
+        with pytest.raises(Uncertain, match="not all pending tasks were searched"):
             revoke(console, "0123")
     assert console.get_recent_operations()[0].status == "unknown"
 
