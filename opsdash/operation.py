@@ -105,9 +105,9 @@ class Operation:
 
     reason: str = argument(
         default="",
-        help="Why; kept in the audit log, where everybody who looks sees it.",
+        help="The reason; the audit log keeps it, and all users of opsdash can read it.",
         label="Reason",
-        placeholder="Optional; everybody who looks sees it",
+        placeholder="Optional; all users of opsdash can read it",
     )
 
     def __init_subclass__(cls) -> None:
@@ -122,13 +122,13 @@ class Operation:
         if not isinstance(cls.minimum_role, Role):
             raise TypeError(f"{cls.__name__}.minimum_role is {cls.minimum_role!r}; expected a Role")
         if cls.name in _registry:
-            raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
+            raise TypeError(f"{cls.__name__} uses the name {cls.name!r} of {_registry[cls.name].__name__}")
         dataclass(frozen=True, kw_only=True)(cls)
         for field in dataclasses.fields(cls):
             if "help" not in field.metadata:
                 raise TypeError(f"{cls.__name__}.{field.name} is not declared with argument()")
             if field.name in RESERVED:
-                raise TypeError(f"{cls.__name__}.{field.name}: every operation has that already; expected another name")
+                raise TypeError(f"{cls.__name__}.{field.name}: every operation has it; expected another name")
         _registry[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Operation:
             if len(value) > MAX_TEXT:
                 raise Invalid(f"at most {MAX_TEXT:,} characters, got {len(value):,}.", field=field)
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-                raise Invalid("contains bytes that are no text.", field=field)
+                raise Invalid("contains bytes that are not text.", field=field)
         object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
 
     @classmethod

@@ -60,8 +60,8 @@ class DismissWorker(Operation):
             Figure(name="pids", value=tuple(w.pid for w in silent)),
         )
         stays = (
-            "This changes no task. What it held stays unacknowledged, and keeps a pause from being called safe, until"
-            " the visibility timeout brings it back to its queue."
+            "This changes no task. Its tasks stay unacknowledged, and keep a pause from being called safe, until"
+            " the visibility timeout puts them back into their queue."
         )
         return Preview(lines=(*lines, Line("will_not", stays)), figures=figures)
 

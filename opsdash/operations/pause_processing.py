@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MAX_TTL_S = 365 * 86_400
 JUST_S = 90
 NOBODY_IS_THERE = (
-    "No worker is connected to this broker, so nothing takes tasks now. One that comes later is held if it has"
+    "No worker is connected to this broker, so nothing takes tasks now. A worker that starts later is paused if it has"
     " the plug-in."
 )
 
@@ -61,7 +61,7 @@ class PauseProcessing(Operation):
         option="--for",
         parse=parse_duration,
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends by itself after",
+        label="Ends after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
     )
     cancel_consumer: bool = argument(
@@ -93,16 +93,16 @@ class PauseProcessing(Operation):
             else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {held:,} held by workers{_of(self.queue)} stay and run after the"
+                f"{count(waiting, 'task')} waiting and {held:,} unstarted in workers{_of(self.queue)} run after the"
                 " resume.",
             ),
             *_perhaps(perhaps_held, self.queue),
             *expiring(ending),
             *(Line("warning", product.paused) for product in noticing.found),
-            Line("will", f"It ends by itself after {_span(ttl_s)}."),
+            Line("will", f"It ends after {_span(ttl_s)}."),
         ]
         if (before := services.pause.read(names).get(self.queue)) is not None:
-            lines.append(Line("warning", f"It is paused already, {_story(before)}: this replaces that pause."))
+            lines.append(Line("warning", f"There is already a pause {_story(before)}. This replaces it."))
         unable = [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         lines += [Line("warning", text) for text in unable]
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
@@ -113,7 +113,7 @@ class PauseProcessing(Operation):
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
             _figure("active", "running", active, perhaps_active),
-            _figure("held", "held by workers", held, perhaps_held),
+            _figure("held", "unstarted in workers", held, perhaps_held),
             Figure(
                 name="others",
                 label="unmanaged workers",
@@ -192,7 +192,7 @@ class PauseProcessing(Operation):
         if not free:
             return []
         kind: Kind = "will" if self.cancel_consumer else "will_not"
-        then = "sent cancel_consumer" if self.cancel_consumer else "going on, unless they are sent cancel_consumer too"
+        then = "sent cancel_consumer" if self.cancel_consumer else "not paused, unless cancel_consumer is also sent"
         return [Line(kind, f"Not managed by opsdash: {', '.join(free)}: {then}.")]
 
     def progress(self, snapshot: Snapshot) -> Progress:
@@ -211,9 +211,7 @@ class PauseProcessing(Operation):
         if info is None:
             return {"message": "There is no such pause now."}
         own = info.by == entry.user and info.at is not None and info.at >= entry.timestamp
-        return {
-            "message": "The pause it asked for is in force." if own else "A pause is in force, made by another act."
-        }
+        return {"message": "Its pause is in force." if own else "A pause is in force, set by another operation."}
 
     def _check(self, services: Services) -> None:
         if self.queue is not None:
@@ -249,7 +247,7 @@ def _just_started(services: Services) -> str:
         return ""
     if up_s is None or up_s > JUST_S:
         return ""
-    return f" Redis was started {format_duration(up_s)} ago: workers may be on their way back to it."
+    return f" Redis was started {format_duration(up_s)} ago: workers may still be reconnecting."
 
 
 def _expiring_within(ttl_s: int) -> Matches:
@@ -307,7 +305,7 @@ def _finishing(active: int, perhaps: int) -> str:
 def _perhaps(held: int, queue: str | None) -> list[Line]:
     if not held:
         return []
-    told = f"{count(held, 'more task')} held by these workers may be of {queue}: they do not say of which queue."
+    told = f"{count(held, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
     return [Line("note", told)]
 
 

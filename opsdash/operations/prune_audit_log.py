@@ -42,7 +42,7 @@ class PruneAuditLog(Operation):
         before = self._before()
         found = services.audit.prunable(before)
         deleted = (
-            f"{found.going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
+            f"{found.going:,} entries from before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
             f" {found.staying:,} stay."
         )
         others = f"{found.others:,} of them belong to other brokers: their consoles share this database."
@@ -63,7 +63,7 @@ class PruneAuditLog(Operation):
             affected=pruned.count,
             message=f"Deleted {pruned.count:,} entries older than {age}."
             if pruned.count
-            else "There was none to delete.",
+            else "There were no entries to delete.",
             details={"removed_through": pruned.through, "seal_there": pruned.seal} if pruned.count else {},
         )
 

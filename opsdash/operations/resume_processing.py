@@ -29,10 +29,10 @@ class ResumeProcessing(Operation):
     name: ClassVar[str] = "resume_processing"
     title: ClassVar[str] = "Resume Processing"
     help: ClassVar[str] = "Let workers pick up tasks again."
-    warning: ClassVar[str] = "Workers start on everything that has gathered since the pause, at once."
+    warning: ClassVar[str] = "Workers start all tasks that have arrived since the pause, at once."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
-    queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
+    queue: str | None = argument(default=None, help="Resume this queue only; a pause of all queues stays.")
 
     def heading(self) -> str:
         """Of everything, or of which queue."""
@@ -52,18 +52,16 @@ class ResumeProcessing(Operation):
         if self.queue not in pauses:
             lines, waiting, staying = [Line("warning", f"{what} is not paused: nothing will change.")], 0, 0
         elif self.queue is not None and stays:
-            lines = [Line("will", "Its own pause ends; no task runs for that.")]
+            lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
             lines = [Line("will", f"{count(waiting, 'task')} waiting will run.")]
         if self.queue is None:
             lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
         elif None in pauses:
             number = f" and {count(staying, 'task')} waiting in {self.queue}" if staying else ""
-            lines.append(Line("will_not", f"All processing{number} stays paused until that is resumed too."))
+            lines.append(Line("will_not", f"All processing{number} stays paused until you resume all processing too."))
         return Preview(
-            warning=self.warning
-            if self.queue is None
-            else "Workers start on everything that has gathered in this queue, at once.",
+            warning=self.warning if self.queue is None else "Workers start all tasks of this queue, at once.",
             lines=tuple(lines),
             figures=(
                 Figure(name="waiting", label="will run", value=waiting, unit="tasks"),
@@ -107,7 +105,7 @@ class ResumeProcessing(Operation):
         except (OpsdashError, redis.RedisError):
             return ""
         if self.queue is not None:
-            return " All processing is paused still." if None in pauses else ""
+            return " All processing is still paused." if None in pauses else ""
         names = [name for name in pauses if name is not None]
         if not names:
             return ""
@@ -136,4 +134,4 @@ def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
     """A queue's own pause that holds on."""
     until = f" until {pause.expires_at:%H:%M} UTC" if pause.expires_at else ""
     waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
-    return Line("will_not", f"Queue {pause.queue} has its own pause{until}: {count(waiting, 'task')} stay.")
+    return Line("will_not", f"Queue {pause.queue} has its own pause{until}; {count(waiting, 'task')} stay in it.")

@@ -36,7 +36,7 @@ def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first
     page = visit(served.url)
     button(page, "Pause Processing").click()
     expect(page.get_by_text("It ends by itself after 24 hours.")).to_be_visible()
-    field = page.get_by_label("Ends by itself after")
+    field = page.get_by_label("Ends after")
     field.fill("2h")
     page.get_by_label("Reason").fill("payment provider is down")
     page.get_by_label("Type YES to confirm").focus()
@@ -54,12 +54,12 @@ def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
 ) -> None:
     page = visit(served.url)
     button(page, "Pause Processing").click()
-    page.get_by_label("Ends by itself after").fill("soon")
+    page.get_by_label("Ends after").fill("soon")
     page.get_by_label("Type YES to confirm").fill("YES")
     expect(page.get_by_text("'soon' is not a duration")).to_be_visible()
     expect(button(page, "Confirm")).to_be_disabled()
     assert not served.console.is_processing_paused()
-    page.get_by_label("Ends by itself after").fill("10m")
+    page.get_by_label("Ends after").fill("10m")
     page.get_by_label("Type YES to confirm").focus()
     expect(page.get_by_text("'soon' is not a duration")).to_have_count(0)
     confirm(page)
@@ -80,7 +80,7 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
         if (then) write(then)
     }"""
     page = visit(served.url)
-    yes, duration = page.get_by_label("Type YES to confirm"), page.get_by_label("Ends by itself after")
+    yes, duration = page.get_by_label("Type YES to confirm"), page.get_by_label("Ends after")
     button(page, "Pause Processing").click()
     yes.evaluate(at_once, "YES, no")  # what is typed after it takes it back
     expect(button(page, "Confirm")).to_be_disabled()

@@ -86,7 +86,7 @@ def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
     assert shown.startswith("There was no pause of all processing; nothing changed. Queues celery, emails stay paused:")
     opsdash("pause-processing", "--confirm", "YES")
     assert opsdash("resume-processing", "--queue", "celery", "--confirm", "YES").out.splitlines()[0] == (
-        "Resumed queue celery. All processing is paused still."
+        "Resumed queue celery. All processing is still paused."
     )
     assert opsdash("resume-processing", "--confirm", "YES").out.splitlines()[0] == (
         "Resumed all processing. Queue emails stays paused: opsdash resume-processing --queue emails lifts that."

@@ -349,7 +349,7 @@ def test_a_second_pause_says_whose_pause_it_replaces(console: Console):
     console.run(opsdash.PauseProcessing(reason="fire"), actor=MARIA, confirm="YES")
     again = opsdash.PauseProcessing(reason="deploy", duration_s=60)
     preview = console.preview(again)
-    assert any(line.startswith("It is paused already, by maria (fire), until ") for line in texts(preview))
+    assert any(line.startswith("There is already a pause by maria (fire), until ") for line in texts(preview))
     effect = console.run(again, actor=Actor(name="eve", role=Role.ADMIN), confirm="YES")
     assert "Replaced the one by maria (fire)" in effect.message
     assert console.get_recent_operations()[0].details["replaced"]["by"] == "maria"
