@@ -176,7 +176,7 @@ opsdash.connect().run(opsdash.PauseProcessing(reason="fire"), actor="maria", con
 @pytest.mark.parametrize(
     ("before", "told"),
     [
-        ("", "The pause it asked for is in force."),
+        ("", "Its pause is in force."),
         ("os.kill(os.getpid(), signal.SIGKILL)", "There is no such pause now."),
     ],
     ids=["after the act", "before the act"],

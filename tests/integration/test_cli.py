@@ -438,7 +438,7 @@ def test_ctrl_c_while_a_pause_waits_says_that_the_pause_stands(
     monkeypatch.setattr("opsdash.cli.operations._wait", ctrl_c)
     done = opsdash("pause-processing", "--confirm", "YES", "--wait", *form)
     assert (done.code, done.out.startswith("The flag is set until ")) == (130, not form)
-    assert re.match(r"opsdash: The flag is set until .* That stands; only the waiting was broken off\.", done.err)
+    assert re.match(r"opsdash: The flag is set until .* This was done. Only the wait was stopped\.", done.err)
     assert console.is_processing_paused()
 
 

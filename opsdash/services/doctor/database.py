@@ -79,7 +79,7 @@ def chain(patient: Examined) -> Findings:
     if patient.full:
         verified = audit.verify()
         checked, found = verified.checked, verified.problems
-        said = f"all {checked:,} seals"
+        said = f"all {checked:,} entries"
     else:
         checked, found = tail.faults(audit.engine, audit.sealer, NEWEST)
         said = f"the newest {checked:,} entries; --full checks all"
