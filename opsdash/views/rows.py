@@ -120,7 +120,7 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
         until = f", until {moment(own.expires_at, status.updated_at)} UTC" if own.expires_at else ", without an end"
         return ["warn", "paused", f"{by}{until}{f': {own.reason}' if own.reason else ''}"]
     if status.paused:
-        return ["warn", "paused", "with everything"]
+        return ["warn", "paused", "all queues"]
     if status.known and queue.consumed is False:
         return ["warn", "no consumer", "no worker takes tasks from it"]
     return ["ok", "running", ""] if status.known else ["none", "unknown", ""]

@@ -212,7 +212,7 @@ def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_
     monkeypatch.setenv("OPSDASH_DATABASE_URL", console.settings.database_url)
     monkeypatch.setenv("OPSDASH_SECRET_KEY", console.settings.secret_key or "")
     said = off_a_terminal(monkeypatch, capsys)("approvals")
-    assert "Nothing that can be read waits" in said.out
+    assert "There are no readable pending approvals" in said.out
     assert "Showing 0 of" in said.err
     console.asked.settle()
     waiting, unread = console.asked.look()

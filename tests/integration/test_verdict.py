@@ -291,7 +291,7 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     assert deployment.redis.get(deployment.keys.pause()) == "true"
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5
-    assert "and waiting changes nothing: No worker reports" in said.stderr
+    assert "and waiting does not help: No worker reports" in said.stderr
     todo = "   → Look whether workers run, with the plug-in: opsdash doctor.\n"
     assert said.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
     assert run("--queue", "celery", "--wait", "--timeout", "10m").stderr.endswith(todo)
