@@ -267,7 +267,7 @@ def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
     monkeypatch.setattr(users_module, "N", 32)
     file = Users(tmp_path / "users")
     basic = {"auth": "basic", "users_file": str(file.path), "operators": ("maria", "group:sre")}
-    assert f"error: Nobody can sign in: {file.path} names no user. → Add a user: opsdash user add" in every_line(
+    assert f"error: No user can sign in: {file.path} names no user. → Add a user: opsdash user add" in every_line(
         lines, **basic
     )
     file.put("joe", "correct horse battery")
@@ -282,14 +282,14 @@ def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
     assert "proxy" not in found
     assert "X-Auth" not in found
     file.path.chmod(0o644)
-    assert "error: Nobody can sign in: the users file can't be used." in every_line(lines, **basic)
+    assert "error: No user can sign in: the users file can't be used." in every_line(lines, **basic)
 
 
 def test_a_provider_is_told_as_such_and_what_it_lacks_is_an_error(lines: Lines, monkeypatch: pytest.MonkeyPatch):
     oauth = {"auth": "oauth", "operators": ("maria@example.org",)}
     for name in PROVIDER:
         monkeypatch.delenv(name, raising=False)
-    assert "error: Nobody can sign in: PANEL_OAUTH_PROVIDER and PANEL_OAUTH_KEY and" in every_line(lines, **oauth)
+    assert "error: No user can sign in: PANEL_OAUTH_PROVIDER and PANEL_OAUTH_KEY and" in every_line(lines, **oauth)
     for name, value in PROVIDER.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PANEL_OAUTH_ENCRYPTION", raising=False)
@@ -318,7 +318,7 @@ def test_without_lists_whoever_holds_the_credentials_is_admin_where_nobody_signs
 def test_a_roles_file_that_names_nobody_is_an_error(lines: Lines, auth: str | None, tmp_path: Path):
     (tmp_path / "roles").write_text("# soon\n")
     given = {"auth": auth, "roles_file": str(tmp_path / "roles")}
-    assert "error: Nobody has a role, on the page and on the command line" in said(lines("roles", **given))
+    assert "error: No user has a role, on the page and on the command line" in said(lines("roles", **given))
     (tmp_path / "roles").write_text("admins: ann\n")
     assert said(lines("roles", **given)).startswith("ok: 1 admin, 0 operators, 0 viewers named.")
 

@@ -292,7 +292,7 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5
     assert "and waiting does not help: No worker reports" in said.stderr
-    todo = "   → Look whether workers run, with the plug-in: opsdash doctor.\n"
+    todo = "   → Check whether workers run, with the plug-in: opsdash doctor.\n"
     assert said.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
     assert run("--queue", "celery", "--wait", "--timeout", "10m").stderr.endswith(todo)
 
@@ -307,7 +307,7 @@ def test_a_pause_is_not_told_as_done_while_a_worker_without_the_plug_in_is_conne
         eventually(lambda: deployment.waiting() == 0, what="the worker has taken it")
         done = ops.run(PauseProcessing(), actor="maria", confirm="YES")
         assert not done.followed
-        assert done.message.endswith("No worker reports to opsdash, so nothing is known to have stopped.")
+        assert done.message.endswith("No worker reports to opsdash, so no worker is known to have stopped.")
 
 
 def test_a_pause_is_not_told_as_done_while_a_worker_is_connected_to_another_database_of_the_server(
