@@ -1,1 +1,1 @@
-"""What stands between the network and the page: the gate, the door, the login, and the headers of every answer."""
+"""Between network and page: the request filter, authentication, the login, and the headers of every answer."""

@@ -32,9 +32,9 @@ class PasswordChecks:
 
     Args:
         users: Who may sign in.
-        tickets: What they get.
+        tickets: Their session cookies.
         prefix: Path of the page, where the cookie belongs.
-        on_sign_out: Called when a ticket has ended.
+        on_sign_out: Called when a cookie has ended.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class _AtDesk(Guarded):
 
 
 class Login(_AtDesk):
-    """Asks for name and password, and gives a ticket for them."""
+    """Asks for name and password, and gives a session cookie for them."""
 
     _turn: asyncio.Future[QueuedLogin] | None = None
 
@@ -86,7 +86,7 @@ class Login(_AtDesk):
         self._turn = self._desk.turns.join(who)
         await asyncio.wait([self._turn])
         if self._turn.cancelled():
-            return  # whoever asked has gone
+            return  # the client has gone
         if not self._is_mine(self._turn.result()):
             return
         right = True  # what was not looked at is no failure
@@ -115,7 +115,7 @@ class Login(_AtDesk):
         self.redirect(f"{self._desk.prefix}{PAGE}", status=303)
 
     def on_connection_close(self) -> None:
-        """Whoever has gone makes room in the line."""
+        """A client that disconnects leaves the line."""
         super().on_connection_close()
         if self._turn is not None:
             self._turn.cancel()
@@ -123,7 +123,8 @@ class Login(_AtDesk):
     def _is_mine(self, turn: QueuedLogin) -> bool:
         if not turn.wait_s:
             return True
-        log.warning("sign-in refused, from %s: %s", self.client, "too many failures" if turn.failures else "a crowd")
+        why = "too many failures" if turn.failures else "too many sign-ins at once"
+        log.warning("sign-in refused, from %s: %s", self.client, why)
         self.set_header("Retry-After", str(turn.wait_s))
         why = "Too many failures." if turn.failures else "Too many people sign in just now."
         said = f"{why} Try again in {turn.wait_s} seconds."
@@ -143,14 +144,14 @@ class Login(_AtDesk):
 
 
 class Logout(_AtDesk):
-    """Takes the ticket away."""
+    """Ends the session cookie."""
 
     def get(self) -> None:
-        """Asks: a link that somebody sends signs nobody out."""
+        """Asks first, so that a link can't sign a user out."""
         self._say("Sign out of opsdash", form='<form method="post" action="logout"><button>Sign out</button></form>')
 
     def post(self) -> None:
-        """Ends the ticket, closes the pages that were opened with it, and has the browser forget it."""
+        """Ends the cookie, closes the pages that were opened with it, and makes the browser delete it."""
         self._desk.tickets.end(self.get_cookie(COOKIE) or "")
         self._desk.on_sign_out()
         self.clear_cookie(COOKIE, path=f"{self._desk.prefix}/")
