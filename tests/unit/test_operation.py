@@ -36,7 +36,7 @@ def test_a_declaration_without_a_warning_is_refused_when_the_class_is_made():
 
 
 def test_two_operations_never_share_a_name():
-    with pytest.raises(TypeError, match="takes the name 'clear_queue', which ClearQueue has"):
+    with pytest.raises(TypeError, match="uses the name 'clear_queue' of ClearQueue"):
 
         class Other(Operation):
             name: ClassVar[str] = "clear_queue"
