@@ -164,6 +164,10 @@ class Operation:
         """What it does, with its target, e.g. ``Clear queue emails``: on its dialog, in the log."""
         return self.title
 
+    def recorded_heading(self, details: Mapping[str, Any]) -> str:
+        """As ``heading``, for an audit entry: its details may name the target better than an id does."""
+        return self.heading()
+
     def preview(self, services: Services) -> Preview:
         """Reads what ``execute`` would do; changes nothing.
 
@@ -244,7 +248,7 @@ def recorded(name: object, params: object) -> Operation | None:
 def heading_of(entry: AuditEntry) -> str:
     """What was done, with its target; only its name where its parameters don't tell."""
     operation = recorded(entry.operation, entry.details.get("params"))
-    return entry.title if operation is None else operation.heading()
+    return entry.title if operation is None else operation.recorded_heading(entry.details)
 
 
 def command_line(operation: DeclaredOperation) -> str:

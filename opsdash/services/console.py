@@ -35,6 +35,7 @@ from opsdash.model import (
     Progress,
     Status,
     people,
+    times,
     untrusted,
 )
 from opsdash.operation import Operation, recorded, undo_of
@@ -209,7 +210,7 @@ class Console(Reads):
         with self.unfinished.running(entry):
             if needs_approval:
                 asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
-                raise NeedsApproval(operation.title, asked.id, f"{asked.expires_at:%H:%M:%S} UTC")
+                raise NeedsApproval(operation.title, asked.id, times.clock(asked.expires_at))
             effect = self._done(operation, act, entry)
         afterwards("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
@@ -293,8 +294,8 @@ class Console(Reads):
                     if not writing.possible:  # refused, or lost before anything was written
                         raise self.broker.fault(error) from error
                     raise Uncertain(
-                        f"Lost the connection to Redis during {operation.title}: {writes.error_text(error)}."
-                        " It may be done in part.",
+                        f"{writes.interruption(error)} during {operation.heading()}: {writes.error_text(error)}."
+                        " It may be partly done.",
                         hint=LOOK_FIRST,
                     ) from error
         except OpsdashError as error:

@@ -22,6 +22,7 @@ from opsdash.model import (
     Status,
     TenantDrift,
     TrashEntry,
+    times,
     to_plain,
     untrusted,
 )
@@ -170,7 +171,7 @@ def undos(entries: Iterable[AuditEntry], snapshot: Snapshot | None, may: May) ->
 
 def _until(entry: AuditEntry) -> str:
     until = untrusted.moment(entry.details["undo"].get("until"))
-    return f"until {until:%H:%M} UTC" if until is not None else "undoes it"
+    return f"until {times.clock(until)}" if until is not None else "undoes it"
 
 
 def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:

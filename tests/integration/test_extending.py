@@ -67,7 +67,7 @@ from opsdash.api.requests import request_of
 from opsdash.cli import cli
 from opsdash.model import Actor, Role
 from opsdash.operation import registry
-from opsdash.views import form, places, rows
+from opsdash.views import form, placement, rows
 from opsdash.views.confirmation import Confirmation
 from opsdash.views.session import Session
 
@@ -104,7 +104,7 @@ found = {
     "dry": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--dry-run"]).output,
     "dry_json": json.loads(cli_run(cli, ["close-shop", "Back at six", "--dry-run", "--json"]).output),
     "asked": [field["label"] for field in form.fields(operation, ops.preview(operation))],
-    "others": places.others(Role.ADMIN),
+    "others": placement.others(Role.ADMIN),
     "path": document()["paths"]["/api/v1/operations/close_shop"]["post"]["summary"],
     "before": sign(),
     "run": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--confirm", "YES"]).output,
@@ -262,7 +262,7 @@ def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_pat
         "bare": "TypeError: Other.whom is not declared with argument()",
         "takes": "TypeError: Other.confirm: every operation has it; expected another name",
         "role": "TypeError: Other.minimum_role is 'admin'; expected a Role",
-        "stands": "TypeError: Other takes the name 'clear_queue', which ClearQueue has",
+        "stands": "TypeError: Other uses the name 'clear_queue' of ClearQueue",
         "nothing": "TypeError: sound:argument is not a subclass of opsdash.operation.Operation",
         "missing": "ModuleNotFoundError: No module named 'not_there'",
     }

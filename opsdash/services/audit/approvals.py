@@ -23,6 +23,7 @@ from opsdash.model import (
     Preview,
     Role,
     Status,
+    times,
     to_plain,
     untrusted,
 )
@@ -257,7 +258,7 @@ class Approvals:
         if kept.taken not in {"", EXPIRY}:
             raise Refused(f"{what} was approved by {kept.taken} already.")
         if kept.taken or datetime.now(UTC) >= approval.expires_at:
-            raise Refused(f"{what} expired at {approval.expires_at:%H:%M:%S} UTC.")
+            raise Refused(f"{what} expired at {times.clock(approval.expires_at)}.")
 
     def _ids(self, *, low: str = "-inf", high: str = "+inf") -> bounded_reads.Members:
         """Those whose time ends first, and how many there are."""

@@ -98,7 +98,7 @@ class SelectiveClear:
         with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
             self.settle(held, queue)
             if boundary and _restores(broker, queue) != boundary["restores"]:
-                raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
+                raise Refused("Tasks were restored to this queue after the preview.", hint=LOOK_AGAIN)
             marks = find(broker, queue, boundary)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
