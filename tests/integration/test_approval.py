@@ -257,7 +257,9 @@ def test_what_waited_and_was_lost_with_redis_becomes_unknown(console: Console, m
         console.snapshot()
     entry = entry_of(console, "clear_queue")
     assert entry.status is Status.UNKNOWN
-    assert entry.details["message"].startswith("It needed a second person, and its result is not known. It has no trash")
+    assert entry.details["message"].startswith(
+        "It needed a second person, and its result is not known. It has no trash"
+    )
     with pytest.raises(Refused, match="Nothing waits"):
         approve(console, approval_id)
 
