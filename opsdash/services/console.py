@@ -367,21 +367,21 @@ class Console(Reads):
             return {}
         params = entry.details.get("params", {})
         if HIDDEN in json.dumps(params):
-            return {"message": "What it left behind can't be looked for: a parameter is hidden."}
+            return {"message": "Its effects can't be checked: a parameter is hidden."}
         try:
             return kind(**params).evidence(self.services, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
             why = explained(error)
-            return {"message": f"What it left behind can't be read: {why}"}
+            return {"message": f"Its effects can't be read: {why}"}
 
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
             self.audit.finish(entry, status, details)
         except OpsdashError as error:
-            log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error.fault)
+            log.error("the result %s of %s is not recorded: %s", status, entry.id, error.fault)
             if done:
                 raise Uncertain(
-                    f"{done} But the database did not take the outcome: audit entry {entry.id} still says in progress."
+                    f"{done} But the database did not store the result: audit entry {entry.id} still says in progress."
                 ) from error
 
 

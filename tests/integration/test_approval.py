@@ -97,7 +97,7 @@ def test_an_operation_that_is_not_named_needs_one_person(console: Console) -> No
 @pytest.mark.parametrize("name", ["maria", "Maria", " maria "])
 def test_whoever_asked_can_not_approve(console: Console, name: str) -> None:
     approval_id = ask(console)
-    with pytest.raises(Refused, match="maria asked for it, so another user must approve it"):
+    with pytest.raises(Refused, match="maria made the request, so another user must approve it"):
         approve(console, approval_id, Actor(name=name, role=Role.ADMIN))
     assert console.get_queue_length("emails") == 3
     assert entry_of(console, "approve").status is Status.REFUSED
@@ -227,7 +227,7 @@ def test_what_nobody_approves_expires_and_that_is_audited_once_however_many_cons
         thread.join()
     entry = entry_of(console, "clear_queue")
     assert (entry.status, entry.details["approved_by"]) == (Status.REFUSED, "(expiry)")
-    assert entry.details["message"] == "Nobody approved it within 15m 0s. Nothing was changed."
+    assert entry.details["message"] == "It was not approved within 15m 0s. Nothing was changed."
     assert console.approvals() == ()
     found = console.audit.verify()
     assert (found.ok, found.checked) == (True, 2)

@@ -267,7 +267,7 @@ def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_pat
         "missing": "ModuleNotFoundError: No module named 'not_there'",
     }
     (taken,) = [line for line in lines if not line.startswith("opsdash continues without")]
-    assert taken == "opsdash: an operation is called status, as a command is: the command stays"
+    assert taken == "opsdash: the operation status has the name of a command: the command is kept"
 
 
 @pytest.mark.parametrize("place", ["README.md", "docs/operations.md"])

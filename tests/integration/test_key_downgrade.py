@@ -103,7 +103,7 @@ def test_what_was_sealed_before_the_secret_came_verifies_up_to_there_and_is_told
     found = keyed.audit.verify()
     assert (found.problems, found.checked, found.unkeyed, found.unkeyed_through) == ([], 4, 2, 2)
     assert audit_tail.unkeyed_through(keyed.engine, keyed.audit.sealer) == 2
-    measured = MetricsReader(keyed.broker, keyed.audit, lambda *_: None)
+    measured = MetricsReader(keyed.audit, lambda *_: None)
     measured.take(keyed.snapshot())
     assert (measured.chain_ok, measured.unkeyed_through) == (True, 2)
     warned = [finding for finding in chain(Examined(keyed)) if finding.level is Level.WARNING]

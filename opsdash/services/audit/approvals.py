@@ -240,7 +240,7 @@ class Approvals:
     def _expire(self, entry: AuditEntry, expires_at: datetime) -> None:
         # Of several consoles each may come here, so that one that dies leaves nothing undone: an entry ends once.
         waited = format_duration((expires_at - entry.timestamp).total_seconds())
-        message = sentences(f"Nobody approved it within {waited}.", NOTHING_CHANGED)
+        message = sentences(f"It was not approved within {waited}.", NOTHING_CHANGED)
         self.audit.finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
 
     def _take(self, approval_id: str, by: str) -> bool:
@@ -318,7 +318,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Map
         problem = f"This opsdash does not have the operation {untrusted.words(entry.operation)}."
     elif unknown := [name for name in params if name not in {field.name for field in fields(kind)}]:
         named = ", ".join(untrusted.words(name) for name in unknown[:3])
-        problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
+        problem = f"The request is from another version of opsdash. This one does not know: {named}."
     else:
         try:
             asked = PendingApproval(
@@ -330,7 +330,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Map
                 expires_at=expires_at,
             )
         except _OTHER_SHAPE:
-            problem = "Another version of opsdash asked for it, in a way that this one does not know."
+            problem = "The request is from another version of opsdash and can't be read by this one."
     approval = replace(_approval(approval_id, entry, title, params, expires_at), problem=problem)
     return _Kept(approval=approval, entry=entry, asked=asked, taken=taken)
 

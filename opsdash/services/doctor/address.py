@@ -61,10 +61,8 @@ def broker_of_the_app(patient: Examined) -> Findings:
         return
     theirs, ours = of_app(connection), of_console(patient)
     if not theirs.master and len(connection.alt) > 1:
-        said = (
-            f"The app names {len(connection.alt)} brokers and goes over to the next when one fails; opsdash does not."
-        )
-        todo = f"Point {SETTING} at the one that the workers use, or use Sentinel, which both follow."
+        said = f"The app names {len(connection.alt)} brokers and uses the next when one fails; opsdash does not."
+        todo = f"Set {SETTING} to the one that the workers use, or use Sentinel, which both follow."
         yield warning("app's broker", said, todo)
     if theirs == ours:
         yield ok("app's broker", f"The same as opsdash's: {ours}.")
@@ -83,7 +81,7 @@ def broker_of_the_app(patient: Examined) -> Findings:
         said = f"The app uses another server ({theirs}) than {SETTING} ({ours}): opsdash sees none of its tasks."
         yield error("app's broker", said, todo)
     elif _may_be_one(theirs, ours):
-        said = f"The app names {theirs}, {SETTING} {ours}; whether they are one can't be asked from here."
+        said = f"The app names {theirs}, {SETTING} {ours}; it can't be checked from here whether they are the same."
         yield warning("app's broker", said, f"If they are not: {todo[0].lower()}{todo[1:]}")
     else:
         yield error("app's broker", f"The app uses {theirs}, {SETTING} names {ours}.", todo)

@@ -144,7 +144,7 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
     if denied:
         yield _denied(check, who, user, denied)
     if unknown:
-        said = f"Redis knows no {', '.join(right.said for right in unknown)}: renamed, disabled or too old."
+        said = f"Redis does not know {', '.join(right.said for right in unknown)}: renamed, disabled or too old."
         yield error(check, said, "Allow it (rename-command in redis.conf), or use a server that has it.")
     if not lacking:
         kinds = [(kind, sum(right.kind == kind for right in needed)) for kind in ("command", "channel")]

@@ -105,7 +105,7 @@ class SelectiveClear:
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
             if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
-                raise Refused(f"Trash {trash_id} is known already.")
+                raise Refused(f"Trash {trash_id} already exists.")
             scope = Scope.of(broker, queue, others)
             before = scope.count()
             run = _Run(held, trash_id, queue, sum(before[: len(lists)]), matches, told, cancelled)
