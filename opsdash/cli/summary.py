@@ -100,7 +100,11 @@ def held(snapshot: Snapshot) -> RenderableType:
     """
     counted = _counted(snapshot)
     number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
-    held = f"{number:,} more in workers (running, reserved or scheduled)" if counted else "No worker reports its tasks"
+    held = (
+        f"{number:,} more in workers (running, reserved or scheduled)"
+        if counted
+        else "The tasks in workers are not known"
+    )
     return line(f"{held}; {count(snapshot.unacked, 'task')} fetched and not acknowledged yet")
 
 

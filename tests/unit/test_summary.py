@@ -60,7 +60,7 @@ def test_what_waits_for_a_second_person_and_what_can_be_undone_is_counted():
     shown = text(replace(CALM, approvals=(approval,), trash=(TrashEntry(id="a", queue="celery", count=1_204),)))
     assert "1 pending approval: opsdash approvals" in shown
     assert "1 clear can be undone, 1,204 tasks: opsdash trash" in shown
-    assert "2 acts wait for a second person" in text(replace(CALM, approvals=(approval, approval)))
+    assert "2 pending approvals" in text(replace(CALM, approvals=(approval, approval)))
 
 
 def test_two_hundred_queues_stay_one_screen_and_those_in_trouble_are_never_among_the_others():
