@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
-from opsdash.errors import Invalid
+from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Act as Act
-from opsdash.model import AuditEntry, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain
 from opsdash.model.layout import DECIDES
-from opsdash.redaction import masked
+from opsdash.redaction import HIDDEN, masked
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -48,7 +49,8 @@ def argument(
         default: What Python and the page take when nothing is said.
         positional: Required and without a dash on the command line: what is destroyed is named there, never a default.
         option: The command line's spelling where it differs from the field's name, e.g. ``--for``.
-        parse: Turns typed text into the value; raises ValueError with a sentence for the operator.
+        parse: Turns typed text into the value; raises ValueError with a sentence for the operator. It takes what
+            ``str`` makes of a value: commands to paste are written so.
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
         placeholder: What stands in the empty field.
@@ -80,6 +82,7 @@ class Operation:
         help: One sentence: what it does.
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
+        danger: It takes away what can't simply be had again, or ends what runs: whoever confirms it is shown so.
         settles: Its effect takes time after the act; ``progress`` tells how far it has come.
         approvable: It may be made to wait for a second person.
         turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
@@ -94,6 +97,7 @@ class Operation:
     help: ClassVar[str]
     warning: ClassVar[str]
     minimum_role: ClassVar[Role] = Role.OPERATOR
+    danger: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     approvable: ClassVar[bool] = True
     turn_on: ClassVar[str] = ""
@@ -113,6 +117,8 @@ class Operation:
                 raise TypeError(f"{cls.__name__} declares no {attribute}")
         if not cls.name.replace("_", "").isalnum() or not cls.name.islower():
             raise TypeError(f"{cls.__name__}.name is {cls.name!r}; expected lower case letters and underscores")
+        if not isinstance(cls.danger, bool):
+            raise TypeError(f"{cls.__name__}.danger is {cls.danger!r}; expected True or False")
         if not isinstance(cls.minimum_role, Role):
             raise TypeError(f"{cls.__name__}.minimum_role is {cls.minimum_role!r}; expected a Role")
         if cls.name in _registry:
@@ -189,6 +195,10 @@ class Operation:
         """What this act has left behind, for an entry whose process died: ``message`` in a sentence, and figures."""
         return {}
 
+    def still_possible(self, snapshot: Snapshot) -> bool:
+        """Of an operation that undoes another: there is still what it would bring back. As long the log offers it."""
+        return False
+
     def progress(self, snapshot: Snapshot) -> Progress:
         """How far the effect has come; asked of operations that ``settles``."""
         raise NotImplementedError
@@ -204,7 +214,7 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def parameters(operation: Operation | type[Operation]) -> tuple[dataclasses.Field[Any], ...]:
+def parameters(operation: Operation | type[Any]) -> tuple[dataclasses.Field[Any], ...]:
     """What an operation takes, in the order to ask for it: its own, and last the reason."""
     return tuple(sorted(dataclasses.fields(operation), key=lambda field: field.name == "reason"))
 
@@ -218,3 +228,46 @@ def retain(names: Collection[str]) -> None:
 def registry() -> Mapping[str, type[Operation]]:
     """Every declared operation by name, in the order of declaration; `opsdash.bootstrap` loads them."""
     return MappingProxyType(_registry)
+
+
+def recorded(name: object, params: object) -> Operation | None:
+    """The operation that was written down so; None where this opsdash does not have it, or not with such parameters."""
+    kind = _registry.get(name) if isinstance(name, str) else None
+    if kind is None or not isinstance(params, Mapping) or HIDDEN in repr(params):
+        return None
+    try:
+        return kind(**params)
+    except (OpsdashError, TypeError):  # of another version, or by another hand
+        return None
+
+
+def heading_of(entry: AuditEntry) -> str:
+    """What was done, with its target; only its name where its parameters don't tell."""
+    operation = recorded(entry.operation, entry.details.get("params"))
+    return entry.title if operation is None else operation.heading()
+
+
+def command_line(operation: DeclaredOperation) -> str:
+    """As it is typed, ready to be pasted into a shell: ``opsdash restore-queue 4f5e``."""
+    options, targets = [], []
+    for field in parameters(type(operation)):
+        value, meta = getattr(operation, field.name), field.metadata
+        if meta["positional"]:
+            targets.append(str(value))
+        elif value is True:
+            options.append(spelled(field))
+        elif value not in (None, False, field.default):
+            options += [spelled(field), str(value)]
+    last = ["--"] if any(target.startswith("-") for target in targets) else []
+    return shlex.join(["opsdash", operation.name.replace("_", "-"), *options, *last, *targets])
+
+
+def undo_of(effect: Effect) -> dict[str, Any] | None:
+    """What takes it back, for programs: ``operation``, its name, and ``params``. None: nothing does."""
+    return None if effect.undo is None else {"operation": effect.undo.name, "params": effect.undo.params()}
+
+
+def spelled(field: dataclasses.Field[Any]) -> str:
+    """A parameter's option on the command line."""
+    option: str | None = field.metadata["option"]
+    return option or "--" + field.name.replace("_", "-")

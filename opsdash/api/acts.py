@@ -7,7 +7,7 @@ from typing import Any
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
-from opsdash.api.shapes import Outcome, RunQuery, operation_of, request_of
+from opsdash.api.shapes import Outcome, RunQuery, operation_of, request_of, undo_read
 from opsdash.model import to_plain
 from opsdash.operation import Operation, registry
 from opsdash.services.afterwards import afterwards
@@ -62,6 +62,8 @@ class Run(Handler):
             details=to_plain(effect.details),
             ok=effect.ok,
             followed=effect.followed,
+            undo=undo_read(effect),
+            undo_s=effect.undo_s,
             audit_id=effect.audit_id,
         )
 

@@ -149,6 +149,7 @@ class Operations(Handler):
                         help=kind.help,
                         warning=kind.warning,
                         minimum_role=kind.minimum_role.name.lower(),  # type: ignore[arg-type]
+                        danger=kind.danger,
                         settles=kind.settles,
                         used=kind.is_used(snapshot),
                         turn_on=kind.turn_on,

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from opsdash.model import (
     AuditEntry,
     Build,
+    Effect,
     OtherWorker,
     PauseInfo,
     QueueStats,
@@ -164,6 +165,7 @@ class OperationRead(msgspec.Struct, kw_only=True):
     help: str
     warning: str
     minimum_role: Literal["viewer", "operator", "admin"]
+    danger: bool
     settles: bool
     used: bool
     turn_on: str
@@ -176,8 +178,16 @@ class OperationsRead(msgspec.Struct, kw_only=True):
     operations: tuple[OperationRead, ...]
 
 
+class UndoRead(msgspec.Struct, kw_only=True):
+    """What takes it back: POST ``params`` to ``href``, which is relative to the address of the API's own documents."""
+
+    operation: str
+    params: dict[str, Any]
+    href: str
+
+
 class Outcome(msgspec.Struct, kw_only=True):
-    """What an operation did, counted where it was done. The same as the command line's ``--json``."""
+    """What an operation did, counted where it was done. ``undo_s``: how long that is possible; null: not known."""
 
     operation: str
     status: Literal["success", "failure"]
@@ -186,6 +196,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     details: dict[str, Any]
     ok: bool
     followed: bool
+    undo: UndoRead | None
+    undo_s: float | None
     audit_id: UUID | None
 
 
@@ -309,6 +321,14 @@ def operation_of(kind: type[Operation], sent: Any) -> Operation:
         Invalid: A parameter holds what Redis, the database or a screen could not take.
     """
     return kind(**{field: getattr(sent.params, field) for field in sent.params.__struct_fields__})
+
+
+def undo_read(effect: Effect) -> UndoRead | None:
+    """What takes an act back, as the next request."""
+    if effect.undo is None:
+        return None
+    name = effect.undo.name
+    return UndoRead(operation=name, params=effect.undo.params(), href=f"/api/v1/operations/{name}")
 
 
 def _bounded(hint: Any) -> Any:

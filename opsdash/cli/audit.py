@@ -16,6 +16,7 @@ from opsdash.cli.output import json_option, print_json, print_line, print_table,
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, times, to_plain
+from opsdash.operation import heading_of
 from opsdash.text import searched
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
             (
                 f"{entry.timestamp:%Y-%m-%d %H:%M:%S}",
                 entry.user,
-                entry.title,
+                heading_of(entry),
                 entry.status.value,
                 entry.told + (f" Reason: {entry.reason}" if entry.reason else ""),
                 *[entry.broker or "not told"][:several],

@@ -17,9 +17,10 @@ from opsdash.cli.output import changing, clean, print_json, print_line, print_st
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
-from opsdash.model import Figure, Line, Preview, Progress, Status, people, to_plain
-from opsdash.operation import CONFIRMATION, Operation, parameters, registry
+from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, people, to_plain
+from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
 from opsdash.services.afterwards import afterwards
+from opsdash.services.queues.trash import span
 from opsdash.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 raise
             if effect.ok and not as_json:
                 print_line(effect.message)
-                if undo := effect.details.get("undo"):
-                    print_line(str(undo))
+                if undo := _undo(effect):
+                    print_line(undo)
             progress = None
             try:
                 if wait:
@@ -116,13 +117,14 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 raise
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
-            print_json({"operation": kind.name, "status": status, **to_plain(effect), "progress": to_plain(progress)})
+            told = {**to_plain(effect), "undo": undo_of(effect)}
+            print_json({"operation": kind.name, "status": status, **told, "progress": to_plain(progress)})
         elif progress is not None and progress.done:
             print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
-            if undo := effect.details.get("undo"):
-                warn(str(undo))
+            if undo := _undo(effect):
+                warn(undo)
             click.get_current_context().exit(Uncertain.exit_code)
         if progress is not None and not progress.done:
             waited = "and waiting changes nothing" if progress.final else f"after {format_duration(timeout)}"
@@ -136,6 +138,14 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
     return run
 
 
+def _undo(effect: Effect) -> str:
+    """The command that takes it back; empty where none does."""
+    if effect.undo is None:
+        return ""
+    within = f" within {span(effect.undo_s)}" if effect.undo_s is not None else ""
+    return f"Undo{within}: {command_line(effect.undo)}"
+
+
 @contextmanager
 def _own_rules(kind: type[Operation]) -> Iterator[None]:
     """What an operation's own rule turns down is refused: the audit log says so, and so does the exit code."""
@@ -144,8 +154,8 @@ def _own_rules(kind: type[Operation]) -> Iterator[None]:
     except Invalid as error:
         if error.setting:
             raise
-        spelled = {field.name: _spelled(field) for field in parameters(kind)}
-        fault = error.fault_of(spelled.get(error.field, error.field))
+        names = {field.name: _called(field) for field in parameters(kind)}
+        fault = error.fault_of(names.get(error.field, error.field))
         raise Refused(fault, hint=error.hint, field=error.field, changed=error.changed) from error
 
 
@@ -206,25 +216,23 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
         if meta["positional"]:
             yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name, meta["help"]))
         else:
-            spelled = _spelled(field)
+            option = spelled(field)
             default = None if field.default is dataclasses.MISSING else field.default
             if isinstance(default, bool):
-                yield click.Option([spelled, field.name], is_flag=True, help=meta["help"])
+                yield click.Option([option, field.name], is_flag=True, help=meta["help"])
                 continue
             yield click.Option(
-                [spelled, field.name],
-                type=_Parsed(meta["parse"], spelled.lstrip("-")),
+                [option, field.name],
+                type=_Parsed(meta["parse"], option.lstrip("-")),
                 default=default,
                 required=field.default is dataclasses.MISSING,
                 help=meta["help"],
             )
 
 
-def _spelled(field: dataclasses.Field[Any]) -> str:
+def _called(field: dataclasses.Field[Any]) -> str:
     """A parameter's name on the command line."""
-    if field.metadata["positional"]:
-        return field.name
-    return str(field.metadata["option"] or "--" + field.name.replace("_", "-"))
+    return field.name if field.metadata["positional"] else spelled(field)
 
 
 def _common_options() -> list[click.Parameter]:
@@ -282,7 +290,7 @@ def _figure(figure: Figure) -> str:
     off = f" (± {figure.error:,})" if figure.exactness == "estimated" and figure.error else ""
     old = f", {format_duration(figure.age_s)} old" if figure.age_s is not None else ""
     value = f"{figure.value:,}" if isinstance(figure.value, int | float) else str(figure.value)
-    return f"{figure.label}: {about}{value}{f' {figure.unit}' if figure.unit else ''}{off}{old}"
+    return f"{figure.label}: {about}{value}{f' {figure.shown_unit}' if figure.shown_unit else ''}{off}{old}"
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

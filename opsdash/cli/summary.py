@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.operation import heading_of
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
@@ -53,10 +54,7 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     if ours and not snapshot.database_error:
         last = ours[0]
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        params = last.details.get("params")
-        queue = params.get("queue") if isinstance(params, Mapping) else None
-        of = f" ({queue})" if queue else ""
-        shown.append(line(f"Last operation: {when} {last.user} {last.title}{of}", last.status.value))
+        shown.append(line(f"Last operation: {when} {last.user} {heading_of(last)}", last.status.value))
     return Summary(shown, list(_warnings(snapshot)))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
+
+from opsdash.model.actor import Actor
+from opsdash.model.preview import Preview
 
 
 class DeclaredOperation(Protocol):
@@ -63,3 +66,22 @@ class Progress:
     of: int | None = None
     todo: tuple[str, ...] = ()
     stage: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One run of an operation: who, and under which audit entry.
+
+    Attributes:
+        reviewed: The preview that was confirmed; None when nobody looked at one.
+        phrase: What was typed beside ``YES``.
+        on_progress: Long work tells it, now and then, how far it has come.
+        cancelled: Long work asks it between two steps; true means: stop at the next whole step, and say what is done.
+    """
+
+    actor: Actor
+    audit_id: UUID
+    reviewed: Preview | None = None
+    phrase: str = ""
+    on_progress: Callable[[Progress], None] = lambda _progress: None
+    cancelled: Callable[[], bool] = lambda: False

@@ -63,6 +63,11 @@ class Figure:
         """It is a number, and has a label: people are shown it."""
         return bool(self.label) and isinstance(self.value, int | float) and not isinstance(self.value, bool)
 
+    @property
+    def shown_unit(self) -> str:
+        """The unit as it stands beside the value: not once more where the label names it."""
+        return "" if self.unit in self.label.split() else self.unit
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:

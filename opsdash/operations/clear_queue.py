@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.services.queues.clear_preview import HeldByWorkers, age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.reclaim import PAUSE_S, REASON, Reclaim, seen_in
 from opsdash.services.queues.sampling import sample_tasks
-from opsdash.services.queues.trash import span
 from opsdash.services.queues.watermark import find, take_watermark
 from opsdash.text import count
 
@@ -28,6 +28,7 @@ class ClearQueue(Operation):
     title: ClassVar[str] = "Clear Queue"
     help: ClassVar[str] = "Remove all pending tasks of one queue."
     warning: ClassVar[str] = "Every pending task of this queue is removed and will not run."
+    danger: ClassVar[bool] = True
 
     queue: str = argument(default="celery", positional=True, help="The queue to clear.")
     everything: bool = argument(
@@ -143,9 +144,9 @@ class ClearQueue(Operation):
                 "by_priority": cleared.by_priority,
                 "trash_id": cleared.trash_id,
                 "arrived_after_preview": cleared.newer,
-                **undo(cleared.trash_id, keep_s),
             },
             ok=not cleared.cancelled,
+            **undo(cleared.trash_id, keep_s),
         )
 
     def _everything(self, services: Services, holds: HeldByWorkers) -> list[Line]:
@@ -203,9 +204,9 @@ def name_to_type(services: Services, queue: str) -> str:
     return queue if above is not None and services.queues.read([queue])[0].waiting > above else ""
 
 
-def undo(trash_id: str | None, keep_s: int) -> dict[str, str]:
-    """For the details: how to take it back; nothing where nothing is kept."""
-    return {"undo": f"Undo within {span(keep_s)}: opsdash restore-queue {trash_id}"} if trash_id else {}
+def undo(trash_id: str | None, keep_s: int) -> dict[str, Any]:
+    """For the effect: what takes it back, and for how long; nothing where nothing is kept."""
+    return {"undo": RestoreQueue(trash_id=trash_id), "undo_s": keep_s} if trash_id else {}
 
 
 def arrived(newer: int) -> str:

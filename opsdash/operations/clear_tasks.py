@@ -29,6 +29,7 @@ class ClearTasks(Operation):
     title: ClassVar[str] = "Clear Tasks"
     help: ClassVar[str] = "Remove the pending tasks of one queue that match."
     warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
+    danger: ClassVar[bool] = True
 
     queue: str = argument(default="celery", positional=True, help="The queue to look through.")
     task: str = argument(
@@ -136,9 +137,9 @@ class ClearTasks(Operation):
                 "looked_at": done.looked_at,
                 "arrived_after_preview": done.newer,
                 "cancelled": done.cancelled,
-                **undo(done.trash_id, keep_s),
             },
             ok=not done.cancelled,
+            **undo(done.trash_id, keep_s),
         )
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ class DeleteTrash(Operation):
     title: ClassVar[str] = "Delete Trash"
     help: ClassVar[str] = "Delete cleared tasks for good, before their undo window ends."
     warning: ClassVar[str] = "These tasks can't be restored afterwards."
+    danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     trash_id: str = argument(default="", positional=True, help="Which clear's tasks; opsdash trash lists them.")

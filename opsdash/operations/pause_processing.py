@@ -25,6 +25,7 @@ from opsdash.model import (
 )
 from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import NAMED, NO_WORKER, describe, remedies
@@ -152,6 +153,7 @@ class PauseProcessing(Operation):
         return Effect(
             affected=1,
             followed=followed,
+            undo=ResumeProcessing(queue=self.queue),
             message=done + (f" Replaced the one {_story(before)}." if before else "") + said,
             details={
                 "epoch": info.epoch,

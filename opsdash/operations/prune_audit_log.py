@@ -24,6 +24,7 @@ class PruneAuditLog(Operation):
     title: ClassVar[str] = "Prune Audit Log"
     help: ClassVar[str] = "Delete the oldest entries of the audit log; the rest still verifies."
     warning: ClassVar[str] = "Deleted entries can't be restored. Export them first: opsdash audit export."
+    danger: ClassVar[bool] = True
     minimum_role: ClassVar[Role] = Role.ADMIN
     layout: ClassVar[tuple[str, ...]] = ()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
-from opsdash.operation import Act, Operation, argument
+from opsdash.operation import Act, Operation, argument, command_line
+from opsdash.operations.wake_worker import WakeWorker
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -63,22 +63,22 @@ class QuietWorker(Operation):
         """Tells it, and waits for its word."""
         queues = self._queues(services)
         confirmed = services.remote.quiet(self.hostname, queues)
-        undo = self._undo()
+        undo = WakeWorker(hostname=self.hostname)
         if missing := sorted(set(queues) - set(confirmed)):
-            raise Uncertain(f"{self.hostname} did not confirm to have left {', '.join(missing)}.", hint=f"Undo: {undo}")
+            raise Uncertain(
+                f"{self.hostname} did not confirm to have left {', '.join(missing)}.",
+                hint=f"Undo: {command_line(undo)}",
+            )
         message = f"{self.hostname} takes no more tasks from {', '.join(confirmed)}."
-        details = {"queues": confirmed, "undo": f"To undo it: {undo}"}
-        return Effect(affected=len(confirmed), message=message, details=details)
+        return Effect(affected=len(confirmed), message=message, details={"queues": confirmed}, undo=undo)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What was written down before the worker was told."""
         queues = services.remote.quieted(self.hostname)
         if not queues:
             return {"message": f"{self.hostname} was not told."}
-        return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {self._undo()}"}
-
-    def _undo(self) -> str:
-        return f"opsdash wake-worker {shlex.quote(self.hostname)}"
+        undo = command_line(WakeWorker(hostname=self.hostname))
+        return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {undo}"}
 
     def _queues(self, services: Services) -> list[str]:
         if not self.hostname:

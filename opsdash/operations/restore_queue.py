@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress, Snapshot
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
@@ -56,6 +56,10 @@ class RestoreQueue(Operation):
             Figure(name="state", value=entry.state),
         )
         return Preview(title=f"Restore queue {entry.queue}", lines=lines, figures=figures)
+
+    def still_possible(self, snapshot: Snapshot) -> bool:
+        """The tasks are in the trash."""
+        return any(entry.id == self.trash_id and entry.state == "kept" for entry in snapshot.trash)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -67,12 +68,26 @@ class ResumeProcessing(Operation):
     def execute(self, services: Services, act: Act) -> Effect:
         """Deletes the flag and its story in one step, and nudges the workers."""
         self._check(services)
+        before = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         removed = services.pause.resume(self.queue)
         what = "all processing" if self.queue is None else f"queue {self.queue}"
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
         told, said = self._add(services)
         message += self._left(services) + said
-        return Effect(affected=int(removed), message=message, details={"add_consumer": told} if told else {})
+        return Effect(
+            affected=int(removed),
+            message=message,
+            details={"add_consumer": told} if told else {},
+            undo=self._undo(before) if removed else None,
+        )
+
+    def _undo(self, before: PauseInfo | None) -> Operation:
+        """The pause as it was, for the time that it had left."""
+        from opsdash.operations.pause_processing import PauseProcessing  # each undoes the other
+
+        ends = before.expires_at if before else None
+        left_s = None if ends is None else max(1, round((ends - datetime.now(UTC)).total_seconds()))
+        return PauseProcessing(queue=self.queue, duration_s=left_s, reason=before.reason if before else "")
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether there is still a pause."""

@@ -23,6 +23,7 @@ class RevokeTask(Operation):
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
     warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")

@@ -57,7 +57,10 @@ class WakeWorker(Operation):
                 f"{self.hostname} did not confirm that it takes tasks from {said} again.", hint="Try again.", retry=True
             )
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
-        return Effect(affected=len(confirmed), message=message, details={"queues": confirmed})
+        from opsdash.operations.quiet_worker import QuietWorker  # each undoes the other
+
+        undo = QuietWorker(hostname=self.hostname)
+        return Effect(affected=len(confirmed), message=message, details={"queues": confirmed}, undo=undo)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What is still written down; it is struck out once the worker has confirmed."""

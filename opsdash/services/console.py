@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -14,7 +14,6 @@ import redis
 
 from opsdash.config.settings import Settings
 from opsdash.errors import (
-    LOOK_AGAIN,
     LOOK_FIRST,
     Invalid,
     NeedsApproval,
@@ -34,13 +33,11 @@ from opsdash.model import (
     Effect,
     Preview,
     Progress,
-    Snapshot,
     Status,
-    WorkerStats,
     people,
+    untrusted,
 )
-from opsdash.model.verdict import Verdict
-from opsdash.operation import CONFIRMATION, Operation
+from opsdash.operation import Operation, recorded, undo_of
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, PendingApproval
@@ -49,6 +46,7 @@ from opsdash.services.audit.log import AuditLog, DuplicateRequest
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.reaper import Reaper
 from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
+from opsdash.services.authorization import check_approval, checked, lacks_role, objection
 from opsdash.services.broker import client as brokers
 from opsdash.services.broker import writes
 from opsdash.services.database import engine as database
@@ -56,27 +54,24 @@ from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
-from opsdash.services.pause.verdict import verdict
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
+from opsdash.services.reads import Reads
 from opsdash.services.services import Services
 from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
-from opsdash.text import format_duration, without_folders
+from opsdash.text import without_folders
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PREVIEW_MAX_S = 15 * 60
-"""A preview is what somebody decided on: later than this, they decide on something else."""
 
-
-class Console:
+class Console(Reads):
     """Everything opsdash can read and do, for one deployment. It knows no operation: `opsdash.bootstrap` hands them in.
 
     Args:
@@ -87,7 +82,7 @@ class Console:
     """
 
     def __init__(self, settings: Settings, *, operations: Mapping[str, type[Operation]]) -> None:
-        _check_approval(settings, operations)
+        check_approval(settings, operations)
         self.settings = settings
         self._operations = operations
         self.broker = brokers.connect(settings)
@@ -146,7 +141,7 @@ class Console:
                 disagree on how it lies in Redis.
             Unavailable: Redis or the database did not answer.
         """
-        found = _checked(operation)
+        found = checked(operation)
         self._check_layout(found)
         preview = found.preview(self.services)
         return replace(
@@ -185,7 +180,7 @@ class Console:
             Unavailable: Something did not answer before anything was done; nothing was changed.
             Uncertain: It was begun, and how it ended is not known or not recorded.
         """
-        operation = _checked(operation)
+        operation = checked(operation)
         if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
             raise Invalid(f"expected the name of whoever does it, got {actor!r}.", field="actor")
         if isinstance(actor, str):
@@ -193,9 +188,9 @@ class Console:
         else:
             actor = self.settings.at_this_moment(actor)
         story: dict[str, Any] = {"previewed": reviewed.values()} if reviewed is not None else {}
-        if objection := _objection(operation, actor, confirm, reviewed):
-            self._record_refusal(operation, actor, objection, request_id, story)
-            raise objection
+        if refused := objection(operation, actor, confirm, reviewed):
+            self._record_refusal(operation, actor, refused, request_id, story)
+            raise refused
         if needs_approval := operation.name in self.settings.approval:
             story |= {"approval": "needed", "message": "Needs a different operator's YES."}
         try:
@@ -227,11 +222,11 @@ class Console:
             Unavailable: Nothing was changed. Uncertain: something may have been.
         """
         asked = self.asked.find(approval_id)
-        operation, entry, asker = _checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
+        operation, entry, asker = checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
         if people.same(act.actor.name, asker.name):  # whichever doors they came through
             raise Refused(f"{asker.name} asked for it, so somebody else must approve it.")
         for who in (act.actor, asker):
-            if lacking := _lacks_role(operation, who):
+            if lacking := lacks_role(operation, who):
                 raise lacking
         self.asked.take(asked, act.actor.name)
         with self.unfinished.running(entry):
@@ -281,6 +276,7 @@ class Console:
                 "affected": effect.affected,
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
+                **_undo_details(effect),
                 **story,
             },
             done=effect.message,
@@ -332,48 +328,23 @@ class Console:
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return answered(self.audit, operation, actor, error)
+            return self._with_undo(answered(self.audit, operation, actor, error))
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise
 
-    def snapshot(self) -> Snapshot:
-        """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
-        return self._snapshots.take()
-
-    def verdict(self, queue: str | None = None) -> Verdict | None:
-        """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""
-        self.fleet.look()
-        return verdict(self.snapshot(), queue)
-
-    def queue_names(self) -> tuple[str, ...]:
-        """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
-        return self.discovery.names(self.workers.read(), self.fleet.last)
-
-    def is_processing_paused(self) -> bool:
-        """Whether everything is paused, read now."""
-        return None in self.pause.read(())
-
-    def get_queue_length(self, queue: str = "celery") -> int:
-        """Tasks that wait in one queue, all priorities, read now."""
-        return self.queues.read([queue])[0].waiting
-
-    def get_worker_stats(self) -> tuple[WorkerStats, ...]:
-        """Every worker that reported within the last day, offline ones included, read now."""
-        return self.workers.read()
-
-    def get_active_workers(self) -> tuple[str, ...]:
-        """Hostnames of the workers that report, read now."""
-        return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
-
-    def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
-        """The newest audit entries, newest first, read now.
-
-        Args:
-            broker: Only those of one broker, such as ``redis-a:6379/0``, or of this console's: ``this``. Empty: of all
-                that share the database.
-        """
-        return self.audit.recent(limit, broker)
+    def _with_undo(self, effect: Effect) -> Effect:
+        """What the details of its entry say of the undo, as an operation."""
+        noted = effect.details.get("undo")
+        if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
+            return effect
+        undo, until = (
+            recorded(noted.get("operation"), noted.get("params")),
+            untrusted.moment(noted.get("until")),
+        )
+        left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
+        details = {name: value for name, value in effect.details.items() if name != "undo"}
+        return replace(effect, details=details, undo=undo, undo_s=left_s)
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing: what was done before stands."""
@@ -413,43 +384,12 @@ class Console:
                 ) from error
 
 
-def _checked(operation: object) -> Operation:
-    if not isinstance(operation, Operation):
-        got = type(operation).__name__
-        raise Invalid(f"expected an operation such as ClearQueue(queue='emails'), got {got}.")
-    return operation
-
-
-def _check_approval(settings: Settings, operations: Mapping[str, type[Operation]]) -> None:
-    """Raises Invalid where a second person is asked for something that can't have one."""
-    known = [name for name, kind in operations.items() if kind.approvable]
-    for name in settings.approval:
-        if name not in known:
-            raise Invalid(
-                f"there is no operation {name!r}; expected some of {', '.join(known)}", setting="OPSDASH_APPROVAL"
-            )
-    if settings.approval:
-        settings.secret()  # nobody must be able to ask in somebody else's name
-
-
-def _lacks_role(operation: Operation, actor: Actor) -> Refused | None:
-    if actor.role is not None and actor.role >= operation.minimum_role:
-        return None
-    has = f"the role {actor.role.name.lower()}" if actor.role else "no role"
-    needs = operation.minimum_role.name.lower()
-    return Refused(f"{actor.name} has {has}; {operation.title} needs {needs}.")
-
-
-def _objection(operation: Operation, actor: Actor, confirm: str, reviewed: Preview | None) -> Refused | None:
-    if lacking := _lacks_role(operation, actor):
-        return lacking
-    if confirm != CONFIRMATION:
-        return Refused(f"{operation.title} was not confirmed with {CONFIRMATION}.", field="confirm")
-    if reviewed is not None:
-        age_s = (datetime.now(UTC) - reviewed.taken_at).total_seconds()
-        if age_s > PREVIEW_MAX_S:
-            return Refused(f"What was reviewed is {format_duration(age_s)} old.", hint=LOOK_AGAIN)
-    return None
+def _undo_details(effect: Effect) -> dict[str, Any]:
+    """For the audit log: what takes it back, and until when."""
+    if effect.undo is None:
+        return {}
+    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
+    return {"undo": {**(undo_of(effect) or {}), **until}}
 
 
 def _status_of(error: OpsdashError) -> Status:

@@ -78,6 +78,8 @@ class SystemStatus(param.Parameterized):
     can_pause = param.Boolean(default=False, constant=True)
     can_resume = param.Boolean(default=False, constant=True)
 
+    _snapshot: Snapshot | None = None
+
     @param.depends("known", "paused", watch=True, on_init=True)
     def _derive_processing(self) -> None:
         running = self.known and not self.paused
@@ -100,7 +102,7 @@ class SystemStatus(param.Parameterized):
 
     def update(self, snapshot: Snapshot) -> None:
         """Takes over one snapshot as a whole: watchers run once, on a consistent state."""
-        pause, stand = snapshot.pause, verdict(snapshot)
+        self._snapshot, pause, stand = snapshot, snapshot.pause, verdict(snapshot)
         names = [queue.name for queue in snapshot.queues]
         selected = self.selected_queue
         if names and selected not in names:
@@ -142,6 +144,11 @@ class SystemStatus(param.Parameterized):
             unread=list(snapshot.unread),
             stalled_s=0,
         )
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What it was told last; None before the first time."""
+        return self._snapshot
 
     def tick(self, now: datetime | None = None) -> None:
         """Notices that snapshots have stopped coming; called now and then by whoever owns a clock."""

@@ -10,11 +10,8 @@ from typing import Any
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Preview
 from opsdash.operation import Operation
-from opsdash.operations import ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog, RevokeTask
 from opsdash.views import form
 from opsdash.views.session import Session
-
-DESTRUCTIVE = (ClearQueue, ClearTasks, DeleteTrash, PruneAuditLog, RevokeTask)
 
 
 class Confirmation:
@@ -52,10 +49,10 @@ class Confirmation:
             id=self._id,
             name=name,
             args=dict(args),
-            title=preview.title if preview else operation.title,
+            title=preview.title if preview else operation.heading(),
             warning=preview.warning if preview else operation.warning,
             about=form.about(operation, args),
-            danger=isinstance(operation, DESTRUCTIVE),
+            danger=operation.danger,
             fields=fields,
             half={field["name"]: half[field["name"]] for field in fields if field["name"] in half},
             **form.review(preview, problem),

@@ -37,6 +37,17 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     return kind(**given)
 
 
+def asking(operation: Operation) -> dict[str, Any]:
+    """What a button sends to have its dialog opened for just this; the way back is ``asked_for``.
+
+    A yes-or-no argument is the operator's to say: its dialog comes with it filled in.
+    """
+    given = {field.name: getattr(operation, field.name) for field in parameters(operation) if field.name != "reason"}
+    text = {name: str(value) for name, value in given.items() if value is not None and not isinstance(value, bool)}
+    flags = {name: True for name, value in given.items() if value is True}
+    return {"name": operation.name, "args": text, "half": flags}
+
+
 def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, str]]:
     """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices.
 
@@ -105,7 +116,7 @@ def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
             {
                 "label": one.label,
                 "value": one.value,
-                "unit": "" if one.unit in one.label else one.unit,
+                "unit": one.shown_unit,
                 "exactness": one.exactness,
             }
             for one in shown.figures

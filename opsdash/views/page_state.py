@@ -137,11 +137,6 @@ def board(
     read_at = status.redis_read_at
     nobody = status.known and not status.others and not any(w.reports for w in status.workers)
     no_log = status.database_age_s is not None and not status.operations
-    undoable = {
-        entry.id: f"{entry.expires_at:%H:%M} UTC"
-        for entry in status.trash
-        if may(RestoreQueue) and entry.state == "kept" and entry.expires_at is not None
-    }
     told = {
         "word": status.processing_status,
         "tone": rows.status_tone(status),
@@ -183,7 +178,7 @@ def board(
         "tenants": rows.tenants_card(status),
         "trash": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "approvals": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
-        "log": rows.operation_rows(status.operations, undoable, here),
+        "log": rows.operation_rows(status.operations, rows.undos(status.operations, status.snapshot, may), here),
     }
 
 

@@ -11,18 +11,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 from opsdash.model import (
     Approval,
     AuditEntry,
     HistoryPoint,
     QueueStats,
+    Snapshot,
     Status,
     TenantDrift,
     TrashEntry,
     to_plain,
+    untrusted,
 )
-from opsdash.operation import Operation
+from opsdash.operation import Operation, heading_of, recorded
 from opsdash.operations import (
     ApproveOperation,
     ClearQueue,
@@ -36,6 +39,7 @@ from opsdash.operations import (
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.text import count, format_duration
+from opsdash.views.form import asking
 
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
@@ -143,31 +147,50 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
 
 
 def operation_rows(
-    entries: Iterable[AuditEntry], undoable: Mapping[str, str] = MappingProxyType({}), here: str = ""
+    entries: Iterable[AuditEntry], undoable: Mapping[UUID, Operation] = MappingProxyType({}), here: str = ""
 ) -> dict[str, Row]:
     """One row per audit entry by id, with the whole entry as JSON for who expands it.
 
     Args:
         here: This console's broker; of an entry about another one the row says which.
-        undoable: Trash id → until when, of clears that whoever looks may undo.
+        undoable: Id of an entry → what undoes it, as far as whoever looks may.
     """
     return {
         str(entry.id): known(
             timestamp=entry.timestamp.timestamp(),
             called=f"what was done at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
-            operation=entry.title,
+            operation=heading_of(entry),
             status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
             broker=None if entry.broker == here else entry.broker,
-            acts=[[RestoreQueue.name, "Undo", f"until {until}"]] if (until := undoable.get(entry.id.hex)) else None,
+            acts=[[undo.name, "Undo", _until(entry)]] if (undo := undoable.get(entry.id)) else None,
+            undo=asking(undo) if undo else None,
             json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )
         for entry in entries
     }
+
+
+def undos(entries: Iterable[AuditEntry], snapshot: Snapshot | None, may: May) -> dict[UUID, Operation]:
+    """Id of an entry → what undoes it, where that is still possible and whoever looks may."""
+    found: dict[UUID, Operation] = {}
+    if snapshot is None:
+        return {}
+    for entry in entries:
+        told = entry.details.get("undo")
+        undo = recorded(told.get("operation"), told.get("params")) if isinstance(told, Mapping) else None
+        if undo is not None and may(type(undo)) and undo.still_possible(snapshot):
+            found[entry.id] = undo
+    return found
+
+
+def _until(entry: AuditEntry) -> str:
+    until = untrusted.moment(entry.details["undo"].get("until"))
+    return f"until {until:%H:%M} UTC" if until is not None else "takes it back"
 
 
 def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:

@@ -15,20 +15,12 @@ import panel as pn
 from opsdash.errors import NeedsApproval, OpsdashError, Refused, Uncertain
 from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot
 from opsdash.operation import Operation
-from opsdash.operations import (
-    ClearQueue,
-    ClearTasks,
-    PauseProcessing,
-    QuietWorker,
-    RestoreQueue,
-    ResumeProcessing,
-    WakeWorker,
-)
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import without_folders
 from opsdash.views.components import Channel
+from opsdash.views.form import asking
 from opsdash.views.page_state import PageState, bulletins
 
 if TYPE_CHECKING:
@@ -189,6 +181,13 @@ class Session:
         self._shown_at_s = now
         self.later(partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of))
 
+    def _undo(self, effect: Effect) -> dict[str, Any] | None:
+        """What the Undo button of a result asks for; None where there is none, or this role may not."""
+        undo = effect.undo
+        if not isinstance(undo, Operation) or self.role < undo.minimum_role:
+            return None
+        return asking(undo)
+
     async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> None:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
 
@@ -215,9 +214,9 @@ class Session:
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)
-            self.say(f"{operation.title} broke off: opsdash's log says why. Look before trying again.", "bad")
+            self.say(f"{operation.heading()} broke off: opsdash's log says why. Look before trying again.", "bad")
         else:
-            self.say(effect.message, "ok" if effect.ok else "bad", way_back(operation, effect))
+            self.say(effect.message, "ok" if effect.ok else "bad", self._undo(effect))
         finally:
             self._tell("work", text="", at=None, of=None)
         try:
@@ -232,17 +231,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def way_back(operation: Operation, effect: Effect) -> dict[str, Any] | None:
-    """What a result's Undo button asks for; None where there is no way back, or nothing to take back."""
-    if isinstance(operation, ClearQueue | ClearTasks) and (trash_id := effect.details.get("trash_id")):
-        return {"name": RestoreQueue.name, "args": {"trash_id": str(trash_id)}}
-    if isinstance(operation, QuietWorker):
-        return {"name": WakeWorker.name, "args": {"hostname": operation.hostname}}
-    if isinstance(operation, PauseProcessing):
-        return {"name": ResumeProcessing.name, "args": {"queue": operation.queue} if operation.queue else {}}
-    return None
 
 
 def _nothing() -> None:

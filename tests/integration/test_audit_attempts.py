@@ -15,7 +15,8 @@ from support.services import Postgres, until
 import opsdash
 from opsdash.errors import OpsdashError, Refused
 from opsdash.model import Actor, AuditEntry, Role, Status
-from opsdash.services.console import PREVIEW_MAX_S, Console
+from opsdash.services.authorization import PREVIEW_MAX_S
+from opsdash.services.console import Console
 
 MARIA = Actor(name="maria", role=Role.OPERATOR, surface="page", client="10.1.2.3")
 CLEAR = opsdash.ClearQueue(queue="emails")
@@ -61,7 +62,7 @@ def test_a_wrong_confirmation_is_audited_in_full(console: Console) -> None:
 def test_an_expired_preview_is_audited_in_full_and_changes_nothing(console: Console) -> None:
     old = datetime.now(UTC) - timedelta(seconds=PREVIEW_MAX_S + 1)
     entry = attempt(console, reviewed=replace(console.preview(CLEAR), taken_at=old))
-    is_whole(entry, Status.REFUSED, "What was reviewed is 15m 1s old. Nothing was changed. Look again.")
+    is_whole(entry, Status.REFUSED, "The preview expired (15 min). Nothing was changed. Open a new one.")
     assert console.get_queue_length("emails") == 3
 
 

@@ -7,11 +7,14 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.services import Valkey
+
+from opsdash.services.database import migrations
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "extending.md").read_text()
@@ -51,47 +54,179 @@ def run(environment: Mapping[str, str], *command: str) -> subprocess.CompletedPr
     )
 
 
-def test_the_operation_of_the_docs_is_on_every_surface(tmp_path: Path, sqlite_url, valkey):
-    named = re.search(r'^\[project\.entry-points\."opsdash\.operations"\]\n(.*)$', TOML, re.MULTILINE)[1]
-    environment = installed(tmp_path, {"closing": PYTHON}, named.replace('"', ""))
-    environment |= {"OPSDASH_REDIS_URL": valkey.url, "OPSDASH_DATABASE_URL": sqlite_url}
-    script = textwrap.dedent("""
-        import json
-        from click.testing import CliRunner
-        import opsdash
-        from opsdash.api.openapi import document
-        from opsdash.cli import cli
-        from opsdash.operation import registry
-        from opsdash.views import form
+SURFACES = """
+import asyncio, json
+from types import SimpleNamespace
+from uuid import UUID
+import msgspec
+from click.testing import CliRunner
+import opsdash
+from opsdash.api.acts import Run
+from opsdash.api.openapi import document
+from opsdash.api.shapes import request_of
+from opsdash.cli import cli
+from opsdash.model import Actor, Role
+from opsdash.operation import registry
+from opsdash.views import form, places, rows
+from opsdash.views.confirmation import Confirmation
+from opsdash.views.session import Session
 
-        kind, cli_run = registry()["close_shop"], CliRunner().invoke
-        ops = opsdash.connect()
-        operation = kind(sign="Back at six")
-        found = {
-            "help": cli_run(cli, ["--help"]).output,
-            "empty": cli_run(cli, ["close-shop", "", "--dry-run"]).output,
-            "dry": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--dry-run"]).output,
-            "asked": [field["label"] for field in form.fields(operation, ops.preview(operation))],
-            "path": document()["paths"]["/api/v1/operations/close_shop"]["post"]["summary"],
-            "before": ops.broker.client.get("shop:closed"),
-            "run": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--confirm", "YES"]).output,
-            "ttl": ops.broker.client.ttl("shop:closed"),
-            "audit": [(e.operation, e.status, e.details["params"]) for e in ops.get_recent_operations()],
-        }
-        print(json.dumps(found))
-    """)
-    done = run(environment, "-c", script)
+kind, cli_run = registry()["close_shop"], CliRunner().invoke
+ops = opsdash.connect()
+ops.broker.client.pfadd("shop:baskets", *range(1000))
+operation, maria = kind(sign="Back at six"), Actor(name="maria", role=Role.ADMIN, surface="page")
+sign = lambda: ops.broker.client.get("shop:closed")
+told, board = [], SimpleNamespace(tell=lambda kind, **fields: told.append((kind, fields)))
+
+async def clicks():
+    session = Session(ops, maria, board)
+    page = Confirmation(session)
+    await page.ask("close_shop", {"sign": "Back at six"}, {})
+    dialog = told[-1][1]
+    page.typed(dialog["id"], "YES", "")
+    await page.confirm(dialog["id"], {})
+    said = next(fields for name, fields in told if name == "say")
+    closed = sign()
+    await page.ask(said["undo"]["name"], said["undo"]["args"], said["undo"]["half"])
+    undo = told[-1][1]
+    page.typed(undo["id"], "YES", "")
+    await page.confirm(undo["id"], {})
+    return {"dialog": dialog, "say": said, "closed": closed, "undo": undo, "open": sign() is None}
+
+def post(name, **body):
+    made = registry()[name]
+    handler = SimpleNamespace(console=ops, actor=Actor(name="bot", role=Role.ADMIN, surface="api"))
+    return msgspec.to_builtins(Run._run(handler, made, msgspec.convert(body, request_of(made))))
+
+found = {
+    "help": cli_run(cli, ["--help"]).output,
+    "empty": cli_run(cli, ["close-shop", "", "--dry-run"]).output,
+    "dry": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--dry-run"]).output,
+    "dry_json": json.loads(cli_run(cli, ["close-shop", "Back at six", "--dry-run", "--json"]).output),
+    "asked": [field["label"] for field in form.fields(operation, ops.preview(operation))],
+    "others": places.others(Role.ADMIN),
+    "path": document()["paths"]["/api/v1/operations/close_shop"]["post"]["summary"],
+    "before": sign(),
+    "run": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--confirm", "YES"]).output,
+    "ttl": ops.broker.client.ttl("shop:closed"),
+}
+pasted = found["run"].partition(": opsdash ")[2].split()
+found["undone"] = cli_run(cli, [*pasted, "--confirm", "YES"]).output
+found["open"] = sign() is None
+request = str(UUID(int=7))
+found["api"] = post("close_shop", params={"sign": "Back at six"}, confirm="YES", request_id=request)
+found["api_again"] = post("close_shop", params={"sign": "Back at six"}, confirm="YES", request_id=request)
+found["api_undo"] = post(found["api"]["undo"]["operation"], params=found["api"]["undo"]["params"], confirm="YES")
+found["page"] = asyncio.run(clicks())
+effect = ops.run(operation, actor="maria", confirm="YES")
+found["notebook"] = ops.run(effect.undo, actor="maria", confirm="YES").message
+entries = ops.get_recent_operations(50)
+found["log"] = sorted({row["operation"] for row in rows.operation_rows(entries).values()})
+found["audit"] = [(e.operation, e.status, e.details) for e in entries]
+print(json.dumps(found, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, _valkey_server: Valkey) -> dict[str, Any]:
+    """What every surface says and does with the one file of the docs, in a process that has it installed."""
+    folder = tmp_path_factory.mktemp("team")
+    entries = re.search(r'^\[project\.entry-points\."opsdash\.operations"\]\n((?:.+\n)+)', TOML, re.MULTILINE)[1]
+    database = f"sqlite:///{folder / 'team.sqlite3'}"
+    migrations.upgrade(database)
+    environment = installed(folder, {"closing": PYTHON}, entries.replace('"', ""))
+    environment |= {
+        "OPSDASH_REDIS_URL": _valkey_server.url,
+        "OPSDASH_DATABASE_URL": database,
+        "OPSDASH_ADMINS": "*",
+        "OPSDASH_SECRET_KEY": "k" * 32,
+    }
+    done = run(environment, "-c", SURFACES)
     assert done.stderr == ""
-    found = json.loads(done.stdout)
+    return dict(json.loads(done.stdout))
+
+
+def test_the_command_line_has_it_with_its_preview(found: dict[str, Any]):
     assert re.search(r"close-shop +Show customers a sign instead of the checkout", found["help"])
-    assert found["empty"] == "opsdash: sign: what shall customers read? Nothing was changed.\n"
-    assert "Customers read 'Back at six' for 2h 0m 0s." in found["dry"]
-    assert found["asked"] == ["What customers read", "How long", "Reason"]
-    assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
+    assert found["empty"] == "opsdash: sign: enter the text that customers read. Nothing was changed.\n"
+    assert found["dry"].splitlines() == [
+        "Close shop for 2h 0m 0s: Customers can't buy anything until the time is over.",
+        "  Customers read 'Back at six' for 2h 0m 0s.",
+        "  Orders that are paid for are sent.",
+        "  The sign comes down by itself.",
+        f"  open baskets: ≈ {figure(found['dry_json'], 'baskets'):,} · closed for: 7,200 s",
+    ]
     assert found["before"] is None, "a preview changes nothing"
-    assert found["run"].splitlines()[0] == "Closed for 2h 0m 0s: 'Back at six'."
+
+
+def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
+    preview = found["dry_json"]
+    assert [line["kind"] for line in preview["lines"]] == ["will", "will_not", "note"]
+    baskets = next(one for one in preview["figures"] if one["name"] == "baskets")
+    assert 950 < baskets["value"] < 1050
+    assert (baskets["label"], baskets["unit"], baskets["exactness"]) == ("open baskets", "baskets", "estimated")
+    assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
+
+
+def test_on_the_command_line_it_runs_and_the_undo_can_be_pasted(found: dict[str, Any]):
+    assert found["run"].splitlines() == [
+        "Closed for 2h 0m 0s: 'Back at six'.",
+        "Undo within 2h 0m: opsdash open-shop",
+    ]
     assert 7000 < found["ttl"] <= 7200
-    assert found["audit"] == [["close_shop", "success", {"sign": "Back at six", "duration_s": 7200, "reason": ""}]]
+    assert found["undone"] == "The shop is open.\n"
+    assert found["open"]
+
+
+def test_the_api_runs_it_and_answers_with_the_request_that_undoes_it(found: dict[str, Any]):
+    undo = {"operation": "open_shop", "params": {"reason": ""}, "href": "/api/v1/operations/open_shop"}
+    assert (found["api"]["undo"], found["api"]["undo_s"]) == (undo, 600)
+    assert found["api_again"]["undo"] == undo, "a request that is sent again is told of it too"
+    assert found["api_undo"]["affected"] == 1
+
+
+def test_its_dialog_on_the_page_has_title_warning_danger_tiles_and_lines(found: dict[str, Any]):
+    dialog = found["page"]["dialog"]
+    assert (dialog["title"], dialog["danger"]) == ("Close shop for 10m 0s", True)
+    assert dialog["warning"] == "Customers can't buy anything until the time is over."
+    assert dialog["about"] == [["What customers read", "Back at six"]]
+    assert [(tile["label"], tile["unit"], tile["exactness"]) for tile in dialog["tiles"]] == [
+        ("open baskets", "", "estimated"),
+        ("closed for", "s", "exact"),
+    ]
+    assert [kind for _, kind in dialog["lines"]] == ["will", "will_not", "note"]
+    assert found["asked"] == ["What customers read", "How long", "Reason"]
+    assert ["close_shop", "Close Shop", "Show customers a sign instead of the checkout, for a limited time."] in found[
+        "others"
+    ]
+
+
+def test_a_click_on_undo_opens_the_dialog_that_takes_it_back(found: dict[str, Any]):
+    page = found["page"]
+    assert page["say"]["text"] == "Closed for 10m 0s: 'Back at six'."
+    assert page["closed"] == "Back at six"
+    assert (page["undo"]["title"], page["undo"]["danger"]) == ("Open Shop", False)
+    assert page["undo"]["lines"] == [["The sign 'Back at six' goes.", "will"]]
+    assert page["open"]
+
+
+def test_a_notebook_runs_the_undo_of_an_effect(found: dict[str, Any]):
+    assert found["notebook"] == "The shop is open."
+
+
+def test_the_audit_log_has_what_was_shown_and_what_undoes_it(found: dict[str, Any]):
+    assert found["log"] == ["Close shop for 10m 0s", "Close shop for 2h 0m 0s", "Open Shop"]
+    operation, status, first = found["audit"][-1]
+    assert (operation, status) == ("close_shop", "success")
+    assert first["params"] == {"sign": "Back at six", "duration_s": 7200, "reason": ""}
+    assert {**first["undo"], "until": ""} == {"operation": "open_shop", "params": {"reason": ""}, "until": ""}
+    (reviewed,) = [details for name, _, details in found["audit"] if name == "close_shop" and "previewed" in details]
+    assert reviewed["previewed"].keys() == {"baskets", "closed_s", "closed"}
+    assert reviewed["surface"] == "page"
+
+
+def figure(preview: Mapping[str, Any], name: str) -> Any:
+    return next(one["value"] for one in preview["figures"] if one["name"] == name)
 
 
 def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_path: Path):

@@ -34,7 +34,7 @@ def test_a_worker_that_is_quieted_takes_nothing_until_it_is_woken_and_no_sooner_
             console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="yes")
         effect = console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")
         assert effect.message == f"{quiet.hostname} takes no more tasks from celery, emails."
-        assert effect.details["undo"] == f"To undo it: opsdash wake-worker {quiet.hostname}"
+        assert effect.undo == WakeWorker(hostname=quiet.hostname)
         eventually(lambda: deployment.health(quiet.hostname)["queues"] == "[]", what="the worker reports no queue")
         with pytest.raises(Refused, match="takes tasks from no queue as it is"):
             console.run(QuietWorker(hostname=quiet.hostname), actor="maria", confirm="YES")

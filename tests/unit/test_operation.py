@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import shlex
+from datetime import UTC, datetime
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 
 import opsdash
-from opsdash.operation import Operation, argument, parameters, registry
+from opsdash.cli import cli
+from opsdash.model import AuditEntry, Status
+from opsdash.operation import Operation, argument, command_line, heading_of, parameters, registry
+from opsdash.redaction import HIDDEN
 
 
 def test_the_contracts_operations_are_declared():
@@ -72,3 +78,56 @@ def test_another_type_than_declared_is_refused_before_anything_is_begun(value: A
 def test_any_other_text_is_taken():
     text = "line one\nline two 🔥 " + "x" * 900
     assert opsdash.PauseProcessing(reason=text).reason == text
+
+
+@pytest.mark.parametrize(
+    ("operation", "typed"),
+    [
+        (opsdash.ResumeProcessing(), "opsdash resume-processing"),
+        (opsdash.ResumeProcessing(queue="two words"), "opsdash resume-processing --queue 'two words'"),
+        (opsdash.RestoreQueue(trash_id="4f5e"), "opsdash restore-queue 4f5e"),
+        (opsdash.RestoreQueue(trash_id="-x"), "opsdash restore-queue -- -x"),
+        (opsdash.PauseProcessing(duration_s=90, reason="INC 7"), "opsdash pause-processing --for 90 --reason 'INC 7'"),
+        (opsdash.ClearQueue(queue="emails", everything=True), "opsdash clear-queue --everything emails"),
+        (opsdash.PruneAuditLog(older_than_s=172_800), "opsdash prune-audit-log 172800"),
+    ],
+)
+def test_an_operation_is_written_as_a_command_that_can_be_pasted_and_means_the_same(operation: Operation, typed: str):
+    assert command_line(operation) == typed
+    command = cli.commands[operation.name.replace("_", "-")]
+    given = command.make_context("x", shlex.split(typed)[2:]).params
+    assert {name: given[name] for name in operation.params()} == operation.params()
+
+
+def test_titles_name_their_target_also_in_the_log():
+    def logged(name: str, **params: Any) -> str:
+        return heading_of(
+            AuditEntry(
+                id=uuid4(),
+                timestamp=datetime.now(UTC),
+                user="maria",
+                operation=name,
+                status=Status.SUCCESS,
+                details={"params": params},
+                request_id=uuid4(),
+            )
+        )
+
+    assert logged("clear_queue", queue="emails", reason="") == "Clear queue emails"
+    assert logged("pause_processing", queue=None) == "Pause Processing"
+    assert logged("clear_queue", colour="red") == "Clear Queue", "of another version"
+    assert logged("burn_down") == "Burn Down", "of another package"
+    assert logged("quiet_worker", hostname=HIDDEN) == "Quiet Worker"
+
+
+def test_what_takes_something_away_is_declared_as_dangerous():
+    dangerous = {name for name, kind in registry().items() if kind.danger}
+    assert dangerous == {"clear_queue", "clear_tasks", "delete_trash", "prune_audit_log", "revoke_task"}
+    with pytest.raises(TypeError, match="danger is 'yes'; expected True or False"):
+
+        class Loud(Operation):
+            name: ClassVar[str] = "loud"
+            title: ClassVar[str] = "Loud"
+            help: ClassVar[str] = "Loud."
+            warning: ClassVar[str] = "Loud."
+            danger: ClassVar[bool] = "yes"  # type: ignore[assignment]

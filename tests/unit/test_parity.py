@@ -37,7 +37,12 @@ GIVEN_BY_THE_PAGE = {"queue"}
 
 
 CARDS = {
-    *("pause_processing", "resume_processing", "clear_queue", "sync_tenant_configs", "prune_audit_log", "revoke_task")
+    "pause_processing",
+    "resume_processing",
+    "clear_queue",
+    "sync_tenant_configs",
+    "prune_audit_log",
+    "revoke_task",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 

@@ -145,7 +145,7 @@ def test_the_last_operation_names_its_queue():
         details={"params": {"queue": "emails"}},
     )
     shown = text(replace(CALM, operations=(last,)))
-    assert "maria Pause Processing (emails) success" in shown
+    assert "maria Pause queue emails success" in shown
 
 
 def test_which_builds_run_is_told_where_workers_name_them_and_how_many_are_drained_while_something_is_held():

@@ -4,6 +4,7 @@
 -- ARGV: what stands before a queue's name in its flag, in its lease, in its lists; number of list suffixes and these
 -- (one per priority step); then by turns queue and what is known to be declared for it: ms, 0 for none, or nothing.
 -- Returns {lists whose expiry is suspended, the shortest expiry of what is held in ms or 0}.
+-- include own_key.lua
 local suspended, declared, everything, deadlines = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local function is(key, kind)
   local found = redis.pcall('TYPE', key)
@@ -13,7 +14,7 @@ local function number(text)
   return text and string.match(text, '^%d+$') and #text <= 13 and tonumber(text) or nil
 end
 for _, key in ipairs({suspended, declared}) do
-  if not is(key, 'none') and not is(key, 'hash') then redis.call('DEL', key) end
+  own_key(key, 'hash')
   redis.call('PERSIST', key) -- changes nothing; a full Redis lets the rest of this script through then
 end
 local suffixes, queues = {}, {}

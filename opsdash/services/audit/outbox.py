@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import redis
-
 from opsdash import lua
 from opsdash.model import AuditEntry, to_plain
 from opsdash.model import untrusted as foreign
@@ -102,12 +100,7 @@ class Outbox:
 
     def _length(self, key: str) -> int:
         with self.broker.reading():
-            try:
-                return int(self.broker.client.xlen(key))
-            except redis.ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                return 0
+            return int(bounded_reads.one(self.broker.client, 0, "XLEN", key))
 
     def _ours(
         self, key: str, start: str, sealer: ChainSigner, until_s: float, *, aside: bool

@@ -34,6 +34,23 @@ MARKS = scripts.MARKS
 """How a script calls a message: itself, or its mark."""
 
 
+def typed(reply: Any, default: Any) -> Any:
+    """A pipeline's reply, or the default for a key of another type; other faults are raised."""
+    if not isinstance(reply, redis.RedisError):
+        return reply
+    if not str(reply).startswith("WRONGTYPE"):
+        raise reply
+    return default
+
+
+def one(client: Any, default: Any, *command: Any) -> Any:
+    """The reply to one command, or the default for a key of another type. Cost: one round trip."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.execute_command(*command)
+        (reply,) = pipe.execute(raise_on_error=False)
+    return typed(reply, default)
+
+
 def fields(
     client: Any, keys: Sequence[str], wanted: Sequence[str], most: int = untrusted.LARGE
 ) -> list[dict[str, str | None]]:
@@ -271,12 +288,7 @@ def points(client: Any, key: str, since: int, until: int, number: int, most: int
 
 def text(client: Any, key: str, most: int = untrusted.LARGE) -> str:
     """The first bytes of a string; empty for a key that is none. Cost: one GETRANGE."""
-    try:
-        return str(client.getrange(key, 0, most - 1))
-    except redis.ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
-            raise
-        return ""
+    return str(one(client, "", "GETRANGE", key, 0, most - 1))
 
 
 def messages(client: Any, key: str, start: int, number: int, *, step: int = 1) -> list[bytes]:

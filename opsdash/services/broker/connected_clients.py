@@ -10,6 +10,7 @@ import redis
 
 from opsdash.model import untrusted
 from opsdash.model.worker import Connection
+from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
 ASKING = "opsdash-asking"
@@ -17,7 +18,6 @@ ASKING = "opsdash-asking"
 FETCH = "brpop"
 """kombu's command for the next message. It has one connection for it per worker, and sends nothing else there."""
 BLOCKED = "b"
-WRONG_TYPE = "WRONGTYPE"
 MOST_CONNECTIONS = 10_000
 """Some 350 bytes each."""
 
@@ -111,10 +111,8 @@ def nobody(broker: Broker) -> bool:
             pipe.hlen(broker.unacked)
             pipe.exists(layout.binding(f"{layout.control_exchange}.pidbox"))
             patterns, *traces = pipe.execute(raise_on_error=False)
-        for refused in (one for one in (patterns, *traces) if isinstance(one, redis.RedisError)):
-            if WRONG_TYPE not in str(refused):  # a value of another type holds no message
-                raise refused
-        return not patterns and not any(isinstance(one, int) and one for one in traces) and not _fetchers(broker)
+        found = [bounded_reads.typed(one, 0) for one in (patterns, *traces)]  # another type holds no message
+        return not any(found) and not _fetchers(broker)
     except (redis.ConnectionError, redis.TimeoutError):
         raise
     except redis.RedisError:  # refused: not known

@@ -8,9 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import redis
-
-from opsdash.errors import OpsdashError, Unavailable
+from opsdash.errors import OpsdashError
 from opsdash.model import OtherWorker, Snapshot, UnmanagedLook, Unread, WorkerStats
 from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.log import AuditLog
@@ -106,9 +104,8 @@ class SnapshotReader:
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
-        if isinstance(unacked, redis.RedisError):
-            if not str(unacked).startswith("WRONGTYPE"):
-                raise Unavailable(f"Redis at {self._broker.label} answered with an error: {unacked}.")
+            unacked = bounded_reads.typed(unacked, None)
+        if unacked is None:
             unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
             unacked = 0
         redis_ms = (time.perf_counter() - started) * 1000

@@ -12,7 +12,7 @@ from typing import Any
 from opsdash import lua
 from opsdash.keys import EPOCH_DIGITS, EVERYTHING, PAUSE_VALUE, epoch_of
 from opsdash.model import PauseInfo, untrusted
-from opsdash.services.broker import queue_expiry
+from opsdash.services.broker import bounded_reads, queue_expiry
 from opsdash.services.broker.client import Broker
 
 _PAUSE = lua.load(__name__, "flags_pause", DIGITS=EPOCH_DIGITS)
@@ -106,7 +106,7 @@ class PauseFlags:
             if isinstance(reply, Exception):
                 raise reply
         # Of another type: the flag holds all the same.
-        epoch, stories = _else(epoch, ""), dict(zip(names, told, strict=True))
+        epoch, stories = bounded_reads.typed(epoch, ""), dict(zip(names, told, strict=True))
         now = datetime.now(UTC)
         active, left = {}, []
         for name, ttl_ms in zip(names, ttls_ms, strict=True):
@@ -136,15 +136,6 @@ class PauseFlags:
             raise done
         queue_expiry.answer(settled)
         return done
-
-
-def _else(reply: Any, default: Any) -> Any:
-    """A reply, or the default for a key of another type; other faults are raised."""
-    if isinstance(reply, Exception):
-        if not str(reply).startswith("WRONGTYPE"):
-            raise reply
-        return default
-    return reply
 
 
 def _story(queue: str | None, text: str | None) -> PauseInfo:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import redis
-
 from opsdash import lua
 from opsdash.model import RunningTask, WorkerStats, untrusted
 from opsdash.model.untrusted import Unread
@@ -138,13 +136,8 @@ class Workers:
         """
         client, key = self.broker.client, self.broker.keys.worker(hostname)
         with self.broker.reading():
-            try:
-                if not 0 < client.hstrlen(key, RUNNING) <= LARGE_REPORT:
-                    return ()
-            except redis.ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                return ()  # something else's value
+            if not 0 < bounded_reads.one(client, 0, "HSTRLEN", key, RUNNING) <= LARGE_REPORT:
+                return ()
             seconds, micros = client.time()
             (told,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
         now = seconds + micros / 1e6

@@ -88,7 +88,7 @@ const operationsLog = (page) => {
       {field: 'surface', title: 'From', more: true},
       {field: 'acts', title: '', kind: 'acts'}
     ],
-    act: (row, name, opener) => page.ask(name, {trash_id: row.key.replaceAll('-', '')}, opener)
+    act: (row, name, opener) => page.ask(name, row.undo.args, opener, null, row.undo.half)
   })
   const filters = el(
     'div',

@@ -38,10 +38,10 @@ export function render({model}) {
     send,
     // While no new figures come nothing ticks on: ages and times left stand as they were read.
     now: () => (old() && state.status.read_at) || Date.now() / 1000 + skew,
-    ask(name, args, from, other = null) {
+    ask(name, args, from, other = null, half = {}) {
       opener = from
       fallback = other
-      send({type: 'ask', name, args})
+      send({type: 'ask', name, args, half})
     },
     choose(name) {
       view.queue = view.charted = name

@@ -59,10 +59,10 @@ export function render({model}) {
   const page = {
     view, send, constants: JSON.parse(model.constants),
     now: () => ((state.status.stale || signal.lost) && state.status.read_at) || Date.now() / 1000 + skew,
-    ask(name, args, from, other = null) {
+    ask(name, args, from, other = null, half = {}) {
       opener = from
       fallback = other
-      send({type: 'ask', name, args})
+      send({type: 'ask', name, args, half})
     },
     choose(name) {
       view.queue = name

@@ -23,7 +23,7 @@ if other ~= '' and ARGV[6] == '1' then
   other = ''
 elseif aside ~= '' then
   local key = KEYS[2] .. ' #' .. aside
-  ours(key, 'hash')
+  own_key(key, 'hash')
   if aside == ARGV[7] or aside == other or idle(key) then
     redis.call('DEL', key)
     redis.call('ZREM', KEYS[1], ARGV[1] .. ' #' .. aside)

@@ -9,10 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from opsdash.errors import Unavailable
-from opsdash.model import Effect, Role, RunningTask
-from opsdash.operations import ClearQueue, PauseProcessing, QuietWorker, ResumeProcessing
+from opsdash.model import Role, RunningTask
 from opsdash.views.running import MOST_OPEN, RunningTasks
-from opsdash.views.session import way_back
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
@@ -95,17 +93,3 @@ def test_a_viewer_sees_what_runs_and_is_offered_nothing() -> None:
     session.tasks["w1"] = (task(),)
     asyncio.run(RunningTasks(session).open(["w1"]))  # type: ignore[arg-type]
     assert "acts" not in session.told[0][1]["t1"]
-
-
-def test_a_result_offers_its_way_back_where_there_is_one() -> None:
-    done = Effect(affected=1, message="Done.")
-    assert way_back(QuietWorker(hostname="w1"), done) == {"name": "wake_worker", "args": {"hostname": "w1"}}
-    assert way_back(PauseProcessing(), done) == {"name": "resume_processing", "args": {}}
-    assert way_back(PauseProcessing(queue="emails"), done) == {
-        "name": "resume_processing",
-        "args": {"queue": "emails"},
-    }
-    kept = Effect(affected=1, message="Cleared.", details={"trash_id": "t"})
-    assert way_back(ClearQueue(queue="emails"), kept) == {"name": "restore_queue", "args": {"trash_id": "t"}}
-    assert way_back(ClearQueue(queue="emails"), done) is None
-    assert way_back(ResumeProcessing(), done) is None

@@ -2,6 +2,7 @@
 -- and payload of each series, by turns. Returns each series' current bucket, written or not.
 -- A lease without an end, a key of another type and a point far in the future are nobody's, and in the way for ever.
 -- redis.replicate_commands: before Redis 7 a script that has read the clock could not write without it.
+-- include ../../../model/lua/own_key.lua
 if redis.replicate_commands then redis.replicate_commands() end
 local time, buckets = redis.call('TIME'), {}
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -12,8 +13,7 @@ if ours then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 for i = 1, #KEYS - 1 do
   local key, step, points, payload = KEYS[i + 1], tonumber(ARGV[i * 3]), ARGV[i * 3 + 1], ARGV[i * 3 + 2]
   local bucket = now - now % step
-  local kind = redis.call('TYPE', key)['ok']
-  if ours and kind ~= 'stream' and kind ~= 'none' then redis.call('DEL', key) end
+  if ours then own_key(key, 'stream') end
   local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
   if ours and last and tonumber(string.match(last[1], '^%d+')) > bucket + 10 * step then
     redis.call('DEL', key)

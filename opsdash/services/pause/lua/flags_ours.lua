@@ -3,9 +3,9 @@
 -- What explains the flag is opsdash's own: another one's value there must not keep anybody from pausing or resuming.
 -- A counter that can't be counted on goes on from the time in seconds: above what workers have confirmed so far.
 -- First a write that needs no memory, and changes nothing: a full Redis lets the rest of the script through then.
+-- include ../../../model/lua/own_key.lua
 redis.call('PERSIST', KEYS[3])
-local story = redis.call('TYPE', KEYS[2]).ok
-if story ~= 'hash' and story ~= 'none' then redis.call('DEL', KEYS[2]) end
+own_key(KEYS[2], 'hash')
 local counter = redis.call('TYPE', KEYS[3]).ok
 if counter ~= 'none' then
   local text = counter == 'string' and redis.call('STRLEN', KEYS[3]) < DIGITS and redis.call('GET', KEYS[3]) or ''

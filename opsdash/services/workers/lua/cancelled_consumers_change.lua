@@ -1,8 +1,8 @@
 -- Changes fields, unless others have changed one of them or the number of all since they were read. It begins with a
 -- removal of nothing, which a full Redis lets through, and then all that follows. KEYS: the records. ARGV: how many
 -- fields there were, how long a text may be that is read, then field, its text before and after, by turns; empty: none.
-local kind = redis.call('TYPE', KEYS[1])['ok']
-if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+-- include ../../../model/lua/own_key.lua
+own_key(KEYS[1], 'hash')
 if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
 for i = 3, #ARGV, 3 do
   local text = redis.call('HGET', KEYS[1], ARGV[i]) or ''

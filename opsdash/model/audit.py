@@ -1,0 +1,114 @@
+"""The audit log: entries, how they ended, and what waits for approval."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+DETAILS_WIDTH = 50
+"""Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
+
+
+class Status(enum.StrEnum):
+    """How an audit entry ended."""
+
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One act, or attempt, in the audit log.
+
+    Attributes:
+        timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
+        details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
+        seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
+        broker: What it was done on, as `broker_identity` says it; None where that is not told. It is what
+            the details say, which the seal covers.
+    """
+
+    id: UUID
+    timestamp: datetime
+    user: str
+    operation: str
+    status: Status
+    details: Mapping[str, Any]
+    request_id: UUID
+    finished_at: datetime | None = None
+    seq: int | None = None
+    key_id: str | None = None
+    seal: str | None = None
+    broker: str | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Told once, in the details: whoever writes and seals those, of another version too, keeps it."""
+        told = self.details.get("broker")
+        object.__setattr__(self, "broker", told if isinstance(told, str) else None)
+
+    @classmethod
+    def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
+        """What ``to_plain`` made of an entry that carries no seal yet, as an entry."""
+        return cls(
+            id=UUID(raw["id"]),
+            timestamp=datetime.fromisoformat(raw["timestamp"]),
+            user=raw["user"],
+            operation=raw["operation"],
+            status=Status(raw["status"]),
+            details=raw["details"],
+            request_id=UUID(raw["request_id"]),
+            finished_at=datetime.fromisoformat(raw["finished_at"]) if raw["finished_at"] else None,
+        )
+
+    @property
+    def title(self) -> str:
+        """The operation's name for people, e.g. ``Clear Queue``."""
+        return self.operation.replace("_", " ").title()
+
+    @property
+    def reason(self) -> str:
+        """Why, as far as whoever did it said so."""
+        params = self.details.get("params")
+        return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
+
+    @property
+    def told(self) -> str:
+        """What happened: the outcome's message, else the parameters."""
+        return str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
+
+    @property
+    def summary(self) -> str:
+        """The same in at most 50 characters."""
+        text = self.told
+        return text if len(text) <= DETAILS_WIDTH else text[: DETAILS_WIDTH - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """An act that waits for a different operator's YES.
+
+    Attributes:
+        id: What ``opsdash approve`` takes.
+        operation: Its name; ``title``: for people. ``params``: its parameters.
+        by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
+        expires_at: When its time is over, in UTC.
+        problem: Why this opsdash can't do it, in a sentence; empty when it can.
+    """
+
+    id: str
+    operation: str
+    title: str
+    params: Mapping[str, Any]
+    by: str
+    at: datetime
+    expires_at: datetime
+    surface: str = ""
+    problem: str = ""

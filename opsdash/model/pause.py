@@ -1,0 +1,26 @@
+"""One pause. Its verdict is in ``verdict.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseInfo:
+    """One pause: of everything, or of one queue.
+
+    A flag that somebody set by hand has no story: ``by`` is empty and ``at`` and ``epoch`` are None.
+
+    Attributes:
+        queue: None for everything.
+        expires_at: When the flag's TTL ends, in UTC; None when somebody set it without one.
+        epoch: The pause counter's value after this change.
+    """
+
+    queue: str | None
+    by: str = ""
+    reason: str = ""
+    at: datetime | None = None
+    expires_at: datetime | None = None
+    epoch: int | None = None

@@ -1,0 +1,53 @@
+"""Queues, and what was cleared from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueStats:
+    """One queue: messages in its Redis lists, by priority step.
+
+    Attributes:
+        by_priority: Priority step → waiting messages; steps without messages are left out.
+        paused: By its own flag or by the one for everything.
+        oldest_s: Age of the oldest of the tasks that run next; None where nothing waits, or nothing is known yet.
+        oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
+        error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
+        consumed: Whether a worker takes tasks from it; None while that is not known.
+    """
+
+    name: str
+    waiting: int
+    by_priority: Mapping[int, int] = field(default_factory=dict)
+    paused: bool = False
+    error: str = ""
+    oldest_s: float | None = None
+    oldest_at_least: bool = False
+    consumed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrashEntry:
+    """One clear whose messages are kept.
+
+    Attributes:
+        id: What ``restore-queue`` takes.
+        count: Messages that were cleared, by all priorities.
+        size_bytes: Their size in Redis, estimated from a few of them; None when it can't be told.
+        by: Who cleared them. ``at``: when, in UTC.
+        expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
+        state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
+    """
+
+    id: str
+    queue: str
+    count: int
+    size_bytes: int | None = None
+    by: str = ""
+    at: datetime | None = None
+    expires_at: datetime | None = None
+    state: str = "kept"

@@ -1,0 +1,110 @@
+"""One read of everything, and one point of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from opsdash.model.audit import Approval, AuditEntry
+from opsdash.model.layout import Disagreement
+from opsdash.model.pause import PauseInfo
+from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.tenant import TenantDrift
+from opsdash.model.untrusted import Unread
+from opsdash.model.worker import OtherWorker, UnmanagedLook, WorkerStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPoint:
+    """What one bucket of the recorded history says.
+
+    Attributes:
+        at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
+        waiting: Queue → waiting messages.
+        started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
+        failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
+        oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
+        paused: Queues with a pause of their own; ``*`` for the pause of everything.
+        online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
+            tasks that these ran. ``slots``: of so many.
+        redis_ms: Broker round trip of the console that wrote it.
+    """
+
+    at: datetime
+    step: timedelta
+    waiting: Mapping[str, int]
+    started_per_s: Mapping[str, float]
+    oldest_s: Mapping[str, float] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
+    online: int | None = None
+    active: int | None = None
+    slots: int | None = None
+    redis_ms: float | None = None
+    failed_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One read of everything a page shows. Stale beats blank: each half carries its own age and error.
+
+    Attributes:
+        taken_at: When this snapshot was put together, in UTC.
+        pause: The pause of everything; None while running.
+        paused_queues: Queues with a pause of their own.
+        epoch: The pause counter; None: there is none.
+        others: Workers without the plug-in; None while they could not be asked.
+        look: What asking for them has found since the last change of a pause; None: nobody was asked since.
+        shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
+        drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
+        unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
+            those running tasks that have ``acks_late``.
+        unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
+            oldest; None: there is none.
+        trash: Clears that can be undone, the newest first.
+        approvals: Acts that wait for a second person, the oldest first.
+        tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
+        tenants_in_use: There are tenants, there were some, or a setting says where; None while not known.
+        redis_age_s: Seconds since the Redis half was read; None when it never was.
+        redis_error: Why the Redis half is not fresh; empty when it is.
+        redis_ms: Broker round trip of the last good read, in milliseconds.
+        database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
+        database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
+        silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
+        audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
+        spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
+        unread: What lies in Redis and is not shown: too much of it, or not readable.
+        layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
+    """
+
+    taken_at: datetime
+    pause: PauseInfo | None = None
+    paused_queues: Mapping[str, PauseInfo] = field(default_factory=dict)
+    queues: tuple[QueueStats, ...] = ()
+    workers: tuple[WorkerStats, ...] = ()
+    epoch: int | None = None
+    others: tuple[OtherWorker, ...] | None = ()
+    look: UnmanagedLook | None = field(default_factory=UnmanagedLook)
+    shrinking: Mapping[str, int] = field(default_factory=dict)
+    drained_in_s: float | None = None
+    unacked: int = 0
+    unacked_old: int = 0
+    unacked_oldest_s: float | None = None
+    trash: tuple[TrashEntry, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    operations: tuple[AuditEntry, ...] = ()
+    tenants: int | None = None
+    tenant_drift: TenantDrift | None = None
+    tenants_in_use: bool | None = None
+    redis_age_s: float | None = None
+    redis_error: str = ""
+    redis_ms: float | None = None
+    database_age_s: float | None = None
+    database_error: str = ""
+    tenants_age_s: float | None = None
+    tenants_error: str = ""
+    silent: tuple[str, ...] = ()
+    audit_head: str = ""
+    spooled: int | None = 0
+    layout_conflicts: tuple[Disagreement, ...] = ()
+    unread: tuple[Unread, ...] = ()

@@ -1,0 +1,64 @@
+"""What one call reads: the snapshot, the verdict, and single figures."""
+
+from __future__ import annotations
+
+from opsdash.model import AuditEntry, Snapshot, WorkerStats
+from opsdash.model.verdict import Verdict
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.monitoring.snapshot import SnapshotReader
+from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.verdict import verdict
+from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.read import Queues
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
+
+
+class Reads:
+    """The half of `Console` that changes nothing. Its services are set by the console."""
+
+    audit: AuditLog
+    discovery: Discovery
+    fleet: UnmanagedWorkers
+    pause: PauseFlags
+    queues: Queues
+    workers: Workers
+    _snapshots: SnapshotReader
+
+    def snapshot(self) -> Snapshot:
+        """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
+        return self._snapshots.take()
+
+    def verdict(self, queue: str | None = None) -> Verdict | None:
+        """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""
+        self.fleet.look()
+        return verdict(self.snapshot(), queue)
+
+    def queue_names(self) -> tuple[str, ...]:
+        """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
+        return self.discovery.names(self.workers.read(), self.fleet.last)
+
+    def is_processing_paused(self) -> bool:
+        """Whether everything is paused, read now."""
+        return None in self.pause.read(())
+
+    def get_queue_length(self, queue: str = "celery") -> int:
+        """Tasks that wait in one queue, all priorities, read now."""
+        return self.queues.read([queue])[0].waiting
+
+    def get_worker_stats(self) -> tuple[WorkerStats, ...]:
+        """Every worker that reported within the last day, offline ones included, read now."""
+        return self.workers.read()
+
+    def get_active_workers(self) -> tuple[str, ...]:
+        """Hostnames of the workers that report, read now."""
+        return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
+
+    def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
+        """The newest audit entries, newest first, read now.
+
+        Args:
+            broker: Only those of one broker, such as ``redis-a:6379/0``, or of this console's: ``this``. Empty: of all
+                that share the database.
+        """
+        return self.audit.recent(limit, broker)
