@@ -237,7 +237,7 @@ def test_a_foreign_nudge_is_only_a_reason_to_read_the_flags(data: Any, caplog: p
     gate = Gate(lambda request: None, (redis.ConnectionError,))
     link: Any = SimpleNamespace()
     health: Any = SimpleNamespace()
-    watch = FlagWatch(link, gate, health, queues=lambda: ["celery"], on_change=lambda: None, ask_tick=lambda: None)
+    watch = FlagWatch(link, gate, health, queues=lambda: ["celery"], on_change=lambda: None, request_tick=lambda: None)
     gate.set(PauseState(known=frozenset({"celery"})))
     watch._heed({"data": data})
     watch._heed({})

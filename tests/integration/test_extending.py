@@ -67,7 +67,7 @@ from opsdash.api.shapes import request_of
 from opsdash.cli import cli
 from opsdash.model import Actor, Role
 from opsdash.operation import registry
-from opsdash.views import form, places, rows
+from opsdash.views import form, placement, rows
 from opsdash.views.confirmation import Confirmation
 from opsdash.views.session import Session
 
@@ -104,7 +104,7 @@ found = {
     "dry": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--dry-run"]).output,
     "dry_json": json.loads(cli_run(cli, ["close-shop", "Back at six", "--dry-run", "--json"]).output),
     "asked": [field["label"] for field in form.fields(operation, ops.preview(operation))],
-    "others": places.others(Role.ADMIN),
+    "others": placement.others(Role.ADMIN),
     "path": document()["paths"]["/api/v1/operations/close_shop"]["post"]["summary"],
     "before": sign(),
     "run": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--confirm", "YES"]).output,

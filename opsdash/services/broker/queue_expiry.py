@@ -12,7 +12,7 @@ import redis
 
 from opsdash import lua
 from opsdash.model import untrusted
-from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, RECONCILE, Reconciled, arguments, parsed
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
@@ -22,12 +22,12 @@ _SUSPEND = lua.load(__name__, "queue_expiry_suspend")
 
 
 def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
-    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``settle``."""
+    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``reconcile``."""
     suffixes = [f"{broker.separator}{step}" if step else "" for step in broker.priority_steps]
-    pipe.eval(SETTLE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
+    pipe.eval(RECONCILE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
 
 
-def settle(broker: Broker, queues: Iterable[str]) -> Settled:
+def reconcile(broker: Broker, queues: Iterable[str]) -> Reconciled:
     """Suspends the expiry of what is paused or moved, and gives back that of what is not any more.
 
     The queues that workers have told to be declared with ``expires`` are looked at too. What goes wrong is logged:
@@ -44,12 +44,12 @@ def settle(broker: Broker, queues: Iterable[str]) -> Settled:
     return answer(reply)
 
 
-def answer(reply: Any) -> Settled:
+def answer(reply: Any) -> Reconciled:
     """The reply to ``ask``; a fault is logged."""
     if isinstance(reply, Exception):
         log.warning("the expiry of paused queues could not be looked after: %s", reply)
-        return Settled(0, 0)
-    return settled(reply)
+        return Reconciled(0, 0)
+    return parsed(reply)
 
 
 def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
@@ -86,7 +86,7 @@ class ExpiryKeeper:
     def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
         """After each read of the flags: settles when something is paused or suspended."""
         self._queues, self._needed = queues, needed
-        self._due_s = time.monotonic() + (settle(self._broker, queues).again_s if needed else AGAIN_S)
+        self._due_s = time.monotonic() + (reconcile(self._broker, queues).again_s if needed else AGAIN_S)
 
     def again_s(self) -> float:
         """Settles if it is time to. Returns in how many seconds it is again.
