@@ -1,1 +1,1 @@
-"""What stands between the network and the page: the gate, the door, the login, and the headers of every answer."""
+"""What stands between the network and the page: the request filter, the sign-in, and the headers of every answer."""

@@ -23,8 +23,8 @@ class SessionCookies:
     """Gives out and reads the cookie's value. None is kept: the signature is the proof, until somebody signs out.
 
     Args:
-        settings: Their secret signs; another console with the same one reads the ticket too.
-        users: Whoever is no longer in there, or has a new password, has no valid ticket either.
+        settings: Their secret signs; another console with the same one reads the cookie too.
+        users: Whoever is no longer in there, or has a new password, has no valid cookie either.
         clock: Seconds since 1970.
         signed_out: What was ended before its time; default: known to these alone.
     """
@@ -42,36 +42,36 @@ class SessionCookies:
         self._clock = clock
 
     def issue(self, name: str) -> str:
-        """A ticket for a user whose password was right."""
-        # The fraction tells two tickets of one second apart: who signs out here stays signed in elsewhere.
+        """A cookie for a user whose password was right."""
+        # The fraction tells two cookies of one second apart: who signs out here stays signed in elsewhere.
         expires_at = int(self._clock()) + LIFETIME_S - secrets.randbelow(10**6) / 10**6
         body = _encode(json.dumps([name, expires_at, self._mark(name)]).encode())
         return f"{body}.{_encode(self._sign(body))}"
 
-    def holder(self, ticket: str) -> str:
-        """The name on a ticket; empty when it is forged, expired, ended, or its user is gone or has a new password."""
-        name, expires_at, mark = self._read(ticket)
+    def holder(self, cookie: str) -> str:
+        """The name on a cookie; empty when it is forged, expired, ended, or its user is gone or has a new password."""
+        name, expires_at, mark = self._read(cookie)
         if expires_at <= self._clock() or not mark or mark != self._mark(name):
             return ""
-        return "" if self._signed_out.has(self._ended(ticket), expires_at) else name
+        return "" if self._signed_out.has(self._ended(cookie), expires_at) else name
 
-    def end(self, ticket: str) -> None:
-        """Ends a ticket, whoever has a copy of it; one that is none of ours changes nothing."""
-        _, expires_at, mark = self._read(ticket)
+    def end(self, cookie: str) -> None:
+        """Ends a cookie, whoever has a copy of it; one that is none of ours changes nothing."""
+        _, expires_at, mark = self._read(cookie)
         if mark and expires_at > self._clock():
-            self._signed_out.end(self._ended(ticket), expires_at)
+            self._signed_out.end(self._ended(cookie), expires_at)
 
-    def _read(self, ticket: str) -> tuple[str, float, str]:
+    def _read(self, cookie: str) -> tuple[str, float, str]:
         """Name, end and mark; nothing of a forged one."""
-        body, _, signature = ticket.partition(".")
+        body, _, signature = cookie.partition(".")
         if not hmac.compare_digest(_encode(self._sign(body)).encode(), signature.encode()):
             return "", 0.0, ""
         name, expires_at, mark = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return str(name), float(expires_at), str(mark)
 
-    def _ended(self, ticket: str) -> str:
-        """What stands for an ended ticket, and opens nothing."""
-        return _encode(self._sign(f"ended {ticket.partition('.')[0]}"))[:22]
+    def _ended(self, cookie: str) -> str:
+        """What stands for an ended cookie, and opens nothing."""
+        return _encode(self._sign(f"ended {cookie.partition('.')[0]}"))[:22]
 
     def _mark(self, name: str) -> str:
         """What changes with the password, and tells nothing of it."""

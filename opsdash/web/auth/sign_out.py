@@ -1,4 +1,4 @@
-"""Who has signed out: no copy of their ticket is good, though its signature is. Consoles share it in Redis."""
+"""Who has signed out: no copy of their cookie is good, though its signature is. Consoles share it in Redis."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from opsdash.services.broker.client import Broker
 log = logging.getLogger(__name__)
 
 MOST = 10_000
-"""Tickets that are remembered. Of more, the latest: whatever expires before them is ended as well, so that forgetting
-never makes a ticket good again."""
+"""Cookies that are remembered. Of more, the latest: whatever expires before them is ended as well, so that forgetting
+never makes a cookie good again."""
 LONGEST_S = 7 * 86_400
-"""Nothing is remembered longer than this; opsdash's own tickets last half a day, a provider's as long as it says."""
+"""Nothing is remembered longer than this; opsdash's own cookies last half a day, a provider's as long as it says."""
 AHEAD_S = 3_600
 """By so much another console's clock may be ahead."""
 
 
-_TELL = lua.load(__name__, "sign_out_tell")
+_SHARE = lua.load(__name__, "sign_out_share")
 
 
 class SignedOut:
-    """Marks of ended tickets, each until its ticket would have expired. Never the ticket: a mark opens nothing.
+    """Marks of ended cookies, each until its cookie would have expired. Never the cookie: a mark opens nothing.
 
     It is looked at in memory alone; what other consoles have ended comes with `sync`. While Redis is away this process
     remembers its own, and shares them when it is back.
 
     Args:
         broker: Where consoles share them; None: nowhere.
-        key: Seals what is shared.
+        key: Signs what is shared.
         clock: Seconds since 1970.
     """
 
@@ -62,7 +62,7 @@ class SignedOut:
         self.sync_soon()
 
     def has(self, mark: str, expires_at: float) -> bool:
-        """Whether a ticket was ended. Cost: O(1), no I/O."""
+        """Whether a cookie was ended. Cost: O(1), no I/O."""
         return mark in self._ended or expires_at <= self._floor_s
 
     def sync_soon(self) -> None:
@@ -80,8 +80,8 @@ class SignedOut:
             return
         with self._syncing:
             try:
-                self._learn(broker)
-                self._tell(broker)
+                self._fetch(broker)
+                self._share(broker)
             except OpsdashError as error:
                 if not self._failing:  # once, not at every try of a long outage
                     log.warning("who signs out is not shared with other consoles: %s", error)
@@ -89,42 +89,42 @@ class SignedOut:
             else:
                 self._failing = False
 
-    def _learn(self, broker: Broker) -> None:
+    def _fetch(self, broker: Broker) -> None:
         now_s = self._clock()
         with broker.reading():
             high = repr(self._latest())
             found = bounded_reads.read_members(
                 broker.client, broker.keys.signed_out, most=MOST, low=f"({now_s}", high=high
             ).found
-        told = {}
+        ended = {}
         for member, at_s in found:
-            mark, _, seal = member.partition(".")
+            mark, _, signature = member.partition(".")
             known = self._ended.get(mark) == at_s
             # Whoever writes to Redis must not be able to sign everybody out by filling this.
-            if known or hmac.compare_digest(self._seal(mark, at_s).encode(), seal.encode("utf-8", "replace")):
-                told[mark] = at_s
+            if known or hmac.compare_digest(self._sign(mark, at_s).encode(), signature.encode("utf-8", "replace")):
+                ended[mark] = at_s
         with self._lock:
-            self._ended |= told
+            self._ended |= ended
             self._trim()
 
-    def _tell(self, broker: Broker) -> None:
+    def _share(self, broker: Broker) -> None:
         with self._lock:
-            news = dict(self._unshared)
-        if not news:
+            unshared = dict(self._unshared)
+        if not unshared:
             return
-        members = [part for mark, at_s in news.items() for part in (repr(at_s), f"{mark}.{self._seal(mark, at_s)}")]
+        members = [part for mark, at_s in unshared.items() for part in (repr(at_s), f"{mark}.{self._sign(mark, at_s)}")]
         bounds = [repr(max(self._clock(), self._floor_s)), repr(self._latest())]
         with broker.reading():
-            broker.client.eval(_TELL, 1, broker.keys.signed_out, str(LONGEST_S), *bounds, *members)
+            broker.client.eval(_SHARE, 1, broker.keys.signed_out, str(LONGEST_S), *bounds, *members)
         with self._lock:
-            for mark in news:
+            for mark in unshared:
                 self._unshared.pop(mark, None)
 
     def _latest(self) -> float:
-        """No ticket expires later, by a clock that goes a little wrong."""
+        """No cookie expires later, by a clock that goes a little wrong."""
         return self._clock() + LONGEST_S + AHEAD_S
 
-    def _seal(self, mark: str, at_s: float) -> str:
+    def _sign(self, mark: str, at_s: float) -> str:
         return hmac.new(self._key, f"{mark}:{at_s!r}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:22]
 
     def _trim(self) -> None:
