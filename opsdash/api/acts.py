@@ -7,7 +7,8 @@ from typing import Any
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
-from opsdash.api.shapes import Outcome, RunQuery, operation_of, request_of, undo_read
+from opsdash.api.requests import RunQuery, operation_of, request_of
+from opsdash.api.shapes import Outcome, undo_read
 from opsdash.model import to_plain
 from opsdash.operation import Operation, registry
 from opsdash.services.afterwards import afterwards

@@ -10,7 +10,7 @@ from tornado.iostream import StreamClosedError
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
 from opsdash.api.reads import View
-from opsdash.api.shapes import NoQuery
+from opsdash.api.requests import NoQuery
 from opsdash.capacity import Capacity, Full
 from opsdash.config.addresses import neighbourhood
 from opsdash.model import Snapshot

@@ -15,19 +15,16 @@ import msgspec
 from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
+from opsdash.api.requests import AuditQuery, NoQuery, RunQuery, request_of
 from opsdash.api.shapes import (
-    AuditQuery,
     AuditRead,
-    NoQuery,
     OperationsRead,
     Outcome,
     QueuesRead,
     Ready,
-    RunQuery,
     StatusRead,
     WorkerDetailRead,
     WorkersRead,
-    request_of,
 )
 from opsdash.model import Preview
 from opsdash.operation import registry

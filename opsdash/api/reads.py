@@ -12,15 +12,13 @@ import msgspec
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError, fault_of
+from opsdash.api.requests import AuditQuery, NoQuery, request_of
 from opsdash.api.shapes import (
-    AuditQuery,
     AuditRead,
-    NoQuery,
     OperationRead,
     OperationsRead,
     lasting,
     queues_read,
-    request_of,
     status_read,
     worker_detail_read,
     workers_read,

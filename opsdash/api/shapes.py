@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from opsdash.model import (
     AuditEntry,
@@ -20,13 +20,10 @@ from opsdash.model import (
     QueueStats,
     RunningTask,
     Snapshot,
-    Status,
     WorkerStats,
     builds,
-    times,
 )
-from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
-from opsdash.services.audit.query import MAX_PAGE, Filter
+from opsdash.operation import MAX_TEXT
 from opsdash.services.pause.verdict import verdicts
 
 MAX_WHOLE = 2**53 - 1
@@ -217,130 +214,12 @@ class Ready(msgspec.Struct, kw_only=True):
     migrations: Part
 
 
-class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """No parameter at all."""
-
-
-class RunQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """How an operation is asked for."""
-
-    dry_run: Annotated[bool, Meta(description="1: preview it, and change nothing.")] = False
-
-
-class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Filters and pages of the audit log."""
-
-    user: Annotated[Text, Meta(description="Only this user.")] = ""
-    operation: Annotated[Text, Meta(description="Only this operation.")] = ""
-    status: Annotated[Status | UnsetType, Meta(description="Only this outcome.")] = UNSET
-    since: Annotated[Moment | UnsetType, Meta(description="Begun at or after this time.")] = UNSET
-    until: Annotated[Moment | UnsetType, Meta(description="Begun before this time.")] = UNSET
-    text: Annotated[Text, Meta(description="Only entries whose details contain this, whatever the case.")] = ""
-    broker: Annotated[Text, Meta(description="Only acts on this broker; ``this``: on the one of this console.")] = ""
-    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
-    after: Annotated[str | UnsetType, Meta(description="The ``after`` of the page before.")] = UNSET
-
-    def __post_init__(self) -> None:
-        """A time that no calendar reckons with is not what the schema means by one.
-
-        Raises:
-            ValueError: Which msgspec makes a ``ValidationError``.
-        """
-        at, is_place, _ = (self.after or "").partition("~")
-        for name, asked in (("since", self.since), ("until", self.until), ("after", at if is_place else UNSET)):
-            try:
-                if asked is not UNSET:
-                    times.in_utc(datetime.fromisoformat(asked) if isinstance(asked, str) else asked)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-
-    def filter(self) -> Filter:
-        """As the services take it."""
-        return Filter(
-            user=self.user,
-            operation=self.operation,
-            status=self.status or "",
-            since=self.since or None,
-            until=self.until or None,
-            text=self.text,
-            broker=self.broker,
-        )
-
-
-_requests: dict[str, type[msgspec.Struct]] = {}
-
-
-def request_of(kind: type[Operation]) -> type[msgspec.Struct]:
-    """The body that runs or previews an operation. What is positional on the command line must be said here too."""
-    if kind.name not in _requests:
-        _requests[kind.name] = _request_of(kind)
-    return _requests[kind.name]
-
-
-def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
-    hints = typing.get_type_hints(kind)
-    fields: list[Any] = []
-    for field in parameters(kind):
-        meta = field.metadata
-        said = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
-        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=said)]
-        required = meta["positional"] or field.default is dataclasses.MISSING
-        fields.append((field.name, described) if required else (field.name, described, field.default))
-    named = "".join(part.title() for part in kind.name.split("_"))
-    params = msgspec.defstruct(
-        f"{named}Params",
-        fields,
-        kw_only=True,
-        forbid_unknown_fields=True,
-        namespace={"__doc__": f"Parameters of {kind.name}."},
-    )
-    needed = any(len(field) == 2 for field in fields)
-    confirm = Annotated[str, Meta(max_length=MAX_TEXT, description=f"Exactly {CONFIRMATION}; not for a dry run.")]
-    phrase = Annotated[Text, Meta(description="The words that some operations ask for besides.")]
-    request_id: Any = Annotated[
-        UUID | None, Meta(description="Yours, for this one act: sent again, it is answered and not done again.")
-    ]
-    return msgspec.defstruct(
-        f"{named}Request",
-        [
-            ("params", params) if needed else ("params", params, msgspec.field(default_factory=params)),
-            ("confirm", confirm, ""),
-            ("phrase", phrase, ""),
-            ("request_id", request_id, None),
-        ],
-        kw_only=True,
-        forbid_unknown_fields=True,
-        namespace={"__doc__": kind.help},
-    )
-
-
-def operation_of(kind: type[Operation], sent: Any) -> Operation:
-    """The operation that a body asks for.
-
-    Raises:
-        Invalid: A parameter holds what Redis, the database or a screen could not take.
-    """
-    return kind(**{field: getattr(sent.params, field) for field in sent.params.__struct_fields__})
-
-
 def undo_read(effect: Effect) -> UndoRead | None:
     """What takes an act back, as the next request."""
     if effect.undo is None:
         return None
     name = effect.undo.name
     return UndoRead(operation=name, params=effect.undo.params(), href=f"/api/v1/operations/{name}")
-
-
-def _bounded(hint: Any) -> Any:
-    """Text and whole numbers with the bounds that every surface keeps."""
-    if hint is str:
-        return Text
-    if hint is int:
-        return Whole
-    if typing.get_args(hint):
-        bounded = tuple(_bounded(part) for part in typing.get_args(hint))
-        return typing.Union[bounded] if type(None) in bounded else hint  # noqa: UP007 - made at run time
-    return hint
 
 
 def queues_read(snapshot: Snapshot) -> QueuesRead:

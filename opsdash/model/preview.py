@@ -102,7 +102,9 @@ class Breakdown:
         if len(rows) <= most:
             return rows
         kept, rest = rows[: most - 1], rows[most - 1 :]
-        return (*kept, Part(name=f"{len(rest):,} others", value=sum(part.value for part in rest)))
+        errors = [part.error for part in rest if part.error is not None]
+        value = sum(part.value for part in rest)
+        return (*kept, Part(name=f"{len(rest):,} others", value=value, error=sum(errors) if errors else None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

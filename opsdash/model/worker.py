@@ -109,10 +109,24 @@ class WorkerStats:
         """
         return self.reports and self.holds and not self.active and not self.reserved
 
+    def runs_of(self, queue: str | None) -> tuple[int, int]:
+        """How many of its running tasks are of a queue, and how many more may be, since it can't tell; None: of any."""
+        return _of(queue, self.active, self.running_by_queue)
+
+    def holds_of(self, queue: str | None) -> tuple[int, int]:
+        """The same of what it has fetched and not started, tasks with an ETA included."""
+        return _of(queue, self.reserved + self.scheduled, self.held_by_queue)
+
     @property
     def uptime(self) -> str:
         """``2h 34m 12s``."""
         return format_duration(self.uptime_s)
+
+
+def _of(queue: str | None, total: int, told: Mapping[str, int] | None) -> tuple[int, int]:
+    if queue is None:
+        return total, 0
+    return (0, total) if told is None else (told.get(queue, 0), told.get("", 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.services.queues.clear_preview import HeldByWorkers, age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
+from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.reclaim import PAUSE_S, REASON, Reclaim, seen_in
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.watermark import find, take_watermark
@@ -127,6 +128,7 @@ class ClearQueue(Operation):
             trash_id=act.audit_id.hex,
             boundary=act.reviewed.boundary if act.reviewed else None,
             also=also,
+            others=services.queue_names(),
             told=lambda at, of: act.on_progress(
                 Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
             ),
@@ -144,6 +146,7 @@ class ClearQueue(Operation):
                 "by_priority": cleared.by_priority,
                 "trash_id": cleared.trash_id,
                 "arrived_after_preview": cleared.newer,
+                **receipt_details(cleared.receipt),
             },
             ok=not cleared.cancelled,
             **undo(cleared.trash_id, keep_s),

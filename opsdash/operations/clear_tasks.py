@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
 from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
+from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_filter import TaskFilter
@@ -64,6 +66,8 @@ class ClearTasks(Operation):
         (stats,) = services.queues.read([self.queue])
         made_of = sample_tasks(services.broker, self.queue, self._selection(boundary))
         holds = held_by_workers(services.workers, services.queues, self.queue)
+        # More may have come since: what is removed ends where the queue did when it was looked at.
+        made_of = dataclasses.replace(made_of, number=min(made_of.number, stats.waiting))
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
         exactness: Exactness = "exact" if made_of.counted else "estimated"
         removed = (
@@ -120,6 +124,7 @@ class ClearTasks(Operation):
             keep_s=keep_s,
             trash_id=act.audit_id.hex,
             boundary=boundary,
+            others=services.queue_names(),
             told=told,
             cancelled=act.cancelled,
         )
@@ -137,6 +142,7 @@ class ClearTasks(Operation):
                 "looked_at": done.looked_at,
                 "arrived_after_preview": done.newer,
                 "cancelled": done.cancelled,
+                **receipt_details(done.receipt),
             },
             ok=not done.cancelled,
             **undo(done.trash_id, keep_s),

@@ -23,7 +23,7 @@ from opsdash.model import (
     to_plain,
     untrusted,
 )
-from opsdash.model.preview import Kind
+from opsdash.model.preview import Exactness, Kind
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.services.broker import connected_clients
@@ -78,23 +78,25 @@ class PauseProcessing(Operation):
         """Who will stop, what finishes, what stays, and when it ends."""
         self._check(services)
         ttl_s = self._ttl_s(services)
-        known = [w for w in services.workers.read() if _serves(w.queues, self.queue)]
+        known = [w for w in services.workers.read() if _concerned(w, self.queue)]
         workers = [w for w in known if w.reports]
         names = services.queue_names() if self.queue is None else (self.queue,)
         waiting = sum(queue.waiting for queue in services.queues.read(names))
         noticing = Noticing(_expiring_within(ttl_s))
         ending = _waiting(services, names, noticing)
-        active = sum(w.active for w in workers)
-        held = sum(w.reserved + w.scheduled for w in workers)
+        active, perhaps_active = _sum(w.runs_of(self.queue) for w in workers)
+        held, perhaps_held = _sum(w.holds_of(self.queue) for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         lines = [
-            Line("will", f"{stop}; {_finishing(active, self.queue)}.")
+            Line("will", f"{stop}; {_finishing(active, perhaps_active)}.")
             if workers
             else Line("warning", "No worker reports to opsdash: a worker without the plug-in is not held."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {held:,} held by workers stay and run after the resume.",
+                f"{count(waiting, 'task')} waiting and {held:,} held by workers{_of(self.queue)} stay and run after the"
+                " resume.",
             ),
+            *_perhaps(perhaps_held, self.queue),
             *expiring(ending),
             *(Line("warning", product.paused) for product in noticing.found),
             Line("will", f"It ends by itself after {_span(ttl_s)}."),
@@ -110,8 +112,8 @@ class PauseProcessing(Operation):
         figures = (
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
-            Figure(name="active", label="running", value=active, unit="tasks"),
-            Figure(name="held", label="held by workers", value=held, unit="tasks"),
+            _figure("active", "running", active, perhaps_active),
+            _figure("held", "held by workers", held, perhaps_held),
             Figure(
                 name="others",
                 label="without the plug-in",
@@ -281,11 +283,32 @@ def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
     return queue is None or queue in queues
 
 
-def _finishing(active: int, queue: str | None) -> str:
-    if not active:
-        return "nothing runs now"
-    # A worker does not say which queue a running task came from.
-    return f"{count(active, 'task')} running now{'' if queue is None else ', of any queue,'} will finish"
+def _concerned(worker: WorkerStats, queue: str | None) -> bool:
+    """It takes tasks of the queue, or has some that it took before."""
+    return _serves(worker.queues, queue) or any((worker.runs_of(queue)[0], worker.holds_of(queue)[0]))
+
+
+def _sum(counted: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    rows = list(counted)
+    return sum(sure for sure, _ in rows), sum(perhaps for _, perhaps in rows)
+
+
+def _figure(name: str, label: str, number: int, perhaps: int) -> Figure:
+    """Counted; or so many at least, where some workers do not say of which queue theirs are."""
+    exactness: Exactness = "estimated" if perhaps else "exact"
+    return Figure(name=name, label=label, value=number, unit="tasks", exactness=exactness, error=perhaps or None)
+
+
+def _finishing(active: int, perhaps: int) -> str:
+    also = f", and {count(perhaps, 'task')} of any queue" if perhaps else ""
+    return f"{count(active, 'task')} running now{also} will finish" if active or perhaps else "nothing runs now"
+
+
+def _perhaps(held: int, queue: str | None) -> list[Line]:
+    if not held:
+        return []
+    told = f"{count(held, 'more task')} held by these workers may be of {queue}: they do not say of which queue."
+    return [Line("note", told)]
 
 
 def _of(queue: str | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress, Snapshot
+from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
@@ -21,7 +22,7 @@ class RestoreQueue(Operation):
     name: ClassVar[str] = "restore_queue"
     title: ClassVar[str] = "Restore Queue"
     help: ClassVar[str] = "Put cleared tasks back into their queue."
-    warning: ClassVar[str] = "The restored tasks run next, before everything that waits in this queue now."
+    warning: ClassVar[str] = "The restored tasks go to the front of their priority: they run before what waits there."
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
 
@@ -33,7 +34,14 @@ class RestoreQueue(Operation):
             f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'somebody'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
         )
-        after = f"{count(stats.waiting, 'task')} waiting there now will run after those of the same priority."
+        waits, restored = stats.by_priority, services.trash.by_priority(self.trash_id)
+        fronts = [
+            f"{number:,} go to the front of priority {step}: {_waiting(n for at, n in waits.items() if at < step)} will"
+            f" run before, {_waiting(n for at, n in waits.items() if at >= step)} after."
+            for step, number in restored.items()
+        ]
+        first = min(restored, default=0)  # of priorities, the smallest number is worked off first
+        before = sum(n for at, n in waits.items() if at < first)
         moved = services.trash.elsewhere(self.trash_id).items()
         steps = [
             f"Those of priority {old} go to {new}: the app's priority_steps have changed since." for old, new in moved
@@ -45,17 +53,25 @@ class RestoreQueue(Operation):
         )
         lines = (
             Line("will", back),
-            Line("will", after),
+            *(Line("will", text) for text in fronts),
             *(Line("warning", text) for text in steps),
             Line("note", left),
         )
         figures = (
             Figure(name="count", label="cleared tasks", value=entry.count, unit="tasks"),
             Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
+            Figure(name="run_before", label="waiting, run before", value=before, unit="tasks"),
+            Figure(name="run_after", label="waiting, run after", value=stats.waiting - before, unit="tasks"),
             Figure(name="queue", value=entry.queue),
             Figure(name="state", value=entry.state),
         )
-        return Preview(title=f"Restore queue {entry.queue}", lines=lines, figures=figures)
+        priorities = Breakdown(
+            name="by_priority",
+            unit="tasks",
+            parts=tuple(Part(name=str(step), value=number) for step, number in restored.items()),
+        )
+        title = f"Restore queue {entry.queue}"
+        return Preview(title=title, lines=lines, figures=figures, breakdowns=(priorities,))
 
     def still_possible(self, snapshot: Snapshot) -> bool:
         """The tasks are in the trash."""
@@ -72,13 +88,16 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored, _receipt = services.trash.restore(self.trash_id, by=act.actor.name, told=told)
+        entry, restored, receipt = services.trash.restore(
+            self.trash_id, by=act.actor.name, others=services.queue_names(), told=told
+        )
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."
             if restored
             else f"The {count(entry.count, 'task')} had been restored to {entry.queue} already; nothing changed."
         )
-        return Effect(affected=restored, message=message, details={"queue": entry.queue, "trash_id": entry.id})
+        details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(receipt)}
+        return Effect(affected=restored, message=message, details=details)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether that trash is there, begun with, or back in its queue."""
@@ -89,3 +108,7 @@ class RestoreQueue(Operation):
         if kept.state == "kept":
             return {"message": f"Nothing came back: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
         return {"message": "It was begun: run it again, it goes on where it stopped.", "count": kept.count}
+
+
+def _waiting(numbers: Iterable[int]) -> str:
+    return f"{sum(numbers):,} waiting"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Queues named in the result; beyond that their number stands for them."""
-
-
 UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
 AGAIN = "The next look tells them again."
 
@@ -45,24 +43,32 @@ class ResumeProcessing(Operation):
         self._check(services)
         names = services.queue_names()
         pauses = services.pause.read(names if self.queue is None else (*names, self.queue))
-        waiting = sum(queue.waiting for queue in services.queues.read(names if self.queue is None else (self.queue,)))
+        read = services.queues.read(names if self.queue is None else (self.queue,))
+        # A queue has two locks: what waits behind the other one stays.
+        stays = {queue.name for queue in read if (queue.name if self.queue is None else None) in pauses}
+        waiting = sum(queue.waiting for queue in read if queue.name not in stays)
+        staying = sum(queue.waiting for queue in read if queue.name in stays)
         what = "Processing" if self.queue is None else f"Queue {self.queue}"
-        lines = [
-            Line("will", f"{count(waiting, 'task')} waiting will run.")
-            if self.queue in pauses
-            else Line("warning", f"{what} is not paused: nothing will change.")
-        ]
+        if self.queue not in pauses:
+            lines, waiting, staying = [Line("warning", f"{what} is not paused: nothing will change.")], 0, 0
+        elif self.queue is not None and stays:
+            lines = [Line("will", "Its own pause ends; no task runs for that.")]
+        else:
+            lines = [Line("will", f"{count(waiting, 'task')} waiting will run.")]
         if self.queue is None:
-            own = [f"Queue {name} stays paused by its own flag." for name in pauses if name is not None]
-            lines += [Line("will_not", text) for text in own]
+            lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
         elif None in pauses:
-            lines.append(Line("will_not", "All processing stays paused: that is a flag of its own."))
+            number = f" and {count(staying, 'task')} waiting in {self.queue}" if staying else ""
+            lines.append(Line("will_not", f"All processing{number} stays paused until that is resumed too."))
         return Preview(
             warning=self.warning
             if self.queue is None
             else "Workers start on everything that has gathered in this queue, at once.",
             lines=tuple(lines),
-            figures=(Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),),
+            figures=(
+                Figure(name="waiting", label="will run", value=waiting, unit="tasks"),
+                Figure(name="staying", label="stay", value=staying, unit="tasks"),
+            ),
         )
 
     def execute(self, services: Services, act: Act) -> Effect:
@@ -124,3 +130,10 @@ class ResumeProcessing(Operation):
         # A queue that nobody names any more may still have a flag: it can be lifted.
         if self.queue is not None and self.queue not in services.pause.read([self.queue]):
             services.queues.check(self.queue, services.queue_names())
+
+
+def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
+    """A queue's own pause that holds on."""
+    until = f" until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else ""
+    waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
+    return Line("will_not", f"Queue {pause.queue} has its own pause{until}: {count(waiting, 'task')} stay.")

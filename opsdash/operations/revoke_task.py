@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Invalid, Uncertain
+from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.queues.find import Whereabouts, find_everywhere
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
+ID = re.compile(r"[^\s*?<>\"'`]{1,255}")
+"""A task's id: one word, and no pattern. Celery makes UUIDs; a sender may choose its own."""
 SAID = {"active": "is running it", "reserved": "has fetched it, it has not begun"}
 
 
@@ -40,13 +44,18 @@ class RevokeTask(Operation):
     def preview(self, services: Services) -> Preview:
         """Which worker holds it, under which name, and what Celery's revoke does not do."""
         self._check()
-        holders = services.remote.holders(self.task_id)
-        active = [host for host, (state, _) in holders.items() if state == "active"]
-        held = [
-            f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}."
-            for host, (state, name) in holders.items()
-        ] or ["No worker says that it has it: it may wait in Redis, be done, or never have been."]
-        lines = [Line("will", text) for text in held]
+        found = self._find(services)
+        active = [host for host, (state, _) in found.holders.items() if state == "active"]
+        lines = [
+            Line("will", f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}.")
+            for host, (state, name) in found.holders.items()
+        ]
+        if found.queue:
+            lines.append(Line("will", f"It waits in {found.queue}: a worker that receives it will discard it."))
+        elif found.fetched:
+            lines.append(Line("will", "A worker has fetched it, and does not answer: it is told all the same."))
+        elif not found.found:
+            lines.append(Line("warning", f"Where it is, if it is anywhere, is not known: {_why(found)}."))
         if active and self.terminate:
             lines.append(Line("will", "Its process is ended in the middle."))
         elif active:
@@ -56,15 +65,26 @@ class RevokeTask(Operation):
             " and for three hours as Celery comes; one of them that takes it throws it away."
         )
         lines += [Line("will_not", stays), Line("note", "When all workers restart, it is forgotten.")]
-        figures = (Figure(name="held_by", value=tuple(holders)), Figure(name="active_on", value=tuple(active)))
+        figures = (
+            Figure(name="held_by", value=tuple(found.holders)),
+            Figure(name="active_on", value=tuple(active)),
+            Figure(name="waits_in", value=found.queue),
+            Figure(name="found", value=found.found),
+        )
         return Preview(lines=tuple(lines), figures=figures, choices=("terminate",))
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""
         self._check()
+        found = self._find(services)
         said = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not said.confirmed and not said.failed:
             raise Uncertain(f"No worker confirmed that {self.task_id} is revoked; one that was busy may still do it.")
+        if not found.found and not said.ended:
+            raise Uncertain(
+                f"{count(len(said.confirmed), 'worker')} will discard {self.task_id} on receiving it. Whether there is"
+                f" such a task is not known: {_why(found)}."
+            )
         message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
         if self.terminate:
             hosts = ", ".join(said.ended)
@@ -78,6 +98,22 @@ class RevokeTask(Operation):
         """Nothing: only the workers remember it."""
         return {"message": "Workers may have been told or not; to revoke it again does no harm."}
 
+    def _find(self, services: Services) -> Whereabouts:
+        found = find_everywhere(services.broker, services.remote, services.queue_names(), self.task_id)
+        if found.nowhere:
+            raise Refused(
+                f"There is no task {self.task_id}: no worker has it, and it waits in no known queue. It may be done.",
+                field="task_id",
+            )
+        return found
+
     def _check(self) -> None:
-        if not self.task_id.isprintable() or not self.task_id or any(char.isspace() for char in self.task_id):
+        if not ID.fullmatch(self.task_id) or not self.task_id.isprintable():
             raise Invalid("expected one task's id.", field="task_id")
+
+
+def _why(found: Whereabouts) -> str:
+    """Why it is not known."""
+    silent = f"no answer from {', '.join(found.silent)}" if found.silent else ""
+    more = "" if found.complete else "more tasks wait than were looked through"
+    return " and ".join(filter(None, [silent, more]))

@@ -38,14 +38,24 @@ class WakeWorker(Operation):
     def preview(self, services: Services) -> Preview:
         """The queues it gets back, and what waits there."""
         queues = self._queues(services)
-        waiting = sum(queue.waiting for queue in services.queues.read(queues))
-        paused = " when they are no longer paused" if services.pause.read(queues) else ""
-        line = f"{self.hostname} takes tasks from {', '.join(queues)} again{paused}; {count(waiting, 'task')} waiting."
+        pauses = services.pause.read(queues)
+        paused = queues if None in pauses else [queue for queue in queues if queue in pauses]
+        waiting = {queue.name: queue.waiting for queue in services.queues.read(queues)}
+        free = [queue for queue in queues if queue not in paused]
+        at_once, held = sum(waiting[queue] for queue in free), sum(waiting[queue] for queue in paused)
+        lines = []
+        if free:
+            lines.append(Line("will", f"{_takes(self.hostname, free)} again; {count(at_once, 'task')} waiting."))
+        if paused:
+            told = f"{_takes(self.hostname, paused)} again when {'it is' if len(paused) == 1 else 'they are'} no longer"
+            lines.append(Line("will_not", f"{told} paused; {count(held, 'task')} waiting."))
         figures = (
             Figure(name="queues", value=tuple(queues)),
-            Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
+            Figure(name="paused_queues", value=tuple(paused)),
+            Figure(name="waiting", label="waiting", value=at_once, unit="tasks"),
+            Figure(name="staying", label="waiting, paused", value=held, unit="tasks"),
         )
-        return Preview(lines=(Line("will", line),), figures=figures)
+        return Preview(lines=tuple(lines), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Tells it, and waits for its word."""
@@ -82,3 +92,7 @@ class WakeWorker(Operation):
                 f"{self.hostname} can't be held by the pause that is in force.", hint="Resume first.", field="hostname"
             )
         return queues
+
+
+def _takes(hostname: str, queues: list[str]) -> str:
+    return f"{hostname} takes tasks from {', '.join(queues)}"

@@ -126,7 +126,7 @@ def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
             {
                 "label": one.label,
                 "exactness": one.exactness,
-                "parts": [[part.name, part.value] for part in one.first(MAX_KINDS)],
+                "parts": [[part.name, part.value, part.error] for part in one.first(MAX_KINDS)],
             }
             for one in shown.breakdowns
             if one.label and one.parts

@@ -27,7 +27,7 @@ from opsdash.operations import (
     SyncTenantConfigs,
 )
 from opsdash.state import SystemStatus
-from opsdash.views import rows, worker_rows
+from opsdash.views import rows, strip, worker_rows
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -100,7 +100,7 @@ class Bulletins:
         if snapshot.redis_error or now_s - self._recent_read_s < HISTORY_EVERY_S:
             return
         try:
-            self._recent = self._history.read(rows.RECENT_S)
+            self._recent = self._history.read(strip.RECENT_S)
         except OpsdashError as error:
             log.warning("the history can't be read: %s", error)  # the lines stay as they were, and end where they end
         self._recent_read_s = now_s
@@ -155,8 +155,8 @@ def board(
     return {
         "now": (status.updated_at or datetime.now(UTC)).timestamp(),
         "status": told,
-        "figures": rows.figures(status, recent),
-        "sparks": rows.sparks(recent),
+        "figures": strip.figures(status, recent),
+        "sparks": strip.sparks(recent),
         "controls": {
             "pause": status.can_pause and may(PauseProcessing),
             "resume": status.can_resume and may(ResumeProcessing),

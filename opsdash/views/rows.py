@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -38,17 +38,15 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
-from opsdash.text import count, format_duration
+from opsdash.text import count
 from opsdash.views.form import asking
+from opsdash.views.strip import latest_rates, spark_point
 
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
 
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."
-RECENT_S = 15 * 60
-WHOLE = 0.95
-"""Of that time, where it is called the whole."""
 SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
@@ -86,7 +84,7 @@ def queue_rows(
     """
     points, read_at = list(recent), status.redis_read_at
     thinned = [p for p in points if p.at.timestamp() // p.step.total_seconds() % SPARK_EVERY == 0]
-    rates = latest.started_per_s if (latest := _latest_rates(points)) else {}
+    rates = latest.started_per_s if (latest := latest_rates(points)) else {}
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
@@ -108,7 +106,7 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=[_spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
+            spark=[spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows
@@ -126,24 +124,6 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
     if status.known and queue.consumed is False:
         return ["warn", "no consumer", "no worker takes tasks from it"]
     return ["ok", "running", ""] if status.known else ["none", "unknown", ""]
-
-
-def _spark_point(point: HistoryPoint, value: float | None) -> list[float]:
-    at = round(point.at.timestamp())
-    return [at] if value is None else [at, value]
-
-
-def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
-    """The strip's lines: figure → points; a missing value is a gap."""
-    points = list(recent)
-    return {
-        "waiting": [_spark_point(p, sum(p.waiting.values()) if p.waiting else None) for p in points],
-        "rate": [_spark_point(p, round(sum(p.started_per_s.values()), 2) if p.started_per_s else None) for p in points],
-        "failed": [_spark_point(p, p.failed_per_s) for p in points],
-        "online": [_spark_point(p, p.online) for p in points],
-        "busy": [_spark_point(p, p.active) for p in points],
-        "redis_ms": [_spark_point(p, p.redis_ms) for p in points],
-    }
 
 
 def operation_rows(
@@ -296,58 +276,6 @@ def attention(status: SystemStatus) -> str:
 def moment(when: datetime, now: datetime | None) -> str:
     """A time of today as ``13:10``, any other with its date."""
     return f"{when:%H:%M}" if now is not None and when.date() == now.date() else f"{when:%Y-%m-%d %H:%M}"
-
-
-def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[str, list[Any]]:
-    """The strip's figures as ``[value, unit]``; what is not known is not there."""
-    online = [worker for worker in status.workers if worker.reports]
-    counted = [worker for worker in status.workers if worker.state != "offline"]  # a silent one may still run its tasks
-    others = len(status.others or ())
-    slots = sum(worker.concurrency for worker in counted)
-    found: dict[str, list[Any]] = {}
-    if status.known:
-        unread = sum(bool(queue.error) for queue in status.queues)
-        where = f"in {count(len(status.queues) - unread, 'queue')}" + (f", {unread} unreadable" if unread else "")
-        found["waiting"] = [sum(queue.waiting for queue in status.queues), where]
-        takes_none = sum(worker.condition in ("quiet", "draining", "drained") for worker in online)
-        known_workers = f"of {len(status.workers) + others}"
-        none = f", {takes_none} {'takes' if takes_none == 1 else 'take'} no tasks" if takes_none else ""
-        if online or others or not any(worker.state == "silent" for worker in status.workers):
-            found["online"] = [len(online) + others, known_workers + none]  # else they may be on their way back
-        found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
-    if status.redis_ms is not None:
-        found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
-    points = list(recent)
-    if (latest := _latest_rates(points)) is not None:
-        window = f"started/s, {latest.step.total_seconds():g} s"
-        found["rate"] = [round(sum(latest.started_per_s.values()), 1), window]
-    if (failures := _failures(points)) is not None:
-        found["failed"] = failures
-    return found
-
-
-def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:
-    """How many tasks failed in the time that was recorded, and which share of those started; None: not known."""
-    points = [(p, p.failed_per_s, p.step.total_seconds()) for p in recent if p.failed_per_s is not None]
-    if not points:
-        return None
-    failed = round(sum(per_s * step_s for _, per_s, step_s in points))
-    started = sum(sum(p.started_per_s.values()) * step_s for p, _, step_s in points)
-    seen_s = sum(step_s for _, _, step_s in points)
-    # Rates are rounded, and nobody looked in the gaps: the share is about right, and the time is what was seen.
-    share = f"≈ {_percent(min(100.0, 100 * failed / started))} of started" if failed and started else ""
-    seen = f"{format_duration(seen_s)} seen" if seen_s < WHOLE * RECENT_S else ""
-    return [failed, ", ".join(filter(None, [share, seen]))]
-
-
-def _percent(share: float) -> str:
-    """With a digit behind the point where the share is small; never 0 for something."""
-    return "0.1 % or less" if share <= 0.1 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
-
-
-def _latest_rates(points: Sequence[HistoryPoint]) -> HistoryPoint | None:
-    """The newest point that knows rates, if it is one of the last three buckets: a console's first point has none."""
-    return next((p for p in reversed(points) if p.started_per_s and p.at >= points[-1].at - 2 * p.step), None)
 
 
 def tenants_card(status: SystemStatus) -> Row:

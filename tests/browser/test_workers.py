@@ -158,7 +158,12 @@ def test_a_task_is_revoked_by_its_id_alone(served: Any, visit: Callable[..., Pag
     expect(button(page, "Confirm")).to_be_disabled()
     page.get_by_label("Task", exact=True).fill("1a2b-3c")
     page.get_by_label("Type YES to confirm").focus()
-    expect(dialog).to_contain_text("No worker says that it has it")
+    expect(dialog).to_contain_text("There is no task 1a2b-3c: no worker has it")
+    expect(button(page, "Confirm")).to_be_disabled()
+    store.lpush("celery", '{"headers": {"id": "1a2b-3c", "task": "shop.mail"}}')
+    page.get_by_label("Task", exact=True).fill("1a2b-3c ")
+    page.get_by_label("Type YES to confirm").focus()
+    expect(dialog).to_contain_text("It waits in celery")
     confirm(page)
     expect(page.get_by_role("alert").filter(has_text="No worker confirmed that 1a2b-3c is revoked")).to_be_visible()
 

@@ -63,7 +63,7 @@ from click.testing import CliRunner
 import opsdash
 from opsdash.api.acts import Run
 from opsdash.api.openapi import document
-from opsdash.api.shapes import request_of
+from opsdash.api.requests import request_of
 from opsdash.cli import cli
 from opsdash.model import Actor, Role
 from opsdash.operation import registry

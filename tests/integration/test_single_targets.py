@@ -13,6 +13,7 @@ from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import OtherWorker
 from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
+from opsdash.services.queues import find
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,9 +109,9 @@ def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_ask
         deployment.records.wait_for(2)
         eventually(lambda: deployment.health(host)["active"] == "0", what="nothing runs any more")
         assert deployment.records.times_run() == {long: 1, last: 1}
-        done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
-        assert done.message.endswith("No worker had it: none was ended.")
-    assert [entry.status for entry in console.get_recent_operations()] == ["success", "success", "success"]
+        with pytest.raises(Refused, match="There is no task"):
+            console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
+    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "success", "success"]
 
 
 @pytest.mark.slow
@@ -128,11 +129,13 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
 
 def test_what_nobody_confirms_is_uncertain_and_what_is_no_target_is_refused(console_for):
     console: Console = console_for(separator=":")
-    preview = console.preview(RevokeTask(task_id="an-id"))
-    assert texts(preview)[0] == "No worker says that it has it: it may wait in Redis, be done, or never have been."
+    with pytest.raises(Refused, match="There is no task an-id: no worker has it"):
+        console.preview(RevokeTask(task_id="an-id"))
+    console.broker.client.lpush("celery", '{"headers": {"id": "an-id", "task": "shop.mail"}}')
+    assert console.preview(RevokeTask(task_id="an-id")).figure("waits_in").value == "celery"
     with pytest.raises(Uncertain, match="No worker confirmed that an-id is revoked"):
         console.run(RevokeTask(task_id="an-id"), actor="maria", confirm="YES")
-    for wrong in ("", "two ids", "an\x1bid"):
+    for wrong in ("", "two ids", "an\x1bid", "*", "a" * 300, "<id>"):
         with pytest.raises(Invalid, match="expected one task's id"):
             console.preview(RevokeTask(task_id=wrong))
     with pytest.raises(Refused, match=r"There is no worker 'w1@nowhere'"):
@@ -149,6 +152,54 @@ def test_a_task_is_not_revoked_where_the_separator_that_workers_use_is_not_known
         with pytest.raises(Unavailable, match=r"^Workers can't be asked by remote control: "):
             attempt()
     assert [entry.status for entry in console.get_recent_operations()] == ["failure"]
+
+
+def test_a_task_that_is_nowhere_is_not_revoked_and_one_that_waits_is_and_then_does_not_run(
+    deployment: Deployment, console_for
+):
+    console: Console = console_for(queues=("celery",))
+    with worker(pool="threads", env=deployment.env, queues=["emails"]) as running:
+        eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
+        with pytest.raises(Refused, match="There is no task 0123"):
+            revoke(console, "0123")
+        waiting, other = deployment.send(2, queue="celery")
+        done = revoke(console, waiting)
+        assert (done.ok, done.details["confirmed"]) == (True, (running.hostname,))
+        deployment.celery.control.add_consumer("celery", destination=[running.hostname], reply=True)
+        deployment.records.wait_for(1)
+        assert deployment.records.stay(0.5) == 0
+        assert deployment.records.times_run() == {other: 1}
+        with pytest.raises(Refused, match="There is no task"):
+            revoke(console, other)  # it has run
+    assert [entry.status for entry in console.get_recent_operations()] == ["refused", "success", "refused"]
+
+
+def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_success(
+    deployment: Deployment, console_for, monkeypatch: pytest.MonkeyPatch
+):
+    console: Console = console_for(queues=("celery",))
+    monkeypatch.setattr(find, "MOST", 1)
+    with worker(pool="threads", env=deployment.env, queues=["emails"]) as running:
+        eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
+        deployment.send(3, queue="celery")
+        monkeypatch.setattr(find, "READ", 1)
+        preview = console.preview(RevokeTask(task_id="0123"))
+        assert not preview.figure("found").value
+        assert preview.in_order[0].kind == "warning"
+        with pytest.raises(Uncertain, match="more tasks wait than were looked through"):
+            revoke(console, "0123")
+    assert console.get_recent_operations()[0].status == "unknown"
+
+
+def test_a_task_that_a_busy_solo_worker_runs_is_found_by_its_report(deployment: Deployment, console_for):
+    console: Console = console_for(queues=("celery",))
+    with worker(pool="solo", concurrency=1, env=deployment.env) as running:
+        (long,) = deployment.send(1, kwargs={"seconds": 8})
+        deployment.records.wait_for(1)
+        eventually(lambda: long in deployment.health(running.hostname)["running"], what="it reports what it runs")
+        assert console.preview(RevokeTask(task_id=long)).figure("active_on").value == (running.hostname,)
+        warned = console.preview(RevokeTask(task_id="0123"))
+        assert warned.in_order[0].kind == "warning", "what else it has is not known"
 
 
 def revoke(console: Console, task_id: str):

@@ -119,4 +119,5 @@ def by_task(made_of: TaskSample) -> Breakdown:
         unit="tasks",
         exactness="exact" if made_of.counted else "estimated",
         parts=tuple(Part(name=name, value=n, error=made_of.error.get(name)) for name, n in made_of.by_task.items()),
+        others=None if made_of.counted else Part(name="others, not seen", value=0, error=made_of.unseen),
     )

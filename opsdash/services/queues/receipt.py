@@ -14,6 +14,8 @@ from opsdash.services.broker.client import Broker
 _COUNT = lua.load(__name__, "receipt_count")
 MOST_OTHERS = 100
 """Other queues that a receipt tells of."""
+NAMED = 5
+"""Other queues that are named in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,36 @@ class Receipt:
             "others": {name: {"before": before, "after": after} for name, (before, after) in self.others.items()},
             "at_once": self.at_once,
         }
+
+
+def receipt_details(receipt: Receipt | None) -> dict[str, Any]:
+    """``receipt`` for an effect's details; nothing where there is none."""
+    return {} if receipt is None else {"receipt": receipt.details()}
+
+
+def receipt_told(details: Mapping[str, Any]) -> str:
+    """The receipt in an effect's details as one line; empty where there is none."""
+    told = details.get("receipt")
+    if not isinstance(told, Mapping):
+        return ""
+    before, after, others = told["before"], told["after"], told["others"]
+    steps = ", ".join(f"priority {step}: {number:,} → {after[step]:,}" for step, number in sorted(before.items()))
+    parts = [f"{told['queue']} {sum(before.values()):,} → {sum(after.values()):,} waiting"]
+    if len(before) > 1 or set(before) - {0}:
+        parts[0] += f" ({steps})"
+    counted = [(name, one["before"], one["after"]) for name, one in others.items()]
+    kept = [f"{name} {was:,}" for name, was, now in counted if was == now]
+    moved = [f"{name} {was:,} → {now:,}" for name, was, now in counted if was != now]
+    if kept:
+        parts.append(f"as they were: {_few(kept)}")
+    if moved:
+        parts.append(f"changed meanwhile by others: {_few(moved)}")
+    return f"Receipt: {'; '.join(parts)}."
+
+
+def _few(named: Sequence[str]) -> str:
+    more = f" and {len(named) - NAMED:,} more" if len(named) > NAMED else ""
+    return ", ".join(named[:NAMED]) + more
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class TaskSample:
         by_task: Task name → how many, most first.
         error: Task name → by how much that may be off, either way; empty when all were counted.
         looked_at: How many messages the figures rest on.
+        unseen: How many there may be of kinds that none of these was of.
         counted: All messages were looked at: nothing here is an estimate.
         oldest_s: Age of the oldest that was looked at; None where none of them says when it was sent.
     """
@@ -49,6 +50,7 @@ class TaskSample:
     by_task: Mapping[str, int] = field(default_factory=dict)
     error: Mapping[str, int] = field(default_factory=dict)
     looked_at: int = 0
+    unseen: int = 0
     counted: bool = True
     oldest_s: float | None = None
 
@@ -63,7 +65,8 @@ class TaskSample:
         ]
         more = len(self.by_task) - named
         text = "By task: " + ", ".join(kinds) + (f" and {more:,} more kinds" if more > 0 else "")
-        return [text + (f", estimated from {self.looked_at:,} of them." if self.error else ".")]
+        unseen = f"; of others, which were not seen, up to {self.unseen:,}" if self.unseen else ""
+        return [text + (f", estimated from {self.looked_at:,} of them{unseen}." if self.error else ".")]
 
 
 def sample_tasks(
@@ -107,7 +110,14 @@ def sample_tasks(
     else:
         numbers, off = _estimate([Counter({"": names.total()}) for names in named], sizes, total)
         number, number_error = numbers[""], off.get("", total)
-    return replace(found, number=number, number_error=number_error, by_task=dict(by_task.most_common()), error=error)
+    return replace(
+        found,
+        number=number,
+        number_error=number_error,
+        by_task=dict(by_task.most_common()),
+        error=error,
+        unseen=math.ceil(UNSEEN / max(1, sum(sizes)) * total),
+    )
 
 
 def _all(broker: Broker, lists: list[str], lengths: list[int]) -> list[list[bytes]] | None:

@@ -55,6 +55,13 @@ const dialogs = (root, send, whole = true) => {
       )
     )
   const figure = (value, exactness) => `${exactness === 'estimated' ? '≈ ' : ''}${number(value, value % 1 ? 1 : 0)}`
+  // Of what was estimated no share is exact, and none is all: rare kinds may be missing.
+  const share = (n, error, total, exactness) => {
+    const part = (100 * n) / total
+    if (exactness !== 'estimated') return `${number(n)} · ${number(part)} %`
+    if (!n) return `up to ${number(error || 0)}`
+    return `≈ ${number(n)} · ${part > 99 ? '> 99' : `≈ ${number(part)}`} %`
+  }
   const kinds = ({label, parts: bar, exactness}) => {
     const total = bar.reduce((sum, [, n]) => sum + n, 0)
     if (!total) return []
@@ -71,13 +78,13 @@ const dialogs = (root, send, whole = true) => {
       el(
         'ul',
         {class: 'legend', 'aria-label': label},
-        ...bar.map(([name, n], i) =>
+        ...bar.map(([name, n, error], i) =>
           el(
             'li',
             {},
             el('span', {class: 'swatch', 'data-hue': i}),
             el('span', {class: 'name', text: name, title: name}),
-            el('span', {class: 'share', text: `${figure(n, exactness)} · ${number((100 * n) / total)} %`})
+            el('span', {class: 'share', text: share(n, error, total, exactness)})
           )
         )
       )

@@ -92,8 +92,8 @@ def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
     assert shown["lines"] == [["42 go.", "will"], ["1 running stays.", "will_not"], ["So it is.", "note"]]
     (bar,) = shown["bars"]
     assert len(bar["parts"]) == 6
-    assert bar["parts"][-1] == ["3 others", 12]
-    assert sum(n for _, n in bar["parts"]) == sum(part.value for part in parts)
+    assert bar["parts"][-1] == ["3 others", 12, None]
+    assert sum(n for _, n, _ in bar["parts"]) == sum(part.value for part in parts)
     assert review(None, "Say which.")["problem"] == "Say which."
 
 

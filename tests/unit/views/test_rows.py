@@ -19,7 +19,7 @@ from opsdash.model import (
     WorkerStats,
 )
 from opsdash.state import SystemStatus
-from opsdash.views import rows
+from opsdash.views import rows, strip
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 
@@ -80,7 +80,7 @@ def test_a_queue_with_its_own_pause_is_named_while_the_rest_runs() -> None:
 
 
 def test_unknown_figures_are_left_out_and_never_a_zero() -> None:
-    assert rows.figures(SystemStatus()) == {}
+    assert strip.figures(SystemStatus()) == {}
     (row,) = rows.operation_rows([entry()]).values()
     assert None not in row.values()
 
@@ -89,7 +89,7 @@ def test_offline_workers_count_neither_as_online_nor_as_slots() -> None:
     status = SystemStatus()
     workers = (worker("a", concurrency=4, active=2), worker("b", state="offline", concurrency=8, active=8))
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=workers))
-    shown = rows.figures(status)
+    shown = strip.figures(status)
     assert shown["online"] == [1, "of 2"]
     assert shown["busy"] == [2, "of 4"]
 
@@ -125,7 +125,7 @@ def test_a_queue_offers_what_its_state_and_the_role_allow() -> None:
 
 
 def test_a_line_has_no_value_where_none_was_recorded() -> None:
-    lines = rows.sparks([point(0), point(10, started_per_s={}, redis_ms=None)])
+    lines = strip.sparks([point(0), point(10, started_per_s={}, redis_ms=None)])
     at = round(NOW.timestamp())
     assert lines["waiting"] == [[at, 4], [at + 10, 4]]
     assert lines["rate"] == [[at, 1.5], [at + 10]]
@@ -197,17 +197,17 @@ def test_the_oldest_task_of_a_queue_is_told_by_when_it_was_sent_and_stays_while_
 
 def test_throughput_says_what_it_counts_and_over_how_long_and_an_old_rate_is_none() -> None:
     status = SystemStatus()
-    assert rows.figures(status, [point(0)])["rate"] == [1.5, "started/s, 10 s"]
+    assert strip.figures(status, [point(0)])["rate"] == [1.5, "started/s, 10 s"]
     after_a_gap = [point(0), point(300, started_per_s={})]
-    assert "rate" not in rows.figures(status, after_a_gap)
-    assert rows.figures(status, [point(0), point(10, started_per_s={})])["rate"] == [1.5, "started/s, 10 s"]
+    assert "rate" not in strip.figures(status, after_a_gap)
+    assert strip.figures(status, [point(0), point(10, started_per_s={})])["rate"] == [1.5, "started/s, 10 s"]
 
 
 def test_workers_that_are_all_silent_are_not_counted_as_none() -> None:
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker(state="silent"),)))
-    assert "online" not in rows.figures(status)
-    lines = rows.sparks([point(0, online=2, active=1), point(10, online=None, active=None, waiting={})])
+    assert "online" not in strip.figures(status)
+    lines = strip.sparks([point(0, online=2, active=1), point(10, online=None, active=None, waiting={})])
     at = round(NOW.timestamp())
     assert [lines[name] for name in ("online", "busy", "waiting")] == [
         [[at, 2], [at + 10]],
@@ -220,28 +220,28 @@ def test_a_queue_that_can_not_be_read_has_no_number_and_is_told_beside_the_sum()
     status = SystemStatus()
     queues = (QueueStats(name="celery", waiting=4), QueueStats(name="odd", waiting=0, error="not a list: odd"))
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues))
-    assert rows.figures(status)["waiting"] == [4, "in 1 queue, 1 unreadable"]
+    assert strip.figures(status)["waiting"] == [4, "in 1 queue, 1 unreadable"]
     assert "waiting" not in rows.queue_rows(queues, status, [], nobody)["odd"]
 
 
 def test_failures_are_counted_over_what_was_recorded_with_their_share_of_the_tasks() -> None:
     status, points = SystemStatus(), [point(0, failed_per_s=0.3), point(10, failed_per_s=0.0), point(20)]
-    assert rows.figures(status, points)["failed"] == [3, "≈ 10 % of started, 20s seen"]
+    assert strip.figures(status, points)["failed"] == [3, "≈ 10 % of started, 20s seen"]
     rare = [point(0, failed_per_s=0.1, started_per_s={"celery": 25.0})]
-    assert rows.figures(status, rare)["failed"] == [1, "≈ 0.4 % of started, 10s seen"]
-    assert rows.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, "10s seen"]
+    assert strip.figures(status, rare)["failed"] == [1, "≈ 0.4 % of started, 10s seen"]
+    assert strip.figures(status, [point(0, failed_per_s=0.0)])["failed"] == [0, "10s seen"]
     whole = [point(10 * n, failed_per_s=0.0) for n in range(90)]
-    assert rows.figures(status, whole)["failed"] == [0, ""], "nothing is missing"
-    assert "failed" not in rows.figures(status, [point(0)])
+    assert strip.figures(status, whole)["failed"] == [0, ""], "nothing is missing"
+    assert "failed" not in strip.figures(status, [point(0)])
     at = round(NOW.timestamp())
-    assert rows.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
+    assert strip.sparks(points)["failed"] == [[at, 0.3], [at + 10, 0.0], [at + 20]]
 
 
 def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
     status = SystemStatus()
     both = (worker("a"), worker("b", queues=()))
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both))
-    assert rows.figures(status)["online"] == [2, "of 2, 1 takes no tasks"]
+    assert strip.figures(status)["online"] == [2, "of 2, 1 takes no tasks"]
     assert rows.pause_story(status) == "1 of 2 workers needs attention: 1 quiet"
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both[1:]))
     assert rows.pause_story(status) == "No worker takes tasks: what comes in waits"

@@ -8,7 +8,7 @@ import pytest
 
 from opsdash.model import OtherWorker, PauseInfo, RunningTask, Snapshot, WorkerStats
 from opsdash.state import SystemStatus
-from opsdash.views import rows
+from opsdash.views import rows, strip
 from opsdash.views.worker_rows import running_rows, worker_rows
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
@@ -68,8 +68,8 @@ def test_a_silent_worker_stands_first_says_since_when_and_its_tasks_still_count(
     assert rows_found[0]["state"] == ["bad", "silent", "for 12s"]
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a", active=1, concurrency=4), gone)))
-    assert rows.figures(status)["busy"] == [3, "of 6"]  # of the same workers that are busy
-    assert rows.figures(status)["online"] == [1, "of 2"]
+    assert strip.figures(status)["busy"] == [3, "of 6"]  # of the same workers that are busy
+    assert strip.figures(status)["online"] == [1, "of 2"]
 
 
 def test_two_processes_of_one_name_have_a_row_each() -> None:
@@ -103,7 +103,7 @@ def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause()
     ]
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), others=tuple(others)))
-    assert rows.figures(status)["online"] == [3, "of 3"]
+    assert strip.figures(status)["online"] == [3, "of 3"]
 
 
 @pytest.mark.parametrize(
