@@ -110,12 +110,12 @@ class Keys:
         return f"{self.prefix}opsdash:history:writer"
 
     @property
-    def spool(self) -> str:
+    def outbox(self) -> str:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"
 
     @property
-    def spool_aside(self) -> str:
+    def outbox_aside(self) -> str:
         """Stream: what lay in the spool and no key of this deployment has sealed; kept to be looked at."""
         return f"{self.prefix}opsdash:audit:spool:aside"
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _SUSPEND = lua.load(__name__, "queue_expiry_suspend")
 
 
-def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
+def add_reconcile(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
     """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``reconcile``."""
     suffixes = [f"{broker.separator}{step}" if step else "" for step in broker.priority_steps]
     pipe.eval(RECONCILE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
@@ -36,7 +36,7 @@ def reconcile(broker: Broker, queues: Iterable[str]) -> Reconciled:
     Cost: one script, two commands per queue and five per priority list of those that are held.
     """
     with broker.client.pipeline(transaction=False) as pipe:
-        ask(broker, pipe, queues)
+        add_reconcile(broker, pipe, queues)
         try:
             (reply,) = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
@@ -45,7 +45,7 @@ def reconcile(broker: Broker, queues: Iterable[str]) -> Reconciled:
 
 
 def answer(reply: Any) -> Reconciled:
-    """The reply to ``ask``; a fault is logged."""
+    """The reply to ``add_reconcile``; a fault is logged."""
     if isinstance(reply, Exception):
         log.warning("the expiry of paused queues could not be looked after: %s", reply)
         return Reconciled(0, 0)
@@ -55,8 +55,8 @@ def answer(reply: Any) -> Reconciled:
 def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
     """The longest expiry that is suspended for these lists, in ms; 0 for none."""
     with broker.reading():
-        (noted,) = bounded_reads.fields(broker.client, [broker.keys.expires], list(lists), untrusted.LONG)
-    return max((_ms((text or "").partition(":")[0]) for text in noted.values()), default=0)
+        (notes,) = bounded_reads.fields(broker.client, [broker.keys.expires], list(lists), untrusted.LONG)
+    return max((_ms((text or "").partition(":")[0]) for text in notes.values()), default=0)
 
 
 def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:
@@ -94,10 +94,10 @@ class ExpiryKeeper:
         Cost: while nothing was held at the last look, one EXISTS every ``AGAIN_S``: another one may have paused.
         """
         if time.monotonic() >= self._due_s:
-            self.look(self._queues, needed=self._needed or self._something_is_held())
+            self.look(self._queues, needed=self._needed or self._something_is_suspended())
         return max(0.0, self._due_s - time.monotonic())
 
-    def _something_is_held(self) -> bool:
+    def _something_is_suspended(self) -> bool:
         keys = self._broker.keys
         flags = (keys.pause(queue) for queue in (None, *self._queues))
         try:

@@ -56,11 +56,11 @@ def clock(patient: Examined) -> Findings:
 
 def spool(patient: Examined) -> Findings:
     """Audit spool: steps that wait in Redis for the database."""
-    if patient.console.audit.spool is None:
+    if patient.console.audit.outbox is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
         return
     try:
-        waiting = patient.console.audit.spool.count()
+        waiting = patient.console.audit.outbox.count()
     except Unavailable:  # the broker's own line says why; nothing is known of what lies there
         yield warning("audit spool", "Not known: it is in Redis.", "Look again once Redis answers.")
         return
@@ -81,7 +81,7 @@ def chain(patient: Examined) -> Findings:
         checked, found = verified.checked, verified.problems
         said = f"all {checked:,} seals"
     else:
-        checked, found = tail.faults(audit.engine, audit.sealer, NEWEST)
+        checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
         said = f"the newest {checked:,} seals; --full checks all"
     if found:
         todo = "opsdash audit verify names each; keep the database as it is."
@@ -93,7 +93,7 @@ def chain(patient: Examined) -> Findings:
     except Invalid as missing:
         yield warning("audit chain", "New seals carry no key: they show accidents and keep nobody out.", str(missing))
         return
-    if through := tail.unkeyed_through(audit.engine, audit.sealer):
+    if through := tail.unkeyed_through(audit.engine, audit.signer):
         said = f"Entries up to {through:,} were sealed before there was a secret: nobody was kept out then."
         todo = "If the secret came at another number, the log was made anew: opsdash audit verify --head NUMBER:SEAL."
         yield warning("audit chain", said, todo)
