@@ -1,4 +1,4 @@
-"""How many of something may be open at once: in total, for each who asks, and with room kept for whoever may act.
+"""How many of something may be open at once: in total, for each client, with places reserved for users who may operate.
 
 Standard library only.
 """
@@ -20,7 +20,7 @@ class Full(enum.Enum):
     ALL = "all"
     """As many are open as this role may fill."""
     OWN = "own"
-    """Whoever asks has as many as one may have."""
+    """The client has as many open as one client may have."""
 
 
 class Capacity:
@@ -46,8 +46,8 @@ class Capacity:
         """Takes one place; None when there was one. Cost: O(1).
 
         Args:
-            role: Decides how many others may be open; None is whoever has none.
-            holders: Who has it then: a user, a token, an address. Each has a share of its own.
+            role: Decides how many others may be open; None: a client without a role.
+            holders: Who opens it: a user, a token, an address. Each has its own share.
         """
         if any(self._by_holder[holder] >= self.each for holder in holders):
             return Full.OWN

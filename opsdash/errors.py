@@ -11,7 +11,7 @@ Changed: TypeAlias = Literal["nothing", "perhaps"]
 
 NOTHING_CHANGED = "Nothing was changed."
 LOOK_AGAIN = "Look again."
-"""The hint where what was reviewed is not what is there now."""
+"""The hint when the data has changed since the preview."""
 LOOK_FIRST = "Look before trying again."
 """The hint where something may have been changed."""
 _ENDS = (".", "!", "?", "…")
@@ -20,17 +20,17 @@ _ENDS = (".", "!", "?", "…")
 class OpsdashError(Exception):
     """Base of every error opsdash raises on purpose.
 
-    ``str`` of it is for whoever wanted to change something; whoever only read is given ``explanation``.
+    ``str`` of it is for an operation, ``explanation`` is for a read.
 
     Attributes:
         message: The fault alone, in one or two sentences.
         hint: What to do now, a sentence; empty: nothing in particular.
         field: The parameter of an operation, or the option, that is at fault.
-        setting: The variable of the environment that is at fault, such as ``OPSDASH_REDIS_URL``: its name and a colon
-            stand before the message.
+        setting: The wrong environment variable, such as ``OPSDASH_REDIS_URL``: the text begins with its name
+            and a colon.
         changed: ``nothing``, or ``perhaps``: then look before trying again.
         retry: The same may work later, as it is.
-        silent: No answer came at all: an outage, where anything else is for somebody to read and mend.
+        silent: There was no answer at all: an outage. Any other fault needs a person to read and repair it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -80,7 +80,7 @@ class OpsdashError(Exception):
 
 
 class Invalid(OpsdashError):
-    """A setting or an argument is wrong; where it says which, ``message`` is what follows its name and a colon."""
+    """A setting or an argument is wrong; with ``field`` or ``setting``, the text begins with its name and a colon."""
 
     exit_code = 2
 

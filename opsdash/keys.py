@@ -11,13 +11,13 @@ from dataclasses import dataclass
 PAUSE = "system:pause_processing"
 PAUSE_VALUE = "true"
 EVERYTHING = "*"
-"""Field of the pause hash that stands for all queues; every other field is a queue's name."""
+"""Field of the pause hash for all queues; every other field is a queue's name."""
 EPOCH_DIGITS = 13
 """Digits of the largest epoch that is taken for one. Redis counts on and Lua writes such numbers without rounding."""
 
 
 def epoch_of(text: bytes | str) -> int | None:
-    """The pause counter's value, given what lies there or the first ``EPOCH_DIGITS`` + 1 bytes of it.
+    """The pause counter's value, given the text of its key or the first ``EPOCH_DIGITS`` + 1 bytes of it.
 
     The key may hold anything: None for what is no count of ours.
     """
@@ -65,12 +65,12 @@ class Keys:
 
     @property
     def pause_cancelled(self) -> str:
-        """Hash: ``*`` or a queue's name → JSON ``{hostname: [queue …]}``, told to stop by ``cancel_consumer``."""
+        """Hash: ``*`` or a queue's name → JSON ``{hostname: [queue …]}`` that got ``cancel_consumer``."""
         return f"{self.prefix}opsdash:pause:cancelled"
 
     @property
     def quiet(self) -> str:
-        """Hash: hostname → JSON of the queues that this worker was told to stop consuming."""
+        """Hash: hostname → JSON of the queues that this worker must not consume."""
         return f"{self.prefix}opsdash:quiet"
 
     @property
@@ -116,7 +116,7 @@ class Keys:
 
     @property
     def outbox_aside(self) -> str:
-        """Stream: what lay in the spool and no key of this deployment has sealed; kept to be looked at."""
+        """Stream: steps of the outbox that no key of this deployment has signed; kept for inspection."""
         return f"{self.prefix}opsdash:audit:spool:aside"
 
     def request(self, request_id: str) -> str:
@@ -125,7 +125,7 @@ class Keys:
 
     @property
     def signed_out(self) -> str:
-        """Sorted set with a TTL: mark of an ended sign-in, and its seal → when its ticket expires, in seconds."""
+        """Sorted set with a TTL: hash of an ended session cookie, with its HMAC → when the cookie expires."""
         return f"{self.prefix}opsdash:signed_out"
 
     @property

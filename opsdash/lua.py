@@ -1,4 +1,4 @@
-"""Lua scripts for Redis: each in a file of its own, in the folder ``lua`` beside the module that runs it.
+"""Lua scripts for Redis: each in its own file, in the folder ``lua`` beside the module that runs it.
 
 They are sent by EVAL, not registered by their hash: EVALSHA would need rights that the Redis users of running
 deployments were not given, and redis-py's pipelines ask for each registered script first, which is one more round trip.
@@ -17,7 +17,7 @@ _INCLUDE = re.compile(r"-- include (\S+)")
 def load(module: str, name: str, **constants: int | str) -> str:
     """The script ``lua/{name}.lua`` beside a module, without its comments.
 
-    A line ``-- include PATH`` stands for another script, by its path from this one.
+    A line ``-- include PATH`` is replaced by another script, by its path from this one.
 
     Args:
         module: ``__name__`` of the module that runs it.

@@ -53,7 +53,7 @@ def argument(
             ``str`` makes of a value: commands to paste are written so.
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
-        placeholder: What stands in the empty field.
+        placeholder: Text in the empty field.
     """
     return dataclasses.field(
         default=default,
@@ -74,7 +74,7 @@ class Operation:
     """Base of every operation. A subclass is a frozen, keyword-only record of its parameters.
 
     Attributes:
-        reason: Every operation takes one; it stands in the audit log beside the other parameters.
+        reason: Every operation takes one; the audit log stores it with the other parameters.
 
     Class attributes:
         name: With underscores: the audit log's and the API's name; with hyphens: the command.
@@ -82,12 +82,12 @@ class Operation:
         help: One sentence: what it does.
         warning: One sentence: what it does to a running system.
         minimum_role: Who may run it.
-        danger: It takes away what can't simply be had again, or ends what runs: whoever confirms it is shown so.
-        settles: Its effect takes time after the act; ``progress`` tells how far it has come.
-        approvable: It may be made to wait for a second person.
+        danger: It removes data or ends running tasks: its dialog shows this.
+        settles: Its effect continues after the operation; ``progress`` reports how far it is.
+        approvable: ``OPSDASH_APPROVAL`` may require a second person for it.
         turn_on: One line, where not everybody uses what it is about: how that is turned on. Lists have it last, with
             that line; where it is not ``is_used`` metrics have no series of it, and its card may show the line alone.
-            It can be run all the same.
+            It can still be run.
         layout: Facts of the broker's layout that it writes by: it is refused while app, settings and workers disagree
             on one of them. Empty: it writes nothing into Redis by them.
     """
@@ -105,9 +105,9 @@ class Operation:
 
     reason: str = argument(
         default="",
-        help="Why; kept in the audit log, where everybody who looks sees it.",
+        help="The reason; the audit log keeps it, and all users of opsdash can read it.",
         label="Reason",
-        placeholder="Optional; everybody who looks sees it",
+        placeholder="Optional; all users of opsdash can read it",
     )
 
     def __init_subclass__(cls) -> None:
@@ -122,13 +122,13 @@ class Operation:
         if not isinstance(cls.minimum_role, Role):
             raise TypeError(f"{cls.__name__}.minimum_role is {cls.minimum_role!r}; expected a Role")
         if cls.name in _registry:
-            raise TypeError(f"{cls.__name__} takes the name {cls.name!r}, which {_registry[cls.name].__name__} has")
+            raise TypeError(f"{cls.__name__} uses the name {cls.name!r} of {_registry[cls.name].__name__}")
         dataclass(frozen=True, kw_only=True)(cls)
         for field in dataclasses.fields(cls):
             if "help" not in field.metadata:
                 raise TypeError(f"{cls.__name__}.{field.name} is not declared with argument()")
             if field.name in RESERVED:
-                raise TypeError(f"{cls.__name__}.{field.name}: every operation has that already; expected another name")
+                raise TypeError(f"{cls.__name__}.{field.name}: every operation has it; expected another name")
         _registry[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Operation:
             if len(value) > MAX_TEXT:
                 raise Invalid(f"at most {MAX_TEXT:,} characters, got {len(value):,}.", field=field)
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-                raise Invalid("contains bytes that are no text.", field=field)
+                raise Invalid("contains bytes that are not text.", field=field)
         object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
 
     @classmethod
@@ -174,7 +174,7 @@ class Operation:
         raise NotImplementedError
 
     def phrase(self, services: Services) -> str:
-        """What must be typed beside ``YES`` as things stand now, exactly so; empty: nothing.
+        """The text that must now be typed beside ``YES``, exactly; empty: none.
 
         Raises:
             Unavailable: Redis or the database does not answer.

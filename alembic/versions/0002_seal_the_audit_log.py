@@ -1,4 +1,4 @@
-"""The seal of the audit log: a sequence number and a chained HMAC for each finished entry, and the chain's head.
+"""The hash chain of the audit log: a sequence number and a chained HMAC for each finished entry, and the chain's head.
 
 Entries that are finished already stay outside the chain: nobody vouched for them when they were written.
 

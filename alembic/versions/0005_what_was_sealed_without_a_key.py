@@ -1,4 +1,4 @@
-"""Up to which entry seals without a key are taken: set, and sealed with the key, when the secret first comes.
+"""Up to which entry no key is needed: set, and signed with the key, when the secret is first set.
 
 Revision: 0005, after 0004
 """

@@ -1,10 +1,10 @@
 """Which broker an entry is about: a column that the database reckons from the details, and an index to find it by.
 
-The details are sealed, and consoles of before, which know nothing of the column, keep what stands there. Read as text,
-and not as JSON: what somebody else has written there, and is none, must not stop this, nor a later read. opsdash writes
+The HMAC covers the details, and older consoles, which do not know the column, keep them. They are read as text,
+and not as JSON: a foreign value that is not JSON must not stop this, nor a later read. opsdash writes
 the broker first, without a quote or a backslash in it.
 
-PostgreSQL writes the table and its indexes anew for it, at some 25 µs an entry: whoever acts meanwhile uses the spool.
+PostgreSQL rewrites the table and its indexes for it, at about 25 µs an entry: operations meanwhile use the outbox.
 
 Revision: 0006, after 0005
 """

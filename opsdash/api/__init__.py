@@ -1,4 +1,4 @@
-"""The doors for programs, beside the page: the JSON API, its OpenAPI document, ``/readyz`` and ``/metrics``.
+"""For programs, beside the page: the JSON API, its OpenAPI document, ``/readyz`` and ``/metrics``.
 
 Tornado routes, so that one server and one prefix hold them all. Nothing here knows a particular operation: paths,
 schemas and validation come from the registry.

@@ -54,7 +54,7 @@ class Run(Handler):
         finally:
             afterwards(
                 "the refresh after an act", lambda: console.poller.refresh_soon(AFTER_S)
-            )  # whoever asks next sees it
+            )  # the next request sees it
         return Outcome(
             operation=kind.name,
             status="success" if effect.ok else "failure",

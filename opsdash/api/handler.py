@@ -69,7 +69,7 @@ class Handler(RequestHandler):
         self.body += chunk[: max(0, room)]
 
     def compute_etag(self) -> str | None:
-        """Of the answer, or what the route says stands for it."""
+        """Of the answer, or the one that the route sets."""
         return self.etag or super().compute_etag()
 
     def send(self, value: Any) -> None:
@@ -174,14 +174,14 @@ class NotFound(Handler):
     """Every address under ``/api`` that is none."""
 
     def prepare(self) -> None:
-        """Says so, whoever asks."""
+        """Answers so to every client."""
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "not-found", "There is no such address; /api/v1/openapi.json lists them."
         )
 
 
 def authenticate(settings: Settings, authorization: str, client: str) -> Actor:
-    """Who a bearer token stands for. Compares with every token, each in constant time.
+    """The user of a bearer token. Compares with every token, each in constant time.
 
     Raises:
         ProblemError: 401, saying how to get in.
@@ -199,7 +199,7 @@ def authenticate(settings: Settings, authorization: str, client: str) -> Actor:
 
 
 def _typed(kind: type, name: str, text: str) -> Any:
-    """A query's text as the number or the truth it stands for; msgspec's own way takes ``0.5`` for a time too."""
+    """A query's text as a number or boolean; msgspec itself would read ``0.5`` as a time too."""
     hint = _types(kind).get(name)
     hint = get_args(hint)[0] if get_args(hint) else hint  # Annotated
     if hint is bool:

@@ -42,7 +42,7 @@ AGE = "opsdash_snapshot_age_seconds"
 
 
 class Meter(Collector):
-    """One console's metrics, in a registry of their own.
+    """One console's metrics, in their own registry.
 
     Follows the poller from the first scrape on, so that the counters of operations need no read of the whole log: they
     begin at 0, as Prometheus expects of a process that has just started. What it renders is rendered in the poller's
@@ -143,13 +143,13 @@ class Meter(Collector):
         if self._metrics.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",
-                "0 when the newest seals of the audit log do not fit.",
+                "0 when one of the newest entries breaks the hash chain of the audit log.",
                 [({}, self._metrics.chain_ok)],
             )
         if self._metrics.unkeyed_through is not None:
             yield _gauge(
                 "opsdash_audit_unkeyed_through",
-                "Entries of the audit log up to this number are sealed without a key; 0: none.",
+                "Entries of the audit log up to this number have no key; 0: none.",
                 [({}, self._metrics.unkeyed_through)],
             )
 
@@ -165,7 +165,7 @@ class Meter(Collector):
 
 
 class Metrics(Handler):
-    """Prometheus's door."""
+    """``/metrics`` for Prometheus."""
 
     def initialize(self, console: Console, meter: Meter) -> None:  # type: ignore[override]
         """Tornado's constructor; ``meter`` lasts as long as the server."""
@@ -233,7 +233,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     if rest:
         up.append(({"worker": OTHER}, all(worker.state == "online" for worker in rest)))
     yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
-    # What a silent worker told last still counts.
+    # The last report of a silent worker still counts.
     yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
     states = Tally(worker.condition for worker in snapshot.workers)
     yield _gauge(

@@ -41,7 +41,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     approval_id: str | None = None
     """Of an act that waits for a second person: what ``approve`` takes."""
     expected: str | None = None
-    """What ``phrase`` must be for this act as things stand now."""
+    """What ``phrase`` must now be for this operation."""
 
 
 class ProblemError(HTTPError):
@@ -79,7 +79,7 @@ def problem_error(
 
     Args:
         operation: What was asked for; None for a read.
-        actor: Who asked: a role that is too low is told from the other refusals by it.
+        actor: The user: shows whether the refusal is because of the role.
     """
     status, kind, more = _kind_of(error, operation, actor)
     detail = without_folders(error.explanation if operation is None else str(error))

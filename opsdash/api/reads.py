@@ -53,7 +53,7 @@ class Reader(Handler):
     """A route that may need a snapshot read now."""
 
     async def fresh(self) -> Snapshot:
-        """A snapshot read now, together with whoever else waits for one.
+        """A snapshot read now, shared with other waiting requests.
 
         Raises:
             ProblemError: Redis has never answered this console.

@@ -294,7 +294,7 @@ def lasting(snapshot: Snapshot) -> Snapshot:
 
 
 def _lasting_pause(pause: PauseInfo) -> PauseInfo:
-    # When it ends is counted from its TTL anew at each read; with an epoch, another end is another pause.
+    # Its end is computed from its TTL at each read; with an epoch, another end is another pause.
     return pause if pause.epoch is None else dataclasses.replace(pause, expires_at=None)
 
 

@@ -42,12 +42,12 @@ MAX_LINE = 1_000
 
 
 class _ReaderGoneError(Exception):
-    """Whoever read our output has closed it."""
+    """The reader of our output has closed it."""
 
 
 class _Commands(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Adds it, unless its name is taken: another package's operation never stands in for a command of ours."""
+        """Adds it, unless its name is taken: another package's operation never replaces a command of ours."""
         if (name or cmd.name) in self.commands:
             warn(f"an operation is called {name or cmd.name}, as a command is: the command stays")
             return
@@ -77,7 +77,7 @@ class _Commands(click.Group):
         return result
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command, or what could have been meant: whoever types `pause` is told of pause-processing."""
+        """The command, or a suggestion: for `pause` it suggests pause-processing."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -162,7 +162,7 @@ def _complain(error: OpsdashError, *, changes: bool, advice: str) -> None:
 
 
 def _open_streams() -> None:
-    """Streams that can be asked and written to, whoever has closed them and however little the terminal can show."""
+    """Streams that can be used, also if they were closed or the terminal has a small character set."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:

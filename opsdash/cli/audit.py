@@ -106,7 +106,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
                 heading_of(entry),
                 entry.status.value,
                 entry.description + (f" Reason: {entry.reason}" if entry.reason else ""),
-                *[entry.broker or "not told"][:several],
+                *[entry.broker or "unknown"][:several],
             )
             for entry in page.entries
         ],
@@ -157,7 +157,7 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
 
 @audit.command()
 def head() -> None:
-    """Number and seal of the newest sealed entry: keep it where the database's owner can't write."""
+    """Number and HMAC of the newest entry in the hash chain. Keep it where the database's owner can't write."""
     with connected() as console:
         print_line(console.audit.head())
 
@@ -166,7 +166,7 @@ def head() -> None:
 @json_option
 @click.option("--head", help="A head noted earlier, NUMBER:SEAL; the log must still contain it.")
 def verify(*, as_json: bool, head: str | None) -> None:
-    """Whether the sealed log is whole: nothing changed, removed, inserted or reordered."""
+    """Verify the hash chain: no entry was changed, removed, inserted or reordered."""
     if head is not None and not re.fullmatch(r"\d+:[0-9a-f]*", head):
         raise Invalid(f"expected NUMBER:SEAL as this command prints it, got {head!r}", field="--head")
     with connected() as console:
@@ -184,13 +184,13 @@ def verify(*, as_json: bool, head: str | None) -> None:
         print_line(found.message)
         for problem in found.problems:
             print_line(f"  {problem}")
-        unkeyed = "sealed without OPSDASH_SECRET_KEY: nobody is kept out by that"
+        unkeyed = "written without OPSDASH_SECRET_KEY: an attack on them can't be shown"
         if found.unkeyed_through is not None:
             unkeyed = (
-                f"sealed before OPSDASH_SECRET_KEY was set, up to number {found.unkeyed_through:,}: nobody was kept out"
+                f"written before OPSDASH_SECRET_KEY was set, up to number {found.unkeyed_through:,}: not protected"
             )
         for number, what in (
-            (found.before, "finished before there were seals"),
+            (found.before, "finished before the hash chain existed"),
             (found.unkeyed, unkeyed),
             (found.in_progress, "without an outcome yet"),
         ):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @json_option
-@click.option("--full", is_flag=True, help="Check every seal of the audit log, not the newest only.")
+@click.option("--full", is_flag=True, help="Check the whole hash chain of the audit log, not only the newest entries.")
 def doctor(*, as_json: bool, full: bool) -> None:
     """Check every connection and setting, and say what to do.
 

@@ -34,7 +34,7 @@ UNSEEN = Progress(done=False, message="It is done; how far it has come could not
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
 REPEAT_S = 10.0
-"""After so long a line is told again of which only the figures have changed."""
+"""After this time a line is printed again if only its figures have changed."""
 
 
 class OperationCommand(click.Command):
@@ -116,7 +116,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                     # Done is done, whatever keeps it from being watched.
                     progress = afterwards("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
             except KeyboardInterrupt:
-                warn(f"{effect.message} That stands; only the waiting was broken off.")
+                warn(f"{effect.message} This was done. Only the wait was stopped.")
                 raise
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
@@ -182,7 +182,7 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             final, since_s = progress.message, now_s
         if progress.done or now_s >= deadline or (final and now_s - since_s >= AGREED_S):
             return progress
-        # Ages and counts move with each look; a log is told of them now and then, of all else at once.
+        # Ages and counts change with each read; a log gets them from time to time, and all other changes at once.
         stage = progress.stage or progress.message
         if stage != printed or now_s - printed_s >= REPEAT_S:
             printed, printed_s = stage, now_s

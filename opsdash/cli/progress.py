@@ -49,14 +49,14 @@ class Bar:
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; a second one breaks off as ever."""
+    """Whether Ctrl-C was pressed; a second one stops at once."""
     requested = False
 
     def request(_number: int, _frame: FrameType | None) -> None:
         nonlocal requested
         requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        click.echo("\nopsdash: stopping at the next whole step; Ctrl-C again breaks off", err=True)
+        click.echo("\nopsdash: stopping after the current step; press Ctrl-C again to stop at once", err=True)
 
     # A shell that runs us in the background has it ignored, and only the main thread may say otherwise.
     is_main = threading.current_thread() is threading.main_thread()

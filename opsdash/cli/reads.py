@@ -51,7 +51,7 @@ def connected() -> Iterator[Console]:
     help="Go on, on a terminal: look again every 2 seconds, or as said; Ctrl-C ends it.",
 )
 def status(*, as_json: bool, every_s: float | None) -> None:
-    """One screen: is processing paused, what waits, who works, what needs somebody."""
+    """One screen: pause, queues, workers, and what needs attention."""
     if every_s is not None:
         if as_json:
             raise click.UsageError("--watch and --json exclude each other: for programs, call status --json again")
@@ -62,7 +62,7 @@ def status(*, as_json: bool, every_s: float | None) -> None:
             console.unmanaged.look()
             _watch(console, every_s)
             return
-        console.broker.ping()  # an outage is told once, not for each thing that is asked
+        console.broker.ping()  # an outage is reported once, not for each read
         console.unmanaged.look()
         snapshot = console.snapshot()
     if snapshot.redis_error:
@@ -106,7 +106,7 @@ def queues(*, as_json: bool) -> None:
     with connected() as console:
         snapshot = console.snapshot()
         if any(queue.consumed is None for queue in snapshot.queues):
-            console.unmanaged.look()  # workers without the plug-in may take from it
+            console.unmanaged.look()  # unmanaged workers may take from it
             snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)

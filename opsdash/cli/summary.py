@@ -25,11 +25,11 @@ MOST_WARNINGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What stands on the screen.
+    """The contents of the screen.
 
     Attributes:
         shown: Lines and the table, from top to bottom.
-        warnings: What needs somebody, one line each; on stderr where there is one.
+        warnings: What needs attention, one line each; on stderr if there is one.
     """
 
     shown: list[RenderableType]
@@ -193,7 +193,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
     quiet = [f"{worker.hostname} takes no tasks" for worker in snapshot.workers if worker.condition == "quiet"]
     yield from _few(quiet, "workers")
     others = [
-        f"{other.hostname} is not held by opsdash: it runs without the plug-in, and "
+        f"{other.hostname} is not managed by opsdash: a pause does not stop it. It "
         + (f"takes tasks from {', '.join(other.queues)}" if other.queues else "takes no tasks now")
         for other in snapshot.others or ()
     ]
@@ -215,5 +215,5 @@ def _few(lines: list[str], what: str) -> Iterator[str]:
 
 
 def _counted(snapshot: Snapshot) -> list[WorkerStats]:
-    """Those whose figures count: what a silent worker told last may still be so."""
+    """Workers whose figures count: the last report of a silent worker may still be true."""
     return [worker for worker in snapshot.workers if worker.state != "offline"]

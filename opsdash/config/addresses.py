@@ -28,7 +28,7 @@ def client_address(headers: Mapping[str, Any], peer: str, proxies: Iterable[str]
     """The client's address: what the last trusted hop saw.
 
     ``X-Forwarded-For`` is read from the right, where our own proxies wrote, up to the first address that is not one of
-    them. What stands left of it came from the client, who may write what it likes.
+    them. The text left of it came from the client and can't be trusted.
 
     Args:
         headers: The request's headers.

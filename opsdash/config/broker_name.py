@@ -11,7 +11,7 @@ from urllib.parse import quote
 from opsdash.config.broker_url import BrokerUrl, host_and_port
 
 LONGEST = 200
-"""Characters. What is longer is cut, and told from its like by a digest."""
+"""Characters. A longer one is cut and gets a digest to stay unique."""
 _DIGEST = 8
 
 

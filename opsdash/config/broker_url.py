@@ -1,6 +1,6 @@
 """The broker's address: whatever Celery or redis-py take, read once, and written for each of the two clients.
 
-No error repeats any part of the address: what stands in it may be a piece of the password. Standard library only.
+No error repeats any part of the address: it may be a part of the password. Standard library only.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _scheme(url: str) -> str:
 
 
 def _split_query(url: str) -> tuple[str, str]:
-    """What stands before the query, and the query. A fragment is none of any address: both clients would drop it."""
+    """The part before the query, and the query. Part ``#…`` is ignored: both clients would drop it."""
     rest = url.partition("://")[2]
     if "#" in rest:
         raise ValueError(_SIGNS)
@@ -272,7 +272,7 @@ def _db(path: str) -> int:
     if not number:
         return 0
     if not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise ValueError(f"{EXPECTED} with db a number; what stands there would be read as 0")
+        raise ValueError(f"{EXPECTED} with a number as db; this text would be read as 0")
     return int(number)
 
 
@@ -287,7 +287,7 @@ def _sentinels(parts: list[str]) -> BrokerUrl:
     read_parts = [(_split_user(before.partition("/")[0]), before.partition("/")[2]) for before, _query in split]
     options = read_options(split[-1][1])
     if any(query for _before, query in split[:-1]):
-        raise ValueError(f"{_SENTINELS}; what follows ? stands once, at the end")
+        raise ValueError(f"{_SENTINELS}; only one ?, at the end")
     if not options.get("master_name"):
         raise ValueError(f"{_SENTINELS}; the name of the master is missing")
     hosts = tuple(_host(place, SENTINEL_PORT, _SENTINELS) for (_user, place), _path in read_parts)

@@ -115,7 +115,7 @@ def path(value: str) -> str:
 def audit(value: str) -> str:
     """What happens while the database is away."""
     if value.strip() not in {"spool", "strict"}:
-        raise ValueError(f"expected spool or strict, got {value!r}")
+        raise ValueError(f"expected `spool` or `strict`, got {value!r}")
     return value.strip()
 
 
@@ -137,7 +137,7 @@ def secret(value: str) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiToken:
-    """One program's key to the JSON API: its name stands in the audit log, its role says what it may do."""
+    """One program's key to the JSON API: the audit log shows its name, its role says what it may do."""
 
     name: str
     role: Role

@@ -41,7 +41,7 @@ def read(path: str) -> Lists:
     """The lists of one file: lines ``admins: ann, group:ops``; ``#`` begins a comment.
 
     Raises:
-        ValueError: With a sentence for whoever wrote it.
+        ValueError: With a sentence for the author of the file.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -153,7 +153,7 @@ class Settings:
     roles_file: str | None = _setting(
         default=None,
         parse=parsers.roles_file,
-        doc="File of lines `admins: …`, `operators: …`, `viewers: …`, added to the lists; read anew when it changes.",
+        doc="File of lines `admins: …`, `operators: …`, `viewers: …`, added to the lists; read again when it changes.",
     )
     pause_ttl_s: int = _setting(
         default=_DAY_S, parse=parsers.number(1, 365 * _DAY_S, int), doc="Seconds after which a pause ends by itself."
@@ -202,7 +202,10 @@ class Settings:
         doc="`spool`: while the database is down, entries wait in Redis; `strict`: operations are refused instead.",
     )
     old_secret_keys: tuple[str, ...] = _setting(
-        default=(), parse=parsers.names, secret=True, doc="Earlier secret keys, comma-separated: they verify old seals."
+        default=(),
+        parse=parsers.names,
+        secret=True,
+        doc="Earlier secret keys, comma-separated: they verify old audit entries.",
     )
     tenant_source: str | None = _setting(
         default=None,
@@ -276,8 +279,8 @@ class Settings:
     def actor(self, name: str, groups: Iterable[str] = (), *, surface: str, client: str = "") -> Actor:
         """An identity with the role the lists give it.
 
-        Without any list, whoever holds the credentials of Redis and the database in a shell or a notebook, and the one
-        local user of ``dev``, is admin: a name they type themselves proves nothing more than that. Whoever comes over
+        Without any list, a user whose shell or notebook has the credentials of Redis and the database, and the one
+        local user of ``dev``, is admin: a name that they type proves no more than that. A user who comes over
         the network has no role until a list gives one.
         """
         groups = tuple(groups)

@@ -73,7 +73,7 @@ _NOBODY = Hashed(bytes(SALT_BYTES), bytes(HASH_BYTES), N, R, P)
 
 
 class Users:
-    """The file. It is read anew each time: a user who was removed is gone at once.
+    """The file. It is read each time: a removed user is gone at once.
 
     Args:
         path: Where it is; only its owner may read it.
@@ -131,7 +131,7 @@ class Users:
             users = dict(self.read())
             is_new = name not in users
             if is_new and any(people.same(name, known) for known in users):
-                raise Refused("Somebody has a name that looks like this one.", field="name")
+                raise Refused("Another user has a name that looks like this one.", field="name")
             users[name] = Hashed.of(password)
             self._write(users)
         return is_new

@@ -68,7 +68,7 @@ def config(port: int, password: str) -> bytes:
 
 
 def client(url: str) -> redis.Redis:
-    """A client that gives up soon: whoever asks, asks again."""
+    """A client with a short timeout: its callers retry."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -107,6 +107,6 @@ def check_external(url: str) -> tuple[str, str]:
         except redis.RedisError as error:
             raise Unavailable(
                 f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
-                hint="Unset it, and the demo starts a broker of its own",
+                hint="Unset it; then the demo starts its own broker",
                 silent=True,
             ) from error

@@ -1,4 +1,4 @@
-"""The demo's database: migrated, and filled with sample tenants. A process of its own, beside the broker's start."""
+"""The demo's database: migrated, and filled with sample tenants. It runs in its own process while the broker starts."""
 
 from __future__ import annotations
 

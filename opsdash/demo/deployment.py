@@ -77,7 +77,7 @@ class Deployment:
     def env(self) -> dict[str, str]:
         """Environment of every process: the user's, without what is meant for another deployment."""
         kept = {
-            # CELERY_BROKER_URL would win over the app's own broker: the demo would work on somebody's real queues.
+            # CELERY_BROKER_URL would win over the app's own broker: the demo would work on real queues.
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("OPSDASH_", "CELERY_"))
@@ -167,7 +167,7 @@ class Deployment:
         if is_free(self.port):
             return None
         taken, self.port = self.port, free_port()
-        return f"somebody took port {taken}; trying {self.port}"
+        return f"port {taken} is in use; trying {self.port}"
 
 
 def is_free(port: int) -> bool:

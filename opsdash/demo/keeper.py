@@ -41,7 +41,7 @@ def remove(paths: Iterable[Path]) -> None:
 def main() -> None:
     """Listens until the supervisor is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # whoever stops the demo tells the supervisor; this process goes last
+        signal.signal(number, signal.SIG_IGN)  # the supervisor handles signals; this process ends last
     group = os.getpgrp()
     sys.stdin.read()
     if os.fork():

@@ -69,7 +69,7 @@ def _present(demo: Deployment, say: Progress, *, open_browser: bool) -> None:
     say(f"\nIn a second terminal:\n  source {shlex.quote(str(demo.folder.env))}\n  opsdash status")
     say(f"Ctrl-C stops the demo.\n\n{demo.page_url}\nready")
     if open_browser and sys.stdout.isatty():
-        # A process of its own, and not one of the demo's: it may block, fail, or live on in the user's browser.
+        # A separate process outside the demo: it may block, fail, or continue in the user's browser.
         subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, "-m", "webbrowser", demo.page_url],
             stdin=subprocess.DEVNULL,

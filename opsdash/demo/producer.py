@@ -20,7 +20,7 @@ FEW, MANY = 15, 90
 WAVE_S = 90.0
 PER_TICK = 4
 FIRST = 40
-"""Tasks in each queue at once: the workers prefetch two dozen, and whoever opens the page sees the rest waiting."""
+"""Tasks in each queue at once: the workers prefetch two dozen, and the page shows the rest as pending."""
 FULL = 5_000
 """Waiting messages of one queue above which nothing is added: a demo may be left paused overnight."""
 

@@ -18,7 +18,7 @@ from opsdash.demo import keeper
 from opsdash.demo.folder import Folder
 from opsdash.errors import Unavailable
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 90.0
 RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
@@ -30,7 +30,7 @@ class Part:
 
     Attributes:
         name: Short, for what is said about it and the name of its log.
-        command: Made anew at each start: the page's port may have moved.
+        command: Called at each start: the page's port may have changed.
         ready: Says in a few words that it is ready, or None while it isn't.
         after: Parts that must be ready first.
         stdin: What it reads.
@@ -131,7 +131,7 @@ class Supervisor:
         )
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Starts everything, each part as soon as what it needs is ready; returns when somebody asks to stop.
+        """Starts everything, each part as soon as what it needs is ready; returns on a request to stop.
 
         Args:
             ready: Called once, when all parts are ready.
@@ -180,7 +180,7 @@ class Supervisor:
 
     def kill(self) -> None:
         """Ends everything now, and what ended processes have left behind. Twice is once."""
-        if self._keeper.returncode is not None:  # its number may be somebody else's by now
+        if self._keeper.returncode is not None:  # its number may belong to another process by now
             return
         keeper.kill_group(self._keeper.pid)
         for process in (self._keeper, *(child.process for child in self.running.values())):

@@ -18,7 +18,7 @@ class Role(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who acts, with which role, and through which door.
+    """The user, with role and surface.
 
     Attributes:
         name: User name as the proxy, the operating system or the caller gives it.
@@ -35,6 +35,6 @@ class Actor:
     groups: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """A name from outside may hold what no database takes; the attempt is to be audited all the same."""
+        """A name from outside may have characters that no database accepts; the attempt must be audited anyway."""
         object.__setattr__(self, "name", as_text(self.name))
         object.__setattr__(self, "client", as_text(self.client))

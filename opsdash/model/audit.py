@@ -31,9 +31,9 @@ class AuditEntry:
     Attributes:
         timestamp: When it was begun, in UTC. ``finished_at``: when its outcome was written; None while in progress.
         details: ``message``, ``params``, ``surface``, ``client``, ``previewed``, ``took_s``; more by operation.
-        seq: Its number in the sealed chain; None until it is finished. ``key_id``: which key made ``seal``.
-        broker: What it was done on, as `broker_identity` says it; None where that is not told. It is what
-            the details say, which the seal covers.
+        seq: Its number in the hash chain; None until it is finished. ``key_id``: which key made ``seal``.
+        broker: Where it was done, as `broker_identity` gives it; None: unknown. It is taken from
+            the details, which the HMAC covers.
     """
 
     id: UUID
@@ -50,13 +50,13 @@ class AuditEntry:
     broker: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Told once, in the details: whoever writes and seals those, of another version too, keeps it."""
+        """Stored once, in the details: a console of another version keeps it too."""
         broker = self.details.get("broker")
         object.__setattr__(self, "broker", broker if isinstance(broker, str) else None)
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
-        """What ``to_plain`` made of an entry that carries no seal yet, as an entry."""
+        """The entry from which ``to_plain`` made the mapping; it has no HMAC yet."""
         return cls(
             id=UUID(raw["id"]),
             timestamp=datetime.fromisoformat(raw["timestamp"]),
@@ -75,7 +75,7 @@ class AuditEntry:
 
     @property
     def reason(self) -> str:
-        """Why, as far as whoever did it said so."""
+        """The reason that the user gave."""
         params = self.details.get("params")
         return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
 
@@ -98,7 +98,7 @@ class Approval:
     Attributes:
         id: What ``opsdash approve`` takes.
         operation: Its name; ``title``: for people. ``params``: its parameters.
-        by: Who asked. ``at``: when, in UTC. ``surface``: through which door.
+        by: Who asked. ``at``: when, in UTC. ``surface``: through which surface.
         expires_at: When its time is over, in UTC.
         problem: Why this opsdash can't do it, in a sentence; empty when it can.
     """

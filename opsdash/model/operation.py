@@ -30,7 +30,7 @@ class Effect:
         message: One sentence for the operator, with the number.
         details: What the audit trail keeps beside the message.
         ok: False when a part failed; the audit entry then says ``failure``.
-        followed: False when it was done, and nobody is known to act on it: whoever asked has to look.
+        followed: False when it was done, but no worker is known to follow it: the user must check.
         undo: The operation that takes it back; None: nothing does, or there is nothing to take back.
         undo_s: So long it can, in seconds; None: as long as nothing else has changed it.
         audit_id: The audit entry that records it; set by ``Console.run``.
@@ -56,7 +56,7 @@ class Progress:
         final: It has not, and waiting alone changes nothing.
         stage: The same as long as nothing but figures and ages has changed; empty: nothing tells.
         at: Things dealt with so far; ``of``: things in all. None where there is nothing to count.
-        todo: What somebody can do where time alone may not end it, one line each.
+        todo: What the user can do if waiting does not help, one line each.
     """
 
     done: bool

@@ -10,11 +10,11 @@ from datetime import datetime
 class PauseInfo:
     """One pause: of everything, or of one queue.
 
-    A flag that somebody set by hand has no story: ``by`` is empty and ``at`` and ``epoch`` are None.
+    A flag that was set by hand has no record: ``by`` is empty and ``at`` and ``epoch`` are None.
 
     Attributes:
         queue: None for everything.
-        expires_at: When the flag's TTL ends, in UTC; None when somebody set it without one.
+        expires_at: When the flag's TTL ends, in UTC; None: it has none.
         epoch: The pause counter's value after this change.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 Kind = Literal["will", "will_not", "warning", "note"]
 """Of a line: what will be done, what will be left alone, what to know before, and what else is worth a line."""
 Exactness = Literal["exact", "estimated", "old"]
-"""Of a figure: counted now, told from a sample, or read a while ago."""
+"""Of a figure: counted now, estimated from a sample, or read earlier."""
 ORDER: tuple[Kind, ...] = ("will", "warning", "will_not", "note")
 """How lines are read: each surface has them in this order, and those of one kind as the operation has them."""
 Value = int | float | str | bool | tuple[Any, ...] | Mapping[str, Any] | None
@@ -65,7 +65,7 @@ class Figure:
 
     @property
     def shown_unit(self) -> str:
-        """The unit as it stands beside the value: not once more where the label names it."""
+        """The unit to show beside the value; empty if the label has it."""
         return "" if self.unit in self.label.split() else self.unit
 
 
@@ -97,7 +97,7 @@ class Breakdown:
     others: Part | None = None
 
     def first(self, most: int) -> tuple[Part, ...]:
-        """At most so many rows, the last of which stands for all the others."""
+        """At most this many rows; the last one sums up the others."""
         rows = (*self.parts, *([self.others] if self.others else []))
         if len(rows) <= most:
             return rows
@@ -118,8 +118,8 @@ class Preview:
         taken_at: When it was read, in UTC: a confirmation that comes much later is refused.
         figures: The numbers. ``breakdowns``: what they are made of.
         choices: Names of the operation's yes-or-no arguments that matter now, for the dialog to ask.
-        boundary: Where what was reviewed ends, in the operation's own terms: what comes later is left alone by it.
-        phrase: What must be typed beside ``YES`` as things stood; empty: nothing.
+        boundary: The watermark: tasks that arrive later are not touched.
+        phrase: The text to type beside ``YES``; empty: none.
     """
 
     title: str = ""

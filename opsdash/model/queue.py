@@ -13,7 +13,7 @@ class QueueStats:
 
     Attributes:
         by_priority: Priority step → waiting messages; steps without messages are left out.
-        paused: By its own flag or by the one for everything.
+        paused: By its own pause or by the pause of all queues.
         oldest_s: Age of the oldest of the tasks that run next; None where nothing waits, or nothing is known yet.
         oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
@@ -37,7 +37,7 @@ class TrashEntry:
     Attributes:
         id: What ``restore-queue`` takes.
         count: Messages that were cleared, by all priorities.
-        size_bytes: Their size in Redis, estimated from a few of them; None when it can't be told.
+        size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
         state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.

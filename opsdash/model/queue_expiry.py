@@ -1,4 +1,4 @@
-"""Queues declared with ``expires``: their expiry stands still while they are paused or their messages are moved.
+"""Queues declared with ``expires``: their expiry is suspended while they are paused or their messages are moved.
 
 kombu 5.7 gives a queue's lists a TTL when a message is published, and no consumer renews it: a queue that nobody may
 fetch from would vanish with its tasks. (Before 5.7 kombu's Redis transport ignores ``expires``.) Workers and consoles
@@ -15,12 +15,12 @@ from opsdash import lua
 from opsdash.keys import Keys
 
 AGAIN_S = 2.0
-"""Longest time between two runs while something is held: a producer that publishes sets the TTL anew."""
+"""Longest time between two runs while something is paused: a producer that publishes sets the TTL again."""
 OFTEN = 3
 """Runs per shortest expiry, so that a TTL set right after one is met well before its end."""
 LEAST_S = 0.05
 UNDECLARED_MS = 60_000
-"""Given back at least where no worker has told what was declared: what was left may be too little to start a worker."""
+"""Least restored expiry if no worker has reported the declared one: the rest may be too short to start a worker."""
 MOST_LISTS = 10_000
 """Lists or queues that are all looked after: a run of the script takes some 20 ms then."""
 MOST_DIGITS = 13

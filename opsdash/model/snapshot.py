@@ -25,7 +25,7 @@ class HistoryPoint:
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
         oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
-        paused: Queues with a pause of their own; ``*`` for the pause of everything.
+        paused: Queues with their own pause; ``*`` for the pause of all queues.
         online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
             tasks that these ran. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
@@ -50,13 +50,13 @@ class Snapshot:
 
     Attributes:
         taken_at: When this snapshot was put together, in UTC.
-        pause: The pause of everything; None while running.
-        paused_queues: Queues with a pause of their own.
+        pause: The pause of all queues; None while running.
+        paused_queues: Queues with their own pause.
         epoch: The pause counter; None: there is none.
-        others: Workers without the plug-in; None while they could not be asked.
+        others: Workers that are not managed by opsdash; None: they could not be asked.
         look: What asking for them has found since the last change of a pause; None: nobody was asked since.
         shrinking: Paused queue → tasks it has lost meanwhile, and not by opsdash.
-        drained_in_s: While everything is paused: when nothing will run any more, at the pace so far; None: no telling.
+        drained_in_s: While everything is paused: the estimated time until nothing runs; None: unknown.
         unacked: Messages that were fetched and are not acknowledged yet, over all queues: reserved, scheduled, and
             those running tasks that have ``acks_late``.
         unacked_old: Those of them that were there before the oldest of the reports. ``unacked_oldest_s``: age of the
@@ -71,10 +71,10 @@ class Snapshot:
         database_age_s: As ``redis_age_s``, for ``operations``. ``tenants_age_s``: for ``tenants`` and their drift.
         database_error: As ``redis_error``. ``tenants_error``: the log may be read while the tenants can't be.
         silent: Which of ``redis``, ``database`` and ``tenants`` did not answer at all; an answer with an error is one.
-        audit_head: ``number:seal`` of the newest sealed entry, to be kept elsewhere.
-        spooled: Steps of the audit log that wait in Redis for the database; None while Redis can't say.
-        unread: What lies in Redis and is not shown: too much of it, or not readable.
-        layout_conflicts: Where app, settings and workers disagree on how messages lie in Redis: figures may be wrong.
+        audit_head: ``number:seal`` of the newest entry in the hash chain.
+        spooled: Steps of the audit log that wait in the outbox; None: unknown.
+        unread: Data in Redis that is not shown: too much, or not readable.
+        layout_conflicts: Where app, settings and workers disagree on the storage of messages: figures may be wrong.
     """
 
     taken_at: datetime

@@ -142,7 +142,7 @@ class TenantDrift:
 
     @property
     def message(self) -> str:
-        """One sentence or two; empty when nothing differs. When it began is told of what was changed alone."""
+        """One sentence or two; empty when nothing differs. Only a change has a start time."""
         changes = "; ".join(one.message for one in self.differences if one.changed)
         left = "; ".join(one.message for one in self.differences if not one.changed)
         since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""

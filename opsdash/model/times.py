@@ -1,4 +1,4 @@
-"""Times as people and programs ask for them: bounded, so that whoever reckons with them later never overflows.
+"""Times as people and programs give them: limited, so that later arithmetic never overflows.
 
 Standard library only.
 """
@@ -18,7 +18,7 @@ def in_utc(moment: datetime) -> datetime:
     """The same moment in UTC.
 
     Raises:
-        ValueError: It names no zone, or lies before ``EARLIEST`` or not before ``LATEST``.
+        ValueError: It has no zone, or is before ``EARLIEST`` or not before ``LATEST``.
     """
     if moment.tzinfo is None:
         raise ValueError("expected a time with its zone, such as 2026-11-23T03:00:00Z")
@@ -35,7 +35,7 @@ def ago(seconds: float, now: datetime | None = None) -> datetime:
     """The moment so many seconds before now, in UTC.
 
     Raises:
-        ValueError: It lies outside ``in_utc``'s bounds.
+        ValueError: It is outside ``in_utc``'s bounds.
     """
     try:
         return in_utc((now or datetime.now(UTC)) - timedelta(seconds=seconds))
@@ -44,10 +44,10 @@ def ago(seconds: float, now: datetime | None = None) -> datetime:
 
 
 def typed(text: str) -> datetime:
-    """A time as somebody types it, in UTC where it names no zone; or how long ago: ``2h``.
+    """A typed time, in UTC if it has no zone; or an age: ``2h``.
 
     Raises:
-        ValueError: With a sentence for whoever typed it.
+        ValueError: With a sentence for the user.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
 """What others write, read without ever failing: numbers, times, JSON, names, and how much of it was left unread.
 
-Whoever can write to the broker may leave anything under any key. Each function here takes any value and gives what it
-stands for, or None: no error, no endless work, and no text that a screen, a file or a database refuses. Standard
+Any client of the broker may write anything under any key. Each function here takes any value and returns what it
+means, or None: no error, no endless work, and no text that a screen, a file or a database refuses. Standard
 library only.
 """
 
@@ -136,7 +136,7 @@ class Unread:
 
     @property
     def message(self) -> str:
-        """For whoever looks: ``Showing 1,000 of 50,000 workers' reports.``, or what can't be read."""
+        """To show: ``Showing 1,000 of 50,000 workers' reports.``, or what can't be read."""
         if self.total:
             return f"Showing {self.shown:,} of {self.total:,} {self.what}."
         more = f" and {len(self.names) - 3:,} more" if len(self.names) > 3 else ""

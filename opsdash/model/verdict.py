@@ -61,7 +61,7 @@ LASTING = frozenset(
         Kind.UNREAD,
     }
 )
-"""What time alone does not cure: somebody has to do something. Of ``no_plugin`` it depends on what they do."""
+"""Reasons that do not go away by waiting: a person must act. For ``no_plugin`` it depends on what they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class Verdict:
         workers: Workers that report and are meant to stop. ``stopped``: those that have.
         running: Tasks that run and are meant to end. ``elsewhere``: tasks of other queues that run on these workers.
         held: Fetched and not started, tasks with an ETA included. ``scheduled``: the latter.
-        drained_in_s: When nothing will run any more at the pace so far; None: no telling.
+        drained_in_s: The estimated time until nothing runs; None: unknown.
         age_s: How old the figures are that it rests on; None: nothing was read yet.
     """
 

@@ -15,7 +15,7 @@ class WorkerStats:
 
     Attributes:
         state: ``online``; ``stalled`` (its process reports, its event loop does not turn); ``silent`` (it has missed
-            two reports or more: what it told last still counts); ``offline`` (silent for minutes).
+            two reports or more: its last report still counts); ``offline`` (silent for minutes).
         silent_s: For how long it has been silent; 0 while it reports.
         record: Its name on the list of workers: the hostname, or ``hostname #instance`` beside another of that name.
         instance: Which start of which process; empty: a plug-in that does not say.
@@ -86,7 +86,7 @@ class WorkerStats:
     def condition(self) -> str:
         """Its state in one word for people: one that lives and takes tasks from no queue is not plainly ``online``.
 
-        ``quiet``: it was told to take no more tasks; ``draining`` or ``drained``: it is about to be stopped.
+        ``quiet``: it takes no more tasks; ``draining`` or ``drained``: it is about to be stopped.
         """
         if self.state != "online":
             return self.state
@@ -174,7 +174,7 @@ class RunningTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherWorker:
-    """A worker without the plug-in: it answers Celery's remote control, and opsdash can't hold it.
+    """A worker that is not managed by opsdash: it answers Celery's remote control, and a pause does not stop it.
 
     Attributes:
         queues: The queues it takes tasks from; none after ``cancel_consumer``.
@@ -191,7 +191,7 @@ class Connection:
     """A connection to the broker that has fetched as workers do, and is named by no report.
 
     Attributes:
-        address: ``host:port`` of whoever made it.
+        address: ``host:port`` of the client.
         blocked: It waits for a message just now.
     """
 
@@ -204,8 +204,8 @@ class UnmanagedLook:
     """What asking for workers that do not report has found.
 
     Attributes:
-        others: Workers without the plug-in, as they answered.
-        error: Why nobody could be asked; empty: they were.
+        others: Workers that are not managed by opsdash, as they answered.
+        error: Why they could not be asked; empty: they were.
         off: Workers that report, and have remote control switched off: others may have, too.
         unanswered: How many hear remote control and have neither answered nor reported. Counted while something is
             paused only, like all that follows.

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 class ApproveOperation(Operation):
-    """Does what waits for a different operator, as whoever asked has reviewed it; once."""
+    """Runs an operation that waits for a second person, as its requester has reviewed it; once."""
 
     name: ClassVar[str] = "approve"
     title: ClassVar[str] = "Approve"
-    help: ClassVar[str] = "Approve what another operator asked for: it is done then."
-    warning: ClassVar[str] = "It is done at once, in the name of whoever asked and with yours beside it."
+    help: ClassVar[str] = "Approve the request of another operator; it then runs."
+    warning: ClassVar[str] = "It runs at once, in the name of the requester and with your name beside it."
     layout: ClassVar[tuple[str, ...]] = ()
     approvable: ClassVar[bool] = False
 
-    approval_id: str = argument(default="", positional=True, help="Which request; opsdash approvals lists them.")
+    approval_id: str = argument(default="", positional=True, help="Id of the request; opsdash approvals lists them.")
 
     def preview(self, services: Services) -> Preview:
-        """What was asked for, by whom, and what it would do as things stand now."""
+        """The request, its user, and what it would do now."""
         asked = services.approvals.find(self.approval_id)
         operation = _operation(asked)
         waits, now = asked.approval, operation.preview(services)
         left_s = (waits.expires_at - now.taken_at).total_seconds()
         elsewhere = asked.entry.broker not in (None, services.broker.identity)
-        there = f"It was asked for on {asked.entry.broker}; this console's is {services.broker.identity}."
+        there = f"The request is for broker {asked.entry.broker}; this console uses {services.broker.identity}."
         what = (
-            f"{described(waits)}, asked for by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
-            f"It is done as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. As things stand now:",
+            f"{described(waits)}, requested by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
+            f"It runs as {waits.by} reviewed it at {asked.reviewed.taken_at:%H:%M:%S} UTC. Now it would do this:",
         )
         lines = (*([Line("will", there)] * elsewhere), *(Line("will", text) for text in what), *now.lines)
         figures = (
@@ -63,7 +63,7 @@ class ApproveOperation(Operation):
         try:
             waits = services.approvals.find(self.approval_id).approval
         except Refused:
-            return {"message": "It waits no more: the entry of who asked for it says how it went."}
+            return {"message": "It is no longer pending: the requester's entry has the result."}
         return {"message": f"{described(waits)} still waits for approval: it was not done."}
 
 

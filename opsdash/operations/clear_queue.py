@@ -34,8 +34,8 @@ class ClearQueue(Operation):
     queue: str = argument(default="celery", positional=True, help="The queue to clear.")
     everything: bool = argument(
         default=False,
-        help="Also what workers hold and do not run: pauses the queue, has it put back, clears, and resumes.",
-        label="Also what workers hold and do not run: pause the queue, have it put back, clear it, and resume",
+        help="Also clear unstarted tasks in workers: pause the queue, wait until they are put back, clear, and resume.",
+        label="Also clear unstarted tasks in workers: pause the queue, wait until they are put back, clear, resume",
     )
 
     def heading(self) -> str:
@@ -100,7 +100,7 @@ class ClearQueue(Operation):
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
         if reviewed and "held" not in reviewed:
-            raise Refused("What was reviewed left out what workers hold.", hint=LOOK_AGAIN)
+            raise Refused("The preview did not include the tasks in workers.", hint=LOOK_AGAIN)
         find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
         gathering = _gathering(services)
         with gathering.hold(self.queue, by=act.actor.name) as hold:
@@ -154,22 +154,22 @@ class ClearQueue(Operation):
 
     def _everything(self, services: Services, holds: HeldByWorkers) -> list[Line]:
         reach = _gathering(services).reach(self.queue)
-        names = {None: "everything is paused", self.queue: "the queue is paused"}
+        names = {None: "All queues are paused", self.queue: "The queue is paused"}
         paused = [names[name] for name in services.pause.read([self.queue])]
         paused_for = (
-            f"For that the queue is paused until it is done: {paused[0]} already, and stays so."
+            f"{paused[0]} already; that pause stays."
             if paused
-            else "For that the queue is paused until it is done, and resumed."
+            else "The queue is paused for this, and resumed afterwards."
         )
         removed = (
-            f"Removed too: what the {count(len(reach.reached), 'worker')} on this queue can give back of it; they hold"
+            f"Also removed: the unstarted tasks of this queue in {count(len(reach.reached), 'worker')}, which have"
             f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues."
         )
         left_out = reach.sentence().strip()
         return [
             Line("will", removed),
             Line("will", paused_for),
-            Line("will_not", f"Not removed by this: {holds.active:,} running."),
+            Line("will_not", f"Not removed: {holds.active:,} running."),
             *([Line("will_not", left_out)] if left_out else []),
         ]
 
@@ -177,19 +177,19 @@ class ClearQueue(Operation):
         """The trash of this act, which its id names, and the pause it may have left behind."""
         pause = services.pause.read([self.queue]).get(self.queue) if self.everything else None
         left = pause is not None and pause.by == entry.user and pause.reason == REASON
-        stands = f" The pause of {self.queue} that it has set ends within {PAUSE_S} s." if left else ""
+        stands = f" Its pause of {self.queue} ends within {PAUSE_S} s." if left else ""
         found = in_trash(services, entry)
         return {**found, "message": f"{found['message']}{stands}"}
 
 
 def in_trash(services: Services, entry: AuditEntry) -> dict[str, Any]:
-    """What lies in the trash of one act, which the id of its entry names."""
+    """The trash of one operation; its id is the id of the audit entry."""
     try:
         kept = services.trash.find(entry.id.hex)
     except Refused:
-        return {"message": "There is no trash of it: it removed nothing, or nothing is kept."}
+        return {"message": "It has no trash: it removed nothing, or nothing is kept."}
     return {
-        "message": f"{count(kept.count, 'task')} of it lie in the trash.",
+        "message": f"It moved {count(kept.count, 'task')} to the trash.",
         "trash_id": kept.id,
         "count": kept.count,
     }

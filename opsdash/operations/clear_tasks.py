@@ -33,10 +33,10 @@ class ClearTasks(Operation):
     warning: ClassVar[str] = "Every pending task of this queue that matches is removed and will not run."
     danger: ClassVar[bool] = True
 
-    queue: str = argument(default="celery", positional=True, help="The queue to look through.")
+    queue: str = argument(default="celery", positional=True, help="The queue to search.")
     task: str = argument(
         default="",
-        help="Name of the task; * stands for anything.",
+        help="Name of the task; * matches any text.",
         label="Name of the task",
         placeholder="For example shop.charge or shop.*",
     )
@@ -44,9 +44,9 @@ class ClearTasks(Operation):
         default=None,
         option="--older-than",
         parse=parse_duration,
-        help="Sent longer ago than this, e.g. 2h; a task that does not say when it was sent stays.",
+        help="Sent longer ago than this, e.g. 2h; a task without a send time stays.",
         label="Sent longer ago than",
-        placeholder="For example 2h; a task that does not say when stays",
+        placeholder="For example 2h; a task without a send time stays",
     )
     containing: str = argument(
         default="",
@@ -76,7 +76,7 @@ class ClearTasks(Operation):
         )
         lines = [Line("will", removed)]
         if not made_of.counted:
-            told = f"Estimated from {made_of.looked_at:,} of them; each is looked at when it comes to it."
+            told = f"Estimated from {made_of.looked_at:,} of them; the clear checks each one."
             lines.append(Line("note", told))
         lines += (Line("note", text) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
@@ -130,9 +130,9 @@ class ClearTasks(Operation):
         )
         message = f"Cleared {count(done.total, 'task')} {self._meant()} from {self.queue}."
         if done.cancelled:
-            message = f"Cancelled. {message} The rest was not looked at."
+            message = f"Cancelled. {message} The rest was not checked."
         if done.newer and act.reviewed:
-            message += f" {count(done.newer, 'task')} that arrived after the preview were not looked at."
+            message += f" {count(done.newer, 'task')} that arrived after the preview were not checked."
         return Effect(
             affected=done.total,
             message=message,

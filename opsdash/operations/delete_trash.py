@@ -20,23 +20,21 @@ class DeleteTrash(Operation):
 
     name: ClassVar[str] = "delete_trash"
     title: ClassVar[str] = "Delete Trash"
-    help: ClassVar[str] = "Delete cleared tasks for good, before their undo window ends."
+    help: ClassVar[str] = "Delete cleared tasks permanently, before their undo window ends."
     warning: ClassVar[str] = "These tasks can't be restored afterwards."
     danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
-    trash_id: str = argument(default="", positional=True, help="Which clear's tasks; opsdash trash lists them.")
+    trash_id: str = argument(default="", positional=True, help="The trash id of the clear; opsdash trash lists them.")
 
     def preview(self, services: Services) -> Preview:
         """What is lost."""
         entry = services.trash.find(self.trash_id)
-        deleted = (
-            f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'somebody'} will be deleted."
-        )
+        deleted = f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'unknown'} will be deleted."
         left = (
-            Line("note", f"They could be restored for another {time_left(entry)}.")
+            Line("note", f"They can be restored for another {time_left(entry)}.")
             if entry.state == "kept"
-            else Line("warning", f"Something was begun with them ({entry.state}): that must be finished first.")
+            else Line("warning", f"An operation on them has started ({entry.state}) and must be completed first.")
         )
         figures = (
             Figure(name="count", label="cleared tasks", value=entry.count, unit="tasks"),
@@ -60,4 +58,4 @@ class DeleteTrash(Operation):
             kept = services.trash.find(self.trash_id)
         except Refused as gone:
             return {"message": gone.message}
-        return {"message": f"It was not deleted: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
+        return {"message": f"It was not deleted: {count(kept.count, 'task')} are in the trash.", "count": kept.count}

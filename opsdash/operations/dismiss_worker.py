@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class DismissWorker(Operation):
-    """Removes the last reports of a silent worker; whoever does it vouches that its process has ended."""
+    """Removes the last reports of a silent worker. The user confirms that its process has ended."""
 
     name: ClassVar[str] = "dismiss_worker"
     title: ClassVar[str] = "Dismiss Worker"
-    help: ClassVar[str] = "Forget a worker that went silent, once its process is known to have ended."
-    warning: ClassVar[str] = "A process that only stands still goes on with its tasks, and no pause waits for it then."
+    help: ClassVar[str] = "Forget a silent worker, once you know that its process has ended."
+    warning: ClassVar[str] = "If the process only hangs, it may continue its tasks later, and no pause waits for it."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     hostname: str = argument(
@@ -41,8 +41,8 @@ class DismissWorker(Operation):
         lines = tuple(
             Line(
                 "will",
-                f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; when it told last it ran"
-                f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}.",
+                f"{w.hostname} (pid {w.pid}) is silent for {format_duration(w.silent_s)}; in its last report it ran"
+                f" {count(w.active, 'task')} and had {w.reserved + w.scheduled:,} more.",
             )
             for w in silent
         )
@@ -60,8 +60,8 @@ class DismissWorker(Operation):
             Figure(name="pids", value=tuple(w.pid for w in silent)),
         )
         stays = (
-            "This changes no task. What it held stays unacknowledged, and keeps a pause from being called safe, until"
-            " the visibility timeout brings it back to its queue."
+            "This changes no task. Its tasks stay unacknowledged, and keep a pause from being called safe, until"
+            " the visibility timeout puts them back into their queue."
         )
         return Preview(lines=(*lines, Line("will_not", stays)), figures=figures)
 
@@ -74,7 +74,7 @@ class DismissWorker(Operation):
         active = sum(worker.active for worker in silent if worker.record in gone)
         return Effect(
             affected=len(gone),
-            message=f"Dismissed {self.hostname}; when it told last it ran {count(active, 'task')}.",
+            message=f"Dismissed {self.hostname}; in its last report it ran {count(active, 'task')}.",
             details={"records": gone, "active": active},
         )
 
@@ -89,7 +89,7 @@ class DismissWorker(Operation):
         known = [w for w in services.workers.read() if self.hostname in (w.hostname, w.record)]
         if not known and any(other.hostname == self.hostname for other in services.unmanaged.known() or ()):
             raise Refused(
-                f"{self.hostname} runs without the plug-in and answers: it leaves the list when it is stopped."
+                f"{self.hostname} is not managed by opsdash and answers: it leaves the list when it is stopped."
             )
         if not known:
             raise Refused(f"There is no worker {self.hostname!r}.", field="hostname")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MAX_TTL_S = 365 * 86_400
 JUST_S = 90
 NOBODY_IS_THERE = (
-    "No worker is connected to this broker, so nothing takes tasks now. One that comes later is held if it has"
+    "No worker is connected to this broker, so nothing takes tasks now. A worker that starts later is paused if it has"
     " the plug-in."
 )
 
@@ -61,13 +61,13 @@ class PauseProcessing(Operation):
         option="--for",
         parse=parse_duration,
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends by itself after",
+        label="Ends after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
     )
     cancel_consumer: bool = argument(
         default=False,
-        help="Also send Celery's cancel_consumer to workers without the plug-in; the resume undoes just that.",
-        label="Also send cancel_consumer to workers without the plug-in; the resume undoes just that",
+        help="Also send Celery's cancel_consumer to unmanaged workers; the resume sends add_consumer to them.",
+        label="Also send cancel_consumer to unmanaged workers; the resume sends add_consumer to them",
     )
 
     def heading(self) -> str:
@@ -90,19 +90,19 @@ class PauseProcessing(Operation):
         lines = [
             Line("will", f"{stop}; {_finishing(active, perhaps_active)}.")
             if workers
-            else Line("warning", "No worker reports to opsdash: a worker without the plug-in is not held."),
+            else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {held:,} held by workers{_of(self.queue)} stay and run after the"
+                f"{count(waiting, 'task')} waiting and {held:,} unstarted in workers{_of(self.queue)} run after the"
                 " resume.",
             ),
             *_perhaps(perhaps_held, self.queue),
             *expiring(ending),
             *(Line("warning", product.paused) for product in noticing.found),
-            Line("will", f"It ends by itself after {_span(ttl_s)}."),
+            Line("will", f"It ends after {_span(ttl_s)}."),
         ]
         if (before := services.pause.read(names).get(self.queue)) is not None:
-            lines.append(Line("warning", f"It is paused already, {_story(before)}: this replaces that pause."))
+            lines.append(Line("warning", f"There is already a pause {_story(before)}. This replaces it."))
         unable = [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         lines += [Line("warning", text) for text in unable]
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
@@ -113,10 +113,10 @@ class PauseProcessing(Operation):
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
             _figure("active", "running", active, perhaps_active),
-            _figure("held", "held by workers", held, perhaps_held),
+            _figure("held", "unstarted in workers", held, perhaps_held),
             Figure(
                 name="others",
-                label="without the plug-in",
+                label="unmanaged workers",
                 value=None if others is None else len(others),
                 unit="workers",
             ),
@@ -166,20 +166,20 @@ class PauseProcessing(Operation):
         )
 
     def _cancel(self, services: Services) -> tuple[dict[str, list[str]], str]:
-        """The pause stands by now, so what goes wrong here is told and not raised."""
+        """The pause is set by now, so an error here is reported and not raised."""
         try:
             sent, confirmed = services.unmanaged.cancel(self.queue)
         except (OpsdashError, redis.RedisError) as error:
-            return {}, f" Workers without the plug-in were not reached: {explained(error)}"
+            return {}, f" Unmanaged workers were not reached: {explained(error)}"
         if not sent:
-            return {}, " There is no worker without the plug-in to tell."
+            return {}, " There is no unmanaged worker to send it to."
         return (
             sent,
-            f" cancel_consumer: {len(confirmed)} of {count(len(sent), 'worker')} without the plug-in confirmed.",
+            f" cancel_consumer: {len(confirmed)} of {count(len(sent), 'unmanaged worker')} confirmed.",
         )
 
     def _reported(self, services: Services) -> bool:
-        """A worker reports that is meant to stop. The pause stands by now, so an outage is not raised."""
+        """A worker that the pause concerns reports. The pause is set by now, so an outage is not raised."""
         try:
             return any(w.reports and _serves(w.queues, self.queue) for w in services.workers.read())
         except OpsdashError:
@@ -187,13 +187,13 @@ class PauseProcessing(Operation):
 
     def _about(self, others: tuple[OtherWorker, ...] | None) -> list[Line]:
         if others is None:
-            return [Line("warning", "Whether workers without the plug-in run could not be asked.")]
+            return [Line("warning", "Unmanaged workers could not be asked.")]
         free = [w.hostname for w in others if _serves(w.queues, self.queue)]
         if not free:
             return []
         kind: Kind = "will" if self.cancel_consumer else "will_not"
-        then = "sent cancel_consumer" if self.cancel_consumer else "going on, unless they are sent cancel_consumer too"
-        return [Line(kind, f"Not held by opsdash: {', '.join(free)}: {then}.")]
+        then = "sent cancel_consumer" if self.cancel_consumer else "not paused, unless cancel_consumer is also sent"
+        return [Line(kind, f"Not managed by opsdash: {', '.join(free)}: {then}.")]
 
     def progress(self, snapshot: Snapshot) -> Progress:
         """Which workers have stopped, and what the others still do."""
@@ -211,9 +211,7 @@ class PauseProcessing(Operation):
         if info is None:
             return {"message": "There is no such pause now."}
         own = info.by == entry.user and info.at is not None and info.at >= entry.timestamp
-        return {
-            "message": "The pause it asked for is in force." if own else "A pause is in force, made by another act."
-        }
+        return {"message": "Its pause is in force." if own else "A pause is in force, set by another operation."}
 
     def _check(self, services: Services) -> None:
         if self.queue is not None:
@@ -231,8 +229,8 @@ def _nobody_is_there(services: Services) -> bool:
     Asked only where nobody reports: a pause that stops nobody, since nobody is there, is no uncertain one.
     """
     try:
-        # As in the verdict: one that was not paused when it told last may have begun a task since. What is no report
-        # of a worker's, and names no process, was nobody.
+        # As in the verdict: a worker that was not paused in its last report may have started a task since. A record
+        # that names no process is not a worker's report.
         gone = [worker for worker in services.workers.read() if not worker.reports and worker.pid]
         if any(worker.active + worker.reserved or not worker.paused for worker in gone):
             return False
@@ -249,7 +247,7 @@ def _just_started(services: Services) -> str:
         return ""
     if up_s is None or up_s > JUST_S:
         return ""
-    return f" Redis was started {format_duration(up_s)} ago: workers may be on their way back to it."
+    return f" Redis was started {format_duration(up_s)} ago: workers may still be reconnecting."
 
 
 def _expiring_within(ttl_s: int) -> Matches:
@@ -268,8 +266,8 @@ def _waiting(services: Services, names: Iterable[str], matches: Matches) -> Task
 def _silent(workers: Sequence[WorkerStats]) -> list[Line]:
     """Those whose reports have stopped: nobody knows whether they still run what they ran."""
     lines = [
-        f"{w.hostname} is silent for {format_duration(w.silent_s)}; when it told last it ran"
-        f" {count(w.active, 'task')} and held {w.reserved + w.scheduled:,}."
+        f"{w.hostname} is silent for {format_duration(w.silent_s)}; in its last report it ran"
+        f" {count(w.active, 'task')} and had {w.reserved + w.scheduled:,} more."
         for w in workers[:NAMED]
     ]
     if len(workers) > NAMED:
@@ -307,7 +305,7 @@ def _finishing(active: int, perhaps: int) -> str:
 def _perhaps(held: int, queue: str | None) -> list[Line]:
     if not held:
         return []
-    told = f"{count(held, 'more task')} held by these workers may be of {queue}: they do not say of which queue."
+    told = f"{count(held, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
     return [Line("note", told)]
 
 

@@ -31,9 +31,9 @@ def load(folders: Iterable[str]) -> None:
     for entry in entry_points(group=GROUP):
         try:
             kept.add(_operation(entry.value, entry.load()).name)
-        except (Exception, SystemExit) as error:  # somebody else's module may raise anything
+        except (Exception, SystemExit) as error:  # a foreign module may raise anything
             reason = "".join(char if char.isprintable() else " " for char in f"{type(error).__name__}: {error}")
-            log.error("opsdash goes on without the operation %s (%s): %s", entry.name, entry.value, reason)
+            log.error("opsdash continues without the operation %s (%s): %s", entry.name, entry.value, reason)
             log.debug("because of", exc_info=True)
     retain(kept)
 
@@ -41,4 +41,4 @@ def load(folders: Iterable[str]) -> None:
 def _operation(where: str, found: Any) -> type[Operation]:
     if isinstance(found, type) and issubclass(found, Operation):
         return found
-    raise TypeError(f"{where} is no class that derives from opsdash.operation.Operation")
+    raise TypeError(f"{where} is not a subclass of opsdash.operation.Operation")

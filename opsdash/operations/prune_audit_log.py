@@ -1,4 +1,4 @@
-"""Prune: the oldest entries of the audit log go, and the sealed chain still verifies from there on."""
+"""Prune: deletes the oldest entries of the audit log; the hash chain still verifies from there on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY_S = 86_400
 
 
 class PruneAuditLog(Operation):
-    """Deletes entries older than so much; where the chain begins then stands in this act's own sealed entry."""
+    """Deletes entries older than an age; its own entry stores where the hash chain begins from then on."""
 
     name: ClassVar[str] = "prune_audit_log"
     title: ClassVar[str] = "Prune Audit Log"
@@ -42,11 +42,11 @@ class PruneAuditLog(Operation):
         before = self._before()
         found = services.audit.prunable(before)
         deleted = (
-            f"{found.going:,} entries begun before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
+            f"{found.going:,} entries from before {before:%Y-%m-%d %H:%M:%S} UTC will be deleted;"
             f" {found.staying:,} stay."
         )
-        others = f"{found.others:,} of those deleted are of other brokers: their consoles share this database."
-        kept = "The entry of this act keeps number and seal of the last one deleted, so that the rest verifies."
+        others = f"{found.others:,} of them belong to other brokers: their consoles share this database."
+        kept = "This operation's entry keeps number and HMAC of the last deleted entry, so that the rest verifies."
         lines = [Line("will", deleted), *([Line("warning", others)] if found.others else []), Line("note", kept)]
         figures = (
             Figure(name="going", label="would be deleted", value=found.going, unit="entries"),
@@ -63,7 +63,7 @@ class PruneAuditLog(Operation):
             affected=pruned.count,
             message=f"Deleted {pruned.count:,} entries older than {age}."
             if pruned.count
-            else "There was none to delete.",
+            else "There were no entries to delete.",
             details={"removed_through": pruned.through, "seal_there": pruned.seal} if pruned.count else {},
         )
 
@@ -71,7 +71,8 @@ class PruneAuditLog(Operation):
         """What it has written into its own entry, in the transaction that deleted."""
         if (through := entry.details.get("removed_through")) is None:
             return {"message": "It deleted nothing."}
-        return {"message": f"It deleted entries up to number {through}." if through else "It deleted unsealed entries."}
+        up_to = f"up to number {through}" if through else "that were not in the hash chain"
+        return {"message": f"It deleted entries {up_to}."}
 
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:

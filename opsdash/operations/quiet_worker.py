@@ -20,7 +20,7 @@ class QuietWorker(Operation):
 
     name: ClassVar[str] = "quiet_worker"
     title: ClassVar[str] = "Quiet Worker"
-    help: ClassVar[str] = "Stop one worker from taking tasks; what it holds already still runs."
+    help: ClassVar[str] = "Stop one worker from taking tasks; its current tasks still run."
     warning: ClassVar[str] = "This worker takes no more tasks until it is woken, or restarts."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
@@ -46,7 +46,7 @@ class QuietWorker(Operation):
         }
         served.pop(self.hostname, None)
         alone = [queue for queue in queues if not any(queue in names for names in served.values())]
-        holds = "what it holds" if held is None else f"{count(held, 'task')} it holds"
+        holds = "its current tasks" if held is None else f"its {count(held, 'current task')}"
         lines = [Line("will", f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run.")]
         if alone:
             lines.append(Line("warning", f"No other worker takes tasks from {', '.join(alone)}: they will wait."))
@@ -54,7 +54,7 @@ class QuietWorker(Operation):
         lines.append(Line("will_not", stays))
         figures = (
             Figure(name="queues", value=tuple(queues)),
-            Figure(name="held", label="held by workers", value=held, unit="tasks"),
+            Figure(name="held", label="in this worker", value=held, unit="tasks"),
             Figure(name="alone", value=tuple(alone)),
         )
         return Preview(lines=tuple(lines), figures=figures)
@@ -73,10 +73,10 @@ class QuietWorker(Operation):
         return Effect(affected=len(confirmed), message=message, details={"queues": confirmed}, undo=undo)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
-        """What was written down before the worker was told."""
+        """What was stored before the worker got the command."""
         queues = services.remote.quieted(self.hostname)
         if not queues:
-            return {"message": f"{self.hostname} was not told."}
+            return {"message": f"{self.hostname} did not get the command."}
         undo = command_line(WakeWorker(hostname=self.hostname))
         return {"message": f"{self.hostname} may take no more from {', '.join(queues)}; to undo it: {undo}"}
 
@@ -85,5 +85,5 @@ class QuietWorker(Operation):
             raise Invalid("name a worker.", field="hostname")
         queues = services.remote.consumed(self.hostname)
         if not queues:
-            raise Refused(f"{self.hostname} takes tasks from no queue as it is.", field="hostname")
+            raise Refused(f"{self.hostname} already takes tasks from no queue.", field="hostname")
         return queues

@@ -31,7 +31,7 @@ class RestoreQueue(Operation):
         entry = services.trash.find(self.trash_id)
         (stats,) = services.queues.read([entry.queue])
         back = (
-            f"{count(entry.count, 'task')} of queue {entry.queue} will come back, cleared by {entry.by or 'somebody'}"
+            f"{count(entry.count, 'task')} of queue {entry.queue} will be restored, cleared by {entry.by or 'unknown'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
         )
         waits, restored = stats.by_priority, services.trash.by_priority(self.trash_id)
@@ -44,12 +44,13 @@ class RestoreQueue(Operation):
         before = sum(n for at, n in waits.items() if at < first)
         moved = services.trash.elsewhere(self.trash_id).items()
         steps = [
-            f"Those of priority {old} go to {new}: the app's priority_steps have changed since." for old, new in moved
+            f"Those of priority {old} get priority {new}: the app's priority_steps have changed since."
+            for old, new in moved
         ]
         left = (
-            f"Time left for this undo: {time_left(entry)}."
+            f"Time left for the undo: {time_left(entry)}."
             if entry.state == "kept"
-            else "It was begun and not finished: this goes on where it stopped."
+            else "It was interrupted: this continues where it stopped."
         )
         lines = (
             Line("will", back),
@@ -94,7 +95,7 @@ class RestoreQueue(Operation):
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."
             if restored
-            else f"The {count(entry.count, 'task')} had been restored to {entry.queue} already; nothing changed."
+            else f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
         )
         details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(receipt)}
         return Effect(affected=restored, message=message, details=details)
@@ -106,8 +107,8 @@ class RestoreQueue(Operation):
         except Refused as gone:
             return {"message": gone.message}
         if kept.state == "kept":
-            return {"message": f"Nothing came back: {count(kept.count, 'task')} lie in the trash.", "count": kept.count}
-        return {"message": "It was begun: run it again, it goes on where it stopped.", "count": kept.count}
+            return {"message": f"Nothing was restored. The trash has {count(kept.count, 'task')}.", "count": kept.count}
+        return {"message": "It was interrupted: run it again, it continues where it stopped.", "count": kept.count}
 
 
 def _waiting(numbers: Iterable[int]) -> str:

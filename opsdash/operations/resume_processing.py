@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 NAMED = 3
-"""Queues named in the result; beyond that their number stands for them."""
-UNKNOWN = "Whether all workers that were sent cancel_consumer are told is not known"
-AGAIN = "The next look tells them again."
+"""Queues named in the result; for more of them, only their number."""
+UNKNOWN = "It is not known whether all workers that got cancel_consumer got add_consumer"
+AGAIN = "The next read sends it again."
 
 
 class ResumeProcessing(Operation):
@@ -29,10 +29,10 @@ class ResumeProcessing(Operation):
     name: ClassVar[str] = "resume_processing"
     title: ClassVar[str] = "Resume Processing"
     help: ClassVar[str] = "Let workers pick up tasks again."
-    warning: ClassVar[str] = "Workers start on everything that has gathered since the pause, at once."
+    warning: ClassVar[str] = "Workers start all tasks that have arrived since the pause, at once."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
-    queue: str | None = argument(default=None, help="Resume this queue only; a pause of everything stays.")
+    queue: str | None = argument(default=None, help="Resume this queue only; a pause of all queues stays.")
 
     def heading(self) -> str:
         """Of everything, or of which queue."""
@@ -52,18 +52,16 @@ class ResumeProcessing(Operation):
         if self.queue not in pauses:
             lines, waiting, staying = [Line("warning", f"{what} is not paused: nothing will change.")], 0, 0
         elif self.queue is not None and stays:
-            lines = [Line("will", "Its own pause ends; no task runs for that.")]
+            lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
             lines = [Line("will", f"{count(waiting, 'task')} waiting will run.")]
         if self.queue is None:
             lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
         elif None in pauses:
             number = f" and {count(staying, 'task')} waiting in {self.queue}" if staying else ""
-            lines.append(Line("will_not", f"All processing{number} stays paused until that is resumed too."))
+            lines.append(Line("will_not", f"All processing{number} stays paused until you resume all processing too."))
         return Preview(
-            warning=self.warning
-            if self.queue is None
-            else "Workers start on everything that has gathered in this queue, at once.",
+            warning=self.warning if self.queue is None else "Workers start all tasks of this queue, at once.",
             lines=tuple(lines),
             figures=(
                 Figure(name="waiting", label="will run", value=waiting, unit="tasks"),
@@ -107,7 +105,7 @@ class ResumeProcessing(Operation):
         except (OpsdashError, redis.RedisError):
             return ""
         if self.queue is not None:
-            return " All processing is paused still." if None in pauses else ""
+            return " All processing is still paused." if None in pauses else ""
         names = [name for name in pauses if name is not None]
         if not names:
             return ""
@@ -118,13 +116,13 @@ class ResumeProcessing(Operation):
 
     @staticmethod
     def _add(services: Services) -> tuple[dict[str, list[str]], str]:
-        """Undoes the pause's ``cancel_consumer``. The flag has gone by now: what fails is told, and tried again."""
+        """Undoes the pause's ``cancel_consumer``. The flag is deleted by now: a failure is reported and retried."""
         try:
             told = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
             known = error if isinstance(error, OpsdashError) else services.broker.fault(error)
             return {}, f" {UNKNOWN}: {known.explanation} {AGAIN}"
-        return told, f" add_consumer sent to {count(len(told), 'worker')} without the plug-in." if told else ""
+        return told, f" add_consumer sent to {count(len(told), 'unmanaged worker')}." if told else ""
 
     def _check(self, services: Services) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.
@@ -134,6 +132,6 @@ class ResumeProcessing(Operation):
 
 def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
     """A queue's own pause that holds on."""
-    until = f" until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else ""
+    until = f" until {pause.expires_at:%H:%M} UTC" if pause.expires_at else ""
     waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
-    return Line("will_not", f"Queue {pause.queue} has its own pause{until}: {count(waiting, 'task')} stay.")
+    return Line("will_not", f"Queue {pause.queue} has its own pause{until}; {count(waiting, 'task')} stay in it.")

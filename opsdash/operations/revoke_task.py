@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[^\s*?<>\"'`]{1,255}")
 """A task's id: one word, and no pattern. Celery makes UUIDs; a sender may choose its own."""
-SAID = {"active": "is running it", "reserved": "has fetched it, it has not begun"}
+SAID = {"active": "is running it", "reserved": "has fetched it and not started it"}
 
 
 class RevokeTask(Operation):
@@ -26,15 +26,15 @@ class RevokeTask(Operation):
     name: ClassVar[str] = "revoke_task"
     title: ClassVar[str] = "Revoke Task"
     help: ClassVar[str] = "Keep one task from running, or terminate it while it runs."
-    warning: ClassVar[str] = "The task is thrown away when a worker comes to it; this can't be undone."
+    warning: ClassVar[str] = "The task is discarded when a worker receives it. This can't be undone."
     danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     task_id: str = argument(default="", positional=True, help="The task's id, as opsdash peek shows it.", label="Task")
     terminate: bool = argument(
         default=False,
-        help="Also end the process that runs it (SIGTERM), in the middle of whatever it does.",
-        label="Also end the process that runs it, in the middle of whatever it does",
+        help="Also end the process that runs it (SIGTERM), in the middle of its work.",
+        label="Also end the process that runs it, in the middle of its work",
     )
 
     def heading(self) -> str:
@@ -47,24 +47,24 @@ class RevokeTask(Operation):
         found = self._find(services)
         active = [host for host, (state, _) in found.holders.items() if state == "active"]
         lines = [
-            Line("will", f"{host} {SAID.get(state, 'has fetched it, it waits for its time')}: {name}.")
+            Line("will", f"{host} {SAID.get(state, 'has fetched it, with an ETA')}: {name}.")
             for host, (state, name) in found.holders.items()
         ]
         if found.queue:
-            lines.append(Line("will", f"It waits in {found.queue}: a worker that receives it will discard it."))
+            lines.append(Line("will", f"It waits in {found.queue}. A worker discards it when it receives it."))
         elif found.fetched:
-            lines.append(Line("will", "A worker has fetched it, and does not answer: it is told all the same."))
+            lines.append(Line("will", "A worker has fetched it and does not answer. The command is sent to it anyway."))
         elif not found.found:
-            lines.append(Line("warning", f"Where it is, if it is anywhere, is not known: {_why(found)}."))
+            lines.append(Line("warning", f"It is not known where it is, or whether it exists: {_why(found)}."))
         if active and self.terminate:
-            lines.append(Line("will", "Its process is ended in the middle."))
+            lines.append(Line("will", "Its process is ended in the middle of its work."))
         elif active:
-            lines.append(Line("will_not", "Not ended: it runs to its end."))
+            lines.append(Line("will_not", "A running task is not ended."))
         stays = (
-            "Not removed from Redis: a task that waits there is only remembered as revoked, by the workers that run now"
-            " and for three hours as Celery comes; one of them that takes it throws it away."
+            "Not removed from Redis. The workers that run now remember the task as revoked, by default for"
+            " three hours, and discard it when they receive it."
         )
-        lines += [Line("will_not", stays), Line("note", "When all workers restart, it is forgotten.")]
+        lines += [Line("will_not", stays), Line("note", "When all workers restart, they forget it.")]
         figures = (
             Figure(name="held_by", value=tuple(found.holders)),
             Figure(name="active_on", value=tuple(active)),
@@ -79,16 +79,16 @@ class RevokeTask(Operation):
         found = self._find(services)
         said = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not said.confirmed and not said.failed:
-            raise Uncertain(f"No worker confirmed that {self.task_id} is revoked; one that was busy may still do it.")
+            raise Uncertain(f"No worker confirmed that {self.task_id} is revoked. A busy worker may still do it.")
         if not found.found and not said.ended:
             raise Uncertain(
-                f"{count(len(said.confirmed), 'worker')} will discard {self.task_id} on receiving it. Whether there is"
-                f" such a task is not known: {_why(found)}."
+                f"{count(len(said.confirmed), 'worker')} will discard {self.task_id} on receipt. It is not known"
+                f" whether it exists: {_why(found)}."
             )
         message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
         if self.terminate:
             hosts = ", ".join(said.ended)
-            message += f" Ended, or kept from beginning, on {hosts}." if hosts else " No worker had it: none was ended."
+            message += f" Ended, or not started, on {hosts}." if hosts else " No worker had it, so none was ended."
         message += "".join(f" {host} failed: {why}." for host, why in said.failed.items())
         message += f" No answer from {', '.join(said.silent)}." if said.silent else ""
         details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
@@ -96,13 +96,13 @@ class RevokeTask(Operation):
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""
-        return {"message": "Workers may have been told or not; to revoke it again does no harm."}
+        return {"message": "Workers may have received it or not. You can revoke the task again."}
 
     def _find(self, services: Services) -> Whereabouts:
         found = find_everywhere(services.broker, services.remote, services.queue_names(), self.task_id)
         if found.nowhere:
             raise Refused(
-                f"There is no task {self.task_id}: no worker has it, and it waits in no known queue. It may be done.",
+                f"There is no task {self.task_id}: no worker has it, and no known queue has it. It may be finished.",
                 field="task_id",
             )
         return found
@@ -115,5 +115,5 @@ class RevokeTask(Operation):
 def _why(found: Whereabouts) -> str:
     """Why it is not known."""
     silent = f"no answer from {', '.join(found.silent)}" if found.silent else ""
-    more = "" if found.complete else "more tasks wait than were looked through"
+    more = "" if found.complete else "not all pending tasks were searched"
     return " and ".join(filter(None, [silent, more]))

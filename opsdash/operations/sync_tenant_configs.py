@@ -28,7 +28,7 @@ class SyncTenantConfigs(Operation):
     name: ClassVar[str] = "sync_tenant_configs"
     title: ClassVar[str] = "Sync Tenant Configs"
     help: ClassVar[str] = "Copy every tenant's configuration from the database to Redis, without secrets."
-    warning: ClassVar[str] = "Running tasks see the new configuration from their next read on."
+    warning: ClassVar[str] = "Running tasks see the new configuration at their next read."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
     turn_on: ClassVar[str] = (
         "Tenants are used once tenant_config has rows, or OPSDASH_TENANT_TABLE or OPSDASH_TENANT_SOURCE names them."
@@ -36,8 +36,8 @@ class SyncTenantConfigs(Operation):
 
     remove_orphans: bool = argument(
         default=False,
-        help="Also remove the Redis keys of tenants that are gone from the database.",
-        label="Also remove the Redis keys of tenants that are gone from the database",
+        help="Also remove orphans: Redis keys of tenants that are no longer in the database.",
+        label="Also remove orphans: Redis keys of tenants that are no longer in the database",
     )
 
     @classmethod
@@ -50,14 +50,14 @@ class SyncTenantConfigs(Operation):
         plan = services.tenants.plan()
         written = [
             f"{count(plan.seen.rows, 'tenant')} in the database: {plan.added:,} will be added, {plan.changed:,} will be"
-            f" changed, {plan.seen.unchanged:,} stay as they are.",
+            f" changed, {plan.seen.unchanged:,} do not change.",
             *(f"{tenant}: {'; '.join(fields) or 'written differently'}." for tenant, fields in plan.changes.items()),
         ]
         if plan.changed > len(plan.changes) > 0:
             written.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
         lines = [Line("will", text) for text in written]
         if unreadable := plan.seen.unreadable:
-            left_out = f"{count(unreadable, 'row')} can't be read, and will not be written: {_with_why(plan.seen)}."
+            left_out = f"{count(unreadable, 'row')} can't be read and will not be written: {_with_why(plan.seen)}."
             lines.append(Line("will_not", left_out))
         if plan.orphaned:
             lines += self._about_orphans(plan)
@@ -95,14 +95,14 @@ class SyncTenantConfigs(Operation):
             expected = _number_to_type(orphans, known)
             if expected and act.phrase != expected:
                 raise Refused(
-                    f"{orphans:,} of {count(known, 'tenant')} with a key are gone from the database by now, more than"
+                    f"{orphans:,} of {count(known, 'tenant')} with a key are now orphans, more than"
                     " half, and another number was typed.",
                     hint=LOOK_AGAIN,
                 )
             reviewed = act.reviewed.values().get("orphaned", 0) if act.reviewed else orphans
             if orphans > reviewed:
                 raise Refused(
-                    f"{count(orphans, 'tenant')} are gone from the database by now, {reviewed:,} were when you looked.",
+                    f"There are now {count(orphans, 'orphan')}; there were {reviewed:,} in the preview.",
                     hint=LOOK_AGAIN,
                 )
 
@@ -130,8 +130,8 @@ class SyncTenantConfigs(Operation):
         """Of a sync whose process died: whether a later one has put everything right."""
         drift = services.tenants.drift()
         if drift.synced_at is not None and drift.synced_at > entry.timestamp and not drift.unfinished:
-            return {"message": "Each tenant was left old or new; a later sync has come to its end."}
-        return {"message": "Each tenant is either old or new. Run it again."}
+            return {"message": "Each tenant is old or new. A later sync has ended."}
+        return {"message": "Each tenant is old or new. Run it again."}
 
     def _about_orphans(self, plan: TenantPlan) -> list[Line]:
         orphans = len(plan.orphaned)
@@ -139,7 +139,7 @@ class SyncTenantConfigs(Operation):
         gone = f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."
         lines = [Line("will" if self.remove_orphans else "will_not", gone)]
         if number := _number_to_type(orphans, plan.known):
-            told = f"That is more than half of all {plan.known:,}: to remove them type {number} too."
+            told = f"That is more than half of all {plan.known:,}. To remove them, also type {number}."
             lines.append(Line("warning", told))
         return lines
 
@@ -156,7 +156,7 @@ def _sentence(report: SyncReport) -> str:
         message += f"; {report.removed:,} orphaned removed"
     if report.unreadable:
         message += f"; {report.unreadable:,} failed: {_with_why(report)}"
-    return f"Cancelled. {message}. The rest was not looked at." if report.cancelled else f"{message}."
+    return f"Cancelled. {message}. The rest was not read." if report.cancelled else f"{message}."
 
 
 def _some(tenants: list[str]) -> str:

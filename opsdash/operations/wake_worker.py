@@ -20,7 +20,7 @@ class WakeWorker(Operation):
     name: ClassVar[str] = "wake_worker"
     title: ClassVar[str] = "Wake Worker"
     help: ClassVar[str] = "Let a worker that was quieted take tasks again."
-    warning: ClassVar[str] = "This worker starts on what waits in its queues, at once unless they are paused."
+    warning: ClassVar[str] = "This worker starts the pending tasks of its queues at once, unless they are paused."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     hostname: str = argument(
@@ -77,7 +77,7 @@ class WakeWorker(Operation):
         queues = services.remote.quieted(self.hostname)
         if not queues:
             return {"message": f"{self.hostname} has confirmed that it takes tasks again."}
-        return {"message": f"{self.hostname} has not confirmed {', '.join(queues)}: run it again."}
+        return {"message": f"{self.hostname} has not confirmed {', '.join(queues)}. Run it again."}
 
     def _queues(self, services: Services) -> list[str]:
         if not self.hostname:
@@ -89,7 +89,7 @@ class WakeWorker(Operation):
         held = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
         if not held and services.pause.read(queues):
             raise Refused(
-                f"{self.hostname} can't be held by the pause that is in force.", hint="Resume first.", field="hostname"
+                f"{self.hostname} is not stopped by the current pause.", hint="Resume first.", field="hostname"
             )
         return queues
 

@@ -1,7 +1,7 @@
 """What looks like a secret: the one classifier for tenants, peek, log, page and trail. Standard library only.
 
-A secret is told by its name (``API Key``, ``passwd_old``), by its neighbour (``{"name": "password", "value": …}``,
-``["Authorization", …]``), or by itself (`opsdash.redaction.formats`). A secret by an innocent name that looks like none
+A secret is known by its name (``API Key``, ``passwd_old``), by its neighbour (``{"name": "password", "value": …}``,
+``["Authorization", …]``), or by its format (`opsdash.redaction.formats`). A secret with an ordinary name and format
 can't be known.
 """
 
@@ -21,11 +21,11 @@ from opsdash.redaction.formats import ADDRESS, FORMATS, MAYBE, is_format
 
 HIDDEN = "(hidden)"
 FINGERPRINT = "hmac-sha256:"
-"""How the keyed fingerprint begins that stands in place of a tenant's secret."""
+"""The start of the keyed fingerprint that replaces a tenant's secret."""
 SHORTEST = 5
 """Characters of the shortest text that can look like a secret; most settings are shorter."""
 DEEP = 60
-"""Levels that are looked into; what lies deeper is hidden as a whole."""
+"""Levels that are read; deeper values are hidden as a whole."""
 PARSED = 1_000_000
 """Characters of a text that is looked into as JSON."""
 _NAME = 64
@@ -73,7 +73,7 @@ _NAMES = frozenset((
     "name", "key", "field", "header", "param", "parameter", "variable", "var", "setting", "option", "property",
     "attribute", "attr", "k", "n", "env", "label",
 ))  # fmt: skip
-"""Last words of keys whose value names what stands beside it."""
+"""Last words of keys whose value names the value beside it."""
 _HOLDS = frozenset((
     "value", "values", "val", "v", "content", "contents", "data", "text", "default", "body",
 ))  # fmt: skip
@@ -94,7 +94,7 @@ _decoder = json.JSONDecoder()
 _NOT_BLANK = re.compile(r"\S")
 _NESTED = (dict, list, tuple)
 _SHOWN = re.compile(r"\s*[\"'\[({]*\s*(?:\(hidden\)|hmac-sha256:|\*{3}|…|hidden\))")
-"""What stands in a secret's place already."""
+"""Text that already replaces a secret."""
 
 
 class NameKind(enum.IntFlag):
@@ -163,7 +163,7 @@ def hides(kind: int, value: Any) -> bool:
 
 
 def hidden_keys(values: Mapping[Any, Any]) -> set[Any]:
-    """Keys whose values are hidden, for their own name or for what stands beside them."""
+    """Keys whose values are hidden, because of the key's name or of the value beside it."""
     kinds = {key: kind for key in values if (kind := name_of(key))}
     if not kinds:
         return set()

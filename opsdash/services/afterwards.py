@@ -1,4 +1,4 @@
-"""What comes beside an act, or after it, must never be taken for how the act ended: done is done."""
+"""Calls during or after an operation whose failure must not change the operation's result."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 
 def afterwards(what: str, call: Callable[[], T]) -> T | None:
-    """What ``call`` returns; None where it failed, which the log tells.
+    """What ``call`` returns; None if it failed, which is logged.
 
     Args:
         what: For the log: ``the refresh``.
     """
     try:
         return call()
-    except Exception:  # whatever it is: what was done is done, and that is what must be answered
-        log.exception("%s failed; what was done stands", what)
+    except Exception:  # any failure: the operation is done, and its result must be returned
+        log.exception("%s failed; the operation is done", what)
         return None
 
 
 class Listener:
-    """The caller's ends of an act: whom it tells its progress, and whom it asks whether to stop.
+    """The caller's callbacks of an operation: for its progress, and whether to stop.
 
-    One that fails is told of in the log, and is not called again: the act goes on without it.
+    A callback that fails is logged and not called again: the operation continues without it.
     """
 
     def __init__(self, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
@@ -37,13 +37,13 @@ class Listener:
         self._cancelled: Callable[[], bool] | None = cancelled
 
     def on_progress(self, progress: Progress) -> None:
-        """Tells it."""
+        """Reports it."""
         tell = self._on_progress
-        if tell is not None and not afterwards("telling the progress", lambda: _did(tell, progress)):
+        if tell is not None and not afterwards("reporting the progress", lambda: _did(tell, progress)):
             self._on_progress = None
 
     def cancelled(self) -> bool:
-        """Asks; where nobody can say, nobody has said that it should stop."""
+        """Asks; False without a callback."""
         if (ask := self._cancelled) is None:
             return False
         answer = afterwards("asking whether to stop", ask)

@@ -11,7 +11,7 @@ from opsdash.model import Actor, Preview
 from opsdash.operation import CONFIRMATION, Operation
 
 PREVIEW_MAX_S = 15 * 60
-"""A preview is what somebody decided on: later than this, they decide on something else."""
+"""A confirmation is valid for the previewed data; an older preview is refused."""
 
 
 def checked(operation: object) -> Operation:
@@ -31,7 +31,7 @@ def check_approval(settings: Settings, operations: Mapping[str, type[Operation]]
                 f"there is no operation {name!r}; expected some of {', '.join(known)}", setting="OPSDASH_APPROVAL"
             )
     if settings.approval:
-        settings.secret()  # nobody must be able to ask in somebody else's name
+        settings.secret()  # a request must not be possible in another user's name
 
 
 def lacks_role(operation: Operation, actor: Actor) -> Refused | None:

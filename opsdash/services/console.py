@@ -1,4 +1,4 @@
-"""The service layer's front door. ``Console.run`` is the ONE place that authorizes, confirms, audits and executes."""
+"""Entry point of the service layer. ``Console.run`` is the ONE place that authorizes, confirms, audits and executes."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ class Console(Reads):
 
         Raises:
             Invalid: It is no operation.
-            Refused: The operation's parameters name something that does not exist, or app, settings and workers
-                disagree on how it lies in Redis.
+            Refused: The operation's parameters name a thing that does not exist, or app, settings and workers
+                disagree on how it is stored in Redis.
             Unavailable: Redis or the database did not answer.
         """
         found = checked(operation)
@@ -172,11 +172,11 @@ class Console(Reads):
         Args:
             actor: Who; a name alone is given its role by the settings.
             confirm: What was typed: exactly ``YES``.
-            phrase: What was typed beside it: exactly what ``operation.phrase`` asks for as things stand now.
+            phrase: The second typed text: exactly what ``operation.phrase`` now returns.
             request_id: The caller's id for this one act.
             reviewed: The preview that was confirmed: what arrived after it is left alone.
-            on_progress: Told by long work how far it has come, from the thread that runs it.
-            cancelled: Asked by long work between two steps; true ends it there, with what was done so far audited.
+            on_progress: Called by a long operation with its progress, in its own thread.
+            cancelled: Called between two steps of a long operation; true stops it, and its result so far is audited.
 
         Raises:
             Invalid: It is no operation, or nobody does it; nothing was changed.
@@ -186,7 +186,7 @@ class Console(Reads):
         """
         operation = checked(operation)
         if not isinstance(actor, str | Actor) or not str(getattr(actor, "name", actor)).strip():
-            raise Invalid(f"expected the name of whoever does it, got {actor!r}.", field="actor")
+            raise Invalid(f"expected the name of a user, got {actor!r}.", field="actor")
         if isinstance(actor, str):
             actor = self.settings.actor(actor, surface="python")
         else:
@@ -215,11 +215,11 @@ class Console(Reads):
                 pending = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
                 raise NeedsApproval(operation.title, pending.id, f"{pending.expires_at:%H:%M:%S} UTC")
             effect = self._done(operation, act, entry)
-        afterwards("the audit spool", self.audit.drain_soon)
+        afterwards("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
 
     def carry_out(self, approval_id: str, act: Act) -> Effect:
-        """Does what waits for approval, with the YES of another one, who has an act of their own in ``run`` for it.
+        """Runs a pending approval, with the YES of a second user, who has an audit entry of ``run`` for it.
 
         Raises:
             Refused: It does not wait, or by these two it may not be done; nothing was changed.
@@ -231,8 +231,8 @@ class Console(Reads):
             request.entry,
             self.settings.at_this_moment(request.actor),
         )
-        if people.same(act.actor.name, requester.name):  # whichever doors they came through
-            raise Refused(f"{requester.name} asked for it, so somebody else must approve it.")
+        if people.same(act.actor.name, requester.name):  # however each of them signed in
+            raise Refused(f"{requester.name} made the request, so another user must approve it.")
         for who in (act.actor, requester):
             if lacking := lacks_role(operation, who):
                 raise lacking
@@ -327,7 +327,7 @@ class Console(Reads):
             raise PhraseMissing(operation.title, expected)
 
     def _check_layout(self, operation: Operation) -> None:
-        """Looks anew: workers may have been started since, or with other options."""
+        """Reads the layout again: workers may have started since, or with other options."""
         if operation.layout:
             with self.broker.reading():
                 self.broker.layouts.look()
@@ -355,7 +355,7 @@ class Console(Reads):
         return replace(effect, details=details, undo=undo, undo_s=left_s)
 
     def close(self) -> None:
-        """Ends the poller and gives back connections. Raises nothing: what was done before stands."""
+        """Ends the poller and gives back connections. Raises nothing."""
         for close in (self.poller.close, self.unmanaged.close, self.broker.client.close, self.engine.dispose):
             afterwards("closing", close)
 
@@ -365,7 +365,7 @@ class Console(Reads):
         try:
             self.audit.refuse(operation, actor, str(error), request_id, **story)
         except (Unavailable, Uncertain) as away:
-            # Refused either way; that the trail misses it must at least stand in the log.
+            # Refused in any case; the log must at least say that the audit log has no entry of it.
             log.error("refused %s to %s, not audited: %s", operation.name, actor.name, away)
 
     def _evidence(self, entry: AuditEntry) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Typed pandas frames of what opsdash reads. pandas is imported when somebody asks for one."""
+"""Typed pandas frames of what opsdash reads. pandas is imported on first use."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ class Services:
     """One deployment, as its operations see it.
 
     Attributes:
-        broker: Redis and the names of its keys. What has no service of its own is done with ``broker.client``.
-        unmanaged: Workers without the plug-in. ``workers``: those that report.
+        broker: Redis and the names of its keys. For anything without a service use ``broker.client``.
+        unmanaged: Workers that are not managed by opsdash. ``workers``: those that report.
         remote: Single workers and tasks, by Celery's remote control.
         approvals: What waits for a second person.
         queue_names: Every queue that is known now.
         snapshot: One consistent read of everything; never raises for an outage.
-        carry_out: Does what waits under an id, as somebody else's YES within a run of its own; ``approve`` alone
+        carry_out: Runs a pending approval, with its own audit entry; only ``approve``
             calls it.
     """
 

@@ -97,7 +97,7 @@ SIGN_INS = Pool("sign-ins", 2)
 
 
 def by_right(actor: Actor, needed: Role, pool: Pool) -> tuple[Pool, str]:
-    """The pool for ``actor``, and whose line: whoever lacks the role is only going to be refused, among the reads."""
+    """The pool for ``actor``, and whose line: an operation that will be refused (no role) waits among the reads."""
     if actor.role is not None and actor.role >= needed:
         return pool, ""
     return READS, caller_of(actor)

@@ -20,7 +20,7 @@ class SystemStatus(param.Parameterized):
 
     known = param.Boolean(default=False, doc="Redis has been read at least once; without it paused means nothing.")
     paused = param.Boolean(default=False, doc="Everything is paused.")
-    pause_by = param.String(default="", doc="Who paused; empty for a flag somebody set by hand.")
+    pause_by = param.String(default="", doc="Who paused; empty for a flag that was set by hand.")
     pause_reason = param.String(default="")
     pause_since = param.Parameter(default=None, allow_refs=False, doc="When, in UTC; None when unknown.")
     pause_until = param.Parameter(
@@ -30,7 +30,7 @@ class SystemStatus(param.Parameterized):
     safe = param.Boolean(default=False, doc="Everything is paused, and known to have stopped.")
     drain_workers = param.Integer(default=0, doc="Workers that report and are meant to stop; 0 without a pause.")
     drain_stopped = param.Integer(default=0, doc="How many of them have stopped.")
-    paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with a pause of their own.")
+    paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with their own pause.")
     queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
     selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
     pending_tasks = param.Integer(
@@ -41,7 +41,7 @@ class SystemStatus(param.Parameterized):
         default=None,
         allow_None=True,
         allow_refs=False,
-        doc="OtherWorker: those without the plug-in; None while they could not be asked.",
+        doc="OtherWorker: unmanaged workers; None: they could not be asked.",
     )
     unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
@@ -69,7 +69,7 @@ class SystemStatus(param.Parameterized):
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
     )
-    unread = param.List(default=[], allow_refs=False, doc="Unread: what lies in Redis and is not shown.")
+    unread = param.List(default=[], allow_refs=False, doc="Unread: data in Redis that is not shown.")
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
@@ -147,11 +147,11 @@ class SystemStatus(param.Parameterized):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What it was told last; None before the first time."""
+        """The last snapshot; None before the first."""
         return self._snapshot
 
     def tick(self, now: datetime | None = None) -> None:
-        """Notices that snapshots have stopped coming; called now and then by whoever owns a clock."""
+        """Notices that snapshots have stopped coming; called by a timer."""
         if self.updated_at is None:
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()

@@ -1,4 +1,4 @@
-"""Where a page's charts are: made when they are looked at, and followed by new points while somebody looks."""
+"""The charts of a page: made when they are opened, and updated while they are open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKED = 100
 
 
 class ChartFrame:
-    """The charts of one browser session, in a frame that its board has had from the beginning."""
+    """The charts of one browser session, in a frame that the page's component has from the start."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._console, self._board = session, session.console, session.board
@@ -40,7 +40,7 @@ class ChartFrame:
         """Draws the history of one queue, or of the first few; figures that are there already take the new points.
 
         Args:
-            queue: One that nobody knows stands for all.
+            queue: An unknown one means all.
             span: One of ``SPANS_S``, else the shortest.
             dark: Colours for a dark page.
         """
@@ -75,7 +75,7 @@ class ChartFrame:
         first, *others = charts.figures
         self._frame[:] = [_pane(first)]
         self._tell(charts)
-        # A figure takes 30 ms of the event loop: each has a turn of its own, and what waits comes in between.
+        # A figure takes 30 ms of the event loop: each has its own turn, and other work runs in between.
         for figure in others:
             self._session.later(partial(self._place_too, charts, figure))
 

@@ -1,4 +1,4 @@
-"""Depth and throughput over time, with pauses and operations marked; built when somebody looks at it."""
+"""Depth and throughput over time, with pauses and operations marked; built when it is opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from opsdash.model import AuditEntry, HistoryPoint
 
 SPANS_S = {"15m": 15 * 60, "1h": 60 * 60, "24h": 24 * 60 * 60}
 NAMED = 6
-"""Queues with a line of their own; more could not be told apart."""
+"""Queues with their own line; more lines could not be distinguished."""
 GAP = 2.5
 """Steps between two points above which nobody looked: a gap, drawn as one."""
 _HUES = {
@@ -56,7 +56,7 @@ class Look:
 
 
 class Charts:
-    """Two figures over one time axis. ``show`` brings new points in without drawing anew.
+    """Two figures over one time axis. ``show`` adds new points without drawing again.
 
     Args:
         queues: Which, at most ``NAMED`` of them.

@@ -1,4 +1,4 @@
-"""opsdash's own browser components: few and large, because each costs every session of its own.
+"""opsdash's own browser components: few and large, because each component costs time and memory in every session.
 
 They show text that other people wrote (queue names, reasons, hostnames), so their scripts write ``textContent`` and
 never HTML. What they may do is decided elsewhere: they hold no rules.
@@ -74,7 +74,7 @@ class Channel(JSComponent):
 
 
 class ClosedDoor(JSComponent):
-    """The page for somebody who may not see the page: what is wrong and what to do."""
+    """The page for a user without access: what is wrong and what to do."""
 
     heading = param.String()
     lines = param.List(item_type=str)

@@ -32,7 +32,7 @@ class Confirmation:
         """Reads the preview and opens the dialog; on an error it tells the operator and opens nothing.
 
         Args:
-            half: What had been filled in before the page was loaded anew.
+            half: The dialog's contents before the page was reloaded.
         """
         self._forget()
         try:

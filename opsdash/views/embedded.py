@@ -1,4 +1,4 @@
-"""One part of the page as a component of its own, and the whole page where it is one thing among others."""
+"""One part of the page as a component, and the whole page inside another page."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NEEDS = {
 
 
 class Embedded(Channel):
-    """The board among other things: in a notebook, a template, another application's page.
+    """The page's component inside another page: in a notebook, a template, another application.
 
     Attributes:
-        served: It was made for one browser session of a server, whose request said who looks. Made outside of one, it
-            acts for whoever runs the process, so it must never be shown to a server's visitor.
+        served: It was made for one browser session of a server, whose request has the user. Made outside of one, it
+            acts for the user who runs the process, so it must never be shown to a server's visitor.
     """
 
     whole = param.Boolean(default=False, doc="It has the window to itself.")
@@ -57,7 +57,7 @@ class Embedded(Channel):
         super().tell(kind, **fields)
 
     def _follow_to_other_documents(self) -> None:
-        """jupyter_bokeh, the way to VS Code, puts a model into a Document of its own: Panel's messages go there, too.
+        """jupyter_bokeh (VS Code) puts a model into its own Document: Panel's messages go there, too.
 
         Panel 1.9 sends them to the Document that the model was made for (``io/notebook.py``, ``ipywidget``).
         """
@@ -98,7 +98,7 @@ def _elsewhere() -> ClosedDoor:
     return ClosedDoor(
         heading="This widget was made before you came",
         lines=[
-            "It acts for whoever started this server, so it shows nothing to a visitor.",
+            "It acts for the user who started this server, so it shows nothing to a visitor.",
             "Make it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
         ],
     )

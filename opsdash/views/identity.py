@@ -70,7 +70,7 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
             ),
             commands=(
                 "OPSDASH_AUTH=dev opsdash serve\n\n"
-                "# for a small team, with names and passwords of its own:\n"
+                "# for a small team, with a file of names and passwords:\n"
                 "opsdash user add maria && OPSDASH_AUTH=basic OPSDASH_ADMINS=maria opsdash serve\n\n"
                 "# behind a proxy that authenticates (oauth2-proxy, …) and sets the header itself:\n"
                 "OPSDASH_AUTH=header OPSDASH_ADMINS=maria OPSDASH_OPERATORS=group:sre OPSDASH_VIEWERS='*' opsdash serve"
@@ -84,7 +84,7 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
     if _chose_its_session(request):
         return Closed(
             heading="This link can't be used",
-            lines=("It names a session of somebody's choosing. Open the page by its plain address.",),
+            lines=("It contains a session id. Open the page by its plain address.",),
         )
     if settings.auth == "dev":
         return _local_user(settings, request)
@@ -106,8 +106,8 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
         return Closed(
             heading="Development mode answers this machine only",
             lines=(
-                "OPSDASH_AUTH=dev takes whoever sits at this computer for the operator.",
-                "Others, and everybody behind a proxy, need OPSDASH_AUTH=header, basic or oauth.",
+                "OPSDASH_AUTH=dev accepts only the user of this computer.",
+                "Other users, and users behind a proxy, need OPSDASH_AUTH=header, basic or oauth.",
             ),
         )
     return _known(settings.actor(people.os_user(), surface="page"))
@@ -196,7 +196,7 @@ def _known(actor: Actor) -> Actor | Closed:
             heading="You have no role here",
             lines=(
                 f"You are signed in as {actor.name}, and no list gives that name a role.",
-                "Ask whoever runs opsdash to add you to OPSDASH_VIEWERS, OPSDASH_OPERATORS or OPSDASH_ADMINS.",
+                "Ask the administrator of opsdash to add you to OPSDASH_VIEWERS, OPSDASH_OPERATORS or OPSDASH_ADMINS.",
             ),
         )
     return actor
@@ -240,6 +240,6 @@ def _texts(value: object) -> list[str]:
 
 
 def _chose_its_session(request: Any) -> bool:
-    """A session id or token in the address: whoever made that link could join the session it opens (fixation)."""
+    """A session id or token in the address: the author of the link could join the session it opens (fixation)."""
     query = str(getattr(request, "query", "") or "").lower()
     return "bokeh-session-id" in query or "bokeh-token" in query

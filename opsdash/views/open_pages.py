@@ -1,4 +1,4 @@
-"""The pages that are open: only so many for one user, and room for whoever may act when others take all they can."""
+"""The open pages: a limit for each user, and places reserved for users who may operate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_pages(console: Console) -> OpenPages:
 
 
 class OpenPages:
-    """Each browser session has a place, from the page's first request until it is thrown away.
+    """Each browser session has a place, from the page's first request until it is discarded.
 
     Args:
         settings: How many there are.

@@ -30,11 +30,11 @@ _TEMPLATE = _env.from_string((ASSETS / "page.html").read_text(encoding="utf-8"))
 
 
 def operations_page(console: Console) -> Viewer | ClosedDoor:
-    """The page for whoever asks: the operations, or why they may not see them."""
+    """The page for a request: the operations, or why the user may not see them."""
     try:
         return _operations_page(console)
     except Exception:
-        # Panel would show its traceback to whoever asks.
+        # Panel would show its traceback to the client.
         log.exception("the page could not be made")
         return closed_page("The page could not be made", ["opsdash's log says why. The command line works."])
 
@@ -57,9 +57,9 @@ def _operations_page(console: Console) -> Viewer | ClosedDoor:
 def _too_many(full: Full, pages: OpenPages) -> ClosedDoor:
     if full is Full.OWN:
         most = f"You have {pages.capacity.each:,} pages open already (OPSDASH_MAX_PAGES_EACH)."
-        return closed_page("You have too many pages open", [most, "Close some of them, and load this one anew."])
+        return closed_page("You have too many pages open", [most, "Close some of them, then reload this one."])
     most = "As many pages are open as your role may open (OPSDASH_MAX_PAGES)."
-    return closed_page("Too many pages are open", [most, "Load this one anew in a while. The command line works."])
+    return closed_page("Too many pages are open", [most, "Reload this one later. The command line works."])
 
 
 def closed_page(heading: str, lines: Iterable[str], commands: str = "") -> ClosedDoor:

@@ -1,4 +1,4 @@
-"""What every open page is told: built, compared and written as JSON once per snapshot, however many pages are open."""
+"""The page state: built, compared and written as JSON once per snapshot, however many pages are open."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Bulletins:
         return _json(board(SystemStatus(), (), role))
 
     def of(self, snapshot: Snapshot, role: Role) -> PageState:
-        """The bulletin of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
+        """The page state of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
         with self._lock:
             last = self._chains.get(role)
             if last is not None and _no_news(last[0].snapshot, snapshot):
@@ -125,7 +125,7 @@ def board(
     before: Mapping[str, Any] | None = None,
     here: str = "",
 ) -> dict[str, Any]:
-    """Everything a page shows to somebody of this role, as plain values; nothing in it is None.
+    """Everything that a page shows to a user of this role, as plain values without None.
 
     Args:
         before: What it showed last. ``here``: what the audit log calls this console's broker.

@@ -1,4 +1,4 @@
-"""Where operations are found on the page: most where their target is shown, all others on a card of their own."""
+"""Where operations are found on the page: most where their target is shown, all others on one card."""
 
 from __future__ import annotations
 

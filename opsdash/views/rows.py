@@ -66,7 +66,7 @@ def known(**fields: Any) -> Row:
 
 
 def steady(at: float, before: float | None) -> int:
-    """A moment that was told as an age, in whole seconds; one that moved by less than two seconds has not moved."""
+    """A time that was given as an age, in whole seconds; one that moved by less than two seconds has not moved."""
     return round(at) if before is None or abs(at - before) >= 2 else round(before)
 
 
@@ -133,7 +133,7 @@ def operation_rows(
 
     Args:
         here: This console's broker; of an entry about another one the row says which.
-        undoable: Id of an entry → what undoes it, as far as whoever looks may.
+        undoable: Id of an entry → what undoes it, if the user may.
     """
     return {
         str(entry.id): known(
@@ -156,7 +156,7 @@ def operation_rows(
 
 
 def undos(entries: Iterable[AuditEntry], snapshot: Snapshot | None, may: May) -> dict[UUID, Operation]:
-    """Id of an entry → what undoes it, where that is still possible and whoever looks may."""
+    """Id of an entry → what undoes it, if that is still possible and the user may."""
     found: dict[UUID, Operation] = {}
     if snapshot is None:
         return {}
@@ -177,7 +177,7 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     """One row per clear that can be undone, by its id.
 
     Args:
-        may: Whoever looks may restore and delete.
+        may: The user may restore and delete.
     """
     acts = [[RestoreQueue.name, "Restore", "Back into its queue"], [DeleteTrash.name, "Delete", "For good"]]
     return {
@@ -200,7 +200,7 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
     """One row per act that waits for a second person, by its id.
 
     Args:
-        may: Whoever looks may approve, unless they asked themselves.
+        may: The user may approve, except the own requests.
     """
     return {
         waits.id: known(
@@ -230,7 +230,7 @@ def status_tone(status: SystemStatus) -> str:
 def pause_story(status: SystemStatus) -> str:
     """Who paused, since when, until when; what the deployment is doing otherwise, or why that is not known now."""
     if status.processing_status == PAUSED:
-        parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused by somebody outside opsdash"]
+        parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused outside opsdash"]
         if status.pause_since:
             parts.append(f"since {moment(status.pause_since, status.updated_at)}")
         parts.append(

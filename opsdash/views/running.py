@@ -1,4 +1,4 @@
-"""What workers run right now: read for the rows that somebody has opened, and followed while they are open."""
+"""What workers run right now: read for open rows, and updated while they are open."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_OPEN = 20
 
 
 class RunningTasks:
-    """The running tasks of one browser session's open rows; only a worker whose tasks have changed is told again."""
+    """The running tasks of one browser session's open rows; only a worker whose tasks have changed is sent again."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._workers = session, session.console.workers

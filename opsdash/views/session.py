@@ -43,7 +43,7 @@ class Session:
     Args:
         console: The process's console; its poller reads for all sessions together.
         actor: Who looks, with the role found when the page was opened. ``Console.run`` checks it again.
-        board: What it shows itself with.
+        board: The component that shows it.
     """
 
     def __init__(self, console: Console, actor: Actor, board: Channel) -> None:
@@ -85,7 +85,7 @@ class Session:
         self._unsubscribe = _nothing
 
     def _deliver(self, snapshot: Snapshot) -> None:
-        """Runs in the poller's thread: the bulletin is made there, and a Document is touched in its own turn only."""
+        """Runs in the poller's thread: the page state is made there, and a Document is touched in its own turn only."""
         if self._doc is None or self._doc.session_context is None:
             return
         if self._joining:  # called by subscribe, on the event loop: nothing may be read there
@@ -215,7 +215,7 @@ class Session:
         except Exception:
             # As above; run has written the outcome "unknown" into the audit log.
             log.exception("%s failed", operation.name)
-            self.say(f"{operation.heading()} broke off: opsdash's log says why. Look before trying again.", "bad")
+            self.say(f"{operation.heading()} failed: opsdash's log says why. Look before trying again.", "bad")
         else:
             told = " ".join(filter(None, [effect.message, receipt_told(effect.details)]))
             self.say(told, "ok" if effect.ok else "bad", self._undo(effect))
@@ -224,7 +224,7 @@ class Session:
         try:
             await self.refresh()
         except Exception:  # whatever it is: what was done is done, and has been said
-            log.exception("the refresh after an act failed; what was done stands")
+            log.exception("the refresh after an operation failed; the operation is done")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

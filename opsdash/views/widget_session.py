@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FedStatus(SystemStatus):
-    """What a widget knows. Whoever keeps it, with the widget or without, keeps it fed."""
+    """A widget's data. It is updated as long as there is a reference to it, with the widget or without."""
 
     fed_by: object = None
 
@@ -36,8 +36,8 @@ class WidgetSession(Session):
     Args:
         console: Whose poller reads for all widgets together.
         actor: Who looks and acts.
-        board: What the widget shows itself with.
-        status: What an analyst binds to; whoever keeps it keeps it fed.
+        board: The component that shows the widget.
+        status: What an analyst binds to; it is updated as long as there is a reference to it.
     """
 
     board: Embedded

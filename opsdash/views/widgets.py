@@ -74,7 +74,7 @@ class Widget(Viewer):
         return self._shown
 
     def close(self) -> None:
-        """Ends its subscription; it goes on showing what it showed last. Calling it again does nothing."""
+        """Ends its subscription; it still shows its last data. Calling it again does nothing."""
         if self._session is not None:
             self._session.close()
 

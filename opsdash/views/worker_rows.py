@@ -30,9 +30,9 @@ def worker_rows(
 
     Args:
         workers: As last reported.
-        others: Those without the plug-in, as they last answered.
-        may: What whoever looks may do.
-        paused: Everything is meant to be paused: a worker that has not stopped stands out.
+        others: Unmanaged workers, as they last answered.
+        may: What the user may do.
+        paused: Everything is meant to be paused: a worker that has not stopped is marked.
         now: When that was read.
         before: The rows of the last read: a start that moved by less than two seconds has not moved.
     """
@@ -90,8 +90,8 @@ def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
 
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
-    """What Celery's own remote control tells of a worker without the plug-in; all else is not known."""
-    told = "not held by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
+    """What Celery's remote control reports about an unmanaged worker; the rest is not known."""
+    told = "not managed by opsdash" if other.queues or other.active or not paused else "sent cancel_consumer"
     return known(
         rank=0 if paused else 6,
         hostname=other.hostname,
@@ -106,7 +106,7 @@ def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
 
 def _remark(worker: WorkerStats, state: str) -> str:
     if state == "stalled":
-        return "reports, but its event loop stands still"
+        return "reports, but its event loop is blocked"
     if state == "quiet":
         return "takes no tasks"
     if state in {"draining", "drained"}:
@@ -134,7 +134,7 @@ def running_rows(
     Args:
         before: The rows of the last read: a beginning that moved by less than two seconds has not moved.
     """
-    acts = [[RevokeTask.name, "Revoke", "It is thrown away, or ended"]] if may(RevokeTask) else None
+    acts = [[RevokeTask.name, "Revoke", "It is discarded, or ended"]] if may(RevokeTask) else None
     return {
         task.task_id: known(
             name=task.name,

@@ -1,1 +1,1 @@
-"""What stands between the network and the page: the request filter, the sign-in, and the headers of every answer."""
+"""Between network and page: the request filter, authentication, the sign-in, and the headers of every answer."""

@@ -42,7 +42,7 @@ class Connections:
         self._warned_s = -WARN_EVERY_S
 
     def guard(self, server: Any) -> None:
-        """Stands before a Tornado ``HTTPServer``."""
+        """Filters the connections of a Tornado ``HTTPServer``."""
         serve = server.handle_stream
 
         def handle_stream(stream: IOStream, address: Any) -> Any:

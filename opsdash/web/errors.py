@@ -1,4 +1,4 @@
-"""What a browser hears of a fault: that there was one. Where and why stands in opsdash's log, and nowhere else."""
+"""What a browser learns of an internal error: that there was one. Only opsdash's log has the details."""
 
 from __future__ import annotations
 

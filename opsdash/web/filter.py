@@ -56,7 +56,7 @@ CHOSEN = Refusal(
     403,
     "chosen-session",
     "This link can't be used",
-    "It names a session of somebody's choosing. Open the page by its plain address.",
+    "It contains a session id. Open the page by its plain address.",
 )
 FOREIGN = Refusal(
     403,
@@ -194,5 +194,5 @@ def _host(request: HTTPServerRequest) -> str:
 
 
 def _chooses_session(query: str) -> bool:
-    """A session id or token in the address: whoever made that link could join the session it opens (fixation)."""
+    """A session id or token in the address: the author of the link could join the session it opens (fixation)."""
     return any(name.lower() in _SESSION_NAMES for name, _ in parse_qsl(query, keep_blank_values=True))

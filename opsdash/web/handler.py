@@ -14,7 +14,7 @@ class Guarded(RequestHandler):
     """The base of every route that opsdash adds to the page's server.
 
     The security headers and the checks of ``Sec-Fetch-Site``, ``Origin`` and size are not here: `Gate` and
-    `SecurityHeaders` stand before every route of the server, Bokeh's own included, so that none can forget them.
+    `SecurityHeaders` apply to every route of the server, Bokeh's own included, so that none can forget them.
     """
 
     def set_default_headers(self) -> None:
@@ -33,7 +33,7 @@ class Guarded(RequestHandler):
 
     @property
     def protocol(self) -> str:
-        """``https`` or ``http``, between the client and whoever it speaks to first: us, or a trusted proxy."""
+        """``https`` or ``http``, between the client and its first server: us, or a trusted proxy."""
         if is_within(self.request.remote_ip or "", self._settings.trusted_proxies):
             scheme = header(self.request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
             if scheme in {"http", "https"}:

@@ -1,4 +1,4 @@
-"""The security headers of every answer, whoever gives it: page, static file, API or error."""
+"""The security headers of every answer: page, static file, API or error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def policy(nonce: str = "") -> str:
     """The content security policy: no foreign host, and of inline scripts only those that the page came with.
 
     Bokeh and Panel start a page with inline scripts, and load a component's own script as ``blob:``. The nonce lets
-    them in, and nothing that is put into the page later, such as a text that somebody wrote into a name.
+    them run, and nothing that is put into the page later, such as a text in a user's name.
     ``unsafe-inline`` is for styles alone: Bokeh and Material UI write them into elements.
     """
     return "; ".join(

@@ -52,7 +52,7 @@ class RateLimit:
         return min(self._most, left + (now - at) * self._most / 60)
 
     def _forget(self, now: float) -> None:
-        """Drops whoever has a full allowance again; were that nobody, the oldest half."""
+        """Drops clients that have a full allowance again; if there is none, the oldest half."""
         kept = {client: known for client, known in self._left.items() if self._refilled(client, now) < self._most}
         if len(kept) >= MOST_CLIENTS:
             kept = dict(sorted(kept.items(), key=lambda item: item[1][1])[MOST_CLIENTS // 2 :])

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNUSED_SESSION_MS = 15_000
-"""A page that was fetched and never connected is thrown away after this long."""
+"""A page that was fetched and never connected is discarded after this time."""
 
 SIGNED_OUT_MS = 5_000
 TIDY_MS = 250
@@ -86,7 +86,7 @@ def create_server(
         prefix: Path before every route, e.g. ``/ops``.
         origins: Further ``host:port`` that browsers come from, e.g. the proxy's public name.
         show: Open a browser.
-        unused_session_ms: How long a session may be without a browser before it is thrown away.
+        unused_session_ms: How long a session may be without a browser before it is discarded.
 
     Raises:
         Invalid: The settings don't allow serving like this.
@@ -135,7 +135,7 @@ def create_server(
         auth_provider=sign_in,
         cookie_secret=_cookie_key(settings),
         # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `RequestFilter` and
-        # `SecurityHeaders` stand before each; who may do what, a route has to ask itself.
+        # `SecurityHeaders` apply to each; each route must check the role itself.
         extra_patterns=[("/healthz", Alive), *api.routes(console)],
         transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
         opsdash=settings,
@@ -223,7 +223,7 @@ def _provider(settings: Settings) -> OAuthProvider | None:
 
 
 def _cookie_key(settings: Settings) -> str | None:
-    """What signs Panel's own cookies, where it signs users in and has no key of its own."""
+    """The key for Panel's own cookies, if Panel signs users in and has no key."""
     if settings.auth != "oauth" or pn.config.cookie_secret:
         return None
     return hmac.new(settings.secret(), b"opsdash: sign cookies", hashlib.sha256).hexdigest()

@@ -13,8 +13,8 @@ def limit_sessions(contexts: Iterable[Any], most: int = MOST_WAITING) -> None:
     """Gives up the sessions that have waited longest for their browser, where more wait than are kept.
 
     A crawler, or a storm of reloads, would otherwise fill the process with sessions, and Python does not give the
-    memory of that moment back. A browser that comes late has its session made again. Bokeh's own next round of tidying
-    throws away what was given up.
+    memory of that moment back. A browser that comes late has its session made again. Bokeh's next cleanup
+    discards those sessions.
 
     Args:
         contexts: Bokeh's application contexts.

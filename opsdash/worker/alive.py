@@ -1,8 +1,8 @@
 """``python -m opsdash.worker.alive``: whether this container's worker lives, for a liveness probe.
 
 Ends with 0 while its event loop turns and its reports go out, with 5 when they don't or no worker answers. Without its
-broker a worker lives: ending every worker of a fleet at once mends no broker. So the broker is not asked, and what
-stands still only because the broker does not answer, or has not for long, is no reason.
+broker a worker counts as alive: restarting all workers does not repair the broker. So the broker is not asked, and what
+is blocked only because the broker does not answer, or has not for long, does not fail.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from opsdash.worker import local_client
 
 LIVES, USAGE, DOES_NOT = 0, 2, 5
 WITHIN_S, LEAST_S = 60, 30
-"""Celery itself waits up to 30 s between two attempts to reach its broker again. The event loop stands still while a
-broker that hangs gives it no answer, and it takes opsdash 20 s to note that: less would end a fleet."""
+"""Celery itself waits up to 30 s between two attempts to reach its broker again. The event loop is blocked while a
+broker does not answer, and opsdash needs 20 s to notice that: a shorter time would restart all workers."""
 
 
 def verdict(status: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
     """Whether a worker lives, and the reason in words.
 
     Args:
-        status: Its answer; see `opsdash.worker.drain_state.facts`.
+        status: The worker's answer; see `opsdash.worker.drain_state.facts`.
     """
     stands_s, silent_s, failed_s = (_figure(status.get(name)) for name in ("tick_s", "turned_s", "failed_s"))
     if status.get("stopping") is True:
@@ -40,7 +40,7 @@ def verdict(status: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
         return True, "runs a task in its event loop"
     if status.get("connected") is False:
         return False, f"has not come back to its broker, which answers, for {_for(stands_s)}"
-    return False, f"has an event loop that stands still for {_for(stands_s)}"
+    return False, f"has an event loop that has been blocked for {_for(stands_s)}"
 
 
 def _figure(value: Any) -> float | None:
@@ -58,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Whether the worker of this container lives: its event loop turns and it reports. Exit code 0: yes;"
         " 5: no; 2: wrong usage. The broker is not asked, and its outage is no reason.",
     )
-    parser.add_argument("--within", default=f"{WITHIN_S}s", help=f"stand still at most so long (default: {WITHIN_S}s)")
+    parser.add_argument("--within", default=f"{WITHIN_S}s", help=f"longest block allowed (default: {WITHIN_S}s)")
     parser.add_argument("--name", action="append", default=[], metavar="HOSTNAME", help="this worker, of several here")
     chosen = parser.parse_args(arguments)
     try:
         within_s = parse_duration(chosen.within)
         if within_s < LEAST_S:
-            raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - told as parse_duration's own
+            raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - reported like parse_duration's own
         found = local_client.choose(local_client.look(), chosen.name, everyone=True)
     except local_client.Silent as lost:
         local_client.print_line(f"opsdash: {lost}", wrong=True)

@@ -26,7 +26,7 @@ class Link:
     """A plain Redis client beside Celery's, opened when first used.
 
     kombu makes the connection (so Sentinel, TLS, sockets and credential providers work as they do for the worker),
-    with timeouts of its own: kombu has none by default, and a listener that hangs on a dead socket hears no pause. The
+    with its own timeouts: kombu has none by default, and a listener that hangs on a dead socket gets no pause. The
     client on top is redis-py's, because kombu's prefixes only some commands' keys (not MGET's); ``keys`` carries the
     prefix.
 

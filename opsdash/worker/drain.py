@@ -66,7 +66,7 @@ class Drained:
         elif now[0].listening:
             self.place = now[0]
         elif time.monotonic() - self._began > START_S:
-            self._fail("is not connected to its broker yet: it holds nothing, and can't be told to stay so")
+            self._fail("is not connected to its broker yet: it has no task, and can't be drained now")
 
     def _fail(self, why: str) -> None:
         self.over, self.failed = True, why

@@ -1,4 +1,4 @@
-"""What a worker tells the commands of its own container, and when it counts as drained."""
+"""What a worker answers to the commands of its container, and when it counts as drained."""
 
 from __future__ import annotations
 

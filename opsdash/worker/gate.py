@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 
 READY = "ready"
 MOST_COUNTED = 1_000
-"""Queues whose started tasks are counted and reported: whoever can add consumers can make up names."""
+"""Queues whose started tasks are counted and reported: a client that can add consumers can invent names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class PauseState:
     """What the flags said when they were last read.
 
     Attributes:
-        queues: Queues with a pause of their own.
+        queues: Queues with their own pause.
         epoch: The pause counter; None when the flags could not be read.
         known: Queues whose flags were read.
         error: Why the flags could not be read; tasks run then.
-        suspended: The expiry of some queue is suspended: a pause keeps it so, or somebody has to give it back.
+        suspended: The expiry of some queue is suspended: a pause keeps it so, or a worker or console must restore it.
         draining: This worker alone takes no more tasks, whatever the flags say: it is about to be stopped.
     """
 
@@ -127,7 +127,7 @@ class Gate:
                 self.started[place.queue] -= 1
 
     def started_by_queue(self, consumed: Sequence[str]) -> dict[str, int]:
-        """``started``, bounded: queues that are consumed no more go first, and ``MOST_COUNTED`` are told at most."""
+        """``started``, bounded: queues that are consumed no more go first, and at most ``MOST_COUNTED`` stay."""
         if len(self.started) > MOST_COUNTED:
             for queue in set(self.started).difference(consumed):
                 del self.started[queue]
@@ -151,7 +151,7 @@ class Gate:
         A broadcast came from none, so nothing pauses it: every worker has its own copy, and there is no list to put it
         back to.
         """
-        if self.state.error and self.recheck is not None:  # a message has come: whoever sent it can tell the flags too
+        if self.state.error and self.recheck is not None:  # a message has come, so the flags can be read too
             self.recheck()
         state = self.state
         place = origin.of(request.message) if state.closed else None
@@ -177,7 +177,7 @@ class Gate:
         return done
 
     def try_put_back(self, request: Any) -> bool:
-        """Returns the message to its list; False when Redis refuses that, and whoever called must run the task.
+        """Returns the message to its list; False when Redis refuses that: then the caller must run the task.
 
         Raises:
             connection_errors: The message stays unacknowledged, and kombu restores it.

@@ -26,7 +26,7 @@ logger = get_logger(__name__)
 MOST_TASKS, MOST_BYTES = 20, 8_000
 """Running tasks that one report tells of, and what they take of it at most."""
 LONG = 120
-"""Characters of a task's id, name and queue that are told: whoever sends a task chooses them."""
+"""Characters of a task's id, name and queue that are reported: the sender of a task chooses them."""
 
 
 class Health:
@@ -68,7 +68,7 @@ class Health:
     def may_leave(self) -> bool:
         """Nothing of this worker runs any more, now that its pool has been stopped.
 
-        A cold shutdown ends prefork's children and breaks off what the solo pool runs; threads and greenlets run on
+        A cold shutdown ends prefork's children and stops the task of the solo pool; threads and greenlets run on
         until the process ends.
         """
         if celery_private.pool_name(self._consumer.pool) in ("threads", "gevent", "eventlet"):
@@ -116,7 +116,7 @@ class Health:
         }
 
     def _running_by_queue(self) -> dict[str, int]:
-        """Queue → tasks of it that run; the empty name for those whose queue can't be told."""
+        """Queue → tasks of it that run; the empty name for those of an unknown queue."""
         places = (origin.of(request.message) for request in celery_private.active())
         return dict(Counter(place.queue if place is not None else "" for place in places))
 
@@ -143,7 +143,7 @@ class Health:
 
 
 def build() -> str:
-    """``OPSDASH_BUILD``: which build this worker runs, such as its image's tag, as whoever deploys names it."""
+    """``OPSDASH_BUILD``: which build this worker runs, such as its image's tag."""
     return words(os.environ.get("OPSDASH_BUILD", "").strip(), LONG)
 
 
@@ -155,7 +155,7 @@ def age(since: float) -> str:
 def running_json(requests: Iterable[Any]) -> str:
     """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``.
 
-    Arguments are not told: they may hold secrets.
+    Arguments are not reported: they may contain secrets.
     """
     tasks: list[str] = []
     size = 2

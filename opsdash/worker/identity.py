@@ -63,7 +63,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the boot; None: there is none; empty: it can't be told."""
+    """When a process began, in ticks since the boot; None: there is none; empty: unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

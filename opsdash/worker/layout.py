@@ -19,7 +19,7 @@ def describe(consumer: Any) -> dict[str, str]:
     """
     task_consumer = consumer.task_consumer
     transport = None if task_consumer is None else task_consumer.channel.connection
-    if transport is None:  # closed: the worker connects anew
+    if transport is None:  # closed: the worker reconnects
         return {}
     exchanges, expires_ms = _queues(list(task_consumer.queues))
     return {

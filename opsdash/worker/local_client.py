@@ -23,7 +23,7 @@ SOCKETS = "/proc/net/unix"
 """All of this network namespace, one a line: number, references, protocol, flags, type, state, inode, ``@name``."""
 UNCONNECTED = "1"
 LISTENS = 0x10000
-"""Among the flags: somebody listens (``__SO_ACCEPTCON``)."""
+"""Among the flags: the socket listens (``__SO_ACCEPTCON``)."""
 LONGEST_REQUEST, LONGEST_ANSWER = 64, 16_384
 ANSWER_S = 2.0
 """How long an answer is waited for: the worker gives it in a millisecond, unless its pool keeps the interpreter."""
@@ -102,7 +102,7 @@ def _place(fields: list[str], head: str) -> Place | None:
     pid = name[len(head) :].partition("/")[0]
     try:
         return Place(int(pid), name, bool(int(fields[3], 16) & LISTENS))
-    except ValueError:  # whoever may open a socket here may name it so
+    except ValueError:  # a foreign socket with a similar name
         return None
 
 
@@ -182,7 +182,7 @@ def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> l
     """The workers that are meant.
 
     Raises:
-        ValueError: Which one is meant can't be told; says what to write.
+        ValueError: It is not clear which one is meant; says what to write.
     """
     here = ", ".join(worker.name for worker in found)
     if names:
@@ -198,7 +198,7 @@ def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> l
 
 
 def print_line(text: str, *, wrong: bool = False) -> None:
-    """Prints a line; whoever was to read it may have gone, and what was done is done all the same."""
+    """Prints a line; the reader may have gone, which changes nothing."""
     stream = sys.stderr if wrong else sys.stdout
     try:
         print(text, file=stream, flush=True)

@@ -1,4 +1,4 @@
-"""Where a worker answers the commands of its own container: ``opsdash.worker.drain`` and ``opsdash.worker.alive``."""
+"""Answers the commands of the worker's container: ``opsdash.worker.drain`` and ``opsdash.worker.alive``."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _servers: weakref.WeakSet[LocalServer] = weakref.WeakSet()
 
 
 class LocalServer:
-    """Listens on a socket of this container. A thread of its own, which asks no broker and waits for none.
+    """Listens on a socket of this container, in its own thread, which never waits for the broker.
 
-    It is bound before the pool forks, and has its thread only from ``open`` on: until then whoever looks can see that a
+    It is bound before the pool forks, and has its thread only from ``open`` on: until then a command can see that a
     worker starts here. Children of a fork let go of it.
 
     Args:
-        facts: What is told of the worker; any thread.
+        facts: The answer about the worker; any thread.
         drain: Has the worker take no more tasks, or take them again; any thread.
     """
 
@@ -89,7 +89,7 @@ class LocalServer:
         return None if self._hold_until is None else max(0.01, self._hold_until - time.monotonic())
 
     def _end_of_hold(self) -> None:
-        """Whoever asked may be gone, and nobody has ended the worker: it goes on by itself."""
+        """The command has gone, and the worker was not stopped: it takes tasks again."""
         if self._hold_until is not None and time.monotonic() >= self._hold_until:
             self._hold_until = None
             self._drain(False)

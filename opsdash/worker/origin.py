@@ -21,7 +21,7 @@ CHANNEL = ("client", "qos", "sep", "handlers", "_brpop_start", "_brpop_read", "g
 QOS = ("append", "ack", "reject", "restore_unacked", "_delivered", "_quick_ack", "unacked_key", "unacked_index_key")
 """The private names of kombu that this and `put_back` lean on."""
 COPY = "/"
-"""Stands between a delivery tag and a queue's name in the hash of unacknowledged messages."""
+"""Separates a delivery tag and a queue's name in the hash of unacknowledged messages."""
 
 
 class Origin(NamedTuple):
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
 
     Attributes:
         queue: The queue's name. ``list``: its Redis list, one per priority step, with the key prefix.
-        raw: The message as it stood in the list, byte for byte.
+        raw: The message as it was in the list, byte for byte.
     """
 
     queue: str
@@ -46,9 +46,9 @@ def of(message: Any) -> Origin | None:
 class Fetches:
     """Notes the home of every message that a kombu channel fetches. One per connection of the worker to its broker.
 
-    What kombu writes down as unacknowledged then names the queue instead of the address. So whoever gives the message
-    back, a worker without opsdash at the end of the visibility timeout too, gives it to that queue alone. Messages that
-    came by a named exchange get a field of their own per queue: copies of one publish share a delivery tag, and the
+    What kombu writes down as unacknowledged then names the queue instead of the address. So a process that puts it
+    back, also a stock worker at the end of the visibility timeout, puts it into that queue alone. Messages that
+    came by a named exchange get one field per queue: copies of one publish share a delivery tag, and the
     first to be acknowledged would take the others' entry away. So does a message with the tag of another one that is
     held: some senders that are not Celery give all of theirs the same.
 
@@ -84,7 +84,7 @@ class Fetches:
         return reply
 
     def _append_with_origin(self, message: Any, delivery_tag: str) -> None:
-        """Stands in for ``QoS.append``, which kombu calls with every message before anybody else sees it."""
+        """Stands in for ``QoS.append``, which kombu calls with every message before any other code sees it."""
         fetched, self._fetched = self._fetched, None
         if fetched is None:
             self._append(message, delivery_tag)

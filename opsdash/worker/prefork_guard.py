@@ -47,7 +47,7 @@ class SharedPause:
     Byte 0: something is paused. Byte 1: everything is. Then the paused queues' names, after their length in 4 bytes (a
     search of the whole page would take 25 µs): a queue added to a running worker needs no place agreed on before the
     fork. A child that reads while the worker writes may miss a name or see one too many: the worker looks at each job
-    that comes back, and the step's other gates stand.
+    that comes back, and the step's other checks still apply.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ def take_queue(job: Any) -> str | None:
 
 
 class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no types
-    """A child's main loop, which looks at the shared pause before it accepts a job."""
+    """A child's main loop, which reads the shared page before it accepts a job."""
 
     shared: SharedPause | None = None
 
@@ -129,7 +129,7 @@ class GuardedPool(asynpool.AsynPool):  # type: ignore[misc]  # Celery has no typ
 
 
 class PreforkGuard:
-    """The worker's side: writes the shared pause, and takes back what children did not start.
+    """The worker's side: writes the shared page, and takes back tasks that children did not start.
 
     Must be made before the pool forks. Cost per task: the queue's name in the job, about 1 µs in the worker, and one
     byte read in the child.
@@ -162,7 +162,7 @@ class PreforkGuard:
 
     @staticmethod
     def exempt(request: Any) -> None:
-        """Lets the children start a request in spite of the shared pause: its message can't be put back."""
+        """Lets the children start a request in spite of the shared page: its message can't be put back."""
         setattr(request, REGARDLESS, True)
 
 

@@ -19,7 +19,7 @@ LOOK_AGAIN_S = 0.05
 class Recall:
     """The way back from the pool's waiting lines to the queue.
 
-    Tasks with an ETA stay in the worker's timer, and meet the gate when they are due, unless ``run_scheduled`` is told.
+    Tasks with an ETA stay in the worker's timer, and meet the gate when they are due, unless ``run_scheduled`` is set.
 
     Args:
         give_back: Puts one message back from a pool's thread, by way of the event loop.

@@ -50,8 +50,8 @@ class PutBack:
     Attributes:
         moved: From the unacknowledged ones to their lists. ``copied``: to their lists from the copy in hand, since
             Redis had no other trace of them: a flushed or evicted hash, or a visibility timeout that ended.
-        waiting: They stood in their lists already: the visibility timeout, or a new connection, had put them there.
-        gone: They came over a connection that was lost, and what kombu gave back then was taken by somebody since.
+        waiting: They were in their lists already: the visibility timeout, or a new connection, had put them there.
+        gone: They came over a connection that was lost, and another worker has taken what kombu gave back then.
     """
 
     moved: int = 0
@@ -120,7 +120,7 @@ def replace_restore(channel: Any) -> None:
     """Has the messages of a channel that closes, as when its worker stops, go back like those of a pause.
 
     Of what had begun, and is acknowledged late, kombu's own way marks that it is delivered again, as it should. The
-    same way goes what Redis was told to acknowledge when the connection broke: where it has done so, nothing is left
+    same is done for messages that were being acknowledged when the connection broke: if Redis did it, nothing is left
     to give back, and a copy would run once more.
     """
     qos = channel.qos

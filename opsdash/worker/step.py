@@ -178,7 +178,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._soon(self._apply)
 
     def _apply_beside_the_loop(self) -> None:
-        """Green pools: acts at once. The loop, in the same thread, may stand until a greenlet has ended."""
+        """Green pools: acts at once. The loop, in the same thread, may be blocked until a greenlet has ended."""
         try:
             self._apply()
         except self.gate.connection_errors as error:
@@ -216,14 +216,14 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         gate.applied, self._drain_applied = state, state.draining
 
     def _drain(self, on: bool) -> None:
-        """From the local server's thread: takes no more tasks, and has what it holds put back; or takes them again."""
+        """From the local server's thread: takes no more tasks and puts back unstarted ones, or takes tasks again."""
         changed, now = self.gate.drain(on), time.monotonic()
         if changed or (on and now >= self._drain_again):  # what Redis refused a moment ago it may take now
             self._drain_again = now + DRAIN_AGAIN_S
             self._request_apply()
 
     def _facts(self) -> dict[str, Any]:
-        """From the local server's thread: what the container's own commands are told."""
+        """From the local server's thread: the answer for the container's commands."""
         self._request_tick()
         return drain_state.facts(
             self._consumer,

@@ -18,8 +18,8 @@ logger = get_logger(__name__)
 class Waker:
     """A socket pair in the loop: a byte into one end ends the loop's sleep.
 
-    The event loop of prefork, threads and solo sleeps up to 2 s on before Celery 5.7; that one's hub has a waker of its
-    own, and a second byte costs it one more turn. Green pools have another loop, which sleeps up to 2 s on any Celery.
+    The event loop of prefork, threads and solo sleeps up to 2 s on before Celery 5.7; that one's hub has its own
+    waker, a second byte costs one more turn. Green pools have another loop, which sleeps up to 2 s on any Celery.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Waker:
 
     @property
     def usable(self) -> bool:
-        """It was made in this process: after a fork both ends are somebody else's, too."""
+        """It was made in this process: after a fork another process has both ends too."""
         return self._pid == os.getpid()
 
     def listen_in_hub(self, hub: Any) -> None:

@@ -37,7 +37,7 @@ LONGEST_NUDGE = 4_096
 
 
 def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
-    """What is paused now: a flag's existence decides, whatever lies there, and nothing beside the flags can cost them.
+    """What is paused now: only a flag's existence decides, and no value beside the flags can break the read.
 
     Cost: one round trip of three commands; two while something is paused. No transaction: a full Redis refuses even
     reads in one.
@@ -57,7 +57,7 @@ def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
     return PauseState(
         everything=bool(set_[0]),
         queues=frozenset(queue for queue, flag in zip(queues, set_[1:], strict=True) if flag),
-        # The counter is opsdash's own; a flag somebody set by hand works without it, and with nonsense in its place.
+        # The counter is opsdash's own; a flag that was set by hand works without it, and with nonsense in its place.
         epoch=(epoch_of(epoch) or 0) if isinstance(epoch, bytes | str) else 0,
         known=frozenset(queues),
         suspended=expires == 1,
@@ -80,13 +80,13 @@ def _answered(reply: Any) -> Any:
 class FlagWatch:
     """Keeps the gate true to the flags, and pushes the worker's health, for one broker connection of the worker.
 
-    Every (re)connection makes a new watch with a connection of its own, so that it follows a failover.
+    Every (re)connection makes a new watch with its own connection, so that it follows a failover.
 
     Args:
         queues: Names the queues this worker consumes.
         on_change: Asks the event loop to apply the gate's state; called in this thread.
         request_tick: Asks the event loop to note that it turns.
-        reconcile_expiries: Suspends the expiry of paused queues and gives it back. Returns the seconds until it
+        reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
             must run again.
 
     Attributes:
@@ -123,7 +123,7 @@ class FlagWatch:
         self.failed_at: float | None = None
         self._deaf = self._mute = self._draining = self._leaving = self._unsettled = self._unreachable = False
         self._pid = os.getpid()
-        self._suspended = True  # not known yet: the first turn settles, and tells what its queues were declared with
+        self._suspended = True  # not known yet: the first turn updates expiries, and reports the declared ones
         self._next_read = self._next_report = self._next_recheck = 0.0
         self._pubsub: Any = None
         self._thread = threading.Thread(target=self._run, name="opsdash", daemon=True)

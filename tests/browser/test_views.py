@@ -113,7 +113,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     button(maria, "Clear Queue").click()
     confirm(maria)
     expect(maria.get_by_role("alert").filter(has_text="waits for a different operator's YES")).to_be_visible()
-    waiting = maria.get_by_role("region", name="Waiting for a Second Person")
+    waiting = maria.get_by_role("region", name="Pending approvals")
     expect(waiting).to_contain_text("Clear Queue (queue: emails)")
     expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
     assert store.llen("emails") == 4

@@ -136,9 +136,9 @@ def test_a_worker_is_quieted_woken_and_relieved_of_a_task_from_its_row(
         expect(tasks.first).to_contain_text("emails")
         tasks.first.get_by_role("button", name="Revoke").click()
         dialog = page.get_by_role("dialog", name="Revoke Task")
-        expect(dialog).to_contain_text("Not ended: it runs to its end.")
+        expect(dialog).to_contain_text("A running task is not ended.")
         page.get_by_label("Also end the process that runs it").check()
-        expect(dialog).to_contain_text("Its process is ended in the middle.")
+        expect(dialog).to_contain_text("Its process is ended in the middle of its work.")
         shoot(page, "dialog_revoke")
         confirm(page)
         expect(page.get_by_role("alert").filter(has_text="Ended, or kept from beginning")).to_be_visible()
@@ -189,7 +189,7 @@ def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     expect(dialog).not_to_contain_text("at least one day")
     shoot(ada, "dialog_prune")
     confirm(ada)
-    expect(ada.get_by_role("alert").filter(has_text="There was none to delete.")).to_be_visible()
+    expect(ada.get_by_role("alert").filter(has_text="There were no entries to delete.")).to_be_visible()
 
 
 @pytest.mark.slow

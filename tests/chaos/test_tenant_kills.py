@@ -81,8 +81,8 @@ def sync(console: Console) -> bool:
     try:
         console.run(opsdash.SyncTenantConfigs(remove_orphans=True), actor="maria", confirm="YES")
     except Refused as error:
-        # "somebody else": the lease ended between the try to take it and the look at who has it.
-        if not any(f"synced by {who}" in str(error) for who in ("doomed", "somebody else")):
+        # "another user": the lease ended between the try to take it and the look at who has it.
+        if not any(f"synced by {who}" in str(error) for who in ("doomed", "another user")):
             raise
         return False
     return True

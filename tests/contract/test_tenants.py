@@ -75,7 +75,7 @@ def test_one_at_a_time_and_the_second_is_told_who_is_first(index: TenantIndex) -
 @pytest.mark.parametrize("value", ["", "{", "[]", "3", '{"by": "x", "at": "when"}'])
 def test_a_lease_that_somebody_made_by_hand_is_one_too_if_it_ends(index: TenantIndex, value: str) -> None:
     index.broker.client.set(index.broker.keys.tenants_busy, value, ex=600)
-    with pytest.raises(Refused, match="synced by somebody else"):
+    with pytest.raises(Refused, match="synced by another user"):
         index.lease(by="tom").__enter__()
 
 

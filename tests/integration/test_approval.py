@@ -97,7 +97,7 @@ def test_an_operation_that_is_not_named_needs_one_person(console: Console) -> No
 @pytest.mark.parametrize("name", ["maria", "Maria", " maria "])
 def test_whoever_asked_can_not_approve(console: Console, name: str) -> None:
     approval_id = ask(console)
-    with pytest.raises(Refused, match="maria asked for it, so somebody else must approve it"):
+    with pytest.raises(Refused, match="maria asked for it, so another user must approve it"):
         approve(console, approval_id, Actor(name=name, role=Role.ADMIN))
     assert console.get_queue_length("emails") == 3
     assert entry_of(console, "approve").status is Status.REFUSED
@@ -257,9 +257,7 @@ def test_what_waited_and_was_lost_with_redis_becomes_unknown(console: Console, m
         console.snapshot()
     entry = entry_of(console, "clear_queue")
     assert entry.status is Status.UNKNOWN
-    assert entry.details["message"].startswith(
-        "It needed a second person, and how that ended was not told. There is no"
-    )
+    assert entry.details["message"].startswith("It needed a second person, and its result is not known. There is no")
     with pytest.raises(Refused, match="Nothing waits"):
         approve(console, approval_id)
 

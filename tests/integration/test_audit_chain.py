@@ -49,7 +49,7 @@ def test_every_finished_entry_is_numbered_and_sealed_and_the_whole_verifies(cons
     assert len({entry.seal for entry in entries}) == 7
     found = console.audit.verify()
     assert (found.ok, found.checked, found.head) == (True, 7, f"7:{entries[0].seal}")
-    assert found.message == f"The audit log is whole: 7 sealed entries, head 7:{entries[0].seal}."
+    assert found.message == f"The audit log is whole: 7 entries in the hash chain, head 7:{entries[0].seal}."
 
 
 def at(number: int) -> Any:
@@ -76,13 +76,13 @@ def test_an_entry_keeps_who_from_where_what_was_reviewed_and_how_long_it_took(co
         (sa.update(audit_log).where(at(3)).values(seal=None), "Changed: entry 3 "),
         (sa.update(audit_log).where(at(3)).values(key_id="unkeyed"), "Entry 3 .* without a key, and after number 0 "),
         (sa.update(audit_log).where(at(3)).values(key_id="0123456789ab"), "Entry 3 .* unknown key"),
-        (sa.delete(audit_log).where(at(3)), "Removed: sealed entry 3 before 4"),
-        (sa.delete(audit_log).where(audit_log.c.seq.in_([2, 3])), "Removed: sealed entry 2 to 3 before 4"),
-        (sa.delete(audit_log).where(at(1)), "Removed: sealed entry 1 before 2"),
-        (sa.delete(audit_log).where(audit_log.c.seq > 4), "Removed: the newest sealed entries are gone"),
+        (sa.delete(audit_log).where(at(3)), "Removed: entry 3 before 4"),
+        (sa.delete(audit_log).where(audit_log.c.seq.in_([2, 3])), "Removed: entry 2 to 3 before 4"),
+        (sa.delete(audit_log).where(at(1)), "Removed: entry 1 before 2"),
+        (sa.delete(audit_log).where(audit_log.c.seq > 4), "Removed: the newest entries are missing"),
         (sa.update(audit_head).values(seal="0" * 64), "The head does not belong"),
         (sa.delete(audit_head), "The head does not belong"),
-        (sa.update(audit_log).where(at(3)).values(seq=None), "Removed: sealed entry 3 before 4"),
+        (sa.update(audit_log).where(at(3)).values(seq=None), "Removed: entry 3 before 4"),
         (sa.text("UPDATE audit_log SET details = '{' WHERE seq = 3"), "Changed: entry 3 "),
         (sa.text("UPDATE audit_log SET details = x'ff' WHERE seq = 3"), "Changed: entry 3 "),
         (sa.text("UPDATE audit_log SET timestamp = 'once' WHERE seq = 3"), "Changed: entry 3 .* at once"),
@@ -197,7 +197,7 @@ def test_keys_rotate_and_the_old_ones_still_verify(console_for: Callable[..., Co
     assert console.audit.verify().ok
     assert len({entry.key_id for entry in console.get_recent_operations()}) == 2
     forgot = console_for(secret_key=second).audit.verify()
-    assert [problem.split(": ")[1][:27] for problem in forgot.problems] == ["sealed with an unknown key "] * 2
+    assert [problem.split(": ")[1][:28] for problem in forgot.problems] == ["written with an unknown key "] * 2
 
 
 def test_another_key_can_not_make_a_seal(console_for: Callable[..., Console]) -> None:

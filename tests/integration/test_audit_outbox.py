@@ -269,5 +269,5 @@ def test_the_warning_that_the_spool_waits_does_not_say_that_nothing_was_changed(
     console.audit.begin(opsdash.PauseProcessing(), MARIA)
     caplog.clear()
     assert console.audit.drain() == 0
-    assert "the audit spool is not drained yet: The database did not answer" in caplog.text
+    assert "the audit outbox is not empty yet: The database did not answer" in caplog.text
     assert "nothing was changed" not in caplog.text

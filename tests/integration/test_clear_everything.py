@@ -89,7 +89,7 @@ def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
         reports(deployment, running, scheduled=7)
         plain = ops.preview(opsdash.ClearQueue(queue="celery"))
         assert plain.choices == ("everything",)
-        with pytest.raises(Refused, match=r"left out what workers hold"):
+        with pytest.raises(Refused, match=r"did not include the tasks in workers"):
             clear(ops, plain)
         preview = look(ops)
         assert "5" not in texts(preview)[0]
@@ -113,7 +113,7 @@ def test_a_queue_that_was_paused_before_stays_paused(deployment: Deployment, ops
         deployment.send(5, countdown=60)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds them")
         ops.run(opsdash.PauseProcessing(queue="celery"), actor="otto", confirm="YES")
-        assert any("the queue is paused already, and stays so" in line for line in texts(look(ops)))
+        assert any("The queue is paused already; that pause stays" in line for line in texts(look(ops)))
         effect = clear(ops)
         assert effect.affected == 5
         assert effect.message.endswith("The queue was paused before and stays so.")

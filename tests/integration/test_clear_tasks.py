@@ -63,7 +63,7 @@ def test_of_more_than_ten_thousand_the_preview_is_an_estimate_and_says_so(
     preview = ops.preview(opsdash.ClearTasks(queue="emails", task="shop.bill"))
     number, error = preview.values()["matching"], preview.values()["matching_error"]
     assert texts(preview)[0].startswith(f"About {number:,} (± {error:,}) of 12,000 pending tasks of queue emails,")
-    assert texts(preview)[1] == "Estimated from 1,000 of them; each is looked at when it comes to it."
+    assert texts(preview)[1] == "Estimated from 1,000 of them; the clear checks each one."
     assert abs(number - 4_000) <= 2 * error
     effect = ops.run(
         opsdash.ClearTasks(queue="emails", task="shop.bill"), actor="maria", confirm="YES", reviewed=preview
@@ -108,7 +108,7 @@ def test_it_tells_how_far_it_has_come_and_ends_where_it_is_told(ops: Console) ->
     assert 0 < effect.affected < 3_000
     assert (
         effect.message
-        == f"Cancelled. Cleared {effect.affected:,} tasks named shop.mail from emails. The rest was not looked at."
+        == f"Cancelled. Cleared {effect.affected:,} tasks named shop.mail from emails. The rest was not checked."
     )
     assert ops.get_queue_length("emails") == 3_000 - effect.affected
     assert ops.get_recent_operations()[0].status == "failure"

@@ -101,7 +101,7 @@ def test_pause_and_resume_are_done_and_audited(console: Console):
 
 @pytest.mark.parametrize("actor", ["", "  ", 3, None, Actor(name="", role=Role.ADMIN)])
 def test_nobody_does_nothing(console: Console, actor: Any):
-    with pytest.raises(Invalid, match=r"^actor: expected the name of whoever does it, got .* Nothing was changed"):
+    with pytest.raises(Invalid, match=r"^actor: expected the name of a user, got .* Nothing was changed"):
         console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES")
     assert not console.is_processing_paused()
     assert not console.get_recent_operations()
@@ -349,7 +349,7 @@ def test_a_second_pause_says_whose_pause_it_replaces(console: Console):
     console.run(opsdash.PauseProcessing(reason="fire"), actor=MARIA, confirm="YES")
     again = opsdash.PauseProcessing(reason="deploy", duration_s=60)
     preview = console.preview(again)
-    assert any(line.startswith("It is paused already, by maria (fire), until ") for line in texts(preview))
+    assert any(line.startswith("There is already a pause by maria (fire), until ") for line in texts(preview))
     effect = console.run(again, actor=Actor(name="eve", role=Role.ADMIN), confirm="YES")
     assert "Replaced the one by maria (fire)" in effect.message
     assert console.get_recent_operations()[0].details["replaced"]["by"] == "maria"

@@ -28,7 +28,7 @@ MARK = "MARK_OF_A_TESTED_DEMO"
 PROCESSES = 9
 """Supervisor, keeper, broker, page, producer, two workers, and two children of the prefork pool."""
 STEP = re.compile(r"^ +(\d+\.\d) s  (\w+) +(.+)$")
-START_S = 60
+START_S = 100
 """Generous: the test machine may be busy. What a quiet one takes is measured elsewhere; see the printed times."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="what is left is looked up in /proc")

@@ -82,8 +82,8 @@ def test_a_healthy_deployment_has_no_error(console_for, valkey: Valkey, monkeypa
     ("settings", "level", "says"),
     [
         ({"maxmemory": "100mb", "maxmemory-policy": "noeviction"}, "ok", "maxmemory 104.9 MB, policy noeviction"),
-        ({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}, "error", "queues and pause flags are thrown away"),
-        ({"maxmemory": "0", "maxmemory-policy": "volatile-ttl"}, "warning", "would be thrown away"),
+        ({"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}, "error", "Redis deletes queues and pause flags"),
+        ({"maxmemory": "0", "maxmemory-policy": "volatile-ttl"}, "warning", "would delete queues and pause flags"),
     ],
 )
 def test_a_server_that_evicts_is_named(lines: Lines, valkey: Valkey, settings: dict[str, str], level: str, says: str):
@@ -137,10 +137,10 @@ def test_each_worker_that_can_not_pause_or_is_of_another_version_is_named(lines:
     found = said(lines("workers"))
     assert f"warning: old@host (prefork) runs the plug-in 0.0.1, this console is {opsdash.__version__}." in found
     assert "error: torn@host () can't pause: channel.qos is missing." in found
-    assert "error: stuck@host (): its event loop stands still." in found
+    assert "error: stuck@host (): its event loop is blocked." in found
     assert "warning: silent@host () is silent for 1m " in found
-    assert "without a goodbye; it ran 2 tasks." in found
-    assert "warning: Without a goodbye, or cut off: gone@host." in found
+    assert "without a shutdown notice; it ran 2 tasks." in found
+    assert "warning: Ended without a shutdown notice, or cut off: gone@host." in found
 
 
 def test_no_worker_at_all_is_an_error(lines: Lines):
@@ -183,8 +183,8 @@ def test_a_spool_that_is_not_empty_is_named(lines: Lines, console_for, postgres:
 def test_an_entry_that_was_changed_is_named_among_the_newest_and_in_full(lines: Lines, console: Console):
     for _ in range(3):
         console.run(PauseProcessing(), actor="maria", confirm="YES")
-    assert lines("audit chain", console)[0].message == "Whole: the newest 3 seals; --full checks all."
-    assert lines("audit chain", console, full=True)[0].message == "Whole: all 3 seals."
+    assert lines("audit chain", console)[0].message == "Whole: the newest 3 entries; --full checks all."
+    assert lines("audit chain", console, full=True)[0].message == "Whole: all 3 entries."
     with console.engine.begin() as connection:
         connection.execute(sa.update(audit_log).where(audit_log.c.seq == 2).values(user="nobody"))
     assert "NOT whole: entry 2 was changed" in said(lines("audit chain", console))
@@ -251,7 +251,7 @@ def test_a_proxy_without_a_key_or_without_roles_is_an_error(lines: Lines, postgr
     settings = {"auth": "header", "secret_key": None, "database_url": postgres_url}
     assert "error: Behind a proxy, and sessions can't be signed" in said(lines("page", **settings))
     assert "error: No list gives anybody a role" in said(lines("roles", **settings))
-    assert "warning: New seals carry no key" in said(lines("audit chain", **settings))
+    assert "warning: New entries are written without a key" in said(lines("audit chain", **settings))
 
 
 PROVIDER = {"PANEL_OAUTH_PROVIDER": "github", "PANEL_OAUTH_KEY": "key", "PANEL_OAUTH_SECRET": "secret"}
@@ -267,7 +267,7 @@ def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
     monkeypatch.setattr(users_module, "N", 32)
     file = Users(tmp_path / "users")
     basic = {"auth": "basic", "users_file": str(file.path), "operators": ("maria", "group:sre")}
-    assert f"error: Nobody can sign in: {file.path} names no user. → Add somebody: opsdash user add" in every_line(
+    assert f"error: Nobody can sign in: {file.path} names no user. → Add a user: opsdash user add" in every_line(
         lines, **basic
     )
     file.put("joe", "correct horse battery")
@@ -311,7 +311,7 @@ def test_without_lists_nobody_who_signs_in_has_a_role_and_that_is_an_error(lines
 
 @pytest.mark.parametrize("auth", [None, "dev"])
 def test_without_lists_whoever_holds_the_credentials_is_admin_where_nobody_signs_in(lines: Lines, auth: str | None):
-    assert said(lines("roles", auth=auth)).startswith("ok: No lists: whoever holds the credentials in a shell is admin")
+    assert said(lines("roles", auth=auth)).startswith("ok: No lists: a user whose shell has the credentials is admin")
 
 
 @pytest.mark.parametrize("auth", [None, "dev", "header"])

@@ -201,7 +201,7 @@ def test_a_queue_that_expires_is_named_whether_the_app_or_a_worker_tells(
     assert finding.level == "warning"
     told = [f"{queue} after {format_duration(after_s)}" for queue, after_s in EXPIRIES.items()]
     assert f"for a while: {', '.join(told)} (kombu" in finding.message
-    assert "its expiry stands still" in finding.message
+    assert "its expiry is suspended" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_two_processes_under_one_name_are_named_both(
     twice = (replace(read[0], pid=11), replace(read[0], pid=22), read[1])
     monkeypatch.setattr(console, "workers", SimpleNamespace(read=lambda: twice))
     assert said(findings(console, "names")) == (
-        "error: 2 processes report as w1@test (pids 11, 22): what is told to one may reach the other."
-        " → Start each with a name of its own: celery worker -n NAME@%h."
+        "error: 2 processes report as w1@test (pids 11, 22): a command to one may reach the other."
+        " → Give each worker its own name: celery worker -n NAME@%h."
     )
 
 

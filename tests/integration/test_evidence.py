@@ -52,11 +52,11 @@ TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
 BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
     "pause_processing": ("There is no such pause now.", "The pause it asked for is in force."),
     "resume_processing": ("There is a pause now.", "There is no such pause now."),
-    "clear_queue": ("There is no trash of it: it removed nothing", "3 tasks of it lie in the trash."),
-    "clear_tasks": ("There is no trash of it: it removed nothing", "1 task of it lie in the trash."),
-    "restore_queue": ("Nothing came back: 3 tasks lie in the trash.", "went back to emails at "),
+    "clear_queue": ("It has no trash: it removed nothing", "It moved 3 tasks to the trash."),
+    "clear_tasks": ("It has no trash: it removed nothing", "It moved 1 task to the trash."),
+    "restore_queue": ("Nothing was restored. The trash has 3 tasks.", "went back to emails at "),
     "dismiss_worker": ("gone@a is on the list of workers.", "gone@a is off the list of workers."),
-    "delete_trash": ("It was not deleted: 3 tasks lie in the trash.", "There is no such trash: "),
+    "delete_trash": ("It was not deleted: 3 tasks are in the trash.", "There is no such trash: "),
 }
 
 
@@ -85,7 +85,7 @@ def test_a_restore_that_was_begun_says_to_run_it_again(ops: Console) -> None:
     trash_id = trash_of(ops)
     entry = begun(ops, opsdash.RestoreQueue(trash_id=trash_id))
     ops.broker.client.hset(ops.broker.keys.trash(trash_id, "info"), "state", "restoring")
-    assert told(ops, entry) == "It was begun: run it again, it goes on where it stopped."
+    assert told(ops, entry) == "It was interrupted: run it again, it continues where it stopped."
 
 
 def test_a_prune_says_up_to_which_entry_it_has_deleted(ops: Console) -> None:
@@ -97,7 +97,7 @@ def test_a_prune_says_up_to_which_entry_it_has_deleted(ops: Console) -> None:
     entry = begun(ops, operation)
     assert told(ops, entry) == "It deleted nothing."
     do(ops, operation, entry)
-    assert told(ops, entry) == "It deleted unsealed entries."
+    assert told(ops, entry) == "It deleted entries that were not in the hash chain."
 
 
 def test_an_approval_says_whether_it_still_waits(console_for: Callable[..., Console]) -> None:
@@ -110,18 +110,18 @@ def test_an_approval_says_whether_it_still_waits(console_for: Callable[..., Cons
     entry = ops.audit.begin(operation, bob)
     assert told(ops, entry) == "Clear Queue (queue: emails) still waits for approval: it was not done."
     operation.execute(ops.services, Act(actor=bob, audit_id=entry.id))
-    assert told(ops, entry) == "It waits no more: the entry of who asked for it says how it went."
+    assert told(ops, entry) == "It is no longer pending: the requester's entry has the result."
 
 
 def test_what_workers_were_told_is_known_as_far_as_it_was_written_down(ops: Console) -> None:
     quiet, wake = (begun(ops, kind(hostname="w1@a")) for kind in (QuietWorker, WakeWorker))
-    assert told(ops, quiet) == "w1@a was not told."
+    assert told(ops, quiet) == "w1@a did not get the command."
     assert told(ops, wake) == "w1@a has confirmed that it takes tasks again."
     ops.broker.client.hset(ops.broker.keys.quiet, "w1@a", '["emails"]')
     assert told(ops, quiet) == "w1@a may take no more from emails; to undo it: opsdash wake-worker w1@a"
     assert told(ops, wake) == "w1@a has not confirmed emails: run it again."
     revoke = begun(ops, RevokeTask(task_id="0123"))
-    assert told(ops, revoke) == "Workers may have been told or not; to revoke it again does no harm."
+    assert told(ops, revoke) == "Workers may have received it or not. You can revoke the task again."
 
 
 @pytest.mark.parametrize("operation", EVERY_OPERATION, ids=lambda operation: operation.name)

@@ -260,7 +260,7 @@ def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_pat
         "exits": "SystemExit: 1",
         "silent": "TypeError: Other declares no warning",
         "bare": "TypeError: Other.whom is not declared with argument()",
-        "takes": "TypeError: Other.confirm: every operation has that already; expected another name",
+        "takes": "TypeError: Other.confirm: every operation has it; expected another name",
         "role": "TypeError: Other.minimum_role is 'admin'; expected a Role",
         "stands": "TypeError: Other takes the name 'clear_queue', which ClearQueue has",
         "nothing": "TypeError: sound:argument is no class that derives from opsdash.operation.Operation",

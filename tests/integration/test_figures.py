@@ -102,9 +102,7 @@ def test_a_queues_pause_counts_the_workers_of_that_queue_and_those_that_still_ru
         eventually(lambda: len(console.get_active_workers()) == 2, what="both report")
         deployment.pause("emails")
         deployment.wait_until_confirmed(both.hostname)
-        assert (
-            "The one worker on emails that reports has stopped taking from it; nothing of it runs" in cli("status").out
-        )
+        assert "The one worker on emails has stopped taking from it; nothing of it runs" in cli("status").out
         deployment.resume("emails")
         deployment.send(1, queue="emails", kwargs={"seconds": 20})
         deployment.records.wait_for(1)

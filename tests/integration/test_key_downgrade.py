@@ -83,7 +83,7 @@ def test_an_entry_that_is_sealed_again_without_a_key_does_not_verify(keyed: Cons
     assert problems(keyed) == []
     sealed_again(keyed, 3)
     (problem,) = problems(keyed)
-    assert problem.endswith("sealed without a key, and after number 0 that is not taken.")
+    assert problem.endswith("written without a key, which is not accepted after number 0.")
 
 
 def test_a_log_that_is_sealed_anew_from_its_beginning_does_not_verify(keyed: Console) -> None:
@@ -108,7 +108,7 @@ def test_what_was_sealed_before_the_secret_came_verifies_up_to_there_and_is_told
     assert (measured.chain_ok, measured.unkeyed_through) == (True, 2)
     warned = [finding for finding in chain(Examined(keyed)) if finding.level is Level.WARNING]
     assert [finding.message.partition(":")[0] for finding in warned] == [
-        "Entries up to 2 were sealed before there was a secret"
+        "Entries up to 2 were written before there was a secret"
     ]
 
 
@@ -131,8 +131,8 @@ def test_an_entry_from_before_the_secret_can_not_be_changed_after_it(without: Co
         ({"unkeyed_through": 9}, "was changed"),
         ({"unkeyed_seal": "0" * 64}, "was changed"),
         ({"unkeyed_seal": "é"}, "was changed"),
-        ({"unkeyed_key_id": UNKEYED}, "is sealed with an unknown key"),
-        ({"unkeyed_key_id": None}, "is sealed with an unknown key"),
+        ({"unkeyed_key_id": UNKEYED}, "is signed with an unknown key"),
+        ({"unkeyed_key_id": None}, "is signed with an unknown key"),
     ],
     ids=str,
 )
@@ -178,7 +178,7 @@ def test_a_rotated_key_seals_the_number_anew(console_for: Callable[..., Console]
 def test_a_console_that_lost_its_secret_does_nothing_and_says_why(without: Console, keyed: Console) -> None:
     act(without)
     act(keyed)
-    with pytest.raises(Invalid, match="not set here, and the audit log is sealed with one") as refused:
+    with pytest.raises(Invalid, match="not set here, and the audit log was written with one") as refused:
         without.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
     assert (refused.value.setting, refused.value.changed) == ("OPSDASH_SECRET_KEY", "nothing")
     assert not without.is_processing_paused()
@@ -192,7 +192,7 @@ def test_an_outcome_of_a_console_without_the_secret_is_not_sealed_once_there_is_
 ) -> None:
     entry = without.audit.begin(opsdash.PauseProcessing(), MARIA)
     act(keyed)
-    monkeypatch.setattr(without.audit, "spool", None)
+    monkeypatch.setattr(without.audit, "outbox", None)
     with pytest.raises(Unavailable, match="not set here"):
         without.audit.finish(entry, Status.SUCCESS, {})
     assert problems(keyed) == []

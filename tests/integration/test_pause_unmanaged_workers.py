@@ -40,7 +40,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert not stand.safe
-        assert f"Not held by opsdash: {free.hostname}." in describe(stand)
+        assert f"Not managed by opsdash: {free.hostname}." in describe(stand)
         assert "safe to deploy" not in describe(stand)
         assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()
@@ -58,7 +58,7 @@ def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_
         ops.unmanaged.look()
         deployment.celery.control.cancel_consumer("emails", destination=[free.hostname], reply=True)
         effect = ops.run(opsdash.PauseProcessing(cancel_consumer=True), actor="maria", confirm="YES")
-        assert "1 of 1 worker without the plug-in confirmed" in effect.message
+        assert "1 of 1 unmanaged worker confirmed" in effect.message
         assert effect.details["cancel_consumer"] == {free.hostname: ["celery"]}
         deployment.records.stay(1.2)  # what it was fetching already
         ids = deployment.send(5)

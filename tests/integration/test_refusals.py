@@ -217,7 +217,7 @@ def test_a_script_that_was_refused_half_way_is_told_as_uncertain(
 ):
     with as_user(valkey, "-zadd") as url:  # the clear moves first, and keeps its index last
         console = console_for(redis_url=url, queues=("celery", "emails"))
-        with pytest.raises(Uncertain, match="It may be done in part") as told:
+        with pytest.raises(Uncertain, match="It may be partly done") as told:
             console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES")
         assert writes.HALFDONE not in str(told.value)
         assert console.get_recent_operations(1)[0].status is Status.UNKNOWN
@@ -243,7 +243,7 @@ def test_what_was_sent_and_never_answered_is_told_as_uncertain(
         return resume(flags, queue)
 
     monkeypatch.setattr(PauseFlags, "resume", into_silence)
-    with pytest.raises(Uncertain, match="It may be done in part"):
+    with pytest.raises(Uncertain, match="It may be partly done"):
         console.run(ResumeProcessing(), actor="maria", confirm="YES")
     valkey.thaw()
     assert until(lambda: not console.is_processing_paused())  # it was done, in fact

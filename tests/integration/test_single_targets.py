@@ -92,20 +92,21 @@ def test_a_task_that_is_revoked_does_not_run_and_one_that_runs_is_ended_when_ask
         host, name = running.hostname, "sample.short"
 
         preview = console.preview(RevokeTask(task_id=long))
-        assert texts(preview)[:2] == (f"{host} is running it: {name}.", "Not ended: it runs to its end.")
-        assert any(line.startswith("Not removed from Redis: a task that waits there") for line in texts(preview))
+        assert texts(preview)[:2] == (f"{host} is running it: {name}.", "A running task is not ended.")
+        assert any(line.startswith("Not removed from Redis. The workers") for line in texts(preview))
         assert (
-            texts(console.preview(RevokeTask(task_id=long, terminate=True)))[1] == "Its process is ended in the middle."
+            texts(console.preview(RevokeTask(task_id=long, terminate=True)))[1]
+            == "Its process is ended in the middle of its work."
         )
         preview = console.preview(RevokeTask(task_id=fetched))
-        assert texts(preview)[0] == f"{host} has fetched it, it has not begun: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it and not started it: {name}."
         preview = console.preview(RevokeTask(task_id=later))
-        assert texts(preview)[0] == f"{host} has fetched it, it waits for its time: {name}."
+        assert texts(preview)[0] == f"{host} has fetched it, with an ETA: {name}."
 
         done = console.run(RevokeTask(task_id=fetched), actor="maria", confirm="YES")
         assert done.message == f"Revoked {fetched}: 1 worker confirmed."
         done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
-        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or kept from beginning, on {host}."
+        assert done.message == f"Revoked {long}: 1 worker confirmed. Ended, or not started, on {host}."
         deployment.records.wait_for(2)
         eventually(lambda: deployment.health(host)["active"] == "0", what="nothing runs any more")
         assert deployment.records.times_run() == {long: 1, last: 1}
@@ -186,7 +187,7 @@ def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_succes
         preview = console.preview(RevokeTask(task_id="0123"))
         assert not preview.figure("found").value
         assert preview.in_order[0].kind == "warning"
-        with pytest.raises(Uncertain, match="more tasks wait than were looked through"):
+        with pytest.raises(Uncertain, match="not all pending tasks were searched"):
             revoke(console, "0123")
     assert console.get_recent_operations()[0].status == "unknown"
 
@@ -219,7 +220,7 @@ def test_a_worker_without_the_plug_in_is_not_dismissed_and_not_said_to_be_none(
 ):
     console: Console = console_for(separator=":")
     monkeypatch.setattr(console.unmanaged, "known", lambda: (OtherWorker(hostname="free@x", queues=("celery",)),))
-    with pytest.raises(Refused, match=r"free@x runs without the plug-in and answers: "):
+    with pytest.raises(Refused, match=r"free@x is not managed by opsdash and answers: "):
         console.preview(DismissWorker(hostname="free@x"))
     with pytest.raises(Refused, match=r"There is no worker 'w@x'"):
         console.preview(DismissWorker(hostname="w@x"))

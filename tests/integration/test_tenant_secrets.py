@@ -119,7 +119,7 @@ def rows():
     (tmp_path / "leaking_host.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     console = console_for(tenant_source="leaking_host:rows")
-    with pytest.raises(Unavailable, match=r"broke off \(RuntimeError\)") as broken:
+    with pytest.raises(Unavailable, match=r"failed \(RuntimeError\)") as broken:
         sync(console)
     assert PIECE not in str(broken.value)
     for text in (caplog.text, *everything_in_redis(console), *everything_audited(console)):

@@ -26,7 +26,7 @@ def test_the_preview_says_what_is_added_changed_and_stays_and_changes_nothing(co
     change(console, "other", name="Other", settings={"plan": "gold", "limits": {"rps": 5}})
     before = console.broker.client.dbsize(), stored(console, "other")
     found = console.preview(opsdash.SyncTenantConfigs())
-    assert texts(found)[0] == ("3 tenants in the database: 1 will be added, 1 will be changed, 1 stay as they are.")
+    assert texts(found)[0] == ("3 tenants in the database: 1 will be added, 1 will be changed, 1 do not change.")
     assert (
         'other: name: "Acme" → "Other"; settings.limits.rps: nothing → 5; settings.plan: nothing → "gold"'
         in (texts(found)[1])
@@ -102,7 +102,7 @@ def test_a_row_that_can_not_be_read_keeps_its_key_and_is_no_orphan(console_for):
     execute(console, "UPDATE tenant_config SET settings = '{' WHERE tenant_id = 'b'")
     found = console.preview(opsdash.SyncTenantConfigs(remove_orphans=True))
     assert (found.values()["unreadable"], found.values()["orphaned"]) == (1, 0)
-    assert "1 row can't be read, and will not be written: b (settings are not valid JSON)." in texts(found)
+    assert "1 row can't be read and will not be written: b (settings are not valid JSON)." in texts(found)
     assert not sync(console, remove_orphans=True).ok
     assert stored(console, "b")
 
@@ -159,7 +159,7 @@ def test_a_cancelled_sync_leaves_each_tenant_old_or_new_and_the_next_one_ends_it
         opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=told.append, cancelled=lambda: bool(told)
     )
     assert (effect.affected, effect.ok, effect.details["cancelled"]) == (500, False, True)
-    assert effect.message == "Cancelled. Synced 500 tenant configs. The rest was not looked at."
+    assert effect.message == "Cancelled. Synced 500 tenant configs. The rest was not checked."
     assert [(step.at, step.of) for step in told] == [(500, 1_200)]
     names = [stored(console, tenant)["name"] for tenant in tenants]
     assert names == ["New"] * 500 + ["Acme"] * 700
@@ -183,7 +183,7 @@ def test_whoever_was_away_for_longer_than_the_lease_lasts_writes_nothing_more(co
     def lose_it(_progress: Progress) -> None:
         console.broker.client.set(console.broker.keys.tenants_busy, '{"by": "tom"}')
 
-    with pytest.raises(opsdash.errors.Uncertain, match="broke off after 500 tenants"):
+    with pytest.raises(opsdash.errors.Uncertain, match="stopped after 500 tenants"):
         console.run(opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=lose_it)
     assert stored(console, "t0499")
     assert stored(console, "t0500") is None
@@ -195,7 +195,7 @@ def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
     add(console, "a")
     operation = opsdash.SyncTenantConfigs()
     dead = console.audit.begin(operation, console.settings.actor("dead", surface="cli"))
-    assert operation.evidence(console.services, dead)["message"] == "Each tenant is either old or new. Run it again."
+    assert operation.evidence(console.services, dead)["message"] == "Each tenant is old or new. Run it again."
     sync(console)
     assert "a later sync has come to its end" in operation.evidence(console.services, dead)["message"]
 

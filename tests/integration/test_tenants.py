@@ -110,7 +110,7 @@ def test_redis_lost_midway_is_uncertain_and_says_how_far_it_came(
             yield chunk
 
     monkeypatch.setattr(TableSource, "chunks", lose_redis_after_the_first)
-    with pytest.raises(Uncertain, match="broke off after 500 tenants"):
+    with pytest.raises(Uncertain, match="stopped after 500 tenants"):
         sync(console)
     assert console.get_recent_operations()[0].status is Status.UNKNOWN
 
@@ -120,7 +120,7 @@ def test_the_database_lost_midway_is_uncertain_and_lost_at_once_changed_nothing(
 ):
     add(console, "acme")
     chunks = TableSource.chunks
-    for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "broke off after 1 tenant: gone")):
+    for written, error, says in ((0, Unavailable, "gone"), (1, Uncertain, "stopped after 1 tenant: gone")):
 
         def lose_the_database(tenants, written=written):
             if written:

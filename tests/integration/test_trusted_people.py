@@ -183,7 +183,7 @@ def test_what_waits_is_read_in_two_round_trips_however_much_it_is(
 )
 def test_the_same_name_in_other_letters_is_no_second_person(console: Console, name: str) -> None:
     approval_id = ask(console)
-    with pytest.raises(Refused, match="maria asked for it, so somebody else must approve it"):
+    with pytest.raises(Refused, match="maria asked for it, so another user must approve it"):
         approve(console, approval_id, Actor(name=name, role=Role.ADMIN))
     assert console.get_queue_length("emails") == 3
 
@@ -192,10 +192,10 @@ def test_the_same_name_in_other_letters_is_no_second_person(console: Console, na
 def test_a_token_can_not_approve_what_a_person_of_its_name_asked(console: Console, name: str) -> None:
     token = Actor(name=name, role=Role.ADMIN, surface="api")
     approval_id = ask(console)
-    with pytest.raises(Refused, match="somebody else must approve it"):
+    with pytest.raises(Refused, match="another user must approve it"):
         approve(console, approval_id, token)
     asked = ask(console, token)
-    with pytest.raises(Refused, match="somebody else must approve it"):
+    with pytest.raises(Refused, match="another user must approve it"):
         approve(console, asked, MARIA)
     assert console.get_queue_length("emails") == 3
 
@@ -211,7 +211,7 @@ def test_a_request_id_belongs_to_whoever_used_it_first(console: Console, other: 
     request_id = uuid4()
     done = pause(console, MARIA, request_id)
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
-    with pytest.raises(TakenRequest, match=f"{request_id} belongs to somebody else's request") as told:
+    with pytest.raises(TakenRequest, match=f"{request_id} belongs to another user's request") as told:
         pause(console, other, request_id)
     problem = problem_error(told.value, opsdash.PauseProcessing, other).problem
     assert (problem.status, problem.type.rpartition(":")[2]) == (409, "duplicate")

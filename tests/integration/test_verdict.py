@@ -221,7 +221,7 @@ def test_a_silent_worker_can_be_dismissed_and_one_that_reports_can_not(deploymen
         pause(ops)
         becomes(ops, Kind.SILENT)
         effect = ops.run(opsdash.DismissWorker(hostname=host), actor="maria", confirm="YES")
-        assert effect.message == f"Dismissed {host}; when it told last it ran 1 task."
+        assert effect.message == f"Dismissed {host}; in its last report it ran 1 task."
         assert becomes(ops).safe
         assert [w.hostname for w in ops.workers.read()] == [other.hostname]
         with pytest.raises(Refused, match="There is no worker"):
@@ -253,7 +253,7 @@ def test_every_surface_tells_the_same_verdict_in_the_same_words(deployment: Depl
         snapshot = ops.snapshot()
         made = verdict(snapshot)
         assert made is not None
-        words = "The one worker that reports has stopped; safe to deploy."
+        words = "The one worker has stopped; safe to deploy."
         assert describe(made) == words
         page = SystemStatus()
         page.update(snapshot)

@@ -59,7 +59,7 @@ def test_a_pause_that_waits_returns_once_the_running_task_has_finished(console: 
     done = opsdash(console, "pause-processing", "--confirm", "YES", "--wait")
     assert done.returncode == 0, done.stderr
     assert re.search(r"finishes 1 task, oldest \ds\.", done.stderr)
-    assert done.stdout.splitlines()[-1] == "The one worker that reports has stopped; safe to deploy."
+    assert done.stdout.splitlines()[-1] == "The one worker has stopped; safe to deploy."
     assert running(console) == 0
     assert "safe to deploy" in opsdash(console, "status").stdout
 

@@ -187,7 +187,7 @@ def test_an_event_loop_that_stands_still_is_no_live_worker_and_neither_is_one_th
     with worker(env=stage.env | {"SAMPLE_BREAK": "stuck-loop"}, hostname=name) as running:
         eventually(lambda: facts(running)["tick_s"] > 4, what="its event loop stands still")
         lives, said = alive.verdict(facts(running), 3.0)
-        assert (lives, said.partition(" for ")[0]) == (False, "has an event loop that stands still")
+        assert (lives, said.partition(" for ")[0]) == (False, "has an event loop that has been blocked")
         assert run("alive", "--name", name)[0] == 0, "a minute is its patience"
         os.kill(running.pid, signal.SIGSTOP)
         assert run("alive", "--name", name) == (5, f"the worker of process {running.pid} does not answer within 2 s\n")

@@ -32,7 +32,7 @@ def storage() -> str:
     """Every Redis key and every column."""
     lines = ["# Keys and tables", "", MADE, "", "## In Redis", ""]
     lines += [
-        "The broker's `global_keyprefix`, if there is one, stands before each name. Without `:{queue}` the first",
+        "The broker's `global_keyprefix`, if there is one, is the prefix of each name. Without `:{queue}` the first",
         "pauses everything. Nothing scans the keyspace.",
     ]
     lines += _table("key", "what it is")

@@ -69,7 +69,7 @@ def test_priority_steps_are_numbers_with_commas():
         ("TRUSTED_PROXIES", "proxy.example", "expected addresses or networks"),
         ("PAGE_OPENS_PER_MINUTE", "0", "expected 1 to"),
         ("REDIS_URL", "localhost:6379", "expected redis://host:port/db"),
-        ("REDIS_URL", "redis://localhost/abc", "with db a number"),
+        ("REDIS_URL", "redis://localhost/abc", "with a number as db"),
         ("REDACT", "(", "expected a regular expression"),
         ("KEY_PREFIX", "x" * 101, "expected global_keyprefix"),
         ("KEY_PREFIX", "a\x07b", "expected global_keyprefix"),

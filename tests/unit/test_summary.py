@@ -76,7 +76,7 @@ def test_two_hundred_queues_stay_one_screen_and_those_in_trouble_are_never_among
 
 def test_forty_workers_without_the_plug_in_are_a_few_lines():
     said = warnings(replace(CALM, others=tuple(OtherWorker(hostname=f"w{n}", queues=("celery",)) for n in range(40))))
-    assert said[0] == "w0 is not held by opsdash: it runs without the plug-in, and takes tasks from celery"
+    assert said[0] == "w0 is not managed by opsdash: a pause does not stop it. It takes tasks from celery"
     assert said[5:] == ["and 35 more workers like these"]
 
 

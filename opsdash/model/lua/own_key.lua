@@ -1,4 +1,4 @@
--- What lies under opsdash's own names is opsdash's: a value of another type there is taken away before it is in the way.
+-- The keys with opsdash's names are its own: a value of another type is deleted, because it would block the write.
 local function own_key(key, kind)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end

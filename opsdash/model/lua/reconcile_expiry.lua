@@ -1,8 +1,8 @@
 -- One idempotent script, so that it does not matter who runs it, how often, and who ends the pause. What is held is
--- decided inside it: there is a flag for everything or for the queue, or somebody moves the queue's messages.
+-- decided inside it: there is a flag for everything or for the queue, or an operation moves the queue's messages.
 -- KEYS: suspended expiries, declared expiries, flag of everything, kombu's binding deadlines.
--- ARGV: what stands before a queue's name in its flag, in its lease, in its lists; number of list suffixes and these
--- (one per priority step); then by turns queue and what is known to be declared for it: ms, 0 for none, or nothing.
+-- ARGV: the prefix of a queue's name in its flag, in its lease, in its lists; number of list suffixes and these
+-- (one per priority step); then, alternating, queue and its known declared expiry: ms, 0 for none, or nothing.
 -- Returns {lists whose expiry is suspended, the shortest expiry of what is held in ms or 0}.
 -- include own_key.lua
 local suspended, declared, everything, deadlines = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -31,7 +31,7 @@ for i = 5 + ARGV[4], #ARGV, 2 do
     end
   end
 end
--- More of them than queues are is somebody's flood: then only the queues that were asked for are looked after.
+-- With more of them than there can be queues, only the requested queues are updated.
 local few = redis.call('HLEN', declared) <= MOST and redis.call('HLEN', suspended) <= MOST
 if few then
   for _, queue in ipairs(redis.call('HKEYS', declared)) do queues[queue] = true end

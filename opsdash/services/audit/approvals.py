@@ -39,7 +39,7 @@ EXPIRY = "(expiry)"
 KEPT_S = 86_400
 """What was asked outlives its time by so long: a console that starts later still writes down that it expired."""
 MOST = 200
-"""Of what waits, or has expired, one look takes so many; and so many faults are told in the log."""
+"""One read takes this many pending or expired requests, and logs this many faults."""
 LARGE = 256 * 1024
 """Bytes of what is asked for, with what was on the screen: a thousand queues are some 200 kB."""
 WHAT = "requests for approval"
@@ -71,7 +71,7 @@ class PendingApproval:
 
     @property
     def approval(self) -> Approval:
-        """The same, for whoever looks."""
+        """The same, to show."""
         return _approval(self.id, self.entry, self.operation.title, self.operation.params(), self.expires_at)
 
 
@@ -129,7 +129,7 @@ class Approvals:
         text, key = json.dumps(to_plain(kept)), self.broker.keys.approval(pending.id)
         if len(text) > LARGE:
             raise Refused(
-                f"{operation.title}: what was reviewed is too large to wait for a second person"
+                f"{operation.title}: the request is too large for an approval"
                 f" ({len(text):,} bytes, {LARGE:,} at most).",
                 hint="Ask for less at once.",
             )
@@ -189,7 +189,7 @@ class Approvals:
         """Uses it up, also on a full Redis. Cost: one script.
 
         Raises:
-            Refused: Somebody was faster, or its time is over. Nothing was changed.
+            Refused: Another user was faster, or it has expired. Nothing was changed.
             redis.RedisError: Redis did not answer.
         """
         if datetime.now(UTC) >= pending.expires_at or not self._take(pending.id, by):
@@ -228,12 +228,12 @@ class Approvals:
                 for approval_id in open_ids:
                     self._add_take(pipe, approval_id, EXPIRY)
                 pipe.execute()
-            kept, _bad = self._read_all(ids)  # somebody may have been faster
+            kept, _bad = self._read_all(ids)  # another console may have been faster
         for one in kept:
             if one.taken == EXPIRY and one.entry is not None:
                 self._expire(one.entry, one.approval.expires_at)
         client.zrem(index, *ids)
-        # What nobody can settle any more, whoever put it there: the request itself is gone by then.
+        # Expired long ago: the request itself no longer exists, so it can't be closed.
         client.zremrangebyscore(index, "-inf", now - KEPT_S)
 
     def _expire(self, entry: AuditEntry, expires_at: datetime) -> None:
@@ -285,7 +285,7 @@ class Approvals:
             return None
         text, mac, taken = (fields.get(name, "") for name in ("asked", "mac", "taken"))
         signer = self.audit.signer
-        # Without a secret nobody's word can be told from anybody's.
+        # Without a secret a request can't be authenticated.
         if not signer.keyed or not signer.is_mac(f"approval:{approval_id}:{text}", mac):
             self._log_once(approval_id, "was not written by opsdash, or with another key")
             return None

@@ -1,10 +1,10 @@
-"""The seal of the audit log: each finished entry carries a number and an HMAC over itself and its predecessor's seal.
+"""The hash chain of the audit log: each finished entry has a number and an HMAC over itself and the HMAC before it.
 
-Whoever changes, removes, inserts or reorders an entry without the key breaks the chain at that entry. Who cuts off the
-newest entries and sets the head back does not: keep the head elsewhere (it is logged and shown) and compare.
+A user without the key who changes, removes, inserts or reorders an entry breaks the chain there. A user who deletes the
+newest entries and sets the head back does not: keep copies of the head (it is logged and shown) and compare.
 
-The empty key is no key: once there is a secret, seals without one are taken only up to the number that stood at the
-head when the secret came. That number stands in the head's row, sealed with the key.
+The empty key is no key: once there is a secret, entries without a key are accepted only up to the number that the
+head had when the secret was set. That number is in the head's row, signed with the key.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from opsdash.model import AuditEntry
 from opsdash.services.database.tables import WRITTEN, audit_head, audit_log
 
 UNKEYED = "unkeyed"
-"""Key id of seals made without OPSDASH_SECRET_KEY: they show an accident, and keep nobody out."""
+"""Key id of entries without OPSDASH_SECRET_KEY: their HMAC shows an accident, but no attack."""
 BEFORE = "before sealing"
-"""Key id of entries that were finished before there were seals."""
+"""Key id of entries that were finished before the hash chain existed."""
 KEY = "OPSDASH_SECRET_KEY"
-LOST_KEY = "not set here, and the audit log is sealed with one; expected the other consoles' key."
+LOST_KEY = "not set here, and the audit log was written with one; expected the other consoles' key."
 _PURPOSE = b"opsdash: seal the audit log"
 _UNKEYED_HEAD = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
 _HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_UNKEYED_HEAD).with_for_update()
@@ -53,8 +53,8 @@ class Keyring:
 
     Attributes:
         keys: Key id → key.
-        unkeyed_through: Entries up to this number may be sealed without a key; None: all may, there is no secret.
-        fault: What is wrong with that number, in a sentence; empty when nothing is.
+        unkeyed_through: Entries up to this number may be without a key; None: all may, there is no secret.
+        fault: What is wrong with that number, in a sentence; empty: nothing.
     """
 
     keys: Mapping[str, bytes]
@@ -70,8 +70,8 @@ class Keyring:
     def unverified(self, key_id: Any) -> str:
         """Why no key verifies an entry, in a few words."""
         if key_id == UNKEYED:
-            return f"sealed without a key, and after number {self.unkeyed_through} that is not taken"
-        return f"sealed with an unknown key {key_id!r}"
+            return f"written without a key, which is not accepted after number {self.unkeyed_through}"
+        return f"written with an unknown key {key_id!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class ChainSigner:
 
     Attributes:
         secret: Gives the deployment's secret; raises Invalid where there is none.
-        old_secrets: Secrets of before a rotation: they verify, and seal nothing.
+        old_secrets: Secrets from before a rotation: they only verify.
     """
 
     secret: Callable[[], bytes]
     old_secrets: tuple[bytes, ...] = ()
 
     def key(self) -> tuple[str, bytes]:
-        """The id and the key that seal now."""
+        """The id and the key for new entries."""
         try:
             return _derived(self.secret())
         except Invalid:
@@ -103,7 +103,7 @@ class ChainSigner:
         return dict([*map(_derived, self.old_secrets), self.key()])
 
     def keyring(self, connection: sa.Connection) -> Keyring:
-        """The keys, and up to which entry none is needed. Cost: one row; two more until that number is sealed."""
+        """The keys, and up to which entry none is needed. Cost: one row; two more until that number is signed."""
         keys = self.keys()
         if UNKEYED in keys:
             return Keyring(keys)
@@ -111,7 +111,7 @@ class ChainSigner:
         if stored is None or stored.unkeyed_seal is None:
             return Keyring(keys, _unkeyed_so_far(connection))
         if (key := keys.get(stored.unkeyed_key_id)) is None:
-            why = "is sealed with an unknown key"
+            why = "is signed with an unknown key"
         elif not _is_unkeyed_head(key, stored):
             why = "was changed"
         else:
@@ -130,16 +130,16 @@ class ChainSigner:
         return any(hmac.compare_digest(_hmac(key, b"spool", data).encode(), given) for key in self.keys().values())
 
     def next(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
-        """A finished entry with the next number and its seal; whoever writes it moves the head too.
+        """A finished entry with the next number and its HMAC. The caller must also move the head.
 
         The head's row is locked until the caller's transaction ends: of two that finish at once one waits.
 
         Raises:
-            Unavailable: There is no secret here, and the log was sealed with one before.
+            Unavailable: There is no secret here, and the log was written with one before.
         """
         key_id, key = self.key()
         head: Any = connection.execute(_HEAD).one_or_none()
-        if head is None:  # somebody removed the row; the newest seal still says where the chain ends
+        if head is None:  # the row was removed; the newest entry still says where the chain ends
             connection.execute(sa.insert(audit_head).values(id=1, seq=0, seal=""))
             self._sign_unkeyed_head(connection, None)
             head = connection.execute(_NEWEST).one_or_none()
@@ -152,7 +152,7 @@ class ChainSigner:
         return replace(numbered, seal=seal_of(key, previous, covered(_fields(numbered))))
 
     def _sign_unkeyed_head(self, connection: sa.Connection, head: Any) -> None:
-        """When the secret first comes, and again when it is rotated. What another key has sealed stays as it is."""
+        """When the secret is first set, and when it is rotated. A number that another key has signed stays."""
         key_id, key = self.key()
         if key_id == UNKEYED:
             return
@@ -172,7 +172,7 @@ class ChainSigner:
 
 
 def _unkeyed_so_far(connection: sa.Connection) -> int:
-    """Up to which number all entries are sealed without a key. Cost: as many rows as are, once."""
+    """Up to which number all entries are without a key. Cost: that many rows, once."""
     keyed = connection.scalar(_FIRST_KEYED)
     if keyed is not None:
         return int(keyed) - 1
@@ -189,22 +189,22 @@ def _unkeyed_seal(key: bytes, through: Any) -> str:
 
 
 def verifies(key: bytes, previous: str, values: Sequence[Any], seal: str) -> bool:
-    """Whether this is the seal that an entry's content and its predecessor's seal give."""
+    """Whether this is the HMAC of an entry's content and its predecessor's HMAC."""
     return hmac.compare_digest(seal_of(key, previous, values).encode(), seal.encode())
 
 
 def seal_of(key: bytes, previous: str, values: Sequence[Any]) -> str:
-    """The seal of one entry.
+    """The HMAC of one entry.
 
     Args:
-        previous: Its predecessor's seal.
+        previous: Its predecessor's HMAC.
         values: What `covered` gives.
     """
     return _hmac(key, previous.encode(), _encode(values).encode())
 
 
 def covered(row: Mapping[str, Any]) -> Sequence[Any]:
-    """What a seal covers: every column but the seal, each so that its JSON comes out the same from every database.
+    """What the HMAC covers: every column except ``seal``, in a form whose JSON is the same from every database.
 
     The broker is in the details, and so is whatever comes later: a console of another version verifies it too.
     """

@@ -1,6 +1,6 @@
-"""The audit log: intent before the act, outcome after it, every attempt kept, each finished entry sealed.
+"""The audit log: an entry before the operation, its result afterwards, every attempt, in a hash chain.
 
-While the database does not answer, what would be written goes to the spool in Redis, and from there into the table.
+While the database does not answer, entries go to the outbox in Redis, and later from there into the table.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STRICT_WAIT_S = 2.0
-"""Without a spool the database is all there is, and so is waited for longer."""
+"""Without an outbox there is only the database, so the wait is longer."""
 
 
 @dataclass(slots=True)
@@ -49,9 +49,9 @@ class AuditLog:
     """Reads and writes ``audit_log``. Each write is its own committed transaction.
 
     Attributes:
-        outbox: Takes what the database does not, or not soon; None refuses instead (``OPSDASH_AUDIT=strict``).
+        outbox: The outbox, for entries that the database does not store soon; None: refuse (``OPSDASH_AUDIT=strict``).
         here: The broker that this console's entries are about, as `broker_identity` says it; empty: they don't say.
-        writing: What an act waits for. ``draining``: what moves the spool into the table, beside the acts.
+        writing: Writes that an operation waits for. ``draining``: moves the outbox into the table in the background.
     """
 
     engine: sa.Engine
@@ -79,8 +79,8 @@ class AuditLog:
 
         Raises:
             Duplicate: There is an entry with this request id already.
-            Unavailable: Neither the database nor the spool took it; so nothing may be done.
-            Invalid: There is no secret here, and the log is sealed with one; so nothing may be done.
+            Unavailable: Neither the database nor the outbox stored it, so nothing may be done.
+            Invalid: There is no secret here, and the log was written with one, so nothing may be done.
         """
         entry = self._entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
@@ -99,7 +99,7 @@ class AuditLog:
         entry = self._entry_of(operation, actor, Status.REFUSED, facts, request_id)
         try:
             self._keep("whole", entry)
-        except DuplicateRequest:  # a second refusal of the same request has an entry of its own
+        except DuplicateRequest:  # a second refusal of the same request has its own entry
             entry = replace(entry, request_id=uuid4())
             self._keep("whole", entry)
         return entry
@@ -108,7 +108,7 @@ class AuditLog:
         """Commits the outcome of an entry that is in progress.
 
         Raises:
-            Unavailable: Neither the database nor the spool took it.
+            Unavailable: Neither the database nor the outbox stored it.
         """
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
@@ -165,7 +165,7 @@ class AuditLog:
         return audit_reading.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
-        """``number:seal`` of the newest sealed entry; keep it elsewhere. Cost: one query for one row."""
+        """``number:seal`` of the newest entry in the chain; keep copies of it. Cost: one query for one row."""
         with answering(self.engine), self.engine.connect() as connection:
             row = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
         return "" if row is None else f"{row.seq}:{row.seal}"
@@ -173,7 +173,7 @@ class AuditLog:
     def verify(
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
     ) -> Verification:
-        """Walks the sealed chain; see `audit_verify.verify`."""
+        """Walks the hash chain; see `audit_verify.verify`."""
         return audit_verify.verify(self.engine, self.signer, head, on_progress)
 
     def by_request(self, request_id: UUID) -> AuditEntry | None:
@@ -195,7 +195,7 @@ class AuditLog:
         return entry.broker == here or (entry.broker is None and audit_reading.is_alone(self.engine, here))
 
     def drain(self) -> int:
-        """Moves what the spool holds into the table; done twice, it is done once. Never raises for an outage.
+        """Moves the outbox into the table; a second run changes nothing. Never raises for an outage.
 
         Returns:
             How many steps it moved.
@@ -207,19 +207,19 @@ class AuditLog:
             for position, kind, entry in self.outbox.waiting(self.signer):
                 try:
                     self._write(kind, entry, again=True)
-                except DuplicateRequest:  # it was an attempt, perhaps an act: it has its entry, under an id of its own
-                    log.warning("the spooled entry %s repeats the request of another one", entry.id)
+                except DuplicateRequest:  # it was an attempt, perhaps an operation: it has its own entry and id
+                    log.warning("entry %s in the audit outbox repeats the request of another one", entry.id)
                     self._write(kind, replace(entry, request_id=uuid4()), again=True)
                 self.outbox.remove(position)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
             why = explained(error)
-            log.warning("the audit spool is not drained yet: %s", why)
+            log.warning("the audit outbox is not empty yet: %s", why)
         finally:
             self._one_drain.release()
         if moved:
             self.writing.answered()
-            log.info("the database answers again: %d steps of the audit log moved there from the spool", moved)
+            log.info("the database answers again: moved %d steps of the audit log from the outbox", moved)
         return moved
 
     def drain_soon(self) -> None:
@@ -229,10 +229,10 @@ class AuditLog:
         try:
             self.draining.run(self.drain)
         except Unavailable as error:
-            log.info("the audit spool is drained later: %s", error.explanation)
+            log.info("the audit outbox is emptied later: %s", error.explanation)
 
     def outbox_length(self) -> int | None:
-        """Steps that wait in the spool; None while Redis can't say. Cost: one XLEN."""
+        """Steps that wait in the outbox; None while Redis does not answer. Cost: one XLEN."""
         try:
             return 0 if self.outbox is None else self.outbox.count()
         except Unavailable:
@@ -247,10 +247,10 @@ class AuditLog:
         return audit_prune.prune(self.engine, before, audit_id)
 
     def _keep(self, kind: str, entry: AuditEntry) -> None:
-        """The database, or else the spool: soon in either case.
+        """The database, or else the outbox: soon in either case.
 
         Raises:
-            Invalid: Others seal with a key, and this console has none.
+            Invalid: The other consoles have a key, and this console has none.
         """
 
         def write() -> None:
@@ -263,7 +263,7 @@ class AuditLog:
         except (Unavailable, Uncertain) as error:
             if self.outbox is None:
                 raise
-            log.warning("the audit log goes to the spool in Redis: %s", error.explanation)
+            log.warning("the audit log goes to the outbox in Redis: %s", error.explanation)
             self._put(self.outbox, kind, entry, error)
 
     def _put(self, outbox: Outbox, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
@@ -275,7 +275,7 @@ class AuditLog:
             raise Unavailable(f"{error.fault}, and Redis did not take the audit entry: {failure}") from failure
 
     def _took_late(self, kind: str, entry: AuditEntry) -> None:
-        """What the spool has as well is there once: it is told by its id. Without one, an intent was given up."""
+        """An entry that is also in the outbox is stored once, by its id. Without one the operation was not done."""
         if self.outbox is None and kind == "begin":
             now = datetime.now(UTC)
             why = sentences("The database took this too late, so it was not done.", NOTHING_CHANGED)
@@ -285,7 +285,7 @@ class AuditLog:
             self._write("finish", ended)
 
     def _check_key(self) -> None:
-        """Nothing is begun that could be sealed without a key only, where others seal with one.
+        """Refuses to start without a key, if the other consoles have one.
 
         Raises:
             Invalid: The secret is missing here. Unavailable: The database did not answer.

@@ -1,4 +1,4 @@
-"""The spool: what the audit log could not write while its database was away waits in a Redis stream."""
+"""The outbox: a Redis stream with the audit entries that could not be written while the database was down."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SET_ASIDE = lua.load(__name__, "outbox_set_aside")
 
 
 class Position(NamedTuple):
-    """Where a step lies."""
+    """The position of a step."""
 
     stream: str
     id: str
@@ -46,8 +46,8 @@ class Position(NamedTuple):
 class Outbox:
     """Steps of the audit log, in the order they were made.
 
-    A step carries a keyed digest: what somebody else puts into the stream never becomes an entry. It is set aside, in a
-    stream of its own, to be looked at.
+    A step has a keyed digest: a foreign step in the stream never becomes an entry. It is moved to
+    another stream, for inspection.
     """
 
     broker: Broker
@@ -139,7 +139,7 @@ class Outbox:
         if moved and not self._looked.get("told"):  # once: there may be any number of them
             self._looked["told"] = "yes"
             log.error(
-                "steps of the audit spool were not written by opsdash, or with another key: they are set aside in %s,"
+                "steps of the audit outbox were not written by opsdash, or with another key: they were moved to %s,"
                 " the first is %s",
                 keys.outbox_aside,
                 places[0],

@@ -15,7 +15,7 @@ from opsdash.services.database.tables import audit_head, audit_log
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How many entries went; number and seal of the last sealed one of them (0 when none was sealed)."""
+    """How many entries were deleted; number and HMAC of the last of them in the chain (0: none was)."""
 
     count: int
     through: int

@@ -146,8 +146,8 @@ def total(engine: sa.Engine, chosen: Filter = ALL, *, most: int | None = None) -
 def entries(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[AuditEntry]:
     """All that are chosen, newest first, ``_EXPORT_CHUNK`` in memory at a time.
 
-    Read by pages: whoever takes them slowly holds no connection, and no old state of the database, meanwhile. What
-    comes after the beginning is left out; what is pruned meanwhile may be.
+    Read by pages: a slow reader keeps no connection and no old state of the database open. Entries that
+    come after the start are left out; entries that are pruned meanwhile may be missing.
     """
     found = _read(engine, chosen, _EXPORT_CHUNK, None)
     yield from found.entries
@@ -203,7 +203,7 @@ def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     """One row of the table as a value."""
     values = {column.name: row._mapping[column.name] for column in WRITTEN}
     details = values["details"]
-    if not isinstance(details, dict):  # whoever wrote it, it was not opsdash
+    if not isinstance(details, dict):  # not written by opsdash
         details = {"message": "The details of this entry are no JSON object."}
     kept = {"status": Status(values["status"]), "details": safe(details)}
     kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}

@@ -33,8 +33,8 @@ class Reaper:
     """Marks running acts in Redis, and closes the entries of those that are not running any more.
 
     The database may be shared with deployments on other brokers, whose acts have no mark in this Redis: theirs are
-    left alone. An act is this broker's by its name in the entry, or by the mark of its beginning here: whoever came by
-    another address, such as a forwarded port, calls the same broker otherwise.
+    not touched. An operation is this broker's by the broker's name in the entry, or by the mark of its start here: with
+    another address, such as a forwarded port, the same broker has another name.
 
     Args:
         evidence: Reads what an operation has left behind, for an entry without an outcome.
@@ -116,7 +116,7 @@ class Reaper:
                     self._close(entry)
             self._suspects = {entry.id for entry in dead}
         except (OpsdashError, redis.RedisError) as error:
-            log.warning("unfinished acts can't be looked at: %s", error)
+            log.warning("interrupted operations can't be checked: %s", error)
 
     def _is_here(self, entry: AuditEntry) -> bool:
         return self._audit.is_here(entry) or bool(self._broker.client.exists(self._broker.keys.begun(str(entry.id))))
@@ -126,7 +126,7 @@ class Reaper:
         evidence = f" {found['message']}" if found.get("message") else ""
         why = "The process that did this ended before it could say how it went."
         if entry.details.get("approval"):
-            why = "It needed a second person, and how that ended was not told."
+            why = "It needed a second person, and its result is not known."
         message = f"{why}{evidence}"
         self._audit.finish(entry, Status.UNKNOWN, {**found, "message": message})
         log.warning("%s by %s at %s has no outcome: its process is gone", entry.operation, entry.user, entry.timestamp)

@@ -1,4 +1,4 @@
-"""A request that was made before: whoever made it is told what it did then, and it is not done again."""
+"""A repeated request: its user gets the first result, and it is not done again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "appro
 
 
 class TakenRequest(DuplicateRequest):
-    """A request id that somebody else has used."""
+    """A request id that another user has used."""
 
     def __init__(self, request_id: UUID) -> None:
-        super().__init__(request_id, f"The request id {request_id} belongs to somebody else's request.")
+        super().__init__(request_id, f"The request id {request_id} belongs to another user's request.")
 
 
 class ElsewhereRequest(DuplicateRequest):

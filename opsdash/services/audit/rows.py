@@ -39,7 +39,7 @@ def status_of(connection: sa.Connection, entry: AuditEntry) -> str | None:
 
 
 def close(connection: sa.Connection, kind: str, entry: AuditEntry) -> None:
-    """Writes a sealed entry and moves the head, in as few round trips as can be: others wait for it."""
+    """Writes an entry of the chain and moves the head, in few round trips, because others wait for it."""
     row = _row(entry)
     new = {f"new_{name}": value for name, value in row.items()}
     if kind == "finish":

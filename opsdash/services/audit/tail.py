@@ -1,4 +1,4 @@
-"""The newest end of the sealed chain: what was finished since a number, and whether the last entries are whole."""
+"""The newest end of the hash chain: entries finished since a number, and whether the last entries are valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opsdash.services.database.tables import audit_head, audit_log
 
 
 def head(engine: sa.Engine) -> int:
-    """The number of the newest sealed entry; 0 without one. Cost: one row.
+    """The number of the newest entry in the chain; 0 without one. Cost: one row.
 
     Raises:
         Unavailable: The database did not answer.
@@ -25,7 +25,7 @@ def head(engine: sa.Engine) -> int:
 
 
 def unkeyed_through(engine: sa.Engine, signer: ChainSigner) -> int:
-    """Up to which number entries are sealed without a key; 0: none is. Cost: one row.
+    """Up to which number entries have no key; 0: none. Cost: one row.
 
     Raises:
         Unavailable: The database did not answer.
@@ -47,7 +47,7 @@ def finished_after(engine: sa.Engine, seq: int, limit: int) -> tuple[AuditEntry,
 
 
 def problems(engine: sa.Engine, signer: ChainSigner, newest: int) -> tuple[int, list[str]]:
-    """Checks the last ``newest`` seals and the head; what lies before them is for ``audit_verify.verify``.
+    """Checks the last ``newest`` entries and the head; ``audit_verify.verify`` checks all.
 
     Cost: ``newest`` rows by ``ix_audit_log_seq``, about 20 µs each.
 
@@ -63,7 +63,7 @@ def problems(engine: sa.Engine, signer: ChainSigner, newest: int) -> tuple[int, 
         rows: list[Any] = [row._mapping for row in connection.execute(query)][::-1]
         kept = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
     last = (rows[-1]["seq"], rows[-1]["seal"]) if rows else (0, "")
-    found = [] if last == (tuple(kept) if kept is not None else (0, "")) else ["the head is not the newest seal's"]
+    found = [] if last == (tuple(kept) if kept is not None else (0, "")) else ["the head is not the newest entry's"]
     if rows and rows[0]["seq"] == 1:
         rows.insert(0, {"seq": 0, "seal": ""})
     if keyring.fault:

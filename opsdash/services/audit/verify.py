@@ -1,4 +1,4 @@
-"""Verifying the sealed chain: what was changed, removed, inserted or reordered is named."""
+"""Verifies the hash chain: names entries that were changed, removed, inserted or reordered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from opsdash.text import count
 
 CHUNK = 2_000
 NAMED = 20
-"""Problems told one by one; the count stands for the others."""
+"""Problems that are listed; the rest is only counted."""
 PRUNE = "prune_audit_log"
 """The operation that takes away a beginning of the chain, and says in its own entry which one."""
 
@@ -30,11 +30,11 @@ class Verification:
     """What a walk along the chain found.
 
     Attributes:
-        checked: Sealed entries.
-        head: ``number:seal`` of the newest sealed entry; keep it elsewhere.
+        checked: Entries in the chain.
+        head: ``number:seal`` of the newest entry in the chain; keep copies of it.
         problems: One sentence each, the first ``NAMED``; ``broken`` counts them all.
-        unkeyed: Entries sealed without a key. ``before``: finished before there were seals. Neither is protected.
-        unkeyed_through: Where there is a secret: entries up to this number were sealed before it came. None: there is
+        unkeyed: Entries without a key. ``before``: finished before the chain existed. Neither is protected.
+        unkeyed_through: With a secret: entries up to this number were written before it was set. None: there is
             no secret here.
         in_progress: Entries without an outcome yet.
     """
@@ -62,7 +62,9 @@ class Verification:
     @property
     def message(self) -> str:
         """One sentence for the operator."""
-        entries = f"{count(self.checked, 'sealed entry') if self.checked == 1 else f'{self.checked:,} sealed entries'}"
+        entries = (
+            f"{count(self.checked, 'entry') if self.checked == 1 else f'{self.checked:,} entries'} in the hash chain"
+        )
         if not self.ok:
             return f"The audit log is NOT whole: {count(self.broken, 'problem')} among {entries}."
         return f"The audit log is whole: {entries}, head {self.head}."
@@ -78,7 +80,7 @@ def verify(
 
     Args:
         head: A head noted earlier, as ``number:seal``: the chain must still contain it.
-        on_progress: Told (entries checked, entries in all) now and then.
+        on_progress: Called with (entries checked, entries in total).
 
     Raises:
         Unavailable: The database did not answer.
@@ -103,7 +105,7 @@ def verify(
                 continue
             if number != expected:
                 missing = f"{expected}" if number == expected + 1 else f"{expected} to {number - 1}"
-                found.fault(f"Removed: sealed entry {missing} before {number}.")
+                found.fault(f"Removed: entry {missing} before {number}.")
             if (key := keyring.key(key_id, number)) is None:
                 found.fault(f"Entry {number} ({row[2]}): {keyring.unverified(key_id)}.")
             elif number == expected and (covered is None or not verifies(key, previous, covered, seal)):
@@ -117,9 +119,9 @@ def verify(
         found.head = f"{expected - 1}:{previous}"
         if newest is None or (newest.seq, newest.seal) != (expected - 1, previous):
             found.fault(
-                "Removed: the newest sealed entries are gone."
+                "Removed: the newest entries are missing."
                 if newest is not None and newest.seq > expected - 1
-                else "The head does not belong to the newest sealed entry."
+                else "The head does not belong to the newest entry."
             )
         if not found_head:
             found.fault(f"The head {head} is not in the chain: entries up to it were changed or removed.")
@@ -131,7 +133,7 @@ _SNAPSHOT = {"postgresql": "REPEATABLE READ"}
 
 
 def _beginning(connection: sa.Connection) -> tuple[str, int]:
-    """Where the chain begins: at 1, or after what a sealed prune entry says was taken away."""
+    """Where the chain begins: at 1, or after the entries that a prune entry of the chain has deleted."""
     first = connection.execute(
         sa.select(audit_log.c.seq).where(audit_log.c.seq.is_not(None)).order_by(audit_log.c.seq).limit(1)
     ).one_or_none()
@@ -141,7 +143,7 @@ def _beginning(connection: sa.Connection) -> tuple[str, int]:
         audit_log.c.operation == PRUNE, audit_log.c.status.in_([Status.SUCCESS.value, Status.UNKNOWN.value])
     )
     for (text,) in connection.execute(prunes):
-        # The walk checks the seal of this entry like every other one's.
+        # The walk checks the HMAC of this entry like every other.
         with suppress(TypeError, ValueError, AttributeError):
             details = json.loads(text)
             if details.get("removed_through") == first.seq - 1:
@@ -150,7 +152,7 @@ def _beginning(connection: sa.Connection) -> tuple[str, int]:
 
 
 def _sealed(connection: sa.Connection) -> Iterator[tuple[Sequence[Any], str, Sequence[Any] | None]]:
-    """Each row as it is stored, its seal, and what the seal covers; None for what opsdash could not have written."""
+    """Each stored row, its HMAC, and what that covers; None for a row that opsdash could not have written."""
     columns, values = _STORED[connection.dialect.name]
     query = sa.select(*columns, audit_log.c.seal).where(audit_log.c.seq.is_not(None)).order_by(audit_log.c.seq)
     for rows in connection.execution_options(yield_per=CHUNK).execute(query).partitions():
@@ -219,7 +221,7 @@ _STORED: Mapping[str, tuple[Sequence[Any], Callable[[Sequence[Any]], Sequence[An
 
 
 def _unsealed(connection: sa.Connection, found: Verification) -> None:
-    """Finished entries outside the chain: from before there were seals, or put in by somebody else."""
+    """Finished entries outside the chain: from before it existed, or inserted by someone else."""
     where = audit_log.c.seq.is_(None)
     found.in_progress = int(
         connection.scalar(sa.select(sa.func.count()).where(where, audit_log.c.status == Status.IN_PROGRESS.value)) or 0
@@ -231,7 +233,7 @@ def _unsealed(connection: sa.Connection, found: Verification) -> None:
         if row.key_id == BEFORE:
             found.before += 1
         else:
-            found.fault(f"Inserted: entry {row.id} ({row.operation} by {row.user}) carries no seal.")
+            found.fault(f"Inserted: entry {row.id} ({row.operation} by {row.user}) is not in the hash chain.")
 
 
 def _without_limit(connection: sa.Connection) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from opsdash.keys import Keys
 
 SAMPLE = "opsdash:worker:doctor"
-"""Stands for a key in what is tried: one that console and workers may have."""
+"""The key in the tried commands: one that console and workers may have."""
 
 # Why → commands, as they are tried: K is a key that does not exist. They are queued in a transaction that is never
 # executed; most would change nothing if they were.
@@ -28,7 +28,7 @@ _CONSOLE = {
     " RPUSH K x; RENAME K K; UNLINK K",
     "workers, trash, approvals": "ZADD K XX 0 x; ZREM K x; ZRANGE K 0 0; ZRANGEBYSCORE K 0 0; ZCOUNT K 0 0;"
     " ZSCORE K x; ZREMRANGEBYSCORE K 1 0",
-    "the charts' history, the audit spool": "XADD K NOMKSTREAM * x x; XDEL K 0-1; XLEN K; XRANGE K 0 0;"
+    "the charts' history, the audit outbox": "XADD K NOMKSTREAM * x x; XDEL K 0-1; XLEN K; XRANGE K 0 0;"
     " XREVRANGE K 0 0",
     "tenants' configurations": "MGET K; MSET K x; SCAN 0 COUNT 1",
     "queues that are bound": "SSCAN K 0",
@@ -49,7 +49,7 @@ _WORKER = {
     "the plug-in's steps": "EVAL return 0; TIME; MGET K; GETRANGE K 0 0; CLIENT ID",
     "the plug-in's reports": "EXPIRE K 1; ZRANGE K 0 0; ZREMRANGEBYSCORE K 1 0; TYPE K; RENAME K K; HMGET K x;"
     " HGETALL K; HKEYS K",
-    "expiries that stand still": "PTTL K; PERSIST K",
+    "suspended expiries": "PTTL K; PERSIST K",
 }
 CONTAINERS = frozenset({"CLIENT", "PUBSUB", "SCRIPT"})
 """Commands whose subcommands are granted one by one."""
@@ -96,7 +96,7 @@ class Place:
         unacked: kombu's keys for what workers hold, with the prefix: the hash, its index, the lock of a restore.
         db: kombu's fanout channels carry the database's number.
         control: Celery's ``control_exchange``. ``events``: its ``event_exchange``.
-        broadcasts: The app's own fanout channels, without what stands before them: ``news/celery``.
+        broadcasts: The app's own fanout channels, without their prefix: ``news/celery``.
     """
 
     prefix: str = ""
@@ -144,7 +144,7 @@ def worker(place: Place) -> tuple[Right, ...]:
         _keys(f"{_glob(keys.pause())}*", keys.pause(), "the pause flags"),
         _keys(f"{own}pause*", keys.pause_epoch, "the pause counter"),
         _keys(f"{own}worker*", keys.workers, "its report"),
-        _keys(f"{own}expires*", f"{place.prefix}opsdash:expires", "expiries that stand still"),
+        _keys(f"{own}expires*", f"{place.prefix}opsdash:expires", "suspended expiries"),
         _keys(f"{own}busy:*", keys.busy("x"), "queues that the console works on"),
         _channel(keys.nudge, "SUBSCRIBE", "the nudge"),
         _channel(mailbox, "PSUBSCRIBE", "Celery's remote control"),

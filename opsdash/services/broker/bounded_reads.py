@@ -1,4 +1,4 @@
-"""Reads whose size is known beforehand: what is too large stays in Redis, whoever wrote it.
+"""Reads with a limited size: a value that is too large stays in Redis.
 
 A value can have 512 MB, a hash or a list any number of them. Asking for lengths first costs a round trip, and the
 value may be another one by then: a script asks and reads in one step. Scripts that only read are no act (`writes`).
@@ -20,7 +20,7 @@ LARGE_MESSAGE = scripts.LARGE_MESSAGE
 MOST_BYTES = 4 * 1024 * 1024
 """Of messages, or of other values, that one read brings here."""
 MARK = b"\0large:"
-"""How the mark of a large message begins; no message of Celery's does, and any other's has a mark of its own."""
+"""The start of the mark of a large message; no Celery message begins like it, and a foreign one gets its own mark."""
 LONGEST_MEMBER = 1_000
 """Bytes of a hostname or id."""
 AHEAD_S = 86_400.0
@@ -229,7 +229,7 @@ def all_keys(client: Any, pattern: str, number: int = 1_000) -> Iterator[str]:
 
 
 def ask_channels(pipe: Any, pattern: str, number: int) -> None:
-    """Channels that somebody listens to, on a pipeline; ``number`` of them at most."""
+    """Channels that have a subscriber, on a pipeline; ``number`` of them at most."""
     pipe.eval(scripts.CHANNELS, 0, pattern, number, LONGEST_MEMBER)
 
 
@@ -330,16 +330,16 @@ def _ask(pipe: Any, key: str, start: int, number: int, step: int, first: bytes, 
 
 
 def size_of(message: bytes) -> int:
-    """Bytes of a message, also of one that is told of by its mark."""
+    """Bytes of a message, also of one that is represented by its mark."""
     return int(message[len(MARK) :].partition(b":")[0]) if is_mark(message) else len(message)
 
 
 def is_mark(message: bytes) -> bool:
-    """It stands for a message that was too large to be brought here."""
+    """It represents a message that was too large to fetch."""
     return message.startswith(MARK)
 
 
 def pairs(parts: Sequence[str]) -> dict[str, str]:
-    """Fields and values by turns, as Redis gives a hash."""
+    """Alternating fields and values, as Redis returns a hash."""
     each: Iterator[str] = iter(parts)
     return dict(zip(each, each, strict=True))

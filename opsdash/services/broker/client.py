@@ -33,13 +33,13 @@ _REFUSED = {
 }
 ADVICE = "Free memory (opsdash delete-trash, or clear-queue) or raise maxmemory, then try again."
 CERTIFICATE = (
-    "End OPSDASH_REDIS_URL with ?ssl_ca_certs=FILE of whom to trust, or, as Celery does where it is told nothing, trust"
-    " anybody with ?ssl_cert_reqs=none."
+    "Add ?ssl_ca_certs=FILE to OPSDASH_REDIS_URL, with the authority to trust. Or accept any certificate, as"
+    " Celery does by default, with ?ssl_cert_reqs=none."
 )
 """What to do about a certificate that nobody here trusts."""
 TIMEOUT_S = 2.0
 MOST_CAUSES, LONGEST_CAUSE = 3, 300
-"""How many errors behind the one of a user's module are told, and how many characters of each."""
+"""How many causes of an error in a user's module are shown, and how many characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Broker:
         client: Decodes to str; gives up after 2 s and never sends a command twice.
         layouts: How messages and opsdash's own keys are named there; learnt when it is first used.
         label: The server for people, without a password.
-        queues: Queue names from the settings, then those of the app; empty when nobody was told.
+        queues: Queue names from the settings, then those of the app; empty: none is configured.
         exchanges: Exchanges that the app's queues are bound to, fanout ones left out.
-        address: Where the server is; None: nobody said, and nothing is told apart by it.
+        address: Where the server is; None: not known, and not compared.
     """
 
     client: redis.Redis

@@ -97,9 +97,9 @@ def fetching(broker: Broker, known: Collection[int]) -> tuple[Connection, ...]:
 def nobody(broker: Broker) -> bool:
     """Redis shows that no worker is connected, and that none has left anything behind that would be one's.
 
-    Nobody fetches messages, in any database, or hears remote control; no mailbox is bound, as one is until its worker
-    says goodbye; and no message is unacknowledged. So one is there whose connections a proxy has closed while it is
-    busy. A worker that has done nothing yet since Redis was started leaves no trace. False where Redis does not tell.
+    No client fetches messages, in any database, or listens to remote control; no mailbox is bound, as one is until its
+    worker shuts down; no message is unacknowledged. So a worker counts as present if a proxy closed its connections
+    while it is busy. A worker that has done nothing since Redis started leaves no trace. False if Redis does not say.
 
     Cost: as ``fetching``, and one round trip.
 

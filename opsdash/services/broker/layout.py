@@ -62,13 +62,13 @@ class Found:
 
 
 class Layouts:
-    """The layout in force. It is learnt when it is first used, and again whenever somebody asks for a fresh one.
+    """The layout in force. It is read on first use, and again on request.
 
     Cost of a look: two round trips, and two more where workers are found under another prefix.
 
     Args:
         claims: What settings and app say, the one that decides first.
-        known: What a deployment of the prefix that was told has in Redis even while no worker runs: names of queues.
+        known: Queue names that a deployment with the configured prefix has in Redis even while no worker runs.
     """
 
     def __init__(self, client: redis.Redis, claims: Sequence[Claim] = (), known: Iterable[str] = ()) -> None:
@@ -93,9 +93,9 @@ class Layouts:
 
     @property
     def found(self) -> Found:
-        """What the last look found; looks when there was none. While Redis does not answer: what was told beforehand.
+        """The result of the last read; reads if there was none. While Redis does not answer: the configured values.
 
-        Raises nothing: whoever goes on to use Redis finds out himself.
+        Raises nothing: the next use of Redis reports the outage.
         """
         if (found := self._found) is not None:
             return found
@@ -111,7 +111,7 @@ class Layouts:
         """Looks again when the last look is older than ``FRESH_S``.
 
         Raises:
-            redis.RedisError: Redis did not answer; what was found before stands.
+            redis.RedisError: Redis did not answer; the earlier result stays.
         """
         return self.look() if time.monotonic() - self._looked_s > FRESH_S else self.found
 
@@ -119,7 +119,7 @@ class Layouts:
         """Looks now.
 
         Raises:
-            redis.RedisError: Redis did not answer; what was found before stands.
+            redis.RedisError: Redis did not answer; the earlier result stays.
         """
         with self._lock:
             if self._fixed and self._found is not None:
@@ -266,7 +266,7 @@ def _remembering(layout: Layout, before: Layout | None, prefix: str) -> Layout:
 
 
 def _wrong_prefix(claims: Sequence[Claim], here: Sequence[str]) -> Disagreement:
-    """The prefix that was told is that of nobody, and workers report under others."""
+    """No worker has the configured prefix, and workers report under others."""
     own, *_ = (claim for claim in claims if "prefix" in claim.facts)
     workers = Claim(source=WORKERS, name=f"the workers under {_quoted(here)}", facts={"prefix": here[0]})
     (found,) = disagreements((replace(own, facts={"prefix": own.facts["prefix"]}), workers))

@@ -27,7 +27,7 @@ _TIME_FIELDS = ("sent_at", "timestamp", "published_at", "enqueued_at", "created_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as it lies in the queue.
+    """One message of a queue.
 
     Attributes:
         position: 1 is the next to run.

@@ -30,8 +30,8 @@ def add_reconcile(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
 def reconcile(broker: Broker, queues: Iterable[str]) -> Reconciled:
     """Suspends the expiry of what is paused or moved, and gives back that of what is not any more.
 
-    The queues that workers have told to be declared with ``expires`` are looked at too. What goes wrong is logged:
-    every worker and every console that looks does the same, so it is done a moment later.
+    Queues that workers report as declared with ``expires`` are included. Errors are logged:
+    every worker and console does the same, so another one repeats it a moment later.
 
     Cost: one script, two commands per queue and five per priority list of those that are held.
     """
@@ -60,7 +60,7 @@ def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
 
 
 def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:
-    """Notes the expiry that lies beside a queue's trash as suspended: lists made of the trash get it in the end.
+    """Stores the expiry beside a queue's trash as suspended: lists restored from the trash get it.
 
     Args:
         info: Of the trash: its ``expires_ms``.
@@ -75,7 +75,7 @@ def _ms(text: str) -> int:
 
 
 class ExpiryKeeper:
-    """Settles between two snapshots too, where these are too far apart for the shortest expiry. For one thread."""
+    """Updates expiries between snapshots too, if these are too far apart for the shortest expiry. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -84,12 +84,12 @@ class ExpiryKeeper:
         self._due_s = math.inf  # monotonic
 
     def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
-        """After each read of the flags: settles when something is paused or suspended."""
+        """After each read of the flags: updates when something is paused or suspended."""
         self._queues, self._needed = queues, needed
         self._due_s = time.monotonic() + (reconcile(self._broker, queues).again_s if needed else AGAIN_S)
 
     def again_s(self) -> float:
-        """Settles if it is time to. Returns in how many seconds it is again.
+        """Updates if it is due. Returns the seconds until it is due again.
 
         Cost: while nothing was held at the last look, one EXISTS every ``AGAIN_S``: another one may have paused.
         """

@@ -1,4 +1,4 @@
-"""May an act have changed something? Told by its commands, so that an error can say so truly.
+"""Whether an operation may have changed something, by its commands, so that an error can say it.
 
 Redis's refusal of a command (no right to it, a replica, no memory, unknown …) means that the command did nothing. An
 answer, or none after it was sent, means that it may have. The same holds for the commands inside a script.
@@ -34,7 +34,7 @@ READS = frozenset((
 _REFUSALS = (redis.ResponseError, redis.AuthenticationError, redis.BusyLoadingError)
 """Answers that say: not done."""
 
-# Around a script: it notes whether a command of its own has changed something. Its answer comes with that, and its
+# Around a script: it notes whether one of its commands has changed something. Its answer includes that, and its
 # error says so. That it renewed its lease (the first key) does not count, nor what took nothing away.
 _REPORTING = """
 local real, changed, reads = redis, 0, {%s}
@@ -157,7 +157,7 @@ class _Pipeline(Pipeline):
             plain.command_stack = stack
             return plain.execute(raise_on_error)
         except redis.WatchError:
-            raise  # somebody was faster: nothing of it was done
+            raise  # another client was faster: nothing was done
         except _REFUSALS:  # of a transaction: all of it or nothing
             raise
         except BaseException:
@@ -195,7 +195,7 @@ def put(client: redis.Redis, key: str, value: str, *, ms: int, new: bool = False
 
 
 def drop_nobodys(client: redis.Redis, key: str) -> None:
-    """Takes away what somebody left in the place of a lease, which would be in the way for ever. Cost: one script."""
+    """Deletes a foreign value in the place of a lease, which would block it for ever. Cost: one script."""
     client.eval(_DROP, 1, key)
 
 

@@ -37,7 +37,7 @@ _BAD_DSN = ("invalid dsn", "invalid connection option", "invalid integer value",
 
 
 def connect(url: str, *, create: bool = True) -> sa.Engine:
-    """An engine for the URL; the first connection is made by whoever first uses it.
+    """An engine for the URL; the first use makes the first connection.
 
     Connections are checked before use, limited in time, and, on SQLite, in write-ahead mode with foreign keys enforced.
 

@@ -57,11 +57,11 @@ audit_log = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("request_id", sa.Uuid, nullable=False, unique=True),
     sa.Column("finished_at", UtcDateTime),
-    # The seal: set once an entry is finished, never changed again.
+    # The hash chain: set once an entry is finished, never changed again.
     sa.Column("seq", sa.BigInteger),
     sa.Column("key_id", sa.Text),
     sa.Column("seal", sa.Text),
-    # Written by the database itself, out of the details: these are sealed, and consoles of before keep them too.
+    # The database derives it from the details: the HMAC covers these, and older consoles keep them too.
     sa.Column("broker", sa.Text, sa.FetchedValue()),
     # Text and a check, not an ENUM type: a sixth status is then one constraint away, on SQLite too.
     sa.CheckConstraint(sa.column("status").in_([status.value for status in Status]), name="status"),
@@ -69,7 +69,7 @@ audit_log = sa.Table(
 sa.Index("ix_audit_log_timestamp", audit_log.c.timestamp.desc())
 sa.Index("ix_audit_log_operation", audit_log.c.operation)
 sa.Index("ix_audit_log_seq", audit_log.c.seq, unique=True)
-# What stands behind the time finds no row: a second filter is looked at there, without reading the row.
+# The columns behind the time find no row: they let a second filter be checked without reading the row.
 for _index, _first, *_further in (
     ("ix_audit_log_user", "user", "status", "operation"),
     ("ix_audit_log_status", "status", "user", "operation"),
@@ -86,12 +86,12 @@ audit_head = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("seal", sa.Text, nullable=False),
-    # Set when the secret first comes, sealed with its key: entries up to this number need no key.
+    # Set when the secret is first set, signed with its key: entries up to this number need no key.
     sa.Column("unkeyed_through", sa.BigInteger),
     sa.Column("unkeyed_key_id", sa.Text),
     sa.Column("unkeyed_seal", sa.Text),
 )
-"""One row: number and seal of the newest sealed entry, and up to which one seals without a key are taken."""
+"""One row: number and HMAC of the newest entry in the chain, and up to which entry no key is needed."""
 
 tenant_config = sa.Table(
     "tenant_config",

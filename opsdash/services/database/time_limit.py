@@ -21,7 +21,7 @@ REST_S, LONGEST_REST_S = 2.0, 30.0
 
 
 class _Running(Generic[T]):
-    """One call, in a thread of its own."""
+    """One call, in its own thread."""
 
     def __init__(self, call: Callable[[], T], late: Callable[[T], object] | None) -> None:
         self.call, self.late = call, late
@@ -32,7 +32,7 @@ class _Running(Generic[T]):
 
 
 class TimeLimit:
-    """Calls that somebody waits for, but not for ever.
+    """Calls that are waited for, up to a time limit.
 
     A call that takes longer goes on in its own thread, and until it ends nobody waits for the next one: that it is
     still out there *is* the news that the database does not answer. When it ends well the database answers again.
@@ -60,7 +60,7 @@ class TimeLimit:
         return time.monotonic() < self._rests_until_s
 
     def answered(self) -> None:
-        """Somebody else has had an answer: the rest is over."""
+        """Another call was answered: the wait is over."""
         with self._lock:
             self._failures, self._rests_until_s = 0, 0.0
 
@@ -96,7 +96,7 @@ class TimeLimit:
     def _call(self, running: _Running[Any]) -> None:
         try:
             running.value = running.call()
-        except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+        except BaseException as error:  # noqa: BLE001 - it is raised in the waiting thread
             running.error = error
         with self._lock:
             if isinstance(running.error, Unavailable | Uncertain):

@@ -45,7 +45,7 @@ def _made(check: Check, patient: Examined) -> Iterator[Finding]:
     try:
         yield from check(patient)
     except OpsdashError as failure:
-        # What answers with a refusal is there: the rights that are missing are told then.
+        # A server that refuses does answer: the missing permissions are listed then.
         away = isinstance(failure, Unavailable) and not isinstance(failure.__cause__, redis.ResponseError)
         yield error(name, failure.explanation, "Put that right first.", unreachable=away)
     except Exception as failure:

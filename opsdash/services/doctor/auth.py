@@ -1,4 +1,4 @@
-"""The doors: who gets in, and by whose word."""
+"""Authentication: who can sign in, and which source is trusted."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def page(patient: Examined) -> Findings:
 def _proxy(patient: Examined) -> Findings:
     header = patient.console.settings.user_header
     yield ok("page", f"Signed sessions; the proxy's {header} says who it is.")
-    todo = f"Let nobody but the proxy reach opsdash; the proxy must drop {header} from clients."
-    yield warning("proxy", "Whoever reaches opsdash's port beside the proxy can claim any name.", todo)
+    todo = f"Let only the proxy reach opsdash; the proxy must remove {header} from clients' requests."
+    yield warning("proxy", "A client that reaches opsdash's port without the proxy can claim any name.", todo)
 
 
 def _users(patient: Examined) -> Findings:
@@ -53,7 +53,7 @@ def _users(patient: Examined) -> Findings:
         yield error("page", "Nobody can sign in: the users file can't be used.", str(broken))
         return
     if not known:
-        todo = "Add somebody: opsdash user add NAME. With another file, set OPSDASH_USERS_FILE."
+        todo = "Add a user: opsdash user add NAME. With another file, set OPSDASH_USERS_FILE."
         yield error("page", f"Nobody can sign in: {users.path} names no user.", todo)
         return
     yield ok(
@@ -72,10 +72,10 @@ def _provider(patient: Examined) -> Findings:
     members = _members(patient)
     if provider.lower() in PUBLIC and any("*" in names for names in members.values()):
         role = max(role for role, names in members.items() if "*" in names).name.lower()
-        said = f"Whoever has an account at {provider} is {role}: * means everybody it signs in."
+        said = f"Every user with an account at {provider} is {role}: * means all users it signs in."
         yield warning("provider", said, "Name people or groups in place of *.")
     if not os.environ.get("PANEL_OAUTH_ENCRYPTION"):
-        said = "The provider's tokens stand in cookies that are signed and can be read."
+        said = "The provider's tokens are in cookies that are signed but not encrypted."
         yield warning("provider", said, "Set PANEL_OAUTH_ENCRYPTION to what panel oauth-secret prints.")
 
 
@@ -85,10 +85,10 @@ def roles(patient: Examined) -> Findings:
     networked = settings.auth in {"header", "basic", "oauth"}
     if not settings.roles_configured:
         if networked:
-            said = "No list gives anybody a role: the page shows nothing, whoever signs in."
+            said = "No list gives a user a role: the page shows nothing to any user."
             yield error("roles", said, "Set OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS.")
         else:
-            yield ok("roles", "No lists: whoever holds the credentials in a shell is admin.")
+            yield ok("roles", "No lists: a user whose shell has the credentials is admin.")
         return
     members = _members(patient)
     if not any(members.values()):
@@ -113,7 +113,7 @@ def _of_users(patient: Examined) -> Findings:
     if not without:
         return
     if len(without) == len(names):
-        said = "No user of the users file has a role: the page shows nothing, whoever signs in. It knows no groups."
+        said = "No user of the users file has a role: the page shows nothing to any user. The file has no groups."
         yield error("roles", said, "Name them in OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS, or take *.")
         return
     shown = ", ".join(without[:_NAMED]) + (f" and {len(without) - _NAMED:,} more" if len(without) > _NAMED else "")

@@ -56,15 +56,15 @@ def version(patient: Examined) -> Findings:
 
 
 def memory(patient: Examined) -> Findings:
-    """Memory: a server that evicts throws away tasks, pauses and trash without a word."""
+    """Memory: a server that evicts deletes tasks, pauses and trash without an error."""
     limit, used = int(patient.info.get("maxmemory", 0)), int(patient.info.get("used_memory", 0))
     policy = str(patient.info.get("maxmemory_policy", "not known"))
     size = f"{format_size(used)} used, maxmemory {format_size(limit) if limit else 'none'}, policy {policy}"
     todo = "Set maxmemory-policy noeviction."
     if policy != "noeviction" and limit:
-        yield error("memory", f"{size}: when it is full, queues and pause flags are thrown away.", todo)
+        yield error("memory", f"{size}: when it is full, Redis deletes queues and pause flags.", todo)
     elif policy != "noeviction":
-        yield warning("memory", f"{size}: with a maxmemory, queues and pause flags would be thrown away.", todo)
+        yield warning("memory", f"{size}: with a maxmemory, Redis would delete queues and pause flags.", todo)
     elif limit and used > limit * NEARLY_FULL:
         yield warning("memory", f"{size}: nearly full; then producers get errors.", "Raise maxmemory.")
     else:

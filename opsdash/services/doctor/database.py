@@ -15,7 +15,7 @@ from opsdash.services.doctor.finding import Examined, Findings, error, ok, skew,
 from opsdash.text import count
 
 NEWEST = 1_000
-"""Seals that are checked unless all are asked for: about 20 ms."""
+"""Entries that are checked without --full: about 20 ms."""
 UPGRADE = "Run: opsdash db upgrade"
 
 
@@ -55,14 +55,14 @@ def clock(patient: Examined) -> Findings:
 
 
 def spool(patient: Examined) -> Findings:
-    """Audit spool: steps that wait in Redis for the database."""
+    """Audit outbox: steps that wait in Redis for the database."""
     if patient.console.audit.outbox is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
         return
     try:
         waiting = patient.console.audit.outbox.count()
-    except Unavailable:  # the broker's own line says why; nothing is known of what lies there
-        yield warning("audit spool", "Not known: it is in Redis.", "Look again once Redis answers.")
+    except Unavailable:  # the broker's own line says why; the outbox can't be read
+        yield warning("audit spool", "Not known: it is in Redis.", "Run the doctor again when Redis answers.")
         return
     if waiting:
         todo = (
@@ -82,7 +82,7 @@ def chain(patient: Examined) -> Findings:
         said = f"all {checked:,} seals"
     else:
         checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
-        said = f"the newest {checked:,} seals; --full checks all"
+        said = f"the newest {checked:,} entries; --full checks all"
     if found:
         todo = "opsdash audit verify names each; keep the database as it is."
         yield error("audit chain", f"NOT whole: {'; '.join(found[:3])} ({said}).", todo)
@@ -91,11 +91,12 @@ def chain(patient: Examined) -> Findings:
     try:
         patient.console.settings.secret()
     except Invalid as missing:
-        yield warning("audit chain", "New seals carry no key: they show accidents and keep nobody out.", str(missing))
+        said = "New entries are written without a key: the hash chain shows accidents, but no attack."
+        yield warning("audit chain", said, str(missing))
         return
     if through := tail.unkeyed_through(audit.engine, audit.signer):
-        said = f"Entries up to {through:,} were sealed before there was a secret: nobody was kept out then."
-        todo = "If the secret came at another number, the log was made anew: opsdash audit verify --head NUMBER:SEAL."
+        said = f"Entries up to {through:,} were written before there was a secret: an attack on them can't be shown."
+        todo = "If the secret was set at another number, it was rewritten: opsdash audit verify --head NUMBER:SEAL."
         yield warning("audit chain", said, todo)
 
 

@@ -83,7 +83,7 @@ def missing(client: redis.Redis, needed: Sequence[Right]) -> list[tuple[Right, r
     """The rights that this client's user lacks, with Redis's words.
 
     Each command is queued in a transaction that is never executed: Redis refuses there what it would refuse, and
-    nothing is done. Cost: some five round trips on a connection of its own.
+    nothing is done. Cost: about five round trips on its own connection.
 
     Raises:
         redis.RedisError: Redis did not answer.
@@ -102,7 +102,7 @@ def missing(client: redis.Redis, needed: Sequence[Right]) -> list[tuple[Right, r
 
 
 def _replies(client: redis.Redis, commands: Iterable[tuple[str, ...]]) -> list[redis.ResponseError | None]:
-    """What Redis objects to in each, on a connection of their own whose end takes back what was queued."""
+    """What Redis refuses in each, on a separate connection; closing it discards the queued commands."""
     with closing(client.client()) as own:  # type: ignore[no-untyped-call]
         connection: Any = own.connection
         sent = list(commands)

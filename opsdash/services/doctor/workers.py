@@ -27,10 +27,10 @@ def plugin(patient: Examined) -> Findings:
     for worker in active:
         about = f"{worker.hostname} ({worker.pool})"
         if worker.state == "stalled":
-            yield error("workers", f"{about}: its event loop stands still.", "Look at its log; restart it.")
+            yield error("workers", f"{about}: its event loop is blocked.", "Check its log; restart it.")
         elif worker.state == "silent":
-            todo = f"Look whether it still runs; if it has ended: opsdash dismiss-worker {shlex.quote(worker.record)}"
-            since = f"is silent for {format_duration(worker.silent_s)}, without a goodbye"
+            todo = f"Check whether it still runs. If it has ended: opsdash dismiss-worker {shlex.quote(worker.record)}"
+            since = f"is silent for {format_duration(worker.silent_s)}, without a shutdown notice"
             yield warning("workers", f"{about} {since}; it ran {count(worker.active, 'task')}.", todo)
         elif worker.pausing != "ready":
             yield error("workers", f"{about} can't pause: {worker.pausing}.", "Put that right; a pause won't hold it.")
@@ -43,17 +43,17 @@ def plugin(patient: Examined) -> Findings:
         yield ok("workers", f"{count(len(fine), 'worker')} with the plug-in {__version__}: {names}.")
     if gone := [worker.hostname for worker in workers if worker.state == "offline"]:
         names = ", ".join(gone[:NAMED]) + (", …" if len(gone) > NAMED else "")
-        todo = "Look at the machines they ran on; opsdash dismiss-worker takes each off the list."
-        yield warning("workers", f"Without a goodbye, or cut off: {names}.", todo)
+        todo = "Check the machines they ran on; opsdash dismiss-worker removes each from the list."
+        yield warning("workers", f"Ended without a shutdown notice, or cut off: {names}.", todo)
     if others is None:
         found = patient.console.unmanaged.found()
         why = f": {found.error}" if found and found.error else ""
-        said = f"Workers without the plug-in could not be asked{why.rstrip('.')}."
-        yield warning("workers", said, "Look at worker_enable_remote_control.")
+        said = f"Unmanaged workers could not be asked{why.rstrip('.')}."
+        yield warning("workers", said, "Check worker_enable_remote_control.")
     for other in others or ():
         yield error(
             "workers",
-            f"{other.hostname} runs without the plug-in: a pause does not hold it.",
+            f"{other.hostname} is not managed by opsdash: a pause does not stop it.",
             "Start it with -I opsdash.worker.auto.",
         )
 
@@ -91,8 +91,8 @@ def names(patient: Examined) -> Findings:
     for hostname, same in found.items():
         if len(same) > 1:
             pids = ", ".join(str(worker.pid) for worker in same)
-            said = f"{len(same)} processes report as {hostname} (pids {pids}): what is told to one may reach the other."
-            yield error("names", said, "Start each with a name of its own: celery worker -n NAME@%h.")
+            said = f"{len(same)} processes report as {hostname} (pids {pids}): a command to one may reach the other."
+            yield error("names", said, "Give each worker its own name: celery worker -n NAME@%h.")
 
 
 def strangers(patient: Examined) -> Findings:
@@ -102,12 +102,10 @@ def strangers(patient: Examined) -> Findings:
     live = [worker for worker in workers if worker.reports]
     if off := [worker.hostname for worker in live if worker.remote_control is False]:
         names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
-        said = (
-            f"Remote control is off on {names}: where it is off on a worker without the plug-in, nobody sees that one."
-        )
+        said = f"Remote control is off on {names}. An unmanaged worker with remote control off can't be seen."
         yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
     with console.broker.reading():
-        # Those of a silent worker are its own, too: it is told of by its name.
+        # Those of a silent worker are its own, too: it is listed by its name.
         named = {number for worker in workers for number in worker.clients or ()}
         fetching = connected_clients.fetching(console.broker, named)
     # Those that answer, and those that report and do not name their connections, have some of these.
@@ -149,9 +147,9 @@ def expiring(patient: Examined) -> Findings:
     if declared:
         named = [f"{queue} after {format_duration(ms / 1_000)}" for queue, ms in sorted(declared.items())[:NAMED]]
         said = (
-            f"Redis deletes a queue with the tasks in it when nobody has sent to it for a while: {', '.join(named)}"
+            f"Redis deletes a queue with its tasks when no task was sent to it for a while: {', '.join(named)}"
             f"{', …' if len(declared) > NAMED else ''} (kombu 5.7 and later; fetching does not count)."
-            " While opsdash pauses, clears or restores one, its expiry stands still."
+            " While opsdash pauses, clears or restores one, its expiry is suspended."
         )
         yield warning("expiring queues", said, "Declare queues without expires where a task must not be lost.")
 

@@ -25,13 +25,13 @@ from opsdash.services.tenants.sync import Tenants
 
 log = logging.getLogger(__name__)
 head_log = logging.getLogger("opsdash.audit.head")
-"""Its own, so that whoever keeps logs elsewhere keeps the head of the sealed chain there too."""
+"""A separate logger, so that a log collector also keeps the head of the hash chain."""
 RECENT = 20
 """Operations that a snapshot carries."""
 FIRST_WAIT_S = 2.0
 """While nothing is known yet: a first connection takes longer than a later one."""
 LITTLE_S = 0.05
-"""While the same database keeps somebody waiting already."""
+"""While another call waits for the same database."""
 SOON_S = 2.0
 """What is read for no longer than this is not called late: its age says enough."""
 
@@ -102,7 +102,7 @@ class DatabaseReads:
     def _read_log(self) -> None:
         operations, head = self._audit.recent(RECENT), self._audit.head()
         if head and (self._log is None or head != self._log.head):
-            head_log.info("audit head %s (the newest seal, to be kept elsewhere: opsdash audit verify --head)", head)
+            head_log.info("audit head %s (keep a copy in another place: opsdash audit verify --head)", head)
         self._log = _Log(operations, head, time.monotonic())
 
     def _read_tenants(self, *, compare: bool) -> None:
@@ -136,7 +136,7 @@ class _Part:
         self._silent_since_s: float | None = None  # monotonic: since when there is no answer
         self._error = ""
         self.silent = False
-        """It did not answer at all: an outage, where another error is for somebody to read and mend."""
+        """It did not answer at all: an outage. Any other error needs a person to read and repair it."""
 
     @property
     def hangs(self) -> bool:

@@ -55,7 +55,7 @@ SERIES = (FINE, COARSE)
 _RECORD = lua.load(__name__, "history_record")
 
 FAILED = None
-"""Where a queue's name stands for its tasks that started: the tasks that failed, of all queues."""
+"""In place of a queue's name, which counts its started tasks: the failed tasks of all queues."""
 Started = Mapping[tuple[str, int], Mapping[str | None, int]]
 """(hostname, pid) → queue → tasks started since that worker began; and how many ended in failure."""
 

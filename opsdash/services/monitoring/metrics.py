@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 READ_S = 10.0
 CHAIN_S = 300.0
 CHAIN_ENTRIES = 500
-"""Seals that are checked each time: about 10 ms."""
+"""Entries that are checked each time: about 10 ms."""
 COUNTED = 1_000
 """Finished operations that one read takes; the next read goes on."""
 
@@ -27,8 +27,8 @@ class MetricsReader:
     """Follows the snapshots. Never raises for an outage: the figures then stay as they were.
 
     Attributes:
-        chain_ok: Whether the newest seals fit; None while not known.
-        unkeyed_through: Entries up to this number are sealed without a key; None while not known.
+        chain_ok: Whether the newest entries are valid; None while not known.
+        unkeyed_through: Entries up to this number have no key; None while not known.
     """
 
     def __init__(self, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
@@ -64,7 +64,7 @@ class MetricsReader:
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:
-        mine = (None, self._audit.here())  # others on the same database have metrics of their own
+        mine = (None, self._audit.here())  # other brokers on the same database have their own metrics
         for entry in tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):
             self._counted = entry.seq
             if entry.broker not in mine:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Subscriber = Callable[[Snapshot], None]
 
 APART_S = 0.25
-"""Reads that pages ask for begin so far apart: whoever asks on and on must not keep a core busy."""
+"""Reads that pages ask for start at least this far apart, so that many requests do not keep a core busy."""
 
 
 class Poller:
@@ -92,7 +92,7 @@ class Poller:
         """The read that begins next.
 
         Args:
-            start: Called with that read, unless somebody has seen to it already.
+            start: Called with that read, unless another caller has done so.
         """
         with self._lock:
             following = self._following
@@ -116,7 +116,7 @@ class Poller:
                 return
             try:
                 following.set_result(self._read_now())
-            except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            except BaseException as error:  # noqa: BLE001 - it is raised in the waiting thread
                 following.set_exception(error)
 
     def _read_now(self) -> Snapshot:

@@ -59,7 +59,7 @@ class PauseFlags:
         return self._pause(queue, by, reason, ttl_s, "")
 
     def pause_if_not(self, queue: str, *, by: str, reason: str, ttl_s: int) -> PauseInfo | None:
-        """As ``pause``; None when the queue has a pause of its own already, which stays as it is."""
+        """As ``pause``; None when the queue already has its own pause, which stays unchanged."""
         info = self._pause(queue, by, reason, ttl_s, "new")
         return info if info.epoch else None
 
@@ -76,7 +76,7 @@ class PauseFlags:
         """Removes the flag and gives back expiries; True when there was one. Cost: as ``pause``.
 
         Args:
-            epoch: Only the pause that this number was given to: one that somebody has set since stays.
+            epoch: Only the pause with this number: a later one stays.
         """
         only = "" if epoch is None else str(epoch)
         removed, _ = self._run(_RESUME, queue, queue or EVERYTHING, self.broker.keys.nudge, only)
@@ -105,7 +105,7 @@ class PauseFlags:
         for reply in (*ttls_ms, suspended, told):
             if isinstance(reply, Exception):
                 raise reply
-        # Of another type: the flag holds all the same.
+        # Of another type: the flag is valid anyway.
         epoch, stories = bounded_reads.typed(epoch, ""), dict(zip(names, told, strict=True))
         now = datetime.now(UTC)
         active, left = {}, []

@@ -13,7 +13,7 @@ REMEMBERED_S = 30.0
 
 
 class LeakCheck:
-    """Compares two reads of the paused queues. Costs no read of its own."""
+    """Compares two reads of the paused queues. Makes no read itself."""
 
     def __init__(self) -> None:
         self._since_s: dict[str, float] = {}

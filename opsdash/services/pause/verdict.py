@@ -1,4 +1,4 @@
-"""Whether a pause holds: made here, of one snapshot, and told by every surface in the words of ``verdict_text``."""
+"""Whether a pause has taken effect: decided here from one snapshot, and shown in the words of ``verdict_text``."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def _stale(snapshot: Snapshot) -> Iterator[Reason]:
 
 
 def _serves(worker: WorkerStats, queue: str | None) -> bool:
-    """It takes tasks of the queue, or may run some that it took before it was told to take no more."""
+    """It takes tasks of the queue, or may run some that it took before it was quieted."""
     if queue is None or queue in worker.queues or (worker.running_by_queue or {}).get(queue):
         return True
     return not worker.queues and bool(worker.active or worker.reserved or worker.scheduled)
 
 
 def _running(worker: WorkerStats, queue: str | None) -> int:
-    """Tasks that it runs of the queue; those whose queue can't be told may be of any."""
+    """Running tasks of the queue; those of an unknown queue count too."""
     if queue is None or worker.running_by_queue is None:
         return worker.active
     told = worker.running_by_queue
@@ -115,7 +115,7 @@ def _confirmed(worker: WorkerStats, pause: PauseInfo, epoch: int | None) -> bool
     applied = worker.paused or (pause.queue is not None and pause.queue in worker.paused_queues)
     if not applied or worker.epoch is None or pause.epoch is None:
         return applied
-    # A resume and a pause again between two reports look like one pause. The counter tells, unless it began anew.
+    # A resume and a pause again between two reports look like one pause. The counter shows it, unless it started again.
     return worker.epoch >= (pause.epoch if epoch is None else min(pause.epoch, epoch))
 
 
@@ -140,9 +140,9 @@ def _keeps(worker: WorkerStats, pause: PauseInfo, epoch: int | None, queue: str 
 
 
 def _silent(workers: Iterable[WorkerStats], queue: str | None) -> Iterator[Reason]:
-    """Reports that stopped without a goodbye, where the worker may run something.
+    """Reports that stopped without a shutdown notice, of a worker that may run something.
 
-    It does if it ran or held something when it told last, and it may if its gate was open then: a task that it began
+    It does if it ran or had tasks in its last report, and it may if its gate was open then: a task that it started
     after that, and acknowledged early, has left no trace.
     """
     for worker in workers:
@@ -195,8 +195,8 @@ def _strangers(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
 def _connections(look: UnmanagedLook, others: Iterable[OtherWorker], queue: str | None) -> Iterator[Reason]:
     if look.connections_error:
         yield Reason(kind=Kind.CONNECTIONS, detail=look.connections_error)
-    # One connection each is that of a worker that is told of by its name: without the plug-in, or with one that does
-    # not name its connections. Those that rest are theirs before those that wait for tasks.
+    # One connection each belongs to a worker that is listed by its name: unmanaged, or with a plug-in that does
+    # not name its connections. Idle ones are assigned to them before those that wait for tasks.
     theirs = sum(1 for _ in others) + look.unnamed
     for connection in sorted(look.connections, key=lambda connection: connection.blocked)[theirs:]:
         takes = connection.blocked and queue is None  # from which queue is not known
@@ -205,7 +205,7 @@ def _connections(look: UnmanagedLook, others: Iterable[OtherWorker], queue: str 
 
 
 def _unaccounted(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
-    """More in the broker's ``unacked`` than those who report, or did last, have told."""
+    """The broker's ``unacked`` has more messages than the workers have reported."""
     told = [worker.unacked for worker in snapshot.workers]
     if any(number is None and worker.reports for number, worker in zip(told, snapshot.workers, strict=True)):
         return  # a plug-in that does not say yet

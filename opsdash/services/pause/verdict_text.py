@@ -12,11 +12,11 @@ from opsdash.model.verdict import Kind, Reason, State, Verdict
 from opsdash.text import count, format_duration
 
 NAMED = 3
-"""Workers named in a sentence; beyond that their number stands for them."""
+"""Workers named in a sentence; the rest is only counted."""
 OF_WORKERS = (Kind.NOT_CONFIRMED, Kind.RUNNING, Kind.NOT_PUT_BACK, Kind.CANNOT_PAUSE)
-"""Kinds that tell of one worker that reports: they follow the number of those that have stopped."""
+"""Kinds about one reporting worker: they follow the number of those that have stopped."""
 _WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", State.DRAINING: "not safe yet"}
-"""What is said of a pause that is not held although all that report have stopped."""
+"""For a pause that is not held although all reporting workers have stopped."""
 NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
 
 
@@ -63,8 +63,8 @@ def notes(verdict: Verdict) -> list[str]:
     are = "is" if verdict.scheduled == 1 else "are"
     if verdict.queue is not None:  # the workers tell them of all queues together
         said = f"{count(verdict.scheduled, 'scheduled task')} of any queue {are} in these workers"
-        return [f"{said}; those of {verdict.queue} are held there when due."]
-    return [f"{count(verdict.scheduled, 'scheduled task')} {are} in workers, and {are} held there when due."]
+        return [f"{said}; those of {verdict.queue} are put back when they are due."]
+    return [f"{count(verdict.scheduled, 'scheduled task')} {are} in workers, and {are} put back when due."]
 
 
 def as_plain(verdict: Verdict) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _remedy(reason: Reason) -> str:
             who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
             return f"Look whether its process still runs; if it has ended: opsdash dismiss-worker {who}"
         case Kind.SAME_NAME:
-            return "Give each worker a name of its own: celery worker -n NAME@%h."
+            return "Give each worker its own name: celery worker -n NAME@%h."
         case Kind.UNACKED:
             return (
                 "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed"
@@ -144,7 +144,7 @@ def _stopped(verdict: Verdict) -> str:
         return f"{verdict.stopped} of {count(verdict.workers, 'worker')} stopped; {named}{more}."
     number = {1: "The one worker", 2: "Both workers"}.get(verdict.workers, f"All {verdict.workers:,} workers")
     on = "" if verdict.queue is None else f" on {verdict.queue}"  # others report too, and take from other queues
-    who = f"{number}{on} that {'reports has' if verdict.workers == 1 else 'report have'}"
+    who = f"{number}{on} {'has' if verdict.workers == 1 else 'have'}"
     if verdict.queue is None:
         return f"{who} stopped; {_WORD.get(verdict.state, 'safe to deploy')}."
     still = f" ({count(verdict.elsewhere, 'task')} of other queues still running)" if verdict.elsewhere else ""
@@ -164,9 +164,9 @@ def _said(reason: Reason) -> str:
         case Kind.CANNOT_PAUSE:
             return f"{who} can't pause: {reason.detail}"
         case Kind.NO_PLUGIN:
-            return f"Not held by opsdash: {who}"
+            return f"Not managed by opsdash: {who}"
         case Kind.QUEUE_SHRINKS:
-            return f"Somebody takes tasks from {reason.queue}: it has lost {reason.number:,} although paused"
+            return f"Queue {reason.queue} is paused but has lost {count(reason.number, 'task')}"
         case Kind.TAKES_TASKS:
             return f"{reason.detail} takes tasks, and no worker reports that connection"
         case Kind.MAY_TAKE_TASKS:
@@ -188,15 +188,15 @@ def _said(reason: Reason) -> str:
             perhaps = f", perhaps {who}" if who else ""
             return f"{more}{perhaps}: frozen, busy in the solo pool, or no worker at all"
         case Kind.CANNOT_ASK:
-            return f"Workers without the plug-in can't be asked: {reason.detail}"
+            return f"Unmanaged workers can't be asked: {reason.detail}"
         case Kind.NOT_ASKED:
-            return "Workers without the plug-in have not been asked yet"
+            return "Unmanaged workers have not been asked yet"
         case Kind.UNACKED:
             since = ""
             if reason.seconds is not None:
                 since = f", the oldest since {datetime.now(UTC) - timedelta(seconds=reason.seconds):%H:%M:%S} UTC"
-            held = "is" if reason.number == 1 else "are"
-            return f"{count(reason.number, 'message')} {held} unacknowledged and held by no worker that reports{since}"
+            are, them = ("is", "it") if reason.number == 1 else ("are", "them")
+            return f"{count(reason.number, 'message')} {are} unacknowledged, and no worker reports {them}{since}"
         case Kind.CONNECTIONS:
             return f"Which connections take tasks can't be read: {reason.detail}"
         case Kind.STALE:
@@ -209,10 +209,10 @@ def _said(reason: Reason) -> str:
 def _last(reason: Reason) -> str:
     ran, held = count(reason.number, "task"), count(reason.held, "task")
     if reason.number and reason.held:
-        return f"ran {ran} and held {held}"
+        return f"ran {ran} and had {reason.held:,} more"
     if not reason.number and not reason.held:
-        return "and was not paused when it told last"
-    return f"ran {ran}" if reason.number else f"held {held}"
+        return "and was not paused in its last report"
+    return f"ran {ran}" if reason.number else f"had {held}"
 
 
 def _names(workers: Iterable[str]) -> str:

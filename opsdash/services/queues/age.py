@@ -1,7 +1,7 @@
 """How old a queue's oldest task is: the one place that says, for tables, previews, metrics and the history.
 
-It is the age of the tasks that run next, one for each priority, and of them of the one that is oldest. What lies behind
-them is not looked at: a queue is worked off from its end, so what is further back was sent later, as a rule.
+It is the age of the oldest of the tasks that run next, one for each priority. The tasks behind
+them are not read: they were usually sent later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Age:
 class Ages:
     """Remembers since when the same message is the next one: Celery itself writes no time into a message.
 
-    Safe for use by several threads. Costs no read of its own.
+    Safe for use by several threads. Makes no read itself.
     """
 
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict)  # list → message, when first seen (monotonic)

@@ -73,7 +73,7 @@ def arriving(per_s: float | None) -> Line:
 
 
 def expiring(made_of: TaskSample | None) -> list[Line]:
-    """The line of a pause about tasks with an ``expires`` of their own; none where there are none.
+    """The line of a pause about tasks with their own ``expires``; none if there are none.
 
     Args:
         made_of: What ends before the pause does, among what waits; None when it is not known.

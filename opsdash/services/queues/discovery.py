@@ -1,4 +1,4 @@
-"""The queues there are: those somebody named, and those that kombu's binding sets name. The keyspace is not scanned."""
+"""The known queues: configured ones, and those that kombu's binding sets name. The keyspace is not scanned."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Discovery:
 
 
 def consumed(queue: str, workers: Iterable[WorkerStats], others: Others) -> bool | None:
-    """Whether somebody takes tasks from it; None while those without the plug-in could not be asked."""
+    """Whether a worker takes tasks from it; None while unmanaged workers could not be asked."""
     if any(queue in worker.queues for worker in workers if worker.reports):
         return True
     return None if others is None else any(queue in other.queues for other in others)

@@ -1,4 +1,4 @@
-"""Products on top of Celery that go on by a clock of their own while their tasks wait: what an operator must know."""
+"""Products on top of Celery with their own timeouts while their tasks wait: what an operator must know."""
 
 from __future__ import annotations
 

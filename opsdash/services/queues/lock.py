@@ -55,7 +55,7 @@ class QueueLock:
     """The right to move one queue's messages, held by one mover at a time.
 
     Attributes:
-        between: Called between two steps, since a producer may set a TTL meanwhile: whoever moves must not lose to it.
+        between: Called between two steps: a producer may set a TTL meanwhile, and the moved tasks must not expire.
     """
 
     broker: Broker
@@ -74,8 +74,8 @@ class QueueLock:
         answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
             raise Refused(
-                f"This was away for more than {LEASE_S:g} s, and somebody else may go on.",
-                hint="Run it again.",
+                "Lost the queue lock.",
+                hint="Try again.",
                 changed="perhaps",
                 retry=True,
             )
@@ -96,7 +96,7 @@ def locked(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[QueueL
     """Takes the right to move a queue's messages. Meanwhile the queue does not expire; afterwards it does again.
 
     Raises:
-        Refused: Somebody else has it; with who, what and since when.
+        Refused: Another operation has it; with user, operation and time.
     """
     at = datetime.now(UTC)
     value = json.dumps({"by": by, "what": what, "at": at.isoformat(), "token": secrets.token_hex(8)})
@@ -117,12 +117,12 @@ def locked(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[QueueL
 
 
 def busy(queue: str, value: Any) -> Refused:
-    """What whoever comes second is told."""
+    """The refusal of a second operation."""
     holder = untrusted.mapping(untrusted.parsed(value))
     by, what, at = (
         untrusted.words(holder.get("by")),
         untrusted.words(holder.get("what")),
         untrusted.moment(holder.get("at")),
     )
-    who = f"{by} ({what}, since {at:%H:%M:%S} UTC)" if by and what and at else "somebody else"
+    who = f"{by} ({what}, since {at:%H:%M:%S} UTC)" if by and what and at else "another operation"
     return Refused(f"Queue {queue} is being worked on by {who}.", hint="Try again when that is done.", retry=True)

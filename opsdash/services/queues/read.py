@@ -34,7 +34,7 @@ _CLEAR = lua.load(__name__, "read_clear", **bounded_reads.MARKS)
 FEW = 1_000
 """Messages moved one by one in the step that clears: 2 to 4 ms. Are there more, they are set aside beforehand."""
 SLACK = 500
-"""Messages that may come between finding the boundary and the step that clears."""
+"""Messages that may come between finding the watermark and the step that clears."""
 TRIES = 5
 STEPS = range(1, 10)
 """Priority steps that an app may have beside 0."""
@@ -46,7 +46,7 @@ class Cleared:
 
     Attributes:
         trash_id: Where the messages are for the undo window; None when nothing was kept.
-        newer: Messages that came after the boundary, and stay.
+        newer: Messages that came after the watermark, and stay.
         cancelled: It ended before its end; what was cleared by then can be restored.
         receipt: What waited before and after; None where it had been done before.
     """
@@ -96,9 +96,9 @@ class Queues:
                 raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
 
     def check_priorities(self, queue: str) -> None:
-        """Refuses a queue with tasks of a priority that nobody has told of: a clear would leave them behind.
+        """Refuses a queue with tasks of an unknown priority step: a clear would leave them behind.
 
-        Cost: nothing where app, setting or workers have told the priority steps, else one round trip.
+        Cost: nothing if app, setting or workers give the priority steps, else one round trip.
 
         Raises:
             Refused: Naming the priorities, and what would tell them.
@@ -225,19 +225,19 @@ class Queues:
     ) -> Cleared:
         """Moves everything that waits in one queue, all priorities, to the trash, atomically.
 
-        When more than ``FEW`` messages have come since the boundary, those are set aside in small steps first; each
-        priority is then cleared in a step of its own.
+        When more than ``FEW`` messages have come since the watermark, those are set aside in small steps first; each
+        priority is then cleared in its own step.
 
         Args:
             keep_s: The undo window; 0 deletes at once.
-            trash_id: Given again, the same clear is answered and not repeated.
-            boundary: From ``boundary.draw``: what came after it stays.
-            also: Tells what was reviewed among the messages of a list that does not hold the boundary any more.
+            trash_id: If it exists, its result is returned and the clear is not repeated.
+            boundary: The watermark, from ``boundary.draw``: messages after it stay.
+            also: Finds previewed messages in a list that no longer has the watermark.
             others: Other queues that the receipt counts.
-            told: While messages are set aside: how many so far, and of how many. ``cancelled``: asked meanwhile.
+            told: Called while messages are set aside, with how many, of how many. ``cancelled``: called meanwhile.
 
         Raises:
-            Refused: Somebody moves this queue's messages, or what was reviewed is not there. Nothing was changed.
+            Refused: Another operation has the queue lock, or the previewed messages are gone. Nothing was changed.
         """
         trash_id = trash_id or secrets.token_hex(8)
         keys, lists = self.broker.keys, self.broker.lists(queue)
@@ -284,7 +284,7 @@ class Queues:
         return Cleared(total, by_priority, trash_id if total and keep_s else None, newer, receipt=receipt)
 
     def _one_by_one(self, lists: Mapping[int, str], found: Mapping[int, Mark]) -> bool:
-        """Some list has messages, and no boundary that tells which of them are newer."""
+        """A list has messages, and no watermark that says which of them are newer."""
         return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
 
     def _settle(self, queue: str, by: str) -> None:
@@ -295,6 +295,6 @@ class Queues:
 
 
 _WHY_NOT = {
-    "restored": "Tasks were restored to this queue after it was looked at.",
-    "moved": "Tasks come faster than they can be told from those that were reviewed.",
+    "restored": "Tasks were restored to this queue after the preview.",
+    "moved": "Tasks arrive too fast: the previewed tasks can't be separated from newer ones.",
 }

@@ -1,7 +1,7 @@
-"""Gathering: what workers hold of one queue and do not run goes back to it, so that a clear can take it along.
+"""Reclaim: workers put back their unstarted tasks of one queue, so that a clear can remove them.
 
-The queue is paused for it. Workers then put back what they have prefetched, and ETA tasks when they are told; they
-start nothing meanwhile, and what runs, runs on.
+The queue is paused for it. Workers then put back their prefetched tasks, and ETA tasks on a command; they
+start nothing meanwhile, and running tasks continue.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class Reach:
 
     def sentence(self) -> str:
         """Whom this leaves out; empty when it is nobody."""
-        said = f" Not reached, so what they hold stays: {', '.join(self.not_reached)}." if self.not_reached else ""
-        return said if self.others_known else f"{said} Whether workers without the plug-in run is not known."
+        said = f" Not reached, so their tasks stay: {', '.join(self.not_reached)}." if self.not_reached else ""
+        return said if self.others_known else f"{said} It is not known whether unmanaged workers run."
 
 
 class Hold:
     """A queue that is paused, by this or already, until its messages were dealt with.
 
     Attributes:
-        paused: The pause that this has set; None when the queue was paused already.
-        recalled: ETA tasks that workers were told to put back.
+        paused: The pause that this operation has set; None: the queue was paused already.
+        recalled: ETA tasks that workers had to put back.
         reach: Whose messages came back.
         said: How it ended, in a sentence: known after the end.
     """
@@ -82,7 +82,7 @@ class Reclaim:
     unmanaged: UnmanagedWorkers
 
     def reach(self, queue: str, met: Container[str] = ()) -> Reach:
-        """Who holds messages of this queue. Cost: two round trips; a second where workers without the plug-in run.
+        """Which workers have messages of this queue. Cost: two round trips; a second if unmanaged workers run.
 
         Args:
             met: Workers that were there a moment ago: those that went silent are not reached.
@@ -109,9 +109,7 @@ class Reclaim:
         with self.broker.reading():
             number = int(self.broker.client.hlen(self.broker.unacked))
             if number > HELD:
-                raise Refused(
-                    f"Workers hold {number:,} tasks; {HELD:,} at most can be told from those that come later."
-                )
+                raise Refused(f"Workers have {number:,} tasks; at most {HELD:,} can be separated from later ones.")
             with self.broker.client.pipeline(transaction=False) as pipe:
                 bounded_reads.ask_names(pipe, self.broker.unacked, HELD)
                 for key in self.broker.lists(queue).values():
@@ -151,7 +149,7 @@ class Reclaim:
             False when it was cancelled.
 
         Raises:
-            Refused: Some did not within ``WAIT_S``, or somebody has ended the pause.
+            Refused: A worker did not within ``WAIT_S``, or the pause was ended.
             Unavailable: Redis did not answer.
         """
         deadline, quiet, met = time.monotonic() + WAIT_S, 0, set[str]()
@@ -192,7 +190,7 @@ class Reclaim:
         return reach, f"{count(coming, 'task')} on the way back" if coming else ""
 
     def _lift(self, mine: PauseInfo | None) -> tuple[bool, str]:
-        """Ends the pause that was set for this. Returns whether it does not stand, and a sentence about it."""
+        """Ends the pause of this operation. Returns whether it is ended, and a sentence about it."""
         if mine is None:
             return True, " The queue was paused before and stays so."
         try:

@@ -25,7 +25,7 @@ LOOK_S = 0.025
 CONFIDENT = 2.4
 """Standard errors on either side: Student's t of eight blocks, so 95 of 100 such estimates hold what is true."""
 UNSEEN = 3.0
-"""Of what is in none of n messages there may be 3 / n all the same, in 95 of 100 cases."""
+"""A name in none of n messages may still have a share of 3 / n (95 % confidence)."""
 
 
 Matches = Callable[[bytes], bool]
@@ -78,7 +78,7 @@ def sample_tasks(
     ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``.
 
     Args:
-        matches: Only what it says yes to is told of.
+        matches: Only messages that it accepts are counted.
     """
     names = [queues] if isinstance(queues, str) else queues
     lists = [key for queue in names for key in broker.lists(queue).values()]

@@ -1,8 +1,8 @@
 """Clearing some of a queue's messages: streamed in small steps, in order, while workers go on taking from it.
 
 Messages are taken from the newest end. What matches goes to the trash; what stays is kept aside until the end, since a
-list can't be cut in its middle. Workers take from the oldest end meanwhile, so they see no gap. What is killed half-way
-is brought to its end by whoever works on the queue next.
+list can't be cut in its middle. Workers take from the oldest end meanwhile, so they see no gap. If it is killed,
+the next operation on the queue completes it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.watermark import NOTHING, digest, find, raw
 
 MOST_BEGUN = 1_000
-"""Unfinished clears that are looked through."""
+"""Interrupted clears that are read."""
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
@@ -43,7 +43,7 @@ class SelectiveResult:
     """What a selective clear moved.
 
     Attributes:
-        looked_at: Messages it has read; ``newer`` of them came after the boundary.
+        looked_at: Messages it has read; ``newer`` of them came after the watermark.
         cancelled: It ended before it had looked at all.
         receipt: What waited before and after; None where Redis could not say any more.
     """
@@ -82,16 +82,16 @@ class SelectiveClear:
         Memory: one step's messages. Cost: each message is moved twice, in steps of about 4 ms.
 
         Args:
-            matches: Told each message up to the boundary; None takes them all, each priority in one step.
-            boundary: From ``boundary.draw``: what came after it is not looked at.
-            also: Asked about each message of a list in which the boundary is not to be found: what was reviewed there
-                was taken by workers, and some of it is back.
+            matches: Called with each message up to the watermark; None: all of them, each priority in one step.
+            boundary: The watermark, from ``boundary.draw``: messages after it are not read.
+            also: Called with each message of a list that no longer has the watermark: its previewed messages
+                were taken by workers, and some are back.
             others: Other queues that the receipt counts.
-            told: Given how many messages were looked at so far, and of how many.
-            cancelled: Asked between two steps; what is done by then is done, and can be undone.
+            told: Called with the messages read so far, and in total.
+            cancelled: Called between two steps; true stops there. The cleared messages can be restored.
 
         Raises:
-            Refused: Somebody else works on the queue, or what was reviewed is not there. Nothing was changed.
+            Refused: Another operation has the queue lock, or the previewed messages are gone. Nothing was changed.
         """
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")

@@ -14,7 +14,7 @@ class TaskFilter:
     """All that is given must hold. What can't be read, or does not say how old it is, is not meant.
 
     Attributes:
-        task: Name of the task; ``*`` stands for anything, e.g. ``shop.mail.*``.
+        task: Name of the task; ``*`` matches any text, e.g. ``shop.mail.*``.
         sent_before_s: Sent before this time, in seconds since the epoch.
         containing: A text in the arguments.
     """

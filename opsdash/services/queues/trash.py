@@ -23,7 +23,7 @@ from opsdash.text import count, format_duration
 STEP = "step:"
 """Fields of a trash entry's info that count the messages of one priority step."""
 WEIGHED = 5
-"""Messages whose size stands for all of a list."""
+"""Messages from whose size that of a list is estimated."""
 MOST_ENTRIES = 500
 """Clears that are listed: those that are kept longest."""
 MOST_STEPS = 1_000
@@ -98,13 +98,13 @@ class Trash:
 
         Args:
             others: Other queues that the receipt counts.
-            told: Given, after each step, how many newer messages are still to be moved behind the restored ones.
+            told: Called after each step with the number of newer messages still to move behind the restored ones.
 
         Returns:
             The entry, how many messages came back, and the receipt: none when they had come back before.
 
         Raises:
-            Refused: The trash is gone, or somebody else moves the queue's messages. Nothing was changed.
+            Refused: The trash is gone, or another operation has the queue lock. Nothing was changed.
         """
         keys, queue = self.broker.keys, self._info(trash_id)["queue"]
         lists = self.broker.lists(queue)
@@ -252,7 +252,7 @@ def _why_not(trash_id: str, answer: str) -> str:
             "There is no such trash: its undo window is over, it was deleted, or the id is another."
             " The command opsdash trash lists what there is."
         ),
-        "short": "Some of its messages are gone: somebody deleted them outside opsdash.",
-        "restoring": "A restore of it was begun and must be finished first: run restore-queue again.",
+        "short": "Some of its messages are gone: they were deleted outside opsdash.",
+        "restoring": "A restore of it has started and must be completed first: run restore-queue again.",
     }.get(answer, answer)
     return f"Trash {trash_id}: {why}"

@@ -12,17 +12,17 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
 FAR = 20_000
-"""Messages looked through for the boundary; a queue that has moved on further is to be looked at again."""
+"""Messages that are searched for the watermark; a queue that has moved further needs a new preview."""
 READ = 500
 EVERYTHING, NOTHING = -1, -2
-"""In place of a position: there is no boundary; all that waits came after it."""
+"""In place of a position: there is no watermark; all pending messages came after it."""
 
 Mark = tuple[int, bytes]
-"""How many messages are newer than the boundary, and the message it is: or one of the two above, and nothing."""
+"""How many messages are newer than the watermark, and its message; or one of the two above, and nothing."""
 
 
 def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
-    """The boundary as of now: per priority step the length, and the newest message by its digest.
+    """The watermark now: per priority step the length, and the digest of the newest message.
 
     Cost: one round trip. Message texts do not get into it: it is shown with the preview.
     """
@@ -30,7 +30,7 @@ def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         bounded_reads.ask_field(pipe, broker.keys.restores, queue)
         for key in lists.values():
-            # First the newest message: one that comes between the two reads is newer than the boundary.
+            # First the newest message: one that comes between the two reads is newer than the watermark.
             bounded_reads.ask(pipe, key, 0, 1)
             pipe.llen(key)
         restores, *read = pipe.execute(raise_on_error=False)
@@ -43,7 +43,7 @@ def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
 
 
 def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict[int, Mark]:
-    """Where the boundary is now, per priority step. Cost: a few reads of ``READ`` messages as a rule.
+    """Where the watermark is now, per priority step. Cost: usually a few reads of ``READ`` messages.
 
     Raises:
         Refused: Too much has happened since. Nothing was changed.
@@ -52,7 +52,7 @@ def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict
     if not boundary:
         return dict.fromkeys(lists, (EVERYTHING, b""))
     if boundary.get("queue") != queue:
-        raise Refused(f"What was reviewed is not queue {queue}.")
+        raise Refused(f"The preview is of another queue than {queue}.")
     with broker.reading():
         return {step: _find(broker, queue, key, boundary["steps"].get(str(step))) for step, key in lists.items()}
 

@@ -49,7 +49,7 @@ class DriftWatch:
 
 
 class _Story:
-    """What a sync has left, read; whatever somebody wrote in its place reads as nothing."""
+    """The record of the last sync; a foreign value in its place is read as none."""
 
     def __init__(self, story: dict[str, str]) -> None:
         self.rows, self.keys = whole(story.get("rows")), whole(story.get("keys"))

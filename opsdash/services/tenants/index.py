@@ -46,7 +46,7 @@ _RELEASE = lua.load(__name__, "index_release")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One tenant's configuration as it should stand in Redis."""
+    """One tenant's configuration as it should be in Redis."""
 
     tenant_id: str
     text: str
@@ -236,5 +236,5 @@ def _chunks(tenants: Iterator[str]) -> Iterator[list[str]]:
 def _busy(value: Any) -> Refused:
     holder = untrusted.mapping(untrusted.parsed(value))
     by, at = untrusted.words(holder.get("by")), untrusted.moment(holder.get("at"))
-    who = f"{by} (since {at:%H:%M:%S} UTC)" if by and at else "somebody else"
+    who = f"{by} (since {at:%H:%M:%S} UTC)" if by and at else "another user"
     return Refused(f"The tenants are being synced by {who}.", hint="Try again when that is done.", retry=True)

@@ -1,4 +1,4 @@
-"""What of a tenant's row goes to Redis: everything but its secrets, which are told by a keyed fingerprint."""
+"""The parts of a tenant's row for Redis: everything except secrets, which become keyed fingerprints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def usable(tenant_id: str) -> bool:
 
 
 def digest(text: str) -> str:
-    """Of a configuration as it stands in Redis; tells it from another one, and nothing about it."""
+    """Of a configuration in Redis; differs from that of another one, and reveals nothing about it."""
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
@@ -131,7 +131,7 @@ def _settings(given: Any) -> dict[str, Any]:
 def changes(old: str, new: str) -> list[str]:
     """What differs between two configurations, a field each; of a secret only that it does.
 
-    The old one may be anything that somebody wrote to the key, so what looks like a secret in it is not shown either.
+    The old value may be any text in the key, so parts of it that look like a secret are not shown either.
     """
     if not old:
         return ["was empty, or too large to be read"]
@@ -154,7 +154,7 @@ def _differences(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         else f"{path}: {_shown(was, path)} → {_shown(now, path)}"
         for path in sorted(paths)
         if was.get(path, ...) != now.get(path, ...)
-        # An object that was empty, or is now, is told by what is in it.
+        # An object that was empty, or is now, is described by its contents.
         and not (path in grown and not was.get(path, {}) and not now.get(path, {}))
     ]
 

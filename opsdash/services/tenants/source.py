@@ -35,10 +35,10 @@ class Version:
     """What a source can tell without reading its rows.
 
     Attributes:
-        rows: How many there are.
-        newest: The latest change among them, in UTC; None: no telling.
-        since: The first change after the asked time, in UTC; None where there is none, or no telling.
-        mark: The sum of all their times of change: another one when any of them is. Empty: no telling.
+        rows: The number of rows.
+        newest: The latest change among them, in UTC; None: unknown.
+        since: The first change after the asked time, in UTC; None: none, or unknown.
+        mark: The sum of all their times of change: it differs when any of them differs. Empty: unknown.
     """
 
     rows: int
@@ -94,7 +94,7 @@ class TableSource:
     def version(self, after: datetime | None = None) -> Version:
         """One aggregate, a walk over the table. Measured: 20 ms for 100,000 rows of PostgreSQL.
 
-        Where ``updated_at`` turns out to be no time, the rows are counted and no more is told. A table that no setting
+        Where ``updated_at`` is not a time, the rows are only counted. A table that no setting
         names, and that is not there, has no rows.
         """
         try:
@@ -195,7 +195,7 @@ def _decoded(text: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CallableSource:
-    """A callable of the host that gives an iterable of mappings; called anew for each sync and preview."""
+    """A callable of the host that gives an iterable of mappings; called for each sync and preview."""
 
     path: str
     named = True
@@ -222,7 +222,7 @@ class CallableSource:
         except OpsdashError:
             raise
         except Exception as error:  # the host's code may raise anything; its text may hold a secret
-            raise Unavailable(f"The tenant source {self.path} broke off ({type(error).__name__}).") from error
+            raise Unavailable(f"The tenant source {self.path} failed ({type(error).__name__}).") from error
 
 
 def source(settings: Settings, engine: sa.Engine) -> TenantSource:

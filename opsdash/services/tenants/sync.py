@@ -23,7 +23,7 @@ from opsdash.text import count
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 
 NAMED = 200
-"""Tenants whose result is told one by one; beyond that the counts stand for them."""
+"""Tenants whose result is listed; the rest is only counted."""
 COMPARED = 20
 """Changed tenants that a plan tells field by field."""
 
@@ -118,7 +118,7 @@ class Tenants:
         return None if drift is None else bool(drift.keys or drift.synced_rows or drift.unfinished)
 
     def drift(self) -> TenantDrift:
-        """Whether database and Redis differ, as far as that can be told at a page's pace; see `DriftWatch`.
+        """Whether database and Redis differ, as far as a poller can know; see `DriftWatch`.
 
         Raises:
             Unavailable: One of them did not answer.
@@ -169,21 +169,21 @@ class Tenants:
         """Writes every row's public configuration to its key where it differs; a bad row fails alone and is named.
 
         Args:
-            by: Who syncs, for whoever comes second.
-            remove: Given, the orphans are removed; told how many there are, of how many keys, and what it raises ends
+            by: Who syncs, for the message to a second user.
+            remove: If given, orphans are removed; called with their number and that of all keys; its error ends
                 the sync before anything was changed.
-            told: How many rows were dealt with, of how many.
+            told: Called with the rows done and the rows in total.
             cancelled: Asked between two steps; each tenant is then old or new.
 
         Raises:
             Refused: Another sync is under way, or ``remove`` says so; nothing was changed.
             Unavailable: The database did not answer; nothing was written.
-            Uncertain: Redis or the database broke off midway; every key is either old or new.
+            Uncertain: A connection was lost midway; every key is either old or new.
         """
         report, secret = SyncReport(), self.secret()
         with self.index.lease(by=by or "somebody") as lease:
             try:
-                # Before the rows are read: what changes meanwhile is a difference that is told, never one that is not.
+                # Before the rows are read: a change meanwhile is then always reported as a difference.
                 version = self.source.version()
                 self._sync(report, secret, lease, version, remove, told, cancelled)
                 if not report.cancelled:
@@ -194,7 +194,7 @@ class Tenants:
                     raise
                 raise Uncertain(
                     sentences(
-                        f"The sync broke off after {count(report.written, 'tenant')}: {explained(error)}",
+                        f"The sync stopped after {count(report.written, 'tenant')}: {explained(error)}",
                         "The others keep their old configuration.",
                     ),
                     hint="It can be run again.",
@@ -257,7 +257,7 @@ class Tenants:
         )
 
     def _configs(self, rows: list[Mapping[str, Any]], secret: bytes, report: SyncReport) -> list[Config]:
-        """What should stand in Redis; what a row lacks for that goes to the report."""
+        """What should be in Redis; rows that can't be used go to the report."""
         configs = []
         for row in rows:
             tenant_id = id_of(row)

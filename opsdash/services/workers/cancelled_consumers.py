@@ -1,4 +1,4 @@
-"""What a pause has told to workers without the plug-in, as it is written down so that the resume undoes just that."""
+"""The ``cancel_consumer`` commands of a pause, stored so that the resume undoes exactly those."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = 1_000_000
 Told = dict[str, list[str]]
 """Hostname → queues whose consumer was cancelled there."""
 Records = dict[str, Told]
-"""``*`` or a queue's name, for the pause that did it → what it told; ``FREEING``: what is being undone just now."""
+"""``*`` or a queue's name, for the pause that did it → its commands; ``FREEING``: what is being undone now."""
 FREEING = ""
 """No queue has this name."""
 TRIES = 20
@@ -67,7 +67,7 @@ class Cancelled:
         """Moves to ``FREEING`` what a pause that is over had cancelled, unless another pause still holds it.
 
         Returns:
-            All that is to be sent ``add_consumer`` now, what somebody else has begun included.
+            All that must get ``add_consumer`` now, including what another console has started.
         """
 
         def freed(records: Records) -> Records:
@@ -129,7 +129,7 @@ class Cancelled:
             arguments = [part for field in fields for part in (field, raw.get(field, ""), news.get(field, ""))]
             if client.eval(_CHANGE, 1, key, str(number if isinstance(number, int) else 0), str(LARGE), *arguments):
                 return after
-        raise Unavailable("What workers were told is being changed by others all the time.")
+        raise Unavailable("Other consoles keep changing the record of cancelled consumers.")
 
 
 def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:

@@ -155,4 +155,4 @@ def _telling(whom: str) -> Iterator[None]:
     except Unavailable as error:
         if not writes.possible():
             raise
-        raise Uncertain(f"{whom} may have been told or not: {error.explanation}") from error
+        raise Uncertain(f"{whom} may have received the command or not: {error.explanation}") from error

@@ -27,17 +27,17 @@ MOST_WORKERS = 1_000
 MAX_AGE_S = 1e9
 """Above every age a report can have, and still a time that a calendar knows."""
 MOST_RUNNING = 20
-"""Running tasks of one worker that are told: a worker sends no more."""
+"""Running tasks of one worker that are shown: a worker sends no more."""
 LARGE_REPORT = 64 * 1024
 """Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
 LARGE_WORDS = 4 * 1024
 """Characters of a name or sentence that a worker may send."""
 STALLED_AFTER_S = 15.0
-"""An event loop that has not turned for so long stands still."""
+"""An event loop that has not run for this long is blocked."""
 SILENT_AFTER_S = 6.0
 """A worker reports every 2 s: silent this long, it has missed two reports, and a bit for a busy machine."""
 OFFLINE_AFTER_S = 300.0
-"""Silent this long, it is called offline. What it ran and held keeps a pause from being safe all the same."""
+"""A worker that is silent this long is offline. Its last known tasks still keep a pause from being safe."""
 NAMESAKE = " #"
 """Between hostname and instance, in the list of workers, of a process that another one of its name has pushed aside."""
 FIELDS = (
@@ -75,7 +75,7 @@ FIELDS = (
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
 RUNNING = "running"
-"""The field that is read for one worker only, and when somebody asks."""
+"""The field that is read for one worker only, on request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Workers:
     def look(self) -> Reports:
         """Every worker that reported within the last day, by name; of more than ``MOST_WORKERS`` those that came last.
 
-        How long ago a worker reported is told by Redis's clock alone; this machine's may be wrong.
+        The age of a report uses the clock of Redis only; this machine's clock may be wrong.
 
         Cost: two round trips; one HMGET for each report, within scripts that leave behind what is too large.
         """
@@ -129,7 +129,7 @@ class Workers:
         How many more it runs is its ``active`` less these. None are known of a worker with an older opsdash, and of one
         nobody knows.
 
-        Cost: two round trips and a few kB, so for one worker and when somebody asks.
+        Cost: two round trips and a few kB, so for one worker and on request.
 
         Raises:
             Unavailable: Redis did not answer.

@@ -1,4 +1,4 @@
-"""Workers without the plug-in: found and told by Celery's own remote control, since opsdash can't hold them."""
+"""Workers that are not managed by opsdash: found, and sent commands, through Celery's remote control."""
 
 from __future__ import annotations
 
@@ -104,26 +104,26 @@ class UnmanagedWorkers:
             except (OpsdashError, redis.RedisError) as error:
                 fault = explained(error)
                 if not self._failing:  # once, not at every look of a long outage
-                    log.warning("workers without the plug-in can't be asked: %s", fault)
+                    log.warning("unmanaged workers can't be asked: %s", fault)
                 self._found, self._failing, self._looked_s = UnmanagedLook(error=fault), True, time.monotonic()
             else:
                 self._failing = False
             return _others(self._found)
 
     def cancel(self, queue: str | None) -> tuple[Told, Told]:
-        """Sends ``cancel_consumer`` to every worker without the plug-in, for one queue or all it consumes.
+        """Sends ``cancel_consumer`` to every unmanaged worker, for one queue or all it consumes.
 
-        What is told is written down first, so that a resume undoes just that.
+        The commands are stored first, so that a resume undoes exactly those.
 
         Returns:
             What was sent, and the part of it that workers have confirmed.
 
         Raises:
-            Unavailable: The workers could not be asked; none was told.
+            Unavailable: The workers could not be asked; none got a command.
         """
         others = self.look()
         if others is None:
-            raise Unavailable("Workers without the plug-in could not be asked.")
+            raise Unavailable("Unmanaged workers could not be asked.")
         told = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
         told = {hostname: queues for hostname, queues in told.items() if queues}
         if told:
@@ -136,7 +136,7 @@ class UnmanagedWorkers:
         """Sends ``add_consumer`` for what a pause that is over had cancelled, unless another pause still holds it.
 
         Returns:
-            What was sent; told twice is told once.
+            What was sent. A second call changes nothing.
         """
         free = self._cancelled.begin_to_free()
         if not free:
@@ -235,10 +235,10 @@ class UnmanagedWorkers:
         quiet = expected - answered
         reported = self._reported_since(asked_at, quiet) if quiet else quiet
         candidates = bound - answered.keys() - reported.keys()
-        # Where hearers can't be counted, whoever is bound and says nothing may be there.
+        # If listeners can't be counted, a bound worker that does not answer may be there.
         silent = len(candidates) if heard is None else heard - len(replies) - reported.total()
-        if silent <= 0 and heard is not None:  # nobody else is there: those that answered lately have gone
-            # One that ran a task and has not said goodbye, so is bound still, may have lost its connection only.
+        if silent <= 0 and heard is not None:  # there is no other worker: those that answered lately have gone
+            # One that ran a task and did not shut down, so is still bound, may only have lost its connection.
             self._seen = {
                 host: (other, at_s)
                 for host, (other, at_s) in self._seen.items()
@@ -280,12 +280,12 @@ class UnmanagedWorkers:
             )
             self._seen[hostname] = (other, now)
         recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
-        # Who has gone with a goodbye is unbound; a worker that is busy is not.
+        # A worker that shut down is unbound; a busy one is not.
         self._seen = {h: s for h, s in recent.items() if bound is None or h in bound}
         return replace(found, others=tuple(other for _, (other, _) in sorted(self._seen.items())))
 
     def _connections(self, found: UnmanagedLook, reports: Iterable[WorkerStats]) -> UnmanagedLook:
-        # A silent worker is told of as such, and missed if it still hears: its connection says nothing more.
+        # A silent worker is listed as such, and counted if it still listens: its connection says nothing more.
         known = {number for worker in reports for number in worker.clients or ()}
         unnamed = sum(worker.reports and worker.clients is None for worker in reports)
         try:
@@ -306,7 +306,7 @@ class UnmanagedWorkers:
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
     def _anybody_listens(self) -> bool:
-        """Somebody is subscribed to a pattern, as every worker with remote control is."""
+        """A client is subscribed to a pattern, as every worker with remote control is."""
         with self._broker.reading():
             return bool(self._broker.client.pubsub_numpat())
 

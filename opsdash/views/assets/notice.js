@@ -1,10 +1,10 @@
-// The page for somebody who may not see the page: what is wrong and what to do, nothing else.
+// The page for a user without access: what is wrong and what to do, nothing else.
 export function render({model}) {
-  const door = document.createElement('div'),
+  const page = document.createElement('div'),
     card = document.createElement('main'),
     title = document.createElement('h1')
-  door.className = 'ops door'
-  door.dataset.theme = document.documentElement.dataset.theme || 'light'
+  page.className = 'ops closed'
+  page.dataset.theme = document.documentElement.dataset.theme || 'light'
   card.className = 'page'
   title.textContent = model.heading
   card.append(
@@ -20,6 +20,6 @@ export function render({model}) {
     pre.textContent = model.commands
     card.append(pre)
   }
-  door.append(card)
-  return door
+  page.append(card)
+  return page
 }

@@ -36,7 +36,7 @@ export function render({model}) {
     view,
     constants,
     send,
-    // While no new figures come nothing ticks on: ages and times left stand as they were read.
+    // Without new figures the clocks stop: ages and times left stay as they were read.
     now: () => (old() && state.status.read_at) || Date.now() / 1000 + skew,
     ask(name, args, from, other = null, half = {}) {
       opener = from
@@ -192,7 +192,7 @@ export function render({model}) {
     head.update(state)
     strip.update(state, silence, signal.lost)
     control.update(state, view)
-    // Whoever is on a tab stays there, whatever it has to show.
+    // An open tab stays open, also when it has nothing to show.
     for (const b of tabs) b.hidden = b.dataset.tab === 'tenants' && !state.tenants.shown && view.tab !== 'tenants'
     page.redraw()
   }

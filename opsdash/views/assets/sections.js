@@ -1,4 +1,4 @@
-// The cards of the page. Each is {node, tabs, update(state, view), tick(now)}; what a button may do is told by the state.
+// The cards of the page. Each is {node, tabs, update(state, view), tick(now)}; the state says what a button may do.
 const section = (title, tabs, {note, acts = [], body = [], place = ''}) => {
   const heading = el('h2', {id: unique('card'), text: title})
   return el(
@@ -186,7 +186,7 @@ const approvals = (page) => {
     ],
     act: (row, name, opener) => page.ask(name, {approval_id: row.key}, opener)
   })
-  const card = section('Waiting for a Second Person', ['overview', 'operations'], {
+  const card = section('Pending approvals', ['overview', 'operations'], {
     body: [table.node],
     place: 'full waits'
   })
@@ -194,7 +194,7 @@ const approvals = (page) => {
     node: card,
     tabs: ['overview', 'operations'],
     update(state) {
-      // Whoever asked can't approve it: the service refuses, so the button is not even shown.
+      // The requester can't approve it: the service refuses, so the button is not shown.
       const rows = ROWS(state.approvals)
         .sort((a, b) => a.at - b.at)
         .map((row) => (row.by === page.constants.user ? {...row, acts: null} : row))
@@ -233,7 +233,7 @@ const clearedTasks = (page) => {
   }
 }
 
-// Operations without a place of their own, such as those that another package brings.
+// Operations that no other card has, such as those of another package.
 const otherOperations = (page) => {
   const given = page.constants.others
   const node = section('Other Operations', ['operations'], {

@@ -1,5 +1,5 @@
 // Result messages, gone after `shown_ms`; long work with Cancel; and the watchdog: a page whose server has gone would
-// show frozen numbers for ever, so it says so, and loads anew once something answers again.
+// show frozen numbers for ever, so it says so, and reloads when a server answers again.
 const signals = (model, send, lost = () => {}) => {
   const bar = el('div', {class: 'offline', role: 'status', hidden: true}),
     toasts = el('div', {class: 'toasts'})
@@ -24,7 +24,7 @@ const signals = (model, send, lost = () => {}) => {
     bar.hidden = false
     bar.parentElement?.classList.add('aged')
     lost()
-    if (asking || !model.whole) return // a notebook must not be loaded anew
+    if (asking || !model.whole) return // a notebook must not be reloaded
     asking = true
     // healthz, not the page: each GET of the page builds a session. Where it is not served, a 404 is an answer too.
     try {

@@ -2,7 +2,7 @@
 // A column is {field, title, kind, more, rank, wide, pin, stacked, whole, least}; `least` names the field that says that the
 // value is at least so much; `more` columns show where the table is at home,
 // not in an overview, `wide` ones not on a phone; a `pin` one stays in sight while the others scroll sideways, a `stacked`
-// one has its remark in lines of its own, and a `whole` one is never cut.
+// one has its remark in separate lines, and a `whole` one is never cut.
 const CELLS = {
   text: (value) => (value == null ? '–' : String(value)),
   number: (value) => (value == null ? '–' : number(value)),
@@ -18,7 +18,7 @@ const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'a
 const MOVING = new Set(['since', 'left', 'ago'])
 
 // `details` makes what a row opens to, as {node, update(row, now), tick(now)}; `opened` holds the keys of rows that are
-// open, drawn at the moment or not, and `folded` is told when that changes.
+// open, drawn now or not, and `folded` is called when that changes.
 const keyedTable = ({label, columns, details, opened = new Set(), folded, empty, act, select}) => {
   const table = el('table'),
     caption = table.createCaption(),

@@ -1,5 +1,5 @@
 // One part of the page by itself: in a notebook, in a template, beside other things. It knows no address, hears no
-// keys but its own, and never loads anything anew.
+// keys but its own, and never reloads anything.
 const PARTS = {
   workers: (page) => [workerHealth(page)],
   queues: (page) => [queueOperations(page)],

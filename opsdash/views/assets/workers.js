@@ -46,9 +46,9 @@ const workerDetails = (page, told) => (row) => {
   const title = el('h3'),
     more = el('p', {class: 'mute', hidden: true})
   const nothing = (now) => {
-    if (now.key.startsWith('other:')) return 'Without the plug-in a worker does not say what it runs.'
+    if (now.key.startsWith('other:')) return 'An unmanaged worker does not report its running tasks.'
     if (!told.has(now.key)) return ['silent', 'offline'].includes(now.state[1]) ? 'It does not report.' : 'Reading …'
-    return now.active ? `${number(now.active)} running, and not told by name.` : 'Nothing runs right now.'
+    return now.active ? `${number(now.active)} running, without names.` : 'Nothing runs right now.'
   }
   return {
     node: el('div', {class: 'worker'}, title, table.node, more, facts),
@@ -68,7 +68,7 @@ const workerDetails = (page, told) => (row) => {
     tick: table.tick
   }
 }
-const MOST_TOLD = 20 // running tasks of one worker that are told
+const MOST_TOLD = 20 // running tasks of one worker that are reported
 
 const workerHealth = (page) => {
   const refresh = button(

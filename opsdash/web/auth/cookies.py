@@ -1,4 +1,4 @@
-"""The cookie of somebody who signed in with ``OPSDASH_AUTH=basic``: who, until when, under which password."""
+"""The session cookie of ``OPSDASH_AUTH=basic``: user, expiry, and a hash of the password."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LIFETIME_S = 12 * 3_600
 
 
 class SessionCookies:
-    """Gives out and reads the cookie's value. None is kept: the signature is the proof, until somebody signs out.
+    """Issues and reads the cookie's value. None is stored: the signature is the proof, until the user signs out.
 
     Args:
-        settings: Their secret signs; another console with the same one reads the cookie too.
-        users: Whoever is no longer in there, or has a new password, has no valid cookie either.
+        settings: Their secret signs; another console with the same one accepts the cookie too.
+        users: A user who is no longer in there, or has a new password, has no valid cookie either.
         clock: Seconds since 1970.
         signed_out: What was ended before its time; default: known to these alone.
     """
@@ -43,20 +43,20 @@ class SessionCookies:
 
     def issue(self, name: str) -> str:
         """A cookie for a user whose password was right."""
-        # The fraction tells two cookies of one second apart: who signs out here stays signed in elsewhere.
+        # The fraction separates two cookies of one second: a sign-out here does not end a session elsewhere.
         expires_at = int(self._clock()) + LIFETIME_S - secrets.randbelow(10**6) / 10**6
         body = _encode(json.dumps([name, expires_at, self._mark(name)]).encode())
         return f"{body}.{_encode(self._sign(body))}"
 
     def holder(self, cookie: str) -> str:
-        """The name on a cookie; empty when it is forged, expired, ended, or its user is gone or has a new password."""
+        """The name in a cookie; empty when it is forged, expired, ended, or its user is gone or has a new password."""
         name, expires_at, mark = self._read(cookie)
         if expires_at <= self._clock() or not mark or mark != self._mark(name):
             return ""
         return "" if self._signed_out.has(self._ended(cookie), expires_at) else name
 
     def end(self, cookie: str) -> None:
-        """Ends a cookie, whoever has a copy of it; one that is none of ours changes nothing."""
+        """Ends a cookie and all its copies; a foreign one changes nothing."""
         _, expires_at, mark = self._read(cookie)
         if mark and expires_at > self._clock():
             self._signed_out.end(self._ended(cookie), expires_at)
@@ -70,7 +70,7 @@ class SessionCookies:
         return str(name), float(expires_at), str(mark)
 
     def _ended(self, cookie: str) -> str:
-        """What stands for an ended cookie, and opens nothing."""
+        """A hash of an ended cookie; it opens nothing."""
         return _encode(self._sign(f"ended {cookie.partition('.')[0]}"))[:22]
 
     def _mark(self, name: str) -> str:

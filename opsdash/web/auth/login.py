@@ -33,7 +33,7 @@ class PasswordChecks:
 
     Args:
         users: Who may sign in.
-        cookies: What they get.
+        cookies: Their session cookies.
         prefix: Path of the page, where the cookie belongs.
         on_sign_out: Called when a cookie has ended.
     """
@@ -68,7 +68,7 @@ class _LoginPage(Guarded):
 
 
 class Login(_LoginPage):
-    """Asks for name and password, and gives a cookie for them."""
+    """Asks for name and password, and gives a session cookie for them."""
 
     _turn: asyncio.Future[QueuedLogin] | None = None
 
@@ -87,7 +87,7 @@ class Login(_LoginPage):
         self._turn = self._checks.queue.join(who)
         await asyncio.wait([self._turn])
         if self._turn.cancelled():
-            return  # whoever asked has gone
+            return  # the client has gone
         if not self._is_next(self._turn.result()):
             return
         right = True  # what was not looked at is no failure
@@ -116,7 +116,7 @@ class Login(_LoginPage):
         self.redirect(f"{self._checks.prefix}{PAGE}", status=303)
 
     def on_connection_close(self) -> None:
-        """Whoever has gone makes room in the line."""
+        """A client that disconnects leaves the line."""
         super().on_connection_close()
         if self._turn is not None:
             self._turn.cancel()
@@ -124,7 +124,8 @@ class Login(_LoginPage):
     def _is_next(self, turn: QueuedLogin) -> bool:
         if not turn.wait_s:
             return True
-        log.warning("sign-in refused, from %s: %s", self.client, "too many failures" if turn.failures else "a crowd")
+        why = "too many failures" if turn.failures else "too many sign-ins at once"
+        log.warning("sign-in refused, from %s: %s", self.client, why)
         self.set_header("Retry-After", str(turn.wait_s))
         why = "Too many failures." if turn.failures else "Too many people sign in just now."
         text = f"{why} Try again in {turn.wait_s} seconds."
@@ -144,14 +145,14 @@ class Login(_LoginPage):
 
 
 class Logout(_LoginPage):
-    """Takes the cookie away."""
+    """Ends the session cookie."""
 
     def get(self) -> None:
-        """Asks: a link that somebody sends signs nobody out."""
+        """Asks first, so that a link can't sign a user out."""
         self._show_page("Sign out of opsdash", form=_SIGN_OUT_FORM)
 
     def post(self) -> None:
-        """Ends the cookie, closes the pages that were opened with it, and has the browser forget it."""
+        """Ends the cookie, closes the pages that were opened with it, and makes the browser delete it."""
         self._checks.cookies.end(self.get_cookie(COOKIE) or "")
         self._checks.on_sign_out()
         self.clear_cookie(COOKIE, path=f"{self._checks.prefix}/")

@@ -1,4 +1,4 @@
-"""Whose password is checked next: each check takes most of a core, so a crowd waits in line, by turns."""
+"""Whose password is checked next: each check takes most of a core, so many sign-ins wait in line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_WAITING = 200
 """In all lines together."""
 MOST_KNOWN = 1_000
 BUSY_S = 5
-"""When to come back for whoever found the lines full."""
+"""When a client that found the lines full should retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class QueuedLogin:
 
     Attributes:
         wait_s: 0: it is this one's turn; else after how many seconds to try again.
-        failures: It has to wait because of its address's failures, not because of the crowd.
+        failures: It must wait because of its address's failures, not because of other clients.
     """
 
     wait_s: int = 0
@@ -31,11 +31,11 @@ class QueuedLogin:
 
 
 class LoginQueue:
-    """A line for each client address; they are served by turns. Used from one event loop.
+    """A line for each client address; they are served in turn. Used from one event loop.
 
-    First come addresses that somebody signed in from, then those with the fewest failures in the last minute; of equals
-    by turns who waits longest and who came last, so that one who comes behind a crowd does not wait for all of it. So
-    whoever fails makes way for those who did not, and one address never takes more than its turns. A user's name plays
+    Addresses with a successful sign-in go first, then those with the fewest failures in the last minute. Among equals,
+    the longest-waiting and the newest client alternate, so that a new client does not wait for all others. So
+    clients with failures wait for those without, and one address never gets more than its turns. A user's name plays
     no part: nobody locks out a name by failing with it.
 
     Args:
@@ -60,7 +60,7 @@ class LoginQueue:
         self._forget_gone()
         if sum(map(len, self._lines.values())) > MOST_WAITING:
             worst = max(reversed(self._lines), key=lambda line: (*self._rank(line), len(self._lines[line])))
-            # Of equals the last that came: who waits already is not sent away by a crowd behind.
+            # Among equals the newest: a client that waits already is not refused because of later ones.
             self._lines[worst].pop().set_result(QueuedLogin(BUSY_S))
         self._serve()
         return turn

@@ -58,7 +58,7 @@ class SignIn(AuthProvider):
     """Bokeh's hook for identity, in every mode: it decides what a request may claim and binds tokens to it.
 
     A user is never turned away here for having no role: the page tells them why. Turned away are websockets whose token
-    was made for somebody else or was used before, and, with ``basic``, whoever is not signed in: to the login page.
+    was made for another user or was used before. With ``basic``, clients that are not signed in go to the login page.
 
     Args:
         settings: How identity is configured.
@@ -103,7 +103,7 @@ class SignIn(AuthProvider):
 
     @property
     def login_url(self) -> str:
-        """Where Bokeh sends whoever is not signed in."""
+        """Where Bokeh sends clients that are not signed in."""
         return (self._provider.login_url if self._provider else None) or "/login"
 
     @property
@@ -168,7 +168,7 @@ class SignIn(AuthProvider):
     async def _named(self, handler: Any) -> str:
         request: HTTPServerRequest = handler.request
         if self._provider is not None and self._provider.get_user_async is not None:
-            # Panel counts whoever may stay a guest as one, on the word of a cookie that anybody can write.
+            # Panel accepts a guest by a cookie that any client can write.
             request.cookies.pop("is_guest", None)
             if self._has_signed_out(self._provider_cookie(request)):
                 return ""
@@ -217,7 +217,7 @@ class SignIn(AuthProvider):
             payload = get_token_payload(token) if genuine else {}
             session = str(get_session_id(token))
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError):
-            genuine = False  # from outside comes any text, and Bokeh's reader has no error of its own
+            genuine = False  # a client may send any text, and Bokeh's reader has no error class for it
         why = "its token is not ours"
         if genuine:
             why = (
@@ -291,14 +291,14 @@ class SignIn(AuthProvider):
         return ""
 
     def close_signed_out(self) -> None:
-        """Hangs up on whoever was removed from the users file, or whose cookie ended. Cost: one small read for each."""
+        """Disconnects users who were removed from the file, or whose cookie ended. Cost: one small read for each."""
         try:
             handlers = [who for who, cookie in self._open.items() if not self._is_good(cookie)]
         except Invalid as error:
             log.error("nobody is let in, and who is in stays: %s", error)
             return
         for handler in handlers:
-            log.warning("somebody signed out, is no longer a user, or signed in too long ago: their page is closed")
+            log.warning("a user signed out, was removed, or signed in too long ago: the page is closed")
             handler.close(code=_POLICY_VIOLATION)
 
     def _is_good(self, cookie: str) -> bool:
@@ -307,7 +307,7 @@ class SignIn(AuthProvider):
         return not self._has_signed_out(cookie)
 
     def look_again(self) -> None:
-        """Every few seconds: learns who signed out at another console, and hangs up on whoever has no place here."""
+        """Every few seconds: reads the sign-outs of other consoles, and disconnects users without a valid session."""
         if self._checks is not None or self._provider is not None:
             self._signed_out.sync_soon()
             self.close_signed_out()

@@ -1,4 +1,4 @@
-"""Who has signed out: no copy of their cookie is good, though its signature is. Consoles share it in Redis."""
+"""Ended sessions: no copy of their cookie is valid, although its signature is. Consoles share them in Redis."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from opsdash.services.broker.client import Broker
 log = logging.getLogger(__name__)
 
 MOST = 10_000
-"""Cookies that are remembered. Of more, the latest: whatever expires before them is ended as well, so that forgetting
-never makes a cookie good again."""
+"""Ended cookies that are remembered. Of more, the latest: every cookie that expires before them is ended too, so that
+no cookie becomes valid again."""
 LONGEST_S = 7 * 86_400
 """Nothing is remembered longer than this; opsdash's own cookies last half a day, a provider's as long as it says."""
 AHEAD_S = 3_600
@@ -30,14 +30,14 @@ _SHARE = lua.load(__name__, "sign_out_share")
 
 
 class SignedOut:
-    """Marks of ended cookies, each until its cookie would have expired. Never the cookie: a mark opens nothing.
+    """Hashes of ended cookies, each until its cookie would have expired. Never the cookie: a hash opens nothing.
 
     It is looked at in memory alone; what other consoles have ended comes with `sync`. While Redis is away this process
     remembers its own, and shares them when it is back.
 
     Args:
         broker: Where consoles share them; None: nowhere.
-        key: Signs what is shared.
+        key: Signs the shared hashes.
         clock: Seconds since 1970.
     """
 
@@ -54,7 +54,7 @@ class SignedOut:
         self._failing = False
 
     def end(self, mark: str, expires_at: float) -> None:
-        """Ends one, here at once and elsewhere soon. Cost: O(1); Redis is told in another thread."""
+        """Ends one, here at once and elsewhere soon. Cost: O(1); Redis is written in another thread."""
         expires_at = min(expires_at, self._clock() + LONGEST_S)
         with self._lock:
             self._ended[mark] = self._unshared[mark] = expires_at
@@ -66,7 +66,7 @@ class SignedOut:
         return mark in self._ended or expires_at <= self._floor_s
 
     def sync_soon(self) -> None:
-        """Shares and learns in a thread of its own; nothing where that is on its way already."""
+        """Writes and reads in its own thread; does nothing if that runs already."""
         if self._broker is not None and not self._syncing.locked():
             self._thread.submit(self.sync)
 
@@ -100,7 +100,7 @@ class SignedOut:
         for member, at_s in found:
             mark, _, signature = member.partition(".")
             known = self._ended.get(mark) == at_s
-            # Whoever writes to Redis must not be able to sign everybody out by filling this.
+            # A client that can write to Redis must not be able to sign all users out.
             if known or hmac.compare_digest(self._sign(mark, at_s).encode(), signature.encode("utf-8", "replace")):
                 ended[mark] = at_s
         with self._lock:
@@ -121,7 +121,7 @@ class SignedOut:
                 self._unshared.pop(mark, None)
 
     def _latest(self) -> float:
-        """No cookie expires later, by a clock that goes a little wrong."""
+        """No cookie expires later, with a tolerance for clocks."""
         return self._clock() + LONGEST_S + AHEAD_S
 
     def _sign(self, mark: str, at_s: float) -> str:

@@ -26,8 +26,8 @@ process may build several workers, one after the other or side by side, as Celer
 def watch_failures(consumer: Any, on_failure: Callable[[], None]) -> str:
     """Has ``on_failure`` called for each task of this worker that ends in failure, in whatever thread it ends.
 
-    A failure is what Celery has its event stream told as such, whether anybody wants events or not, and a hard time
-    limit; and what will never run: a task that has rejected its message, and a message that Celery throws away because
+    A failure is a task-failed event of Celery, also while events are switched off, and a hard time
+    limit; and a task that will never run: one that has rejected its message, and a message that Celery discards because
     its task is not registered or it can't be read. A task that is retried, ignored or revoked is none; neither is one
     whose message goes back to its queue. Cost: nothing for a task that succeeds, since Celery calls none of this then.
 
@@ -109,7 +109,7 @@ def _watch_requests() -> None:
 
 
 def _rejected(exc_info: Any) -> Reject | None:
-    """How the task has refused its message, where it did: before Celery 5.7 that is told as no failure."""
+    """How the task has rejected its message, if it did: before Celery 5.7 there is no failure event for that."""
     error = exc_info.exception
     error = error.exc if isinstance(error, ExceptionWithTraceback) else error
     return error if isinstance(error, Reject) else None

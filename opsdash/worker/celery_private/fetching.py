@@ -20,7 +20,7 @@ def replace_queue_cycle(channel: Any, fetchable: Callable[[list[str]], list[str]
 
 
 def update_queue_cycle(channel: Any) -> None:
-    """Chooses the queues to fetch from anew. Event loop only."""
+    """Chooses the queues to fetch from again. Event loop only."""
     channel._update_queue_cycle()
 
 

@@ -15,7 +15,7 @@ RING = "opsdash"
 
 
 class _WakeUp:
-    """Stands where kombu's poller keeps the channel that a readable socket belongs to."""
+    """Takes the place of the channel that kombu's poller stores for a readable socket."""
 
     def __init__(self, on_readable: Callable[[], None]) -> None:
         self.qos = self
@@ -31,7 +31,7 @@ def wake_in_green_loop(consumer: Any, reader: int, on_readable: Callable[[], Non
 
     Celery's ``synloop`` gives ``drain_events`` 2 s, and kombu waits in ``select`` as long as that for the reply to a
     BRPOP; while everything is paused there is none. Whatever else is readable in a turn of ``select`` is left for the
-    next one, which comes at once. Every connection has a poller of its own.
+    next one, which comes at once. Every connection has its own poller.
 
     Args:
         reader: The socket's number; it must outlive the connection.

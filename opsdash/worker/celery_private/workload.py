@@ -12,7 +12,7 @@ from opsdash.worker import origin
 from opsdash.worker.celery_private.requests import scheduled
 
 MOST_RESERVED = 10_000
-"""Messages whose queues are told in a report: more take 10 ms of every two seconds."""
+"""Messages whose queues are in a report: more of them take 10 ms of every two seconds."""
 
 
 def counts(consumer: Any) -> dict[str, int]:
@@ -51,7 +51,7 @@ def fetch_settings(consumer: Any) -> dict[str, str]:
 
 
 def stopping(consumer: Any) -> bool:
-    """The worker has been told to stop: its event loop has ended, or is about to."""
+    """The worker must stop: its event loop has ended, or is about to."""
     if worker_state.should_stop not in (None, False) or worker_state.should_terminate not in (None, False):
         return True
     return consumer.blueprint.state in (CLOSE, TERMINATE)
@@ -75,7 +75,7 @@ def running() -> list[Any]:
 def held_by_queue(consumer: Any) -> dict[str, int] | None:
     """Queue → messages from it that were fetched and not started, those with an ETA included. Safe beside the loop.
 
-    The empty name is for those whose queue can't be told. Cost: about 1 µs a message; None above ``MOST_RESERVED``.
+    The empty name is for those of an unknown queue. Cost: about 1 µs a message; None above ``MOST_RESERVED``.
     """
     for _ in range(5):
         try:

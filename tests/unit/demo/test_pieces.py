@@ -52,7 +52,7 @@ def test_a_page_that_finds_its_port_taken_gets_another_one(deploy: Callable[...,
     assert page.again() is None, "its port is free: it ended for another reason"
     with socket.create_server((broker.HOST, demo.port)):
         taken = demo.port
-        assert page.again() == f"somebody took port {taken}; trying {demo.port}"
+        assert page.again() == f"port {taken} is in use; trying {demo.port}"
     assert str(demo.port) in page.command()
     assert demo.port != taken
 

@@ -98,10 +98,10 @@ def test_a_part_that_can_change_something_gets_another_try(stage: Stage) -> None
         name="page",
         command=lambda: [sys.executable, "-c", next(codes)],
         ready=up,
-        again=lambda: "somebody took port 1; trying 2",
+        again=lambda: "port 1 is in use; trying 2",
     )
     assert stage.start(page).running["page"].ready
-    assert "somebody took port 1; trying 2" in stage.said
+    assert "port 1 is in use; trying 2" in stage.said
 
 
 def test_a_part_that_dies_later_is_started_again_and_then_said_to_be_back(

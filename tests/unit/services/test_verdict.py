@@ -60,8 +60,8 @@ def test_it_names_who_still_works_and_who_has_not_confirmed():
 def test_once_nothing_runs_it_is_safe_to_deploy():
     made = found(paused(worker("a"), worker("b"), worker("gone", state="offline", silent_s=900.0)))
     assert (made.safe, made.final) == (True, False)
-    assert describe(made) == "Both workers that report have stopped; safe to deploy."
-    assert describe(found(paused(worker("a")))) == "The one worker that reports has stopped; safe to deploy."
+    assert describe(made) == "Both workers have stopped; safe to deploy."
+    assert describe(found(paused(worker("a")))) == "The one worker has stopped; safe to deploy."
 
 
 def test_a_worker_that_cannot_pause_is_named_and_no_time_cures_it():
@@ -99,19 +99,16 @@ def test_a_task_that_is_still_to_be_put_back_may_have_begun():
     ("last", "said"),
     [
         ({"active": 1}, "ran 1 task"),
-        ({"reserved": 3}, "held 3 tasks"),
-        ({"active": 2, "reserved": 1}, "ran 2 tasks and held 1 task"),
-        ({"unacked": 2}, "held 2 tasks"),
+        ({"reserved": 3}, "had 3 tasks"),
+        ({"active": 2, "reserved": 1}, "ran 2 tasks and had 1 more"),
+        ({"unacked": 2}, "had 2 tasks"),
     ],
 )
 def test_a_worker_that_went_silent_with_tasks_is_never_safe(state: str, last: dict[str, int], said: str):
     gone = worker("gone", state=state, silent_s=25.2, pid=77, **last)
     made = found(paused(worker("a"), gone))
     assert (kinds(made), made.state, made.final) == (["silent"], State.UNKNOWN, False)
-    assert (
-        describe(made)
-        == f"The one worker that reports has stopped; not known to be safe. gone is silent for 25s, {said}."
-    )
+    assert describe(made) == f"The one worker has stopped; not known to be safe. gone is silent for 25s, {said}."
 
 
 def test_a_silent_worker_that_was_paused_and_held_nothing_keeps_nothing_from_being_safe():
@@ -126,7 +123,7 @@ def test_a_silent_worker_that_was_not_paused_may_have_begun_a_task_since_its_las
     gone = worker("gone", state="silent", silent_s=25.2, paused=False)
     made = found(paused(worker("a"), gone, queue=queue), queue)
     assert (kinds(made), made.state) == (["silent"], State.UNKNOWN)
-    assert "gone is silent for 25s, and was not paused when it told last." in describe(made)
+    assert "gone is silent for 25s, and was not paused in its last report." in describe(made)
 
 
 def test_a_silent_worker_of_other_queues_says_nothing_about_this_one():
@@ -212,9 +209,7 @@ def test_more_unacknowledged_messages_than_the_workers_tell_of_are_somebodys():
     made = found(paused(worker("a", unacked=2, scheduled=2), unacked=5, unacked_oldest_s=90.0))
     assert (kinds(made), made.reasons[0].number) == (["unacked"], 3)
     since = f"{datetime.now(UTC) - timedelta(seconds=90):%H:%M}"
-    assert f"3 messages are unacknowledged and held by no worker that reports, the oldest since {since}" in describe(
-        made
-    )
+    assert f"3 messages are unacknowledged, and no worker reports them, the oldest since {since}" in describe(made)
     assert found(paused(worker("a", unacked=2), unacked=2)).safe
     assert found(paused(worker("a", unacked=None), unacked=2)).safe, "an older plug-in does not tell"
 
@@ -228,7 +223,7 @@ def test_messages_of_open_queues_that_are_younger_than_the_reports_are_nobodys_f
 def test_a_paused_queue_that_loses_tasks_is_not_held():
     made = found(paused(worker("a"), shrinking={"emails": 4}))
     assert (kinds(made), made.state) == (["queue_shrinks"], State.NOT_HELD)
-    assert "Somebody takes tasks from emails: it has lost 4 although paused." in describe(made)
+    assert "Queue emails is paused but has lost 4 tasks." in describe(made)
 
 
 def test_figures_that_are_old_make_nothing_safe():
@@ -238,13 +233,13 @@ def test_figures_that_are_old_make_nothing_safe():
 def test_scheduled_tasks_are_a_note_and_not_a_reason():
     made = found(paused(worker("a", scheduled=2, unacked=2), unacked=2))
     assert made.safe
-    assert notes(made) == ["2 scheduled tasks are in workers, and are held there when due."]
+    assert notes(made) == ["2 scheduled tasks are in workers, and are put back when due."]
 
 
 def test_scheduled_tasks_of_other_queues_are_not_said_to_be_held_by_a_queue_s_pause():
     on_it = worker("a", paused=False, paused_queues=("emails",), scheduled=2, unacked=2)
     assert notes(found(paused(on_it, queue="emails", unacked=2), "emails")) == [
-        "2 scheduled tasks of any queue are in these workers; those of emails are held there when due."
+        "2 scheduled tasks of any queue are in these workers; those of emails are put back when they are due."
     ]
 
 
@@ -289,7 +284,7 @@ def test_a_queues_pause_is_held_although_other_queues_keep_the_worker_busy():
     made = found(paused(busy, queue="emails"), "emails")
     assert made.safe
     assert describe(made) == (
-        "The one worker on emails that reports has stopped taking from it; nothing of it runs"
+        "The one worker on emails has stopped taking from it; nothing of it runs"
         " (3 tasks of other queues still running)."
     )
     own = replace(busy, running_by_queue={"celery": 1, "emails": 2})
@@ -310,7 +305,7 @@ def test_a_worker_without_the_plug_in_is_named_and_it_is_never_safe_while_it_may
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a"), others=(free,)))
     assert (made.state, made.final) == (State.NOT_HELD, True)
-    assert describe(made) == "The one worker that reports has stopped; not safe. Not held by opsdash: free."
+    assert describe(made) == "The one worker has stopped; not safe. Not managed by opsdash: free."
     assert found(paused(worker("a"), others=(OtherWorker(hostname="free"),))).safe, "it was sent cancel_consumer"
     busy = found(paused(worker("a"), others=(OtherWorker(hostname="free", active=1),)))
     assert (busy.safe, busy.final) == (False, False)
@@ -355,9 +350,7 @@ def test_a_verdict_on_old_figures_says_first_how_old_they_are_and_is_never_safe(
     old = replace(paused(worker("a")), redis_error="Redis did not answer", redis_age_s=14.2)
     made = found(old)
     assert (made.state, made.safe, made.age_s) == (State.UNKNOWN, False, 14.2)
-    assert describe(made).startswith(
-        "The figures are 14s old: Redis did not answer. The one worker that reports has stopped"
-    )
+    assert describe(made).startswith("The figures are 14s old: Redis did not answer. The one worker has stopped")
     assert "safe to deploy" not in describe(made)
     assert as_plain(made)["age_s"] == 14.2
     assert found(replace(old, redis_error="", redis_age_s=0.1)).safe

@@ -37,7 +37,7 @@ def test_what_was_filled_in_becomes_the_operations_arguments_and_an_empty_field_
 @pytest.mark.parametrize(
     ("values", "field", "shown"),
     [
-        ({"duration_s": "soon"}, "duration_s", "Ends by itself after: 'soon' is not a duration"),
+        ({"duration_s": "soon"}, "duration_s", "Ends after: 'soon' is not a duration"),
         ({"reason": "x" * 1001}, "reason", "Reason: at most 1,000 characters"),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
             Figure(name="waiting", label="waiting", value=42, unit="tasks"),
             Figure(name="matching", label="match", value=7, unit="tasks", exactness="estimated", error=2),
             Figure(name="oldest_s", value=3.5, unit="s"),
-            Figure(name="held", label="held by workers", value=None),
+            Figure(name="held", label="unstarted in workers", value=None),
         ),
         breakdowns=(Breakdown(name="by_task", label="Kinds", parts=parts), Breakdown(name="by_age", parts=parts)),
     )

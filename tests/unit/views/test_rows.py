@@ -67,7 +67,7 @@ def test_the_story_of_a_pause_names_who_since_and_until_and_a_foreign_flag_names
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=pause))
     assert rows.pause_story(status) == "Paused by maria since 12:25 until 2026-11-24 12:30 UTC."
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, pause=PauseInfo(queue=None)))
-    assert rows.pause_story(status) == "Paused by somebody outside opsdash without an end."
+    assert rows.pause_story(status) == "Paused outside opsdash without an end."
 
 
 def test_a_queue_with_its_own_pause_is_named_while_the_rest_runs() -> None:

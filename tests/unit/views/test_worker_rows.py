@@ -92,12 +92,12 @@ def test_workers_without_the_plug_in_are_listed_and_stand_first_during_a_pause()
     others = [OtherWorker(hostname="free", queues=("celery",), active=2), OtherWorker(hostname="told")]
     running = listed([worker("a")], others)
     assert [(row["hostname"], row["pause"]) for row in running[1:]] == [
-        ("free", ["none", "not held by opsdash", ""]),
-        ("told", ["none", "not held by opsdash", ""]),
+        ("free", ["none", "not managed by opsdash", ""]),
+        ("told", ["none", "not managed by opsdash", ""]),
     ]
     during = listed([worker("a", paused=True)], others, paused=True)
     assert [(row["hostname"], row["pause"][:2]) for row in during] == [
-        ("free", ["bad", "not held by opsdash"]),
+        ("free", ["bad", "not managed by opsdash"]),
         ("told", ["none", "sent cancel_consumer"]),
         ("a", ["warn", "yes"]),
     ]

@@ -1,4 +1,4 @@
-"""Where a worker answers the commands of its own container, and who may speak to it."""
+"""Answers the commands of the worker's container, and who may speak to it."""
 
 from __future__ import annotations
 

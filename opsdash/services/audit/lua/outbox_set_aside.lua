@@ -1,4 +1,4 @@
--- KEYS: spool, where it is set aside. ARGV: ids. Returns how many were moved.
+-- KEYS: outbox, stream for unknown steps. ARGV: ids. Returns how many were moved.
 if redis.replicate_commands then redis.replicate_commands() end
 local moved = 0
 for _, id in ipairs(ARGV) do

@@ -1,4 +1,4 @@
--- Channels that somebody listens to. ARGV: pattern, most of them, most bytes of one.
+-- Channels that have a subscriber. ARGV: pattern, most of them, most bytes of one.
 local found = {}
 for _, name in ipairs(redis.call('PUBSUB', 'CHANNELS', ARGV[1])) do
   if #found >= tonumber(ARGV[2]) then break end

@@ -1,5 +1,5 @@
 -- Whole hashes: nothing of one with too many fields or too large ones, nor of those above a size of all. KEYS: hashes.
--- ARGV: most fields, most bytes of each hash, most of all. Returns for each its fields and values by turns, or how large
+-- ARGV: most fields, most bytes of each hash, most of all. Returns for each alternating fields and values, or how large
 -- it is.
 local found, all = {}, 0
 for i, key in ipairs(KEYS) do

@@ -1,6 +1,6 @@
 -- Members of a sorted set, those with the highest scores first, or with the lowest. KEYS: it. ARGV: highest score
 -- (``now`` and seconds: by Redis's clock) and lowest, most members, most bytes of one, ``rising`` or nothing. Returns
--- how many it has (-1: it is none), how many of those looked at were too long, then members and scores by turns.
+-- how many it has (-1: it is none), how many of those looked at were too long, then alternating members and scores.
 local total = redis.pcall('ZCOUNT', KEYS[1], '-inf', '+inf')
 if type(total) ~= 'number' then return {-1, 0} end
 local ahead, high = string.match(ARGV[1], '^now(.+)$'), ARGV[1]

@@ -1,6 +1,6 @@
 -- Strings, each with what a hash notes of it. KEYS: the hash, then the strings. ARGV: most bytes of all of them, of one,
 -- then for each its field, and how many bytes it should have, or nothing where that is not known: what has just as many
--- counts for nothing. Returns the note and the string by turns: in place of one that is too large its size, and -1 where
+-- is not read. Returns alternating note and string: in place of one that is too large its size, and -1 where
 -- there was no room for it any more.
 local most, long, found, all = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, 0
 for i = 2, #KEYS do

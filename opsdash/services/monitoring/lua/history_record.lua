@@ -1,6 +1,6 @@
 -- KEYS: the writer's lease, then one stream per series. ARGV: who writes, the lease's milliseconds, then step, points
--- and payload of each series, by turns. Returns each series' current bucket, written or not.
--- A lease without an end, a key of another type and a point far in the future are nobody's, and in the way for ever.
+-- and payload of each series, in turn. Returns each series' current bucket, written or not.
+-- A lease without an end, a key of another type and a point far in the future are foreign and would block the history.
 -- redis.replicate_commands: before Redis 7 a script that has read the clock could not write without it.
 -- include ../../../model/lua/own_key.lua
 if redis.replicate_commands then redis.replicate_commands() end

@@ -1,8 +1,8 @@
 -- Counts and moves in one step, so the number reported is the number moved. Measured: 0.34 ms for 1,000,000 messages.
--- KEYS: info hash, trash index, lease, restores, suspended expiries, then queue list and trash list by turns, then the
+-- KEYS: info hash, trash index, lease, restores, suspended expiries, then in turn queue and trash list, then the
 -- lists of other queues, which are counted. ARGV: kept
 -- seconds, queue, by, at, trash id, now, restores as reviewed (or nothing), most messages moved one by one, how far the
--- boundary may have gone; then for each priority step: the step, the boundary's position, its message. A trash id that
+-- watermark may have moved; then for each priority step: the step, the watermark's position, message. A trash id that
 -- exists already is answered from its info: sent twice is done once. What stays keeps the list's TTL, which RENAME takes
 -- along, and the trash remembers it. Returns {answer, newer messages left alone, moved per step ...}; and where it moved
 -- them now: the lengths of the queue's and the others' lists before, and the same after.

@@ -1,4 +1,4 @@
--- ARGV[6]: messages of this step, then for each that matches its place among them and its text: what lies there instead
+-- ARGV[6]: messages of this step, then for each that matches its place among them and its text: another message there
 -- (a worker gave something back) stays. KEYS[5]: trash list.
 -- include selective_clear_arrived.lua
 local matches, moved = {}, 0

@@ -1,6 +1,6 @@
 -- Changes fields, unless others have changed one of them or the number of all since they were read. It begins with a
 -- removal of nothing, which a full Redis lets through, and then all that follows. KEYS: the records. ARGV: how many
--- fields there were, how long a text may be that is read, then field, its text before and after, by turns; empty: none.
+-- fields there were, how long a text may be that is read, then in turn field, its text before and after; empty: none.
 -- include ../../../model/lua/own_key.lua
 own_key(KEYS[1], 'hash')
 if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end

@@ -1,5 +1,5 @@
 -- Adds marks, also on a full Redis: it begins with a removal, which that lets through, and then all that follows. KEYS:
--- the sorted set. ARGV: seconds it lives, the scores between which members stay, then score and member by turns.
+-- the sorted set. ARGV: seconds it lives, the scores between which members stay, then alternating score and member.
 -- include ../../../model/lua/own_key.lua
 own_key(KEYS[1], 'zset')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
