@@ -148,6 +148,6 @@ def explained(error: BaseException) -> str:
 
 def sentences(*parts: str) -> str:
     """One line of what there is, each part ended by a full stop where another one follows."""
-    said = [part for part in parts if part]
-    ended = [part if part.endswith(_ENDS) else f"{part}." for part in said[:-1]]
-    return " ".join([*ended, *said[-1:]])
+    given = [part for part in parts if part]
+    ended = [part if part.endswith(_ENDS) else f"{part}." for part in given[:-1]]
+    return " ".join([*ended, *given[-1:]])

@@ -145,8 +145,8 @@ class Operation:
             try:
                 msgspec.convert(value, hint)
             except msgspec.ValidationError as error:
-                said = str(error)
-                raise Invalid(f"{said[:1].lower()}{said[1:]}.", field=field) from None
+                text = str(error)
+                raise Invalid(f"{text[:1].lower()}{text[1:]}.", field=field) from None
             if not isinstance(value, str):
                 continue
             if len(value) > MAX_TEXT:

@@ -88,17 +88,21 @@ class Console(Reads):
         self._operations = operations
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
-        sealer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        spool = None if settings.audit == "strict" else Outbox(self.broker)
-        self.audit = AuditLog(self.engine, sealer, spool=spool, here=lambda: self.broker.identity)
-        self.asked = Approvals(self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations)
-        self.unfinished = Reaper(broker=self.broker, audit=self.audit, approvals=self.asked, evidence=self._evidence)
+        signer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
+        outbox = None if settings.audit == "strict" else Outbox(self.broker)
+        self.audit = AuditLog(self.engine, signer, outbox=outbox, here=lambda: self.broker.identity)
+        self.pending_approvals = Approvals(
+            self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations
+        )
+        self.reaper = Reaper(
+            broker=self.broker, audit=self.audit, approvals=self.pending_approvals, evidence=self._evidence
+        )
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
-        self.fleet = UnmanagedWorkers(self.broker, settings)
+        self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
         self.discovery = Discovery(self.broker)
         self._snapshots = SnapshotReader(
@@ -106,12 +110,12 @@ class Console(Reads):
             pause=self.pause,
             queues=self.queues,
             workers=self.workers,
-            unmanaged=self.fleet,
+            unmanaged=self.unmanaged,
             audit=self.audit,
             tenants=self.tenants,
-            unfinished=self.unfinished,
+            reaper=self.reaper,
             trash=self.trash,
-            approvals=self.asked,
+            approvals=self.pending_approvals,
             discovery=self.discovery,
         )
         self.services = Services(
@@ -121,17 +125,17 @@ class Console(Reads):
             trash=self.trash,
             pause=self.pause,
             workers=self.workers,
-            unmanaged=self.fleet,
-            remote=Remote(self.broker, self.fleet),
+            unmanaged=self.unmanaged,
+            remote=Remote(self.broker, self.unmanaged),
             tenants=self.tenants,
             history=self.history,
             audit=self.audit,
-            approvals=self.asked,
+            approvals=self.pending_approvals,
             queue_names=self.queue_names,
             snapshot=self.snapshot,
             carry_out=self.carry_out,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.expiry_keeper.again_s)
 
     def preview(self, operation: DeclaredOperation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -207,10 +211,10 @@ class Console(Reads):
             on_progress=listener.on_progress,
             cancelled=listener.cancelled,
         )
-        with self.unfinished.running(entry):
+        with self.reaper.running(entry):
             if needs_approval:
-                asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
-                raise NeedsApproval(operation.title, asked.id, times.clock(asked.expires_at))
+                pending = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
+                raise NeedsApproval(operation.title, pending.id, times.clock(pending.expires_at))
             effect = self._done(operation, act, entry)
         afterwards("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
@@ -222,29 +226,33 @@ class Console(Reads):
             Refused: It does not wait, or by these two it may not be done; nothing was changed.
             Unavailable: Nothing was changed. Uncertain: something may have been.
         """
-        asked = self.asked.find(approval_id)
-        operation, entry, asker = checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
-        if people.same(act.actor.name, asker.name):  # however each of them signed in
-            raise Refused(f"{asker.name} made the request, so another user must approve it.")
-        for who in (act.actor, asker):
+        request = self.pending_approvals.find(approval_id)
+        operation, entry, requester = (
+            checked(request.operation),
+            request.entry,
+            self.settings.at_this_moment(request.actor),
+        )
+        if people.same(act.actor.name, requester.name):  # however each of them signed in
+            raise Refused(f"{requester.name} made the request, so another user must approve it.")
+        for who in (act.actor, requester):
             if lacking := lacks_role(operation, who):
                 raise lacking
-        self.asked.take(asked, act.actor.name)
-        with self.unfinished.running(entry):
+        self.pending_approvals.take(request, act.actor.name)
+        with self.reaper.running(entry):
             effect = self._done(
                 operation,
-                replace(act, actor=asker, audit_id=entry.id, reviewed=asked.reviewed),
+                replace(act, actor=requester, audit_id=entry.id, reviewed=request.reviewed),
                 entry,
                 approved_by=act.actor.name,
                 approved_in=str(act.audit_id),
             )
         return replace(
             effect,
-            message=f"Approved for {asker.name}: {effect.message}",
+            message=f"Approved for {requester.name}: {effect.message}",
             details={
                 **effect.details,
                 "operation": operation.name,
-                "asked_by": asker.name,
+                "asked_by": requester.name,
                 "asked_in": str(entry.id),
                 "asked_params": operation.params(),
             },
@@ -252,13 +260,13 @@ class Console(Reads):
 
     def approvals(self) -> tuple[Approval, ...]:
         """What waits for a different operator's YES, the oldest first, read now."""
-        return self.asked.waiting()
+        return self.pending_approvals.waiting()
 
     def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> PendingApproval:
         self._check(operation, act)
         # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
         now = operation.preview(self.services)
-        return self.asked.ask(operation, act.actor, entry, act.reviewed or now)
+        return self.pending_approvals.add(operation, act.actor, entry, act.reviewed or now)
 
     def _done(self, operation: Operation, act: Act, entry: AuditEntry, **story: Any) -> Effect:
         """Does it, and writes the outcome into its entry."""
@@ -349,7 +357,7 @@ class Console(Reads):
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
-        for close in (self.poller.close, self.fleet.close, self.broker.client.close, self.engine.dispose):
+        for close in (self.poller.close, self.unmanaged.close, self.broker.client.close, self.engine.dispose):
             afterwards("closing", close)
 
     def _record_refusal(

@@ -243,7 +243,7 @@ def _age(console: Console, number: int, when: datetime) -> None:
         for row in rows:
             entry = entry_of_row(row)
             entry = replace(entry, timestamp=when if row.seq == number else entry.timestamp)
-            sealed = console.audit.sealer.next(connection, entry)
+            sealed = console.audit.signer.next(connection, entry)
             end = {"seq": sealed.seq, "seal": sealed.seal}
             values = {**end, "timestamp": sealed.timestamp}
             connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values))
