@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -36,9 +35,8 @@ from opsdash.model import (
     Status,
     people,
     times,
-    untrusted,
 )
-from opsdash.operation import Operation, recorded, undo_of
+from opsdash.operation import Operation, undo_details, with_recorded_undo
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, PendingApproval
@@ -285,7 +283,7 @@ class Console(Reads):
                 "affected": effect.affected,
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
-                **_undo_details(effect),
+                **undo_details(effect),
                 **story,
             },
             done=effect.message,
@@ -308,7 +306,7 @@ class Console(Reads):
                     ) from error
         except OpsdashError as error:
             told = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
-            self._finish(entry, _status_of(error), {**told, **story})
+            self._finish(entry, Status(error.status), {**told, **story})
             raise
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
@@ -337,23 +335,10 @@ class Console(Reads):
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return self._with_undo(answered(self.audit, operation, actor, error))
+            return with_recorded_undo(answered(self.audit, operation, actor, error))
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise
-
-    def _with_undo(self, effect: Effect) -> Effect:
-        """What the details of its entry say of the undo, as an operation."""
-        noted = effect.details.get("undo")
-        if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
-            return effect
-        undo, until = (
-            recorded(noted.get("operation"), noted.get("params")),
-            untrusted.moment(noted.get("until")),
-        )
-        left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
-        details = {name: value for name, value in effect.details.items() if name != "undo"}
-        return replace(effect, details=details, undo=undo, undo_s=left_s)
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
@@ -391,17 +376,3 @@ class Console(Reads):
                 raise Uncertain(
                     f"{done} But the database did not store the result: audit entry {entry.id} still says in progress."
                 ) from error
-
-
-def _undo_details(effect: Effect) -> dict[str, Any]:
-    """For the audit log: what takes it back, and until when."""
-    if effect.undo is None:
-        return {}
-    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
-    return {"undo": {**(undo_of(effect) or {}), **until}}
-
-
-def _status_of(error: OpsdashError) -> Status:
-    if isinstance(error, Refused | Invalid):
-        return Status.REFUSED
-    return Status.UNKNOWN if isinstance(error, Uncertain) else Status.FAILURE
