@@ -69,7 +69,7 @@ def test_a_different_operators_yes_does_it_and_both_acts_are_audited_and_linked(
 ) -> None:
     approval_id = ask(console)
     preview = console.preview(opsdash.ApproveOperation(approval_id=approval_id))
-    assert texts(preview)[0].startswith("Clear Queue (queue: emails), asked for by maria at ")
+    assert texts(preview)[0].startswith("Clear Queue (queue: emails), requested by maria at ")
     assert "3 pending tasks of queue emails will be removed." in texts(preview)
     effect = approve(console, approval_id, reviewed=preview)
     assert (effect.affected, effect.message) == (3, "Approved for maria: Cleared 3 tasks from emails.")
@@ -257,7 +257,7 @@ def test_what_waited_and_was_lost_with_redis_becomes_unknown(console: Console, m
         console.snapshot()
     entry = entry_of(console, "clear_queue")
     assert entry.status is Status.UNKNOWN
-    assert entry.details["message"].startswith("It needed a second person, and its result is not known. There is no")
+    assert entry.details["message"].startswith("It needed a second person, and its result is not known. It has no trash")
     with pytest.raises(Refused, match="Nothing waits"):
         approve(console, approval_id)
 

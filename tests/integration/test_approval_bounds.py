@@ -165,7 +165,7 @@ def test_what_expired_costs_the_same_round_trips_however_much_it_is(console: Con
 
 def test_what_is_too_large_to_wait_is_refused_in_one_sentence(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(approvals, "LARGE", 100)
-    with pytest.raises(Refused, match=r"is too large to wait for a second person"):
+    with pytest.raises(Refused, match=r"is too large for an approval"):
         console.run(CLEAR, actor=MARIA, confirm="YES")
     assert console.broker.client.exists(console.broker.keys.approvals) == 0
     assert console.get_recent_operations()[0].status is Status.REFUSED

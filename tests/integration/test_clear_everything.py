@@ -177,7 +177,7 @@ def test_whatever_goes_wrong_the_pause_is_lifted_or_is_said_to_stand(
     assert (stands.expires_at - datetime.now(UTC)).total_seconds() <= reclaim.PAUSE_S
     entry = ops.get_recent_operations()[0]
     assert entry.status == "unknown"
-    assert "could not be lifted" in entry.details["message"]
+    assert "could not be ended" in entry.details["message"]
     assert "Its pause of celery ends within" in ops._evidence(entry)["message"]
 
 

@@ -344,7 +344,7 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     assert (own.code, "another user must approve it" in own.err) == (3, True)
     monkeypatch.setattr(people, "os_user", lambda: "bob")
     assert "Clear Queue (queue: emails)" in opsdash("approvals").out
-    assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out
+    assert "requested by maria" in opsdash("approve", waits["id"], "--dry-run").out
     done = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (done.code, done.out.splitlines()[0]) == (0, "Approved for maria: Cleared 1 task from emails.")
     assert opsdash("approvals").out == "There are no pending approvals.\n"
@@ -416,7 +416,7 @@ def test_a_search_in_the_log_says_how_much_of_it_was_searched_and_how_to_go_on(
         )
         assert found, shown.err
     further = opsdash("audit", "--text", "no such text", "--after", found[1]).err
-    assert further.startswith("opsdash: Searched a further 2 of 5 entries; go on")
+    assert further.startswith("opsdash: Searched a further 2 of 5 entries; continue")
 
 
 def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console: Console):
