@@ -35,7 +35,7 @@ class Capacity:
         self.total = total
         self.each = each
         self._taken = 0
-        self._held: Counter[str] = Counter()
+        self._by_holder: Counter[str] = Counter()
 
     @property
     def taken(self) -> int:
@@ -49,18 +49,18 @@ class Capacity:
             role: Decides how many others may be open; None: a client without a role.
             holders: Who opens it: a user, a token, an address. Each has its own share.
         """
-        if any(self._held[holder] >= self.each for holder in holders):
+        if any(self._by_holder[holder] >= self.each for holder in holders):
             return Full.OWN
         if self._taken >= max(1, int(self.total * SHARES[role])):
             return Full.ALL
         self._taken += 1
-        self._held.update(holders)
+        self._by_holder.update(holders)
         return None
 
     def leave(self, *holders: str) -> None:
         """Gives a place back, with the holders that it was taken for."""
         self._taken -= 1
-        self._held.subtract(holders)
+        self._by_holder.subtract(holders)
         for holder in holders:
-            if self._held[holder] <= 0:
-                del self._held[holder]
+            if self._by_holder[holder] <= 0:
+                del self._by_holder[holder]

@@ -45,10 +45,10 @@ def describe() -> str:
     lines = [f"opsdash {__version__}, Python {platform.python_version()}"]
     for part, names in LISTED.items():
         found = {name: version for name in names if (version := _version(name))}
-        said = ", ".join(f"{name} {version}" for name, version in found.items())
+        text = ", ".join(f"{name} {version}" for name, version in found.items())
         if names[0] not in found:
-            said = f'not installed: pip install "opsdash[{part}]"'
-        lines.append(f"{part + ':':9}{said}")
+            text = f'not installed: pip install "opsdash[{part}]"'
+        lines.append(f"{part + ':':9}{text}")
     return "\n".join(lines)
 
 

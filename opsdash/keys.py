@@ -110,12 +110,12 @@ class Keys:
         return f"{self.prefix}opsdash:history:writer"
 
     @property
-    def spool(self) -> str:
+    def outbox(self) -> str:
         """Stream: steps of the audit log that wait for the database."""
         return f"{self.prefix}opsdash:audit:spool"
 
     @property
-    def spool_aside(self) -> str:
+    def outbox_aside(self) -> str:
         """Stream: steps of the outbox that no key of this deployment has signed; kept for inspection."""
         return f"{self.prefix}opsdash:audit:spool:aside"
 

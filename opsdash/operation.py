@@ -7,13 +7,14 @@ import functools
 import shlex
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Act as Act
-from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
 
@@ -145,8 +146,8 @@ class Operation:
             try:
                 msgspec.convert(value, hint)
             except msgspec.ValidationError as error:
-                said = str(error)
-                raise Invalid(f"{said[:1].lower()}{said[1:]}.", field=field) from None
+                text = str(error)
+                raise Invalid(f"{text[:1].lower()}{text[1:]}.", field=field) from None
             if not isinstance(value, str):
                 continue
             if len(value) > MAX_TEXT:
@@ -275,3 +276,25 @@ def spelled(field: dataclasses.Field[Any]) -> str:
     """A parameter's option on the command line."""
     option: str | None = field.metadata["option"]
     return option or "--" + field.name.replace("_", "-")
+
+
+def undo_details(effect: Effect) -> dict[str, Any]:
+    """For the audit log: what takes it back, and until when."""
+    if effect.undo is None:
+        return {}
+    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
+    return {"undo": {**(undo_of(effect) or {}), **until}}
+
+
+def with_recorded_undo(effect: Effect) -> Effect:
+    """What the details of its entry say of the undo, as an operation."""
+    noted = effect.details.get("undo")
+    if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
+        return effect
+    undo, until = (
+        recorded(noted.get("operation"), noted.get("params")),
+        untrusted.moment(noted.get("until")),
+    )
+    left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
+    details = {name: value for name, value in effect.details.items() if name != "undo"}
+    return replace(effect, details=details, undo=undo, undo_s=left_s)

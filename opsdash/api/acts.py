@@ -29,9 +29,9 @@ class Run(Handler):
             raise ProblemError(
                 HTTPStatus.NOT_FOUND, "not-found", "There is no such operation; /api/v1/operations lists them."
             )
-        asked = self.query(RunQuery)
+        query = self.query(RunQuery)
         sent: Any = self.sent(request_of(kind))
-        if asked.dry_run:
+        if query.dry_run:
             looking = by_right(self.actor, kind.minimum_role, PREVIEWS)
             self.send(await self.work(lambda: self.console.preview(operation_of(kind, sent)), kind, looking))
             return

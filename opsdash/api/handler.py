@@ -13,7 +13,7 @@ import msgspec
 import msgspec.structs
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from opsdash.api.problems import CONTENT_TYPE, ProblemError, fault_of, problem
+from opsdash.api.problems import CONTENT_TYPE, ProblemError, problem, problem_error
 from opsdash.config.addresses import client_address
 from opsdash.config.settings import Settings
 from opsdash.errors import NOTHING_CHANGED, OpsdashError, sentences
@@ -118,15 +118,15 @@ class Handler(RequestHandler):
         """
         threads, caller = pool or (READS, caller_of(self.actor))
 
-        def wanted() -> T:
+        def call_unless_gone() -> T:
             if self.gone:
                 raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The client has gone.")
             return call()
 
         try:
-            return await threads.run(wanted if caller else call, caller=caller)
+            return await threads.run(call_unless_gone if caller else call, caller=caller)
         except OpsdashError as error:
-            raise fault_of(error, operation, self.actor) from error
+            raise problem_error(error, operation, self.actor) from error
 
     def sent(self, kind: type[S]) -> S:
         """The body as ``kind``.
@@ -200,11 +200,11 @@ def authenticate(settings: Settings, authorization: str, client: str) -> Actor:
 
 def _typed(kind: type, name: str, text: str) -> Any:
     """A query's text as a number or boolean; msgspec itself would read ``0.5`` as a time too."""
-    wanted = _types(kind).get(name)
-    wanted = get_args(wanted)[0] if get_args(wanted) else wanted  # Annotated
-    if wanted is bool:
+    hint = _types(kind).get(name)
+    hint = get_args(hint)[0] if get_args(hint) else hint  # Annotated
+    if hint is bool:
         return {"1": True, "true": True, "0": False, "false": False}.get(text, text)
-    if wanted is int and re.fullmatch(r"-?[0-9]{1,18}", text):
+    if hint is int and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return text
 

@@ -26,16 +26,16 @@ class Probe:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._asking: asyncio.Task[Ready] | None = None
-        self._told = ""
+        self._running: asyncio.Task[Ready] | None = None
+        self._logged = ""
 
-    async def ask(self) -> Ready:
+    async def check(self) -> Ready:
         """What there is now."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._asking)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._check())
+        return await asyncio.shield(self._running)
 
-    async def _ask(self) -> Ready:
+    async def _check(self) -> Ready:
         redis, (database, tables) = await asyncio.gather(
             PROBES.run(lambda: self._answers(self._console.broker.ping)), PROBES.run(self._database)
         )
@@ -45,9 +45,9 @@ class Probe:
         try:
             call()
         except OpsdashError as error:
-            if str(error) != self._told:  # once, not at every probe of a long outage
+            if str(error) != self._logged:  # once, not at every probe of a long outage
                 log.warning("not ready: %s", error.explanation)
-                self._told = str(error)
+                self._logged = str(error)
             return Part(ok=False, message=SILENT)
         return Part(ok=True, message="answers")
 
@@ -74,7 +74,7 @@ class Readiness(RequestHandler):
 
     async def get(self) -> None:
         """200 when everything is there, else 503; each part in the body."""
-        found = await self.probe.ask()
+        found = await self.probe.check()
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "application/json")

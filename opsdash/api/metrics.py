@@ -51,7 +51,7 @@ class Meter(Collector):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._measures = MetricsReader(console.audit, self._count)
+        self._metrics = MetricsReader(console.audit, self._count)
         self._following = False
         self._lock = threading.Lock()
         self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}
@@ -116,7 +116,7 @@ class Meter(Collector):
 
     def _take(self, snapshot: Snapshot) -> None:
         self._begin(name for name, kind in registry().items() if kind.is_used(snapshot))
-        self._measures.take(snapshot)
+        self._metrics.take(snapshot)
         self._ready = snapshot, {kind: render(self.registry) for kind, render in self._formats.items()}
 
     def collect(self) -> Iterator[Metric]:
@@ -140,17 +140,17 @@ class Meter(Collector):
             if snapshot.spooled is not None:
                 text = "Audit steps that wait in the outbox for the database."
                 yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
-        if self._measures.chain_ok is not None:
+        if self._metrics.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",
                 "0 when one of the newest entries breaks the hash chain of the audit log.",
-                [({}, self._measures.chain_ok)],
+                [({}, self._metrics.chain_ok)],
             )
-        if self._measures.unkeyed_through is not None:
+        if self._metrics.unkeyed_through is not None:
             yield _gauge(
                 "opsdash_audit_unkeyed_through",
                 "Entries of the audit log up to this number have no key; 0: none.",
-                [({}, self._measures.unkeyed_through)],
+                [({}, self._metrics.unkeyed_through)],
             )
 
     def _count(self, operation: str, status: str, took_s: float | None) -> None:
@@ -214,9 +214,9 @@ def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
         "opsdash_pause_verdict",
         "1 for the verdict of a pause, of one queue or of all queues (*). Only held is safe.",
         [
-            ({"queue": name or EVERYTHING, "state": state.value}, told.state is state)
-            for name, told in found.items()
-            if told is not None
+            ({"queue": name or EVERYTHING, "state": state.value}, answer.state is state)
+            for name, answer in found.items()
+            if answer is not None
             for state in State
         ],
     )
@@ -241,16 +241,16 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
         "Workers by state; online are those that take tasks.",
         [({"state": state}, states[state]) for state in CONDITIONS],
     )
-    held = [worker for worker in snapshot.workers if worker.state != "offline"]
+    known = [worker for worker in snapshot.workers if worker.state != "offline"]
     yield _gauge(
         "opsdash_tasks_held",
         "Tasks in workers, by state.",
-        [({"state": state}, _sum(held, state)) for state in ("active", "reserved", "scheduled")],
+        [({"state": state}, _sum(known, state)) for state in ("active", "reserved", "scheduled")],
     )
     yield _gauge(
         "opsdash_worker_slots",
         "Tasks that can run at once.",
-        [({}, _sum(held, "concurrency"))],
+        [({}, _sum(known, "concurrency"))],
     )
     if snapshot.others is not None:
         yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't stop.", [({}, len(snapshot.others))])

@@ -95,7 +95,7 @@ def document() -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "One of OPSDASH_API_TOKENS."}
             },
-            "schemas": {name: _told(name, schema) for name, schema in components.items()},
+            "schemas": {name: _described(name, schema) for name, schema in components.items()},
         },
     }
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))  # a tuple's default is an array's
@@ -118,8 +118,8 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
 
 def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
     read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker and its running tasks.")
-    said = "The hostname from /api/v1/workers."
-    name = {"name": "hostname", "in": "path", "required": True, "description": said}
+    text = "The hostname from /api/v1/workers."
+    name = {"name": "hostname", "in": "path", "required": True, "description": text}
     return {
         **read,
         "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],
@@ -196,16 +196,16 @@ def _json(schema: Any) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _told(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """One component with a sentence instead of a docstring, and with its times marked as times."""
-    said = inspect.cleandoc(schema.get("description", "")).partition("\n\n")[0]
-    told = {**schema, "description": said} if said else dict(schema)
+    text = inspect.cleandoc(schema.get("description", "")).partition("\n\n")[0]
+    described = {**schema, "description": text} if text else dict(schema)
     source = getattr(model, {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot"}.get(name, name), None)
     if dataclasses.is_dataclass(source):
         hints = typing.get_type_hints(source)
         times = [field for field, hint in hints.items() if datetime in (hint, *typing.get_args(hint))]
-        told["properties"] = {**schema["properties"], **_as_times(schema["properties"], times)}
-    return told
+        described["properties"] = {**schema["properties"], **_as_times(schema["properties"], times)}
+    return described
 
 
 def _as_times(properties: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def problem(status: int, kind: str, detail: str, **more: Any) -> Problem:
     )
 
 
-def fault_of(error: OpsdashError, operation: type[Operation] | None = None, actor: Actor | None = None) -> ProblemError:
+def problem_error(
+    error: OpsdashError, operation: type[Operation] | None = None, actor: Actor | None = None
+) -> ProblemError:
     """What an error of the services is over HTTP.
 
     Args:

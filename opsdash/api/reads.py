@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from opsdash.api.handler import Handler
-from opsdash.api.problems import ProblemError, fault_of
+from opsdash.api.problems import ProblemError, problem_error
 from opsdash.api.requests import AuditQuery, NoQuery, request_of
 from opsdash.api.shapes import (
     AuditRead,
@@ -60,7 +60,7 @@ class Reader(Handler):
         """
         latest = await self.console.poller.refreshed()
         if latest.redis_age_s is None:
-            raise fault_of(Unavailable(latest.redis_error))
+            raise problem_error(Unavailable(latest.redis_error))
         return latest
 
 
@@ -104,27 +104,27 @@ class Audit(Handler):
 
     async def get(self) -> None:
         """A page of it, newest first."""
-        asked = self.query(AuditQuery)
-        after = asked.after or None
+        query = self.query(AuditQuery)
+        after = query.after or None
 
         def read() -> tuple[Page | None, int | None]:
             self.console.audit.drain()
             try:
-                page = self.console.audit.page(asked.filter(), limit=asked.limit, after=after)
+                page = self.console.audit.page(query.filter(), limit=query.limit, after=after)
             except Invalid:
                 if after is None:
                     raise
                 return None, 0
-            return page, self.console.audit.spooled()
+            return page, self.console.audit.outbox_length()
 
-        threads = SEARCHES if asked.text else READS
-        page, spooled = await self.work(read, pool=(threads, caller_of(self.actor)))
+        threads = SEARCHES if query.text else READS
+        page, in_outbox = await self.work(read, pool=(threads, caller_of(self.actor)))
         if page is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", "after: this is not the end of a page of this log.")
         self.set_header("Cache-Control", "private, no-cache")
         self.send(
             AuditRead(
-                entries=page.entries, after=page.after, spooled=spooled, searched=page.searched, searched_of=page.of
+                entries=page.entries, after=page.after, spooled=in_outbox, searched=page.searched, searched_of=page.of
             )
         )
 

@@ -49,11 +49,11 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
         Raises:
             ValueError: Which msgspec makes a ``ValidationError``.
         """
-        at, is_place, _ = (self.after or "").partition("~")
-        for name, asked in (("since", self.since), ("until", self.until), ("after", at if is_place else UNSET)):
+        at, is_position, _ = (self.after or "").partition("~")
+        for name, value in (("since", self.since), ("until", self.until), ("after", at if is_position else UNSET)):
             try:
-                if asked is not UNSET:
-                    times.in_utc(datetime.fromisoformat(asked) if isinstance(asked, str) else asked)
+                if value is not UNSET:
+                    times.in_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
 
@@ -85,8 +85,8 @@ def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
     fields: list[Any] = []
     for field in parameters(kind):
         meta = field.metadata
-        said = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
-        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=said)]
+        text = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
+        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=text)]
         required = meta["positional"] or field.default is dataclasses.MISSING
         fields.append((field.name, described) if required else (field.name, described, field.default))
     named = "".join(part.title() for part in kind.name.split("_"))

@@ -88,8 +88,8 @@ class _Commands(click.Group):
             raise click.UsageError(f"No such command {typed!r}. {meant}") from error
 
 
-def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _version(ctx: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given:
         click.echo(parts.describe())
         ctx.exit()
 

@@ -89,7 +89,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
             return
         console.audit.drain()
         page = console.audit.page(_filter(chosen), limit=limit, after=after)
-        waiting, here = console.audit.spooled(), console.broker.identity
+        waiting, here = console.audit.outbox_length(), console.broker.identity
     if page.searched is not None:
         warn(f"{searched(page.searched, page.of, further=after is not None)}; continue with --after {page.after}")
     if as_json:
@@ -105,7 +105,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
                 entry.user,
                 heading_of(entry),
                 entry.status.value,
-                entry.told + (f" Reason: {entry.reason}" if entry.reason else ""),
+                entry.description + (f" Reason: {entry.reason}" if entry.reason else ""),
                 *[entry.broker or "unknown"][:several],
             )
             for entry in page.entries

@@ -50,7 +50,7 @@ def trash(*, as_json: bool) -> None:
 def approvals(*, as_json: bool) -> None:
     """What waits for a different operator's YES: opsdash approve ID does it."""
     with connected() as console:
-        waiting, unread = console.asked.look()
+        waiting, unread = console.pending_approvals.look()
     for one in unread:
         warn(one.message)
     if as_json:

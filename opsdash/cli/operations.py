@@ -33,7 +33,7 @@ WAIT_STEP_S = 0.2
 UNSEEN = Progress(done=False, message="It is done; its progress could not be read.", final=True)
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
-TELL_AGAIN_S = 10.0
+REPEAT_S = 10.0
 """After this time a line is printed again if only its figures have changed."""
 
 
@@ -84,9 +84,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 if confirm is None:
                     reviewed = console.preview(operation)
                     _print_preview(reviewed, operation.reason, as_json=False, err=as_json)
-                    confirm = _ask(f"Type {CONFIRMATION} to confirm")
+                    confirm = _prompt(f"Type {CONFIRMATION} to confirm")
                 if confirm == CONFIRMATION and phrase is None and (expected := _expected(console, operation, reviewed)):
-                    phrase = _ask(f"Type {clean(expected)} as well")
+                    phrase = _prompt(f"Type {clean(expected)} as well")
             try:
                 with Bar() as bar, stopping() as cancelled:
                     effect = console.run(
@@ -160,8 +160,8 @@ def _own_rules(kind: type[Operation]) -> Iterator[None]:
         if error.setting:
             raise
         names = {field.name: _called(field) for field in parameters(kind)}
-        fault = error.fault_of(names.get(error.field, error.field))
-        raise Refused(fault, hint=error.hint, field=error.field, changed=error.changed) from error
+        text = error.fault_of(names.get(error.field, error.field))
+        raise Refused(text, hint=error.hint, field=error.field, changed=error.changed) from error
 
 
 def _advised(error: Refused, do: str) -> Refused:
@@ -171,7 +171,7 @@ def _advised(error: Refused, do: str) -> Refused:
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
     """Looks until the effect has come to its end, the time is up or no time would help; tells each step on stderr."""
-    deadline, told, told_s = time.monotonic() + timeout_s, "", 0.0
+    deadline, printed, printed_s = time.monotonic() + timeout_s, "", 0.0
     final, since_s = "", 0.0
     while True:
         progress = operation.progress(console.snapshot())
@@ -184,8 +184,8 @@ def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
             return progress
         # Ages and counts change with each read; a log gets them from time to time, and all other changes at once.
         stage = progress.stage or progress.message
-        if stage != told or now_s - told_s >= TELL_AGAIN_S:
-            told, told_s = stage, now_s
+        if stage != printed or now_s - printed_s >= REPEAT_S:
+            printed, printed_s = stage, now_s
             click.echo(clean(progress.message), err=True)
         time.sleep(WAIT_STEP_S)
 
@@ -200,7 +200,7 @@ def _expected(console: Console, operation: Operation, reviewed: Preview | None) 
         return ""
 
 
-def _ask(question: str) -> str:
+def _prompt(question: str) -> str:
     try:
         return str(click.prompt(question, default="", show_default=False, err=True))
     except click.Abort:  # Ctrl-C or Ctrl-D at the question is an answer: no
@@ -278,8 +278,8 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
     if reason:
         lines.append(Line("note", f"Reason: {reason}"))
     if preview.phrase:
-        told = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}"
-        lines.append(Line("note", told))
+        note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}"
+        lines.append(Line("note", note))
     if err:  # stdout is kept for the JSON of the result
         for text in (preview.title, preview.warning, *(line.text for line in lines)):
             click.echo(clean(text), err=True)

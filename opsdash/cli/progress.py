@@ -50,21 +50,21 @@ class Bar:
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed; a second one stops at once."""
-    asked = False
+    requested = False
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def request(_number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         click.echo("\nopsdash: stopping after the current step; press Ctrl-C again to stop at once", err=True)
 
     # A shell that runs us in the background has it ignored, and only the main thread may say otherwise.
-    mine = threading.current_thread() is threading.main_thread()
-    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, request)
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

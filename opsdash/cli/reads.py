@@ -16,7 +16,7 @@ from rich.text import Text
 
 import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
-from opsdash.cli.summary import NO_WORKERS, held, processing, queue_table, summarize
+from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
@@ -59,11 +59,11 @@ def status(*, as_json: bool, every_s: float | None) -> None:
             raise click.UsageError("--watch needs a terminal: call status again instead")
     with connected() as console:
         if every_s is not None:
-            console.fleet.look()
+            console.unmanaged.look()
             _watch(console, every_s)
             return
         console.broker.ping()  # an outage is reported once, not for each read
-        console.fleet.look()
+        console.unmanaged.look()
         snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
@@ -106,7 +106,7 @@ def queues(*, as_json: bool) -> None:
     with connected() as console:
         snapshot = console.snapshot()
         if any(queue.consumed is None for queue in snapshot.queues):
-            console.fleet.look()  # unmanaged workers may take from it
+            console.unmanaged.look()  # unmanaged workers may take from it
             snapshot = console.snapshot()
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
@@ -116,7 +116,7 @@ def queues(*, as_json: bool) -> None:
         print_json(snapshot.queues)
     else:
         screen().print(queue_table(snapshot.queues))
-        screen().print(held(snapshot))
+        screen().print(in_workers(snapshot))
 
 
 @click.command()
@@ -135,18 +135,18 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
             if not stats:
                 raise Refused(f"There is no worker {hostname!r}.", field="hostname")
             running = console.workers.running(hostname)
-    told = [
+    rows = [
         {**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained, "condition": worker.condition}
         for worker in stats
     ]
     one = hostname is not None
     more = max(0, stats[0].active - len(running)) if one else 0
     if as_json:
-        print_json({"worker": told[0], "running": running, "more": more} if one else told)
+        print_json({"worker": rows[0], "running": running, "more": more} if one else rows)
         return
     _print_workers(stats)
-    if said := describe_builds(stats):
-        print_line(said)
+    if text := describe_builds(stats):
+        print_line(text)
     if one:
         _print_running(stats[0].hostname, running, more)
 

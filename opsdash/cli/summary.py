@@ -44,15 +44,15 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
-        line("Processing Status:", processing(snapshot), _story(snapshot.pause)),
+        line("Processing Status:", processing(snapshot), _pause_details(snapshot.pause)),
         line(f"{broker}{answered}"),
         *_queues(snapshot),
         *(line(text) for text in _workers(snapshot)),
         *(line(text) for text in _waiting_for_somebody(snapshot)),
     ]
-    ours = [entry for entry in snapshot.operations if entry.broker in (None, here)]
-    if ours and not snapshot.database_error:
-        last = ours[0]
+    own = [entry for entry in snapshot.operations if entry.broker in (None, here)]
+    if own and not snapshot.database_error:
+        last = own[0]
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
         shown.append(line(f"Last operation: {when} {last.user} {heading_of(last)}", last.status.value))
     return Summary(shown, list(_warnings(snapshot)))
@@ -93,22 +93,22 @@ def _unserved(queue: QueueStats) -> bool:
     return queue.consumed is False
 
 
-def held(snapshot: Snapshot) -> RenderableType:
+def in_workers(snapshot: Snapshot) -> RenderableType:
     """What the table does not count: the tasks that workers say they hold, and Redis's own count of what was fetched.
 
     The two differ: a running task has been acknowledged, unless it has ``acks_late``.
     """
     counted = _counted(snapshot)
     number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
-    held = (
+    text = (
         f"{number:,} more in workers (running, reserved or scheduled)"
         if counted
         else "The tasks in workers are not known"
     )
-    return line(f"{held}; {count(snapshot.unacked, 'task')} fetched and not acknowledged yet")
+    return line(f"{text}; {count(snapshot.unacked, 'task')} fetched and not acknowledged yet")
 
 
-def _story(pause: PauseInfo | None) -> str:
+def _pause_details(pause: PauseInfo | None) -> str:
     if pause is None:
         return ""
     parts = [
@@ -131,7 +131,7 @@ def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
     if rest := longest[MOST_QUEUES:]:
         waiting = sum(queue.waiting for queue in rest)
         yield line(f"{count(len(rest), 'more queue')} with {count(waiting, 'task')}: opsdash queues")
-    yield held(snapshot)
+    yield in_workers(snapshot)
 
 
 def _workers(snapshot: Snapshot) -> Iterator[str]:
@@ -153,15 +153,15 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
     if draining := sum(worker.draining for worker in counted):
         takes = "takes no tasks: it is" if draining == 1 else "take no tasks: they are"
         yield f"{count(draining, 'worker')} {takes} about to be stopped (opsdash.worker.drain)."
-    if said := describe_builds(snapshot.workers):
-        yield said
+    if text := describe_builds(snapshot.workers):
+        yield text
     whole = verdict(snapshot)
     if whole:
         yield describe(whole)
         yield from (f"   → {todo}" for todo in remedies(whole))
     for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
         stand = None if whole else verdict(snapshot, queue)
-        yield f"Queue {queue} has its own pause, {_story(pause)}." + (f" {describe(stand)}" if stand else "")
+        yield f"Queue {queue} has its own pause, {_pause_details(pause)}." + (f" {describe(stand)}" if stand else "")
         yield from (f"   → {todo}" for todo in (remedies(stand) if stand else ()))
 
 
@@ -208,10 +208,10 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         yield f"Tenants: {snapshot.tenants_error}"
 
 
-def _few(said: list[str], what: str) -> Iterator[str]:
-    yield from said[:MOST_WARNINGS]
-    if len(said) > MOST_WARNINGS:
-        yield f"and {len(said) - MOST_WARNINGS:,} more {what} like these"
+def _few(lines: list[str], what: str) -> Iterator[str]:
+    yield from lines[:MOST_WARNINGS]
+    if len(lines) > MOST_WARNINGS:
+        yield f"and {len(lines) - MOST_WARNINGS:,} more {what} like these"
 
 
 def _counted(snapshot: Snapshot) -> list[WorkerStats]:

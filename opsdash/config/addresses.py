@@ -56,8 +56,8 @@ def neighbourhood(address: str) -> str:
 
 def header(headers: Mapping[str, Any], name: str) -> str:
     """One header's value whatever its case; several of one name are joined by commas; empty where there is none."""
-    wanted = name.lower()
-    value = next((value for key, value in headers.items() if key.lower() == wanted), "")
+    folded = name.lower()
+    value = next((value for key, value in headers.items() if key.lower() == folded), "")
     return (",".join(value) if isinstance(value, list) else str(value)).strip()
 
 

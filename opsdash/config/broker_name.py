@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote
 
-from opsdash.config.broker_url import BrokerUrl, place_of
+from opsdash.config.broker_url import BrokerUrl, host_and_port
 
 LONGEST = 200
 """Characters. A longer one is cut and gets a digest to stay unique."""
@@ -27,7 +27,7 @@ def identity(url: BrokerUrl, prefix: str = "") -> str:
     Returns:
         At most ``LONGEST`` characters of ASCII, without blanks, quotes and backslashes.
     """
-    where = url.path or ",".join(sorted(map(place_of, url.hosts)))
+    where = url.path or ",".join(sorted(map(host_and_port, url.hosts)))
     parts = [quote(where, safe="/:,[]"), *([quote(url.master_name, safe="")] if url.master_name else []), str(url.db)]
     named = "/".join(parts) + (f"?prefix={quote(prefix, safe=':')}" if prefix else "")
     if len(named) <= LONGEST:

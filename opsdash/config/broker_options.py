@@ -30,17 +30,17 @@ def _seconds(value: str) -> float:
 
 
 def _flag(value: str) -> bool:
-    told = value.lower()
-    if told not in {*_YES, *_NO}:
+    text = value.lower()
+    if text not in {*_YES, *_NO}:
         raise ValueError("true or false")
-    return told in _YES
+    return text in _YES
 
 
 def _requirement(value: str) -> str:
-    told = value.lower().removeprefix("cert_")
-    if told not in {"none", "optional", "required"}:
+    text = value.lower().removeprefix("cert_")
+    if text not in {"none", "optional", "required"}:
         raise ValueError("none, optional or required")
-    return told
+    return text
 
 
 def _word(value: str) -> str:

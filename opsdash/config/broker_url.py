@@ -67,8 +67,8 @@ class BrokerUrl:
         if self.path:
             return f"unix://{self.path}" + (f"?db={self.db}" if self.db else "")
         if self.master_name:
-            return f"sentinel://{','.join(map(place_of, self.hosts))}"
-        return f"{'rediss' if self.tls else 'redis'}://{place_of(self.hosts[0])}/{self.db}"
+            return f"sentinel://{','.join(map(host_and_port, self.hosts))}"
+        return f"{'rediss' if self.tls else 'redis'}://{host_and_port(self.hosts[0])}/{self.db}"
 
     @property
     def place(self) -> frozenset[str]:
@@ -87,7 +87,7 @@ class BrokerUrl:
             own = {name: self.sentinels[given] for name, given in OF_SENTINELS.items() if given in self.sentinels}
             return _with_query(self.kombu_url, {"master_name": self.master_name, **own, **query})
         scheme = "rediss" if self.tls else "redis"
-        return _with_query(f"{scheme}://{self._user()}{place_of(self.hosts[0])}/{self.db}", query)
+        return _with_query(f"{scheme}://{self._user()}{host_and_port(self.hosts[0])}/{self.db}", query)
 
     @property
     def kombu_url(self) -> str:
@@ -95,8 +95,8 @@ class BrokerUrl:
         if self.path:
             return f"redis+socket://{self._user()}{quote(self.path)}?virtual_host={self.db}"
         if self.master_name:
-            return ";".join(f"sentinel://{self._user()}{place_of(host)}/{self.db}" for host in self.hosts)
-        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{place_of(self.hosts[0])}/{self.db}"
+            return ";".join(f"sentinel://{self._user()}{host_and_port(host)}/{self.db}" for host in self.hosts)
+        return f"{'rediss' if self.tls else 'redis'}://{self._user()}{host_and_port(self.hosts[0])}/{self.db}"
 
     @property
     def kombu_ssl(self) -> dict[str, Any] | bool:
@@ -132,11 +132,13 @@ class BrokerUrl:
         where = {} if self.master_name else dict(zip(("host", "port"), self.hosts[0], strict=True))
         return {**who, **where, **self.tls_options, **self.options}
 
-    def with_tls(self, told: Any) -> BrokerUrl:
+    def with_tls(self, options: Any) -> BrokerUrl:
         """With an app's ``broker_use_ssl``, where this address says nothing of TLS but that there is some."""
-        if self.path or self.tls_options or not isinstance(told, Mapping) or not told:
+        if self.path or self.tls_options or not isinstance(options, Mapping) or not options:
             return self
-        return replace(self, tls=True, tls_options={name: value for name, value in told.items() if name in TLS_OPTIONS})
+        return replace(
+            self, tls=True, tls_options={name: value for name, value in options.items() if name in TLS_OPTIONS}
+        )
 
     def _user(self) -> str:
         if self.username is None and self.password is None:
@@ -164,9 +166,9 @@ def read(text: str) -> BrokerUrl:
     if schemes == {"sentinel"}:
         return _sentinels(parts)
     (scheme,) = schemes
-    before, query = _halves(parts[0])
+    before, query = _split_query(parts[0])
     authority, slash, path = before.partition("/")
-    user, place = _user_and_place(authority)
+    user, place = _split_user(authority)
     options = read_options(query)
     if scheme == "unix":
         if place or not path:
@@ -196,14 +198,15 @@ def of_connection(connection: Any) -> BrokerUrl | None:
     if kind == "sentinel":
         named = [part for part in connection.alt if str(part).startswith("sentinel://")]
         hosts = [
-            _host(_halves(part)[0].partition("/")[0].rpartition("@")[2], SENTINEL_PORT, _SENTINELS) for part in named
+            _host(_split_query(part)[0].partition("/")[0].rpartition("@")[2], SENTINEL_PORT, _SENTINELS)
+            for part in named
         ]
         master = str((connection.transport_options or {}).get("master_name") or "")
         return BrokerUrl(
             hosts=tuple(hosts) or ((host, port or SENTINEL_PORT),), db=db, master_name=master, tls=bool(connection.ssl)
         )
     if "://" in host:  # kombu takes a whole URL in place of a host: that of a socket
-        before, query = _halves(host)
+        before, query = _split_query(host)
         named_db = dict(parse_qsl(query)).get("virtual_host")
         path = unquote("/" + before.partition("/")[2])
         return BrokerUrl(path=path, db=db if named_db is None else _vhost(named_db))
@@ -229,7 +232,7 @@ def _scheme(url: str) -> str:
     return _SCHEMES[scheme]
 
 
-def _halves(url: str) -> tuple[str, str]:
+def _split_query(url: str) -> tuple[str, str]:
     """The part before the query, and the query. Part ``#…`` is ignored: both clients would drop it."""
     rest = url.partition("://")[2]
     if "#" in rest:
@@ -238,9 +241,9 @@ def _halves(url: str) -> tuple[str, str]:
     return before, query
 
 
-def _user_and_place(authority: str) -> tuple[dict[str, str], str]:
-    told, is_there, place = authority.rpartition("@")
-    username, has_password, password = told.partition(":")
+def _split_user(authority: str) -> tuple[dict[str, str], str]:
+    credentials, is_there, place = authority.rpartition("@")
+    username, has_password, password = credentials.partition(":")
     found = {"username": unquote(username)} if username else {}
     if has_password and password:
         found["password"] = unquote(password)
@@ -280,10 +283,10 @@ def _vhost(value: Any) -> int:
 
 def _sentinels(parts: list[str]) -> BrokerUrl:
     """As kombu reads them: user, password and database of the first; the query of the last."""
-    halves = [_halves(part) for part in parts]
-    read_parts = [(_user_and_place(before.partition("/")[0]), before.partition("/")[2]) for before, _query in halves]
-    options = read_options(halves[-1][1])
-    if any(query for _before, query in halves[:-1]):
+    split = [_split_query(part) for part in parts]
+    read_parts = [(_split_user(before.partition("/")[0]), before.partition("/")[2]) for before, _query in split]
+    options = read_options(split[-1][1])
+    if any(query for _before, query in split[:-1]):
         raise ValueError(f"{_SENTINELS}; only one ?, at the end")
     if not options.get("master_name"):
         raise ValueError(f"{_SENTINELS}; the name of the master is missing")
@@ -312,16 +315,16 @@ def _made(parts: dict[str, Any], options: dict[str, Any]) -> BrokerUrl:
     return BrokerUrl(**parts, tls_options=tls, options=kept, sentinels=sentinels)
 
 
-def place_of(host: tuple[str, int]) -> str:
+def host_and_port(host: tuple[str, int]) -> str:
     """``host:port``, in brackets where the host has colons itself."""
     name, port = host
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def _with_query(url: str, query: Mapping[str, Any]) -> str:
-    told = {
+    parameters = {
         name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items() if value != ""
     }
-    if told.get("db") == 0:
-        del told["db"]
-    return f"{url}?{urlencode(told)}" if told else url
+    if parameters.get("db") == 0:
+        del parameters["db"]
+    return f"{url}?{urlencode(parameters)}" if parameters else url

@@ -49,12 +49,12 @@ def read(path: str) -> Lists:
         raise ValueError(f"{path} can't be read: {error}") from None
     found: dict[Role, list[str]] = {role: [] for role in Role}
     for number, line in enumerate(text.splitlines(), 1):
-        said = line.partition("#")[0].strip()
-        if not said:
+        rule = line.partition("#")[0].strip()
+        if not rule:
             continue
-        name, colon, members = said.partition(":")
+        name, colon, members = rule.partition(":")
         if not colon or name.strip() not in NAMES:
-            raise ValueError(f"{path}, line {number}: expected admins:, operators: or viewers: and names, got {said!r}")
+            raise ValueError(f"{path}, line {number}: expected admins:, operators: or viewers: and names, got {rule!r}")
         found[NAMES[name.strip()]] += [part.strip() for part in members.split(",") if part.strip()]
     return {role: tuple(members) for role, members in found.items()}
 

@@ -51,8 +51,8 @@ class AuditEntry:
 
     def __post_init__(self) -> None:
         """Stored once, in the details: a console of another version keeps it too."""
-        told = self.details.get("broker")
-        object.__setattr__(self, "broker", told if isinstance(told, str) else None)
+        broker = self.details.get("broker")
+        object.__setattr__(self, "broker", broker if isinstance(broker, str) else None)
 
     @classmethod
     def from_plain(cls, raw: Mapping[str, Any]) -> AuditEntry:
@@ -80,14 +80,14 @@ class AuditEntry:
         return str(params.get("reason") or "") if isinstance(params, Mapping) else ""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What happened: the outcome's message, else the parameters."""
         return str(self.details.get("message") or json.dumps(self.details.get("params", {}), default=str))
 
     @property
     def summary(self) -> str:
         """The same in at most 50 characters."""
-        text = self.told
+        text = self.description
         return text if len(text) <= DETAILS_WIDTH else text[: DETAILS_WIDTH - 1] + "…"
 
 

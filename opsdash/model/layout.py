@@ -34,7 +34,7 @@ class Layout:
         db: Number of the database; None where nobody says.
         control_exchange: Of Celery's remote control; its mailboxes are bound to ``{control_exchange}.pidbox``.
         doubted: App, settings, workers and the mailboxes in Redis don't all go by this separator.
-        learnt: Field → where it was learnt; a field that is not there was assumed.
+        sources: Field → where it was learnt; a field that is not there was assumed.
     """
 
     prefix: str = ""
@@ -47,16 +47,16 @@ class Layout:
     db: int | None = None
     control_exchange: str = "celery"
     doubted: bool = False
-    learnt: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
-    def learnt_from(self, fact: str) -> str:
+    def source_of(self, fact: str) -> str:
         """Where this field was learnt."""
-        return self.learnt.get(fact, ASSUMED)
+        return self.sources.get(fact, ASSUMED)
 
     @property
     def proven(self) -> bool:
         """The separator is known, not assumed: a binding that is written with it disturbs no worker."""
-        return self.learnt_from("separator") != ASSUMED and not self.doubted
+        return self.source_of("separator") != ASSUMED and not self.doubted
 
     def lists(self, queue: str) -> dict[int, str]:
         """Priority step → Redis list of one queue. Source: kombu's ``Channel._q_for_pri``."""
@@ -102,37 +102,39 @@ class Disagreement:
     @property
     def message(self) -> str:
         """One sentence: what differs, who says what, and what decides."""
-        told = "; ".join(f"{value} by {_some(who)}" for value, who in self.said.items())
+        values = "; ".join(f"{value} by {_some(who)}" for value, who in self.said.items())
         if self.fact == "db":
-            return f"The database differs: {told}. {self.setting} must name the one that the app uses."
+            return f"The database differs: {values}. {self.setting} must name the one that the app uses."
         # It was said by the setting already: then that may be what is wrong.
-        said = any(self.setting in who for who in self.said.values())
-        decide = f"correct {self.setting}" if said else f"say it by {self.setting}"
-        return f"The {_NAMES[self.fact]} differs: {told}. Make them agree, or {decide}."
+        by_setting = any(self.setting in who for who in self.said.values())
+        decide = f"correct {self.setting}" if by_setting else f"say it by {self.setting}"
+        return f"The {_NAMES[self.fact]} differs: {values}. Make them agree, or {decide}."
 
 
 def resolve(claims: tuple[Claim, ...]) -> Layout:
     """The layout, each fact from the first who knows it."""
     facts: dict[str, Any] = {}
-    learnt: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for claim in claims:
         for fact, value in claim.facts.items():
             if fact not in facts:
-                facts[fact], learnt[fact] = value, claim.source
-    return Layout(**facts, learnt=learnt)
+                facts[fact], sources[fact] = value, claim.source
+    return Layout(**facts, sources=sources)
 
 
 def disagreements(claims: tuple[Claim, ...]) -> tuple[Disagreement, ...]:
     """Every fact that has to be one and is not."""
     found = []
     for fact, setting in DECIDES.items():
-        said: dict[str, list[str]] = {}
+        by_value: dict[str, list[str]] = {}
         for claim in claims:
             if fact in claim.facts:
-                said.setdefault(_text(fact, claim.facts[fact]), []).append(claim.name or _who(claim.source, setting))
-        if len(said) > 1:
-            told = {value: tuple(who) for value, who in said.items()}
-            found.append(Disagreement(fact=fact, said=told, setting=setting))
+                by_value.setdefault(_text(fact, claim.facts[fact]), []).append(
+                    claim.name or _who(claim.source, setting)
+                )
+        if len(by_value) > 1:
+            frozen = {value: tuple(names) for value, names in by_value.items()}
+            found.append(Disagreement(fact=fact, said=frozen, setting=setting))
     return tuple(found)
 
 

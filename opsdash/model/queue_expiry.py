@@ -26,11 +26,11 @@ MOST_LISTS = 10_000
 MOST_DIGITS = 13
 """Of an expiry in ms; one beyond 300 years is none."""
 
-SETTLE = lua.load(__name__, "settle_expiry", UNDECLARED=UNDECLARED_MS, MOST=MOST_LISTS)
+RECONCILE = lua.load(__name__, "reconcile_expiry", UNDECLARED=UNDECLARED_MS, MOST=MOST_LISTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Reconciled:
     """What one run found.
 
     Attributes:
@@ -57,15 +57,15 @@ def arguments(keys: Keys, queues: Mapping[str, int | None], suffixes: Iterable[s
         suffixes: What follows a queue's name in the names of its lists, one per priority step.
     """
     ends = list(suffixes)
-    told = (part for queue, ms in queues.items() for part in (queue, "" if ms is None else str(ms)))
+    declared = (part for queue, ms in queues.items() for part in (queue, "" if ms is None else str(ms)))
     names = (keys.expires, keys.expires_declared, keys.pause(), keys.binding_deadlines)
-    return [len(names), *names, keys.pause(""), keys.busy(""), keys.prefix, len(ends), *ends, *told]
+    return [len(names), *names, keys.pause(""), keys.busy(""), keys.prefix, len(ends), *ends, *declared]
 
 
-def settled(reply: Any) -> Settled:
+def parsed(reply: Any) -> Reconciled:
     """The script's reply."""
     lists, shortest_ms = reply
-    return Settled(int(lists), int(shortest_ms))
+    return Reconciled(int(lists), int(shortest_ms))
 
 
 def declared_ms(value: Any) -> int:

@@ -82,14 +82,14 @@ def parsed(text: Any, most: int = LARGE) -> Any:
     if not isinstance(text, (str, bytes)) or len(text) > most:
         return None
     try:
-        told = text if isinstance(text, str) else text.decode()
-        value = _decode(told)
+        decoded = text if isinstance(text, str) else text.decode()
+        value = _decode(decoded)
     except (ValueError, RecursionError):
         return None
-    if told.count("[") + told.count("{") > DEEP and not _shallow(value):
+    if decoded.count("[") + decoded.count("{") > DEEP and not _shallow(value):
         return None
     # Half a pair, or NUL, comes by an escape only; JSON itself refuses the latter.
-    return _safe(value) if "\\ud" in told or "\\uD" in told or "\\u0000" in told else value
+    return _safe(value) if "\\ud" in decoded or "\\uD" in decoded or "\\u0000" in decoded else value
 
 
 def words(value: Any, most: int = LONG) -> str:
@@ -110,8 +110,8 @@ def counts(value: Any) -> dict[str, int]:
     """The counts of a mapping from names; ``MANY`` at most."""
     if not isinstance(value, Mapping):
         return {}
-    told = ((name, whole(number)) for name, number in list(value.items())[:MANY])
-    return {as_text(name): number for name, number in told if number is not None and len(name) <= LONG}
+    pairs = ((name, whole(number)) for name, number in list(value.items())[:MANY])
+    return {as_text(name): number for name, number in pairs if number is not None and len(name) <= LONG}
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -64,7 +64,7 @@ _WHICH = frozenset((
     "staging", "primary", "secondary", "main", "default", "code", "string", "str", "header", "headers", "data",
     "confirm", "confirmation", "repeat", "again", "id", "key", "keys",
 ))  # fmt: skip
-_MEASURES = frozenset((
+_QUANTITIES = frozenset((
     "timeout", "ttl", "age", "expiry", "expires", "expire", "expiration", "lifetime", "length", "len", "count",
     "counts", "limit", "max", "min", "size", "rate", "attempts", "retries", "days", "hours", "minutes", "seconds",
     "s", "ms", "enabled", "disabled", "required", "allowed", "rotation", "total", "used",
@@ -97,26 +97,26 @@ _SHOWN = re.compile(r"\s*[\"'\[({]*\s*(?:\(hidden\)|hmac-sha256:|\*{3}|…|hidde
 """Text that already replaces a secret."""
 
 
-class Says(enum.IntFlag):
+class NameKind(enum.IntFlag):
     """What a name says; 0, as of most: nothing.
 
-    ``SECRET``: what it names is one. ``MEASURE``: unless it is a number, as of ``max_tokens``. ``ITSELF``: it is
+    ``SECRET``: what it names is one. ``QUANTITY``: unless it is a number, as of ``max_tokens``. ``ITSELF``: it is
     one, or has one in it. ``NAMES``: it may hold the name of its neighbours. ``HOLDS``: it may hold what another names.
     """
 
     SECRET = 1
-    MEASURE = 2
+    QUANTITY = 2
     ITSELF = 4
     NAMES = 8
     HOLDS = 16
 
 
 # As numbers: an enum's own operators cost more than what they are used for.
-SECRET, MEASURE, ITSELF, NAMES, HOLDS = (int(flag) for flag in Says)
+SECRET, QUANTITY, ITSELF, NAMES, HOLDS = (int(flag) for flag in NameKind)
 
 
 def name_of(name: object) -> int:
-    """What a name says, as of `Says`. Cost: a look into a cache; some 10 µs at first sight."""
+    """What a name says, as of `NameKind`. Cost: a look into a cache; some 10 µs at first sight."""
     text = name if isinstance(name, str) else str(name)
     return _cached(text) if len(text) <= _CACHED else _name_of(text)
 
@@ -155,25 +155,25 @@ def masked(text: str) -> str:
     return HIDDEN if is_secret_text(kept) else kept
 
 
-def hides(says: int, value: Any) -> bool:
+def hides(kind: int, value: Any) -> bool:
     """Whether a value is hidden for its name: a truth is no secret, nor is what is not there."""
-    if not says & SECRET or isinstance(value, bool) or (not value and value != 0):
+    if not kind & SECRET or isinstance(value, bool) or (not value and value != 0):
         return False
-    return not (says & MEASURE and isinstance(value, int | float))
+    return not (kind & QUANTITY and isinstance(value, int | float))
 
 
 def hidden_keys(values: Mapping[Any, Any]) -> set[Any]:
     """Keys whose values are hidden, because of the key's name or of the value beside it."""
-    said = {key: says for key in values if (says := name_of(key))}
-    if not said:
+    kinds = {key: kind for key in values if (kind := name_of(key))}
+    if not kinds:
         return set()
-    found = {key for key, says in said.items() if hides(says, values[key])}
-    holders = [key for key, says in said.items() if says & HOLDS]
-    if holders or any(says & NAMES for says in said.values()):
+    found = {key for key, kind in kinds.items() if hides(kind, values[key])}
+    holders = [key for key, kind in kinds.items() if kind & HOLDS]
+    if holders or any(kind & NAMES for kind in kinds.values()):
         for key, value in values.items():
             if isinstance(value, str) and len(value) <= _NAME and is_secret_name(value):
-                told = values if said.get(key, 0) & NAMES else holders
-                found.update(one for one in told if one != key and not isinstance(values[one], bool | None))
+                hidden = values if kinds.get(key, 0) & NAMES else holders
+                found.update(one for one in hidden if one != key and not isinstance(values[one], bool | None))
     return found
 
 
@@ -237,12 +237,12 @@ def _hide(_secret: Any) -> str:
 def _name_of(name: str) -> int:
     words = [word.lower() for word in _WORDS.findall(_plain(name))]
     last = next((word for word in reversed(words) if word not in _WHICH and not word.isdigit()), "")
-    says = ITSELF if is_secret_text(name) else 0
+    kind = ITSELF if is_secret_text(name) else 0
     if last in _LAST or _WITHIN.search("".join(words)) is not None:
-        says |= SECRET | (0 if _MEASURES.isdisjoint(words) else MEASURE)
+        kind |= SECRET | (0 if _QUANTITIES.isdisjoint(words) else QUANTITY)
     if words:
-        says |= (NAMES if words[-1] in _NAMES else 0) | (HOLDS if words[-1] in _HOLDS else 0)
-    return says
+        kind |= (NAMES if words[-1] in _NAMES else 0) | (HOLDS if words[-1] in _HOLDS else 0)
+    return kind
 
 
 def _plain(text: str) -> str:
@@ -264,10 +264,10 @@ def _assigned(text: str, start: int = 0) -> int | None:
         for sign in signs:
             # Read backwards, so that a long text is not looked through again for each sign.
             named = _BACKWARDS.match(text[max(0, sign.start() - _TAIL) : sign.end("name")][::-1])
-            says = name_of(named.group()[::-1]) if named else 0
-            if says & SECRET:
+            kind = name_of(named.group()[::-1]) if named else 0
+            if kind & SECRET:
                 rest = text[sign.end() : sign.end() + 40]
-                if says & MEASURE and _NUMBER.match(rest):
+                if kind & QUANTITY and _NUMBER.match(rest):
                     continue
                 if rest.strip(" \t\r\n=>:\"'") and not _SHOWN.match(rest):
                     return sign.end()

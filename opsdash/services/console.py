@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -36,9 +35,8 @@ from opsdash.model import (
     Status,
     people,
     times,
-    untrusted,
 )
-from opsdash.operation import Operation, recorded, undo_of
+from opsdash.operation import Operation, undo_details, with_recorded_undo
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, PendingApproval
@@ -88,17 +86,21 @@ class Console(Reads):
         self._operations = operations
         self.broker = brokers.connect(settings)
         self.engine = database.connect(settings.database_url, create=False)
-        sealer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
-        spool = None if settings.audit == "strict" else Outbox(self.broker)
-        self.audit = AuditLog(self.engine, sealer, spool=spool, here=lambda: self.broker.identity)
-        self.asked = Approvals(self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations)
-        self.unfinished = Reaper(broker=self.broker, audit=self.audit, approvals=self.asked, evidence=self._evidence)
+        signer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
+        outbox = None if settings.audit == "strict" else Outbox(self.broker)
+        self.audit = AuditLog(self.engine, signer, outbox=outbox, here=lambda: self.broker.identity)
+        self.pending_approvals = Approvals(
+            self.broker, self.audit, ttl_s=settings.approval_ttl_s, operations=operations
+        )
+        self.reaper = Reaper(
+            broker=self.broker, audit=self.audit, approvals=self.pending_approvals, evidence=self._evidence
+        )
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
         self.workers = Workers(self.broker)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
-        self.fleet = UnmanagedWorkers(self.broker, settings)
+        self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
         self.discovery = Discovery(self.broker)
         self._snapshots = SnapshotReader(
@@ -106,12 +108,12 @@ class Console(Reads):
             pause=self.pause,
             queues=self.queues,
             workers=self.workers,
-            unmanaged=self.fleet,
+            unmanaged=self.unmanaged,
             audit=self.audit,
             tenants=self.tenants,
-            unfinished=self.unfinished,
+            reaper=self.reaper,
             trash=self.trash,
-            approvals=self.asked,
+            approvals=self.pending_approvals,
             discovery=self.discovery,
         )
         self.services = Services(
@@ -121,17 +123,17 @@ class Console(Reads):
             trash=self.trash,
             pause=self.pause,
             workers=self.workers,
-            unmanaged=self.fleet,
-            remote=Remote(self.broker, self.fleet),
+            unmanaged=self.unmanaged,
+            remote=Remote(self.broker, self.unmanaged),
             tenants=self.tenants,
             history=self.history,
             audit=self.audit,
-            approvals=self.asked,
+            approvals=self.pending_approvals,
             queue_names=self.queue_names,
             snapshot=self.snapshot,
             carry_out=self.carry_out,
         )
-        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.watchman.again_s)
+        self.poller = Poller(self.snapshot, settings.poll_interval_s, self._snapshots.expiry_keeper.again_s)
 
     def preview(self, operation: DeclaredOperation) -> Preview:
         """What ``operation`` would do now; changes nothing.
@@ -207,10 +209,10 @@ class Console(Reads):
             on_progress=listener.on_progress,
             cancelled=listener.cancelled,
         )
-        with self.unfinished.running(entry):
+        with self.reaper.running(entry):
             if needs_approval:
-                asked = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
-                raise NeedsApproval(operation.title, asked.id, times.clock(asked.expires_at))
+                pending = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
+                raise NeedsApproval(operation.title, pending.id, times.clock(pending.expires_at))
             effect = self._done(operation, act, entry)
         afterwards("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
@@ -222,29 +224,33 @@ class Console(Reads):
             Refused: It does not wait, or by these two it may not be done; nothing was changed.
             Unavailable: Nothing was changed. Uncertain: something may have been.
         """
-        asked = self.asked.find(approval_id)
-        operation, entry, asker = checked(asked.operation), asked.entry, self.settings.at_this_moment(asked.actor)
-        if people.same(act.actor.name, asker.name):  # however each of them signed in
-            raise Refused(f"{asker.name} made the request, so another user must approve it.")
-        for who in (act.actor, asker):
+        request = self.pending_approvals.find(approval_id)
+        operation, entry, requester = (
+            checked(request.operation),
+            request.entry,
+            self.settings.at_this_moment(request.actor),
+        )
+        if people.same(act.actor.name, requester.name):  # however each of them signed in
+            raise Refused(f"{requester.name} made the request, so another user must approve it.")
+        for who in (act.actor, requester):
             if lacking := lacks_role(operation, who):
                 raise lacking
-        self.asked.take(asked, act.actor.name)
-        with self.unfinished.running(entry):
+        self.pending_approvals.take(request, act.actor.name)
+        with self.reaper.running(entry):
             effect = self._done(
                 operation,
-                replace(act, actor=asker, audit_id=entry.id, reviewed=asked.reviewed),
+                replace(act, actor=requester, audit_id=entry.id, reviewed=request.reviewed),
                 entry,
                 approved_by=act.actor.name,
                 approved_in=str(act.audit_id),
             )
         return replace(
             effect,
-            message=f"Approved for {asker.name}: {effect.message}",
+            message=f"Approved for {requester.name}: {effect.message}",
             details={
                 **effect.details,
                 "operation": operation.name,
-                "asked_by": asker.name,
+                "asked_by": requester.name,
                 "asked_in": str(entry.id),
                 "asked_params": operation.params(),
             },
@@ -252,13 +258,13 @@ class Console(Reads):
 
     def approvals(self) -> tuple[Approval, ...]:
         """What waits for a different operator's YES, the oldest first, read now."""
-        return self.asked.waiting()
+        return self.pending_approvals.waiting()
 
     def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> PendingApproval:
         self._check(operation, act)
         # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
         now = operation.preview(self.services)
-        return self.asked.ask(operation, act.actor, entry, act.reviewed or now)
+        return self.pending_approvals.add(operation, act.actor, entry, act.reviewed or now)
 
     def _done(self, operation: Operation, act: Act, entry: AuditEntry, **story: Any) -> Effect:
         """Does it, and writes the outcome into its entry."""
@@ -277,7 +283,7 @@ class Console(Reads):
                 "affected": effect.affected,
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
-                **_undo_details(effect),
+                **undo_details(effect),
                 **story,
             },
             done=effect.message,
@@ -300,7 +306,7 @@ class Console(Reads):
                     ) from error
         except OpsdashError as error:
             told = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
-            self._finish(entry, _status_of(error), {**told, **story})
+            self._finish(entry, Status(error.status), {**told, **story})
             raise
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
@@ -329,27 +335,14 @@ class Console(Reads):
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return self._with_undo(answered(self.audit, operation, actor, error))
+            return with_recorded_undo(answered(self.audit, operation, actor, error))
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise
 
-    def _with_undo(self, effect: Effect) -> Effect:
-        """What the details of its entry say of the undo, as an operation."""
-        noted = effect.details.get("undo")
-        if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
-            return effect
-        undo, until = (
-            recorded(noted.get("operation"), noted.get("params")),
-            untrusted.moment(noted.get("until")),
-        )
-        left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
-        details = {name: value for name, value in effect.details.items() if name != "undo"}
-        return replace(effect, details=details, undo=undo, undo_s=left_s)
-
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
-        for close in (self.poller.close, self.fleet.close, self.broker.client.close, self.engine.dispose):
+        for close in (self.poller.close, self.unmanaged.close, self.broker.client.close, self.engine.dispose):
             afterwards("closing", close)
 
     def _record_refusal(
@@ -383,17 +376,3 @@ class Console(Reads):
                 raise Uncertain(
                     f"{done} But the database did not store the result: audit entry {entry.id} still says in progress."
                 ) from error
-
-
-def _undo_details(effect: Effect) -> dict[str, Any]:
-    """For the audit log: what takes it back, and until when."""
-    if effect.undo is None:
-        return {}
-    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
-    return {"undo": {**(undo_of(effect) or {}), **until}}
-
-
-def _status_of(error: OpsdashError) -> Status:
-    if isinstance(error, Refused | Invalid):
-        return Status.REFUSED
-    return Status.UNKNOWN if isinstance(error, Uncertain) else Status.FAILURE

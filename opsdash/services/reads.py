@@ -19,7 +19,7 @@ class Reads:
 
     audit: AuditLog
     discovery: Discovery
-    fleet: UnmanagedWorkers
+    unmanaged: UnmanagedWorkers
     pause: PauseFlags
     queues: Queues
     workers: Workers
@@ -31,12 +31,12 @@ class Reads:
 
     def verdict(self, queue: str | None = None) -> Verdict | None:
         """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""
-        self.fleet.look()
+        self.unmanaged.look()
         return verdict(self.snapshot(), queue)
 
     def queue_names(self) -> tuple[str, ...]:
         """Known queues: the configured ones, the app's, those that workers consume, and those that are bound."""
-        return self.discovery.names(self.workers.read(), self.fleet.last)
+        return self.discovery.names(self.workers.read(), self.unmanaged.last)
 
     def is_processing_paused(self) -> bool:
         """Whether everything is paused, read now."""

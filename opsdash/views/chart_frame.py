@@ -94,7 +94,7 @@ class ChartFrame:
     def _history(self) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
         # What another deployment on the same database has done moved nothing here.
         since = datetime.now(UTC) - timedelta(seconds=self._span_s)
-        wanted = Filter(since=since, broker=THIS, unsaid=True)
+        wanted = Filter(since=since, broker=THIS, or_no_broker=True)
         return (
             self._console.history.read(self._span_s),
             self._console.audit.page(wanted, limit=MARKED).entries,

@@ -1,1 +1,1 @@
-"""Between network and page: the request filter, authentication, the login, and the headers of every answer."""
+"""Between network and page: the request filter, authentication, the sign-in, and the headers of every answer."""

@@ -19,7 +19,7 @@ SPARE_FILES = 128
 """Of the files that the process may open: for Redis, the database, logs, and what is opened for a moment."""
 BESIDE_PROXIES = 0.8
 """Part of all connections that addresses which are no trusted proxies may take together."""
-TOLD_EVERY_S = 60.0
+WARN_EVERY_S = 60.0
 
 
 class Connections:
@@ -39,7 +39,7 @@ class Connections:
         self._each = settings.max_connections_each
         self._proxies = settings.trusted_proxies
         self._open: defaultdict[str, list[IOStream]] = defaultdict(list)
-        self._told_s = -TOLD_EVERY_S
+        self._warned_s = -WARN_EVERY_S
 
     def guard(self, server: Any) -> None:
         """Filters the connections of a Tornado ``HTTPServer``."""
@@ -64,8 +64,8 @@ class Connections:
             self._forget_closed()
         too_many = not trusted and len(self._open[who]) >= self._each
         if too_many or sum(map(len, self._open.values())) >= most:
-            if time.monotonic() - self._told_s >= TOLD_EVERY_S:
-                self._told_s = time.monotonic()
+            if time.monotonic() - self._warned_s >= WARN_EVERY_S:
+                self._warned_s = time.monotonic()
                 log.warning("too many connections are open: refused one from %s", peer)
             return False
         self._open[who].append(stream)

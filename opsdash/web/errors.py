@@ -7,7 +7,7 @@ from typing import Any
 from bokeh.protocol.messages.error import error as ErrorMessage  # noqa: N812 - Bokeh's class has a function's name
 from bokeh.server.views.ws import WSHandler
 
-TOLD = "opsdash's log says what went wrong"
+MESSAGE = "opsdash's log says what went wrong"
 _PROTOCOL_ERROR, _INTERNAL_ERROR = 1002, 1011
 
 
@@ -23,11 +23,11 @@ def keep_inside() -> None:
 
 def _create(kind: type[ErrorMessage], /, request_id: Any, _text: str, **metadata: Any) -> ErrorMessage:
     """The text is an exception as Python writes it, and was logged where it was caught."""
-    return kind(kind.create_header(request_id=request_id), metadata, {"text": TOLD, "traceback": None})
+    return kind(kind.create_header(request_id=request_id), metadata, {"text": MESSAGE, "traceback": None})
 
 
 def _internal_error(handler: WSHandler, _message: str) -> None:
-    handler.close(_INTERNAL_ERROR, TOLD)
+    handler.close(_INTERNAL_ERROR, MESSAGE)
 
 
 def _protocol_error(handler: WSHandler, _message: str) -> None:

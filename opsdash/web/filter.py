@@ -167,8 +167,8 @@ class Refused(Guarded):
             self.set_header("Retry-After", str(refusal.retry_after_s))
         if self._of_api:
             self.set_header("Content-Type", CONTENT_TYPE)
-            said = f"{refusal.heading}. {refusal.line}"
-            self.finish(msgspec.json.encode(problem(refusal.status, refusal.kind, said)))
+            text = f"{refusal.heading}. {refusal.line}"
+            self.finish(msgspec.json.encode(problem(refusal.status, refusal.kind, text)))
             return
         self.finish(plain_page(refusal.heading, f"<p>{html.escape(refusal.line)}</p>"))
 

@@ -35,9 +35,9 @@ class Guarded(RequestHandler):
     def protocol(self) -> str:
         """``https`` or ``http``, between the client and its first server: us, or a trusted proxy."""
         if is_within(self.request.remote_ip or "", self._settings.trusted_proxies):
-            said = header(self.request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
-            if said in {"http", "https"}:
-                return said
+            scheme = header(self.request.headers, "X-Forwarded-Proto").rpartition(",")[2].strip().lower()
+            if scheme in {"http", "https"}:
+                return scheme
         return self.request.protocol
 
     @property

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 UNUSED_SESSION_MS = 15_000
 """A page that was fetched and never connected is discarded after this time."""
 
-STRANGERS_MS = 5_000
+SIGNED_OUT_MS = 5_000
 TIDY_MS = 250
 SWITCH_S = 0.001
 """A busy thread lets others have Python's lock after so long, not after 5 ms: an act asks for it some thirty times."""
@@ -102,7 +102,7 @@ def create_server(
     allowed = _origins(origins, address, port)
     key = session_key(settings)
     prefix = f"/{prefix.strip('/')}".rstrip("/")
-    door = SignIn(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
+    sign_in = SignIn(settings, prefix=prefix, provider=_provider(settings), broker=console.broker)
     # Panel and Bokeh read these at several places, some when a session is made: the arguments below are not enough.
     bokeh_settings.sign_sessions.set_value(True)
     bokeh_settings.secret_key.set_value(key)
@@ -132,7 +132,7 @@ def create_server(
         websocket_origin=allowed,
         websocket_max_message_size=MAX_MESSAGE_BYTES,
         http_server_kwargs=HTTP_LIMITS,
-        auth_provider=door,
+        auth_provider=sign_in,
         cookie_secret=_cookie_key(settings),
         # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `RequestFilter` and
         # `SecurityHeaders` apply to each; each route must check the role itself.
@@ -146,9 +146,9 @@ def create_server(
     # Before every route, Bokeh's and Panel's own included.
     application.add_handlers(r".*", [Rule(RequestFilter(settings, prefix=prefix, origins=allowed), Refused)])
     loop: Any = server.io_loop  # an AsyncIOLoop: Tornado has had no other since version 5
-    loop.asyncio_loop.set_exception_handler(_on_loop_fault)
-    door.look_again()  # what was ended before this process began
-    PeriodicCallback(door.look_again, STRANGERS_MS).start()
+    loop.asyncio_loop.set_exception_handler(_on_loop_error)
+    sign_in.look_again()  # what was ended before this process began
+    PeriodicCallback(sign_in.look_again, SIGNED_OUT_MS).start()
     contexts: Any = server._tornado.applications.values()
     PeriodicCallback(lambda: limit_sessions(contexts), TIDY_MS).start()
     return server
@@ -205,7 +205,7 @@ def page() -> Any:
     return operations_page(console)
 
 
-def _on_loop_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A browser that closes its page while a figure is on the way is no fault; everything else is reported as ever."""
     if not isinstance(context.get("exception"), WebSocketClosedError | StreamClosedError):
         loop.default_exception_handler(context)

@@ -21,14 +21,14 @@ WITHIN_S, LEAST_S = 60, 30
 broker does not answer, and opsdash needs 20 s to notice that: a shorter time would restart all workers."""
 
 
-def verdict(told: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
+def verdict(status: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
     """Whether a worker lives, and the reason in words.
 
     Args:
-        told: The worker's answer; see `opsdash.worker.drain_state.facts`.
+        status: The worker's answer; see `opsdash.worker.drain_state.facts`.
     """
-    stands_s, silent_s, failed_s = (_figure(told.get(name)) for name in ("tick_s", "turned_s", "failed_s"))
-    if told.get("stopping") is True:
+    stands_s, silent_s, failed_s = (_figure(status.get(name)) for name in ("tick_s", "turned_s", "failed_s"))
+    if status.get("stopping") is True:
         return True, "is being stopped"
     if failed_s is not None and failed_s <= within_s:
         return True, "has no answer from its broker, or had none a moment ago; this does not fail the probe"
@@ -36,9 +36,9 @@ def verdict(told: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
         return False, f"has not reported for {_for(silent_s)}, though its broker did not fail"
     if stands_s is not None and stands_s <= within_s:
         return True, "turns its event loop and reports"
-    if told.get("pool") == "solo" and told.get("active"):
+    if status.get("pool") == "solo" and status.get("active"):
         return True, "runs a task in its event loop"
-    if told.get("connected") is False:
+    if status.get("connected") is False:
         return False, f"has not reconnected to its broker, which answers, for {_for(stands_s)}"
     return False, f"has an event loop that has been blocked for {_for(stands_s)}"
 
@@ -67,15 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - reported like parse_duration's own
         found = local_client.choose(local_client.look(), chosen.name, everyone=True)
     except local_client.Silent as lost:
-        local_client.say(f"opsdash: {lost}", wrong=True)
+        local_client.print_line(f"opsdash: {lost}", wrong=True)
         return DOES_NOT
     except ValueError as wrong:
-        local_client.say(f"opsdash: {wrong}", wrong=True)
+        local_client.print_line(f"opsdash: {wrong}", wrong=True)
         return USAGE
     code = LIVES
     for worker in found:
-        lives, said = _lives(worker, within_s)
-        local_client.say(f"{worker.name} {said}", wrong=not lives)
+        lives, text = _lives(worker, within_s)
+        local_client.print_line(f"{worker.name} {text}", wrong=not lives)
         code = code if lives else DOES_NOT
     return code
 
@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _lives(worker: local_client.Found, within_s: float) -> tuple[bool, str]:
     if not worker.place.listening:
         return True, "starts, and is not connected to its broker yet"
-    if worker.told is not None:
-        return verdict(worker.told, within_s)
+    if worker.status is not None:
+        return verdict(worker.status, within_s)
     return False, "has ended" if local_client.gone(worker.place) else worker.silence
 
 

@@ -24,7 +24,7 @@ HOLD_S = 300.0
 START_S = 10.0
 """How long a worker that has never reached its broker is waited for: it holds nothing that could be given back."""
 LONGEST_S = 24 * 3_600
-HELD = {"active": "running", "reserved": "reserved", "scheduled": "scheduled", "unacked": "not acknowledged"}
+LABELS = {"active": "running", "reserved": "reserved", "scheduled": "scheduled", "unacked": "not acknowledged"}
 
 
 class Drained:
@@ -37,27 +37,27 @@ class Drained:
     def __init__(self, worker: local_client.Found) -> None:
         self.place, self.name = worker.place, worker.name
         self.over, self.failed = False, ""
-        self._told: dict[str, Any] = {}
+        self._status: dict[str, Any] = {}
         self._silence = ""
         self._began = time.monotonic()
 
-    def ask(self) -> None:
+    def refresh(self) -> None:
         """Tells it once more, and notes what it says. Takes up to ``local.ANSWER_S``."""
         if not self.place.listening:
             self._await_start()
             return
         try:
-            self._told = local_client.ask(self.place, f"drain {HOLD_S:g}")
+            self._status = local_client.send_command(self.place, f"drain {HOLD_S:g}")
         except local_client.Silent as silent:
             self._silence = str(silent)
             if local_client.gone(self.place):
                 self._fail(f"has ended; {self._left() or 'it had no task'} when it last answered")
             return
         self._silence = ""
-        self.name = str(self._told.get("hostname") or self.name)
-        if self._told.get("pausing") != "ready":
-            self._fail(f"can't be drained: {self._told.get('pausing')}")
-        self.over = self.over or self._told.get("drained") is True
+        self.name = str(self._status.get("hostname") or self.name)
+        if self._status.get("pausing") != "ready":
+            self._fail(f"can't be drained: {self._status.get('pausing')}")
+        self.over = self.over or self._status.get("drained") is True
 
     def _await_start(self) -> None:
         now = [place for place in local_client.places() if place.name == self.place.name]
@@ -75,13 +75,13 @@ class Drained:
         """Why it is not drained, as it last answered."""
         if self.failed or self._silence:
             return self.failed or self._silence
-        if not self._told.get("connected", True):
+        if not self._status.get("connected", True):
             return f"is not connected to its broker; {self._left() or 'its event loop has not confirmed'}"
         return f"has {self._left() or 'not confirmed that it fetches no more'}"
 
     def _left(self) -> str:
-        told = [f"{self._told.get(field)} {word}" for field, word in HELD.items() if self._told.get(field)]
-        return ", ".join(told)
+        parts = [f"{self._status.get(field)} {word}" for field, word in LABELS.items() if self._status.get(field)]
+        return ", ".join(parts)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -94,38 +94,38 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", action="append", default=[], metavar="HOSTNAME", help="this worker, of several here")
     parser.add_argument("--all", action="store_true", help="every worker that runs here")
     parser.add_argument("--release", action="store_true", help="undo it: take tasks again")
-    told = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        told.timeout_s = parse_duration(told.timeout)
+        options.timeout_s = parse_duration(options.timeout)
     except ValueError as error:
         parser.error(f"--timeout: {error}")
-    if not 0 < told.timeout_s <= LONGEST_S:
+    if not 0 < options.timeout_s <= LONGEST_S:
         parser.error("--timeout: expected 1s to 24h")
-    return told
+    return options
 
 
-def _say(text: str) -> None:
-    local_client.say(text)
+def _print(text: str) -> None:
+    local_client.print_line(text)
 
 
 def _complain(text: str) -> None:
-    local_client.say(f"opsdash: {text}", wrong=True)
+    local_client.print_line(f"opsdash: {text}", wrong=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Drains the workers that are meant; the exit code."""
-    told = _arguments(arguments)
+    options = _arguments(arguments)
     try:
-        chosen = local_client.choose(local_client.look(), told.name, everyone=told.all)
+        chosen = local_client.choose(local_client.look(), options.name, everyone=options.all)
     except local_client.Silent as lost:
         _complain(str(lost))
         return UNCERTAIN
     except ValueError as unclear:
         _complain(f"{unclear}. Nothing was changed.")
         return USAGE
-    if told.release:
+    if options.release:
         return _release(chosen)
-    return _drain([Drained(worker) for worker in chosen], told.timeout_s)
+    return _drain([Drained(worker) for worker in chosen], options.timeout_s)
 
 
 def _drain(workers: list[Drained], timeout_s: float) -> int:
@@ -134,7 +134,7 @@ def _drain(workers: list[Drained], timeout_s: float) -> int:
         while True:
             for worker in workers:
                 if not worker.over:
-                    worker.ask()
+                    worker.refresh()
             waited_s = time.monotonic() - began
             if all(worker.over for worker in workers) or waited_s >= timeout_s:
                 break
@@ -145,12 +145,12 @@ def _drain(workers: list[Drained], timeout_s: float) -> int:
     left = [worker for worker in workers if worker.failed or not worker.over]
     for worker in workers:
         if worker not in left:
-            _say(f"{worker.name} is drained: it takes no tasks, has none and runs none.")
+            _print(f"{worker.name} is drained: it takes no tasks, has none and runs none.")
     for worker in left:
         _complain(f"{worker.name} is not drained after {format_duration(waited_s)}: {worker.why()}")
     if any(not worker.failed for worker in left):
-        held = format_duration(HOLD_S)
-        _complain(f"it takes no new task for {held}; --release ends that; stopping it now ends its running tasks")
+        duration = format_duration(HOLD_S)
+        _complain(f"it takes no new task for {duration}; --release ends that; stopping it now ends its running tasks")
     return UNCERTAIN if left else DONE
 
 
@@ -158,12 +158,12 @@ def _release(chosen: list[local_client.Found]) -> int:
     code = DONE
     for worker in chosen:
         try:
-            local_client.ask(worker.place, "release")
+            local_client.send_command(worker.place, "release")
         except local_client.Silent as silent:
             _complain(f"{worker.name}: {silent}")
             code = UNCERTAIN
         else:
-            _say(f"{worker.name} takes tasks again.")
+            _print(f"{worker.name} takes tasks again.")
     return code
 
 

@@ -31,8 +31,8 @@ def facts(
     fetching = connected and gate.channel is not None and celery_private.is_fetching(gate.channel)
     # After the line above: a message that arrives is counted before the request for it is over.
     numbers = celery_private.counts(consumer)
-    held = {name: numbers[name] for name in ("active", "reserved", "scheduled")}
-    held["unacked"] = celery_private.accounted(consumer)
+    unfinished = {name: numbers[name] for name in ("active", "reserved", "scheduled")}
+    unfinished["unacked"] = celery_private.accounted(consumer)
     now = time.monotonic()
     failed_at = None if watch is None else watch.failed_at
     return {
@@ -41,8 +41,8 @@ def facts(
         "pool": celery_private.pool_name(consumer.pool),
         "pausing": gate.pausing,
         "draining": gate.state.draining,
-        "drained": closed and not fetching and not any(held.values()),
-        **held,
+        "drained": closed and not fetching and not any(unfinished.values()),
+        **unfinished,
         "connected": connected,
         "stopping": celery_private.stopping(consumer),
         "tick_s": round(health.tick_age_s, 3),

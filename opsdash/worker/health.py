@@ -91,11 +91,13 @@ class Health:
             **{name: str(number) for name, number in celery_private.counts(consumer).items()},
             "failed": "" if self._uncounted else str(self._failed),
             "oldest_s": age(running[0].time_start) if running else "",
-            "running": told(running),
+            "running": running_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
-            "held_by_queue": "" if (held := celery_private.held_by_queue(consumer)) is None else json.dumps(held),
+            "held_by_queue": ""
+            if (reserved := celery_private.held_by_queue(consumer)) is None
+            else json.dumps(reserved),
             "unacked": str(celery_private.accounted(consumer)),
-            **celery_private.habits(consumer),
+            **celery_private.fetch_settings(consumer),
             "clients": self._clients(),
             "concurrency": str(consumer.pool.num_processes or 0),
             "pool": celery_private.pool_name(consumer.pool),
@@ -150,7 +152,7 @@ def age(since: float) -> str:
     return f"{max(0.0, time.time() - since):.1f}"
 
 
-def told(requests: Iterable[Any]) -> str:
+def running_json(requests: Iterable[Any]) -> str:
     """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``.
 
     Arguments are not reported: they may contain secrets.

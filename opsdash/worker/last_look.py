@@ -53,9 +53,9 @@ class LastLook:
         elif kind in ("gevent", "eventlet"):
             pool.on_apply = self._for_greenlets(pool.on_apply)
 
-    def take_waiting(self, wanted: celery_private.Wanted) -> list[Any]:
+    def take_waiting(self, matches: celery_private.Predicate) -> list[Any]:
         """Requests that wait for a thread or for room for a greenlet; none of those taken will start."""
-        return [request for key, request in self._waiting.copy().items() if wanted(request) and self._claim(key)]
+        return [request for key, request in self._waiting.copy().items() if matches(request) and self._claim(key)]
 
     def _caught_before(self, request: Any, give_back: GiveBack) -> bool:
         try:

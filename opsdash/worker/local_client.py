@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
     place: Place
     hostname: str = ""
-    told: Mapping[str, Any] | None = None
+    status: Mapping[str, Any] | None = None
     silence: str = ""
     foreign: bool = False
 
@@ -113,12 +113,12 @@ def gone(place: Place) -> bool:
 
 def peer(connection: socket.socket) -> tuple[int, int]:
     """Process id, 0 for one of another namespace, and user id of who made the other end."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _group = _CREDENTIALS.unpack(told)
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _group = _CREDENTIALS.unpack(credentials)
     return pid, uid
 
 
-def ask(place: Place, request: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+def send_command(place: Place, command: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
     """What one worker says.
 
     Raises:
@@ -133,19 +133,19 @@ def ask(place: Place, request: str, timeout_s: float = ANSWER_S) -> dict[str, An
                 raise Foreign("is not the worker that its socket's name says")
             if os.geteuid() not in (uid, 0):
                 raise Foreign(f"runs as user {uid}, this as user {os.geteuid()}: run this as the worker's user")
-            connection.sendall(f"{request}\n".encode())
+            connection.sendall(f"{command}\n".encode())
             answer = _read(connection)
     except TimeoutError:
         raise Silent(f"does not answer within {timeout_s:g} s") from None
     except OSError as error:
         raise Silent(f"does not answer ({error.strerror or error})") from error
     try:
-        told = json.loads(answer)
+        found = json.loads(answer)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        found = None
+    if not isinstance(found, dict):
         raise Silent("gives an answer that can't be read: is it another version of opsdash?")
-    return told
+    return found
 
 
 def _read(connection: socket.socket) -> bytes:
@@ -172,10 +172,10 @@ def _found(place: Place) -> Found:
     if not place.listening:
         return Found(place)
     try:
-        told = ask(place, "status")
+        status = send_command(place, "status")
     except Silent as silent:
         return Found(place, silence=str(silent), foreign=isinstance(silent, Foreign))
-    return Found(place, hostname=str(told.get("hostname") or ""), told=told)
+    return Found(place, hostname=str(status.get("hostname") or ""), status=status)
 
 
 def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> list[Found]:
@@ -197,7 +197,7 @@ def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> l
     return list(found)
 
 
-def say(text: str, *, wrong: bool = False) -> None:
+def print_line(text: str, *, wrong: bool = False) -> None:
     """Prints a line; the reader may have gone, which changes nothing."""
     stream = sys.stderr if wrong else sys.stdout
     try:

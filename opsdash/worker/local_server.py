@@ -21,7 +21,7 @@ logger = get_logger(__name__)
 CLIENT_S = 1.0
 """How long a caller may take to say what it wants: they are served one after the other."""
 LONGEST_HOLD_S = 3_600.0
-_doors: weakref.WeakSet[LocalServer] = weakref.WeakSet()
+_servers: weakref.WeakSet[LocalServer] = weakref.WeakSet()
 
 
 class LocalServer:
@@ -37,7 +37,7 @@ class LocalServer:
 
     def __init__(self, instance: str, facts: Callable[[], dict[str, Any]], drain: Callable[[bool], None]) -> None:
         self._facts, self._drain = facts, drain
-        self._held_until: float | None = None
+        self._hold_until: float | None = None
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         try:
@@ -47,14 +47,14 @@ class LocalServer:
             self.close()
             logger.warning("opsdash: python -m opsdash.worker.drain and .alive can't reach this worker: %s", error)
         else:
-            _doors.add(self)
+            _servers.add(self)
 
     def open(self) -> None:
         """Begins to answer; doing it again changes nothing."""
         if self._socket is None or self._thread is not None:
             return
         self._socket.listen(8)
-        self._thread = threading.Thread(target=self._run, args=(self._socket,), name="opsdash-door", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._socket,), name="opsdash-local", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class LocalServer:
     def _run(self, listener: socket.socket) -> None:
         while self._socket is not None:
             try:
-                listener.settimeout(self._patience_s())
+                listener.settimeout(self._timeout_s())
                 caller, _address = listener.accept()
             except TimeoutError:
                 self._end_of_hold()
@@ -85,13 +85,13 @@ class LocalServer:
                 self._serve(caller)
             self._end_of_hold()
 
-    def _patience_s(self) -> float | None:
-        return None if self._held_until is None else max(0.01, self._held_until - time.monotonic())
+    def _timeout_s(self) -> float | None:
+        return None if self._hold_until is None else max(0.01, self._hold_until - time.monotonic())
 
     def _end_of_hold(self) -> None:
         """The command has gone, and the worker was not stopped: it takes tasks again."""
-        if self._held_until is not None and time.monotonic() >= self._held_until:
-            self._held_until = None
+        if self._hold_until is not None and time.monotonic() >= self._hold_until:
+            self._hold_until = None
             self._drain(False)
             logger.warning("opsdash: drained, and neither stopped nor asked again: takes tasks again")
 
@@ -107,22 +107,22 @@ class LocalServer:
         except Exception:  # a fault of ours must end neither the thread nor what a drain has begun
             logger.exception("opsdash: a request from this container could not be answered")
 
-    def _do(self, what: str, held_s: str = "") -> None:
+    def _do(self, what: str, hold_s: str = "") -> None:
         if what == "drain":
-            began = self._held_until is None
-            self._held_until = time.monotonic() + min(max(0.0, float(held_s)), LONGEST_HOLD_S)
+            began = self._hold_until is None
+            self._hold_until = time.monotonic() + min(max(0.0, float(hold_s)), LONGEST_HOLD_S)
             if began:
                 logger.warning("opsdash: draining: takes no more tasks, and puts back unstarted tasks")
             self._drain(True)
-        elif what == "release" and self._held_until is not None:
-            self._held_until = None
+        elif what == "release" and self._hold_until is not None:
+            self._hold_until = None
             logger.warning("opsdash: no longer drained: takes tasks again")
             self._drain(False)
 
 
 def _let_go() -> None:
-    for door in list(_doors):
-        door.let_go()
+    for server in list(_servers):
+        server.let_go()
 
 
 if hasattr(os, "register_at_fork"):

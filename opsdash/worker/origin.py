@@ -39,8 +39,8 @@ class Origin(NamedTuple):
 
 def of(message: Any) -> Origin | None:
     """Where the message came from; None for one that came from no list: a broadcast."""
-    home: Origin | None = getattr(message, "opsdash_home", None)
-    return home
+    found: Origin | None = getattr(message, "opsdash_origin", None)
+    return found
 
 
 class Fetches:
@@ -65,7 +65,7 @@ class Fetches:
         self._lists: dict[bytes, tuple[str, str]] = {}
         self.clients: list[int] | None = []
         channel.client.parse_response = self._parse_response
-        channel.qos.append = self._append_with_home
+        channel.qos.append = self._append_with_origin
         channel._brpop_start = self._brpop_start
         channel._brpop_read = channel.handlers["BRPOP"] = self._brpop_read
 
@@ -83,7 +83,7 @@ class Fetches:
             self._fetched = reply
         return reply
 
-    def _append_with_home(self, message: Any, delivery_tag: str) -> None:
+    def _append_with_origin(self, message: Any, delivery_tag: str) -> None:
         """Stands in for ``QoS.append``, which kombu calls with every message before any other code sees it."""
         fetched, self._fetched = self._fetched, None
         if fetched is None:
@@ -91,12 +91,12 @@ class Fetches:
             return
         key, raw = fetched
         queue, name = self._lists.get(key) or self._list(key)
-        message.opsdash_home = Origin(queue, name, raw)
+        message.opsdash_origin = Origin(queue, name, raw)
         info = message.delivery_info
         plain = not info.get("exchange") and info.get("routing_key") == queue
         field = delivery_tag if plain else f"{delivery_tag}{COPY}{queue}"
-        held = self._channel.qos._delivered.get(field)
-        if held is not None and not _same(held, message):
+        delivered = self._channel.qos._delivered.get(field)
+        if delivered is not None and not _same(delivered, message):
             plain, field = False, f"{delivery_tag}{COPY}{queue}{COPY}{next(self._numbers)}"
         if plain:
             self._append(message, delivery_tag)

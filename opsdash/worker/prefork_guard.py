@@ -41,7 +41,7 @@ QUEUE = "opsdash_queue"
 REGARDLESS = "opsdash_regardless"
 
 
-class Board:
+class SharedPause:
     """A page of memory that the worker writes and its children read.
 
     Byte 0: something is paused. Byte 1: everything is. Then the paused queues' names, after their length in 4 bytes (a
@@ -88,25 +88,25 @@ def take_queue(job: Any) -> str | None:
 class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no types
     """A child's main loop, which reads the shared page before it accepts a job."""
 
-    board: Board | None = None
+    shared: SharedPause | None = None
 
     def _make_child_methods(self, *args: Any, **kwargs: Any) -> None:
         """In the child, before its first job."""
         super()._make_child_methods(*args, **kwargs)
-        board = self.board  # None in a fresh interpreter, which shares no memory
+        shared = self.shared  # None in a fresh interpreter, which shares no memory
         if not all(hasattr(self, name) for name in CHILD):
             logger.error("opsdash: a child can't check before it starts a task; this billiard lacks one of %s", CHILD)
             return
         receive, out, pipe = (getattr(self, name) for name in CHILD)
-        say = out.put
-        memory = b"\0" if board is None else board.memory
+        send = out.put
+        memory = b"\0" if shared is None else shared.memory
 
         def wait_for_job() -> Any:
             job = receive()
             if job:
                 queue = take_queue(job)
-                if memory[0] and board is not None and board.catches(queue):
-                    say((NOT_STARTED, (job[1][0], pipe)))
+                if memory[0] and shared is not None and shared.catches(queue):
+                    send((NOT_STARTED, (job[1][0], pipe)))
                     return None
             return job
 
@@ -118,13 +118,13 @@ class GuardedPool(asynpool.AsynPool):  # type: ignore[misc]  # Celery has no typ
 
     Worker = GuardedWorker
 
-    def __init__(self, *args: Any, board: Board, **kwargs: Any) -> None:
-        self._board = board
+    def __init__(self, *args: Any, shared: SharedPause, **kwargs: Any) -> None:
+        self._shared = shared
         super().__init__(*args, **kwargs)
 
     def WorkerProcess(self, worker: Any) -> Any:  # noqa: N802 - billiard's name
         """Makes one child."""
-        worker.board = self._board
+        worker.shared = self._shared
         return super().WorkerProcess(worker)
 
 
@@ -136,9 +136,9 @@ class PreforkGuard:
     """
 
     def __init__(self, consumer: Any) -> None:
-        self.board = Board()
+        self.shared = SharedPause()
         self._pool = consumer.pool
-        self._pool.Pool = partial(GuardedPool, board=self.board)
+        self._pool.Pool = partial(GuardedPool, shared=self.shared)
 
     def listen(self, take_back: Callable[[Any], None]) -> None:
         """Has children's "not started" answered; the pool must have started.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from opsdash.model.queue_expiry import SETTLE, arguments, declared_ms, settled
+from opsdash.model.queue_expiry import RECONCILE, arguments, declared_ms, parsed
 from opsdash.worker.connection import Link
 
 
@@ -17,7 +17,7 @@ def declared(consumer: Any) -> dict[str, int]:
     return {q.name: _declared_ms(q) for q in queues if q.exchange is None or q.exchange.type != "fanout"}
 
 
-def settle(consumer: Any, link: Link) -> float:
+def reconcile(consumer: Any, link: Link) -> float:
     """Suspends the expiry of what is paused, and gives back that of what is not any more.
 
     Cost: one script, three commands per known queue and five per priority list of those that are paused.
@@ -30,10 +30,10 @@ def settle(consumer: Any, link: Link) -> float:
     """
     redis, queues = link.redis, declared(consumer)  # the client first: it learns the key prefix
     if not queues:
-        return settled((0, 0)).again_s
+        return parsed((0, 0)).again_s
     channel = consumer.task_consumer.channel
     suffixes = [f"{channel.sep}{step}" if step else "" for step in channel.priority_steps]
-    return settled(redis.eval(SETTLE, *arguments(link.keys, queues, suffixes))).again_s
+    return parsed(redis.eval(RECONCILE, *arguments(link.keys, queues, suffixes))).again_s
 
 
 def _declared_ms(queue: Any) -> int:

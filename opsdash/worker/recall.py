@@ -79,14 +79,14 @@ class Recall:
         if celery_private.is_fetching(self.gate.channel) and fetched_s < celery_private.fetch_s(self.gate.channel):
             self._consumer.timer.call_after(LOOK_AGAIN_S, self._put_back_scheduled)
             return
-        held, number = self._scheduled(), 0
-        for request in celery_private.newest_first(self.gate.channel, held):
+        scheduled, number = self._scheduled(), 0
+        for request in celery_private.newest_first(self.gate.channel, scheduled):
             if not self._stays(request):
                 continue
             self._leaving.add(request)
             try:
                 if self.gate.try_put_back(request):
-                    celery_private.unschedule(self._consumer, held[request])
+                    celery_private.unschedule(self._consumer, scheduled[request])
                     number += 1
             finally:
                 self._leaving.discard(request)

@@ -50,10 +50,10 @@ class Reporter:
             with link.redis.pipeline(transaction=False) as pipe:
                 pipe.time()
                 pipe.eval(_NAMESAKE, 1, link.keys.worker(self.hostname))
-                told, before = pipe.execute(raise_on_error=False)
-            if isinstance(told, redis.RedisError):
-                raise told
-            self._note_time(*told)
+                reply, before = pipe.execute(raise_on_error=False)
+            if isinstance(reply, redis.RedisError):
+                raise reply
+            self._note_time(*reply)
             if isinstance(before, list):  # else another one's value, which the first report removes
                 self._judge(*(_text(value) for value in before))
         return time.monotonic() + (self._ahead_s or 0.0)
@@ -65,7 +65,7 @@ class Reporter:
             LINK_ERRORS: Redis doesn't take it.
         """
         now = self.now(link)
-        told: Any = link.redis.eval(
+        reply: Any = link.redis.eval(
             _PUSH,
             2,
             link.keys.workers,
@@ -81,7 +81,7 @@ class Reporter:
             str(IDLE_SILENT_S),
             *(part for field in figures.items() for part in field),
         )
-        seconds, micros, *rival, aside = (_text(value) for value in told)
+        seconds, micros, *rival, aside = (_text(value) for value in reply)
         self._first = False
         self._note_time(seconds, micros)
         self._aside = aside

@@ -66,12 +66,12 @@ class PutBack:
 
     def __str__(self) -> str:
         """For the log: ``12 put back, 1 of them from the copy in hand; 2 were in their queue already``."""
-        said = f"{self.moved + self.copied} put back"
+        text = f"{self.moved + self.copied} put back"
         if self.copied:
-            said += f", {self.copied} of them from the copy in hand"
+            text += f", {self.copied} of them from the copy in hand"
         if self.waiting:
-            said += f"; {self.waiting} were in their queue already"
-        return f"{said}; {self.gone} had been taken by another worker since" if self.gone else said
+            text += f"; {self.waiting} were in their queue already"
+        return f"{text}; {self.gone} had been taken by another worker since" if self.gone else text
 
 
 def put_back(channel: Any, requests: Iterable[Any]) -> PutBack:
@@ -127,7 +127,7 @@ def replace_restore(channel: Any) -> None:
     restore = qos.restore_unacked
     unsure: set[Any] = set()
 
-    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
+    def with_note(original: Callable[..., Any]) -> Callable[..., Any]:
         def answered(delivery_tag: Any, *args: Any, **options: Any) -> Any:
             try:
                 return original(delivery_tag, *args, **options)
@@ -137,25 +137,25 @@ def replace_restore(channel: Any) -> None:
 
         return answered
 
-    qos.ack, qos.reject = noting(qos.ack), noting(qos.reject)
+    qos.ack, qos.reject = with_note(qos.ack), with_note(qos.reject)
 
     def restore_unacked(*args: Any, **options: Any) -> Any:
         begun = {id(request.message) for request in tuple(worker_state.active_requests)}
-        held = {
+        unstarted = {
             tag: m
             for tag, m in qos._delivered.items()
             if origin.of(m) is not None and id(m) not in begun and tag not in unsure
         }
         try:
             done = PutBack()
-            for chunk in _chunks(reversed(held.values()), lambda message: message):
+            for chunk in _chunks(reversed(unstarted.values()), lambda message: message):
                 done += _put_back(channel, [(message, True) for message in chunk])
         except (redis.RedisError, OSError) as error:
             logger.warning("opsdash: kombu itself restores this worker's messages: %s", describe_error(error))
         else:
-            for tag in held:
+            for tag in unstarted:
                 qos._delivered.pop(tag, None)
-            if held:
+            if unstarted:
                 logger.info("opsdash: the connection closes, unstarted messages: %s", done)
         return restore(*args, **options)
 

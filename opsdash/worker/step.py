@@ -42,10 +42,10 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._consumer = consumer
         self._watch: FlagWatch | None = None
         self._recall: Recall | None = None
-        self._tick_asked = False
+        self._tick_requested = False
         self._waker: Waker | None = None
         self._applying = threading.RLock()
-        self._told_active = False
+        self._logged_active = False
         self._connected = self._drain_applied = False
         self._drain_again = 0.0
         transport = consumer.app.connection_for_read().transport
@@ -66,7 +66,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self.gate.give_up("the plug-in failed at start; the worker's log says why")
         if self._guard is not None:
             self.gate.show = self._show
-        self._door = LocalServer(self.health.identity.instance, self._facts, self._drain)
+        self._server = LocalServer(self.health.identity.instance, self._facts, self._drain)
         # Tasks.start, which comes after this, hands it to every task's strategy.
         consumer.on_task_request = self.gate.on_task_request
 
@@ -79,9 +79,9 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self.gate,
             self.health,
             queues=lambda: celery_private.consumed_queues(consumer),
-            on_change=self._ask_apply,
-            ask_tick=self._ask_tick,
-            settle=partial(queue_expiry.settle, consumer),
+            on_change=self._request_apply,
+            request_tick=self._request_tick,
+            reconcile_expiries=partial(queue_expiry.reconcile, consumer),
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -93,7 +93,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self._watch.start()
         self._connected = True
         self.health.tick()  # the loop comes next; it may have waited for the broker a long time
-        self._door.open()
+        self._server.open()
 
     def stop(self, consumer: Any) -> None:
         """The connection is lost, or the worker stops: until ``start`` comes again nothing is fetched."""
@@ -124,8 +124,8 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             self._usable_waker().listen_in_green_loop(consumer)
         watch.read_now()
         self._apply()
-        if not self._told_active:
-            self._told_active = True
+        if not self._logged_active:
+            self._logged_active = True
             logger.info(
                 "opsdash %s is active: this worker can be paused (pool %s, queues %s)",
                 opsdash.__version__,
@@ -142,7 +142,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._watch is not None:
             self._watch.retire()
         if self.enabled:
-            self._door.close()
+            self._server.close()
 
     def info(self, consumer: Any) -> dict[str, Any]:
         """What ``celery inspect stats`` shows."""
@@ -162,11 +162,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self.gate.pausing != READY:
             return active
         if not self.gate.state.known.issuperset(active) and self._watch is not None and self._watch.read_now():
-            self._ask_apply()  # a queue was added to a running worker: not a message before its flag is known
+            self._request_apply()  # a queue was added to a running worker: not a message before its flag is known
         state = self.gate.state
         return [queue for queue in active if not state.holds(queue)]
 
-    def _ask_apply(self) -> None:
+    def _request_apply(self) -> None:
         """From any thread: lets the event loop act on the gate's state."""
         pool = self._consumer.pool
         if celery_private.is_green(pool):
@@ -201,7 +201,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             celery_private.update_queue_cycle(gate.channel)
             if self._waker is not None:
-                self._waker.hear(state.closed)
+                self._waker.listen(state.closed)
             if state.closed:
                 self._recall.run()
             if state.draining:
@@ -220,11 +220,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         changed, now = self.gate.drain(on), time.monotonic()
         if changed or (on and now >= self._drain_again):  # what Redis refused a moment ago it may take now
             self._drain_again = now + DRAIN_AGAIN_S
-            self._ask_apply()
+            self._request_apply()
 
     def _facts(self) -> dict[str, Any]:
         """From the local server's thread: the answer for the container's commands."""
-        self._ask_tick()
+        self._request_tick()
         return drain_state.facts(
             self._consumer,
             self.gate,
@@ -236,16 +236,16 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
 
     def _show(self, state: PauseState) -> None:
         """From any thread: tells prefork's children what is paused."""
-        self._guard.board.show(state.holds_all, state.queues)
+        self._guard.shared.show(state.holds_all, state.queues)
 
-    def _ask_tick(self) -> None:
+    def _request_tick(self) -> None:
         """From any thread: lets the event loop note that it turns. A stuck loop piles up one request, not hundreds."""
-        if not self._tick_asked:
-            self._tick_asked = True
+        if not self._tick_requested:
+            self._tick_requested = True
             self._soon(self._tick)
 
     def _tick(self) -> None:
-        self._tick_asked = False
+        self._tick_requested = False
         self.health.tick()
 
     def _usable_waker(self) -> Waker:

@@ -27,8 +27,8 @@ class Waker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._hear: Callable[[bool], None] | None = None
-        self._hearing = False
+        self._listen: Callable[[bool], None] | None = None
+        self._listening = False
 
     @property
     def usable(self) -> bool:
@@ -40,18 +40,18 @@ class Waker:
         hub.add_reader(self._reader.fileno(), self._drain)
 
     def listen_in_green_loop(self, consumer: Any) -> None:
-        """Takes part in the loop of a green pool, for one connection of the consumer to its broker; see ``hear``."""
-        self._hear, self._hearing = None, False
+        """Takes part in the loop of a green pool, for one connection of the consumer to its broker; see ``listen``."""
+        self._listen, self._listening = None, False
         try:
-            self._hear = celery_private.bell_in_green_loop(consumer, self._reader.fileno(), self._drain)
+            self._listen = celery_private.wake_in_green_loop(consumer, self._reader.fileno(), self._drain)
         except LookupError as lost:
             logger.warning("opsdash: a resume may take 2 s to reach this worker; this kombu has no %s", lost)
 
-    def hear(self, on: bool) -> None:
+    def listen(self, on: bool) -> None:
         """Green pools: whether a byte ends the loop's sleep. Off while tasks flow, since each would pay for it."""
-        if self._hear is not None and on is not self._hearing:
-            self._hear(on)
-            self._hearing = on
+        if self._listen is not None and on is not self._listening:
+            self._listen(on)
+            self._listening = on
 
     def wake(self) -> None:
         """From any thread or greenlet."""

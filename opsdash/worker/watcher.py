@@ -85,8 +85,9 @@ class FlagWatch:
     Args:
         queues: Names the queues this worker consumes.
         on_change: Asks the event loop to apply the gate's state; called in this thread.
-        ask_tick: Asks the event loop to note that it turns.
-        settle: Suspends and restores the expiry of paused queues; returns after how many seconds it must run again.
+        request_tick: Asks the event loop to note that it turns.
+        reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
+            must run again.
 
     Attributes:
         turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
@@ -101,16 +102,16 @@ class FlagWatch:
         *,
         queues: Callable[[], list[str]],
         on_change: Callable[[], None],
-        ask_tick: Callable[[], None],
-        settle: Callable[[Link], float] = lambda _link: AGAIN_S,
+        request_tick: Callable[[], None],
+        reconcile_expiries: Callable[[Link], float] = lambda _link: AGAIN_S,
     ) -> None:
         self._link = link
         self._gate = gate
         self._health = health
         self._queues = queues
         self._on_change = on_change
-        self._ask_tick = ask_tick
-        self._settle = settle
+        self._request_tick = request_tick
+        self._reconcile = reconcile_expiries
         self._reading, self._pushing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._broken = False
@@ -244,15 +245,15 @@ class FlagWatch:
             if self._gate.pausing == READY and self.read_now():
                 self._on_change()
             if (self._suspended or self._gate.state.paused) and not self._unreachable:
-                self._settle_expiries()
+                self._reconcile_expiries()
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
         if not self._unreachable or self._gate.state.error:
             self._report_if_due()
 
-    def _settle_expiries(self) -> None:
+    def _reconcile_expiries(self) -> None:
         """Paused queues must not expire, and those that are not paused any more must again."""
         try:
-            again_s = self._settle(self._link)
+            again_s = self._reconcile(self._link)
         except LINK_ERRORS as error:
             if not self._unsettled:
                 logger.error("opsdash: the expiry of paused queues can't be suspended: %s", describe_error(error))
@@ -277,7 +278,7 @@ class FlagWatch:
                 self._pubsub = self._link.redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
                 self._pubsub.subscribe(self._link.keys.nudge)
                 self._next_read = 0.0  # a nudge may have come while nobody listened
-            message = self._pubsub.get_message(timeout=self._patience_s())
+            message = self._pubsub.get_message(timeout=self._timeout_s())
         except LINK_ERRORS as error:
             if not self._deaf:
                 logger.error(
@@ -291,7 +292,7 @@ class FlagWatch:
             self._deaf = False
         return message
 
-    def _patience_s(self) -> float:
+    def _timeout_s(self) -> float:
         now = time.monotonic()
         due = max(0.0, min(self._next_read, self._next_report) - now)
         if self._gate.applied is not self._reported:
@@ -338,7 +339,7 @@ class FlagWatch:
                 if self._mute:
                     logger.warning("opsdash: this worker's health is pushed again")
                 self._mute = False
-        self._ask_tick()
+        self._request_tick()
 
     def _close_link(self) -> None:
         with self._reading:  # the event loop may be reading the flags by it

@@ -204,7 +204,7 @@ def test_the_same_request_is_done_once_however_often_it_is_sent(api: Client, con
 
 
 def test_an_answer_that_has_not_changed_is_not_sent_again(api: Client, console: Console, fill):
-    console.fleet.look()
+    console.unmanaged.look()
     for path in ("/api/v1/status", "/api/v1/queues", "/api/v1/workers", "/api/v1/audit", "/api/v1/operations"):
         first = api.get(path)
         console.poller.refresh()  # read again, at another moment, with another round trip: the state is the same
@@ -225,7 +225,7 @@ def test_a_worker_is_told_with_what_it_runs_and_its_load_alone_is_no_change(
         running = json.dumps([["id-1", "orders.send", "emails", 61], ["id-2", "\x1b[2J", "\ud800", None]])
         client.hset("opsdash:worker:celery@w 1/a", mapping={**figures, "running": running})
         client.zadd("opsdash:workers", {"celery@w 1/a": now})
-        console.fleet.look()
+        console.unmanaged.look()
         tag = api.get("/api/v1/workers").headers["Etag"]
         client.hset("opsdash:worker:celery@w 1/a", "load", "0.9")
         console.poller.refresh()
@@ -239,7 +239,7 @@ def test_a_worker_is_told_with_what_it_runs_and_its_load_alone_is_no_change(
 
 def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: Console):
     api.run("pause_processing", confirm="YES")
-    console.fleet.look()  # who else could run something has been asked since the pause
+    console.unmanaged.look()  # who else could run something has been asked since the pause
     console.poller.refresh()
     tag = api.get("/api/v1/status").headers["Etag"]
     console.poller.refresh()

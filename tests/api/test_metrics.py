@@ -280,7 +280,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
     scrape, api: Client, console: Console, valkey: Valkey, monkeypatch
 ):
     report(valkey, "w1@host", failed=0)
-    console.fleet.look()
+    console.unmanaged.look()
     monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
@@ -292,7 +292,7 @@ def test_every_metric_that_an_alert_or_the_dashboard_names_is_printed(
 
 
 def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Client, monkeypatch, console: Console):
-    console.fleet.look()
+    console.unmanaged.look()
     monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())

@@ -150,7 +150,7 @@ def acts(figures: dict[str, list[float]], redis_url: str, server: Durable, round
 def check(redis_url: str, url: str, number: int) -> None:
     """The figure counts only if all of it is there and whole."""
     console = assemble(Settings.from_env({}, redis_url=redis_url, database_url=url, secret_key=SECRET))
-    found, spooled = console.audit.verify(), console.audit.spooled()
+    found, spooled = console.audit.verify(), console.audit.outbox_length()
     console.close()
     if not found.ok or found.checked != number or spooled:
         raise RuntimeError(f"{found.message} {spooled} spooled, expected {number}")
@@ -159,11 +159,11 @@ def check(redis_url: str, url: str, number: int) -> None:
 def verification(figures: dict[str, list[float]], server: Durable, number: int, rounds: int) -> None:
     """Walks a chain of so many entries; by turns, reads them only."""
     engine = fresh(server)
-    sealer = ChainSigner(SECRET.encode)
-    fill_sealed(engine, sealer, number)
+    signer = ChainSigner(SECRET.encode)
+    fill_sealed(engine, signer, number)
     for _ in range(rounds):
         started = time.perf_counter()
-        found = audit_verify.verify(engine, sealer)
+        found = audit_verify.verify(engine, signer)
         figures.setdefault(f"verify {number:,} entries", []).append(time.perf_counter() - started)
         if not found.ok or found.checked != number:
             raise RuntimeError(found.message)
@@ -175,12 +175,12 @@ def verification(figures: dict[str, list[float]], server: Durable, number: int, 
     server.drop(engine.url.set(query={}).render_as_string(hide_password=False))
 
 
-def fill_sealed(engine: sa.Engine, sealer: ChainSigner, number: int) -> None:
+def fill_sealed(engine: sa.Engine, signer: ChainSigner, number: int) -> None:
     """A chain of so many entries, sealed as opsdash seals them, by COPY."""
     rows = io.StringIO()
     out, last = csv.writer(rows), ("", 0)
     connection = engine.raw_connection()
-    for seal, seq, cells in sealed_rows(sealer, number):
+    for seal, seq, cells in sealed_rows(signer, number):
         last = seal, seq
         out.writerow(cells)
         if seq % 50_000 == 0 or seq == number:
@@ -195,9 +195,9 @@ def fill_sealed(engine: sa.Engine, sealer: ChainSigner, number: int) -> None:
         writing.execute(sa.text("ANALYZE audit_log"))
 
 
-def sealed_rows(sealer: ChainSigner, number: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
+def sealed_rows(signer: ChainSigner, number: int) -> Iterator[tuple[str, int, tuple[Any, ...]]]:
     """Seal, number and cells of each row."""
-    key_id, key = sealer.key()
+    key_id, key = signer.key()
     seal, start = "", datetime.now(UTC) - timedelta(seconds=number)
     details = {"params": {"queue": "emails"}, "surface": "page", "client": "10.1.2.3", "took_s": 0.004}
     details |= {"previewed": {"waiting": 12}, "message": "Cleared 12 tasks from emails.", "affected": 12}

@@ -153,7 +153,7 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
     served: Any, visit: Callable[..., Page], broker: services.Valkey, shoot: Callable[..., None]
 ) -> None:
     with worker(pool="solo", env={"OPSDASH_REDIS_URL": broker.url, "SAMPLE_PLUGIN": "no"}) as free:
-        served.console.fleet.look()
+        served.console.unmanaged.look()
         page = visit(served.url)
         row = page.get_by_role("region", name="Worker Health").locator("tbody tr", has_text=free.hostname)
         expect(row).to_contain_text("no plug-in")
@@ -166,8 +166,8 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
         expect(page.get_by_role("alert").filter(has_text="1 of 1 unmanaged worker")).to_be_visible()
         expect(row).to_contain_text("sent cancel_consumer")
         shoot(page, "paused_others", all_forms=True)
-        assert served.console.fleet.look()[0].queues == ()
+        assert served.console.unmanaged.look()[0].queues == ()
         button(page, "Resume Processing").click()
         confirm(page)
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
-        assert set(served.console.fleet.look()[0].queues) == {"celery", "emails", "reports"}
+        assert set(served.console.unmanaged.look()[0].queues) == {"celery", "emails", "reports"}

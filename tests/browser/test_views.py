@@ -225,7 +225,7 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
 def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_left_out(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
-    other = AuditLog(served.console.engine, served.console.audit.sealer, here=lambda: "redis-b:6379/0")
+    other = AuditLog(served.console.engine, served.console.audit.signer, here=lambda: "redis-b:6379/0")
     page = visit(f"{served.url}?tab=operations")
     log = page.get_by_role("region", name="Recent Operations")
     brokers = log.get_by_label("All brokers")

@@ -163,7 +163,7 @@ def answer(console: Console, question: str, host: str) -> list[Any]:
     said: list[list[Any]] = []
 
     def heard() -> bool:
-        with suppress(Unavailable), console.fleet.control() as (control, connection):
+        with suppress(Unavailable), console.unmanaged.control() as (control, connection):
             inspect = control.inspect([host], timeout=ANSWER_S, limit=1, connection=connection)
             said.extend((getattr(inspect, question)() or {}).values())
         return bool(said)

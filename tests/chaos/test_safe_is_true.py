@@ -164,7 +164,7 @@ def play(made: Schedule, server: Valkey, record: Path, console: Console) -> tupl
                 console.pause.pause(None, by="maria", reason="", ttl_s=600)
                 paused = True
             if paused:
-                console.fleet.look()
+                console.unmanaged.look()
                 at = time.time()  # what a worker still ran while others were asked is no fault of the verdict
                 found = verdict(console.snapshot())
                 assert found is not None

@@ -138,9 +138,9 @@ def test_whatever_lies_there_the_flag_alone_says_what_is_paused(broker: Broker, 
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             read = flags.answer(list(names), pipe.execute(raise_on_error=False))
-        endings = PauseExpiry(Audit(), flags)  # type: ignore[arg-type]
-        endings.look(read.active, read.left, read.epoch)
-        endings.settle()
+        expiry = PauseExpiry(Audit(), flags)  # type: ignore[arg-type]
+        expiry.look(read.active, read.left, read.epoch)
+        expiry.write_ended()
         with client.pipeline() as pipe:
             flags.ask(pipe, list(names))
             assert flags.answer(list(names), pipe.execute(raise_on_error=False)).left == (), "told once, then forgotten"
@@ -189,9 +189,9 @@ def test_a_story_without_its_flag_is_told_once_whatever_it_says(broker: Broker, 
         with broker.client.pipeline() as pipe:
             flags.ask(pipe, names)
             read = flags.answer(names, pipe.execute(raise_on_error=False))
-        endings = PauseExpiry(audit, flags)  # type: ignore[arg-type]
-        endings.look(read.active, read.left, read.epoch)
-        endings.settle()
+        expiry = PauseExpiry(audit, flags)  # type: ignore[arg-type]
+        expiry.look(read.active, read.left, read.epoch)
+        expiry.write_ended()
 
     look()
     assert audit.noted == [None, "emails"]
@@ -237,7 +237,7 @@ def test_a_foreign_nudge_is_only_a_reason_to_read_the_flags(data: Any, caplog: p
     gate = Gate(lambda request: None, (redis.ConnectionError,))
     link: Any = SimpleNamespace()
     health: Any = SimpleNamespace()
-    watch = FlagWatch(link, gate, health, queues=lambda: ["celery"], on_change=lambda: None, ask_tick=lambda: None)
+    watch = FlagWatch(link, gate, health, queues=lambda: ["celery"], on_change=lambda: None, request_tick=lambda: None)
     gate.set(PauseState(known=frozenset({"celery"})))
     watch._heed({"data": data})
     watch._heed({})

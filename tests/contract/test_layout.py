@@ -49,7 +49,7 @@ def test_the_layout_of_the_workers_is_adopted(client: redis.Redis, reports: Repo
     layout = found.layout
     assert (layout.prefix, layout.separator, layout.priority_steps) == ("shop:", ":", (0, 4, 8))
     assert (layout.unacked, layout.visibility_timeout_s) == ("mine", 60)
-    assert layout.learnt_from("prefix") == layout.learnt_from("separator") == WORKERS
+    assert layout.source_of("prefix") == layout.source_of("separator") == WORKERS
     assert layout.proven
     assert found.exchanges == ("shop",)
     assert not found.conflicts
@@ -57,7 +57,7 @@ def test_the_layout_of_the_workers_is_adopted(client: redis.Redis, reports: Repo
 
 def test_nobody_there_leaves_kombus_defaults_and_an_unproven_separator(client: redis.Redis):
     layout = Layouts(client).layout
-    assert (layout.prefix, layout.separator, layout.learnt_from("prefix")) == ("", DEFAULT, ASSUMED)
+    assert (layout.prefix, layout.separator, layout.source_of("prefix")) == ("", DEFAULT, ASSUMED)
     assert not layout.proven
 
 
@@ -157,7 +157,7 @@ def test_a_change_while_something_is_written_waits_until_it_has_ended(client: re
 def test_the_separator_is_proven_by_the_mailboxes_of_workers_without_the_plug_in(client: redis.Redis, separator: str):
     bind(client, separator, "celery@a", "celery@b")
     layout = Layouts(client).layout
-    assert (layout.separator, layout.learnt_from("separator"), layout.proven) == (separator, BROKER, True)
+    assert (layout.separator, layout.source_of("separator"), layout.proven) == (separator, BROKER, True)
 
 
 def test_mailboxes_with_several_separators_prove_none(client: redis.Redis):
@@ -175,7 +175,7 @@ def test_an_app_whose_separator_is_not_that_of_the_mailboxes_proves_none(client:
 def test_the_mailboxes_are_found_by_the_prefix_and_the_control_exchange_that_were_told(client: redis.Redis):
     bind(client, ":", "celery@a", prefix="shop:", control="ops")
     claim = Claim(source=APP, facts={"prefix": "shop:", "control_exchange": "ops"})
-    assert Layouts(client, [claim]).layout.learnt_from("separator") == BROKER
+    assert Layouts(client, [claim]).layout.source_of("separator") == BROKER
 
 
 def test_foreign_values_in_the_keys_that_are_looked_at_teach_nothing(client: redis.Redis, reports: Reports):
@@ -201,7 +201,7 @@ def test_workers_without_a_prefix_in_another_database_are_noticed(client: redis.
     reports("w@x")
     client.delete(Keys().workers)
     found = Layouts(client).found
-    assert (found.elsewhere, found.layout.learnt_from("prefix")) == (("",), ASSUMED)
+    assert (found.elsewhere, found.layout.source_of("prefix")) == (("",), ASSUMED)
 
 
 def test_a_foreign_value_where_mailboxes_are_bound_is_no_error(client: redis.Redis, reports: Reports):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.services import until
 
-from opsdash.model.queue_expiry import SETTLE, UNDECLARED_MS, Settled, arguments
+from opsdash.model.queue_expiry import RECONCILE, UNDECLARED_MS, Reconciled, arguments
 from opsdash.services.broker import queue_expiry
 from opsdash.services.broker.client import Broker
 from opsdash.services.pause.flags import PauseFlags
@@ -44,11 +44,11 @@ def pause(broker: Broker, queue: str | None = None, ttl_s: int = 600) -> None:
     PauseFlags(broker).pause(queue, by="maria", reason="", ttl_s=ttl_s)
 
 
-def settle(broker: Broker, **declared: int | None) -> Settled:
+def reconcile(broker: Broker, **declared: int | None) -> Reconciled:
     """As a worker does, or a console."""
     suffixes = [broker.separator + str(step) if step else "" for step in broker.priority_steps]
-    reply: Any = broker.client.eval(SETTLE, *arguments(broker.keys, declared, suffixes))
-    return Settled(*reply)
+    reply: Any = broker.client.eval(RECONCILE, *arguments(broker.keys, declared, suffixes))
+    return Reconciled(*reply)
 
 
 def outlive(broker: Broker) -> None:
@@ -87,17 +87,17 @@ def test_another_queue_expires_as_ever(broker: Broker):
 def test_a_producer_that_publishes_during_the_pause_does_not_bring_the_end_back(broker: Broker):
     pause(broker, "celery")
     publish(broker, "a", ms=SHORT_MS)
-    settle(broker, celery=None)
+    reconcile(broker, celery=None)
     outlive(broker)
     publish(broker, "b", ms=EXPIRES_MS)
-    settle(broker, celery=None)
+    reconcile(broker, celery=None)
     assert run_order(broker) == ["a", "b"]
     PauseFlags(broker).resume("celery")
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS, "the longest that was seen"
 
 
 def test_what_a_worker_knows_to_be_declared_is_given_back_in_full_by_whoever_resumes(broker: Broker):
-    settle(broker, celery=EXPIRES_MS, emails=0)
+    reconcile(broker, celery=EXPIRES_MS, emails=0)
     publish(broker, "a", ms=SHORT_MS)
     pause(broker)
     outlive(broker)
@@ -106,7 +106,7 @@ def test_what_a_worker_knows_to_be_declared_is_given_back_in_full_by_whoever_res
 
 
 def test_a_queue_that_only_workers_know_is_kept_by_a_console_too(broker: Broker):
-    settle(broker, orders=EXPIRES_MS)
+    reconcile(broker, orders=EXPIRES_MS)
     publish(broker, "a", ms=SHORT_MS, queue="orders")
     pause(broker)
     outlive(broker)
@@ -114,8 +114,8 @@ def test_a_queue_that_only_workers_know_is_kept_by_a_console_too(broker: Broker)
 
 
 def test_a_queue_declared_without_expiry_since_then_gets_back_what_its_lists_had(broker: Broker):
-    settle(broker, celery=5_000)
-    settle(broker, celery=0)
+    reconcile(broker, celery=5_000)
+    reconcile(broker, celery=0)
     publish(broker, "a")
     pause(broker)
     PauseFlags(broker).resume(None)
@@ -126,12 +126,12 @@ def test_a_queue_declared_without_expiry_since_then_gets_back_what_its_lists_had
 def test_a_pause_that_ends_without_a_resume_gives_the_expiry_back_at_the_next_look(broker: Broker, end: str):
     publish(broker, "a")
     pause(broker, "celery", ttl_s=1)
-    settle(broker, celery=None)
+    reconcile(broker, celery=None)
     assert left_ms(broker) == -1
     if end == "by hand":
         broker.client.delete(broker.keys.pause("celery"))
     assert until(lambda: not broker.client.exists(broker.keys.pause("celery")))
-    queue_expiry.settle(broker, [])
+    queue_expiry.reconcile(broker, [])
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
     assert not broker.client.exists(broker.keys.expires)
 
@@ -149,17 +149,17 @@ def test_a_queue_that_is_paused_twice_expires_again_only_after_both(broker: Brok
 def test_a_queue_that_does_not_expire_is_left_as_it_is(broker: Broker):
     broker.client.lpush(broker.lists("celery")[0], "a")
     pause(broker)
-    assert settle(broker, celery=None, emails=None) == Settled(0, 0)
+    assert reconcile(broker, celery=None, emails=None) == Reconciled(0, 0)
     PauseFlags(broker).resume(None)
     assert left_ms(broker) == -1
 
 
 def test_the_shortest_expiry_says_how_soon_to_look_again(broker: Broker):
-    assert settle(broker, celery=900).again_s == 2.0, "nothing is held"
+    assert reconcile(broker, celery=900).again_s == 2.0, "nothing is held"
     pause(broker, "celery")
-    assert settle(broker, celery=900).again_s == 0.3
+    assert reconcile(broker, celery=900).again_s == 0.3
     publish(broker, "a", ms=EXPIRES_MS)
-    assert settle(broker, celery=0).again_s == 2.0
+    assert reconcile(broker, celery=0).again_s == 2.0
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -189,7 +189,7 @@ def test_nonsense_among_what_is_noted_touches_no_other_key(broker: Broker):
     broker.client.hset(broker.keys.expires, mapping=noted)
     broker.client.hset(broker.keys.expires_declared, mapping={"celery": "0x7", "emails": "-3", "": "nan"})
     broker.client.lpush(mine, "a")
-    assert settle(broker, celery=None) == Settled(0, 0)
+    assert reconcile(broker, celery=None) == Reconciled(0, 0)
     assert not broker.client.exists(broker.keys.expires)
     assert (broker.client.ttl("somebody's"), left_ms(broker)) == (-1, -1)
     assert broker.client.ttl(tally) == -1
@@ -198,7 +198,7 @@ def test_nonsense_among_what_is_noted_touches_no_other_key(broker: Broker):
 def test_a_key_of_the_queue_that_is_no_list_keeps_its_own_end(broker: Broker):
     broker.client.set(broker.lists("celery")[0], "x", px=EXPIRES_MS)
     pause(broker)
-    settle(broker, celery=EXPIRES_MS)
+    reconcile(broker, celery=EXPIRES_MS)
     assert left_ms(broker) > 0
 
 
@@ -206,7 +206,7 @@ def test_kombus_bindings_are_not_swept_while_nobody_may_consume(broker: Broker):
     seconds, _ = broker.client.time()
     soon, late = seconds * 1000 - 1, seconds * 1000 + 10**9
     broker.client.zadd(broker.keys.binding_deadlines, {"orders": soon, "later": late})
-    settle(broker, celery=1_000)
+    reconcile(broker, celery=1_000)
     assert broker.client.zscore(broker.keys.binding_deadlines, "orders") == soon, "nothing is paused"
     pause(broker)
     assert broker.client.zscore(broker.keys.binding_deadlines, "orders") >= soon + 3_600_000 - 1_000
@@ -359,17 +359,17 @@ def test_a_clear_with_many_newer_tasks_leaves_the_expiry_too(broker: Broker, mon
 def test_a_clear_that_was_killed_gives_the_expiry_back_once_its_lease_is_over(broker: Broker):
     publish(broker, "a")
     broker.client.set(broker.keys.busy("celery"), "{}", px=SHORT_MS)
-    settle(broker, celery=None)
+    reconcile(broker, celery=None)
     assert left_ms(broker) == -1
     assert until(lambda: not broker.client.exists(broker.keys.busy("celery")))
-    queue_expiry.settle(broker, [])
+    queue_expiry.reconcile(broker, [])
     assert left_ms(broker) > 0
 
 
 def test_a_redis_that_refuses_the_script_costs_the_pause_nothing(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(queue_expiry, "SETTLE", "return redis.call('NOSUCHCOMMAND')")
+    monkeypatch.setattr(queue_expiry, "RECONCILE", "return redis.call('NOSUCHCOMMAND')")
     pause(broker)
     assert None in PauseFlags(broker).read(())
     assert "could not be looked after" in caplog.text

@@ -49,7 +49,7 @@ def left(console: Console, number: int, **told: Any) -> list[str]:
     made = []
     for _ in range(number):
         approval_id, text = uuid4().hex, json.dumps(genuine | told)
-        mac = console.audit.sealer.mac(f"approval:{approval_id}:{text}")
+        mac = console.audit.signer.mac(f"approval:{approval_id}:{text}")
         client.hset(keys.approval(approval_id), mapping={"asked": text, "mac": mac})
         client.zadd(keys.approvals, {approval_id: time.time() + 600})
         made.append(approval_id)
@@ -159,7 +159,7 @@ def test_what_expired_costs_the_same_round_trips_however_much_it_is(console: Con
     for number in (1, 30):
         for approval_id in left(console, number):
             client.zadd(keys.approvals, {approval_id: time.time() - 1})
-        assert sent(console, console.asked.settle) == 6
+        assert sent(console, console.pending_approvals.close_expired) == 6
         assert client.zcount(keys.approvals, "-inf", time.time()) == 0
 
 
@@ -172,10 +172,10 @@ def test_what_is_too_large_to_wait_is_refused_in_one_sentence(console: Console, 
 
 
 def test_a_request_that_is_gone_when_it_is_taken_is_not_made_anew(console: Console):
-    asked = console.asked.find(ask(console))
+    asked = console.pending_approvals.find(ask(console))
     console.broker.client.delete(console.broker.keys.approval(asked.id))
     with pytest.raises(Refused, match="Nothing waits"):
-        console.asked.take(asked, "bob")
+        console.pending_approvals.take(asked, "bob")
     assert console.broker.client.exists(console.broker.keys.approval(asked.id)) == 0
 
 
@@ -206,7 +206,7 @@ def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_
 ) -> None:
     approval_id, index, client = ask(console), console.broker.keys.approvals, console.broker.client
     client.zadd(index, {uuid4().hex: time.time() + 5 + n / 1_000 for n in range(approvals.MOST + 3)})
-    waiting, unread = console.asked.look()
+    waiting, unread = console.pending_approvals.look()
     assert [one.message for one in unread] == [f"Showing 0 of {approvals.MOST + 4} requests for approval."]
     monkeypatch.setenv("OPSDASH_REDIS_URL", console.settings.redis_url)
     monkeypatch.setenv("OPSDASH_DATABASE_URL", console.settings.database_url)
@@ -214,8 +214,8 @@ def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_
     said = off_a_terminal(monkeypatch, capsys)("approvals")
     assert "There are no readable pending approvals" in said.out
     assert "Showing 0 of" in said.err
-    console.asked.settle()
-    waiting, unread = console.asked.look()
+    console.pending_approvals.close_expired()
+    waiting, unread = console.pending_approvals.look()
     assert [one.id for one in waiting] == [approval_id]
-    console.asked.settle()
+    console.pending_approvals.close_expired()
     assert client.zcard(index) == 1

@@ -76,7 +76,7 @@ def test_an_entry_keeps_who_from_where_what_was_reviewed_and_how_long_it_took(co
         (sa.update(audit_log).where(at(3)).values(seal=None), "Changed: entry 3 "),
         (
             sa.update(audit_log).where(at(3)).values(key_id="unkeyed"),
-            "Entry 3 .* without a key, which is not accepted after number 0",
+            "Entry 3 .* without a key, which is not accepted",
         ),
         (sa.update(audit_log).where(at(3)).values(key_id="0123456789ab"), "Entry 3 .* unknown key"),
         (sa.delete(audit_log).where(at(3)), "Removed: entry 3 before 4"),
@@ -187,7 +187,7 @@ def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
     assert heads[0] == heads[1]
     assert heads[2] == console.audit.verify().head == console.audit.head()
     said = [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"]
-    assert all("opsdash audit verify --head" in line for line in said)
+    assert all("keep a copy in another place: opsdash audit verify --head" in line for line in said)
     assert [line.partition(" (")[0] for line in said] == [
         f"audit head {heads[0]}",
         f"audit head {heads[2]}",
@@ -243,7 +243,7 @@ def _age(console: Console, number: int, when: datetime) -> None:
         for row in rows:
             entry = entry_of_row(row)
             entry = replace(entry, timestamp=when if row.seq == number else entry.timestamp)
-            sealed = console.audit.sealer.next(connection, entry)
+            sealed = console.audit.signer.next(connection, entry)
             end = {"seq": sealed.seq, "seal": sealed.seal}
             values = {**end, "timestamp": sealed.timestamp}
             connection.execute(sa.update(audit_log).where(audit_log.c.id == sealed.id).values(values))

@@ -48,14 +48,14 @@ def test_what_waits_in_the_spool_is_written_once_however_many_consoles_and_crash
 ) -> None:
     postgres.stop()
     done = pause(console)
-    assert console.audit.spooled() == 2
-    steps = console.broker.client.xrange(console.broker.keys.spool)
+    assert console.audit.outbox_length() == 2
+    steps = console.broker.client.xrange(console.broker.keys.outbox)
     postgres.start()
     others = [console_for(database_url=postgres_url) for _ in range(3)]
     assert sum(other.audit.drain() for other in others) == 2
     # A console that died between the table and the stream leaves its steps there: they are drained again.
     for _, fields in steps:
-        console.broker.client.xadd(console.broker.keys.spool, fields)
+        console.broker.client.xadd(console.broker.keys.outbox, fields)
     assert console.audit.drain() == 2
     (entry,) = console.get_recent_operations()
     assert (entry.id, entry.status, entry.seq) == (done.id, Status.SUCCESS, 1)
@@ -65,14 +65,14 @@ def test_what_waits_in_the_spool_is_written_once_however_many_consoles_and_crash
 def test_a_step_that_opsdash_did_not_write_never_becomes_an_entry_and_is_kept_to_be_looked_at(
     console: Console, caplog: pytest.LogCaptureFixture
 ) -> None:
-    console.broker.client.xadd(console.broker.keys.spool, {"kind": "whole", "entry": "{}", "mac": "0" * 64})
-    console.broker.client.xadd(console.broker.keys.spool, {"foreign": "field"})
+    console.broker.client.xadd(console.broker.keys.outbox, {"kind": "whole", "entry": "{}", "mac": "0" * 64})
+    console.broker.client.xadd(console.broker.keys.outbox, {"foreign": "field"})
     assert console.audit.drain() == 0
-    kept = console.audit.spool
+    kept = console.audit.outbox
     assert kept is not None
-    assert (console.audit.spooled(), kept.foreign()) == (0, 2)
+    assert (console.audit.outbox_length(), kept.foreign()) == (0, 2)
     assert console.get_recent_operations() == ()
-    console.broker.client.xadd(console.broker.keys.spool, {"foreign": "again"})
+    console.broker.client.xadd(console.broker.keys.outbox, {"foreign": "again"})
     assert console.audit.drain() == 0
     assert caplog.text.count("were not written by opsdash") == 1, "a flood of them must not fill the log"
 
@@ -83,17 +83,17 @@ def test_a_flood_of_bogus_steps_delays_neither_a_pause_nor_what_waits_behind_it(
     client, keys = console.broker.client, console.broker.keys
     with client.pipeline(transaction=False) as pipe:
         for _ in range(outbox.LOOKED_AT + 500):
-            pipe.xadd(keys.spool, {"kind": "whole", "entry": "{}", "mac": "\N{SNOWMAN}"})
+            pipe.xadd(keys.outbox, {"kind": "whole", "entry": "{}", "mac": "\N{SNOWMAN}"})
         pipe.execute()
-    client.xadd(keys.spool, {"kind": "whole", "entry": "x" * (outbox.LARGE_STEP + 1), "mac": "0" * 64})
-    client.xadd(keys.spool, {str(n): "wide" for n in range(5_000)})
+    client.xadd(keys.outbox, {"kind": "whole", "entry": "x" * (outbox.LARGE_STEP + 1), "mac": "0" * 64})
+    client.xadd(keys.outbox, {str(n): "wide" for n in range(5_000)})
     monkeypatch.setattr(outbox, "LOOK_S", 60.0)
     postgres.stop()
     done = pause(console)
-    assert console.audit.spooled() == 500 + 2 + 2, "one drain looks at so many"
+    assert console.audit.outbox_length() == 500 + 2 + 2, "one drain looks at so many"
     postgres.start()
     console.audit.drain()
-    assert console.audit.spooled() == 0
+    assert console.audit.outbox_length() == 0
     (entry,) = console.get_recent_operations()
     assert (entry.id, entry.status) == (done.id, Status.SUCCESS)
 
@@ -105,7 +105,7 @@ def test_what_a_console_with_another_key_has_set_aside_is_still_written_by_its_o
     pause(console)
     postgres.start()
     stranger = console_for(database_url=postgres_url, secret_key="another-key-altogether")
-    assert (stranger.audit.drain(), stranger.audit.spooled()) == (0, 0)
+    assert (stranger.audit.drain(), stranger.audit.outbox_length()) == (0, 0)
     assert console.audit.drain() == 2
     assert [entry.status for entry in console.get_recent_operations()] == [Status.SUCCESS]
 
@@ -150,7 +150,7 @@ def test_a_database_that_was_restarted_between_two_steps_loses_and_doubles_nothi
     pause(console)
     console.snapshot()
     assert [entry.status for entry in console.get_recent_operations()] == [Status.SUCCESS] * 2
-    assert console.audit.spooled() == 0
+    assert console.audit.outbox_length() == 0
     found = console.audit.verify()
     assert (found.ok, found.checked) == (True, 2)
 

@@ -55,7 +55,7 @@ def socket() -> Iterator[Path]:
 def works(console: Console) -> None:
     """Both clients reach it."""
     assert console.snapshot().redis_error == ""
-    with console.fleet.control() as (_control, connection):
+    with console.unmanaged.control() as (_control, connection):
         assert connection.default_channel.client.ping()
     assert console.run(PauseProcessing(reason="fire"), actor="maria", confirm="YES").affected == 1
 

@@ -102,7 +102,7 @@ def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
         reports(deployment, running, scheduled=6)
         deployment.pause()
         deployment.wait_until_confirmed(running.hostname)
-        ops.fleet.recall([running.hostname], "celery")
+        ops.unmanaged.recall([running.hostname], "celery")
         eventually(lambda: deployment.unacked() == 0, what="all are in their lists")
         assert (deployment.task_ids(), deployment.task_ids("emails")) == (later, others)
 

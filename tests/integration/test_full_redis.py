@@ -72,7 +72,7 @@ def test_with_the_database_gone_too_a_pause_is_set_and_waits_to_be_written_down(
 
     monkeypatch.setattr(type(console.audit), "_write", gone)
     do(console, opsdash.PauseProcessing())
-    assert (console.is_processing_paused(), console.audit.spooled()) == (True, 2)
+    assert (console.is_processing_paused(), console.audit.outbox_length()) == (True, 2)
 
 
 def test_what_can_not_be_done_is_one_sentence_that_says_what_helps(

@@ -120,7 +120,7 @@ def story(console: Console, stage: Stage, name: str) -> None:
     assert (cleared.affected, console.get_queue_length("celery")) == (5, 0)
     restored = console.run(RestoreQueue(trash_id=cleared.details["trash_id"]), actor="maria", confirm="YES")
     assert restored.affected == 5
-    assert console.fleet.look() == (), "workers are asked by Celery's remote control"
+    assert console.unmanaged.look() == (), "workers are asked by Celery's remote control"
     assert [one for one in diagnose(console) if one.level.value == "error"] == []
     console.run(ResumeProcessing(), actor="maria", confirm="YES")
     stage.records.wait_for(8)
@@ -166,7 +166,7 @@ def test_by_a_guarded_sentinel_all_of_it_works_with_an_app_and_with_the_address_
     ):
         alone = console_for(redis_url=address(sentinels, made if tls else None))
         assert alone.snapshot().redis_error == ""
-        assert alone.fleet.look() == ()
+        assert alone.unmanaged.look() == ()
         app = app_with(sentinels.kombu_url, **sentinels.conf)
         story(console_for(redis_url=sentinels.url, celery_app=app), stage, name)
 

@@ -53,7 +53,7 @@ def act(console: Console, times: int = 1) -> None:
         console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
 
 
-def sealed_again(console: Console, start: int, sealer: ChainSigner = NOBODY) -> None:
+def sealed_again(console: Console, start: int, signer: ChainSigner = NOBODY) -> None:
     """Somebody writes every entry from ``start`` on anew, with whatever keys they have."""
     with console.engine.begin() as connection:
         rows = connection.execute(sa.select(audit_log).where(audit_log.c.seq >= start).order_by(audit_log.c.seq)).all()
@@ -63,7 +63,7 @@ def sealed_again(console: Console, start: int, sealer: ChainSigner = NOBODY) -> 
         connection.execute(sa.update(audit_head).values(clean | {"seq": start - 1, "seal": before}))
         connection.execute(sa.update(audit_log).where(audit_log.c.seq >= start).values(seq=None))
         for row in rows:
-            entry = sealer.next(connection, replace(entry_of_row(row), user="eve"))
+            entry = signer.next(connection, replace(entry_of_row(row), user="eve"))
             values = {"seq": entry.seq, "seal": entry.seal, "key_id": entry.key_id, "user": "eve"}
             connection.execute(sa.update(audit_log).where(audit_log.c.id == entry.id).values(values))
             connection.execute(sa.update(audit_head).values(seq=entry.seq, seal=entry.seal))
@@ -73,7 +73,7 @@ def sealed_again(console: Console, start: int, sealer: ChainSigner = NOBODY) -> 
 def problems(console: Console) -> list[str]:
     """As verify names them; the doctor and the metrics, which look at the newest, must agree that there are some."""
     found = console.audit.verify()
-    tail = audit_tail.faults(console.engine, console.audit.sealer, 500)[1]
+    tail = audit_tail.problems(console.engine, console.audit.signer, 500)[1]
     assert bool(found.problems) == bool(tail), (found.problems, tail)
     return found.problems
 
@@ -102,7 +102,7 @@ def test_what_was_sealed_before_the_secret_came_verifies_up_to_there_and_is_told
     act(keyed, 2)
     found = keyed.audit.verify()
     assert (found.problems, found.checked, found.unkeyed, found.unkeyed_through) == ([], 4, 2, 2)
-    assert audit_tail.unkeyed_through(keyed.engine, keyed.audit.sealer) == 2
+    assert audit_tail.unkeyed_through(keyed.engine, keyed.audit.signer) == 2
     measured = MetricsReader(keyed.audit, lambda *_: None)
     measured.take(keyed.snapshot())
     assert (measured.chain_ok, measured.unkeyed_through) == (True, 2)
@@ -192,7 +192,7 @@ def test_an_outcome_of_a_console_without_the_secret_is_not_sealed_once_there_is_
 ) -> None:
     entry = without.audit.begin(opsdash.PauseProcessing(), MARIA)
     act(keyed)
-    monkeypatch.setattr(without.audit, "spool", None)
+    monkeypatch.setattr(without.audit, "outbox", None)
     with pytest.raises(Unavailable, match="not set here"):
         without.audit.finish(entry, Status.SUCCESS, {})
     assert problems(keyed) == []
@@ -224,9 +224,9 @@ def test_an_approval_signed_with_the_empty_key_is_not_taken(asked: tuple[Console
             there.run(opsdash.ApproveOperation(approval_id=forged), actor="bob", confirm="YES")
         assert forged not in {waits.id for waits in there.approvals()}
     with pytest.raises(Refused, match="Nothing waits"):
-        console.asked.find(forged)
+        console.pending_approvals.find(forged)
     with pytest.raises(Refused, match="Nothing waits"):
-        without.asked.find(forged)
+        without.pending_approvals.find(forged)
     assert console.get_queue_length("emails") == 1
 
 
@@ -244,6 +244,6 @@ def test_a_spooled_entry_signed_with_the_empty_key_is_not_taken(keyed: Console) 
     )
     text = json.dumps(to_plain(entry))
     step = {"kind": "whole", "entry": text, "mac": NOBODY.mac(f"whole:{text}")}
-    keyed.broker.client.xadd(keyed.broker.keys.spool, step)
+    keyed.broker.client.xadd(keyed.broker.keys.outbox, step)
     assert keyed.audit.drain() == 0
     assert keyed.get_recent_operations() == ()

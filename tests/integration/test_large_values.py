@@ -78,9 +78,9 @@ def test_what_a_snapshot_reads_beside_reports_is_small(console: Console):
 
 def test_what_workers_hold_is_told_by_names_that_can_be_ones(console: Console):
     console.broker.client.hset("unacked", mapping={"tag/celery": "x", LARGE: "x"})
-    gathering = Reclaim(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.fleet)
+    reclaim = Reclaim(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.unmanaged)
     with few_bytes(console):
-        assert gathering.held("celery") == ["tag"]
+        assert reclaim.held("celery") == ["tag"]
 
 
 def test_whoever_is_at_work_on_a_queue_is_told_of_in_few_words(console: Console):
@@ -144,5 +144,5 @@ def test_of_more_connections_than_are_looked_through_the_number_is_told(
     with pytest.raises(redis.ResponseError, match="connections; 0 at most are looked through"):
         connected_clients.fetching(console.broker, set())
     assert console.run(PauseProcessing(), actor="maria", confirm="YES").affected == 1
-    console.fleet.look()
-    assert "at most are looked through" in (console.fleet.found(paused=True) or SimpleNamespace()).connections_error
+    console.unmanaged.look()
+    assert "at most are looked through" in (console.unmanaged.found(paused=True) or SimpleNamespace()).connections_error

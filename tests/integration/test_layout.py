@@ -75,13 +75,13 @@ def opsdash(
 
 def adopted(console: Console) -> Layout:
     """The layout once a worker has reported."""
-    eventually(lambda: console.broker.layouts.look().layout.learnt_from("prefix") == WORKERS, what="a report")
+    eventually(lambda: console.broker.layouts.look().layout.source_of("prefix") == WORKERS, what="a report")
     return console.broker.layout
 
 
 def look_at_everything(console: Console) -> None:
     """Every read that there is, each once."""
-    console.fleet.look()
+    console.unmanaged.look()
     list(diagnose(console))
     status_read(console.snapshot())
     console.snapshot()
@@ -117,9 +117,9 @@ def test_no_read_disturbs_workers_of_an_app_with_its_own_separator(
         console = console_for()
         look_at_everything(console)
         assert (console.broker.layout.separator, console.broker.layout.proven) == (":", True)
-        assert console.broker.layout.learnt_from("separator") == (WORKERS if plugin else BROKER)
+        assert console.broker.layout.source_of("separator") == (WORKERS if plugin else BROKER)
         if not plugin:
-            assert [other.hostname for other in console.fleet.look() or ()] == [running.hostname]
+            assert [other.hostname for other in console.unmanaged.look() or ()] == [running.hostname]
         app.still_works(running)
 
 
@@ -129,7 +129,7 @@ def test_workers_whose_separator_is_not_known_are_not_asked(app: App, console_fo
         # As after a FLUSHALL: the worker listens, and nothing tells with which separator.
         app.records.redis.flushall()
         assert not console.broker.layouts.look().layout.proven
-        assert console.fleet.look() is None
+        assert console.unmanaged.look() is None
         assert any("can't be asked" in finding.message for finding in diagnose(console))
         assert not list(app.records.redis.scan_iter("_kombu.binding.reply*"))
         app.still_works(running)
@@ -160,7 +160,7 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
 ) -> None:
     # The sample app of this process has kombu's own separator and other steps.
     console = console_for(celery_app="support.sample_app:app")
-    assert console.broker.layout.learnt_from("separator") == APP
+    assert console.broker.layout.source_of("separator") == APP
     with worker(pool="solo", env=app.env) as running:
         eventually(lambda: console.broker.layouts.look().conflicts, what="a report")
         for operation in (api.PauseProcessing(), api.ClearQueue(queue="celery")):
@@ -172,7 +172,7 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
         assert {conflict.fact for conflict in console.snapshot().layout_conflicts} == {"separator", "priority_steps"}
         said = [finding for finding in diagnose(console) if finding.check == "layout"]
         assert {finding.level for finding in said} >= {"error"}
-        assert console.fleet.look() is None, "workers that go by another separator are not asked"
+        assert console.unmanaged.look() is None, "workers that go by another separator are not asked"
         app.still_works(running)
 
 

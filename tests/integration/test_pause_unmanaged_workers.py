@@ -36,7 +36,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
     with worker(pool="solo", env=deployment.env) as held, worker(pool="solo", env={**deployment.env, **BARE}) as free:
         ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
         deployment.wait_until_confirmed(held.hostname)
-        ops.fleet.look()
+        ops.unmanaged.look()
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert not stand.safe
@@ -44,7 +44,7 @@ def test_a_worker_without_the_plug_in_is_named_and_nobody_is_told_it_is_safe_to_
         assert "safe to deploy" not in describe(stand)
         assert any(free.hostname in line for line in texts(ops.preview(opsdash.PauseProcessing())))
         free.stop()
-        ops.fleet.look()
+        ops.unmanaged.look()
         stand = verdict(ops.snapshot())
         assert stand is not None
         assert stand.safe, describe(stand)
@@ -55,7 +55,7 @@ def test_pause_can_also_stop_workers_without_the_plug_in_and_resume_undoes_just_
     deployment: Deployment, ops: Console
 ) -> None:
     with worker(pool="solo", queues=["celery", "emails"], env={**deployment.env, **BARE}) as free:
-        ops.fleet.look()
+        ops.unmanaged.look()
         deployment.celery.control.cancel_consumer("emails", destination=[free.hostname], reply=True)
         effect = ops.run(opsdash.PauseProcessing(cancel_consumer=True), actor="maria", confirm="YES")
         assert "1 of 1 unmanaged worker confirmed" in effect.message
@@ -78,7 +78,7 @@ def test_workers_told_to_stop_go_on_when_the_pause_expires_or_is_deleted_by_hand
         ops.run(opsdash.PauseProcessing(cancel_consumer=True), actor="maria", confirm="YES")
         deployment.redis.delete(deployment.keys.pause())
         deployment.send(1)
-        ops.fleet.look()
+        ops.unmanaged.look()
         deployment.records.wait_for(1)
         assert not deployment.redis.exists(deployment.keys.pause_cancelled)
 
@@ -101,6 +101,6 @@ def test_bindings_lost_in_a_flush_do_not_hide_a_worker_without_the_plug_in(
     with worker(pool="solo", env={**deployment.env, **BARE}) as free:
         deployment.redis.flushall()
         eventually(
-            lambda: [other.hostname for other in ops.fleet.look() or ()] == [free.hostname],
+            lambda: [other.hostname for other in ops.unmanaged.look() or ()] == [free.hostname],
             what=f"{free.hostname} found",
         )

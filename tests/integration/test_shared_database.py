@@ -48,7 +48,7 @@ class Two:
 def two(console_for: Callable[..., Console], valkey: Valkey, database_url: str) -> Two:
     told: dict[str, Any] = {"database_url": database_url, "queues": ("celery", "emails")}
     a, b = (console_for(redis_url=f"{valkey.url.rpartition('/')[0]}/{db}", **told) for db in (0, 1))
-    return Two(a, b, AuditLog(a.engine, a.audit.sealer))
+    return Two(a, b, AuditLog(a.engine, a.audit.signer))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settle(*consoles: Console) -> None:
     for console in (*consoles, *consoles):
-        console.unfinished.settle()
+        console.reaper.close_dead()
 
 
 def told(console: Console, entry: AuditEntry) -> AuditEntry:
@@ -71,7 +71,7 @@ def told(console: Console, entry: AuditEntry) -> AuditEntry:
 def died(console: Console) -> AuditEntry:
     """An act whose process was killed after it had begun."""
     entry = console.audit.begin(PAUSE, MARIA)
-    with console.unfinished.running(entry):
+    with console.reaper.running(entry):
         left = console.broker.client.get(console.broker.keys.begun(str(entry.id)))
     console.broker.client.set(console.broker.keys.begun(str(entry.id)), left)
     return entry
@@ -136,8 +136,8 @@ def test_entries_of_before_verify_as_they_were_through_up_down_and_up_again(
 ) -> None:
     migrations.upgrade(empty_database_url, "0005")
     engine = database.connect(empty_database_url)
-    sealer = ChainSigner(lambda: b"a-key-for-tests-and-nothing-else")
-    before = AuditLog(engine, sealer)
+    signer = ChainSigner(lambda: b"a-key-for-tests-and-nothing-else")
+    before = AuditLog(engine, signer)
     for number in range(3):
         before.finish(before.begin(PAUSE, OLD), Status.SUCCESS, {"message": f"{number}"})
     with engine.begin() as connection:  # what is no JSON of ours stands in nobody's way
@@ -234,12 +234,12 @@ def test_a_request_whose_entry_names_no_broker_is_answered_only_where_there_is_n
 
 
 def test_what_waited_for_the_database_comes_into_the_log_with_its_broker(two: Two) -> None:
-    spool = two.b.audit.spool
+    spool = two.b.audit.outbox
     assert spool is not None
-    entry = AuditLog(two.b.engine, two.b.audit.sealer, here=two.b.audit.here)._entry_of(
+    entry = AuditLog(two.b.engine, two.b.audit.signer, here=two.b.audit.here)._entry_of(
         PAUSE, MARIA, Status.IN_PROGRESS, {}, None
     )
-    spool.put("begin", entry, two.b.audit.sealer)
+    spool.put("begin", entry, two.b.audit.signer)
     assert (two.a.audit.drain(), two.b.audit.drain()) == (0, 1)
     assert told(two.a, entry).broker == two.b.broker.identity
     assert [one.id for one in two.b.get_recent_operations(broker=THIS)] == [entry.id]
@@ -295,7 +295,7 @@ def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:
     two.b.run(PAUSE, actor=MARIA, confirm="YES")
     two.a.run(RESUME, actor=MARIA, confirm="YES")
     two.old.finish(two.old.begin(PAUSE, OLD), Status.SUCCESS, {"message": "Done."})
-    mine = two.a.audit.page(Filter(broker=THIS, unsaid=True)).entries
+    mine = two.a.audit.page(Filter(broker=THIS, or_no_broker=True)).entries
     assert [entry.broker for entry in mine] == [None, two.a.broker.identity]
 
 

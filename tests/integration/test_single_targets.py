@@ -219,7 +219,7 @@ def test_a_worker_without_the_plug_in_is_not_dismissed_and_not_said_to_be_none(
     console_for, monkeypatch: pytest.MonkeyPatch
 ):
     console: Console = console_for(separator=":")
-    monkeypatch.setattr(console.fleet, "known", lambda: (OtherWorker(hostname="free@x", queues=("celery",)),))
+    monkeypatch.setattr(console.unmanaged, "known", lambda: (OtherWorker(hostname="free@x", queues=("celery",)),))
     with pytest.raises(Refused, match=r"free@x is not managed by opsdash and answers: "):
         console.preview(DismissWorker(hostname="free@x"))
     with pytest.raises(Refused, match=r"There is no worker 'w@x'"):

@@ -83,8 +83,8 @@ def test_a_black_hole_for_a_database_keeps_nobody_from_pausing(console_for: Cons
         assert console.is_processing_paused()
         assert effect.message.startswith("The flag is set"), "the outcome is the act's, not the database's"
         assert console.audit.writing.hangs, "it was answered while the database still said nothing"
-        assert console.audit.spooled() == 2, "intent and outcome"
-        steps = [fields["kind"] for _, fields in console.broker.client.xrange(console.broker.keys.spool)]
+        assert console.audit.outbox_length() == 2, "intent and outcome"
+        steps = [fields["kind"] for _, fields in console.broker.client.xrange(console.broker.keys.outbox)]
         assert steps == ["begin", "finish"]
 
 
@@ -94,7 +94,7 @@ def test_the_intent_is_in_the_spool_before_the_act_begins(console_for: ConsoleFo
         execute = opsdash.PauseProcessing.execute
 
         def executing(*args: Any) -> Any:
-            seen.append([f["kind"] for _, f in console.broker.client.xrange(console.broker.keys.spool)])
+            seen.append([f["kind"] for _, f in console.broker.client.xrange(console.broker.keys.outbox)])
             return execute(*args)
 
         monkeypatch.setattr(opsdash.PauseProcessing, "execute", executing)
@@ -173,7 +173,7 @@ def test_the_command_line_answers_while_the_database_is_a_black_hole(console_for
         typed = [sys.executable, "-m", "opsdash", "resume-processing", "--confirm", "YES"]
         done = subprocess.run(typed, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "There was no pause of all processing; nothing changed.")
-    assert console.audit.spooled() == 2
+    assert console.audit.outbox_length() == 2
 
 
 def test_the_same_request_again_is_not_done_again_while_nobody_can_say_how_it_ended(console_for: ConsoleFor):
@@ -197,7 +197,7 @@ def test_what_comes_after_an_act_never_replaces_its_outcome(
 
     monkeypatch.setattr(AuditLog, "drain_soon", broken)
     monkeypatch.setattr(console.poller, "refresh", broken)
-    monkeypatch.setattr(console.fleet, "close", broken)
+    monkeypatch.setattr(console.unmanaged, "close", broken)
     monkeypatch.setattr(
         opsdash.ResumeProcessing,
         "execute",

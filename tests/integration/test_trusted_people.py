@@ -13,7 +13,7 @@ import pytest
 from support.services import Postgres
 
 import opsdash
-from opsdash.api.problems import fault_of
+from opsdash.api.problems import problem_error
 from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
 from opsdash.operations.approve import described
@@ -51,7 +51,7 @@ def written_by_another_version(console: Console, approval_id: str, change: Calla
     told = json.loads(str(console.broker.client.hget(key, "asked")))
     change(told)
     text = json.dumps(told)
-    mac = console.audit.sealer.mac(f"approval:{approval_id}:{text}")
+    mac = console.audit.signer.mac(f"approval:{approval_id}:{text}")
     console.broker.client.hset(key, mapping={"asked": text, "mac": mac})
 
 
@@ -141,7 +141,7 @@ def test_a_request_that_can_not_be_read_is_named_once_and_left_out(
         client.delete(key)
         client.set(key, "x")
     elif kind == "no json":
-        mac = console.audit.sealer.mac(f"approval:{strange}:" + "[" * 20_000)
+        mac = console.audit.signer.mac(f"approval:{strange}:" + "[" * 20_000)
         client.hset(key, mapping={"asked": "[" * 20_000, "mac": mac})
     else:
         written_by_another_version(console, strange, unreadable)
@@ -213,7 +213,7 @@ def test_a_request_id_belongs_to_whoever_used_it_first(console: Console, other: 
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
     with pytest.raises(TakenRequest, match=f"{request_id} belongs to another user's request") as told:
         pause(console, other, request_id)
-    problem = fault_of(told.value, opsdash.PauseProcessing, other).problem
+    problem = problem_error(told.value, opsdash.PauseProcessing, other).problem
     assert (problem.status, problem.type.rpartition(":")[2]) == (409, "duplicate")
     assert not console.is_processing_paused()
     refused = console.get_recent_operations()[0]

@@ -57,7 +57,7 @@ def frozen(process: Worker) -> Iterator[None]:
 
 
 def look(ops: Console) -> Verdict:
-    ops.fleet.look()
+    ops.unmanaged.look()
     found = verdict(ops.snapshot())
     assert found is not None
     return found
@@ -144,8 +144,8 @@ def test_a_worker_without_plug_in_that_is_gone_amid_a_task_and_without_a_goodbye
     ):
         deployment.celery.send_task("sample.short", kwargs={"seconds": 60})
         deployment.records.wait_for(1)
-        ops.fleet.look()
-        assert [(other.hostname, other.active) for other in ops.fleet.last or ()] == [(bare.hostname, 1)]
+        ops.unmanaged.look()
+        assert [(other.hostname, other.active) for other in ops.unmanaged.last or ()] == [(bare.hostname, 1)]
         bare.kill()  # to Redis this looks as if its network were cut, and then it runs on
         pause(ops)
         deployment.wait_until_confirmed(one.hostname)
@@ -201,7 +201,7 @@ def test_a_worker_that_is_killed_and_started_again_takes_its_predecessors_place_
             )
             (only,) = ops.workers.read()
             assert (only.record, only.pid, only.active) == ("same@test", again.pid, 0)
-            ops.fleet.look()
+            ops.unmanaged.look()
             assert ops.snapshot().others == (), "no ghost of it as a worker without the plug-in"
             pause(ops)
             deployment.wait_until_confirmed("same@test")

@@ -43,7 +43,7 @@ def run(command: str, *arguments: str, timeout_s: float = 60.0) -> tuple[int, st
 def facts(running: Worker) -> dict[str, Any]:
     """What the worker tells, as the commands ask it."""
     (place,) = (place for place in local_client.places() if place.pid == running.pid)
-    return local_client.ask(place, "status")
+    return local_client.send_command(place, "status")
 
 
 def unique(name: str) -> str:
@@ -207,7 +207,7 @@ def test_neither_command_loads_celery_or_redis_and_each_costs_less_than_its_shar
         script = (
             f"import resource, sys, opsdash.worker.{command} as it\n"
             "from contextlib import suppress\n"
-            "it.local.SOCKETS = '/dev/null'\n"
+            "it.local_client.SOCKETS = '/dev/null'\n"
             "code = it.main([])\n"
             "used = resource.getrusage(resource.RUSAGE_SELF)\n"
             "print(code, used.ru_utime + used.ru_stime, *sys.modules)\n"

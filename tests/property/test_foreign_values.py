@@ -133,7 +133,7 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         else:
             told[outer] = odd
         text = json.dumps(told) if len(name) % 4 else value.decode(errors="replace")
-        mac = console.audit.sealer.mac(f"approval:{identity}:{text}") if len(name) % 5 else name
+        mac = console.audit.signer.mac(f"approval:{identity}:{text}") if len(name) % 5 else name
         client.zadd(keys.approvals, {identity: now + 60 if len(name) % 3 else now - 60, name: score})
         client.hset(keys.approval(identity), mapping={"asked": text, "mac": mac, **({"taken": name} if name else {})})
         put(client, keys.approval(name.decode(errors="replace")), KINDS[len(value) % len(KINDS)], name, value, score)
@@ -156,7 +156,7 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         ),
         "declared": lambda client, _name, value, _score: client.hset(keys.expires_declared, "celery", value),
         "spool": lambda client, _name, value, _score: client.xadd(
-            keys.spool, {"kind": "whole", "entry": value, "mac": value}
+            keys.outbox, {"kind": "whole", "entry": value, "mac": value}
         ),
         "tenants": lambda client, name, value, _score: (
             client.hset(keys.tenants, name or "t", value),
@@ -173,7 +173,7 @@ def asked(console: Console) -> dict[str, Any]:
     """What a request for approval is in Redis."""
     actor, operation = Actor(name="maria", role=Role.OPERATOR), ClearQueue(queue="celery")
     entry = console.audit.begin(operation, actor, None)
-    made = console.asked.ask(operation, actor, entry, console.preview(operation))
+    made = console.pending_approvals.add(operation, actor, entry, console.preview(operation))
     told = console.broker.client.hget(console.broker.keys.approval(made.id), "asked")
     return json.loads(told)
 

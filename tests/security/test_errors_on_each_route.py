@@ -148,7 +148,7 @@ def test_a_message_that_can_not_be_taken_is_answered_without_a_traceback(
 @pytest.mark.parametrize(
     "path",
     ["/static/nothing.js", "/static/extensions/panel/nothing.js", "/static/extensions/nothing/x", "/nothing", "/panel",
-     "/components/opsdash.views.components/Board/_bundle_path/nothing.js", "/static/", "/api/v1/nothing", "/login"],
+     "/components/opsdash.views.components/Channel/_bundle_path/nothing.js", "/static/", "/api/v1/nothing", "/login"],
 )  # fmt: skip
 def test_what_is_not_there_is_not_told_where_it_was_looked_for(server: PageServer, path: str) -> None:
     answer = server.ask(path, **MARIA)

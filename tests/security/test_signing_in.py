@@ -129,7 +129,7 @@ def test_a_hundred_guesses_at_once_let_a_genuine_sign_in_from_elsewhere_through_
         return real(self, name, password)
 
     def waiting() -> int:
-        return sum(map(len, desk._server._tornado.auth_provider._desk.turns._lines.values()))
+        return sum(map(len, desk._server._tornado.auth_provider._checks.queue._lines.values()))
 
     monkeypatch.setattr(Users, "check", check)
     with ThreadPoolExecutor(101) as crowd:
@@ -220,7 +220,7 @@ def test_signing_out_with_a_cookie_that_is_none_ends_nothing(desk: PageServer, f
 def two_consoles(
     serve: Callable[..., PageServer], users: Users, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[PageServer, PageServer]:
-    monkeypatch.setattr(serving, "STRANGERS_MS", 100)
+    monkeypatch.setattr(serving, "SIGNED_OUT_MS", 100)
     given = {"auth": "basic", "operators": ("maria",), "users_file": str(users.path), "redis_url": valkey.url}
     return serve(**given), serve(**given)
 
@@ -287,7 +287,7 @@ def test_of_too_many_ended_tickets_none_is_good_again(monkeypatch: pytest.Monkey
 def test_a_removed_user_is_shut_out_and_their_open_page_closed(
     serve: Callable[..., PageServer], users: Users, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "STRANGERS_MS", 200)
+    monkeypatch.setattr(serving, "SIGNED_OUT_MS", 200)
     desk = serve(auth="basic", operators=("maria", "joe"), users_file=str(users.path))
     maria, joe = cookie(sign_in(desk)), cookie(sign_in(desk, "joe"))
     page = desk.ask(**maria)

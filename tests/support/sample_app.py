@@ -231,7 +231,7 @@ def _break(what: str) -> None:
     elif what == "endings":
         from opsdash.worker.celery_private import failures as private
 
-        private.ENDINGS = (*private.ENDINGS, "moved_on")  # type: ignore[assignment]
+        private.HOOKS = (*private.HOOKS, "moved_on")  # type: ignore[assignment]
     elif what == "late-listener":
         from opsdash.worker.watcher import FlagWatch
 

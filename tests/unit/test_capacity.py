@@ -36,4 +36,4 @@ def test_whatever_comes_and_goes_nothing_is_left_behind(visits: list[tuple[Role 
         assert places.taken == len(inside) <= total
     for holder in inside:
         places.leave(holder)
-    assert (places.taken, +places._held) == (0, {})
+    assert (places.taken, +places._by_holder) == (0, {})

@@ -13,7 +13,7 @@ import pytest
 from support.cli import Result, off_a_terminal
 
 import opsdash
-from opsdash.api.problems import fault_of
+from opsdash.api.problems import problem_error
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
 from opsdash.model import Actor, Role
 from opsdash.services.audit.log import DuplicateRequest
@@ -93,7 +93,7 @@ def test_a_program_that_calls_a_command_is_given_the_fields(failing, run, name: 
 @each
 def test_a_problem_document_has_the_fields_and_says_of_an_act_alone_that_nothing_was_changed(name: str) -> None:
     error = ERRORS[name]()
-    act, read = fault_of(error, opsdash.ClearQueue, BOB).problem, fault_of(error).problem
+    act, read = problem_error(error, opsdash.ClearQueue, BOB).problem, problem_error(error).problem
     assert (act.detail, read.detail) == (str(error), error.explanation)
     assert (act.changed, read.changed) == (error.changed, None)
     for problem in (act, read):

@@ -23,7 +23,7 @@ def test_the_first_who_knows_a_fact_decides_it_and_is_named():
         )
     )
     assert (layout.prefix, layout.separator, layout.priority_steps) == ("shop:", ":", (0, 3, 6, 9))
-    assert [layout.learnt_from(fact) for fact in ("prefix", "separator", "priority_steps")] == [SETTING, APP, ASSUMED]
+    assert [layout.source_of(fact) for fact in ("prefix", "separator", "priority_steps")] == [SETTING, APP, ASSUMED]
 
 
 def test_nothing_told_is_kombus_own_layout_and_proves_no_separator():
@@ -32,8 +32,8 @@ def test_nothing_told_is_kombus_own_layout_and_proves_no_separator():
 
 
 def test_a_separator_that_others_doubt_is_not_proven():
-    assert Layout(learnt={"separator": APP}).proven
-    assert not Layout(learnt={"separator": APP}, doubted=True).proven
+    assert Layout(sources={"separator": APP}).proven
+    assert not Layout(sources={"separator": APP}, doubted=True).proven
 
 
 def test_a_disagreement_names_both_sides_and_the_setting_that_decides():

@@ -49,7 +49,7 @@ _ROOM = 4_000
 _OTHER_SHAPE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, OpsdashError)
 """What reading a request of another version may raise; its digest says that it is no forgery."""
 
-_ASK = lua.load(__name__, "approvals_ask")
+_ADD = lua.load(__name__, "approvals_add")
 _SWEEP = lua.load(__name__, "approvals_sweep")
 _TAKE = lua.load(__name__, "approvals_take")
 
@@ -82,13 +82,13 @@ class _Kept:
 
     Attributes:
         entry: None where not even that can be read.
-        asked: None where this opsdash can't do it: ``approval.problem`` says why.
+        pending: None where this opsdash can't do it: ``approval.problem`` says why.
         taken: By whom it was approved, or ``EXPIRY``; empty while it waits.
     """
 
     approval: Approval
     entry: AuditEntry | None
-    asked: PendingApproval | None
+    pending: PendingApproval | None
     taken: str
 
 
@@ -106,10 +106,10 @@ class Approvals:
     _: KW_ONLY
     ttl_s: int
     operations: Mapping[str, type[Any]]
-    _told: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
+    _logged: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
     _gone: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
-    def ask(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> PendingApproval:
+    def add(self, operation: DeclaredOperation, actor: Actor, entry: AuditEntry, reviewed: Preview) -> PendingApproval:
         """Keeps it, under the id of its audit entry, also on a full Redis. Cost: one script.
 
         Raises:
@@ -117,27 +117,27 @@ class Approvals:
             redis.RedisError: Redis did not take it.
         """
         expires_at = datetime.now(UTC) + timedelta(seconds=self.ttl_s)
-        asked = PendingApproval(
+        pending = PendingApproval(
             id=entry.id.hex, operation=operation, actor=actor, entry=entry, reviewed=reviewed, expires_at=expires_at
         )
-        told = {  # with what its parameters really are: the audit entry has them without secrets
+        kept = {  # with what its parameters really are: the audit entry has them without secrets
             "actor": actor,
             "entry": entry,
             "params": operation.params(),
             "reviewed": _kept_of(reviewed),
             "expires_at": expires_at,
         }
-        text, key = json.dumps(to_plain(told)), self.broker.keys.approval(asked.id)
+        text, key = json.dumps(to_plain(kept)), self.broker.keys.approval(pending.id)
         if len(text) > LARGE:
             raise Refused(
                 f"{operation.title}: the request is too large for an approval"
                 f" ({len(text):,} bytes, {LARGE:,} at most).",
                 hint="Ask for less at once.",
             )
-        mac, ms = self.audit.sealer.mac(f"approval:{asked.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
+        mac, ms = self.audit.signer.mac(f"approval:{pending.id}:{text}"), (self.ttl_s + KEPT_S) * 1000
         index = self.broker.keys.approvals
-        self.broker.client.eval(_ASK, 2, key, index, text, mac, str(ms), asked.id, str(expires_at.timestamp()))
-        return asked
+        self.broker.client.eval(_ADD, 2, key, index, text, mac, str(ms), pending.id, str(expires_at.timestamp()))
+        return pending
 
     def waiting(self) -> tuple[Approval, ...]:
         """What waits, the oldest first; see `look`."""
@@ -181,31 +181,31 @@ class Approvals:
                 field="approval_id",
             )
         self._check_waiting(kept)
-        if kept.asked is None:
+        if kept.pending is None:
             what = f"{kept.approval.title} asked for by {kept.approval.by}"
             raise Refused(f"{what} can't be done here. {kept.approval.problem}")
-        return kept.asked
+        return kept.pending
 
-    def take(self, asked: PendingApproval, by: str) -> None:
+    def take(self, pending: PendingApproval, by: str) -> None:
         """Uses it up, also on a full Redis. Cost: one script.
 
         Raises:
             Refused: Another user was faster, or it has expired. Nothing was changed.
             redis.RedisError: Redis did not answer.
         """
-        if datetime.now(UTC) >= asked.expires_at or not self._take(asked.id, by):
-            self.find(asked.id)
+        if datetime.now(UTC) >= pending.expires_at or not self._take(pending.id, by):
+            self.find(pending.id)
 
     def waits(self, entry: AuditEntry) -> bool:
         """Whether this entry is in progress because nobody has approved it yet. Cost: one round trip."""
         kept = self._read(entry.id.hex)
         return kept is not None and kept.taken in {"", EXPIRY}
 
-    def settle(self) -> None:
+    def close_expired(self) -> None:
         """Writes down, once, what expired. Never raises for an outage: the next look tries again."""
         try:
             self._sweep()
-            self._settle(datetime.now(UTC).timestamp())
+            self._close_expired(datetime.now(UTC).timestamp())
         except (OpsdashError, redis.RedisError) as error:
             log.warning("expired approvals can't be looked at: %s", error)
 
@@ -217,7 +217,7 @@ class Approvals:
             keys = self.broker.keys
             self.broker.client.eval(_SWEEP, 1 + len(gone), keys.approvals, *map(keys.approval, gone), *gone)
 
-    def _settle(self, now: float) -> None:
+    def _close_expired(self, now: float) -> None:
         """Cost: one round trip where nothing has expired, else five, however much it is; then the audit log's."""
         index, client = self.broker.keys.approvals, self.broker.client
         ids = [one for one, _ in self._ids(high=f"{now:.3f}").found]
@@ -227,7 +227,7 @@ class Approvals:
         if open_ids := [one.approval.id for one in kept if not one.taken]:
             with client.pipeline(transaction=False) as pipe:
                 for approval_id in open_ids:
-                    self._ask_take(pipe, approval_id, EXPIRY)
+                    self._add_take(pipe, approval_id, EXPIRY)
                 pipe.execute()
             kept, _bad = self._read_all(ids)  # another console may have been faster
         for one in kept:
@@ -245,10 +245,10 @@ class Approvals:
 
     def _take(self, approval_id: str, by: str) -> bool:
         with self.broker.client.pipeline(transaction=False) as pipe:
-            self._ask_take(pipe, approval_id, by)
+            self._add_take(pipe, approval_id, by)
             return bool(pipe.execute()[0])
 
-    def _ask_take(self, pipe: Any, approval_id: str, by: str) -> None:
+    def _add_take(self, pipe: Any, approval_id: str, by: str) -> None:
         keys, leaves = self.broker.keys, "" if by == EXPIRY else approval_id
         pipe.eval(_TAKE, 2, keys.approval(approval_id), keys.approvals, by, str(KEPT_S * 1000), leaves)
 
@@ -266,7 +266,7 @@ class Approvals:
             self.broker.client, self.broker.keys.approvals, most=MOST, low=low, high=high, rising=True
         )
         if found.total is None:
-            self._tell(self.broker.keys.approvals, "is not opsdash's list of approvals: it has another type")
+            self._log_once(self.broker.keys.approvals, "is not opsdash's list of approvals: it has another type")
         return found
 
     def _read(self, approval_id: str) -> _Kept | None:
@@ -276,44 +276,44 @@ class Approvals:
         """What can be read of them, each alone, and the ids of what can't. Cost: one round trip."""
         keys = [self.broker.keys.approval(one) for one in ids]
         hashes = bounded_reads.hashes(self.broker.client, keys, most_fields=3, most=LARGE + _ROOM)
-        read = [(one, self._kept(one, told)) for one, told in zip(ids, hashes, strict=True) if told != {}]
+        read = [(one, self._kept(one, fields)) for one, fields in zip(ids, hashes, strict=True) if fields != {}]
         self._gone.update({*ids} - {one for one, _ in read})
         return [kept for _, kept in read if kept is not None], [one for one, kept in read if kept is None]
 
-    def _kept(self, approval_id: str, told: Mapping[str, str] | None) -> _Kept | None:
-        if told is None:
-            self._tell(approval_id, "is too large, or has another type")
+    def _kept(self, approval_id: str, fields: Mapping[str, str] | None) -> _Kept | None:
+        if fields is None:
+            self._log_once(approval_id, "is too large, or has another type")
             return None
-        text, mac, taken = (told.get(name, "") for name in ("asked", "mac", "taken"))
-        sealer = self.audit.sealer
+        text, mac, taken = (fields.get(name, "") for name in ("asked", "mac", "taken"))
+        signer = self.audit.signer
         # Without a secret a request can't be authenticated.
-        if not sealer.keyed or not sealer.is_mac(f"approval:{approval_id}:{text}", mac):
-            self._tell(approval_id, "was not written by opsdash, or with another key")
+        if not signer.keyed or not signer.is_mac(f"approval:{approval_id}:{text}", mac):
+            self._log_once(approval_id, "was not written by opsdash, or with another key")
             return None
         try:
             return _understood(
                 self.operations, approval_id, untrusted.mapping(untrusted.parsed(text, LARGE)), untrusted.words(taken)
             )
         except _OTHER_SHAPE:
-            self._tell(approval_id, "is of another version of opsdash, and can't be read")
+            self._log_once(approval_id, "is of another version of opsdash, and can't be read")
             return None
 
-    def _tell(self, what: str, why: str) -> None:
+    def _log_once(self, what: str, why: str) -> None:
         """Into the log, once: a page looks every two seconds."""
-        if what not in self._told and len(self._told) < MOST:
-            self._told.add(what)
+        if what not in self._logged and len(self._logged) < MOST:
+            self._logged.add(what)
             log.error("the approval %s %s: it is left out", untrusted.words(what), why)
 
 
-def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Mapping[str, Any], taken: str) -> _Kept:
+def _understood(operations: Mapping[str, type[Any]], approval_id: str, kept: Mapping[str, Any], taken: str) -> _Kept:
     """What was asked, as far as this version knows it; one of `_OTHER_SHAPE` where it does not know it at all."""
-    entry, expires_at = AuditEntry.from_plain(told["entry"]), untrusted.moment(told["expires_at"])
-    params = dict(told.get("params", entry.details["params"]))
+    entry, expires_at = AuditEntry.from_plain(kept["entry"]), untrusted.moment(kept["expires_at"])
+    params = dict(kept.get("params", entry.details["params"]))
     if expires_at is None or untrusted.moment(entry.timestamp.isoformat()) is None or entry.timestamp.tzinfo is None:
         raise ValueError("no time")
     kind = operations.get(entry.operation)
     title = entry.title if kind is None else kind.title
-    asked, problem = None, ""
+    pending, problem = None, ""
     if kind is None:
         problem = f"This opsdash does not have the operation {untrusted.words(entry.operation)}."
     elif unknown := [name for name in params if name not in {field.name for field in fields(kind)}]:
@@ -321,18 +321,18 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, told: Map
         problem = f"The request is from another version of opsdash. This one does not know: {named}."
     else:
         try:
-            asked = PendingApproval(
+            pending = PendingApproval(
                 id=approval_id,
                 operation=kind(**params),
-                actor=_actor(told["actor"]),
+                actor=_actor(kept["actor"]),
                 entry=entry,
-                reviewed=_preview(told["reviewed"]),
+                reviewed=_preview(kept["reviewed"]),
                 expires_at=expires_at,
             )
         except _OTHER_SHAPE:
             problem = "The request is from another version of opsdash and can't be read by this one."
     approval = replace(_approval(approval_id, entry, title, params, expires_at), problem=problem)
-    return _Kept(approval=approval, entry=entry, asked=asked, taken=taken)
+    return _Kept(approval=approval, entry=entry, pending=pending, taken=taken)
 
 
 def _approval(
@@ -369,10 +369,10 @@ def _kept_of(reviewed: Preview) -> dict[str, Any]:
 
 
 def _preview(raw: Mapping[str, Any]) -> Preview:
-    told: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "lines": tuple(Line("note", str(text)) for text in raw["lines"]),
         "figures": tuple(Figure(name=name, value=value) for name, value in raw["figures"].items()),
         "choices": tuple(raw["choices"]),
         "taken_at": datetime.fromisoformat(raw["taken_at"]),
     }
-    return Preview(**{**raw, **told})
+    return Preview(**{**raw, **parts})

@@ -30,8 +30,8 @@ BEFORE = "before sealing"
 KEY = "OPSDASH_SECRET_KEY"
 LOST_KEY = "not set here, and the audit log was written with one; expected the other consoles' key."
 _PURPOSE = b"opsdash: seal the audit log"
-_BOUNDARY = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
-_HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_BOUNDARY).with_for_update()
+_UNKEYED_HEAD = (audit_head.c.unkeyed_through, audit_head.c.unkeyed_key_id, audit_head.c.unkeyed_seal)
+_HEAD = sa.select(audit_head.c.seq, audit_head.c.seal, *_UNKEYED_HEAD).with_for_update()
 _NEWEST = (
     sa.select(audit_log.c.seq, audit_log.c.seal)
     .where(audit_log.c.seq.is_not(None))
@@ -107,12 +107,12 @@ class ChainSigner:
         keys = self.keys()
         if UNKEYED in keys:
             return Keyring(keys)
-        stored = connection.execute(sa.select(*_BOUNDARY)).one_or_none()
+        stored = connection.execute(sa.select(*_UNKEYED_HEAD)).one_or_none()
         if stored is None or stored.unkeyed_seal is None:
             return Keyring(keys, _unkeyed_so_far(connection))
         if (key := keys.get(stored.unkeyed_key_id)) is None:
             why = "is signed with an unknown key"
-        elif not _is_boundary(key, stored):
+        elif not _is_unkeyed_head(key, stored):
             why = "was changed"
         else:
             return Keyring(keys, stored.unkeyed_through)
@@ -126,8 +126,8 @@ class ChainSigner:
     def is_mac(self, text: str, mac: str) -> bool:
         """Whether one of the keys made it."""
         # As bytes: of two texts of which one is not ASCII it would raise. What is no text at all matches nothing.
-        told, given = text.encode(errors="replace"), mac.encode(errors="replace")
-        return any(hmac.compare_digest(_hmac(key, b"spool", told).encode(), given) for key in self.keys().values())
+        data, given = text.encode(errors="replace"), mac.encode(errors="replace")
+        return any(hmac.compare_digest(_hmac(key, b"spool", data).encode(), given) for key in self.keys().values())
 
     def next(self, connection: sa.Connection, entry: AuditEntry) -> AuditEntry:
         """A finished entry with the next number and its HMAC. The caller must also move the head.
@@ -141,17 +141,17 @@ class ChainSigner:
         head: Any = connection.execute(_HEAD).one_or_none()
         if head is None:  # the row was removed; the newest entry still says where the chain ends
             connection.execute(sa.insert(audit_head).values(id=1, seq=0, seal=""))
-            self._seal_boundary(connection, None)
+            self._sign_unkeyed_head(connection, None)
             head = connection.execute(_NEWEST).one_or_none()
         elif key_id == UNKEYED and head.unkeyed_seal is not None:
             raise Unavailable(LOST_KEY, setting=KEY, retry=False)
         elif head.unkeyed_key_id != key_id:
-            self._seal_boundary(connection, head)
+            self._sign_unkeyed_head(connection, head)
         number, previous = (head.seq, head.seal) if head is not None else (0, "")
         numbered = replace(entry, seq=number + 1, key_id=key_id)
         return replace(numbered, seal=seal_of(key, previous, covered(_fields(numbered))))
 
-    def _seal_boundary(self, connection: sa.Connection, head: Any) -> None:
+    def _sign_unkeyed_head(self, connection: sa.Connection, head: Any) -> None:
         """When the secret is first set, and when it is rotated. A number that another key has signed stays."""
         key_id, key = self.key()
         if key_id == UNKEYED:
@@ -160,15 +160,15 @@ class ChainSigner:
             through = _unkeyed_so_far(connection)
         else:
             old = self.keys().get(head.unkeyed_key_id)
-            if old is None or not _is_boundary(old, head):
+            if old is None or not _is_unkeyed_head(old, head):
                 return  # verifying tells it
             through = head.unkeyed_through
-        boundary = {
+        unkeyed_head = {
             "unkeyed_through": through,
             "unkeyed_key_id": key_id,
-            "unkeyed_seal": _boundary_seal(key, through),
+            "unkeyed_seal": _unkeyed_seal(key, through),
         }
-        connection.execute(sa.update(audit_head).values(boundary))
+        connection.execute(sa.update(audit_head).values(unkeyed_head))
 
 
 def _unkeyed_so_far(connection: sa.Connection) -> int:
@@ -180,15 +180,15 @@ def _unkeyed_so_far(connection: sa.Connection) -> int:
     return 0 if newest is None else int(newest.seq)
 
 
-def _is_boundary(key: bytes, row: Any) -> bool:
-    return hmac.compare_digest(_boundary_seal(key, row.unkeyed_through).encode(), str(row.unkeyed_seal).encode())
+def _is_unkeyed_head(key: bytes, row: Any) -> bool:
+    return hmac.compare_digest(_unkeyed_seal(key, row.unkeyed_through).encode(), str(row.unkeyed_seal).encode())
 
 
-def _boundary_seal(key: bytes, through: Any) -> str:
+def _unkeyed_seal(key: bytes, through: Any) -> str:
     return _hmac(key, b"sealed without a key up to", str(through).encode())
 
 
-def is_seal(key: bytes, previous: str, values: Sequence[Any], seal: str) -> bool:
+def verifies(key: bytes, previous: str, values: Sequence[Any], seal: str) -> bool:
     """Whether this is the HMAC of an entry's content and its predecessor's HMAC."""
     return hmac.compare_digest(seal_of(key, previous, values).encode(), seal.encode())
 

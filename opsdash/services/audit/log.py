@@ -49,15 +49,15 @@ class AuditLog:
     """Reads and writes ``audit_log``. Each write is its own committed transaction.
 
     Attributes:
-        spool: The outbox, for entries that the database does not store soon; None: refuse (``OPSDASH_AUDIT=strict``).
+        outbox: The outbox, for entries that the database does not store soon; None: refuse (``OPSDASH_AUDIT=strict``).
         here: The broker that this console's entries are about, as `broker_identity` says it; empty: they don't say.
         writing: Writes that an operation waits for. ``draining``: moves the outbox into the table in the background.
     """
 
     engine: sa.Engine
-    sealer: ChainSigner
+    signer: ChainSigner
     _: KW_ONLY
-    spool: Outbox | None = None
+    outbox: Outbox | None = None
     here: Callable[[], str] = lambda: ""
     writing: TimeLimit = field(init=False)
     draining: TimeLimit = field(init=False)
@@ -68,7 +68,7 @@ class AuditLog:
         """SQLite takes its write lock first: who reads and then writes needs it from the start, or is sent away."""
         self._writer = self.engine.execution_options(sqlite_begin="IMMEDIATE")
         who = f"The database at {short_label(self.engine.url)}"
-        strict = self.spool is None
+        strict = self.outbox is None
         self.writing = TimeLimit(who, wait_s=STRICT_WAIT_S if strict else None, rests="never" if strict else "any")
         self.draining = TimeLimit(who)
 
@@ -84,9 +84,9 @@ class AuditLog:
         """
         entry = self._entry_of(operation, actor, Status.IN_PROGRESS, details, request_id)
         self._keep("begin", entry)
-        if request_id is not None and self.spool is not None:
+        if request_id is not None and self.outbox is not None:
             try:
-                self.spool.claim(entry)  # should the database be away when it is sent again
+                self.outbox.claim(entry)  # should the database be away when it is sent again
             except redis.RedisError as error:  # the act itself meets the outage, and says so
                 log.debug("the request %s is stored in the database only: %s", request_id, error)
         return entry
@@ -95,8 +95,8 @@ class AuditLog:
         self, operation: DeclaredOperation, actor: Actor, why: str, request_id: UUID | None = None, **details: Any
     ) -> AuditEntry:
         """Records an attempt that was refused before anything was done."""
-        told = {"message": why, "took_s": 0.0, **details}
-        entry = self._entry_of(operation, actor, Status.REFUSED, told, request_id)
+        facts = {"message": why, "took_s": 0.0, **details}
+        entry = self._entry_of(operation, actor, Status.REFUSED, facts, request_id)
         try:
             self._keep("whole", entry)
         except DuplicateRequest:  # a second refusal of the same request has its own entry
@@ -112,8 +112,8 @@ class AuditLog:
         """
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
-        told = {name: value for name, value in _told(details).items() if name != "broker"}
-        done = replace(entry, status=status, finished_at=now, details={**entry.details, **told, "took_s": took_s})
+        added = {name: value for name, value in _stored(details).items() if name != "broker"}
+        done = replace(entry, status=status, finished_at=now, details={**entry.details, **added, "took_s": took_s})
         self._keep("finish", done)
         return done
 
@@ -134,7 +134,7 @@ class AuditLog:
             user=user,
             operation=operation,
             status=status,
-            details=self._here(_told(details)),
+            details=self._here(_stored(details)),
             request_id=request_id,
             finished_at=timestamp,
         )
@@ -174,7 +174,7 @@ class AuditLog:
         self, head: str | None = None, on_progress: Callable[[int, int], None] = lambda _at, _of: None
     ) -> Verification:
         """Walks the hash chain; see `audit_verify.verify`."""
-        return audit_verify.verify(self.engine, self.sealer, head, on_progress)
+        return audit_verify.verify(self.engine, self.signer, head, on_progress)
 
     def by_request(self, request_id: UUID) -> AuditEntry | None:
         """The entry of one request, if there is one."""
@@ -200,17 +200,17 @@ class AuditLog:
         Returns:
             How many steps it moved.
         """
-        if self.spool is None or not self._one_drain.acquire(blocking=False):
+        if self.outbox is None or not self._one_drain.acquire(blocking=False):
             return 0
         moved = 0
         try:
-            for place, kind, entry in self.spool.waiting(self.sealer):
+            for position, kind, entry in self.outbox.waiting(self.signer):
                 try:
                     self._write(kind, entry, again=True)
                 except DuplicateRequest:  # it was an attempt, perhaps an operation: it has its own entry and id
                     log.warning("entry %s in the audit outbox repeats the request of another one", entry.id)
                     self._write(kind, replace(entry, request_id=uuid4()), again=True)
-                self.spool.remove(place)
+                self.outbox.remove(position)
                 moved += 1
         except (Unavailable, Uncertain, redis.RedisError) as error:
             why = explained(error)
@@ -224,17 +224,17 @@ class AuditLog:
 
     def drain_soon(self) -> None:
         """As ``drain``, by the way: it goes on by itself where it takes longer than anybody waits."""
-        if self.writing.hangs or not self.spooled():
+        if self.writing.hangs or not self.outbox_length():
             return
         try:
-            self.draining.ask(self.drain)
+            self.draining.run(self.drain)
         except Unavailable as error:
             log.info("the audit outbox is emptied later: %s", error.explanation)
 
-    def spooled(self) -> int | None:
+    def outbox_length(self) -> int | None:
         """Steps that wait in the outbox; None while Redis does not answer. Cost: one XLEN."""
         try:
-            return 0 if self.spool is None else self.spool.count()
+            return 0 if self.outbox is None else self.outbox.count()
         except Unavailable:
             return None
 
@@ -259,24 +259,24 @@ class AuditLog:
             self._write(kind, entry)
 
         try:
-            self.writing.ask(write, late=lambda _: self._took_late(kind, entry))
+            self.writing.run(write, late=lambda _: self._took_late(kind, entry))
         except (Unavailable, Uncertain) as error:
-            if self.spool is None:
+            if self.outbox is None:
                 raise
             log.warning("the audit log goes to the outbox in Redis: %s", error.explanation)
-            self._put(self.spool, kind, entry, error)
+            self._put(self.outbox, kind, entry, error)
 
-    def _put(self, spool: Outbox, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
+    def _put(self, outbox: Outbox, kind: str, entry: AuditEntry, error: OpsdashError) -> None:
         try:
-            if kind == "begin" and not spool.claim(entry):
+            if kind == "begin" and not outbox.claim(entry):
                 raise DuplicateRequest(entry.request_id)
-            spool.put(kind, entry, self.sealer)
+            outbox.put(kind, entry, self.signer)
         except redis.RedisError as failure:
             raise Unavailable(f"{error.fault}, and Redis did not store the audit entry: {failure}") from failure
 
     def _took_late(self, kind: str, entry: AuditEntry) -> None:
         """An entry that is also in the outbox is stored once, by its id. Without one the operation was not done."""
-        if self.spool is None and kind == "begin":
+        if self.outbox is None and kind == "begin":
             now = datetime.now(UTC)
             why = sentences("The database stored this too late, so it was not done.", NOTHING_CHANGED)
             ended = replace(
@@ -290,7 +290,7 @@ class AuditLog:
         Raises:
             Invalid: The secret is missing here. Unavailable: The database did not answer.
         """
-        if self.sealer.keyed:
+        if self.signer.keyed:
             return
         with answering(self.engine), self.engine.connect() as connection:
             if connection.scalar(sa.select(audit_head.c.unkeyed_seal)) is not None:
@@ -308,7 +308,7 @@ class AuditLog:
         try:
             with transaction(self._writer) as connection:
                 if kind != "begin":
-                    rows.close(connection, kind, self.sealer.next(connection, entry))
+                    rows.close(connection, kind, self.signer.next(connection, entry))
                 elif not again or rows.status_of(connection, entry) is None:
                     rows.insert(connection, entry)
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
@@ -326,14 +326,14 @@ class AuditLog:
     ) -> AuditEntry:
         now = datetime.now(UTC)
         origin = {"client": actor.client} if actor.client else {}
-        told = _told({"params": operation.params(), "surface": actor.surface, **origin, **details})
+        stored = _stored({"params": operation.params(), "surface": actor.surface, **origin, **details})
         return AuditEntry(
             id=uuid4(),
             timestamp=now,
             user=actor.name,
             operation=operation.name,
             status=status,
-            details=self._here(told),
+            details=self._here(stored),
             request_id=request_id or uuid4(),
             finished_at=None if status is Status.IN_PROGRESS else now,
         )
@@ -352,7 +352,7 @@ def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return _safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
 
 
-def _told(details: Mapping[str, Any]) -> dict[str, Any]:
+def _stored(details: Mapping[str, Any]) -> dict[str, Any]:
     """Details as they are kept: text that databases and screens take, without secrets.
 
     Names are looked at in the parameters alone: elsewhere they are data, such as the names of tasks with their number.
@@ -375,6 +375,6 @@ class DuplicateRequest(Refused):
     """A request that was made before."""
 
     def __init__(self, request_id: UUID, message: str = "", *, hint: str = "") -> None:
-        said = message or f"The request {request_id} was made before: it is in the audit log."
-        super().__init__(said, hint=hint, field="request_id")
+        text = message or f"The request {request_id} was made before: it is in the audit log."
+        super().__init__(text, hint=hint, field="request_id")
         self.request_id = request_id

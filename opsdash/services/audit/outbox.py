@@ -35,7 +35,7 @@ _READ = lua.load(__name__, "outbox_read")
 _SET_ASIDE = lua.load(__name__, "outbox_set_aside")
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """The position of a step."""
 
     stream: str
@@ -53,7 +53,7 @@ class Outbox:
     broker: Broker
     _looked: dict[str, str] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def put(self, kind: str, entry: AuditEntry, sealer: ChainSigner) -> None:
+    def put(self, kind: str, entry: AuditEntry, signer: ChainSigner) -> None:
         """Adds one step, also where Redis is full. Cost: one script.
 
         The stream has no bound: what it holds must not be lost.
@@ -62,7 +62,7 @@ class Outbox:
             redis.RedisError: Redis did not take it.
         """
         text = json.dumps(to_plain(entry))
-        self.broker.client.eval(_ADD, 1, self.broker.keys.spool, kind, text, sealer.mac(f"{kind}:{text}"))
+        self.broker.client.eval(_ADD, 1, self.broker.keys.outbox, kind, text, signer.mac(f"{kind}:{text}"))
 
     def claim(self, entry: AuditEntry) -> bool:
         """Whether this entry is the first with its request id within a day. Cost: one script.
@@ -74,37 +74,37 @@ class Outbox:
         first = writes.put(self.broker.client, key, str(entry.id), ms=CLAIMED_S * 1000, new=True)
         return first or bounded_reads.text(self.broker.client, key, 100) == str(entry.id)
 
-    def waiting(self, sealer: ChainSigner) -> Iterator[tuple[Place, str, AuditEntry]]:
+    def waiting(self, signer: ChainSigner) -> Iterator[tuple[Position, str, AuditEntry]]:
         """The oldest steps that are ours, as (place, kind, entry): ``LOOKED_AT`` at most, and for ``LOOK_S``.
 
         What is not is set aside on the way, so that it is met once; ours that another console has set aside, since its
         key is another, are among those given.
         """
         until_s = time.monotonic() + LOOK_S
-        yield from self._ours(self.broker.keys.spool, "-", sealer, until_s, aside=True)
-        yield from self._ours(
-            self.broker.keys.spool_aside, self._looked.get("aside", "-"), sealer, until_s, aside=False
+        yield from self._own(self.broker.keys.outbox, "-", signer, until_s, aside=True)
+        yield from self._own(
+            self.broker.keys.outbox_aside, self._looked.get("aside", "-"), signer, until_s, aside=False
         )
 
-    def remove(self, place: Place) -> None:
+    def remove(self, position: Position) -> None:
         """Takes one step off."""
-        self.broker.client.xdel(place.stream, place.id)
+        self.broker.client.xdel(position.stream, position.id)
 
     def count(self) -> int:
         """Steps that wait. Cost: one XLEN."""
-        return self._length(self.broker.keys.spool)
+        return self._length(self.broker.keys.outbox)
 
     def foreign(self) -> int:
         """Steps that were set aside: nobody's, or written with another key. Cost: one XLEN."""
-        return self._length(self.broker.keys.spool_aside)
+        return self._length(self.broker.keys.outbox_aside)
 
     def _length(self, key: str) -> int:
         with self.broker.reading():
             return int(bounded_reads.one(self.broker.client, 0, "XLEN", key))
 
-    def _ours(
-        self, key: str, start: str, sealer: ChainSigner, until_s: float, *, aside: bool
-    ) -> Iterator[tuple[Place, str, AuditEntry]]:
+    def _own(
+        self, key: str, start: str, signer: ChainSigner, until_s: float, *, aside: bool
+    ) -> Iterator[tuple[Position, str, AuditEntry]]:
         """Those of one stream that are ours; with ``aside`` the others are moved away, else passed over for good."""
         looked_at = 0
         while looked_at < LOOKED_AT and time.monotonic() < until_s:
@@ -113,16 +113,16 @@ class Outbox:
                 return
             looked_at += len(steps)
             foreign = []
-            for place, *fields in steps:
-                if (entry := _entry(fields, sealer)) is None:
-                    foreign.append(place)
+            for position, *fields in steps:
+                if (entry := _entry(fields, signer)) is None:
+                    foreign.append(position)
                 else:
-                    yield Place(key, place), fields[0], entry
+                    yield Position(key, position), fields[0], entry
                     if time.monotonic() > until_s:
                         break
             if aside and foreign:
                 self._set_aside(foreign)
-            start = f"({place}"
+            start = f"({position}"
             if not aside:
                 self._looked["aside"] = start
 
@@ -135,23 +135,23 @@ class Outbox:
 
     def _set_aside(self, places: Sequence[str]) -> None:
         keys = self.broker.keys
-        moved = int(self.broker.client.eval(_SET_ASIDE, 2, keys.spool, keys.spool_aside, *places))
+        moved = int(self.broker.client.eval(_SET_ASIDE, 2, keys.outbox, keys.outbox_aside, *places))
         if moved and not self._looked.get("told"):  # once: there may be any number of them
             self._looked["told"] = "yes"
             log.error(
                 "steps of the audit outbox were not written by opsdash, or with another key: they were moved to %s,"
                 " the first is %s",
-                keys.spool_aside,
+                keys.outbox_aside,
                 places[0],
             )
 
 
-def _entry(fields: Sequence[str], sealer: ChainSigner) -> AuditEntry | None:
+def _entry(fields: Sequence[str], signer: ChainSigner) -> AuditEntry | None:
     if len(fields) != len(FIELDS):
         return None
     kind, text, mac = fields
     # A digest is text of ASCII; another one can't be compared.
-    if kind not in KINDS or not mac.isascii() or not sealer.is_mac(f"{kind}:{text}", mac):
+    if kind not in KINDS or not mac.isascii() or not signer.is_mac(f"{kind}:{text}", mac):
         return None
     try:
         return AuditEntry.from_plain(foreign.mapping(foreign.parsed(text, LARGE_STEP)))

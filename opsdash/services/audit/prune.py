@@ -64,8 +64,8 @@ def prune(engine: sa.Engine, before: datetime, audit_id: UUID) -> Pruned:
         own = audit_log.c.id == audit_id
         details = connection.scalar(sa.select(audit_log.c.details).where(own))
         if count and isinstance(details, dict):
-            noted = details | {"removed_through": through, "seal_there": seal}
-            connection.execute(sa.update(audit_log).where(own).values(details=noted))
+            updated = details | {"removed_through": through, "seal_there": seal}
+            connection.execute(sa.update(audit_log).where(own).values(details=updated))
     return Pruned(count=count, through=through, seal=seal)
 
 

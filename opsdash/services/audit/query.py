@@ -56,7 +56,7 @@ class Filter:
         since: Begun at or after this, ``until``: before this; both aware.
         text: Occurs in the details, whatever the case.
         broker: Done on this one, as `broker_identity` says it; ``THIS`` where an `AuditLog` is asked: its own.
-        unsaid: With ``broker``: also entries that don't say on which.
+        or_no_broker: With ``broker``: also entries that don't say on which.
     """
 
     user: str = ""
@@ -66,7 +66,7 @@ class Filter:
     until: datetime | None = None
     text: str = ""
     broker: str = ""
-    unsaid: bool = False
+    or_no_broker: bool = False
 
     def __post_init__(self) -> None:
         """What no database takes is looked for as it is written there; a time that none reckons with is refused.
@@ -219,8 +219,8 @@ def _chosen(chosen: Filter) -> sa.Select[Any]:
         if value := getattr(chosen, name):
             query = query.where(audit_log.c[name] == value)
     if chosen.broker:
-        said = audit_log.c.broker == chosen.broker
-        query = query.where(sa.or_(said, audit_log.c.broker.is_(None)) if chosen.unsaid else said)
+        same_broker = audit_log.c.broker == chosen.broker
+        query = query.where(sa.or_(same_broker, audit_log.c.broker.is_(None)) if chosen.or_no_broker else same_broker)
     if chosen.since is not None:
         query = query.where(audit_log.c.timestamp >= chosen.since)
     if chosen.until is not None:

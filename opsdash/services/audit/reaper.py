@@ -59,7 +59,7 @@ class Reaper:
     def running(self, entry: AuditEntry) -> Iterator[None]:
         """While this lasts, no console takes the act for dead. Cost: two round trips; one thread for all acts."""
         key, begun = self._broker.keys.running(str(entry.id)), self._broker.keys.begun(str(entry.id))
-        self._say({key: ALIVE_S, begun: BEGUN_S})
+        self._set_marks({key: ALIVE_S, begun: BEGUN_S})
         with self._lock:
             self._marks.add(key)
             if self._keeper is None or not self._keeper.is_alive():
@@ -85,9 +85,9 @@ class Reaper:
                     self._keeper = None
                     return
             for key in marks:
-                self._say({key: ALIVE_S})
+                self._set_marks({key: ALIVE_S})
 
-    def _say(self, marks: Mapping[str, float]) -> None:
+    def _set_marks(self, marks: Mapping[str, float]) -> None:
         try:
             with self._broker.client.pipeline(transaction=False) as pipe:
                 for key, lasts_s in marks.items():
@@ -96,7 +96,7 @@ class Reaper:
         except redis.RedisError as error:  # the act itself finds out, and says so
             log.debug("a running act could not say so: %s", error)
 
-    def settle(self) -> None:
+    def close_dead(self) -> None:
         """Closes what two looks in a row found dead. Never raises for an outage: the next look tries again."""
         if time.monotonic() - self._looked_s < LOOK_S:
             return
@@ -108,7 +108,7 @@ class Reaper:
                 entry
                 for entry in self._audit.in_progress(now - timedelta(seconds=ALIVE_S), others_since=recent)
                 if not self._broker.client.exists(self._broker.keys.running(str(entry.id)))
-                and (self._is_ours(entry) or (entry.broker is None and entry.timestamp < recent))
+                and (self._is_here(entry) or (entry.broker is None and entry.timestamp < recent))
                 and not self._approvals.waits(entry)
             ]
             for entry in dead:
@@ -118,15 +118,15 @@ class Reaper:
         except (OpsdashError, redis.RedisError) as error:
             log.warning("interrupted operations can't be checked: %s", error)
 
-    def _is_ours(self, entry: AuditEntry) -> bool:
+    def _is_here(self, entry: AuditEntry) -> bool:
         return self._audit.is_here(entry) or bool(self._broker.client.exists(self._broker.keys.begun(str(entry.id))))
 
     def _close(self, entry: AuditEntry) -> None:
-        found = dict(self._evidence(entry)) if self._is_ours(entry) else {"message": "It does not say on which broker."}
-        told = f" {found['message']}" if found.get("message") else ""
+        found = dict(self._evidence(entry)) if self._is_here(entry) else {"message": "It does not say on which broker."}
+        evidence = f" {found['message']}" if found.get("message") else ""
         why = "The process that did this ended before it could say how it went."
         if entry.details.get("approval"):
             why = "It needed a second person, and its result is not known."
-        message = f"{why}{told}"
+        message = f"{why}{evidence}"
         self._audit.finish(entry, Status.UNKNOWN, {**found, "message": message})
         log.warning("%s by %s at %s has no outcome: its process is gone", entry.operation, entry.user, entry.timestamp)

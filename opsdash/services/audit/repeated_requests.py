@@ -37,7 +37,7 @@ def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error:
         Unavailable: The database did not answer.
     """
     try:
-        entry, is_here = audit.writing.ask(lambda: _found(audit, error.request_id))
+        entry, is_here = audit.writing.run(lambda: _found(audit, error.request_id))
     except Unavailable as away:
         raise Unavailable(
             f"The request {error.request_id} was made before; its result is not known while the database does"

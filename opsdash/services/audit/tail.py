@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.model import AuditEntry
-from opsdash.services.audit.chain import ChainSigner, covered, is_seal
+from opsdash.services.audit.chain import ChainSigner, covered, verifies
 from opsdash.services.audit.query import entry_of_row
 from opsdash.services.database.engine import answering
 from opsdash.services.database.tables import audit_head, audit_log
@@ -24,14 +24,14 @@ def head(engine: sa.Engine) -> int:
         return int(connection.scalar(sa.select(sa.func.max(audit_log.c.seq))) or 0)
 
 
-def unkeyed_through(engine: sa.Engine, sealer: ChainSigner) -> int:
+def unkeyed_through(engine: sa.Engine, signer: ChainSigner) -> int:
     """Up to which number entries have no key; 0: none. Cost: one row.
 
     Raises:
         Unavailable: The database did not answer.
     """
     with answering(engine), engine.connect() as connection:
-        through = sealer.keyring(connection).unkeyed_through
+        through = signer.keyring(connection).unkeyed_through
     return head(engine) if through is None else through
 
 
@@ -46,7 +46,7 @@ def finished_after(engine: sa.Engine, seq: int, limit: int) -> tuple[AuditEntry,
         return tuple(map(entry_of_row, connection.execute(query)))
 
 
-def faults(engine: sa.Engine, sealer: ChainSigner, newest: int) -> tuple[int, list[str]]:
+def problems(engine: sa.Engine, signer: ChainSigner, newest: int) -> tuple[int, list[str]]:
     """Checks the last ``newest`` entries and the head; ``audit_verify.verify`` checks all.
 
     Cost: ``newest`` rows by ``ix_audit_log_seq``, about 20 µs each.
@@ -59,7 +59,7 @@ def faults(engine: sa.Engine, sealer: ChainSigner, newest: int) -> tuple[int, li
     """
     query = sa.select(audit_log).where(audit_log.c.seq.is_not(None)).order_by(audit_log.c.seq.desc()).limit(newest + 1)
     with answering(engine), engine.connect() as connection, connection.begin():
-        keyring = sealer.keyring(connection)
+        keyring = signer.keyring(connection)
         rows: list[Any] = [row._mapping for row in connection.execute(query)][::-1]
         kept = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
     last = (rows[-1]["seq"], rows[-1]["seal"]) if rows else (0, "")
@@ -74,6 +74,6 @@ def faults(engine: sa.Engine, sealer: ChainSigner, newest: int) -> tuple[int, li
             found.append(f"an entry before {number} was removed")
         elif key is None:
             found.append(f"entry {number} is {keyring.unverified(row['key_id'])}")
-        elif not is_seal(key, before["seal"] or "", covered(row), row["seal"] or ""):
+        elif not verifies(key, before["seal"] or "", covered(row), row["seal"] or ""):
             found.append(f"entry {number} was changed")
     return max(0, len(rows) - 1), found

@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from opsdash.model import Status
-from opsdash.services.audit.chain import BEFORE, UNKEYED, ChainSigner, is_seal
+from opsdash.services.audit.chain import BEFORE, UNKEYED, ChainSigner, verifies
 from opsdash.services.database.engine import answering
 from opsdash.services.database.tables import UtcDateTime, audit_head, audit_log
 from opsdash.text import count
@@ -62,15 +62,17 @@ class Verification:
     @property
     def message(self) -> str:
         """One sentence for the operator."""
-        said = f"{count(self.checked, 'entry') if self.checked == 1 else f'{self.checked:,} entries'} in the hash chain"
+        entries = (
+            f"{count(self.checked, 'entry') if self.checked == 1 else f'{self.checked:,} entries'} in the hash chain"
+        )
         if not self.ok:
-            return f"The audit log is NOT whole: {count(self.broken, 'problem')} among {said}."
-        return f"The audit log is whole: {said}, head {self.head}."
+            return f"The audit log is NOT whole: {count(self.broken, 'problem')} among {entries}."
+        return f"The audit log is whole: {entries}, head {self.head}."
 
 
 def verify(
     engine: sa.Engine,
-    sealer: ChainSigner,
+    signer: ChainSigner,
     head: str | None = None,
     on_progress: Callable[[int, int], None] = lambda _at, _of: None,
 ) -> Verification:
@@ -84,14 +86,14 @@ def verify(
         Unavailable: The database did not answer.
     """
     found = Verification()
-    wanted_number, wanted_seal = _parsed(head)
-    met = wanted_number is None
+    head_number, head_seal = _parsed(head)
+    found_head = head_number is None
     with answering(engine), engine.connect() as connection:
         connection = connection.execution_options(isolation_level=_SNAPSHOT.get(engine.dialect.name, "SERIALIZABLE"))
         _without_limit(connection)
         newest = connection.execute(sa.select(audit_head.c.seq, audit_head.c.seal)).one_or_none()
         total = int(connection.scalar(sa.select(sa.func.count(audit_log.c.seq))) or 0)
-        keyring = sealer.keyring(connection)
+        keyring = signer.keyring(connection)
         found.unkeyed_through = keyring.unkeyed_through
         if keyring.fault:
             found.fault(keyring.fault)
@@ -106,10 +108,10 @@ def verify(
                 found.fault(f"Removed: entry {missing} before {number}.")
             if (key := keyring.key(key_id, number)) is None:
                 found.fault(f"Entry {number} ({row[2]}): {keyring.unverified(key_id)}.")
-            elif number == expected and (covered is None or not is_seal(key, previous, covered, seal)):
+            elif number == expected and (covered is None or not verifies(key, previous, covered, seal)):
                 found.fault(f"Changed: entry {_named(covered or row)}.")
             found.unkeyed += key_id == UNKEYED
-            met = met or (number == wanted_number and seal == wanted_seal)
+            found_head = found_head or (number == head_number and seal == head_seal)
             previous, expected = seal, number + 1
             found.checked += 1
             if found.checked % CHUNK == 0:
@@ -121,7 +123,7 @@ def verify(
                 if newest is not None and newest.seq > expected - 1
                 else "The head does not belong to the newest entry."
             )
-        if not met:
+        if not found_head:
             found.fault(f"The head {head} is not in the chain: entries up to it were changed or removed.")
         _unsealed(connection, found)
     return found

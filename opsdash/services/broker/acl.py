@@ -79,7 +79,7 @@ class Right:
         return {"+": "command", "~": "keys", "&": "channel"}[self.grant[0]]
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """For people: ``PUBLISH (nudges)``, ``keys opsdash:*``, ``PUBLISH to opsdash:nudge``."""
         if self.kind == "command":
             return f"{self.grant[1:].replace('|', ' ').upper()} ({self.why})"

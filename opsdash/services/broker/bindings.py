@@ -21,10 +21,10 @@ def separators(member: str, exchange: str) -> set[str]:
     Key and pattern are empty there, so a member is the separator twice and the mailbox's name. One whose hostname goes
     on as the separator ends can be read in two ways.
     """
-    ending = f".{exchange}"
-    if not member.endswith(ending):
+    suffix = f".{exchange}"
+    if not member.endswith(suffix):
         return set()
-    longest = (len(member) - len(ending) - 1) // 2  # a hostname has a character at least
+    longest = (len(member) - len(suffix) - 1) // 2  # a hostname has a character at least
     return {member[:size] for size in range(1, longest + 1) if member[:size] == member[size : 2 * size]}
 
 

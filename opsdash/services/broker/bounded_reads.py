@@ -52,7 +52,7 @@ def one(client: Any, default: Any, *command: Any) -> Any:
 
 
 def fields(
-    client: Any, keys: Sequence[str], wanted: Sequence[str], most: int = untrusted.LARGE
+    client: Any, keys: Sequence[str], names: Sequence[str], most: int = untrusted.LARGE
 ) -> list[dict[str, str | None]]:
     """Some fields of each hash; None in place of a value above ``most`` bytes, and no field at all for a missing one.
 
@@ -63,12 +63,12 @@ def fields(
     with client.pipeline(transaction=False) as pipe:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            pipe.eval(scripts.FIELDS, len(part), *part, most, *wanted)
+            pipe.eval(scripts.FIELDS, len(part), *part, most, *names)
         replies = pipe.execute()
     return [
         {
             name: value if isinstance(value, str) else None
-            for name, value in zip(wanted, values, strict=False)
+            for name, value in zip(names, values, strict=False)
             if value is not None
         }
         for reply in replies
@@ -325,8 +325,8 @@ def messages_from(client: Any, key: str, first: bytes, within: int, number: int)
 
 
 def _ask(pipe: Any, key: str, start: int, number: int, step: int, first: bytes, within: int) -> None:
-    told = (start, number, step, MOST_BYTES, first, within)
-    pipe.execute_command("EVAL", scripts.MESSAGES, 1, key, *told, NEVER_DECODE=True)
+    arguments = (start, number, step, MOST_BYTES, first, within)
+    pipe.execute_command("EVAL", scripts.MESSAGES, 1, key, *arguments, NEVER_DECODE=True)
 
 
 def size_of(message: bytes) -> int:

@@ -181,8 +181,8 @@ def address(settings: Settings) -> BrokerUrl:
 
 def url_with_app(url: BrokerUrl, app: Any) -> BrokerUrl:
     """The address with the app's ``broker_use_ssl``, where both name one server and the address says nothing of it."""
-    theirs = broker_url.of_connection(app.connection_for_write())  # opens none
-    same = theirs is not None and theirs.place == url.place
+    of_app = broker_url.of_connection(app.connection_for_write())  # opens none
+    same = of_app is not None and of_app.place == url.place
     return url.with_tls(app.conf.broker_use_ssl) if same else url
 
 
@@ -197,9 +197,9 @@ def _client(url: BrokerUrl, sentinels: Mapping[str, Any] | None = None) -> redis
         "retry": Retry(NoBackoff(), 0),
     }
     if url.master_name:  # asked for at every new connection
-        asking = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-        asking |= {**url.sentinel_kwargs, **(sentinels or {})}
-        found: Any = Sentinel(url.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        options = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        options |= {**url.sentinel_kwargs, **(sentinels or {})}
+        found: Any = Sentinel(url.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
         client: redis.Redis = found.master_for(url.master_name, writes.Client, ssl=url.tls, **options)
         return client
     if url.path:
@@ -305,12 +305,12 @@ def _find(path: str) -> Any:
 
 def _cause(error: BaseException) -> str:
     """An error of the user's module in one line, with what it came from: ``KeyError: 'NOT_SET_HERE'``."""
-    said: list[str] = []
+    causes: list[str] = []
     chained: BaseException | None = error
-    while chained is not None and len(said) < MOST_CAUSES:
-        said.append(masked(as_text(" ".join(f"{type(chained).__name__}: {chained}".split())))[:LONGEST_CAUSE])
+    while chained is not None and len(causes) < MOST_CAUSES:
+        causes.append(masked(as_text(" ".join(f"{type(chained).__name__}: {chained}".split())))[:LONGEST_CAUSE])
         chained = chained.__cause__
-    return ", because of ".join(dict.fromkeys(said))
+    return ", because of ".join(dict.fromkeys(causes))
 
 
 def _is_distrust(error: BaseException | None) -> bool:

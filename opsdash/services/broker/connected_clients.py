@@ -13,7 +13,7 @@ from opsdash.model.worker import Connection
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
-ASKING = "opsdash-asking"
+CLIENT_NAME = "opsdash-asking"
 """The name of the connections by which consoles ask workers: they fetch answers as workers fetch tasks."""
 FETCH = "brpop"
 """kombu's command for the next message. It has one connection for it per worker, and sends nothing else there."""
@@ -25,8 +25,8 @@ MOST_CONNECTIONS = 10_000
 class _Counting:
     """A Redis client that notes how many have heard what it publishes."""
 
-    def __init__(self, client: Any, heard: list[int]) -> None:
-        self._client, self._heard = client, heard
+    def __init__(self, client: Any, receivers: list[int]) -> None:
+        self._client, self._receivers = client, receivers
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -35,7 +35,7 @@ class _Counting:
         """As the client's; kombu drops the answer."""
         number = self._client.publish(*args, **options)
         if isinstance(number, int):
-            self._heard.append(number)
+            self._receivers.append(number)
         return number
 
 
@@ -43,7 +43,9 @@ class _CompleteError(Exception):
     """Everybody who has heard the question has answered it."""
 
 
-def ask(control: Any, connection: Any, command: str, *, timeout_s: float) -> tuple[list[dict[str, Any]], int | None]:
+def broadcast(
+    control: Any, connection: Any, command: str, *, timeout_s: float
+) -> tuple[list[dict[str, Any]], int | None]:
     """Asks every worker by remote control, until all who heard it have answered or nobody does for so long.
 
     Returns:
@@ -51,28 +53,28 @@ def ask(control: Any, connection: Any, command: str, *, timeout_s: float) -> tup
         heard the question, None where that can't be counted.
     """
     channel = connection.default_channel
-    heard: list[int] = []
+    receivers: list[int] = []
     if hasattr(channel, "conn_or_acquire"):
         acquire = channel.conn_or_acquire
 
         @contextmanager
         def counting(client: Any = None) -> Iterator[Any]:
             with acquire(client) as acquired:
-                yield _Counting(acquired, heard)
+                yield _Counting(acquired, receivers)
 
         channel.conn_or_acquire = counting
     replies: list[dict[str, Any]] = []
 
     def take(reply: dict[str, Any]) -> None:
         replies.append(reply)
-        if heard and len(replies) >= sum(heard):
+        if receivers and len(replies) >= sum(receivers):
             raise _CompleteError
 
     mailbox = control.mailbox(connection)
     mailbox.producer_pool = None  # its publish is to go by this channel, which counts
     with suppress(_CompleteError):
         mailbox._broadcast(command, reply=True, timeout=timeout_s, callback=take, channel=channel)
-    return replies, sum(heard) if heard else None
+    return replies, sum(receivers) if receivers else None
 
 
 def fetching(broker: Broker, known: Collection[int]) -> tuple[Connection, ...]:
@@ -125,7 +127,7 @@ def _fetchers(broker: Broker) -> list[Mapping[str, Any]]:
     if number is not None and number > MOST_CONNECTIONS:
         raise redis.ResponseError(f"{number:,} connections; {MOST_CONNECTIONS:,} at most are looked through")
     clients: Any = broker.client.client_list()
-    return [client for client in clients if client.get("cmd") == FETCH and client.get("name") != ASKING]
+    return [client for client in clients if client.get("cmd") == FETCH and client.get("name") != CLIENT_NAME]
 
 
 def refusal(error: redis.RedisError) -> str:

@@ -149,33 +149,35 @@ class Layouts:
         Raises:
             Refused: With what differs, who says what, and what decides.
         """
-        wanted = set(facts)
-        if wrong := [conflict.message for conflict in self.found.conflicts if conflict.fact in wanted]:
+        checked = set(facts)
+        if wrong := [conflict.message for conflict in self.found.conflicts if conflict.fact in checked]:
             raise Refused(f"{title} is refused: {' '.join(wrong)}")
 
     def _look(self) -> Found:
-        told, before = resolve(self._claims), self._found.layout if self._found else None
+        resolved, before = resolve(self._claims), self._found.layout if self._found else None
         # What workers taught stays known while none of them runs.
-        learnt = before is not None and before.learnt_from("prefix") == WORKERS and "prefix" not in told.learnt
-        prefix = before.prefix if before and learnt else told.prefix
-        now_s, live, seen, members = self._ask(prefix, told.control_exchange)
+        by_workers = before is not None and before.source_of("prefix") == WORKERS and "prefix" not in resolved.sources
+        prefix = before.prefix if before and by_workers else resolved.prefix
+        now_s, live, seen, members = self._query(prefix, resolved.control_exchange)
         conflicts: list[Disagreement] = []
         elsewhere: tuple[str, ...] = ()
         if set(live) - {prefix} or (live and not seen):
             here = self._here(live)
             elsewhere = tuple(other for other in live if other not in here)
-            chosen, conflicts = self._choose(prefix, here, told="prefix" in told.learnt, learnt=learnt)
+            chosen, conflicts = self._choose(prefix, here, is_set="prefix" in resolved.sources, by_workers=by_workers)
             if chosen != prefix:
                 prefix = chosen
-                now_s, _, seen, members = self._ask(prefix, told.control_exchange)
+                now_s, _, seen, members = self._query(prefix, resolved.control_exchange)
         reports = self._reports(prefix, [host for host, at in seen if now_s - at <= RECENT_S])
         claims = [*self._claims]
-        claims += [Claim(source=WORKERS, name=host, facts={"prefix": prefix, **said}) for host, said, _ in reports]
+        claims += [
+            Claim(source=WORKERS, name=host, facts={"prefix": prefix, **reported}) for host, reported, _ in reports
+        ]
         if seen and not reports:  # they have gone, and have left behind where they reported
             claims.append(Claim(source=WORKERS, facts={"prefix": prefix}))
         control = resolve(tuple(claims)).control_exchange
-        if control != told.control_exchange:
-            *_, members = self._ask(prefix, control)
+        if control != resolved.control_exchange:
+            *_, members = self._query(prefix, control)
         conflicts += disagreements(tuple(claims))
         if (separator := proven_separator(members, f"{control}.pidbox")) is not None:
             claims.append(Claim(source=BROKER, facts={"separator": separator}))
@@ -188,18 +190,20 @@ class Layouts:
             elsewhere=elsewhere,
         )
 
-    def _choose(self, prefix: str, here: Sequence[str], *, told: bool, learnt: bool) -> tuple[str, list[Disagreement]]:
+    def _choose(
+        self, prefix: str, here: Sequence[str], *, is_set: bool, by_workers: bool
+    ) -> tuple[str, list[Disagreement]]:
         """The prefix to go by, where workers report into this database under others, and what speaks against it."""
-        if told:
+        if is_set:
             neighbours = not here or prefix in here or self._in_use(prefix)
             return prefix, [] if neighbours else [_wrong_prefix(self._claims, here)]
-        candidates = sorted({*here, *([prefix] if learnt else [])})
+        candidates = sorted({*here, *([prefix] if by_workers else [])})
         if len(candidates) > 1:
-            said = {repr(candidate): ("workers",) for candidate in candidates}
-            return prefix, [Disagreement(fact="prefix", said=said, setting=DECIDES["prefix"])]
+            by_value = {repr(candidate): ("workers",) for candidate in candidates}
+            return prefix, [Disagreement(fact="prefix", said=by_value, setting=DECIDES["prefix"])]
         return (candidates[0] if candidates else prefix), []
 
-    def _ask(self, prefix: str, control_exchange: str) -> tuple[float, list[str], list[tuple[str, float]], list[str]]:
+    def _query(self, prefix: str, control_exchange: str) -> tuple[float, list[str], list[tuple[str, float]], list[str]]:
         """Redis's time, the prefixes that workers listen under, workers under this one, and bound mailboxes."""
         keys = Keys(prefix)
         with self._client.pipeline(transaction=False) as pipe:
@@ -236,14 +240,16 @@ class Layouts:
     def _reports(self, prefix: str, hosts: Sequence[str]) -> list[tuple[str, dict[str, Any], list[str]]]:
         if not hosts:
             return []
-        told = bounded_reads.fields(self._client, [Keys(prefix).worker(host) for host in hosts], FIELDS, LARGE_REPORT)
+        reports = bounded_reads.fields(
+            self._client, [Keys(prefix).worker(host) for host in hosts], FIELDS, LARGE_REPORT
+        )
         return [
             (
                 untrusted.words(one.get("hostname")) or untrusted.words(host),
                 facts(one.get("layout")),
                 exchanges(one.get("exchanges")),
             )
-            for host, one in zip(hosts, told, strict=True)
+            for host, one in zip(hosts, reports, strict=True)
         ]
 
 
@@ -253,10 +259,10 @@ def _remembering(layout: Layout, before: Layout | None, prefix: str) -> Layout:
         return layout
     lost = {
         fact: source
-        for fact, source in before.learnt.items()
-        if source in {WORKERS, BROKER} and layout.learnt_from(fact) == ASSUMED
+        for fact, source in before.sources.items()
+        if source in {WORKERS, BROKER} and layout.source_of(fact) == ASSUMED
     }
-    return replace(layout, **{fact: getattr(before, fact) for fact in lost}, learnt={**layout.learnt, **lost})
+    return replace(layout, **{fact: getattr(before, fact) for fact in lost}, sources={**layout.sources, **lost})
 
 
 def _wrong_prefix(claims: Sequence[Claim], here: Sequence[str]) -> Disagreement:

@@ -17,20 +17,20 @@ LARGE_REPORT = 32 * 1_024
 
 def facts(text: str | None) -> dict[str, Any]:
     """The field ``layout`` as fields of `Layout`, without the prefix; what is not as it must be is left out."""
-    told = untrusted.mapping(untrusted.parsed(text, LARGE_REPORT))
+    report = untrusted.mapping(untrusted.parsed(text, LARGE_REPORT))
     found: dict[str, Any] = {}
     for name in ("separator", "unacked", "unacked_index", "transport", "control_exchange"):
-        value = told.get(name)
+        value = report.get(name)
         if isinstance(value, str) and 0 < len(value) <= LONGEST:
             found[name] = value
-    steps = told.get("steps")
+    steps = report.get("steps")
     if (
         isinstance(steps, list)
         and 0 < len(steps) <= MOST_STEPS
         and all(untrusted.whole(step) is not None for step in steps)
     ):
         found["priority_steps"] = tuple(steps)
-    if timeout_s := untrusted.figure(told.get("visibility_timeout_s"), 1e9):
+    if timeout_s := untrusted.figure(report.get("visibility_timeout_s"), 1e9):
         found["visibility_timeout_s"] = timeout_s
     return found
 

@@ -12,7 +12,7 @@ import redis
 
 from opsdash import lua
 from opsdash.model import untrusted
-from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, SETTLE, Settled, arguments, settled
+from opsdash.model.queue_expiry import AGAIN_S, MOST_DIGITS, RECONCILE, Reconciled, arguments, parsed
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 _SUSPEND = lua.load(__name__, "queue_expiry_suspend")
 
 
-def ask(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
-    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``settle``."""
+def add_reconcile(broker: Broker, pipe: Any, queues: Iterable[str]) -> None:
+    """Queues, on a pipeline or a client, what suspends and gives back expiries. Cost: see ``reconcile``."""
     suffixes = [f"{broker.separator}{step}" if step else "" for step in broker.priority_steps]
-    pipe.eval(SETTLE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
+    pipe.eval(RECONCILE, *arguments(broker.keys, dict.fromkeys(queues), suffixes))
 
 
-def settle(broker: Broker, queues: Iterable[str]) -> Settled:
+def reconcile(broker: Broker, queues: Iterable[str]) -> Reconciled:
     """Suspends the expiry of what is paused or moved, and gives back that of what is not any more.
 
     Queues that workers report as declared with ``expires`` are included. Errors are logged:
@@ -36,7 +36,7 @@ def settle(broker: Broker, queues: Iterable[str]) -> Settled:
     Cost: one script, two commands per queue and five per priority list of those that are held.
     """
     with broker.client.pipeline(transaction=False) as pipe:
-        ask(broker, pipe, queues)
+        add_reconcile(broker, pipe, queues)
         try:
             (reply,) = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
@@ -44,19 +44,19 @@ def settle(broker: Broker, queues: Iterable[str]) -> Settled:
     return answer(reply)
 
 
-def answer(reply: Any) -> Settled:
-    """The reply to ``ask``; a fault is logged."""
+def answer(reply: Any) -> Reconciled:
+    """The reply to ``add_reconcile``; a fault is logged."""
     if isinstance(reply, Exception):
         log.warning("the expiry of paused queues could not be looked after: %s", reply)
-        return Settled(0, 0)
-    return settled(reply)
+        return Reconciled(0, 0)
+    return parsed(reply)
 
 
 def suspended_ms(broker: Broker, lists: Iterable[str]) -> int:
     """The longest expiry that is suspended for these lists, in ms; 0 for none."""
     with broker.reading():
-        (noted,) = bounded_reads.fields(broker.client, [broker.keys.expires], list(lists), untrusted.LONG)
-    return max((_ms((text or "").partition(":")[0]) for text in noted.values()), default=0)
+        (notes,) = bounded_reads.fields(broker.client, [broker.keys.expires], list(lists), untrusted.LONG)
+    return max((_ms((text or "").partition(":")[0]) for text in notes.values()), default=0)
 
 
 def suspend(broker: Broker, queue: str, lists: Iterable[str], info: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ class ExpiryKeeper:
     def look(self, queues: tuple[str, ...], *, needed: bool) -> None:
         """After each read of the flags: updates when something is paused or suspended."""
         self._queues, self._needed = queues, needed
-        self._due_s = time.monotonic() + (settle(self._broker, queues).again_s if needed else AGAIN_S)
+        self._due_s = time.monotonic() + (reconcile(self._broker, queues).again_s if needed else AGAIN_S)
 
     def again_s(self) -> float:
         """Updates if it is due. Returns the seconds until it is due again.
@@ -94,10 +94,10 @@ class ExpiryKeeper:
         Cost: while nothing was held at the last look, one EXISTS every ``AGAIN_S``: another one may have paused.
         """
         if time.monotonic() >= self._due_s:
-            self.look(self._queues, needed=self._needed or self._something_is_held())
+            self.look(self._queues, needed=self._needed or self._something_is_suspended())
         return max(0.0, self._due_s - time.monotonic())
 
-    def _something_is_held(self) -> bool:
+    def _something_is_suspended(self) -> bool:
         keys = self._broker.keys
         flags = (keys.pause(queue) for queue in (None, *self._queues))
         try:

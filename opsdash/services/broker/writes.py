@@ -36,7 +36,7 @@ _REFUSALS = (redis.ResponseError, redis.AuthenticationError, redis.BusyLoadingEr
 
 # Around a script: it notes whether one of its commands has changed something. Its answer includes that, and its
 # error says so. That it renewed its lease (the first key) does not count, nor what took nothing away.
-_TELLING = """
+_REPORTING = """
 local real, changed, reads = redis, 0, {%s}
 local takes = {DEL=1, HDEL=1, PERSIST=1, UNLINK=1, XDEL=1, ZREM=1}
 local function done(reply, name, key)
@@ -62,7 +62,7 @@ return real.error_reply((changed == 1 and '%s ' or '') .. string.gsub(why, '^%%-
 """
 _PUT = lua.load(__name__, "writes_put")
 _DROP = lua.load(__name__, "writes_drop")
-_BEGINS = _TELLING[: _TELLING.index("{")]
+_BEGINS = _REPORTING[: _REPORTING.index("{")]
 _CALLED = re.compile(r"redis\.p?call\((?:'(\w+)')?")
 
 
@@ -108,7 +108,7 @@ def possible() -> bool:
 
 
 @contextmanager
-def noting() -> Iterator[None]:
+def counted_command() -> Iterator[None]:
     """Around a command that changes something: unless it is refused, it may have."""
     try:
         yield
@@ -127,7 +127,7 @@ class Client(redis.Redis):
         """As redis-py's."""
         if _reads(args[0]):
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        with noting():
+        with counted_command():
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
@@ -143,7 +143,7 @@ class Client(redis.Redis):
 
 class _Pipeline(Pipeline):
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any:
-        return super().eval(telling(script), numkeys, *keys_and_args)
+        return super().eval(reporting(script), numkeys, *keys_and_args)
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         stack = self.command_stack
@@ -167,7 +167,7 @@ class _Pipeline(Pipeline):
         for place, (command, reply) in enumerate(zip(commands, replies, strict=True)):
             if isinstance(reply, Exception):
                 changed = str(reply).startswith(HALFDONE)
-            elif _is_telling(command):
+            elif _is_reporting(command):
                 changed, replies[place] = reply[0] == 1, reply[1] if len(reply) > 1 else None
             else:
                 changed = _writes(command)
@@ -211,25 +211,25 @@ def counted(make: Callable[..., Any]) -> Callable[..., Any]:
         client = make(*args, **options)
         publish = client.publish
 
-        def noted(*args: Any, **options: Any) -> Any:
-            with noting():
+        def counted_publish(*args: Any, **options: Any) -> Any:
+            with counted_command():
                 return publish(*args, **options)
 
-        client.publish = noted
+        client.publish = counted_publish
         return client
 
     return made
 
 
 @functools.cache
-def telling(script: str) -> str:
+def reporting(script: str) -> str:
     """The script, so that it tells whether it has changed something; as it is, where it can't.
 
     Cost: about 0.4 µs for each command of a script that writes.
     """
     if all(name in READS for name in _CALLED.findall(script)):
         return script
-    return _TELLING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
+    return _REPORTING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
 
 
 def interruption(error: redis.RedisError) -> str:
@@ -243,13 +243,13 @@ def error_text(error: BaseException) -> str:
     return str(error).removeprefix(f"{HALFDONE} ").partition(", with args beginning with")[0].rstrip(".")
 
 
-def _is_telling(command: Sequence[Any]) -> bool:
+def _is_reporting(command: Sequence[Any]) -> bool:
     return command[0] == "EVAL" and str(command[1]).startswith(_BEGINS)
 
 
 def _writes(command: Sequence[Any]) -> bool:
-    if command[0] == "EVAL" and not _is_telling(command):
-        return telling(str(command[1])) != str(command[1])
+    if command[0] == "EVAL" and not _is_reporting(command):
+        return reporting(str(command[1])) != str(command[1])
     return not _reads(command[0])
 
 

@@ -64,7 +64,7 @@ class TimeLimit:
         with self._lock:
             self._failures, self._rests_until_s = 0, 0.0
 
-    def ask(
+    def run(
         self, call: Callable[[], T], *, wait_s: float | None = None, late: Callable[[T], object] | None = None
     ) -> T:
         """What ``call`` returns or raises, if that is soon. Cost: one thread, some 50 µs.
@@ -81,7 +81,7 @@ class TimeLimit:
         wait_s = (WAIT_S if self._wait_s is None else self._wait_s) if wait_s is None else wait_s
         running = _Running(call, late)
         # Not of a pool: at its end the interpreter would wait for the pool's threads.
-        threading.Thread(target=self._run, args=(running,), name="opsdash-patience", daemon=True).start()
+        threading.Thread(target=self._call, args=(running,), name="opsdash-time-limit", daemon=True).start()
         running.done.wait(wait_s)
         with self._lock:
             running.given_up = not running.done.is_set()
@@ -93,7 +93,7 @@ class TimeLimit:
         value: Any = running.value
         return value  # type: ignore[no-any-return]
 
-    def _run(self, running: _Running[Any]) -> None:
+    def _call(self, running: _Running[Any]) -> None:
         try:
             running.value = running.call()
         except BaseException as error:  # noqa: BLE001 - it is raised in the waiting thread

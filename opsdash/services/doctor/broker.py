@@ -99,7 +99,7 @@ def priorities(patient: Examined) -> Findings:
     if missed:
         todo = "Set OPSDASH_CELERY_APP, or OPSDASH_PRIORITY_STEPS and OPSDASH_SEPARATOR, as the application has them."
         yield error("priorities", f"Messages wait where opsdash does not look: {', '.join(missed[:5])}.", todo)
-    elif broker.layout.learnt_from("priority_steps") == ASSUMED:
+    elif broker.layout.source_of("priority_steps") == ASSUMED:
         todo = "Set OPSDASH_CELERY_APP=package.module:app, or OPSDASH_PRIORITY_STEPS."
         yield warning("priorities", f"No Celery app is named: queues {', '.join(names)}, steps {steps} assumed.", todo)
     else:
@@ -116,7 +116,7 @@ def layout(patient: Examined) -> Findings:
     if found.elsewhere and not patient.console.workers.read():
         said = "No worker reports into this database, and workers with the plug-in listen on this server."
         yield warning("layout", said, "Check the database in OPSDASH_REDIS_URL: it must be the app's.")
-    learnt, prefix = found.layout.learnt_from("prefix"), found.layout.prefix
+    learnt, prefix = found.layout.source_of("prefix"), found.layout.prefix
     if not found.conflicts and learnt == WORKERS and prefix:
         said = f"The key prefix {prefix!r} is known from the workers only: while none runs, no queue is found."
         yield warning("layout", said, f"Set OPSDASH_KEY_PREFIX={prefix} or OPSDASH_CELERY_APP.")
@@ -125,7 +125,7 @@ def layout(patient: Examined) -> Findings:
         yield warning("layout", said, "Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR.")
     elif not found.conflicts and not (learnt == WORKERS and prefix):
         told = {SETTING: "the settings", APP: "the app", WORKERS: "the workers", BROKER: "the bindings in Redis"}
-        yield ok("layout", f"Separator {found.layout.separator!r} by {told[found.layout.learnt_from('separator')]}.")
+        yield ok("layout", f"Separator {found.layout.separator!r} by {told[found.layout.source_of('separator')]}.")
 
 
 def visibility(patient: Examined) -> Findings:

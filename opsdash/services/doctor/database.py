@@ -56,11 +56,11 @@ def clock(patient: Examined) -> Findings:
 
 def spool(patient: Examined) -> Findings:
     """Audit outbox: steps that wait in Redis for the database."""
-    if patient.console.audit.spool is None:
+    if patient.console.audit.outbox is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
         return
     try:
-        waiting = patient.console.audit.spool.count()
+        waiting = patient.console.audit.outbox.count()
     except Unavailable:  # the broker's own line says why; the outbox can't be read
         yield warning("audit spool", "Not known: it is in Redis.", "Run the doctor again when Redis answers.")
         return
@@ -81,7 +81,7 @@ def chain(patient: Examined) -> Findings:
         checked, found = verified.checked, verified.problems
         said = f"all {checked:,} entries"
     else:
-        checked, found = tail.faults(audit.engine, audit.sealer, NEWEST)
+        checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
         said = f"the newest {checked:,} entries; --full checks all"
     if found:
         todo = "opsdash audit verify names each. Do not change the database."
@@ -94,7 +94,7 @@ def chain(patient: Examined) -> Findings:
         said = "New entries are written without a key: the hash chain shows accidents, but no attack."
         yield warning("audit chain", said, str(missing))
         return
-    if through := tail.unkeyed_through(audit.engine, audit.sealer):
+    if through := tail.unkeyed_through(audit.engine, audit.signer):
         said = f"Entries up to {through:,} were written before there was a secret: an attack on them can't be shown."
         todo = "If the secret was set at another number, it was rewritten: opsdash audit verify --head NUMBER:SEAL."
         yield warning("audit chain", said, todo)

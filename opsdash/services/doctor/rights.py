@@ -144,7 +144,7 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
     if denied:
         yield _denied(check, who, user, denied)
     if unknown:
-        said = f"Redis does not know {', '.join(right.said for right in unknown)}: renamed, disabled or too old."
+        said = f"Redis does not know {', '.join(right.text for right in unknown)}: renamed, disabled or too old."
         yield error(check, said, "Allow it (rename-command in redis.conf), or use a server that has it.")
     if not lacking:
         kinds = [(kind, sum(right.kind == kind for right in needed)) for kind in ("command", "channel")]
@@ -153,7 +153,7 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
 
 
 def _denied(check: str, who: str, user: str, lacking: Sequence[Right]) -> Finding:
-    said = f"Redis user {user} lacks what {who} needs: {', '.join(right.said for right in lacking)}."
+    said = f"Redis user {user} lacks what {who} needs: {', '.join(right.text for right in lacking)}."
     return error(check, said, f"ACL SETUSER {acl.quoted(user)} {acl.granting(lacking)}; {KEEP}.")
 
 

@@ -20,7 +20,7 @@ REPORT = ("prefetch", "disable_prefetch", "expires_ms")
 
 def plugin(patient: Examined) -> Findings:
     """Workers: the plug-in and its version on each."""
-    workers, others = patient.console.workers.read(), patient.console.fleet.look()
+    workers, others = patient.console.workers.read(), patient.console.unmanaged.look()
     active = [worker for worker in workers if worker.state != "offline"]
     if not active and not others:
         yield error("workers", "No active workers detected.", "Check the Celery deployment.")
@@ -46,7 +46,7 @@ def plugin(patient: Examined) -> Findings:
         todo = "Check the machines they ran on; opsdash dismiss-worker removes each from the list."
         yield warning("workers", f"Ended without a shutdown notice, or cut off: {names}.", todo)
     if others is None:
-        found = patient.console.fleet.found()
+        found = patient.console.unmanaged.found()
         why = f": {found.error}" if found and found.error else ""
         said = f"Unmanaged workers could not be asked{why.rstrip('.')}."
         yield warning("workers", said, "Check worker_enable_remote_control.")
@@ -109,7 +109,7 @@ def strangers(patient: Examined) -> Findings:
         named = {number for worker in workers for number in worker.clients or ()}
         fetching = connected_clients.fetching(console.broker, named)
     # Those that answer, and those that report and do not name their connections, have some of these.
-    known = sum(worker.clients is None for worker in live) + len(console.fleet.known() or ())
+    known = sum(worker.clients is None for worker in live) + len(console.unmanaged.known() or ())
     if len(fetching) > known:
         where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
         said = (

@@ -59,10 +59,10 @@ class DatabaseReads:
     """
 
     def __init__(
-        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, unfinished: Reaper, endings: PauseExpiry
+        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, reaper: Reaper, expiry: PauseExpiry
     ) -> None:
         self._audit, self._source = audit, tenants
-        self._approvals, self._unfinished, self._endings = approvals, unfinished, endings
+        self._approvals, self._reaper, self._expiry = approvals, reaper, expiry
         self._log: _Log | None = None
         self._tenants: _Tenants | None = None
         self._log_part = _Part(f"The database at {short_label(audit.engine.url)}")
@@ -78,7 +78,7 @@ class DatabaseReads:
         wait_s = LITTLE_S if self._audit.writing.hangs else time_limit.WAIT_S if known else FIRST_WAIT_S
         error = self._log_part.read(self._read_log, wait_s, known=known)
         away = bool(error) or self._log_part.hangs
-        if redis_answers and not away and self._settle():
+        if redis_answers and not away and self._write_pending():
             error = self._log_part.read(self._read_log, wait_s, known=True)
         tenants_error = self._tenants_part.read(
             lambda: self._read_tenants(compare=redis_answers),
@@ -113,18 +113,18 @@ class DatabaseReads:
             last = self._tenants.drift if self._tenants else None
             self._tenants = _Tenants(self._source.count(), last, time.monotonic())
 
-    def _settle(self) -> bool:
+    def _write_pending(self) -> bool:
         """Brings to the database what waits for it; whether that was something that the log shows."""
         try:
-            return self._audit.draining.ask(self._settle_now)
+            return self._audit.draining.run(self._write_pending_now)
         except OpsdashError as error:
             log.debug("what waits for the database waits on: %s", error)
             return False
 
-    def _settle_now(self) -> bool:
-        ended = self._endings.settle()
-        self._approvals.settle()
-        self._unfinished.settle()
+    def _write_pending_now(self) -> bool:
+        ended = self._expiry.write_ended()
+        self._approvals.close_expired()
+        self._reaper.close_dead()
         return bool(self._audit.drain() or ended)
 
 
@@ -132,8 +132,8 @@ class _Part:
     """What is asked of one database, and why that is not known."""
 
     def __init__(self, who: str) -> None:
-        self._who, self._patience = who, TimeLimit(who)
-        self._asked_s: float | None = None  # monotonic: since when there is no answer
+        self._who, self._time_limit = who, TimeLimit(who)
+        self._silent_since_s: float | None = None  # monotonic: since when there is no answer
         self._error = ""
         self.silent = False
         """It did not answer at all: an outage. Any other error needs a person to read and repair it."""
@@ -141,23 +141,23 @@ class _Part:
     @property
     def hangs(self) -> bool:
         """It was asked and has not answered."""
-        return self._patience.hangs
+        return self._time_limit.hangs
 
     def read(self, call: Callable[[], None], wait_s: float, *, known: bool) -> str:
         """Why what ``call`` reads is not known; empty where it is, or was a moment ago."""
         now = time.monotonic()
         try:
-            self._patience.ask(call, wait_s=wait_s)
+            self._time_limit.run(call, wait_s=wait_s)
         except OpsdashError as error:
-            self._asked_s = now if self._asked_s is None else self._asked_s
-            silent_s = time.monotonic() - self._asked_s
-            if not self._patience.hangs and not (self._patience.rests and self._error):
+            self._silent_since_s = now if self._silent_since_s is None else self._silent_since_s
+            silent_s = time.monotonic() - self._silent_since_s
+            if not self._time_limit.hangs and not (self._time_limit.rests and self._error):
                 self._error = error.explanation  # it failed
                 self.silent = error.silent
             elif not known or silent_s > SOON_S:
                 self._error, self.silent = f"{self._who} did not answer in time", True
             return self._error
-        self._asked_s, self._error, self.silent = None, "", False
+        self._silent_since_s, self._error, self.silent = None, "", False
         return ""
 
 

@@ -35,7 +35,7 @@ class MetricsReader:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
         self._audit, self._count = audit, count
-        self._patience = TimeLimit(f"The database at {short_label(audit.engine.url)}")
+        self._time_limit = TimeLimit(f"The database at {short_label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
 
@@ -46,7 +46,7 @@ class MetricsReader:
         due = now - self._read_s >= READ_S
         try:
             if not snapshot.database_error:
-                self._patience.ask(lambda: self._read_log(newest, now, due=due))
+                self._time_limit.run(lambda: self._read_log(newest, now, due=due))
         except OpsdashError as error:
             log.info("figures for metrics could not be read: %s", error)
         finally:
@@ -59,8 +59,8 @@ class MetricsReader:
         elif due or newest > self._counted:
             self._count_operations()
         if now - self._checked_s >= CHAIN_S:
-            _, found = tail.faults(self._audit.engine, self._audit.sealer, CHAIN_ENTRIES)
-            self.unkeyed_through = tail.unkeyed_through(self._audit.engine, self._audit.sealer)
+            _, found = tail.problems(self._audit.engine, self._audit.signer, CHAIN_ENTRIES)
+            self.unkeyed_through = tail.unkeyed_through(self._audit.engine, self._audit.signer)
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:

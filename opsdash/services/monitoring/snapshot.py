@@ -45,7 +45,7 @@ class SnapshotReader:
         unmanaged: UnmanagedWorkers,
         audit: AuditLog,
         tenants: Tenants,
-        unfinished: Reaper,
+        reaper: Reaper,
         trash: Trash,
         approvals: Approvals,
         discovery: Discovery,
@@ -54,10 +54,10 @@ class SnapshotReader:
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
         self._pace, self._shrinking = Pace(), LeakCheck()
-        self.watchman = ExpiryKeeper(broker)
-        self._endings = PauseExpiry(audit, pause)
+        self.expiry_keeper = ExpiryKeeper(broker)
+        self._pause_expiry = PauseExpiry(audit, pause)
         self._database = DatabaseReads(
-            audit=audit, tenants=tenants, approvals=approvals, unfinished=unfinished, endings=self._endings
+            audit=audit, tenants=tenants, approvals=approvals, reaper=reaper, expiry=self._pause_expiry
         )
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -82,7 +82,7 @@ class SnapshotReader:
                 taken_at=datetime.now(UTC),
                 redis_age_s=None if self._redis_read_s is None else time.monotonic() - self._redis_read_s,
                 redis_error=redis_error,
-                spooled=None if redis_error else self._audit.spooled(),
+                spooled=None if redis_error else self._audit.outbox_length(),
                 silent=(*(["redis"] if silent else []), *database.pop("silent")),
                 **self._redis,
                 **database,
@@ -112,8 +112,8 @@ class SnapshotReader:
         with self._broker.reading():
             read = self._pause.answer(flags, replies[: len(flags) + 3])
         queues = self._queues.answer(names, replies[len(flags) + 3 :])
-        self.watchman.look(names, needed=bool(read.active) or read.suspended)
-        self._endings.look(read.active, read.left, read.epoch)
+        self.expiry_keeper.look(names, needed=bool(read.active) or read.suspended)
+        self._pause_expiry.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._unmanaged.found(read.epoch, paused=bool(pauses))
         others, (trash, not_trash), (waiting, not_asked) = (

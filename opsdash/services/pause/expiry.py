@@ -36,7 +36,7 @@ class PauseExpiry:
         self._failing = False
 
     def look(self, active: Mapping[str | None, PauseInfo], left: Iterable[PauseInfo], epoch: int | None) -> None:
-        """Takes one read of the flags, and notes what ended. Costs nothing; ``settle`` writes it down.
+        """Takes one read of the flags, and notes what ended. Costs nothing; ``write_ended`` writes it down.
 
         Args:
             active: The pauses in force.
@@ -51,7 +51,7 @@ class PauseExpiry:
                 self._owed.append(info)
         self._seen = dict(active)
 
-    def settle(self) -> int:
+    def write_ended(self) -> int:
         """Audits what ended. For one thread at a time, beside the one that looks.
 
         Never raises for an outage: what is owed is tried again.

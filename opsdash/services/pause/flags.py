@@ -130,7 +130,7 @@ class PauseFlags:
         keys = self.broker.keys
         with self.broker.client.pipeline(transaction=False) as pipe:
             pipe.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
-            queue_expiry.ask(self.broker, pipe, self.broker.queues if queue is None else [queue])
+            queue_expiry.add_reconcile(self.broker, pipe, self.broker.queues if queue is None else [queue])
             done, settled = pipe.execute(raise_on_error=False)
         if isinstance(done, Exception):
             raise done

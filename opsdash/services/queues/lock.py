@@ -19,7 +19,7 @@ from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.queue_expiry import ExpiryKeeper, settle
+from opsdash.services.broker.queue_expiry import ExpiryKeeper, reconcile
 
 LEASE_S = 10.0
 """A mover that says nothing for so long is gone, and another one may go on. Every step renews it."""
@@ -113,7 +113,7 @@ def locked(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[QueueL
         # It ends by itself; what went wrong is on its way up already.
         with contextlib.suppress(redis.RedisError), writes.aside():
             broker.client.eval(_RELEASE, 1, key, value)
-            settle(broker, [queue])
+            reconcile(broker, [queue])
 
 
 def busy(queue: str, value: Any) -> Refused:

@@ -104,7 +104,7 @@ class Queues:
             Refused: Naming the priorities, and what would tell them.
         """
         layout = self.broker.layout
-        if layout.learnt_from("priority_steps") != ASSUMED:
+        if layout.source_of("priority_steps") != ASSUMED:
             return
         others = replace(layout, priority_steps=tuple(step for step in STEPS if step not in layout.priority_steps))
         lists = others.lists(queue)

@@ -40,7 +40,7 @@ class Remote:
     """Asks and tells workers; an answer takes up to ``ANSWER_S``, and a busy solo worker gives none."""
 
     broker: Broker
-    fleet: UnmanagedWorkers
+    unmanaged: UnmanagedWorkers
 
     def holders(self, task_id: str) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
         """Hostname → state and name of the task, on each worker that has it; and the workers that did not answer.
@@ -51,7 +51,7 @@ class Remote:
         Raises:
             Unavailable: The broker did not answer.
         """
-        with _asking(), self.fleet.control() as (control, connection):
+        with _asking(), self.unmanaged.control() as (control, connection):
             answers = control.inspect(timeout=ANSWER_S, connection=connection).query_task(task_id) or {}
         told = {host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks}
         holders = {host: (str(state), str(about.get("name", ""))) for host, (state, about) in sorted(told.items())}
@@ -70,7 +70,7 @@ class Remote:
         """
         self._check()
         expected = self.hostnames()
-        with _telling("Workers"), self.fleet.control() as (control, connection):
+        with _telling("Workers"), self.unmanaged.control() as (control, connection):
             answers: list[dict[str, dict[str, Any]]] = (
                 control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
             )
@@ -84,7 +84,7 @@ class Remote:
 
     def hostnames(self) -> set[str]:
         """Workers that live, with the plug-in or without, as far as is known."""
-        others = self.fleet.known() or ()
+        others = self.unmanaged.known() or ()
         return {w.hostname for w in Workers(self.broker).read() if w.reports} | {w.hostname for w in others}
 
     def consumed(self, hostname: str) -> list[str]:
@@ -94,7 +94,7 @@ class Remote:
             Refused: There is no such worker.
             Unavailable: It does not answer.
         """
-        with _asking(), self.fleet.control() as (control, connection):
+        with _asking(), self.unmanaged.control() as (control, connection):
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
             if hostname not in self.hostnames():
@@ -121,7 +121,7 @@ class Remote:
             pipe.expire(self.broker.keys.quiet, QUIET_KEPT_S)
             pipe.execute()
         with _telling(hostname):
-            return self.fleet.tell("cancel_consumer", {hostname: queues}).get(hostname, [])
+            return self.unmanaged.tell("cancel_consumer", {hostname: queues}).get(hostname, [])
 
     def wake(self, hostname: str) -> list[str]:
         """Has it consume again what ``quiet`` has taken from it. What it has confirmed; the rest stays written down.
@@ -132,14 +132,14 @@ class Remote:
         self._check()
         queues = self.quieted(hostname)
         with _telling(hostname):
-            confirmed = self.fleet.tell("add_consumer", {hostname: queues}).get(hostname, [])
+            confirmed = self.unmanaged.tell("add_consumer", {hostname: queues}).get(hostname, [])
         if set(confirmed) >= set(queues):
             self.broker.client.hdel(self.broker.keys.quiet, hostname)
         return confirmed
 
     def _check(self) -> None:
         with _asking():
-            self.fleet.askable()
+            self.unmanaged.askable()
 
 
 @contextmanager

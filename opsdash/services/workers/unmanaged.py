@@ -87,7 +87,7 @@ class UnmanagedWorkers:
             fresh_s = PAUSED_FRESH_S if paused else FRESH_S
             due = old or self._looked_s is None or time.monotonic() - self._looked_s > fresh_s
             if due and (self._asking is None or not self._asking.is_alive()):
-                self._asking = threading.Thread(target=self.look, name="opsdash-fleet", daemon=True)
+                self._asking = threading.Thread(target=self.look, name="opsdash-unmanaged", daemon=True)
                 self._asking.start()
         return found
 
@@ -230,7 +230,7 @@ class UnmanagedWorkers:
         bound = self._bound()
         expected = Counter(w.hostname for w in live if w.remote_control is not False)
         asked_at = datetime.now(UTC)
-        replies, heard = connected_clients.ask(control, connection, "active_queues", timeout_s=ANSWER_S)
+        replies, heard = connected_clients.broadcast(control, connection, "active_queues", timeout_s=ANSWER_S)
         answered = Counter(host for reply in replies for host in reply)
         quiet = expected - answered
         reported = self._reported_since(asked_at, quiet) if quiet else quiet
@@ -364,7 +364,7 @@ class UnmanagedWorkers:
         options: dict[str, Any] = {
             "max_retries": 1,
             "interval_start": 0.0,
-            "client_name": connected_clients.ASKING,
+            "client_name": connected_clients.CLIENT_NAME,
         }
         try:
             url = address(self._settings)

@@ -48,30 +48,30 @@ class SessionCookies:
         body = _encode(json.dumps([name, expires_at, self._mark(name)]).encode())
         return f"{body}.{_encode(self._sign(body))}"
 
-    def holder(self, ticket: str) -> str:
+    def holder(self, cookie: str) -> str:
         """The name in a cookie; empty when it is forged, expired, ended, or its user is gone or has a new password."""
-        name, expires_at, mark = self._read(ticket)
+        name, expires_at, mark = self._read(cookie)
         if expires_at <= self._clock() or not mark or mark != self._mark(name):
             return ""
-        return "" if self._signed_out.has(self._ended(ticket), expires_at) else name
+        return "" if self._signed_out.has(self._ended(cookie), expires_at) else name
 
-    def end(self, ticket: str) -> None:
+    def end(self, cookie: str) -> None:
         """Ends a cookie and all its copies; a foreign one changes nothing."""
-        _, expires_at, mark = self._read(ticket)
+        _, expires_at, mark = self._read(cookie)
         if mark and expires_at > self._clock():
-            self._signed_out.end(self._ended(ticket), expires_at)
+            self._signed_out.end(self._ended(cookie), expires_at)
 
-    def _read(self, ticket: str) -> tuple[str, float, str]:
+    def _read(self, cookie: str) -> tuple[str, float, str]:
         """Name, end and mark; nothing of a forged one."""
-        body, _, signature = ticket.partition(".")
+        body, _, signature = cookie.partition(".")
         if not hmac.compare_digest(_encode(self._sign(body)).encode(), signature.encode()):
             return "", 0.0, ""
         name, expires_at, mark = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return str(name), float(expires_at), str(mark)
 
-    def _ended(self, ticket: str) -> str:
+    def _ended(self, cookie: str) -> str:
         """A hash of an ended cookie; it opens nothing."""
-        return _encode(self._sign(f"ended {ticket.partition('.')[0]}"))[:22]
+        return _encode(self._sign(f"ended {cookie.partition('.')[0]}"))[:22]
 
     def _mark(self, name: str) -> str:
         """What changes with the password, and tells nothing of it."""

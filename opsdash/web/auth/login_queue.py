@@ -55,15 +55,15 @@ class LoginQueue:
         Args:
             who: The client's address, as a limit counts it.
         """
-        mine: asyncio.Future[QueuedLogin] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(who, deque()).append(mine)
+        turn: asyncio.Future[QueuedLogin] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(who, deque()).append(turn)
         self._forget_gone()
         if sum(map(len, self._lines.values())) > MOST_WAITING:
             worst = max(reversed(self._lines), key=lambda line: (*self._rank(line), len(self._lines[line])))
             # Among equals the newest: a client that waits already is not refused because of later ones.
             self._lines[worst].pop().set_result(QueuedLogin(BUSY_S))
         self._serve()
-        return mine
+        return turn
 
     def done(self, who: str, *, right: bool) -> None:
         """A check has ended; the next one begins.

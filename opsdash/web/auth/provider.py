@@ -86,14 +86,14 @@ class SignIn(AuthProvider):
         self._used: dict[str, float] = {}
         self._sockets: list[tuple[Caller, IOStream]] = []
         self._open: WeakKeyDictionary[WebSocketHandler, str] = WeakKeyDictionary()
-        self._desk: PasswordChecks | None = None
+        self._checks: PasswordChecks | None = None
         self._mark_key = hmac.new(settings.secret(), b"opsdash: signed out", hashlib.sha256).digest()
         self._signed_out = SignedOut(broker, self._mark_key, clock)
         if settings.auth == "basic":
             users = Users(settings.users_file)
             users.read()
-            tickets = SessionCookies(settings, users, clock, self._signed_out)
-            self._desk = PasswordChecks(users, tickets, prefix, self.close_strangers)
+            cookies = SessionCookies(settings, users, clock, self._signed_out)
+            self._checks = PasswordChecks(users, cookies, prefix, self.close_signed_out)
         super().__init__()
 
     @property
@@ -109,37 +109,37 @@ class SignIn(AuthProvider):
     @property
     def logout_url(self) -> str | None:
         """Where a page signs out."""
-        if self._desk is not None:
+        if self._checks is not None:
             return "/logout"
         return self._provider.logout_url if self._provider else None
 
     @property
     def endpoints(self) -> list[Any]:
         """The routes for signing in and out."""
-        if self._desk is not None:
-            return [("/login", Login, {"desk": self._desk}), ("/logout", Logout, {"desk": self._desk})]
-        return [self._ending(route) for route in self._provider.endpoints] if self._provider else []
+        if self._checks is not None:
+            return [("/login", Login, {"checks": self._checks}), ("/logout", Logout, {"checks": self._checks})]
+        return [self._with_sign_out(route) for route in self._provider.endpoints] if self._provider else []
 
-    def _ending(self, route: Any) -> Any:
+    def _with_sign_out(self, route: Any) -> Any:
         """Panel's route; that of its sign-out also ends the cookie that it has the browser forget."""
         pattern, handler, *more = route
         if not (self._provider and handler is self._provider.logout_handler):
             return route
         end = self._end_cookie
 
-        class Ending(handler):  # type: ignore[misc, valid-type] # Panel's, known at run time
+        class SignOut(handler):  # type: ignore[misc, valid-type] # Panel's, known at run time
             def prepare(self) -> None:
                 end(self.request)
                 super().prepare()
 
-        return (pattern, Ending, *more)
+        return (pattern, SignOut, *more)
 
     def _end_cookie(self, request: HTTPServerRequest) -> None:
         cookie = self._provider_cookie(request)
         if decode_signed_value(pn.config.cookie_secret, "user", cookie, max_age_days=pn.config.oauth_expiry):
             expires_at = self._clock() + pn.config.oauth_expiry * 86_400
             self._signed_out.end(self._mark_of(cookie), expires_at)
-            self.close_strangers()
+            self.close_signed_out()
 
     @staticmethod
     def _provider_cookie(request: HTTPServerRequest) -> str:
@@ -160,7 +160,7 @@ class SignIn(AuthProvider):
     async def _admit(self, handler: RequestHandler) -> str | None:
         request = handler.request
         name = await self._named(handler)
-        caller = self._settle(request, name)
+        caller = self._identify(request, name)
         if isinstance(handler, WebSocketHandler):
             return (name or _NOBODY) if self._may_join(handler, caller) else None
         return name or (None if self._settings.auth in {"basic", "oauth"} else _NOBODY)
@@ -174,9 +174,9 @@ class SignIn(AuthProvider):
                 return ""
             user = await self._provider.get_user_async(handler)
             return "" if "is_guest" in request.cookies else str(user or "")
-        if self._desk is not None:
+        if self._checks is not None:
             try:
-                return self._desk.tickets.holder(self._ticket(request))
+                return self._checks.cookies.holder(self._session_cookie(request))
             except Invalid as error:
                 log.error("no user can sign in: %s", error)
                 return ""
@@ -185,11 +185,11 @@ class SignIn(AuthProvider):
         return ""
 
     @staticmethod
-    def _ticket(request: HTTPServerRequest) -> str:
+    def _session_cookie(request: HTTPServerRequest) -> str:
         cookie = request.cookies.get(COOKIE)
         return cookie.value if cookie else ""
 
-    def _settle(self, request: HTTPServerRequest, name: str) -> Caller:
+    def _identify(self, request: HTTPServerRequest, name: str) -> Caller:
         """Leaves in the request only what it may claim: Bokeh puts these headers into the page's token."""
         if not self._binds:
             return _ANYBODY  # forwarded headers stay: in `dev` the page shows itself to nobody who has them
@@ -223,14 +223,14 @@ class SignIn(AuthProvider):
             why = (
                 self._mismatch(payload, caller)
                 or self._replay(handler, session, payload)
-                or self._crowd(handler, caller)
+                or self._too_many_sockets(handler, caller)
             )
         if why:
             log.warning("websocket refused, from %s: %s", handler.request.remote_ip, why)
             return False
         self._used[session] = self._clock()
-        if self._desk is not None:
-            self._open[handler] = self._ticket(handler.request)
+        if self._checks is not None:
+            self._open[handler] = self._session_cookie(handler.request)
         elif self._provider is not None:
             self._open[handler] = self._provider_cookie(handler.request)
         return True
@@ -272,7 +272,7 @@ class SignIn(AuthProvider):
             return "its token was used before"
         return ""
 
-    def _crowd(self, handler: Any, caller: Caller) -> str:
+    def _too_many_sockets(self, handler: Any, caller: Caller) -> str:
         """Keeps count of the websockets: a page has one, also one that only says why there is nothing to see.
 
         Cost: as many as are open.
@@ -290,24 +290,24 @@ class SignIn(AuthProvider):
         self._sockets.append((who, handler.request.connection.stream))
         return ""
 
-    def close_strangers(self) -> None:
+    def close_signed_out(self) -> None:
         """Disconnects users who were removed from the file, or whose cookie ended. Cost: one small read for each."""
         try:
-            strangers = [who for who, ticket in self._open.items() if not self._is_good(ticket)]
+            handlers = [who for who, cookie in self._open.items() if not self._is_good(cookie)]
         except Invalid as error:
             log.error("no user can sign in, and open pages stay: %s", error)
             return
-        for handler in strangers:
+        for handler in handlers:
             log.warning("a user signed out, was removed, or signed in too long ago: the page is closed")
             handler.close(code=_POLICY_VIOLATION)
 
-    def _is_good(self, ticket: str) -> bool:
-        if self._desk is not None:
-            return bool(self._desk.tickets.holder(ticket))
-        return not self._has_signed_out(ticket)
+    def _is_good(self, cookie: str) -> bool:
+        if self._checks is not None:
+            return bool(self._checks.cookies.holder(cookie))
+        return not self._has_signed_out(cookie)
 
     def look_again(self) -> None:
         """Every few seconds: reads the sign-outs of other consoles, and disconnects users without a valid session."""
-        if self._desk is not None or self._provider is not None:
+        if self._checks is not None or self._provider is not None:
             self._signed_out.sync_soon()
-            self.close_strangers()
+            self.close_signed_out()

@@ -26,7 +26,7 @@ AHEAD_S = 3_600
 """By so much another console's clock may be ahead."""
 
 
-_TELL = lua.load(__name__, "sign_out_tell")
+_SHARE = lua.load(__name__, "sign_out_share")
 
 
 class SignedOut:
@@ -80,8 +80,8 @@ class SignedOut:
             return
         with self._syncing:
             try:
-                self._learn(broker)
-                self._tell(broker)
+                self._fetch(broker)
+                self._share(broker)
             except OpsdashError as error:
                 if not self._failing:  # once, not at every try of a long outage
                     log.warning("who signs out is not shared with other consoles: %s", error)
@@ -89,42 +89,42 @@ class SignedOut:
             else:
                 self._failing = False
 
-    def _learn(self, broker: Broker) -> None:
+    def _fetch(self, broker: Broker) -> None:
         now_s = self._clock()
         with broker.reading():
             high = repr(self._latest())
             found = bounded_reads.read_members(
                 broker.client, broker.keys.signed_out, most=MOST, low=f"({now_s}", high=high
             ).found
-        told = {}
+        ended = {}
         for member, at_s in found:
-            mark, _, seal = member.partition(".")
+            mark, _, signature = member.partition(".")
             known = self._ended.get(mark) == at_s
             # A client that can write to Redis must not be able to sign all users out.
-            if known or hmac.compare_digest(self._seal(mark, at_s).encode(), seal.encode("utf-8", "replace")):
-                told[mark] = at_s
+            if known or hmac.compare_digest(self._sign(mark, at_s).encode(), signature.encode("utf-8", "replace")):
+                ended[mark] = at_s
         with self._lock:
-            self._ended |= told
+            self._ended |= ended
             self._trim()
 
-    def _tell(self, broker: Broker) -> None:
+    def _share(self, broker: Broker) -> None:
         with self._lock:
-            news = dict(self._unshared)
-        if not news:
+            unshared = dict(self._unshared)
+        if not unshared:
             return
-        members = [part for mark, at_s in news.items() for part in (repr(at_s), f"{mark}.{self._seal(mark, at_s)}")]
+        members = [part for mark, at_s in unshared.items() for part in (repr(at_s), f"{mark}.{self._sign(mark, at_s)}")]
         bounds = [repr(max(self._clock(), self._floor_s)), repr(self._latest())]
         with broker.reading():
-            broker.client.eval(_TELL, 1, broker.keys.signed_out, str(LONGEST_S), *bounds, *members)
+            broker.client.eval(_SHARE, 1, broker.keys.signed_out, str(LONGEST_S), *bounds, *members)
         with self._lock:
-            for mark in news:
+            for mark in unshared:
                 self._unshared.pop(mark, None)
 
     def _latest(self) -> float:
         """No cookie expires later, with a tolerance for clocks."""
         return self._clock() + LONGEST_S + AHEAD_S
 
-    def _seal(self, mark: str, at_s: float) -> str:
+    def _sign(self, mark: str, at_s: float) -> str:
         return hmac.new(self._key, f"{mark}:{at_s!r}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:22]
 
     def _trim(self) -> None:

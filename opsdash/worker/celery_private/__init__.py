@@ -13,11 +13,11 @@ from opsdash.worker.celery_private.fetching import fetch_s as fetch_s
 from opsdash.worker.celery_private.fetching import is_fetching as is_fetching
 from opsdash.worker.celery_private.fetching import replace_queue_cycle as replace_queue_cycle
 from opsdash.worker.celery_private.fetching import update_queue_cycle as update_queue_cycle
-from opsdash.worker.celery_private.green_loop import bell_in_green_loop as bell_in_green_loop
+from opsdash.worker.celery_private.green_loop import wake_in_green_loop as wake_in_green_loop
 from opsdash.worker.celery_private.pools import children_live as children_live
 from opsdash.worker.celery_private.pools import is_green as is_green
 from opsdash.worker.celery_private.pools import pool_name as pool_name
-from opsdash.worker.celery_private.requests import Wanted as Wanted
+from opsdash.worker.celery_private.requests import Predicate as Predicate
 from opsdash.worker.celery_private.requests import forget as forget
 from opsdash.worker.celery_private.requests import newest_first as newest_first
 from opsdash.worker.celery_private.requests import release_slots as release_slots
@@ -29,7 +29,7 @@ from opsdash.worker.celery_private.requests import unschedule as unschedule
 from opsdash.worker.celery_private.workload import accounted as accounted
 from opsdash.worker.celery_private.workload import active as active
 from opsdash.worker.celery_private.workload import counts as counts
-from opsdash.worker.celery_private.workload import habits as habits
+from opsdash.worker.celery_private.workload import fetch_settings as fetch_settings
 from opsdash.worker.celery_private.workload import held_by_queue as held_by_queue
 from opsdash.worker.celery_private.workload import running as running
 from opsdash.worker.celery_private.workload import stopping as stopping

@@ -13,7 +13,7 @@ from opsdash.worker.celery_private.pools import pool_name
 def missing(consumer: Any) -> str:
     """The private names this Celery doesn't have, as one readable text; empty when pausing can work."""
     channel = consumer.task_consumer.channel
-    wanted: list[tuple[str, Any, tuple[str, ...]]] = [
+    needed: list[tuple[str, Any, tuple[str, ...]]] = [
         ("consumer", consumer, ("call_soon", "task_buckets", "on_task_request")),
         ("celery.worker.state", worker_state, ("task_ready", "reserved_requests", "active_requests")),
         ("channel", channel, ("_update_queue_cycle", "_queue_cycle", "active_queues")),
@@ -21,12 +21,12 @@ def missing(consumer: Any) -> str:
     pool, kind = consumer.pool, pool_name(consumer.pool)
     if kind == "prefork":
         semaphore = getattr(consumer.controller, "semaphore", None)
-        wanted += guard_needs(pool._pool)
+        needed += guard_needs(pool._pool)
         if semaphore is not None:
-            wanted.append(("semaphore", semaphore, ("_waiting", "release")))
+            needed.append(("semaphore", semaphore, ("_waiting", "release")))
     elif kind in ("threads", "solo", "gevent", "eventlet"):
-        wanted.append(("pool", pool, ("on_apply",)))
-    lost = [f"{label}.{name}" for label, owner, names in wanted for name in names if not hasattr(owner, name)]
+        needed.append(("pool", pool, ("on_apply",)))
+    lost = [f"{label}.{name}" for label, owner, names in needed for name in names if not hasattr(owner, name)]
     return ", ".join([*lost, *origin.missing(channel)])
 
 

@@ -11,20 +11,20 @@ from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
-ENDINGS = ("on_failure", "on_timeout", "send_event")
+HOOKS = ("on_failure", "on_timeout", "send_event")
 """What Celery calls when a task did not succeed. Without it pausing works, and failures are not counted."""
 UNUSABLE = ("on_unknown_task", "on_invalid_task", "on_unknown_message", "on_decode_error")
 """What Celery calls with a message that no task can be made of; it throws the message away."""
 FAILED = "task-failed"
 COUNTED = "opsdash_counted"
 
-_failure_tellers: dict[str, WeakMethod[Callable[[], None]]] = {}
+_failure_callbacks: dict[str, WeakMethod[Callable[[], None]]] = {}
 """A worker's hostname → what counts its failures. Celery's class of requests is changed once per process, though one
 process may build several workers, one after the other or side by side, as Celery's own pytest fixtures do."""
 
 
-def watch_failures(consumer: Any, tell: Callable[[], None]) -> str:
-    """Has ``tell`` called for each task of this worker that ends in failure, in whatever thread it ends.
+def watch_failures(consumer: Any, on_failure: Callable[[], None]) -> str:
+    """Has ``on_failure`` called for each task of this worker that ends in failure, in whatever thread it ends.
 
     A failure is a task-failed event of Celery, also while events are switched off, and a hard time
     limit; and a task that will never run: one that has rejected its message, and a message that Celery discards because
@@ -33,18 +33,18 @@ def watch_failures(consumer: Any, tell: Callable[[], None]) -> str:
 
     Args:
         consumer: The newest worker of a hostname has its failures counted.
-        tell: A bound method; it is forgotten with its object.
+        on_failure: A bound method; it is forgotten with its object.
 
     Returns:
         The private names this Celery doesn't have; empty when it works.
     """
-    lost = [f"Request.{name}" for name in ENDINGS if not hasattr(Request, name)]
+    lost = [f"Request.{name}" for name in HOOKS if not hasattr(Request, name)]
     lost += [f"Consumer.{name}" for name in UNUSABLE if not hasattr(consumer, name)]
     if lost:
         return ", ".join(lost)
-    if not _failure_tellers:
+    if not _failure_callbacks:
         _watch_requests()
-    _failure_tellers[consumer.hostname] = WeakMethod(tell)
+    _failure_callbacks[consumer.hostname] = WeakMethod(on_failure)
     for name in UNUSABLE:  # read at each start of the consumer, which comes later
         setattr(consumer, name, _watched(getattr(consumer, name), consumer.hostname))
     return ""
@@ -56,15 +56,15 @@ def _watched(called: Callable[..., Any], hostname: str) -> Callable[..., Any]:
         try:
             return called(*args, **options)
         finally:
-            _tell_failure(hostname)
+            _report_failure(hostname)
 
     return watched
 
 
-def _tell_failure(hostname: str) -> None:
-    teller = _failure_tellers.get(hostname)
-    if teller is not None and (tell := teller()) is not None:
-        tell()
+def _report_failure(hostname: str) -> None:
+    reference = _failure_callbacks.get(hostname)
+    if reference is not None and (on_failure := reference()) is not None:
+        on_failure()
 
 
 def _watch_requests() -> None:
@@ -76,7 +76,7 @@ def _watch_requests() -> None:
         if getattr(request, COUNTED, False):
             return
         setattr(request, COUNTED, True)
-        _tell_failure(request.hostname)
+        _report_failure(request.hostname)
 
     @wraps(on_failure)
     def watched_failure(self: Any, exc_info: Any, *args: Any, **options: Any) -> Any:

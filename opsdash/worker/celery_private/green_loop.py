@@ -14,19 +14,19 @@ POLLER = ("_fd_to_chan", "poller", "on_readable", "handle_event")
 RING = "opsdash"
 
 
-class _Bell:
+class _WakeUp:
     """Takes the place of the channel that kombu's poller stores for a readable socket."""
 
-    def __init__(self, answer: Callable[[], None]) -> None:
+    def __init__(self, on_readable: Callable[[], None]) -> None:
         self.qos = self
-        self.handlers = {RING: answer}
+        self.handlers = {RING: on_readable}
 
     def can_consume(self) -> bool:
         """Kombu asks the channel's QoS before it lets the channel read."""
         return True
 
 
-def bell_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -> Callable[[bool], None]:
+def wake_in_green_loop(consumer: Any, reader: int, on_readable: Callable[[], None]) -> Callable[[bool], None]:
     """Lets a readable socket end the sleep of a green pool's loop, which then does what it was asked to do soon.
 
     Celery's ``synloop`` gives ``drain_events`` 2 s, and kombu waits in ``select`` as long as that for the reply to a
@@ -35,7 +35,7 @@ def bell_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -
 
     Args:
         reader: The socket's number; it must outlive the connection.
-        answer: Called in the loop; it must read what made the socket readable.
+        on_readable: Called in the loop; it must read what made the socket readable.
 
     Returns:
         Has the loop's next sleep, and those after it, hear the bell, or no more. Hearing costs every message the
@@ -48,12 +48,12 @@ def bell_in_green_loop(consumer: Any, reader: int, answer: Callable[[], None]) -
     lost = [f"transport.cycle.{name}" for name in POLLER if not hasattr(poller, name)]
     if lost:
         raise LookupError(", ".join(lost))
-    poller._fd_to_chan[reader] = (_Bell(answer), RING)
+    poller._fd_to_chan[reader] = (_WakeUp(on_readable), RING)
 
-    def hear(on: bool) -> None:
+    def listen(on: bool) -> None:
         if on:
             poller.poller.register(reader, READ)
         else:
             poller.poller.unregister(reader)
 
-    return hear
+    return listen

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-Wanted = Callable[[Any], bool]
+Predicate = Callable[[Any], bool]
 
 
 def forget(channel: Any, request: Any) -> None:
@@ -27,7 +27,7 @@ def newest_first(channel: Any, requests: Iterable[Any]) -> list[Any]:
     return sorted(requests, key=lambda request: order.get(request.message.delivery_tag, -1), reverse=True)
 
 
-def take_waiting_for_a_process(consumer: Any, wanted: Wanted) -> list[Any]:
+def take_waiting_for_a_process(consumer: Any, matches: Predicate) -> list[Any]:
     """Prefork: requests that wait for a free process. They leave the worker's line."""
     semaphore = getattr(consumer.controller, "semaphore", None)
     if semaphore is None:
@@ -37,7 +37,7 @@ def take_waiting_for_a_process(consumer: Any, wanted: Wanted) -> list[Any]:
     while semaphore._waiting:
         waiter = semaphore._waiting.popleft()
         request = waiter[1][0] if waiter[1] else None
-        if hasattr(request, "message") and wanted(request):
+        if hasattr(request, "message") and matches(request):
             taken.append(request)
         else:
             kept.append(waiter)
@@ -45,13 +45,13 @@ def take_waiting_for_a_process(consumer: Any, wanted: Wanted) -> list[Any]:
     return taken
 
 
-def take_unwritten(consumer: Any, wanted: Wanted) -> list[Any]:
+def take_unwritten(consumer: Any, matches: Predicate) -> list[Any]:
     """Prefork: jobs given to billiard and not written to a child yet; each has taken a slot of the semaphore."""
     pool = consumer.pool._pool
     taken: list[Any] = []
     for job in list(getattr(pool, "outbound_buffer", ())):
         request = getattr(getattr(job, "_accept_callback", None), "__self__", None)
-        if request is not None and not job._accepted and wanted(request):
+        if request is not None and not job._accepted and matches(request):
             pool.outbound_buffer.remove(job)
             pool._cache.pop(job._job, None)
             taken.append(request)
@@ -64,17 +64,17 @@ def release_slots(consumer: Any, number: int) -> None:
         consumer.controller.semaphore.release()
 
 
-def take_rate_limited(consumer: Any, wanted: Wanted) -> list[Any]:
+def take_rate_limited(consumer: Any, matches: Predicate) -> list[Any]:
     """Requests that wait for their rate limit."""
     taken: list[Any] = []
     for bucket in list(consumer.task_buckets.values()):
         if bucket and bucket.contents:
-            held = {request for request, _ in list(bucket.contents) if wanted(request)}
+            limited = {request for request, _ in list(bucket.contents) if matches(request)}
             # Asking may have taken a round trip, in which a green loop went on. From here to the end it can't.
             items = list(bucket.contents)
             bucket.contents.clear()
-            bucket.contents.extend(item for item in items if item[0] not in held)
-            taken.extend(request for request, _ in items if request in held)
+            bucket.contents.extend(item for item in items if item[0] not in limited)
+            taken.extend(request for request, _ in items if request in limited)
     return taken
 
 

@@ -11,7 +11,7 @@ from celery.worker import state as worker_state
 from opsdash.worker import origin
 from opsdash.worker.celery_private.requests import scheduled
 
-MOST_HELD = 10_000
+MOST_RESERVED = 10_000
 """Messages whose queues are in a report: more of them take 10 ms of every two seconds."""
 
 
@@ -40,7 +40,7 @@ def accounted(consumer: Any) -> int:
     return max(0, len(getattr(qos, "_delivered", ())) - len(getattr(qos, "_dirty", ())))
 
 
-def habits(consumer: Any) -> dict[str, str]:
+def fetch_settings(consumer: Any) -> dict[str, str]:
     """Whether it answers remote control, and how many messages it takes in advance; all strings, ``1`` for yes."""
     conf, limit = consumer.app.conf, getattr(getattr(consumer, "qos", None), "value", 0)
     return {
@@ -75,19 +75,19 @@ def running() -> list[Any]:
 def held_by_queue(consumer: Any) -> dict[str, int] | None:
     """Queue → messages from it that were fetched and not started, those with an ETA included. Safe beside the loop.
 
-    The empty name is for those of an unknown queue. Cost: about 1 µs a message; None above ``MOST_HELD``.
+    The empty name is for those of an unknown queue. Cost: about 1 µs a message; None above ``MOST_RESERVED``.
     """
     for _ in range(5):
         try:
-            held = set(worker_state.reserved_requests).difference(worker_state.active_requests)
+            reserved = set(worker_state.reserved_requests).difference(worker_state.active_requests)
             for bucket in list(consumer.task_buckets.values()):
-                held.update(request for request, _ in list(bucket.contents if bucket else ()))
-            held.update(scheduled(consumer))
+                reserved.update(request for request, _ in list(bucket.contents if bucket else ()))
+            reserved.update(scheduled(consumer))
         except RuntimeError:  # the loop has added one meanwhile
             continue
-        if len(held) > MOST_HELD:
+        if len(reserved) > MOST_RESERVED:
             return None
-        places = (origin.of(request.message) for request in held)
+        places = (origin.of(request.message) for request in reserved)
         return dict(Counter(place.queue if place is not None else "" for place in places))
     return None
 
@@ -97,6 +97,6 @@ def unstarted_by_queue(consumer: Any) -> dict[str, int]:
     waiting = [request for request in worker_state.reserved_requests if request not in worker_state.active_requests]
     for bucket in consumer.task_buckets.values():
         waiting += [request for request, _ in bucket.contents] if bucket else []
-    held = set(waiting).difference(scheduled(consumer))
-    places = (origin.of(request.message) for request in held)
+    unstarted = set(waiting).difference(scheduled(consumer))
+    places = (origin.of(request.message) for request in unstarted)
     return dict(Counter(place.queue for place in places if place is not None))

@@ -53,7 +53,7 @@ def test_an_app_says_everything_what_it_leaves_out_included(module: Path, monkey
     layout = broker.layout
     assert (layout.prefix, layout.separator, layout.priority_steps) == ("shop:", ":", (0, 3, 6, 9))
     assert (layout.unacked, layout.visibility_timeout_s, layout.control_exchange) == ("unacked", 77, "ops")
-    assert {layout.learnt_from(fact) for fact in ("prefix", "separator", "priority_steps", "unacked")} == {APP}
+    assert {layout.source_of(fact) for fact in ("prefix", "separator", "priority_steps", "unacked")} == {APP}
     assert broker.queues == ("mine", "celery", "emails", "reports", "orders"), "no broadcast"
     assert set(broker.exchanges) == {"celery", "orders"}
     (conflict,) = broker.layouts.found.conflicts
@@ -64,7 +64,7 @@ def test_an_app_says_everything_what_it_leaves_out_included(module: Path, monkey
 def test_a_setting_decides_before_the_app_and_that_they_differ_is_told(module: Path):
     module.write_text("from support.sample_app import make_app\napp = make_app('redis://127.0.0.1:1/0', 'shop:')\n")
     broker = connect(settings(celery_app="shop_of_tests:app", key_prefix="blog:", priority_steps=(0, 3, 6, 9)))
-    assert (broker.layout.prefix, broker.layout.learnt_from("prefix")) == ("blog:", SETTING)
+    assert (broker.layout.prefix, broker.layout.source_of("prefix")) == ("blog:", SETTING)
     (conflict,) = broker.layouts.found.conflicts
     assert conflict.message.startswith(
         "The key prefix differs: 'blog:' by OPSDASH_KEY_PREFIX; 'shop:' by the Celery app."

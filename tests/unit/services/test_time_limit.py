@@ -36,30 +36,30 @@ def fails() -> None:
 
 def test_what_answers_is_answered_and_what_fails_is_raised_where_it_is_waited_for():
     one = TimeLimit(WHO, wait_s=60)
-    assert one.ask(lambda: 7) == 7
+    assert one.run(lambda: 7) == 7
     with pytest.raises(Refused, match="no"):
-        one.ask(lambda: (_ for _ in ()).throw(Refused("no")))
+        one.run(lambda: (_ for _ in ()).throw(Refused("no")))
     assert not one.hangs
 
 
 def test_while_one_call_hangs_nobody_waits_for_another_one(release: threading.Event):
     one = TimeLimit(WHO, wait_s=0.01)
     with pytest.raises(Unavailable, match=r"The database did not answer within 0\.01 s"):
-        one.ask(held(release))
+        one.run(held(release))
     assert one.hangs
     asked: list[int] = []
     with pytest.raises(Unavailable, match="a moment ago"):
-        one.ask(lambda: asked.append(1), wait_s=60)
+        one.run(lambda: asked.append(1), wait_s=60)
     assert asked == [], "it was not even tried"
     release.set()
     assert until(lambda: not one.hangs)
-    assert one.ask(lambda: 7, wait_s=60) == 7, "the late answer was the news that it answers again"
+    assert one.run(lambda: 7, wait_s=60) == 7, "the late answer was the news that it answers again"
 
 
 def test_what_came_too_late_is_handed_over(release: threading.Event):
     one, came = TimeLimit(WHO, wait_s=0.01), list[int]()
     with pytest.raises(Unavailable):
-        one.ask(held(release, 5), late=came.append)
+        one.run(held(release, 5), late=came.append)
     release.set()
     assert until(lambda: came == [5])
 
@@ -70,16 +70,16 @@ def test_the_rest_after_failures_grows_up_to_a_bound_and_ends_with_an_answer(mon
     one, rests = TimeLimit(WHO, wait_s=60, rests="any"), list[float]()
     for _ in range(8):
         with pytest.raises(Unavailable):
-            one.ask(fails)
+            one.run(fails)
         rests.append(one._rests_until_s - now[0])
         with pytest.raises(Unavailable, match="a moment ago"):
-            one.ask(lambda: 7)
+            one.run(lambda: 7)
         now[0] = one._rests_until_s
     assert rests[:4] == [2.0, 4.0, 8.0, 16.0]
     assert set(rests[4:]) == {time_limit.LONGEST_REST_S}
-    assert one.ask(lambda: 7) == 7
+    assert one.run(lambda: 7) == 7
     with pytest.raises(Unavailable):
-        one.ask(fails)
+        one.run(fails)
     assert one._rests_until_s - now[0] == time_limit.REST_S
 
 
@@ -87,5 +87,5 @@ def test_who_does_not_wait_long_for_a_refusal_needs_no_rest():
     one = TimeLimit(WHO, wait_s=60)
     for _ in range(3):
         with pytest.raises(Unavailable, match="refused"):
-            one.ask(fails)
-    assert one.ask(lambda: 7) == 7
+            one.run(fails)
+    assert one.run(lambda: 7) == 7

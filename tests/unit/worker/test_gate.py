@@ -22,7 +22,7 @@ class Lost(Exception):  # noqa: N818 - it plays one of kombu's
 def request(queue: str | None = "celery", *, acknowledged: bool = False) -> Any:
     """One whose message came from this queue, whatever its address says; None: from no list, as a broadcast does."""
     home = None if queue is None else Origin(queue, queue, b"{}")
-    message = SimpleNamespace(delivery_info={"exchange": "orders", "routing_key": "celery"}, opsdash_home=home)
+    message = SimpleNamespace(delivery_info={"exchange": "orders", "routing_key": "celery"}, opsdash_origin=home)
     return SimpleNamespace(acknowledged=acknowledged, message=message)
 
 

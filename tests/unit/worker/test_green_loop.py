@@ -39,7 +39,7 @@ def waker() -> Iterator[Waker]:
 def test_a_byte_ends_the_sleep_of_kombus_poller_once(waker: Waker) -> None:
     poller = MultiChannelPoller()
     waker.listen_in_green_loop(consumer_with(poller))
-    waker.hear(True)
+    waker.listen(True)
     for _ in range(3):
         waker.wake()
         waker.wake()
@@ -55,7 +55,7 @@ def test_a_waker_listens_in_the_poller_of_each_new_connection(waker: Waker) -> N
     for _ in range(2):
         poller = MultiChannelPoller()
         waker.listen_in_green_loop(consumer_with(poller))
-        waker.hear(True)
+        waker.listen(True)
         waker.wake()
         poller.get(None, timeout=5)
         poller.close()
@@ -67,9 +67,9 @@ def test_while_tasks_flow_the_poller_looks_at_no_socket_of_ours(waker: Waker) ->
     waker.wake()
     with pytest.raises(Empty):
         poller.get(None, timeout=0.01)
-    waker.hear(True)
+    waker.listen(True)
     poller.get(None, timeout=5)
-    waker.hear(False)
+    waker.listen(False)
     waker.wake()
     with pytest.raises(Empty):
         poller.get(None, timeout=0.01)

@@ -54,7 +54,7 @@ def test_a_worker_is_seen_to_start_before_it_answers(told: Told, capsys: pytest.
     assert "starts, and is not connected to its broker yet" in capsys.readouterr().out
     told.door.open()
     assert told.place.listening
-    assert local_client.ask(told.place, "status") == told.facts
+    assert local_client.send_command(told.place, "status") == told.facts
     told.door.close()
     assert until(lambda: not local_client.places(), timeout_s=5)
 
@@ -69,10 +69,10 @@ def test_a_worker_that_never_reaches_its_broker_is_not_waited_for(
 
 def test_a_drain_that_nobody_follows_ends_by_itself(told: Told):
     told.door.open()
-    local_client.ask(told.place, "drain 0.3")
+    local_client.send_command(told.place, "drain 0.3")
     assert told.drained == [True]
     assert until(lambda: told.drained == [True, False], timeout_s=5)
-    local_client.ask(told.place, "drain nan")
+    local_client.send_command(told.place, "drain nan")
     assert until(lambda: told.drained == [True, False, True, False], timeout_s=5)
 
 
@@ -92,9 +92,9 @@ def test_whatever_is_said_to_a_door_it_goes_on_answering(told: Told):
             connection.sendall(words)
     told.facts = {"not": {1, 2}}
     with pytest.raises(local_client.Silent):
-        local_client.ask(told.place, "status")
+        local_client.send_command(told.place, "status")
     told.facts = {"hostname": NAME}
-    assert local_client.ask(told.place, "status") == told.facts
+    assert local_client.send_command(told.place, "status") == told.facts
     assert set(told.drained) <= {True, False}
 
 

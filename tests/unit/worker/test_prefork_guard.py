@@ -13,47 +13,47 @@ from opsdash.worker.origin import Origin
 from opsdash.worker.prefork_guard import (
     QUEUE,
     SIZE,
-    Board,
     GuardedPool,
     GuardedWorker,
     PreforkGuard,
+    SharedPause,
     _naming_the_queue,
     take_queue,
 )
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board()
+def shared() -> SharedPause:
+    return SharedPause()
 
 
-def test_a_pause_of_everything_catches_every_task(board: Board) -> None:
-    assert not board.catches("celery")
-    board.show(True, [])
-    assert board.memory[0]
-    assert board.catches("celery")
-    assert board.catches("mail.de")
-    board.show(False, [])
-    assert not board.memory[0]
-    assert not board.catches("celery")
+def test_a_pause_of_everything_catches_every_task(shared: SharedPause) -> None:
+    assert not shared.catches("celery")
+    shared.show(True, [])
+    assert shared.memory[0]
+    assert shared.catches("celery")
+    assert shared.catches("mail.de")
+    shared.show(False, [])
+    assert not shared.memory[0]
+    assert not shared.catches("celery")
 
 
-def test_a_queues_own_pause_catches_its_messages_only(board: Board) -> None:
-    board.show(False, ["emails", "out"])
-    assert board.memory[0]
-    assert board.catches("emails")
-    assert board.catches("out")
+def test_a_queues_own_pause_catches_its_messages_only(shared: SharedPause) -> None:
+    shared.show(False, ["emails", "out"])
+    assert shared.memory[0]
+    assert shared.catches("emails")
+    assert shared.catches("out")
     for queue in ("email", "emails2", "mails", "ou", ""):
-        assert not board.catches(queue)
-    board.show(False, ["reports"])
-    assert not board.catches("emails")
-    assert board.catches("reports")
+        assert not shared.catches(queue)
+    shared.show(False, ["reports"])
+    assert not shared.catches("emails")
+    assert shared.catches("reports")
 
 
-def test_more_queues_than_fit_do_not_spill(board: Board) -> None:
-    board.show(False, [f"queue-{n:06d}" for n in range(SIZE // 8)])
-    assert len(board.memory) == SIZE
-    assert not board.catches("celery")
+def test_more_queues_than_fit_do_not_spill(shared: SharedPause) -> None:
+    shared.show(False, [f"queue-{n:06d}" for n in range(SIZE // 8)])
+    assert len(shared.memory) == SIZE
+    assert not shared.catches("celery")
 
 
 def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> None:
@@ -61,7 +61,7 @@ def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> N
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Origin("emails", "emails\x06\x163", b"{}"))
+        message = SimpleNamespace(opsdash_origin=Origin("emails", "emails\x06\x163", b"{}"))
 
         def on_accepted(self) -> None: ...
 
@@ -74,12 +74,12 @@ def test_a_job_says_from_which_queue_it_came_and_the_task_never_sees_that() -> N
     assert job[1][4] == {"own": 1}
 
 
-def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(board: Board) -> None:
+def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(shared: SharedPause) -> None:
     sent: list[Any] = []
     apply = _naming_the_queue(lambda target, args, kwargs, **options: sent.append(kwargs))
 
     class Request:
-        message = SimpleNamespace(opsdash_home=Origin("emails", "emails", b"{}"))
+        message = SimpleNamespace(opsdash_origin=Origin("emails", "emails", b"{}"))
 
         def on_accepted(self) -> None: ...
 
@@ -89,24 +89,24 @@ def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(board: Boa
     for accept in (must_run.on_accepted, news.on_accepted, None):
         apply(print, (), {}, accept_callback=accept)
     assert sent == [{}, {}, {}]
-    board.show(True, [])
+    shared.show(True, [])
     for job in ((2, (8, None, print, (), {})), (2, (8,)), None, (2, None)):
-        assert not board.catches(take_queue(job))
+        assert not shared.catches(take_queue(job))
 
 
-def test_a_child_reads_what_its_worker_writes_after_the_fork(board: Board) -> None:
+def test_a_child_reads_what_its_worker_writes_after_the_fork(shared: SharedPause) -> None:
     told, tell = os.pipe()
     child = os.fork()
     if not child:
         os.read(told, 1)
-        os._exit(7 if board.catches("emails") else 1)
-    board.show(False, ["emails"])
+        os._exit(7 if shared.catches("emails") else 1)
+    shared.show(False, ["emails"])
     os.write(tell, b"!")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_child_that_is_a_fresh_interpreter_has_no_page_and_works() -> None:
-    assert GuardedWorker.board is None
+    assert GuardedWorker.shared is None
     assert GuardedWorker.__reduce__ is GuardedWorker.__mro__[1].__reduce__, "it is pickled as Celery's own"
 
 

@@ -56,7 +56,7 @@ def watch(link: Link, gate: Gate, **health_does: Any) -> FlagWatch:
         health,
         queues=list,
         on_change=lambda: None,
-        ask_tick=lambda: None,
+        request_tick=lambda: None,
     )
 
 
@@ -106,9 +106,9 @@ def test_a_nudge_about_a_pause_that_is_over_by_the_next_read_leaves_the_listener
     gate.applied = made._reported = gate.state
     made._next_read = made._next_report = time.monotonic() + 60
     gate.hint(EVERYTHING)
-    assert made._patience_s() <= APPLYING_S, "there is something to apply"
+    assert made._timeout_s() <= APPLYING_S, "there is something to apply"
     made.read_now()
-    assert made._patience_s() > APPLYING_S, "nothing has changed after all"
+    assert made._timeout_s() > APPLYING_S, "nothing has changed after all"
 
 
 def test_a_report_that_redis_refuses_does_not_cost_the_worker_its_ear() -> None:
