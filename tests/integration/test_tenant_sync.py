@@ -159,7 +159,7 @@ def test_a_cancelled_sync_leaves_each_tenant_old_or_new_and_the_next_one_ends_it
         opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=told.append, cancelled=lambda: bool(told)
     )
     assert (effect.affected, effect.ok, effect.details["cancelled"]) == (500, False, True)
-    assert effect.message == "Cancelled. Synced 500 tenant configs. The rest was not checked."
+    assert effect.message == "Cancelled. Synced 500 tenant configs. The rest was not read."
     assert [(step.at, step.of) for step in told] == [(500, 1_200)]
     names = [stored(console, tenant)["name"] for tenant in tenants]
     assert names == ["New"] * 500 + ["Acme"] * 700
