@@ -118,12 +118,12 @@ def test_a_field_that_is_too_large_or_nonsense_is_named_and_costs_the_report_not
 def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: Broker) -> None:
     texts = [message(n, LARGE if n % 3 == 0 else 0) for n in range(12)]
     broker.client.lpush(broker.lists("celery")[0], *texts)
-    mark = watermark.take(broker, "celery")
+    mark = watermark.take_watermark(broker, "celery")
     broker.client.lpush(broker.lists("celery")[0], message(99))
     found = sample_tasks(broker, "celery")
     assert (found.number, found.by_task["(unreadable)"], found.by_task["shop.mail"]) == (13, 4, 9)
     done = SelectiveClear(broker).clear(
-        "celery", TaskFilter(containing="number"), by="maria", keep_s=60, trash_id="t", boundary=mark
+        "celery", TaskFilter(containing="number"), by="maria", keep_s=60, trash_id="t", watermark=mark
     )
     assert (done.total, done.looked_at, done.newer) == (8, 13, 1), "what is not looked into is not meant"
     large = [text for text in texts if len(text) > LARGE]
@@ -135,10 +135,10 @@ def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: B
 @pytest.mark.parametrize("newest", [0, 3])
 def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newest: int) -> None:
     broker.client.lpush(broker.lists("celery")[0], message(1), message(2, LARGE))
-    mark = watermark.take(broker, "celery")
+    mark = watermark.take_watermark(broker, "celery")
     for number in range(newest):
         broker.client.lpush(broker.lists("celery")[0], message(10 + number, LARGE))
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=mark)
     assert (done.total, done.newer) == (2, newest)
     assert broker.client.llen(broker.lists("celery")[0]) == newest
 
@@ -151,6 +151,6 @@ def test_a_message_that_looks_like_the_mark_of_a_large_one_is_taken_for_itself(b
     assert bounded_reads.size_of(mark) == len(foreign)
     assert sample_tasks(broker, "celery").by_task == {"shop.mail": 2, "(unreadable)": 1}
     assert len(Queues(broker).peek("celery", 5, "x")) == 3
-    mark = watermark.take(broker, "celery")
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
+    mark = watermark.take_watermark(broker, "celery")
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=mark)
     assert (done.total, done.newer) == (3, 0)

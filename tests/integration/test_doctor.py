@@ -328,7 +328,7 @@ def test_a_check_that_breaks_is_a_line_and_not_a_traceback(console: Console, mon
         """Weather: is it fine."""
         raise KeyError("sun")
 
-    monkeypatch.setattr(doctor.door, "CHECKS", (broken,))
+    monkeypatch.setattr(doctor.auth, "CHECKS", (broken,))
     found = list(diagnose(console))
     assert found[-1].check == "weather"
     assert found[-1].message == "The check itself broke: KeyError: 'sun'"
