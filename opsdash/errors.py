@@ -34,6 +34,8 @@ class OpsdashError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    status: ClassVar[str] = "failure"
+    """Status of an audit entry whose operation ended so."""
     default_changed: ClassVar[Changed] = "nothing"
     default_retry: ClassVar[bool] = False
 
@@ -83,6 +85,7 @@ class Invalid(OpsdashError):
     """A setting or an argument is wrong; with ``field`` or ``setting``, the text begins with its name and a colon."""
 
     exit_code = 2
+    status = "refused"
 
     @property
     def fault(self) -> str:
@@ -98,6 +101,7 @@ class Refused(OpsdashError):
     """opsdash would not do it: role, confirmation, or a rule of the operation."""
 
     exit_code = 3
+    status = "refused"
 
 
 class PhraseMissing(Refused):
@@ -138,6 +142,7 @@ class Uncertain(OpsdashError):
     """The act was begun and its end is not known, or not recorded."""
 
     exit_code = 5
+    status = "unknown"
     default_changed = "perhaps"
 
 

@@ -7,13 +7,14 @@ import functools
 import shlex
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Act as Act
-from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain
+from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
 
@@ -164,6 +165,10 @@ class Operation:
         """What it does, with its target, e.g. ``Clear queue emails``: on its dialog, in the log."""
         return self.title
 
+    def recorded_heading(self, details: Mapping[str, Any]) -> str:
+        """As ``heading``, for an audit entry: its details may name the target better than an id does."""
+        return self.heading()
+
     def preview(self, services: Services) -> Preview:
         """Reads what ``execute`` would do; changes nothing.
 
@@ -244,7 +249,7 @@ def recorded(name: object, params: object) -> Operation | None:
 def heading_of(entry: AuditEntry) -> str:
     """What was done, with its target; only its name where its parameters don't tell."""
     operation = recorded(entry.operation, entry.details.get("params"))
-    return entry.title if operation is None else operation.heading()
+    return entry.title if operation is None else operation.recorded_heading(entry.details)
 
 
 def command_line(operation: DeclaredOperation) -> str:
@@ -271,3 +276,25 @@ def spelled(field: dataclasses.Field[Any]) -> str:
     """A parameter's option on the command line."""
     option: str | None = field.metadata["option"]
     return option or "--" + field.name.replace("_", "-")
+
+
+def undo_details(effect: Effect) -> dict[str, Any]:
+    """For the audit log: what takes it back, and until when."""
+    if effect.undo is None:
+        return {}
+    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
+    return {"undo": {**(undo_of(effect) or {}), **until}}
+
+
+def with_recorded_undo(effect: Effect) -> Effect:
+    """What the details of its entry say of the undo, as an operation."""
+    stored = effect.details.get("undo")
+    if not isinstance(stored, Mapping):  # there is none, or the entry is older than that
+        return effect
+    undo, until = (
+        recorded(stored.get("operation"), stored.get("params")),
+        untrusted.moment(stored.get("until")),
+    )
+    left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
+    details = {name: value for name, value in effect.details.items() if name != "undo"}
+    return replace(effect, details=details, undo=undo, undo_s=left_s)

@@ -56,7 +56,7 @@ class Events(Handler):
             detail = f"This token or address has {self.streams.each:,} streams open already (OPSDASH_MAX_STREAMS_EACH)."
             status, kind = HTTPStatus.TOO_MANY_REQUESTS, "too-many"
         else:
-            detail = "As many streams are open as this token's role may open (OPSDASH_MAX_STREAMS); try again later."
+            detail = "The limit of open streams for this token's role is reached (OPSDASH_MAX_STREAMS); try later."
             status, kind = HTTPStatus.SERVICE_UNAVAILABLE, "busy"
         return ProblemError(status, kind, detail, headers={"Retry-After": str(BUSY_S)})
 

@@ -146,7 +146,7 @@ class Handler(RequestHandler):
         except msgspec.ValidationError as error:
             raise _unfit(error) from error
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "json", f"The body is no JSON: {error}") from error
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "json", f"The body is not JSON: {error}") from error
 
     def query(self, kind: type[S]) -> S:
         """The query parameters as ``kind``.
@@ -163,7 +163,7 @@ class Handler(RequestHandler):
             try:
                 given[name] = values[0].decode()
             except UnicodeDecodeError as error:
-                raise ProblemError(HTTPStatus.BAD_REQUEST, "request", "A query parameter is no UTF-8.") from error
+                raise ProblemError(HTTPStatus.BAD_REQUEST, "request", "A query parameter is not UTF-8.") from error
         try:
             return msgspec.convert({name: _typed(kind, name, text) for name, text in given.items()}, kind)
         except msgspec.ValidationError as error:

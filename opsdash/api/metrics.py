@@ -60,7 +60,7 @@ class Meter(Collector):
         self.registry = CollectorRegistry()
         self._operations = Counter(
             "opsdash_operations",
-            "Operations that came to an end, from every surface, since this console was first scraped.",
+            "Operations that ended, from page, command line, API and Python, since this console's first scrape.",
             ["operation", "status"],
             registry=self.registry,
         )
@@ -102,7 +102,7 @@ class Meter(Collector):
         if snapshot is None:
             return text, kind
         age_s = (datetime.now(UTC) - snapshot.taken_at).total_seconds()
-        age = f"# HELP {AGE} Age of what this scrape shows.\n# TYPE {AGE} gauge\n{AGE} {age_s}\n"
+        age = f"# HELP {AGE} Age of the snapshot that this scrape shows.\n# TYPE {AGE} gauge\n{AGE} {age_s}\n"
         return age.encode() + text, kind
 
     def _begin(self, names: Iterable[str]) -> None:
@@ -128,7 +128,7 @@ class Meter(Collector):
         up = {"redis": snapshot.redis_error, "database": snapshot.database_error}
         yield _gauge(
             "opsdash_up",
-            "1 where the last read was answered.",
+            "1 if the last read was answered.",
             [({"service": service}, not error) for service, error in up.items()],
         )
         # What was not read now is a gap: Prometheus would draw an old value as one of this moment.
@@ -138,7 +138,7 @@ class Meter(Collector):
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
             if snapshot.spooled is not None:
-                text = "Audit steps that wait for the database."
+                text = "Audit steps that wait in the outbox for the database."
                 yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
         if self._metrics.chain_ok is not None:
             yield _gauge(
@@ -192,10 +192,10 @@ def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
         steps = queue.by_priority or ({} if queue.error else {0: 0})
         waiting += [({"queue": queue.name, "priority": str(step)}, n) for step, n in steps.items()]
     waiting += [({"queue": OTHER, "priority": str(step)}, n) for step, n in _together(rest).items()]
-    yield _gauge("opsdash_queue_waiting", "Tasks that wait in the queue's lists.", waiting)
+    yield _gauge("opsdash_queue_waiting", "Pending tasks in the queue's lists.", waiting)
     yield _gauge(
         "opsdash_queue_oldest_seconds",
-        "For how long the next task has waited; where it does not say when it was sent, at least so long.",
+        "Waiting time of the oldest of the next tasks; a lower limit for a task without a send time.",
         [
             ({"queue": queue.name}, queue.oldest_s or 0.0)
             for queue in named
@@ -205,14 +205,14 @@ def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("opsdash_paused", "1 while all processing is paused.", [({}, snapshot.pause is not None)])
     yield _gauge(
         "opsdash_queue_paused",
-        "1 while the queue is paused, by its own pause or by that of everything.",
+        "1 while the queue is paused, by its own pause or by the pause of all queues.",
         [({"queue": queue.name}, queue.paused) for queue in named],
     )
     names: list[str | None] = [None, *snapshot.paused_queues]
     found = {name: verdict(snapshot, name) for name in names[: MAX_QUEUES + 1]}
     yield _gauge(
         "opsdash_pause_verdict",
-        "1 for what is known of a pause: of a queue's own, or of everything (*). Only held is safe.",
+        "1 for the verdict of a pause, of one queue or of all queues (*). Only held is safe.",
         [
             ({"queue": name or EVERYTHING, "state": state.value}, answer.state is state)
             for name, answer in found.items()
@@ -232,7 +232,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     up: list[tuple[dict[str, str], float]] = [({"worker": w.hostname}, w.state == "online") for w in named]
     if rest:
         up.append(({"worker": OTHER}, all(worker.state == "online" for worker in rest)))
-    yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop turns.", up)
+    yield _gauge("opsdash_worker_up", "1 while the worker reports and its event loop runs.", up)
     # The last report of a silent worker still counts.
     yield from _of_reports(*([w for w in part if w.state != "offline"] for part in (named, rest)))
     states = Tally(worker.condition for worker in snapshot.workers)
@@ -244,7 +244,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
     known = [worker for worker in snapshot.workers if worker.state != "offline"]
     yield _gauge(
         "opsdash_tasks_held",
-        "Tasks that workers hold, by state.",
+        "Tasks in workers, by state.",
         [({"state": state}, _sum(known, state)) for state in ("active", "reserved", "scheduled")],
     )
     yield _gauge(
@@ -253,7 +253,7 @@ def _of_workers(snapshot: Snapshot) -> Iterator[Metric]:
         [({}, _sum(known, "concurrency"))],
     )
     if snapshot.others is not None:
-        yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't hold.", [({}, len(snapshot.others))])
+        yield _gauge("opsdash_workers_without_plugin", "Workers that a pause can't stop.", [({}, len(snapshot.others))])
 
 
 def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[Metric]:

@@ -36,14 +36,14 @@ PART = r"^(?!\.\.?$)[^\u0000-\u001f\u007f\\/]+$"
 READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
-    ("workers", WorkersRead, NoQuery, "Each worker, as it last reported itself."),
+    ("workers", WorkersRead, NoQuery, "The last report of each worker."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
 )
 ERRORS = {
     401: "No token, or an unknown one.",
-    403: "The token's role is too low, or a page of another site asked.",
-    404: "There is no such thing.",
+    403: "The token's role is too low, or the request came from a page of another site.",
+    404: "It does not exist.",
     405: "Not with this method; Allow says which.",
     413: f"The body has more than {MAX_BODY_BYTES:,} bytes.",
     422: "A parameter is unknown, missing, or not what the schema says. Nothing was changed.",
@@ -51,10 +51,10 @@ ERRORS = {
     503: "Redis or the database does not answer. Nothing was changed; try again.",
 }
 OF_ACTS = {
-    400: "The body is no JSON. Nothing was changed.",
+    400: "The body is not JSON. Nothing was changed.",
     409: "Refused: not confirmed, a rule of the operation, or a request id used before. Nothing was changed.",
     415: "The body is not application/json.",
-    502: "Begun, and done in part or not known to be done: look before trying again.",
+    502: "Started, and partly done or unknown: look before trying again.",
 }
 
 
@@ -109,16 +109,16 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
         "summary": summary,
         "parameters": _parameters(query),
         "responses": {
-            "200": {"description": "As it is now.", "headers": tagged, "content": _json(refs[answer])},
-            "304": {"description": "As If-None-Match has it."},
+            "200": {"description": "The current data.", "headers": tagged, "content": _json(refs[answer])},
+            "304": {"description": "Not changed since the ETag of If-None-Match."},
             **_errors(ERRORS),
         },
     }
 
 
 def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
-    read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker, and what it runs right now.")
-    text = "As /api/v1/workers names it."
+    read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker and its running tasks.")
+    text = "The hostname from /api/v1/workers."
     name = {"name": "hostname", "in": "path", "required": True, "description": text}
     return {
         **read,
@@ -136,7 +136,7 @@ def _act(kind: Any, request: Any, refs: Mapping[type, Any]) -> dict[str, Any]:
         "parameters": _parameters(RunQuery),
         "requestBody": {"required": True, "content": _json(request)},
         "responses": {
-            "200": {"description": "Done; or, with dry_run, what it would do.", "content": _json(done)},
+            "200": {"description": "The result; with dry_run, the preview.", "content": _json(done)},
             **_errors(ERRORS | OF_ACTS),
         },
     }
@@ -159,7 +159,7 @@ def _own() -> dict[str, Any]:
         "summary": "This document.",
         "responses": {
             "200": {"description": "OpenAPI 3.1.", "content": _json({"type": "object"})},
-            "304": {"description": "As If-None-Match has it."},
+            "304": {"description": "Not changed since the ETag of If-None-Match."},
             **_errors(ERRORS),
         },
     }

@@ -27,7 +27,7 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
 class RunQuery(msgspec.Struct, forbid_unknown_fields=True):
     """How an operation is asked for."""
 
-    dry_run: Annotated[bool, Meta(description="1: preview it, and change nothing.")] = False
+    dry_run: Annotated[bool, Meta(description="1: only the preview; nothing is changed.")] = False
 
 
 class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -49,7 +49,7 @@ class _Commands(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Adds it, unless its name is taken: another package's operation never replaces a command of ours."""
         if (name or cmd.name) in self.commands:
-            warn(f"an operation is called {name or cmd.name}, as a command is: the command stays")
+            warn(f"the operation {name or cmd.name} has the name of a command: the command is kept")
             return
         super().add_command(cmd, name)
 
@@ -144,7 +144,7 @@ def main() -> NoReturn:
         if error.errno not in UNWRITABLE:
             raise
         _write_nothing_more()
-        warn(f"can't write the answer: {error.strerror}. What was asked for may be done: look with opsdash audit")
+        warn(f"can't write the answer: {error.strerror}. The operation may be done: see opsdash audit")
         code = Uncertain.exit_code
     sys.exit(code)
 

@@ -37,7 +37,7 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
 @click.command()
 @port_option
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--prefix", default="", help="Path in front of every route, e.g. /ops behind a proxy.")
+@click.option("--prefix", default="", help="Path prefix of every route, e.g. /ops behind a proxy.")
 @click.option(
     "--allow-websocket-origin",
     "origins",
@@ -56,7 +56,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     def ready(url: str) -> None:
         click.echo(f"{url}\nServing; Ctrl-C stops.")
         if console.settings.auth is None:
-            warn("OPSDASH_AUTH is not set, so the page shows nothing; it says how to open it")
+            warn("OPSDASH_AUTH is not set: the page only shows how to set it")
         snapshot = console.snapshot()
         for problem in (snapshot.redis_error, snapshot.database_error):
             if problem:

@@ -47,7 +47,7 @@ def _filter(chosen: Mapping[str, Any]) -> Filter:
 
 def _filters(command: Any) -> Any:
     for option in (
-        click.option("--text", default="", help="Only entries whose details contain this, whatever the case."),
+        click.option("--text", default="", help="Only entries whose details contain this, in upper or lower case."),
         click.option("--until", type=_Moment(), help="Only entries before this time (UTC) or age."),
         click.option("--since", type=_Moment(), help="Only entries since this time (UTC) or age, e.g. 2h."),
         click.option(
@@ -61,7 +61,7 @@ def _filters(command: Any) -> Any:
         click.option(
             "--broker",
             default="",
-            help="Only acts on this broker, as the log says it, e.g. redis-a:6379/0; `this`: on this console's own.",
+            help="Only operations on this broker, named as in the log, e.g. redis-a:6379/0; `this`: this console's.",
         ),
         click.option("--user", default="", help="Only this user."),
     ):
@@ -72,7 +72,7 @@ def _filters(command: Any) -> Any:
 @click.group(invoke_without_command=True)
 @json_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
-@click.option("--after", help="Go on where a page ended: the last line of the page before says it.")
+@click.option("--after", help="Start after this entry: the last line of the previous page shows the value.")
 @click.option("--csv", "as_csv", is_flag=True, help="Export the whole log as CSV.")
 @_filters
 @click.pass_context
@@ -91,7 +91,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         page = console.audit.page(_filter(chosen), limit=limit, after=after)
         waiting, here = console.audit.outbox_length(), console.broker.identity
     if page.searched is not None:
-        warn(f"{searched(page.searched, page.of, further=after is not None)}; go on with --after {page.after}")
+        warn(f"{searched(page.searched, page.of, further=after is not None)}; continue with --after {page.after}")
     if as_json:
         print_json(page.entries)
         return
@@ -113,7 +113,7 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,
     )
     if waiting is None:
-        warn("whether steps of the audit log wait in Redis for the database is not known: Redis did not answer")
+        warn("it is not known whether steps of the audit log wait in the outbox: Redis did not answer")
     elif waiting:
         warn(f"{waiting:,} steps of the audit log wait in Redis for the database")
     if page.after and limit != 20 and page.searched is None:
@@ -192,12 +192,12 @@ def verify(*, as_json: bool, head: str | None) -> None:
         for number, what in (
             (found.before, "finished before the hash chain existed"),
             (found.unkeyed, unkeyed),
-            (found.in_progress, "without an outcome yet"),
+            (found.in_progress, "without a result yet"),
         ):
             if number:
                 print_line(f"  {number:,} {'entry' if number == 1 else 'entries'} {what}.")
     if not found.ok:
-        raise Refused(found.message if as_json else "the audit log is not whole.")
+        raise Refused(found.message if as_json else "the hash chain of the audit log is broken.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``peek``, ``trash``, ``approvals``: what is in a queue, what can be brought back, what waits for a second person."""
+"""``peek``, ``trash``, ``approvals``: messages of a queue, clears that can be restored, pending approvals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opsdash.services.queues.trash import time_left
 from opsdash.text import format_duration, format_size
 
 NO_TRASH = "The trash is empty: there are no cleared tasks to restore or delete."
-UNREAD_TRASH = "Nothing that can be read is in the trash."
+UNREAD_TRASH = "The trash has no readable entries."
 
 
 @click.command()
@@ -69,7 +69,7 @@ def approvals(*, as_json: bool) -> None:
             )
             for one in waiting
         ],
-        empty="Nothing that can be read waits for approval." if unread else "Nothing waits for approval.",
+        empty="There are no readable pending approvals." if unread else "There are no pending approvals.",
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOOKS = {"will": "", "warning": "yellow", "will_not": "dim", "note": ""}
 """Kind of a preview's line → how a terminal shows it."""
 WAIT_STEP_S = 0.2
-UNSEEN = Progress(done=False, message="It is done; how far it has come could not be seen.", final=True)
+UNSEEN = Progress(done=False, message="It is done; its progress could not be read.", final=True)
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
 REPEAT_S = 10.0
@@ -132,7 +132,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 warn(undo)
             click.get_current_context().exit(Uncertain.exit_code)
         if progress is not None and not progress.done:
-            waited = "and waiting changes nothing" if progress.final else f"after {format_duration(timeout)}"
+            waited = "and waiting does not help" if progress.final else f"after {format_duration(timeout)}"
             warn(f"still not done {waited}: {progress.message}")
             for todo in progress.todo:
                 click.echo(f"   → {clean(todo)}", err=True)
@@ -248,9 +248,9 @@ def _common_options() -> list[click.Parameter]:
         click.Option(
             ["--phrase"],
             metavar="TEXT",
-            help="What a risky act asks for beside it (--dry-run says what); asked for on a terminal when absent.",
+            help="The second text that a risky operation needs (--dry-run shows it); a terminal asks for it.",
         ),
-        click.Option(["--dry-run"], is_flag=True, help="Print what it would do, and change nothing."),
+        click.Option(["--dry-run"], is_flag=True, help="Print the preview and change nothing."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print JSON for programs."),
     ]
 
@@ -263,7 +263,7 @@ def _wait_options() -> list[click.Parameter]:
             type=_Parsed(parse_duration, "duration"),
             default="60s",
             show_default=True,
-            help="How long to wait; exit code 5 when that was not enough.",
+            help="How long to wait; exit code 5 if it was not enough.",
         ),
     ]
 

@@ -48,7 +48,7 @@ def connected() -> Iterator[Console]:
     flag_value=DEFAULT_WATCH_S,
     type=click.FloatRange(0.5, 3_600),
     metavar="[SECONDS]",
-    help="Go on, on a terminal: look again every 2 seconds, or as said; Ctrl-C ends it.",
+    help="Refresh every 2 seconds, or every N, on a terminal; Ctrl-C ends it.",
 )
 def status(*, as_json: bool, every_s: float | None) -> None:
     """One screen: pause, queues, workers, and what needs attention."""
@@ -56,7 +56,7 @@ def status(*, as_json: bool, every_s: float | None) -> None:
         if as_json:
             raise click.UsageError("--watch and --json exclude each other: for programs, call status --json again")
         if not sys.stdout.isatty() or screen().is_dumb_terminal:
-            raise click.UsageError("--watch redraws a terminal, and this is none: call status again instead")
+            raise click.UsageError("--watch needs a terminal: call status again instead")
     with connected() as console:
         if every_s is not None:
             console.unmanaged.look()
@@ -187,7 +187,7 @@ def _state(worker: WorkerStats) -> str:
 
 def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -> None:
     now = datetime.now(UTC)
-    silent = f"runs {count(more, 'task')}, and does not say which" if more else "runs nothing"
+    silent = f"runs {count(more, 'task')}, and does not report which" if more else "runs nothing"
     print_table(
         ["Task", "Id", "Queue", "Since (UTC)", "For"],
         [

@@ -101,11 +101,11 @@ def in_workers(snapshot: Snapshot) -> RenderableType:
     counted = _counted(snapshot)
     number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
     text = (
-        f"{number:,} more held by workers (running, reserved or scheduled)"
+        f"{number:,} more in workers (running, reserved or scheduled)"
         if counted
-        else "No worker says what it holds"
+        else "The tasks in workers are not known"
     )
-    return line(f"{text}; {snapshot.unacked:,} of all are fetched and not acknowledged yet")
+    return line(f"{text}; {count(snapshot.unacked, 'task')} fetched and not acknowledged yet")
 
 
 def _pause_details(pause: PauseInfo | None) -> str:
@@ -161,14 +161,14 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
         yield from (f"   → {todo}" for todo in remedies(whole))
     for queue, pause in list(snapshot.paused_queues.items())[:MOST_QUEUES]:
         stand = None if whole else verdict(snapshot, queue)
-        yield f"Queue {queue} is paused by itself, {_pause_details(pause)}." + (f" {describe(stand)}" if stand else "")
+        yield f"Queue {queue} has its own pause, {_pause_details(pause)}." + (f" {describe(stand)}" if stand else "")
         yield from (f"   → {todo}" for todo in (remedies(stand) if stand else ()))
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.approvals:
         number = len(snapshot.approvals)
-        yield f"{count(number, 'act')} {'waits' if number == 1 else 'wait'} for a second person: opsdash approvals"
+        yield f"{count(number, 'pending approval')}: opsdash approvals"
     if snapshot.trash:
         tasks = sum(entry.count for entry in snapshot.trash)
         yield f"{count(len(snapshot.trash), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
@@ -201,7 +201,7 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.tenant_drift and snapshot.tenant_drift.differs:
         yield snapshot.tenant_drift.message
     if snapshot.spooled:
-        yield f"{snapshot.spooled:,} steps of the audit log wait in Redis for the database"
+        yield f"{snapshot.spooled:,} steps of the audit log wait in the outbox for the database"
     if snapshot.database_error:
         yield snapshot.database_error
     elif snapshot.tenants_error:

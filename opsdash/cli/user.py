@@ -52,7 +52,7 @@ def list_users(*, as_json: bool) -> None:
     for row in rows:
         print_line(str(row["name"]), str(row["role"] or "no role"))
     if not rows:
-        print_line("Nobody yet: opsdash user add NAME")
+        print_line("No users yet: opsdash user add NAME")
 
 
 def _users() -> Users:

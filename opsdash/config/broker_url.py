@@ -160,7 +160,7 @@ def read(text: str) -> BrokerUrl:
     schemes = {_scheme(part) for part in parts}
     if len(parts) > 1 and schemes != {"sentinel"}:
         raise ValueError(
-            f"names {len(parts)} brokers, of which Celery takes the next when one fails; opsdash looks at one:"
+            f"names {len(parts)} brokers, of which Celery uses the next when one fails; opsdash reads one:"
             " expected the one that the workers use, as redis://host:port/db, or sentinel://"
         )
     if schemes == {"sentinel"}:
@@ -228,7 +228,7 @@ def _scheme(url: str) -> str:
     scheme = scheme.lower()
     if not is_url or scheme not in _SCHEMES:
         got = f"{scheme}:" if is_url and _SCHEME.fullmatch(scheme) and scheme in _OTHERS else "another kind of address"
-        raise ValueError(f"{_WAYS}; got {got if is_url else 'what is no URL'}")
+        raise ValueError(f"{_WAYS}; got {got if is_url else 'a text that is not a URL'}")
     return _SCHEMES[scheme]
 
 

@@ -32,7 +32,7 @@ def lists(path: str | None) -> Lists:
             known = version, _or_nobody(path)
             _known[path] = known
     except OSError as error:
-        log.error("OPSDASH_ROLES_FILE: nobody has a role by it: %s", error)
+        log.error("OPSDASH_ROLES_FILE gives no user a role: %s", error)
         return NOBODY
     return known[1]
 
@@ -63,5 +63,5 @@ def _or_nobody(path: str) -> Lists:
     try:
         return read(path)
     except ValueError as error:
-        log.error("OPSDASH_ROLES_FILE: nobody has a role by it: %s", error)
+        log.error("OPSDASH_ROLES_FILE gives no user a role: %s", error)
         return NOBODY

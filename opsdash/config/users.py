@@ -107,7 +107,7 @@ class Users:
                 found[name] = Hashed.parse(hashed)
             except ValueError:
                 raise Invalid(
-                    f"line {number} of {self.path} is no user; nobody is let in", setting="OPSDASH_USERS_FILE"
+                    f"line {number} of {self.path} is not a user; no user can sign in", setting="OPSDASH_USERS_FILE"
                 ) from None
         return found
 

@@ -50,7 +50,7 @@ class TenantDifference:
         """A few words."""
         match self.kind:
             case TenantDifferenceKind.UNFINISHED:
-                return "a sync was begun and has not come to its end"
+                return "a sync has started and not ended"
             case TenantDifferenceKind.NEVER_SYNCED:
                 return "no sync is known: none was run, or Redis was emptied"
             case TenantDifferenceKind.MORE_ROWS:

@@ -31,6 +31,13 @@ def in_utc(moment: datetime) -> datetime:
     return found
 
 
+def clock(moment: datetime, now: datetime | None = None) -> str:
+    """A time in UTC as people read it: ``13:31 UTC`` if it is today, else ``2026-11-29 13:31 UTC``."""
+    today = (now or datetime.now(UTC)).astimezone(UTC).date()
+    moment = moment.astimezone(UTC)
+    return f"{moment:%H:%M} UTC" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
 def ago(seconds: float, now: datetime | None = None) -> datetime:
     """The moment so many seconds before now, in UTC.
 

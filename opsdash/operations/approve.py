@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from opsdash.errors import Refused
-from opsdash.model import Approval, AuditEntry, Effect, Figure, Line, Preview
+from opsdash.model import Approval, AuditEntry, Effect, Figure, Line, Preview, times
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import format_duration
 
@@ -36,8 +36,8 @@ class ApproveOperation(Operation):
         elsewhere = pending.entry.broker not in (None, services.broker.identity)
         there = f"The request is for broker {pending.entry.broker}; this console uses {services.broker.identity}."
         what = (
-            f"{described(waits)}, requested by {waits.by} at {waits.at:%H:%M:%S} UTC; {format_duration(left_s)} left.",
-            f"It runs as {waits.by} reviewed it at {pending.reviewed.taken_at:%H:%M:%S} UTC. Now it would do this:",
+            f"{described(waits)}, requested by {waits.by} at {times.clock(waits.at)}; {format_duration(left_s)} left.",
+            f"It runs as {waits.by} reviewed it at {times.clock(pending.reviewed.taken_at)}. Now it would do this:",
         )
         lines = (*([Line("will", there)] * elsewhere), *(Line("will", text) for text in what), *now.lines)
         figures = (

@@ -27,6 +27,10 @@ class DeleteTrash(Operation):
 
     trash_id: str = argument(default="", positional=True, help="The trash id of the clear; opsdash trash lists them.")
 
+    def recorded_heading(self, details: Mapping[str, Any]) -> str:
+        """Of which queue, where the operation came so far that it is known."""
+        return f"Delete trash of queue {details['queue']}" if isinstance(details.get("queue"), str) else self.title
+
     def preview(self, services: Services) -> Preview:
         """What is lost."""
         entry = services.trash.find(self.trash_id)

@@ -26,6 +26,10 @@ class RestoreQueue(Operation):
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
 
+    def recorded_heading(self, details: Mapping[str, Any]) -> str:
+        """Of which queue, where the operation came so far that it is known."""
+        return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.title
+
     def preview(self, services: Services) -> Preview:
         """What comes back, where to, and what runs after it."""
         entry = services.trash.find(self.trash_id)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats
+from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats, times
 from opsdash.operation import Act, Operation, argument
 from opsdash.text import count
 
@@ -132,6 +132,6 @@ class ResumeProcessing(Operation):
 
 def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
     """A queue's own pause that holds on."""
-    until = f" until {pause.expires_at:%H:%M} UTC" if pause.expires_at else ""
+    until = f" until {times.clock(pause.expires_at)}" if pause.expires_at else ""
     waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
     return Line("will_not", f"Queue {pause.queue} has its own pause{until}; {count(waiting, 'task')} stay in it.")

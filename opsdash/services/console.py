@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -35,9 +34,9 @@ from opsdash.model import (
     Progress,
     Status,
     people,
-    untrusted,
+    times,
 )
-from opsdash.operation import Operation, recorded, undo_of
+from opsdash.operation import Operation, undo_details, with_recorded_undo
 from opsdash.redaction import HIDDEN
 from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, PendingApproval
@@ -212,7 +211,7 @@ class Console(Reads):
         with self.reaper.running(entry):
             if needs_approval:
                 pending = self._recording(operation, entry, lambda: self._request_approval(operation, act, entry))
-                raise NeedsApproval(operation.title, pending.id, f"{pending.expires_at:%H:%M:%S} UTC")
+                raise NeedsApproval(operation.title, pending.id, times.clock(pending.expires_at))
             effect = self._done(operation, act, entry)
         afterwards("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
@@ -283,7 +282,7 @@ class Console(Reads):
                 "affected": effect.affected,
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
-                **_undo_details(effect),
+                **undo_details(effect),
                 **facts,
             },
             done=effect.message,
@@ -300,13 +299,13 @@ class Console(Reads):
                     if not writing.possible:  # refused, or lost before anything was written
                         raise self.broker.fault(error) from error
                     raise Uncertain(
-                        f"Lost the connection to Redis during {operation.title}: {writes.error_text(error)}."
-                        " It may be done in part.",
+                        f"{writes.interruption(error)} during {operation.heading()}: {writes.error_text(error)}."
+                        " It may be partly done.",
                         hint=LOOK_FIRST,
                     ) from error
         except OpsdashError as error:
             outcome = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
-            self._finish(entry, _status_of(error), {**outcome, **facts})
+            self._finish(entry, Status(error.status), {**outcome, **facts})
             raise
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
@@ -335,23 +334,10 @@ class Console(Reads):
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return self._with_undo(answered(self.audit, operation, actor, error))
+            return with_recorded_undo(answered(self.audit, operation, actor, error))
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise
-
-    def _with_undo(self, effect: Effect) -> Effect:
-        """What the details of its entry say of the undo, as an operation."""
-        stored = effect.details.get("undo")
-        if not isinstance(stored, Mapping):  # there is none, or the entry is older than that
-            return effect
-        undo, until = (
-            recorded(stored.get("operation"), stored.get("params")),
-            untrusted.moment(stored.get("until")),
-        )
-        left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
-        details = {name: value for name, value in effect.details.items() if name != "undo"}
-        return replace(effect, details=details, undo=undo, undo_s=left_s)
 
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
@@ -373,33 +359,19 @@ class Console(Reads):
             return {}
         params = entry.details.get("params", {})
         if HIDDEN in json.dumps(params):
-            return {"message": "What it left behind can't be looked for: a parameter is hidden."}
+            return {"message": "Its effects can't be checked: a parameter is hidden."}
         try:
             return kind(**params).evidence(self.services, entry)
         except (OpsdashError, TypeError) as error:  # an entry of another version may have other parameters
             why = explained(error)
-            return {"message": f"What it left behind can't be read: {why}"}
+            return {"message": f"Its effects can't be read: {why}"}
 
     def _finish(self, entry: AuditEntry, status: Status, details: dict[str, Any], *, done: str = "") -> None:
         try:
             self.audit.finish(entry, status, details)
         except OpsdashError as error:
-            log.error("the outcome %s of %s is not recorded: %s", status, entry.id, error.fault)
+            log.error("the result %s of %s is not recorded: %s", status, entry.id, error.fault)
             if done:
                 raise Uncertain(
-                    f"{done} But the database did not take the outcome: audit entry {entry.id} still says in progress."
+                    f"{done} But the database did not store the result: audit entry {entry.id} still says in progress."
                 ) from error
-
-
-def _undo_details(effect: Effect) -> dict[str, Any]:
-    """For the audit log: what takes it back, and until when."""
-    if effect.undo is None:
-        return {}
-    until = {} if effect.undo_s is None else {"until": datetime.now(UTC) + timedelta(seconds=effect.undo_s)}
-    return {"undo": {**(undo_of(effect) or {}), **until}}
-
-
-def _status_of(error: OpsdashError) -> Status:
-    if isinstance(error, Refused | Invalid):
-        return Status.REFUSED
-    return Status.UNKNOWN if isinstance(error, Uncertain) else Status.FAILURE

@@ -175,7 +175,7 @@ class SystemStatus(param.Parameterized):
         """One sentence for each half that is not fresh, or may be wrong; empty when all is well."""
         found = []
         if self.stalled_s:
-            found.append(f"No new figures for {self.stalled_s} s; what you see may be out of date")
+            found.append(f"No new figures for {self.stalled_s} s; the page may be out of date")
         elif self.redis_error:
             found.append(self._outage("redis", "Redis", self.redis_error, self.redis_age_s, "figures are"))
         if self.database_error and not self.stalled_s:

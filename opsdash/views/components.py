@@ -47,15 +47,15 @@ class Channel(JSComponent):
     goes out as messages, JSON that was written once for all pages; ``state`` is where a page begins.
     """
 
-    state = param.String(default="{}", doc="JSON of everything shown, as it was when this page was opened.")
-    seq = param.Integer(default=0, doc="Number of that state; every patch says which one it follows.")
-    constants = param.String(default="{}", doc="JSON of what stays as it is: environment, user, choices of filters.")
-    whole = param.Boolean(default=True, doc="It has the window to itself: it may write the address and hear its keys.")
+    state = param.String(default="{}", doc="JSON of the page state when this page was opened.")
+    seq = param.Integer(default=0, doc="Number of that state; every patch names the number that it follows.")
+    constants = param.String(default="{}", doc="JSON of constant values: environment, user, choices of filters.")
+    whole = param.Boolean(default=True, doc="It has the browser window: it may set the address and handle keys.")
     theme: param.Selector[str] = param.Selector(
-        default="auto", objects=["auto", "light", "dark"], doc="Auto: as remembered, or as what is around it."
+        default="auto", objects=["auto", "light", "dark"], doc="Auto: remembered, or as the surrounding page."
     )
-    chart = Child(doc="Where the charts go, once they are asked for.")
-    limit_ms = param.Integer(default=6500, doc="Silence after which the page counts as not live.")
+    chart = Child(doc="The charts, once they are opened.")
+    limit_ms = param.Integer(default=6500, doc="Time without a message after which the page counts as not live.")
     shown_ms = param.Integer(default=3000, doc="How long a result message stays.")
 
     _esm = _joined(*SCRIPTS)

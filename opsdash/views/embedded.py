@@ -35,8 +35,8 @@ class Embedded(Channel):
             acts for the user who runs the process, so it must never be shown to a server's visitor.
     """
 
-    whole = param.Boolean(default=False, doc="It has the window to itself.")
-    limit_ms = param.Integer(default=30_000, doc="Silence after which it counts as not live.")
+    whole = param.Boolean(default=False, doc="It has the browser window to itself.")
+    limit_ms = param.Integer(default=30_000, doc="Time without a message after which it counts as not live.")
 
     served = False
 
@@ -73,7 +73,7 @@ class Fragment(Embedded):
 
     part: param.Selector[str] = param.Selector(default="workers", objects=list(NEEDS), doc="Which.")
     home = param.String(default="overview", doc="The page's tab whose columns and controls it shows.")
-    queue = param.String(default="", doc="The queue it begins with.")
+    queue = param.String(default="", doc="The queue that it shows first.")
 
     _esm = _joined(*(name for name in SCRIPTS if name not in {"page.js", "masthead.js"}), "widget.js")
     _stylesheets = [_joined(*STYLES)]  # noqa: RUF012 - Panel's own convention
@@ -96,9 +96,9 @@ def cut(text: str, part: str) -> str:
 
 def _elsewhere() -> ClosedDoor:
     return ClosedDoor(
-        heading="This widget was made before you came",
+        heading="This widget was created before your visit",
         lines=[
             "It acts for the user who started this server, so it shows nothing to a visitor.",
-            "Make it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
+            "Create it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
         ],
     )

@@ -29,7 +29,7 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     given = {}
     for key, value in args.items():
         if key not in known or not isinstance(value, str):
-            raise Invalid(f"{kind.title} does not take that.")
+            raise Invalid(f"{kind.title} does not accept these parameters.")
         try:
             given[key] = known[key].metadata["parse"](value)
         except ValueError as error:

@@ -64,9 +64,9 @@ def identify(settings: Settings, request: Any = None, signed: bool | None = None
     """
     if settings.auth is None:
         return Closed(
-            heading="opsdash is closed until you say who may use it",
+            heading="opsdash is closed until you configure who may use it",
             lines=(
-                "OPSDASH_AUTH is not set, so this page shows nothing. For a look on your own machine, start it with:",
+                "OPSDASH_AUTH is not set, so this page shows nothing. To try it on your own machine, start it with:",
             ),
             commands=(
                 "OPSDASH_AUTH=dev opsdash serve\n\n"
@@ -126,7 +126,7 @@ def _unsigned(settings: Settings) -> Closed:
     return Closed(
         heading="Sessions are not signed",
         lines=(
-            f"With OPSDASH_AUTH={settings.auth} an unsigned session lets anybody claim any name.",
+            f"With OPSDASH_AUTH={settings.auth} an unsigned session lets any client claim any name.",
             "Start the page with opsdash serve, which signs them, or set for panel serve:",
         ),
         commands="BOKEH_SIGN_SESSIONS=true BOKEH_SECRET_KEY=$(bokeh secret)",
@@ -136,7 +136,7 @@ def _unsigned(settings: Settings) -> Closed:
 def _proxy_user(settings: Settings, request: Any) -> Actor | Closed:
     if not is_within(_peer(request), settings.trusted_proxies):
         return Closed(
-            heading="This did not come through the proxy",
+            heading="This request did not come through the proxy",
             lines=(
                 f"With OPSDASH_AUTH=header the user's name is taken from the proxy only, not from {_peer(request)}.",
                 "Open the page by its public address. OPSDASH_TRUSTED_PROXIES says where the proxy is.",
@@ -146,8 +146,8 @@ def _proxy_user(settings: Settings, request: Any) -> Actor | Closed:
         settings,
         request,
         Closed(
-            heading="Nobody is signed in",
-            lines=(f"The request carries no {settings.user_header}. The proxy in front of opsdash has to set it.",),
+            heading="You are not signed in",
+            lines=(f"The request has no header {settings.user_header}. The proxy in front of opsdash must set it.",),
         ),
     )
 
@@ -157,8 +157,8 @@ def _listed_user(settings: Settings, request: Any) -> Actor | Closed:
     # it did not sign itself may have that header from anybody.
     signed_here = hmac.compare_digest(str(bokeh_settings.secret_key()), session_key(settings))
     nobody = Closed(
-        heading="Nobody is signed in",
-        lines=("OPSDASH_AUTH=basic signs users in at the page that opsdash serve has for it; panel serve has none.",),
+        heading="You are not signed in",
+        lines=("OPSDASH_AUTH=basic needs the sign-in page of opsdash serve; panel serve has none.",),
     )
     return _named_in_headers(settings, request, nobody) if signed_here else nobody
 
@@ -171,7 +171,7 @@ def _named_in_headers(settings: Settings, request: Any, nobody: Closed) -> Actor
         # Two headers of one name arrive joined by a comma: one of them may be the client's own.
         return Closed(
             heading="The user name can't be trusted",
-            lines=(f"{settings.user_header} holds more than one name, or none that can be shown.",),
+            lines=(f"{settings.user_header} contains more than one name, or a name that can't be shown.",),
         )
     groups = [group.strip() for group in header(request.headers, settings.groups_header).split(",") if group.strip()]
     return _known(settings.actor(name, groups, surface="page", client=_client(settings, request)))
@@ -182,8 +182,8 @@ def _provider_user(settings: Settings, request: Any) -> Actor | Closed:
     name = None if "is_guest" in (getattr(request, "cookies", None) or {}) else pn.state.user
     if not name or not _is_one_name(name):
         return Closed(
-            heading="Nobody is signed in",
-            lines=("OPSDASH_AUTH=oauth takes the user that Panel's OAuth provider signed in, and there is none.",),
+            heading="You are not signed in",
+            lines=("OPSDASH_AUTH=oauth needs a user that Panel's OAuth provider signed in. There is none.",),
         )
     info = pn.state.user_info or {}
     groups = [group for key in ("groups", "roles") for group in _texts(info.get(key))]

@@ -58,7 +58,7 @@ def _too_many(full: Full, pages: OpenPages) -> ClosedDoor:
     if full is Full.OWN:
         most = f"You have {pages.capacity.each:,} pages open already (OPSDASH_MAX_PAGES_EACH)."
         return closed_page("You have too many pages open", [most, "Close some of them, then reload this one."])
-    most = "As many pages are open as your role may open (OPSDASH_MAX_PAGES)."
+    most = "The limit of open pages for your role is reached (OPSDASH_MAX_PAGES)."
     return closed_page("Too many pages are open", [most, "Reload this one later. The command line works."])
 
 

@@ -136,7 +136,7 @@ class Desk(Viewer):
         try:
             await asyncio.wait_for(self._piece_taken.wait(), TAKEN_S)
         except TimeoutError:
-            raise Unavailable(f"The export was given up: the browser took no more of it for {TAKEN_S:g} s") from None
+            raise Unavailable(f"The export was stopped: the browser accepted no data for {TAKEN_S:g} s") from None
         self._piece_taken.clear()
 
     async def _taken(self, _message: Mapping[str, Any]) -> None:
@@ -234,7 +234,7 @@ def compared(plan: TenantPlan) -> dict[str, Any]:
         ["in the database", plan.seen.rows],
         ["would be added", plan.added],
         ["would change", plan.changed],
-        ["stay as they are", plan.seen.unchanged],
+        ["unchanged", plan.seen.unchanged],
         ["orphaned keys", len(plan.orphaned)],
         ["can't be read", plan.seen.unreadable],
     ]
@@ -243,8 +243,8 @@ def compared(plan: TenantPlan) -> dict[str, Any]:
             (tenant, "warn", "change it", "; ".join(fields) or "written differently")
             for tenant, fields in plan.changes.items()
         ),
-        *((tenant, "bad", "leave it out", why) for tenant, why in plan.seen.failed.items()),
-        *((tenant, "info", "keep its key", "gone from the database") for tenant in plan.orphaned[:LOG_PAGE]),
+        *((tenant, "bad", "skip it", why) for tenant, why in plan.seen.failed.items()),
+        *((tenant, "info", "keep its key", "no longer in the database") for tenant in plan.orphaned[:LOG_PAGE]),
     ]
     if plan.added:
         named.append((count(plan.added, "new tenant"), "ok", "add", "no key in Redis"))

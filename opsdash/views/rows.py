@@ -22,6 +22,7 @@ from opsdash.model import (
     Status,
     TenantDrift,
     TrashEntry,
+    times,
     to_plain,
     untrusted,
 )
@@ -88,14 +89,14 @@ def queue_rows(
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
-        acts = [["peek", "Peek", "The first and last tasks that wait"]]
+        acts = [["peek", "Peek", "The first and last pending tasks"]]
         if own is not None and may(ResumeProcessing):
-            acts.insert(0, [ResumeProcessing.name, "Resume", "Lift the pause of this queue"])
+            acts.insert(0, [ResumeProcessing.name, "Resume", "End the pause of this queue"])
         if own is None and status.known and may(PauseProcessing):
             acts.insert(0, [PauseProcessing.name, "Pause", "Pause this queue only"])
         if may(ClearQueue):
             acts.append([ClearTasks.name, "Clear some", "Clear the tasks that match a name, an age or a text"])
-            acts.append([ClearQueue.name, "Clear", "Clear all that waits"])
+            acts.append([ClearQueue.name, "Clear", "Clear all pending tasks"])
         rows[queue.name] = known(
             rank=rank,
             name=queue.name,
@@ -120,7 +121,7 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
         until = f", until {moment(own.expires_at, status.updated_at)} UTC" if own.expires_at else ", without an end"
         return ["warn", "paused", f"{by}{until}{f': {own.reason}' if own.reason else ''}"]
     if status.paused:
-        return ["warn", "paused", "with everything"]
+        return ["warn", "paused", "all queues"]
     if status.known and queue.consumed is False:
         return ["warn", "no consumer", "no worker takes tasks from it"]
     return ["ok", "running", ""] if status.known else ["none", "unknown", ""]
@@ -138,7 +139,7 @@ def operation_rows(
     return {
         str(entry.id): known(
             timestamp=entry.timestamp.timestamp(),
-            called=f"what was done at {entry.timestamp:%H:%M:%S}",
+            called=f"the operation at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
             operation=heading_of(entry),
             status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
@@ -170,7 +171,7 @@ def undos(entries: Iterable[AuditEntry], snapshot: Snapshot | None, may: May) ->
 
 def _until(entry: AuditEntry) -> str:
     until = untrusted.moment(entry.details["undo"].get("until"))
-    return f"until {until:%H:%M} UTC" if until is not None else "takes it back"
+    return f"until {times.clock(until)}" if until is not None else "undoes it"
 
 
 def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
@@ -179,7 +180,7 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     Args:
         may: The user may restore and delete.
     """
-    acts = [[RestoreQueue.name, "Restore", "Back into its queue"], [DeleteTrash.name, "Delete", "For good"]]
+    acts = [[RestoreQueue.name, "Restore", "Put back into the queue"], [DeleteTrash.name, "Delete", "Permanently"]]
     return {
         entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
@@ -206,11 +207,11 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
         waits.id: known(
             at=round(waits.at.timestamp()),
             name=described(waits),
-            called=f"what {waits.by} asked for at {waits.at:%H:%M:%S}",
+            called=f"the request of {waits.by} at {waits.at:%H:%M:%S}",
             by=waits.by,
             surface=waits.surface,
             until=round(waits.expires_at.timestamp()),
-            acts=[[ApproveOperation.name, "Approve", f"What {waits.by} asked for is done then"]]
+            acts=[[ApproveOperation.name, "Approve", f"The request of {waits.by} runs then"]]
             if may and not waits.problem
             else None,
         )
@@ -250,7 +251,7 @@ def pause_story(status: SystemStatus) -> str:
 def as_of(status: SystemStatus) -> str:
     """How old the state is that is shown, and why; empty while it is fresh."""
     if status.stalled_s:
-        return f"As of {status.stalled_s} s ago; no new figures come"
+        return f"As of {status.stalled_s} s ago; there are no new figures"
     if not status.redis_error or status.redis_age_s is None:
         return ""
     why = "Redis does not answer" if "redis" in status.silent else "Redis can't be read"
@@ -264,7 +265,7 @@ def attention(status: SystemStatus) -> str:
     takes = counts["online"] + counts["stalled"] + sum(bool(other.queues) for other in others)
     if status.others is not None and not takes:
         there = len(others) + sum(worker.reports for worker in status.workers)
-        return f"No worker {'takes tasks' if there else 'is online'}: what comes in waits"
+        return f"No worker {'takes tasks' if there else 'is online'}: new tasks wait"
     needy = {word: counts[word] for word in ("stalled", "silent", "quiet", "offline") if counts[word]}
     if not needy:
         return ""
@@ -296,7 +297,7 @@ def tenants(rows: int | None, drift: TenantDrift | None, now: datetime | None) -
     """How many there are, and whether the database has moved on since the last sync."""
     words = "tenant" if rows == 1 else "tenants"
     if drift is None:
-        return known(count=rows, words=words, tone="none", drift="Whether they differ from Redis is not known.")
+        return known(count=rows, words=words, tone="none", drift="It is not known whether they differ from Redis.")
     if drift.synced_at is None:
         said = "Not synced yet." if drift.rows else "No tenant in the database."
         return known(count=rows, words=words, tone="warn" if drift.rows else "none", drift=said)

@@ -128,7 +128,7 @@ class Session:
             return
         age_s = time.time() - self._shown.taken_at.timestamp() if self._shown else 0.0
         old = age_s > max(STALE_AFTER_S, 2 * self.console.poller.interval_s)
-        said = f"No new figures for {age_s:.0f} s; what you see may be out of date" if old else ""
+        said = f"No new figures for {age_s:.0f} s; the page may be out of date" if old else ""
         self._tell("beat", silence=said)
 
     def later(self, what: Callable[[], Any]) -> None:

@@ -41,7 +41,7 @@ class Widget(Viewer):
     """
 
     status = param.ClassSelector(
-        class_=SystemStatus, constant=True, allow_refs=False, doc="What it knows; follow its parameters with pn.bind."
+        class_=SystemStatus, constant=True, allow_refs=False, doc="Its data; follow the parameters with pn.bind."
     )
 
     _part: ClassVar[str] = ""
@@ -139,5 +139,5 @@ def _who(ops: Service, actor: str) -> Actor | Closed:
     if doc is None or doc.session_context is None:
         return ops.settings.actor(actor or people.os_user(), surface="notebook")
     if actor:
-        raise Invalid("in a server it is the visitor who acts; leave it out", field="actor")
+        raise Invalid("in a server the visitor is the user; leave it out", field="actor")
     return identify(ops.settings)

@@ -86,7 +86,7 @@ def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
     """What may be done to one that does not report."""
     if worker.reports or not may(DismissWorker):
         return None
-    return [[DismissWorker.name, "Dismiss", "Forgotten, once its process is known to have ended"]]
+    return [[DismissWorker.name, "Dismiss", "Forget it, once you know that its process has ended"]]
 
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
@@ -110,7 +110,7 @@ def _remark(worker: WorkerStats, state: str) -> str:
     if state == "quiet":
         return "takes no tasks"
     if state in {"draining", "drained"}:
-        return "takes no tasks: it is about to be stopped"
+        return "takes no tasks: it is being drained"
     if state == "silent":
         return f"for {format_duration(worker.silent_s)}"
     return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"

@@ -66,7 +66,7 @@ class Connections:
         if too_many or sum(map(len, self._open.values())) >= most:
             if time.monotonic() - self._warned_s >= WARN_EVERY_S:
                 self._warned_s = time.monotonic()
-                log.warning("connections are refused, one from %s: too many are open", peer)
+                log.warning("too many connections are open: refused one from %s", peer)
             return False
         self._open[who].append(stream)
         return True

@@ -31,4 +31,4 @@ def _internal_error(handler: WSHandler, _message: str) -> None:
 
 
 def _protocol_error(handler: WSHandler, _message: str) -> None:
-    handler.close(_PROTOCOL_ERROR, "this is no message of the page")
+    handler.close(_PROTOCOL_ERROR, "this is not a message of the page")

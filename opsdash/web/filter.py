@@ -43,7 +43,7 @@ class Refusal:
 
 
 MALFORMED = Refusal(
-    400, "malformed", "This address can't be read", "It holds characters that no address of opsdash has."
+    400, "malformed", "This address can't be read", "It contains characters that no address of opsdash has."
 )
 NOT_SERVED = Refusal(404, "not-found", "There is nothing here", "opsdash does not serve this address.")
 ELSEWHERE = Refusal(

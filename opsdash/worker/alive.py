@@ -31,7 +31,7 @@ def verdict(status: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
     if status.get("stopping") is True:
         return True, "is being stopped"
     if failed_s is not None and failed_s <= within_s:
-        return True, "has no answer from its broker, or had none a moment ago; that is no reason to end it"
+        return True, "has no answer from its broker, or had none a moment ago; this does not fail the probe"
     if silent_s is None or silent_s > within_s:
         return False, f"has not reported for {_for(silent_s)}, though its broker did not fail"
     if stands_s is not None and stands_s <= within_s:
@@ -39,7 +39,7 @@ def verdict(status: Mapping[str, Any], within_s: float) -> tuple[bool, str]:
     if status.get("pool") == "solo" and status.get("active"):
         return True, "runs a task in its event loop"
     if status.get("connected") is False:
-        return False, f"has not come back to its broker, which answers, for {_for(stands_s)}"
+        return False, f"has not reconnected to its broker, which answers, for {_for(stands_s)}"
     return False, f"has an event loop that has been blocked for {_for(stands_s)}"
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m opsdash.worker.alive",
         description="Whether the worker of this container lives: its event loop turns and it reports. Exit code 0: yes;"
-        " 5: no; 2: wrong usage. The broker is not asked, and its outage is no reason.",
+        " 5: no; 2: wrong usage. The broker is not asked, and its outage does not fail.",
     )
     parser.add_argument("--within", default=f"{WITHIN_S}s", help=f"longest block allowed (default: {WITHIN_S}s)")
     parser.add_argument("--name", action="append", default=[], metavar="HOSTNAME", help="this worker, of several here")

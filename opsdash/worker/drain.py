@@ -51,12 +51,12 @@ class Drained:
         except local_client.Silent as silent:
             self._silence = str(silent)
             if local_client.gone(self.place):
-                self._fail(f"has ended; {self._left() or 'it held nothing'} when it last answered")
+                self._fail(f"has ended; {self._left() or 'it had no task'} when it last answered")
             return
         self._silence = ""
         self.name = str(self._status.get("hostname") or self.name)
         if self._status.get("pausing") != "ready":
-            self._fail(f"can't be held: {self._status.get('pausing')}")
+            self._fail(f"can't be drained: {self._status.get('pausing')}")
         self.over = self.over or self._status.get("drained") is True
 
     def _await_start(self) -> None:
@@ -87,8 +87,8 @@ class Drained:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m opsdash.worker.drain",
-        description="Has the worker of this container take no more tasks, give back what it holds, and end what it"
-        " runs. Exit code 0: done; 5: not, or not known; 2: wrong usage, nothing was changed.",
+        description="Drain the worker of this container: it takes no more tasks, puts back unstarted tasks and finishes"
+        " running ones. Exit code 0: done; 5: not, or not known; 2: wrong usage, nothing was changed.",
     )
     parser.add_argument("--timeout", default="5m", help="wait so long for running tasks (default: 5m)")
     parser.add_argument("--name", action="append", default=[], metavar="HOSTNAME", help="this worker, of several here")
@@ -145,12 +145,12 @@ def _drain(workers: list[Drained], timeout_s: float) -> int:
     left = [worker for worker in workers if worker.failed or not worker.over]
     for worker in workers:
         if worker not in left:
-            _print(f"{worker.name} is drained: it takes no tasks, holds none and runs none.")
+            _print(f"{worker.name} is drained: it takes no tasks, has none and runs none.")
     for worker in left:
         _complain(f"{worker.name} is not drained after {format_duration(waited_s)}: {worker.why()}")
     if any(not worker.failed for worker in left):
         duration = format_duration(HOLD_S)
-        _complain(f"it takes no new task for {duration} yet; --release ends that, stopping it now ends what it runs")
+        _complain(f"it takes no new task for {duration}; --release ends that; stopping it now ends its running tasks")
     return UNCERTAIN if left else DONE
 
 

@@ -69,7 +69,7 @@ class PauseState:
     def __str__(self) -> str:
         """For the log."""
         if self.everything:
-            return "everything is paused"
+            return "all queues are paused"
         return f"paused: {', '.join(sorted(self.queues))}" if self.queues else "nothing is paused"
 
 

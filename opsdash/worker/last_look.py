@@ -61,7 +61,7 @@ class LastLook:
         try:
             return self._gate.holds(request) and give_back(request)
         except Exception:  # a task that neither runs nor goes back is lost for an hour
-            logger.exception("opsdash could not look whether %s is paused, so it runs", request)
+            logger.exception("opsdash could not check whether %s is paused, so it runs", request)
             return False
 
     def _caught_after(self, request: Any, give_back: GiveBack) -> bool:

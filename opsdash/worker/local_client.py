@@ -130,7 +130,7 @@ def send_command(place: Place, command: str, timeout_s: float = ANSWER_S) -> dic
             connection.connect(f"\0{place.name}")
             pid, uid = peer(connection)
             if pid != place.pid:
-                raise Foreign("is not what its socket's name says")
+                raise Foreign("is not the worker that its socket's name says")
             if os.geteuid() not in (uid, 0):
                 raise Foreign(f"runs as user {uid}, this as user {os.geteuid()}: run this as the worker's user")
             connection.sendall(f"{command}\n".encode())
@@ -193,7 +193,7 @@ def choose(found: Sequence[Found], names: Sequence[str], *, everyone: bool) -> l
             raise ValueError(f"there is no worker {', '.join(lost)} here; there is: {here}")
         return meant
     if len(found) > 1 and not everyone:
-        raise ValueError(f"several workers run here: {here}; name one with --name, or say --all")
+        raise ValueError(f"several workers run here: {here}; choose one with --name, or all with --all")
     return list(found)
 
 

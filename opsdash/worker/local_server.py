@@ -112,7 +112,7 @@ class LocalServer:
             began = self._hold_until is None
             self._hold_until = time.monotonic() + min(max(0.0, float(hold_s)), LONGEST_HOLD_S)
             if began:
-                logger.warning("opsdash: asked to drain: takes no more tasks, and gives back what it holds unstarted")
+                logger.warning("opsdash: draining: takes no more tasks, and puts back unstarted tasks")
             self._drain(True)
         elif what == "release" and self._hold_until is not None:
             self._hold_until = None

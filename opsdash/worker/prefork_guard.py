@@ -95,7 +95,7 @@ class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no typ
         super()._make_child_methods(*args, **kwargs)
         shared = self.shared  # None in a fresh interpreter, which shares no memory
         if not all(hasattr(self, name) for name in CHILD):
-            logger.error("opsdash: a child can't look before it starts a task; this billiard lacks one of %s", CHILD)
+            logger.error("opsdash: a child can't check before it starts a task; this billiard lacks one of %s", CHILD)
             return
         receive, out, pipe = (getattr(self, name) for name in CHILD)
         send = out.put

@@ -151,7 +151,7 @@ def replace_restore(channel: Any) -> None:
             for chunk in _chunks(reversed(unstarted.values()), lambda message: message):
                 done += _put_back(channel, [(message, True) for message in chunk])
         except (redis.RedisError, OSError) as error:
-            logger.warning("opsdash: what this worker held goes back by kombu's own way: %s", describe_error(error))
+            logger.warning("opsdash: kombu itself restores this worker's messages: %s", describe_error(error))
         else:
             for tag in unstarted:
                 qos._delivered.pop(tag, None)

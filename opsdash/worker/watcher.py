@@ -158,7 +158,7 @@ class FlagWatch:
                 self._health.remove(self._link)
             except LINK_ERRORS as error:
                 logger.warning(
-                    "opsdash: this worker stays on the list of workers, as one that went silent: %s",
+                    "opsdash: this worker stays on the list of workers as silent: %s",
                     describe_error(error),
                 )
 
@@ -210,7 +210,7 @@ class FlagWatch:
         if self._failing_since is None:
             self._failing_since, self._failure = now, describe_error(error)
             logger.error(
-                "opsdash: the pause flag can't be read (%s); the last known state (%s) holds for %g s, then tasks run",
+                "opsdash: the pause flag can't be read (%s); the last known state (%s) stays for %g s, then tasks run",
                 self._failure,
                 last,
                 GRACE_S,
@@ -227,7 +227,7 @@ class FlagWatch:
             try:
                 self._turn()
             except Exception:  # this thread is the worker's only ear: it must outlive any fault
-                logger.exception("opsdash: the listener stumbled and goes on")
+                logger.exception("opsdash: the listener had an error and continues")
                 self._stopped.wait(POLL_S)
             self.turned_at = time.monotonic()
             if self._failing_since is not None or self._deaf or self._mute or self._unsettled:

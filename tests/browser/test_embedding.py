@@ -97,7 +97,7 @@ def test_the_page_is_served_inside_fastapi_to_whom_the_proxy_names(
             f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
         )
         expect(page.get_by_text("maria · admin")).to_be_visible()
-        visit(f"{url}operations", "Nobody is signed in")
+        visit(f"{url}operations", "You are not signed in")
     with served("app:app", tmp_path, OPSDASH_TRUSTED_PROXIES="10.0.0.0/24") as url:
         visit(f"{url}operations", "did not come through the proxy", extra_http_headers={"X-Auth-Request-User": "maria"})
 
@@ -127,7 +127,7 @@ def test_the_page_is_served_inside_django_beside_its_own_pages(
             f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
         )
         expect(page.get_by_text("maria · admin")).to_be_visible()
-        visit(f"{url}operations", "Nobody is signed in")
+        visit(f"{url}operations", "You are not signed in")
 
 
 @contextlib.contextmanager

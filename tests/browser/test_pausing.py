@@ -131,7 +131,7 @@ def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log
     page = visit(served.url)
     card = page.get_by_role("region", name="Queue Operations")
     expect(button(page, "Resume emails")).to_be_visible()
-    expect(card.get_by_text("with everything").first).to_be_visible()
+    expect(card.get_by_text("all queues").first).to_be_visible()
     for width in (1280, 1440, 1024):
         page.set_viewport_size({"width": width, "height": 900})
         outside = card.evaluate("""card => {

@@ -116,7 +116,7 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({}, "Nobody is signed in"),
+        ({}, "You are not signed in"),
         ({"X-Auth-Request-User": "stranger"}, "You have no role here"),
     ],
 )

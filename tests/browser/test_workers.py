@@ -141,7 +141,7 @@ def test_a_worker_is_quieted_woken_and_relieved_of_a_task_from_its_row(
         expect(dialog).to_contain_text("Its process is ended in the middle of its work.")
         shoot(page, "dialog_revoke")
         confirm(page)
-        expect(page.get_by_role("alert").filter(has_text="Ended, or kept from beginning")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="Ended, or not started")).to_be_visible()
         expect(page.get_by_text("Nothing runs right now.")).to_be_visible()
     records.close()
     app.close()

@@ -47,7 +47,7 @@ def test_every_drill_ends_as_the_page_says(valkey: Valkey, postgres_url: str, tm
     assert "clearing, not finished" in killed
     assert re.search(r"Clear Tasks +unknown ", unknown)
     assert "Processing Status: PAUSED" in database
-    assert "steps of the audit log wait in Redis for the database" in database
+    assert "steps of the audit log wait in the outbox for the database" in database
     assert re.search(r"Resume Processing +success .*\n.*Pause Processing +success ", database)
     assert "The audit log is whole" in database
     assert broker.count("exit code 4") == 2

@@ -69,7 +69,7 @@ def test_a_different_operators_yes_does_it_and_both_acts_are_audited_and_linked(
 ) -> None:
     approval_id = ask(console)
     preview = console.preview(opsdash.ApproveOperation(approval_id=approval_id))
-    assert texts(preview)[0].startswith("Clear Queue (queue: emails), asked for by maria at ")
+    assert texts(preview)[0].startswith("Clear Queue (queue: emails), requested by maria at ")
     assert "3 pending tasks of queue emails will be removed." in texts(preview)
     effect = approve(console, approval_id, reviewed=preview)
     assert (effect.affected, effect.message) == (3, "Approved for maria: Cleared 3 tasks from emails.")
@@ -97,7 +97,7 @@ def test_an_operation_that_is_not_named_needs_one_person(console: Console) -> No
 @pytest.mark.parametrize("name", ["maria", "Maria", " maria "])
 def test_whoever_asked_can_not_approve(console: Console, name: str) -> None:
     approval_id = ask(console)
-    with pytest.raises(Refused, match="maria asked for it, so another user must approve it"):
+    with pytest.raises(Refused, match="maria made the request, so another user must approve it"):
         approve(console, approval_id, Actor(name=name, role=Role.ADMIN))
     assert console.get_queue_length("emails") == 3
     assert entry_of(console, "approve").status is Status.REFUSED
@@ -227,7 +227,7 @@ def test_what_nobody_approves_expires_and_that_is_audited_once_however_many_cons
         thread.join()
     entry = entry_of(console, "clear_queue")
     assert (entry.status, entry.details["approved_by"]) == (Status.REFUSED, "(expiry)")
-    assert entry.details["message"] == "Nobody approved it within 15m 0s. Nothing was changed."
+    assert entry.details["message"] == "It was not approved within 15m 0s. Nothing was changed."
     assert console.approvals() == ()
     found = console.audit.verify()
     assert (found.ok, found.checked) == (True, 2)
@@ -257,7 +257,9 @@ def test_what_waited_and_was_lost_with_redis_becomes_unknown(console: Console, m
         console.snapshot()
     entry = entry_of(console, "clear_queue")
     assert entry.status is Status.UNKNOWN
-    assert entry.details["message"].startswith("It needed a second person, and its result is not known. There is no")
+    assert entry.details["message"].startswith(
+        "It needed a second person, and its result is not known. It has no trash"
+    )
     with pytest.raises(Refused, match="Nothing waits"):
         approve(console, approval_id)
 

@@ -104,7 +104,7 @@ def test_another_value_in_place_of_the_list_costs_the_list_alone(console: Consol
     client.set(keys.approvals, "x")
     snapshot = console.snapshot()
     assert (snapshot.redis_error, snapshot.approvals, len(snapshot.queues)) == ("", (), 2)
-    assert snapshot.unread[0].message.endswith(f"{keys.approvals} is no sorted set.")
+    assert snapshot.unread[0].message.endswith(f"{keys.approvals} is not a sorted set.")
 
 
 def test_of_more_requests_than_are_read_the_first_to_expire_are_and_the_rest_is_counted(
@@ -165,7 +165,7 @@ def test_what_expired_costs_the_same_round_trips_however_much_it_is(console: Con
 
 def test_what_is_too_large_to_wait_is_refused_in_one_sentence(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(approvals, "LARGE", 100)
-    with pytest.raises(Refused, match=r"is too large to wait for a second person"):
+    with pytest.raises(Refused, match=r"is too large for an approval"):
         console.run(CLEAR, actor=MARIA, confirm="YES")
     assert console.broker.client.exists(console.broker.keys.approvals) == 0
     assert console.get_recent_operations()[0].status is Status.REFUSED
@@ -212,7 +212,7 @@ def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_
     monkeypatch.setenv("OPSDASH_DATABASE_URL", console.settings.database_url)
     monkeypatch.setenv("OPSDASH_SECRET_KEY", console.settings.secret_key or "")
     said = off_a_terminal(monkeypatch, capsys)("approvals")
-    assert "Nothing that can be read waits" in said.out
+    assert "There are no readable pending approvals" in said.out
     assert "Showing 0 of" in said.err
     console.pending_approvals.close_expired()
     waiting, unread = console.pending_approvals.look()

@@ -74,7 +74,10 @@ def test_an_entry_keeps_who_from_where_what_was_reviewed_and_how_long_it_took(co
         (sa.update(audit_log).where(at(3)).values(timestamp=datetime(2026, 1, 1, tzinfo=UTC)), "Changed: entry 3 "),
         (sa.update(audit_log).where(at(3)).values(seal="0" * 64), "Changed: entry 3 "),
         (sa.update(audit_log).where(at(3)).values(seal=None), "Changed: entry 3 "),
-        (sa.update(audit_log).where(at(3)).values(key_id="unkeyed"), "Entry 3 .* without a key, and after number 0 "),
+        (
+            sa.update(audit_log).where(at(3)).values(key_id="unkeyed"),
+            "Entry 3 .* without a key, which is not accepted",
+        ),
         (sa.update(audit_log).where(at(3)).values(key_id="0123456789ab"), "Entry 3 .* unknown key"),
         (sa.delete(audit_log).where(at(3)), "Removed: entry 3 before 4"),
         (sa.delete(audit_log).where(audit_log.c.seq.in_([2, 3])), "Removed: entry 2 to 3 before 4"),
@@ -143,7 +146,9 @@ def test_what_is_inserted_is_named(console: Console) -> None:
         "finished_at": now,
     }
     tamper(console, sa.insert(audit_log).values(row | {"status": "success", "request_id": uuid4()}))
-    assert console.audit.verify().problems == [f"Inserted: entry {row['id']} (clear_queue by eve) carries no seal."]
+    assert console.audit.verify().problems == [
+        f"Inserted: entry {row['id']} (clear_queue by eve) is not in the hash chain."
+    ]
 
 
 def test_what_is_reordered_is_named(console: Console) -> None:
@@ -182,7 +187,7 @@ def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
     assert heads[0] == heads[1]
     assert heads[2] == console.audit.verify().head == console.audit.head()
     said = [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"]
-    assert all("to be kept elsewhere: opsdash audit verify --head" in line for line in said)
+    assert all("keep a copy in another place: opsdash audit verify --head" in line for line in said)
     assert [line.partition(" (")[0] for line in said] == [
         f"audit head {heads[0]}",
         f"audit head {heads[2]}",

@@ -36,7 +36,7 @@ def test_every_command_of_the_page_runs_and_the_drill_finds_what_was_done(
     done = subprocess.run(["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("The audit log is whole") == 4
-    assert "Nothing waits for approval." in done.stdout
+    assert "There are no pending approvals." in done.stdout
     assert re.search(r"Changed: entry \d+ \(.*resume_processing by mallory", done.stdout)
     assert done.stdout.rstrip().endswith("found, exit code 3")
     for written in ("audit.jsonl", "audit.csv", "audit-before.csv", "audit-heads.txt"):

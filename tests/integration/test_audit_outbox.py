@@ -113,7 +113,7 @@ def test_what_a_console_with_another_key_has_set_aside_is_still_written_by_its_o
 def test_with_database_and_redis_gone_nothing_is_done(console: Console, postgres: Postgres, valkey: Valkey) -> None:
     postgres.stop()
     valkey.stop()
-    with pytest.raises(Unavailable, match="Redis did not take the audit entry"):
+    with pytest.raises(Unavailable, match="Redis did not store the audit entry"):
         pause(console)
     valkey.start()
     assert not console.is_processing_paused()
@@ -176,7 +176,7 @@ opsdash.connect().run(opsdash.PauseProcessing(reason="fire"), actor="maria", con
 @pytest.mark.parametrize(
     ("before", "told"),
     [
-        ("", "The pause it asked for is in force."),
+        ("", "Its pause is in force."),
         ("os.kill(os.getpid(), signal.SIGKILL)", "There is no such pause now."),
     ],
     ids=["after the act", "before the act"],

@@ -120,7 +120,7 @@ def test_brokers_that_celery_goes_over_to_are_named_by_the_doctor(
 ):
     app = app_with([valkey.url, f"redis://127.0.0.1:{free_port()}/0"])
     found = broker_findings(console_for(celery_app=app))
-    assert ("warning", "The app names 2 brokers and goes over to the next when one fails; opsdash does not.") in found
+    assert ("warning", "The app names 2 brokers and uses the next when one fails; opsdash does not.") in found
     assert [level for level, _said in found] == ["warning", "ok"]
 
 

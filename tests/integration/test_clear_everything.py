@@ -125,10 +125,10 @@ def test_workers_it_can_not_hold_are_named(deployment: Deployment, ops: Console)
     with worker(pool="threads", env={**deployment.env, **BARE}, queues=["celery"]) as free:
         deployment.send(5, countdown=60)
         eventually(lambda: deployment.unacked() == 5, what="the worker holds them")
-        assert f"Not reached, so what they hold stays: {free.hostname}." in texts(look(ops))
+        assert f"Not reached, so their tasks stay: {free.hostname}." in texts(look(ops))
         effect = clear(ops)
         assert effect.affected == 0
-        assert f"Not reached, so what they hold stays: {free.hostname}." in effect.message
+        assert f"Not reached, so their tasks stay: {free.hostname}." in effect.message
         assert effect.details["everything"]["not_reached"] == [free.hostname]
         assert deployment.unacked() == 5
 
@@ -171,14 +171,14 @@ def test_whatever_goes_wrong_the_pause_is_lifted_or_is_said_to_stand(
             clear(ops)
         assert ops.pause.read(["celery"]) == {}
         patch.setattr(PauseFlags, "resume", breaks)
-        with pytest.raises(Uncertain, match=r"The pause of celery that this has set could not be lifted .* ends by"):
+        with pytest.raises(Uncertain, match=r"Its pause of celery could not be ended .* expires at"):
             clear(ops)
     stands = ops.pause.read(["celery"])["celery"]
     assert (stands.expires_at - datetime.now(UTC)).total_seconds() <= reclaim.PAUSE_S
     entry = ops.get_recent_operations()[0]
     assert entry.status == "unknown"
-    assert "could not be lifted" in entry.details["message"]
-    assert "The pause of celery that it has set ends within" in ops._evidence(entry)["message"]
+    assert "could not be ended" in entry.details["message"]
+    assert "Its pause of celery ends within" in ops._evidence(entry)["message"]
 
 
 def test_a_pause_that_somebody_sets_meanwhile_is_theirs(deployment: Deployment, ops: Console) -> None:

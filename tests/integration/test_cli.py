@@ -251,7 +251,7 @@ def test_an_answer_that_cannot_be_written_is_one_line_and_says_that_it_may_be_do
             text=True,
         )
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
-    assert "may be done: look with opsdash audit" in done.stderr
+    assert "may be done: see opsdash audit" in done.stderr
     assert console.get_queue_length("emails") == 0
 
 
@@ -344,10 +344,10 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     assert (own.code, "another user must approve it" in own.err) == (3, True)
     monkeypatch.setattr(people, "os_user", lambda: "bob")
     assert "Clear Queue (queue: emails)" in opsdash("approvals").out
-    assert "asked for by maria" in opsdash("approve", waits["id"], "--dry-run").out
+    assert "requested by maria" in opsdash("approve", waits["id"], "--dry-run").out
     done = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (done.code, done.out.splitlines()[0]) == (0, "Approved for maria: Cleared 1 task from emails.")
-    assert opsdash("approvals").out == "Nothing waits for approval.\n"
+    assert opsdash("approvals").out == "There are no pending approvals.\n"
 
 
 def test_the_command_line_acts_for_the_user_id_whatever_the_environment_says(
@@ -412,11 +412,11 @@ def test_a_search_in_the_log_says_how_much_of_it_was_searched_and_how_to_go_on(
         shown = opsdash("audit", "--text", "no such text", *way)
         assert shown.code == 0
         found = re.fullmatch(
-            r"opsdash: Searched the newest 2 of 5 entries; go on with --after (\S+)\n", shown.err.replace("\r", "")
+            r"opsdash: Searched the newest 2 of 5 entries; continue with --after (\S+)\n", shown.err.replace("\r", "")
         )
         assert found, shown.err
     further = opsdash("audit", "--text", "no such text", "--after", found[1]).err
-    assert further.startswith("opsdash: Searched a further 2 of 5 entries; go on")
+    assert further.startswith("opsdash: Searched a further 2 of 5 entries; continue")
 
 
 def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console: Console):
@@ -438,7 +438,7 @@ def test_ctrl_c_while_a_pause_waits_says_that_the_pause_stands(
     monkeypatch.setattr("opsdash.cli.operations._wait", ctrl_c)
     done = opsdash("pause-processing", "--confirm", "YES", "--wait", *form)
     assert (done.code, done.out.startswith("The flag is set until ")) == (130, not form)
-    assert re.match(r"opsdash: The flag is set until .* That stands; only the waiting was broken off\.", done.err)
+    assert re.match(r"opsdash: The flag is set until .* This was done. Only the wait was stopped\.", done.err)
     assert console.is_processing_paused()
 
 

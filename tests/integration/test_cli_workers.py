@@ -79,7 +79,7 @@ def test_one_worker_is_shown_with_what_it_runs_and_how_much_more(opsdash: Opsdas
     told = json.loads(opsdash("workers", "w1@host", "--json").out)
     assert told["worker"]["hostname"] == "w1@host"
     assert (told["running"][0]["task_id"], told["more"]) == ("id-1", 20)
-    assert "w2@host runs 3 tasks, and does not say which." in opsdash("workers", "w2@host").out
+    assert "w2@host runs 3 tasks, and does not report which." in opsdash("workers", "w2@host").out
     assert "w3@host runs nothing." in opsdash("workers", "w3@host").out
 
 

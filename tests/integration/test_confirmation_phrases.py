@@ -105,7 +105,7 @@ def test_removing_more_than_half_of_all_tenants_asks_for_their_number(console: C
     sync = opsdash.SyncTenantConfigs(remove_orphans=True)
     preview = console.preview(sync)
     assert preview.phrase == "3"
-    assert "That is more than half of all 5: to remove them type 3 too." in texts(preview)
+    assert "That is more than half of all 5. To remove them, also type 3." in texts(preview)
     for typed in ("", "2", "03"):
         with pytest.raises(PhraseMissing, match="needs '3' typed"):
             console.run(sync, actor=MARIA, confirm="YES", phrase=typed, reviewed=preview)
@@ -136,6 +136,6 @@ def test_a_number_that_is_true_no_more_where_they_are_removed_removes_nobody(
     with console.engine.begin() as connection:
         connection.execute(sa.delete(tenant_config).where(tenant_config.c.tenant_id == "t3"))
     monkeypatch.setattr(opsdash.SyncTenantConfigs, "phrase", lambda self, console: told)
-    with pytest.raises(Refused, match=r"4 of 5 tenants with a key are gone .* another number was typed"):
+    with pytest.raises(Refused, match=r"4 of 5 tenants with a key are now orphans.* another number was typed"):
         console.run(sync, actor=MARIA, confirm="YES", phrase=told)
     assert len(console.tenants.orphans()[0]) == 4

@@ -199,7 +199,7 @@ def test_an_entry_that_was_removed_is_named(lines: Lines, console: Console):
     assert "an entry before 3 was removed" in said(lines("audit chain", console))
     with console.engine.begin() as connection:
         connection.execute(sa.delete(audit_log).where(audit_log.c.seq == 4))
-    assert "the head is not the newest seal's" in said(lines("audit chain", console))
+    assert "the head is not the newest entry's" in said(lines("audit chain", console))
 
 
 def test_messages_that_opsdash_does_not_look_at_are_named(lines: Lines, valkey: Valkey):
@@ -250,7 +250,7 @@ def test_who_may_open_the_page_is_told(lines: Lines, settings: dict[str, Any], s
 def test_a_proxy_without_a_key_or_without_roles_is_an_error(lines: Lines, postgres_url: str):
     settings = {"auth": "header", "secret_key": None, "database_url": postgres_url}
     assert "error: Behind a proxy, and sessions can't be signed" in said(lines("page", **settings))
-    assert "error: No list gives anybody a role" in said(lines("roles", **settings))
+    assert "error: No list gives a user a role" in said(lines("roles", **settings))
     assert "warning: New entries are written without a key" in said(lines("audit chain", **settings))
 
 
@@ -267,7 +267,7 @@ def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
     monkeypatch.setattr(users_module, "N", 32)
     file = Users(tmp_path / "users")
     basic = {"auth": "basic", "users_file": str(file.path), "operators": ("maria", "group:sre")}
-    assert f"error: Nobody can sign in: {file.path} names no user. → Add a user: opsdash user add" in every_line(
+    assert f"error: No user can sign in: {file.path} names no user. → Add a user: opsdash user add" in every_line(
         lines, **basic
     )
     file.put("joe", "correct horse battery")
@@ -282,31 +282,31 @@ def test_users_of_a_file_are_told_as_such_and_nothing_is_said_of_a_proxy(
     assert "proxy" not in found
     assert "X-Auth" not in found
     file.path.chmod(0o644)
-    assert "error: Nobody can sign in: the users file can't be used." in every_line(lines, **basic)
+    assert "error: No user can sign in: the users file can't be used." in every_line(lines, **basic)
 
 
 def test_a_provider_is_told_as_such_and_what_it_lacks_is_an_error(lines: Lines, monkeypatch: pytest.MonkeyPatch):
     oauth = {"auth": "oauth", "operators": ("maria@example.org",)}
     for name in PROVIDER:
         monkeypatch.delenv(name, raising=False)
-    assert "error: Nobody can sign in: PANEL_OAUTH_PROVIDER and PANEL_OAUTH_KEY and" in every_line(lines, **oauth)
+    assert "error: No user can sign in: PANEL_OAUTH_PROVIDER and PANEL_OAUTH_KEY and" in every_line(lines, **oauth)
     for name, value in PROVIDER.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PANEL_OAUTH_ENCRYPTION", raising=False)
-    assert "warning: The provider's tokens stand in cookies" in every_line(lines, **oauth)
+    assert "warning: The provider's tokens are in cookies" in every_line(lines, **oauth)
     monkeypatch.setenv("PANEL_OAUTH_ENCRYPTION", "x" * 32)
     found = every_line(lines, **oauth)
     assert "ok: Signed sessions; Panel's OAuth provider 'github' says who it is." in found
     assert "warning" not in found
     assert "proxy" not in found
     everybody = every_line(lines, **oauth, viewers=("*",))
-    assert "warning: Whoever has an account at github is viewer" in everybody
+    assert "warning: Every user with an account at github is viewer" in everybody
     assert "secret" not in everybody
 
 
 @pytest.mark.parametrize("auth", ["header", "basic", "oauth"])
 def test_without_lists_nobody_who_signs_in_has_a_role_and_that_is_an_error(lines: Lines, auth: str):
-    assert "error: No list gives anybody a role" in said(lines("roles", auth=auth))
+    assert "error: No list gives a user a role" in said(lines("roles", auth=auth))
 
 
 @pytest.mark.parametrize("auth", [None, "dev"])
@@ -318,7 +318,7 @@ def test_without_lists_whoever_holds_the_credentials_is_admin_where_nobody_signs
 def test_a_roles_file_that_names_nobody_is_an_error(lines: Lines, auth: str | None, tmp_path: Path):
     (tmp_path / "roles").write_text("# soon\n")
     given = {"auth": auth, "roles_file": str(tmp_path / "roles")}
-    assert "error: Nobody has a role, on the page and on the command line" in said(lines("roles", **given))
+    assert "error: No user has a role, on the page and on the command line" in said(lines("roles", **given))
     (tmp_path / "roles").write_text("admins: ann\n")
     assert said(lines("roles", **given)).startswith("ok: 1 admin, 0 operators, 0 viewers named.")
 

@@ -50,7 +50,7 @@ def do(ops: Console, operation: Operation, entry: AuditEntry) -> None:
 
 TASK = json.dumps({"headers": {"task": "shop.order", "id": "1"}})
 BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
-    "pause_processing": ("There is no such pause now.", "The pause it asked for is in force."),
+    "pause_processing": ("There is no such pause now.", "Its pause is in force."),
     "resume_processing": ("There is a pause now.", "There is no such pause now."),
     "clear_queue": ("It has no trash: it removed nothing", "It moved 3 tasks to the trash."),
     "clear_tasks": ("It has no trash: it removed nothing", "It moved 1 task to the trash."),
@@ -119,7 +119,7 @@ def test_what_workers_were_told_is_known_as_far_as_it_was_written_down(ops: Cons
     assert told(ops, wake) == "w1@a has confirmed that it takes tasks again."
     ops.broker.client.hset(ops.broker.keys.quiet, "w1@a", '["emails"]')
     assert told(ops, quiet) == "w1@a may take no more from emails; to undo it: opsdash wake-worker w1@a"
-    assert told(ops, wake) == "w1@a has not confirmed emails: run it again."
+    assert told(ops, wake) == "w1@a has not confirmed emails. Run it again."
     revoke = begun(ops, RevokeTask(task_id="0123"))
     assert told(ops, revoke) == "Workers may have received it or not. You can revoke the task again."
 

@@ -248,12 +248,12 @@ def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_pat
     assert done.returncode == 0
     assert "  other  " in done.stdout
     assert "halfway" not in done.stdout
-    assert "One screen: is processing paused" in done.stdout, "status is still ours"
+    assert "One screen: pause, queues" in done.stdout, "status is still ours"
     lines = done.stderr.splitlines()
     said = dict(
-        re.fullmatch(r"opsdash goes on without the operation (\w+) \([\w:]+\): (.*)", line).groups()
+        re.fullmatch(r"opsdash continues without the operation (\w+) \([\w:]+\): (.*)", line).groups()
         for line in lines
-        if line.startswith("opsdash goes on without")
+        if line.startswith("opsdash continues without")
     )
     assert said == {
         "raises": "RuntimeError: one line and  [31manother",
@@ -262,12 +262,12 @@ def test_a_broken_package_is_one_line_and_the_console_goes_on_without_it(tmp_pat
         "bare": "TypeError: Other.whom is not declared with argument()",
         "takes": "TypeError: Other.confirm: every operation has it; expected another name",
         "role": "TypeError: Other.minimum_role is 'admin'; expected a Role",
-        "stands": "TypeError: Other takes the name 'clear_queue', which ClearQueue has",
-        "nothing": "TypeError: sound:argument is no class that derives from opsdash.operation.Operation",
+        "stands": "TypeError: Other uses the name 'clear_queue' of ClearQueue",
+        "nothing": "TypeError: sound:argument is not a subclass of opsdash.operation.Operation",
         "missing": "ModuleNotFoundError: No module named 'not_there'",
     }
-    (taken,) = [line for line in lines if not line.startswith("opsdash goes on without")]
-    assert taken == "opsdash: an operation is called status, as a command is: the command stays"
+    (taken,) = [line for line in lines if not line.startswith("opsdash continues without")]
+    assert taken == "opsdash: the operation status has the name of a command: the command is kept"
 
 
 @pytest.mark.parametrize("place", ["README.md", "docs/operations.md"])

@@ -62,12 +62,12 @@ def test_what_workers_hold_is_the_sum_of_what_stands_beside_it_and_of_what_celer
 
         eventually(lambda: reported() == wanted, what="the worker reports them")
         said = cli("status").out
-        assert "8 more held by workers (running, reserved or scheduled)" in said
+        assert "8 more in workers (running, reserved or scheduled)" in said
         assert "tasks: 2 running, 3 reserved, 3 scheduled" in said
         # Two run, and were acknowledged before they began: Redis counts the other six.
         assert (deployment.unacked(), console.snapshot().unacked) == (6, 6)
-        assert "; 6 of all are fetched and not acknowledged yet" in said
-        assert "8 more held by workers" in cli("queues").out
+        assert "; 6 tasks fetched and not acknowledged yet" in said
+        assert "8 more in workers" in cli("queues").out
 
 
 def test_a_worker_that_was_told_to_take_no_more_tasks_is_nowhere_called_online(

@@ -296,7 +296,7 @@ def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, m
         say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
         await say(type="export")
         assert [message["type"] for message in told] == ["piece", "ready", "say"]
-        assert "The export was given up" in told[-1]["text"]
+        assert "The export was stopped" in told[-1]["text"]
 
     asyncio.run(exported())
 

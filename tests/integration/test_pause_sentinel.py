@@ -57,7 +57,7 @@ def test_a_pause_outlives_a_failover_and_no_task_is_lost_or_run_twice(
         ids += send(20)
         old = sentinels.fail_over(crash=crash)
         eventually(lambda: _reports_paused(ops), timeout_s=40, what="the worker follows to the new master")
-        assert records.stay(3.0) == 0, "a task began although everything is paused"
+        assert records.stay(3.0) == 0, "a task began although all queues are paused"
         assert ops.is_processing_paused()
         if crash:
             old.start()  # it comes back, and is a replica now

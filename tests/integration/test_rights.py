@@ -174,7 +174,7 @@ def test_a_command_that_was_renamed_is_named(console_for: Callable[..., Console]
         valkey.stop()
         valkey.start()
     assert finding.level == "error"
-    assert finding.message.startswith("Redis knows no EVAL (every change and most reads are scripts)")
+    assert finding.message.startswith("Redis does not know EVAL (every change and most reads are scripts)")
     assert "rename-command" in finding.todo
 
 

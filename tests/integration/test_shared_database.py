@@ -288,7 +288,7 @@ def test_a_prune_says_how_many_entries_of_others_go_with_it(two: Two) -> None:
         connection.execute(sa.update(audit_log).values(timestamp=datetime.now(UTC) - timedelta(days=400)))
     preview = two.a.preview(opsdash.PruneAuditLog())
     assert (preview.values()["going"], preview.values()["others"]) == (3, 2)
-    assert "2 of those deleted are of other brokers: their consoles share this database." in texts(preview)
+    assert "2 of them belong to other brokers: their consoles share this database." in texts(preview)
 
 
 def test_charts_and_counters_leave_out_what_others_have_done(two: Two) -> None:

@@ -210,7 +210,7 @@ def test_what_comes_after_an_act_never_replaces_its_outcome(
     effect = console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES", on_progress=broken, cancelled=broken)
     assert effect.message == "Done, cancelled: False."
     assert console.get_recent_operations()[0].status is Status.SUCCESS
-    assert caplog.text.count("telling the progress failed") == 1, "and it is not called again"
+    assert caplog.text.count("reporting the progress failed") == 1, "and it is not called again"
 
     class Sent:
         confirm, phrase, request_id, params = "YES", "", None, opsdash.ResumeProcessing()

@@ -19,10 +19,10 @@ from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES
 BAD_TEXT = {
     "no JSON": ("{broken", "settings are not valid JSON"),
     "no object": ("[1]", "settings must be a JSON object"),
-    "NaN": ('{"a": NaN}', "it holds values that JSON can't say"),
+    "NaN": ('{"a": NaN}', "it contains values that JSON can't represent"),
     "nested without end": ('{"a":' * 60_000 + "1" + "}" * 60_000, "settings are not valid JSON"),
     "a number without end": ('{"a": ' + "9" * 5_000 + "}", "settings are not valid JSON"),
-    "half a character": (r'{"a": "\ud800"}', "it holds characters that are no text"),
+    "half a character": (r'{"a": "\ud800"}', "it contains characters that are not text"),
     "oversized": (json.dumps({"a": "x" * 1_000_000}), "the settings are larger than 1,000,000 characters"),
     "10 MB": (json.dumps({"a": "x" * 10_000_000}), "the settings are larger than 1,000,000 characters"),
     "larger than it looks": (json.dumps({"a": "ä" * 600_000}, ensure_ascii=False), "is larger than 1,000,000 bytes"),
@@ -145,7 +145,7 @@ def test_bytes_that_are_no_text_in_an_unchecked_postgresql_are_one_line(console_
         columns = "tenant_id TEXT, name TEXT, enabled BOOL, settings TEXT, api_key TEXT, updated_at TIMESTAMP"
         execute(console, f"CREATE TABLE tenant_config ({columns})")
         execute(console, r"INSERT INTO tenant_config VALUES (E'a\xff', 'A', true, E'{}', null, now())")
-        with pytest.raises(Unavailable, match="holds bytes that are no text"):
+        with pytest.raises(Unavailable, match="contains bytes that are not text"):
             console.tenants.plan()
         console.close()
     finally:

@@ -150,7 +150,7 @@ def test_a_row_that_only_a_callable_could_give_fails_alone(
     ("code", "says"),
     [
         ("raise ImportError('no such thing')", "can't load 'broken_host:rows': ImportError"),
-        ("rows = 3", "is no callable"),
+        ("rows = 3", "is not a callable"),
         ("other = 3", "AttributeError"),
     ],
 )

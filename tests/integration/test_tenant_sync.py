@@ -197,7 +197,7 @@ def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
     dead = console.audit.begin(operation, console.settings.actor("dead", surface="cli"))
     assert operation.evidence(console.services, dead)["message"] == "Each tenant is old or new. Run it again."
     sync(console)
-    assert "a later sync has come to its end" in operation.evidence(console.services, dead)["message"]
+    assert "A later sync has ended" in operation.evidence(console.services, dead)["message"]
 
 
 def test_a_killed_syncs_lease_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):

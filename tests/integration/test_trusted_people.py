@@ -83,12 +83,12 @@ def other_actor(told: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (more_params, "what this one does not know: only_priority."),
-        (more_params_of_the_release_before, "what this one does not know: only_priority."),
-        (other_type, "in a way that this one does not know."),
+        (more_params, "This one does not know: only_priority."),
+        (more_params_of_the_release_before, "This one does not know: only_priority."),
+        (other_type, "can't be read by this one."),
         (other_operation, "This opsdash does not have the operation defrost_queue."),
-        (other_preview, "in a way that this one does not know."),
-        (other_actor, "in a way that this one does not know."),
+        (other_preview, "can't be read by this one."),
+        (other_actor, "can't be read by this one."),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -183,7 +183,7 @@ def test_what_waits_is_read_in_two_round_trips_however_much_it_is(
 )
 def test_the_same_name_in_other_letters_is_no_second_person(console: Console, name: str) -> None:
     approval_id = ask(console)
-    with pytest.raises(Refused, match="maria asked for it, so another user must approve it"):
+    with pytest.raises(Refused, match="maria made the request, so another user must approve it"):
         approve(console, approval_id, Actor(name=name, role=Role.ADMIN))
     assert console.get_queue_length("emails") == 3
 

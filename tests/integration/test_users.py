@@ -45,7 +45,7 @@ def test_a_user_is_added_listed_with_their_role_and_removed(
 ) -> None:
     monkeypatch.setenv("OPSDASH_AUTH", "basic")
     monkeypatch.setenv("OPSDASH_OPERATORS", "maria")
-    assert user("list") == (0, "Nobody yet: opsdash user add NAME\n", "")
+    assert user("list") == (0, "No users yet: opsdash user add NAME\n", "")
     assert user("add", "maria", stdin=f"{PASSWORD}\n") == (0, f"Added maria in {file}.\n", "")
     assert user("add", "maria", stdin=f"{PASSWORD}\n") == (0, f"New password for maria in {file}.\n", "")
     assert PASSWORD not in file.read_text()

@@ -287,12 +287,12 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
     assert said.returncode == 0, "Redis itself shows that nobody is connected"
     assert "No worker is connected to this broker, so nothing takes tasks now." in said.stdout
     up_s = deployment.redis.info("server")["uptime_in_seconds"]
-    assert ("workers may be on their way back" in said.stdout) == (up_s <= 90) or 88 < up_s < 95
+    assert ("workers may still be reconnecting" in said.stdout) == (up_s <= 90) or 88 < up_s < 95
     assert deployment.redis.get(deployment.keys.pause()) == "true"
     said = run("--wait", "--timeout", "10m")
     assert said.returncode == 5
-    assert "and waiting changes nothing: No worker reports" in said.stderr
-    todo = "   → Look whether workers run, with the plug-in: opsdash doctor.\n"
+    assert "and waiting does not help: No worker reports" in said.stderr
+    todo = "   → Check whether workers run, with the plug-in: opsdash doctor.\n"
     assert said.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
     assert run("--queue", "celery", "--wait", "--timeout", "10m").stderr.endswith(todo)
 
@@ -307,7 +307,7 @@ def test_a_pause_is_not_told_as_done_while_a_worker_without_the_plug_in_is_conne
         eventually(lambda: deployment.waiting() == 0, what="the worker has taken it")
         done = ops.run(PauseProcessing(), actor="maria", confirm="YES")
         assert not done.followed
-        assert done.message.endswith("No worker reports to opsdash, so nothing is known to have stopped.")
+        assert done.message.endswith("No worker reports to opsdash, so no worker is known to have stopped.")
 
 
 def test_a_pause_is_not_told_as_done_while_a_worker_is_connected_to_another_database_of_the_server(

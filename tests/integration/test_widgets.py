@@ -212,7 +212,7 @@ def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing
     doc = Document()
     doc._session_context = lambda: Visit.session_context  # type: ignore[assignment] # as a server sets it
     model = pn.panel(widget)._get_model(doc)
-    assert "made before you came" in str(model.data.properties_with_values())
+    assert "created before your visit" in str(model.data.properties_with_values())
     widget.close()
 
 

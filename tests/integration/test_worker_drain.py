@@ -102,7 +102,7 @@ def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: 
         if pool != "solo":  # which fetches nothing while it runs something
             eventually(lambda: (told := facts(first))["reserved"] and told["scheduled"], what="tasks are prefetched")
         code, said = run("drain", "--name", one)
-        assert (code, said) == (0, f"{one} is drained: it takes no tasks, holds none and runs none.\n")
+        assert (code, said) == (0, f"{one} is drained: it takes no tasks, has none and runs none.\n")
         assert stage.by(one) == 1, "and nothing but what it ran already has started"
         assert stage.records.redis.llen("celery") == 7
         assert stage.records.redis.hlen("unacked") == 0

@@ -61,7 +61,7 @@ def answers(url: str) -> bool:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "opsdash is closed until you say who may use it"),
+        ({}, "opsdash is closed until you configure who may use it"),
         (
             {"OPSDASH_AUTH": "header", "OPSDASH_SECRET_KEY": "a-key-for-tests-and-nothing-else"},
             "Sessions are not signed",
@@ -92,4 +92,4 @@ def test_the_page_that_panel_serve_runs_is_closed_by_default(
     door = server.page()
     console.close()
     assert isinstance(door, ClosedDoor)
-    assert door.heading == "opsdash is closed until you say who may use it"
+    assert door.heading == "opsdash is closed until you configure who may use it"

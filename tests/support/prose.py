@@ -52,9 +52,17 @@ def _python(text: str) -> Iterator[Sentence]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
+    parts: set[int] = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
-            yield node.lineno, node.value
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(part) for part in node.values}
+            written = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            written = node.value
+        else:
+            continue
+        if " " in written.strip():
+            yield node.lineno, written
 
 
 def _script(text: str) -> Iterator[Sentence]:

@@ -76,7 +76,7 @@ def in_redis() -> str:
         "With a `global_keyprefix` each pattern of keys and each channel begins with it. Channels of kombu carry the",
         "database's number. Redis takes no blank in a pattern: write `?` for it.",
         "",
-        "Not in these lines, since opsdash does not use it:",
+        "Not in these lines, because opsdash does not use it:",
         "",
         f"- results that Celery keeps in the same Redis: `{' '.join(acl.RESULTS)}` for workers;",
         '- broadcasts: for `Broadcast("news")` a worker needs `~bcast.* &/0.news/celery`;',

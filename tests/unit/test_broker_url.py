@@ -110,7 +110,7 @@ def test_a_password_that_is_not_encoded_is_the_password_or_one_line_without_any_
 @pytest.mark.parametrize(
     ("address", "says"),
     [
-        ("redis://a;redis://b", "names 2 brokers, of which Celery takes the next when one fails; opsdash looks at one"),
+        ("redis://a;redis://b", "names 2 brokers, of which Celery uses the next when one fails; opsdash reads one"),
         ("redis://a,redis://b", "names 2 brokers"),
         ("redis://a/0;sentinel://b", "names 2 brokers"),
         ("amqp://a", "got amqp:"),

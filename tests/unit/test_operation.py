@@ -36,7 +36,7 @@ def test_a_declaration_without_a_warning_is_refused_when_the_class_is_made():
 
 
 def test_two_operations_never_share_a_name():
-    with pytest.raises(TypeError, match="takes the name 'clear_queue', which ClearQueue has"):
+    with pytest.raises(TypeError, match="uses the name 'clear_queue' of ClearQueue"):
 
         class Other(Operation):
             name: ClassVar[str] = "clear_queue"
@@ -100,7 +100,7 @@ def test_an_operation_is_written_as_a_command_that_can_be_pasted_and_means_the_s
 
 
 def test_titles_name_their_target_also_in_the_log():
-    def logged(name: str, **params: Any) -> str:
+    def logged(name: str, details: dict[str, Any] | None = None, **params: Any) -> str:
         return heading_of(
             AuditEntry(
                 id=uuid4(),
@@ -108,11 +108,14 @@ def test_titles_name_their_target_also_in_the_log():
                 user="maria",
                 operation=name,
                 status=Status.SUCCESS,
-                details={"params": params},
+                details={"params": params, **(details or {})},
                 request_id=uuid4(),
             )
         )
 
+    assert logged("restore_queue", {"queue": "emails"}, trash_id="4f5e") == "Restore queue emails"
+    assert logged("delete_trash", {"queue": "emails"}, trash_id="4f5e") == "Delete trash of queue emails"
+    assert logged("restore_queue", trash_id="4f5e") == "Restore Queue", "it was refused: nobody knows its queue"
     assert logged("clear_queue", queue="emails", reason="") == "Clear queue emails"
     assert logged("pause_processing", queue=None) == "Pause Processing"
     assert logged("clear_queue", colour="red") == "Clear Queue", "of another version"

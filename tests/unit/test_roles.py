@@ -80,7 +80,7 @@ def test_a_file_that_breaks_while_opsdash_runs_gives_nobody_a_role_and_the_log_s
         file.write_text(broken)
     with caplog.at_level(logging.ERROR):
         assert given.actor("bob", surface="cli").role is None
-    assert "OPSDASH_ROLES_FILE: nobody has a role by it" in caplog.text
+    assert "OPSDASH_ROLES_FILE gives no user a role" in caplog.text
     assert given.actor("ann", surface="cli").role is Role.ADMIN, "the variables still count"
 
 

@@ -58,9 +58,9 @@ def test_what_waits_for_a_second_person_and_what_can_be_undone_is_counted():
         id="1", operation="clear_queue", title="Clear Queue", params={}, by="maria", at=NOW, expires_at=NOW
     )
     shown = text(replace(CALM, approvals=(approval,), trash=(TrashEntry(id="a", queue="celery", count=1_204),)))
-    assert "1 act waits for a second person: opsdash approvals" in shown
+    assert "1 pending approval: opsdash approvals" in shown
     assert "1 clear can be undone, 1,204 tasks: opsdash trash" in shown
-    assert "2 acts wait for a second person" in text(replace(CALM, approvals=(approval, approval)))
+    assert "2 pending approvals" in text(replace(CALM, approvals=(approval, approval)))
 
 
 def test_two_hundred_queues_stay_one_screen_and_those_in_trouble_are_never_among_the_others():
@@ -89,7 +89,7 @@ def test_drift_and_what_waits_for_the_database_are_warnings():
     said = warnings(replace(CALM, tenant_drift=drift, spooled=4, database_error="The database is down."))
     assert said == [
         "Tenant configs in database and Redis differ: 1 tenant more in the database.",
-        "4 steps of the audit log wait in Redis for the database",
+        "4 steps of the audit log wait in the outbox for the database",
         "The database is down.",
     ]
 
@@ -125,7 +125,7 @@ def test_a_queue_s_own_pause_says_by_whom_until_when_and_why_also_below_a_pause_
     own = PauseInfo(queue="emails", by="maria", reason="bad template", at=NOW, expires_at=NOW + timedelta(hours=2))
     alone = replace(CALM, paused_queues={"emails": own})
     story = (
-        "Queue emails is paused by itself, by maria since 2026-11-25 03:00:00 UTC until 2026-11-25 05:00:00 UTC"
+        "Queue emails has its own pause, by maria since 2026-11-25 03:00:00 UTC until 2026-11-25 05:00:00 UTC"
         " (bad template)."
     )
     assert f"{story} No worker reports" in text(alone)

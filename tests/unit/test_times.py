@@ -52,6 +52,12 @@ def test_whatever_is_typed_is_a_time_that_can_be_reckoned_with_or_refused(text: 
     assert found - timedelta(days=1) < found.astimezone(UTC) < found + timedelta(days=1)
 
 
+def test_a_time_of_another_day_is_shown_with_its_date():
+    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    assert times.clock(noon + timedelta(hours=1, minutes=31), noon) == "13:31 UTC"
+    assert times.clock(noon + timedelta(days=1), noon) == "2026-11-29 12:00 UTC"
+
+
 def test_an_age_and_a_time_without_a_zone_are_understood():
     assert times.typed("2026-11-23T03:00") == datetime(2026, 11, 23, 3, tzinfo=UTC)
     assert times.typed("1970-01-01") == times.EARLIEST

@@ -23,6 +23,7 @@ from opsdash.model import (
     Preview,
     Role,
     Status,
+    times,
     to_plain,
     untrusted,
 )
@@ -239,7 +240,7 @@ class Approvals:
     def _expire(self, entry: AuditEntry, expires_at: datetime) -> None:
         # Of several consoles each may come here, so that one that dies leaves nothing undone: an entry ends once.
         waited = format_duration((expires_at - entry.timestamp).total_seconds())
-        message = sentences(f"Nobody approved it within {waited}.", NOTHING_CHANGED)
+        message = sentences(f"It was not approved within {waited}.", NOTHING_CHANGED)
         self.audit.finish(entry, Status.REFUSED, {"message": message, "approved_by": EXPIRY})
 
     def _take(self, approval_id: str, by: str) -> bool:
@@ -257,7 +258,7 @@ class Approvals:
         if kept.taken not in {"", EXPIRY}:
             raise Refused(f"{what} was approved by {kept.taken} already.")
         if kept.taken or datetime.now(UTC) >= approval.expires_at:
-            raise Refused(f"{what} expired at {approval.expires_at:%H:%M:%S} UTC.")
+            raise Refused(f"{what} expired at {times.clock(approval.expires_at)}.")
 
     def _ids(self, *, low: str = "-inf", high: str = "+inf") -> bounded_reads.Members:
         """Those whose time ends first, and how many there are."""
@@ -317,7 +318,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, kept: Map
         problem = f"This opsdash does not have the operation {untrusted.words(entry.operation)}."
     elif unknown := [name for name in params if name not in {field.name for field in fields(kind)}]:
         named = ", ".join(untrusted.words(name) for name in unknown[:3])
-        problem = f"Another version of opsdash asked for it, with what this one does not know: {named}."
+        problem = f"The request is from another version of opsdash. This one does not know: {named}."
     else:
         try:
             pending = PendingApproval(
@@ -329,7 +330,7 @@ def _understood(operations: Mapping[str, type[Any]], approval_id: str, kept: Map
                 expires_at=expires_at,
             )
         except _OTHER_SHAPE:
-            problem = "Another version of opsdash asked for it, in a way that this one does not know."
+            problem = "The request is from another version of opsdash and can't be read by this one."
     approval = replace(_approval(approval_id, entry, title, params, expires_at), problem=problem)
     return _Kept(approval=approval, entry=entry, pending=pending, taken=taken)
 

@@ -87,7 +87,7 @@ class AuditLog:
             try:
                 self.outbox.claim(entry)  # should the database be away when it is sent again
             except redis.RedisError as error:  # the act itself meets the outage, and says so
-                log.debug("the request %s is known to the database only: %s", request_id, error)
+                log.debug("the request %s is stored in the database only: %s", request_id, error)
         return entry
 
     def refuse(
@@ -271,13 +271,13 @@ class AuditLog:
                 raise DuplicateRequest(entry.request_id)
             outbox.put(kind, entry, self.signer)
         except redis.RedisError as failure:
-            raise Unavailable(f"{error.fault}, and Redis did not take the audit entry: {failure}") from failure
+            raise Unavailable(f"{error.fault}, and Redis did not store the audit entry: {failure}") from failure
 
     def _took_late(self, kind: str, entry: AuditEntry) -> None:
         """An entry that is also in the outbox is stored once, by its id. Without one the operation was not done."""
         if self.outbox is None and kind == "begin":
             now = datetime.now(UTC)
-            why = sentences("The database took this too late, so it was not done.", NOTHING_CHANGED)
+            why = sentences("The database stored this too late, so it was not done.", NOTHING_CHANGED)
             ended = replace(
                 entry, status=Status.FAILURE, finished_at=now, details={**entry.details, "message": why, "took_s": 0.0}
             )
@@ -313,7 +313,7 @@ class AuditLog:
         except sa.exc.IntegrityError as error:  # the only other rules a whole entry can break are opsdash's own
             raise DuplicateRequest(entry.request_id) from error
         except sa.exc.SQLAlchemyError as error:  # as of a connection that is being closed: not taken, whatever it is
-            raise Unavailable(f"The database did not take the audit entry ({error})") from error
+            raise Unavailable(f"The database did not store the audit entry ({error})") from error
 
     def _entry_of(
         self,

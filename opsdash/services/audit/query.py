@@ -204,7 +204,7 @@ def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     values = {column.name: row._mapping[column.name] for column in WRITTEN}
     details = values["details"]
     if not isinstance(details, dict):  # not written by opsdash
-        details = {"message": "The details of this entry are no JSON object."}
+        details = {"message": "The details of this entry are not a JSON object."}
     kept = {"status": Status(values["status"]), "details": safe(details)}
     kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
     return AuditEntry(**values | kept)

@@ -40,7 +40,7 @@ def answered(audit: AuditLog, operation: DeclaredOperation, actor: Actor, error:
         entry, is_here = audit.writing.run(lambda: _found(audit, error.request_id))
     except Unavailable as away:
         raise Unavailable(
-            f"The request {error.request_id} was made before; how that ended is not known while the database does"
+            f"The request {error.request_id} was made before; its result is not known while the database does"
             " not answer. It was not done again."
         ) from away
     if entry is not None and not _is_by(entry, actor):

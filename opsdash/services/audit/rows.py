@@ -53,4 +53,4 @@ def close(connection: sa.Connection, kind: str, entry: AuditEntry) -> None:
         connection.execute(_INSERT, row)
         connection.execute(_MOVE_HEAD, new)
     elif kind == "finish":
-        log.warning("the outcome %s of %s came after the entry was closed", entry.status, entry.id)
+        log.warning("the result %s of %s came after the entry was closed", entry.status, entry.id)

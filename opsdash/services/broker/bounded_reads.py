@@ -135,7 +135,7 @@ class Members:
     def unread(self, what: str, key: str) -> list[Unread]:
         """What of it is not shown."""
         if self.total is None:
-            return [Unread(what=what, names=(f"{key} is no sorted set",))]
+            return [Unread(what=what, names=(f"{key} is not a sorted set",))]
         return [Unread(what=what, shown=len(self.found), total=self.total)] if len(self.found) < self.total else []
 
 

@@ -130,7 +130,7 @@ class Broker:
         """What kept Redis from doing what it was asked, where that is known to have changed nothing."""
         if isinstance(error, redis.AuthenticationError):
             return Invalid(
-                f"Redis at {self.label} refused the user or password in it, or wants one.", setting="OPSDASH_REDIS_URL"
+                f"Redis at {self.label} refused the user or password, or needs one.", setting="OPSDASH_REDIS_URL"
             )
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
             advice = CERTIFICATE if _is_distrust(error) else ""
@@ -283,7 +283,7 @@ def _load_app(path: str) -> Any:
     except (Exception, SystemExit) as error:  # the user's module may raise anything; it is theirs to read, as one line
         raise Invalid(f"can't load {path!r}: {_cause(error)}", setting="OPSDASH_CELERY_APP") from error
     if not hasattr(app, "amqp"):
-        raise Invalid(f"{path!r} is no Celery app; expected package.module:app", setting="OPSDASH_CELERY_APP")
+        raise Invalid(f"{path!r} is not a Celery app; expected package.module:app", setting="OPSDASH_CELERY_APP")
     return app
 
 

@@ -232,6 +232,12 @@ def reporting(script: str) -> str:
     return _REPORTING % (", ".join(f"{name}=1" for name in sorted(READS)), script, HALFDONE)
 
 
+def interruption(error: redis.RedisError) -> str:
+    """What ended a run of commands: no answer, or an answer that refuses one of them."""
+    lost = isinstance(error, redis.ConnectionError | redis.TimeoutError)
+    return "Lost the connection to Redis" if lost else "Redis refused a command"
+
+
 def error_text(error: BaseException) -> str:
     """Redis's own words, without the arguments that it repeats of a command it does not know."""
     return str(error).removeprefix(f"{HALFDONE} ").partition(", with args beginning with")[0].rstrip(".")

@@ -224,7 +224,7 @@ def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
     def look(_dialect: object, _record: object, _args: object, _options: object) -> None:
         # A slip in the URL must not leave an empty log behind, which an upgrade would then make look like the real one.
         if not create and not path.startswith("file:") and not Path(path).exists():
-            raise sqlite3.OperationalError("there is no such file; if it is to be made, run: opsdash db upgrade")
+            raise sqlite3.OperationalError("the file does not exist; to create it, run: opsdash db upgrade")
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -87,7 +87,7 @@ def check(url: str) -> list[str]:
     """
     found, newest = current(url), head()
     if is_newer(found):
-        return [f"the database is at revision {found}, of a newer opsdash; this one knows up to {newest}, and works on"]
+        return [f"the database is at revision {found}, of a newer opsdash; this one works with it"]
     if found != newest:
         return [
             f"the database is at revision {found or 'none'}, this opsdash expects {newest}; run: opsdash db upgrade"

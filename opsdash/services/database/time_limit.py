@@ -120,6 +120,6 @@ class TimeLimit:
             except OpsdashError as failure:
                 log.warning("what came of a late answer failed: %s", failure)
         elif isinstance(error, OpsdashError):
-            log.info("what nobody waited for any more ended so: %s", error)
+            log.info("a call that was no longer waited for ended with: %s", error)
         else:  # a bug, and nobody else is there to tell of it
-            log.error("what nobody waited for any more failed", exc_info=error)
+            log.error("a call that was no longer waited for failed", exc_info=error)

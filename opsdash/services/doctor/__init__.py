@@ -47,7 +47,7 @@ def _made(check: Check, patient: Examined) -> Iterator[Finding]:
     except OpsdashError as failure:
         # A server that refuses does answer: the missing permissions are listed then.
         away = isinstance(failure, Unavailable) and not isinstance(failure.__cause__, redis.ResponseError)
-        yield error(name, failure.explanation, "Put that right first.", unreachable=away)
+        yield error(name, failure.explanation, "Repair that first.", unreachable=away)
     except Exception as failure:
         log.debug("the check %s broke", name, exc_info=True)
         yield error(name, f"The check itself broke: {type(failure).__name__}: {failure}", "Please report this.")

@@ -61,10 +61,8 @@ def broker_of_the_app(patient: Examined) -> Findings:
         return
     of_the_app, own = of_app(connection), of_console(patient)
     if not of_the_app.master and len(connection.alt) > 1:
-        text = (
-            f"The app names {len(connection.alt)} brokers and goes over to the next when one fails; opsdash does not."
-        )
-        todo = f"Point {SETTING} at the one that the workers use, or use Sentinel, which both follow."
+        text = f"The app names {len(connection.alt)} brokers and uses the next when one fails; opsdash does not."
+        todo = f"Set {SETTING} to the one that the workers use, or use Sentinel, which both follow."
         yield warning("app's broker", text, todo)
     if of_the_app == own:
         yield ok("app's broker", f"The same as opsdash's: {own}.")
@@ -85,7 +83,7 @@ def broker_of_the_app(patient: Examined) -> Findings:
         text = f"The app uses another server ({of_the_app}) than {SETTING} ({own}): opsdash sees none of its tasks."
         yield error("app's broker", text, todo)
     elif _may_be_one(of_the_app, own):
-        text = f"The app names {of_the_app}, {SETTING} {own}; whether they are one can't be asked from here."
+        text = f"The app names {of_the_app}, {SETTING} {own}; it can't be checked from here whether they are the same."
         yield warning("app's broker", text, f"If they are not: {todo[0].lower()}{todo[1:]}")
     else:
         yield error("app's broker", f"The app uses {of_the_app}, {SETTING} names {own}.", todo)

@@ -27,7 +27,7 @@ def page(patient: Examined) -> Findings:
         yield warning("page", "Closed: OPSDASH_AUTH is not set.", todo)
         return
     if settings.auth == "dev":
-        yield ok("page", "Development mode: this machine's one user; never reachable from another.")
+        yield ok("page", "Development mode: this machine's one user; not reachable from other machines.")
         return
     try:
         settings.secret()
@@ -50,11 +50,11 @@ def _users(patient: Examined) -> Findings:
     try:
         known = users.read()
     except Invalid as broken:
-        yield error("page", "Nobody can sign in: the users file can't be used.", str(broken))
+        yield error("page", "No user can sign in: the users file can't be used.", str(broken))
         return
     if not known:
         todo = "Add a user: opsdash user add NAME. With another file, set OPSDASH_USERS_FILE."
-        yield error("page", f"Nobody can sign in: {users.path} names no user.", todo)
+        yield error("page", f"No user can sign in: {users.path} names no user.", todo)
         return
     yield ok(
         "page", f"Signed sessions; {count(len(known), 'user')} of {users.path} may sign in, over https or from here."
@@ -64,7 +64,7 @@ def _users(patient: Examined) -> Findings:
 def _provider(patient: Examined) -> Findings:
     missing = [name for name in PROVIDER if not os.environ.get(name)]
     if missing:
-        text = f"Nobody can sign in: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set here."
+        text = f"No user can sign in: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set here."
         yield error("page", text, "Set what Panel's provider needs, where opsdash serve runs; see docs/security.md.")
         return
     provider = os.environ[PROVIDER[0]]
@@ -92,12 +92,12 @@ def roles(patient: Examined) -> Findings:
         return
     members = _members(patient)
     if not any(members.values()):
-        text = "Nobody has a role, on the page and on the command line: the roles file names nobody, or can't be used."
+        text = "No user has a role, on the page and on the command line: the roles file names none, or can't be used."
         yield error("roles", text, f"Write lines such as admins: ann into {settings.roles_file}.")
         return
     yield ok("roles", f"{', '.join(count(len(members[role]), role.name.lower()) for role in reversed(Role))} named.")
     if "*" in members[Role.ADMIN]:
-        yield warning("roles", "Everybody who is signed in is admin.", "Name people or groups in OPSDASH_ADMINS.")
+        yield warning("roles", "Every signed-in user is admin.", "Name people or groups in OPSDASH_ADMINS.")
     if settings.auth == "basic":
         yield from _of_users(patient)
 

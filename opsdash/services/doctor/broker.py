@@ -76,13 +76,11 @@ def persistence(patient: Examined) -> Findings:
     info = patient.info
     todo = "Set appendonly yes, with appendfsync everysec."
     if info.get("aof_enabled") and info.get("aof_last_write_status", "ok") != "ok":
-        yield error("persistence", "The last write to the append-only file failed.", "Look at Redis's disk and log.")
+        yield error("persistence", "The last write to the append-only file failed.", "Check Redis's disk and log.")
     elif info.get("aof_enabled"):
         yield ok("persistence", "Append-only file; a restart keeps what waits.")
     elif info.get("rdb_last_bgsave_status", "ok") != "ok":
-        yield error(
-            "persistence", "No append-only file, and the last snapshot failed.", "Look at Redis's disk and log."
-        )
+        yield error("persistence", "No append-only file, and the last snapshot failed.", "Check Redis's disk and log.")
     else:
         yield warning("persistence", "No append-only file: a crash of Redis loses tasks, pauses and trash.", todo)
 
@@ -117,13 +115,13 @@ def layout(patient: Examined) -> Findings:
         yield error("layout", f"{conflict.message} Until then pause and clear are refused.", f"Set {conflict.setting}.")
     if found.elsewhere and not patient.console.workers.read():
         text = "No worker reports into this database, and workers with the plug-in listen on this server."
-        yield warning("layout", text, "Look at the database in OPSDASH_REDIS_URL: it must be the one of the app.")
+        yield warning("layout", text, "Check the database in OPSDASH_REDIS_URL: it must be the app's.")
     source, prefix = found.layout.source_of("prefix"), found.layout.prefix
     if not found.conflicts and source == WORKERS and prefix:
-        text = f"The key prefix {prefix!r} is known from the workers only: while none runs, nothing is found."
+        text = f"The key prefix {prefix!r} is known from the workers only: while none runs, no queue is found."
         yield warning("layout", text, f"Set OPSDASH_KEY_PREFIX={prefix} or OPSDASH_CELERY_APP.")
     if not found.layout.proven:
-        text = "The separator is not known: workers can't be asked by remote control, since another one may stop them."
+        text = "The separator is not known: workers can't be asked by remote control, a wrong one may stop them."
         yield warning("layout", text, "Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR.")
     elif not found.conflicts and not (source == WORKERS and prefix):
         names = {SETTING: "the settings", APP: "the app", WORKERS: "the workers", BROKER: "the bindings in Redis"}
@@ -173,7 +171,7 @@ def flags(patient: Examined) -> Findings:
         resume = "opsdash resume-processing" + ("" if queue is None else f" --queue {queue}")
         until = f"until {pause.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pause.expires_at else "without an end"
         if not pause.by:
-            yield warning("pause flags", f"{what} is paused {until}, set outside opsdash: nobody knows why.", resume)
+            yield warning("pause flags", f"{what} is paused {until}, set outside opsdash, without a reason.", resume)
         elif not pause.expires_at:
             yield warning("pause flags", f"{what} is paused by {pause.by} {until}.", resume)
         else:

@@ -35,7 +35,7 @@ def migrated(patient: Examined) -> Findings:
     if found == newest:
         yield ok("tables", f"At revision {newest}, the newest.")
     elif migrations.is_newer(found):
-        text = f"At revision {found}, of a newer opsdash; this one knows up to {newest}, and works on."
+        text = f"At revision {found}, of a newer opsdash; this one knows up to {newest} and works with it."
         yield warning("tables", text, "Update this console too.")
     else:
         yield error("tables", f"At revision {found or 'none'}; this opsdash expects {newest}.", UPGRADE)
@@ -79,12 +79,12 @@ def chain(patient: Examined) -> Findings:
     if patient.full:
         verified = audit.verify()
         checked, found = verified.checked, verified.problems
-        text = f"all {checked:,} seals"
+        text = f"all {checked:,} entries"
     else:
         checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
         text = f"the newest {checked:,} entries; --full checks all"
     if found:
-        todo = "opsdash audit verify names each; keep the database as it is."
+        todo = "opsdash audit verify names each. Do not change the database."
         yield error("audit chain", f"NOT whole: {'; '.join(found[:3])} ({text}).", todo)
     else:
         yield ok("audit chain", f"Whole: {text}.")

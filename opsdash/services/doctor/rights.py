@@ -144,7 +144,7 @@ def _findings(check: str, who: str, client: redis.Redis, needed: Sequence[Right]
     if denied:
         yield _denied(check, who, user, denied)
     if unknown:
-        text = f"Redis knows no {', '.join(right.text for right in unknown)}: renamed, disabled or too old."
+        text = f"Redis does not know {', '.join(right.text for right in unknown)}: renamed, disabled or too old."
         yield error(check, text, "Allow it (rename-command in redis.conf), or use a server that has it.")
     if not lacking:
         kinds = [(kind, sum(right.kind == kind for right in needed)) for kind in ("command", "channel")]

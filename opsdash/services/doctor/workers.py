@@ -114,9 +114,9 @@ def unmanaged(patient: Examined) -> Findings:
         where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
         text = (
             f"{count(len(fetching), 'connection')} to this database fetched messages as a worker does: {where}."
-            f" Workers that are known explain {known or 'none'} of them; a pause does not hold the rest."
+            f" Known workers have {known or 'none'} of them; a pause does not stop the rest."
         )
-        yield warning("strangers", text, "Look what runs at these addresses; start it with -I opsdash.worker.auto.")
+        yield warning("strangers", text, "Find what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
 def prefetch(patient: Examined) -> Findings:
@@ -125,10 +125,10 @@ def prefetch(patient: Examined) -> Findings:
         limit = untrusted.whole(report.get("prefetch"))
         about = f"{worker.hostname} ({count(worker.concurrency, 'slot')})"
         if report.get("disable_prefetch") == "1":
-            text = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause holds it alike."
+            text = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause stops it too."
             yield ok("prefetch", text)
         elif limit == 0:
-            text = f"{about} fetches without a limit: it may hold the whole queue, which nobody else can run or clear."
+            text = f"{about} fetches without a limit: it may fetch a whole queue, which no other worker can then run."
             yield warning("prefetch", text, "Set worker_prefetch_multiplier to 1 or 4, not 0.")
         elif limit is not None and worker.concurrency and limit > FAR_ABOVE * worker.concurrency:
             text = f"{about} fetches up to {limit:,} tasks: others wait for them, and its end makes them late."

@@ -106,7 +106,7 @@ class SnapshotReader:
             *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
             unacked = bounded_reads.typed(unacked, None)
         if unacked is None:
-            unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is no hash",)))
+            unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is not a hash",)))
             unacked = 0
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():

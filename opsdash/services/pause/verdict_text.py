@@ -17,7 +17,7 @@ OF_WORKERS = (Kind.NOT_CONFIRMED, Kind.RUNNING, Kind.NOT_PUT_BACK, Kind.CANNOT_P
 """Kinds about one reporting worker: they follow the number of those that have stopped."""
 _WORD = {State.UNKNOWN: "not known to be safe", State.NOT_HELD: "not safe", State.DRAINING: "not safe yet"}
 """For a pause that is not held although all reporting workers have stopped."""
-NO_WORKER = "No worker reports to opsdash, so nothing is known to have stopped."
+NO_WORKER = "No worker reports to opsdash, so no worker is known to have stopped."
 
 
 def describe(verdict: Verdict) -> str:
@@ -117,21 +117,21 @@ def _remedy(reason: Reason) -> str:
         case Kind.NO_PLUGIN:
             return "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer."
         case Kind.TAKES_TASKS | Kind.MAY_TAKE_TASKS:
-            return "Look which process has that connection, and stop it if it is a worker."
+            return "Find the process with that connection, and stop it if it is a worker."
         case Kind.SILENT:
             who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
-            return f"Look whether its process still runs; if it has ended: opsdash dismiss-worker {who}"
+            return f"Check whether its process still runs. If it has ended: opsdash dismiss-worker {who}"
         case Kind.SAME_NAME:
             return "Give each worker its own name: celery worker -n NAME@%h."
         case Kind.UNACKED:
             return (
-                "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed"
+                "They come back to their queues when the visibility timeout ends. Check whether a killed worker"
                 " has left a process behind."
             )
         case Kind.NO_WORKER:
-            return "Look whether workers run, with the plug-in: opsdash doctor."
+            return "Check whether workers run, with the plug-in: opsdash doctor."
         case Kind.CANNOT_PAUSE | Kind.CANNOT_ASK | Kind.CONNECTIONS | Kind.QUEUE_SHRINKS | Kind.UNREAD:
-            return "What to do about it: opsdash doctor."
+            return "To find out what to do: opsdash doctor."
         case _:
             return ""
 
@@ -186,7 +186,7 @@ def _sentence(reason: Reason) -> str:
                 f"{reason.number:,} more {'hears' if reason.number == 1 else 'hear'} remote control and did not answer"
             )
             perhaps = f", perhaps {who}" if who else ""
-            return f"{more}{perhaps}: frozen, busy in the solo pool, or no worker at all"
+            return f"{more}{perhaps}: frozen, busy in the solo pool, or not a worker"
         case Kind.CANNOT_ASK:
             return f"Unmanaged workers can't be asked: {reason.detail}"
         case Kind.NOT_ASKED:

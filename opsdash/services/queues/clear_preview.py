@@ -69,7 +69,7 @@ def age(oldest_s: float | None, *, unsure: bool = False) -> Line:
 def arriving(per_s: float | None) -> Line:
     """What keeps coming."""
     lately = f": about {per_s:,.1f} tasks a second lately" if per_s is not None else ""
-    return Line("will_not", f"Producers, beat included, go on adding{lately}; what arrives after this preview stays.")
+    return Line("will_not", f"Producers and beat continue to send{lately}. Tasks that arrive after this preview stay.")
 
 
 def expiring(made_of: TaskSample | None) -> list[Line]:

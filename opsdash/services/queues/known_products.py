@@ -37,7 +37,7 @@ AIRFLOW = Product(
         " below that, or raise it first; for longer stops use Airflow's pools or pause its DAGs."
     ),
     cleared=(
-        "Airflow's tasks are among them, and a clear does not tell Airflow: it goes on waiting for them until its"
+        "Airflow's tasks are among them, and Airflow does not know of a clear: it waits for them until its"
         " task_queued_timeout, then sends them again."
     ),
 )

@@ -44,7 +44,7 @@ def describe(raw: bytes, *, position: int, priority: int, redact: str = "") -> M
     message = envelope(raw)
     known = Message(position=position, priority=priority, size_bytes=len(raw))
     if message is None:
-        return replace(known, unreadable="unreadable: no JSON message of Celery's")
+        return replace(known, unreadable="unreadable: not a JSON message of Celery")
     headers, sent = headers_of(message), sent_at(message)
     body = decoded(message)
     old = body if isinstance(body, dict) else {}  # Celery's first protocol

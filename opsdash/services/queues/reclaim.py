@@ -29,7 +29,7 @@ WAIT_S = 60.0
 PAUSE_S = 180
 """The pause that is set for it ends by itself after so long, should this process die."""
 LOOK_S = 0.2
-REASON = "a clear of everything not running"
+REASON = "a clear of all tasks that do not run"
 MOST_HELD = 100_000
 """Messages in workers' hands that a preview can tell from later ones."""
 NEWEST = 500
@@ -163,7 +163,7 @@ class Reclaim:
             if quiet < 2:
                 if time.monotonic() > deadline:
                     raise Refused(
-                        f"Not everything came back within {WAIT_S:g} s: {late or 'workers'}. Nothing was cleared.",
+                        f"Not all tasks were put back within {WAIT_S:g} s: {late or 'workers'}. Nothing was cleared.",
                         changed="perhaps",  # tasks with an ETA went back to the queue
                         retry=True,
                     )
@@ -199,7 +199,7 @@ class Reclaim:
         except (OpsdashError, redis.RedisError) as error:
             why = explained(error)
             return False, (
-                f" The pause of {own_pause.queue} that this has set could not be lifted ({why}): it ends by itself at"
+                f" Its pause of {own_pause.queue} could not be ended ({why}): it expires at"
                 f" {own_pause.expires_at:%H:%M:%S} UTC, or with resume-processing --queue {own_pause.queue}."
             )
         return True, " The pause that was set for it had ended already."

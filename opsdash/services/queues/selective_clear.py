@@ -98,14 +98,14 @@ class SelectiveClear:
         with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as lock:
             self.finish_broken(lock, queue)
             if watermark and _restores(broker, queue) != watermark["restores"]:
-                raise Refused("Tasks were restored to this queue after it was looked at.", hint=LOOK_AGAIN)
+                raise Refused("Tasks were restored to this queue after the preview.", hint=LOOK_AGAIN)
             marks = find(broker, queue, watermark)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
             if lock.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
-                raise Refused(f"Trash {trash_id} is known already.")
+                raise Refused(f"Trash {trash_id} already exists.")
             scope = Scope.of(broker, queue, others)
             before = scope.count()
             run = _Run(lock, trash_id, queue, sum(before[: len(lists)]), matches, on_progress, cancelled)

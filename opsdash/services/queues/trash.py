@@ -255,7 +255,7 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
 def _why_not(trash_id: str, answer: str) -> str:
     why = {
         "gone": (
-            "There is no such trash: its undo window is over, it was deleted, or the id is another."
+            "There is no such trash: its undo window has ended, it was deleted, or the id is wrong."
             " The command opsdash trash lists what there is."
         ),
         "short": "Some of its messages are gone: they were deleted outside opsdash.",

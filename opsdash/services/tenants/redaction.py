@@ -75,9 +75,9 @@ def public_config(row: Any, secret: bytes) -> str:
         )
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise ValueError("it holds characters that are no text") from None
+        raise ValueError("it contains characters that are not text") from None
     except (TypeError, ValueError, RecursionError):
-        raise ValueError("it holds values that JSON can't say") from None
+        raise ValueError("it contains values that JSON can't represent") from None
     if size > MAX_CONFIG_BYTES:
         raise ValueError(f"the configuration is larger than {MAX_CONFIG_BYTES:,} bytes")
     return text

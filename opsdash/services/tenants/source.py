@@ -118,7 +118,7 @@ class TableSource:
         except DBAPIError as error:
             if not timed:
                 raise
-            log.warning("changes of tenants are not seen: updated_at of %s is no time (%s)", self.table, error.orig)
+            log.warning("changes of tenants are not seen: updated_at of %s is not a time (%s)", self.table, error.orig)
             self._timeless.append(self.table)  # asked no more: a database logs each such error
             return self._version(None)
         rows, newest, since, mark = (*found, None, None, None)[:4]
@@ -171,7 +171,7 @@ class TableSource:
                     yield list(rows)
         except UnicodeDecodeError as error:  # PostgreSQL with the encoding SQL_ASCII, which checks nothing
             raise Unavailable(
-                f"The tenants' table {self.table} holds bytes that are no text in its encoding."
+                f"The tenants' table {self.table} contains bytes that are not text in its encoding."
             ) from error
 
 
@@ -251,5 +251,5 @@ def load(path: str) -> Callable[[], Any]:
             setting="OPSDASH_TENANT_SOURCE",
         ) from error
     if not callable(found):
-        raise Invalid(f"{path!r} is no callable; expected package.module:callable", setting="OPSDASH_TENANT_SOURCE")
+        raise Invalid(f"{path!r} is not a callable; expected package.module:callable", setting="OPSDASH_TENANT_SOURCE")
     return found  # type: ignore[no-any-return]

@@ -103,7 +103,7 @@ class Remote:
         if (queues := answers.get(hostname)) is None:
             if hostname not in self.hostnames():
                 raise Refused(f"There is no worker {hostname!r}.", field="hostname")
-            raise Unavailable(f"{hostname} does not answer; a busy solo worker answers nobody.", silent=True)
+            raise Unavailable(f"{hostname} does not answer; a busy worker of the solo pool can't answer.", silent=True)
         return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
 
     def quieted(self, hostname: str) -> list[str]:

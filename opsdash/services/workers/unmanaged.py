@@ -39,7 +39,7 @@ REPORT_S = 2.5
 REMEMBER_S = 30.0
 """A busy solo worker answers nobody: who answered this recently still counts."""
 
-UNPROVEN = "which separator they use is not known, and a question with another one could stop them"
+UNPROVEN = "their separator is not known, and a question with another one could stop them"
 """Why workers are not asked."""
 
 LONG_AGO_S = float("-inf")

@@ -178,7 +178,7 @@ class SignIn(AuthProvider):
             try:
                 return self._checks.cookies.holder(self._session_cookie(request))
             except Invalid as error:
-                log.error("nobody is let in: %s", error)
+                log.error("no user can sign in: %s", error)
                 return ""
         if self._settings.auth == "header" and is_within(request.remote_ip or "", self._settings.trusted_proxies):
             return header(request.headers, self._settings.user_header)
@@ -286,7 +286,7 @@ class SignIn(AuthProvider):
         if own >= SOCKETS_FOR_A_PAGE * self._settings.max_pages_each:
             return f"{who.name or _NOBODY!r} has {own:,} open already"
         if not who.name and unnamed >= self._settings.max_pages * SHARES[None]:
-            return f"{unnamed:,} are open already for nobody"
+            return f"{unnamed:,} websockets without a user are open already"
         self._sockets.append((who, handler.request.connection.stream))
         return ""
 
@@ -295,7 +295,7 @@ class SignIn(AuthProvider):
         try:
             handlers = [who for who, cookie in self._open.items() if not self._is_good(cookie)]
         except Invalid as error:
-            log.error("nobody is let in, and who is in stays: %s", error)
+            log.error("no user can sign in, and open pages stay: %s", error)
             return
         for handler in handlers:
             log.warning("a user signed out, was removed, or signed in too long ago: the page is closed")

@@ -77,7 +77,7 @@ def test_a_stalled_worker_that_confirmed_nothing_keeps_it_unsafe():
 def test_without_any_worker_nothing_is_known_to_have_stopped():
     made = found(paused())
     assert (made.state, made.final) == (State.UNKNOWN, True)
-    assert describe(made) == "No worker reports to opsdash, so nothing is known to have stopped."
+    assert describe(made) == "No worker reports to opsdash, so no worker is known to have stopped."
 
 
 def test_what_a_worker_confirmed_before_the_last_resume_confirms_nothing():
@@ -249,8 +249,8 @@ def test_what_time_may_not_cure_has_something_to_do():
     made = found(paused(worker("a"), gone, others=(free,), unacked=3))
     assert remedies(made) == [
         "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer.",
-        "Look whether its process still runs; if it has ended: opsdash dismiss-worker gone@x",
-        "They come back to their queues when the visibility timeout ends. Look whether a worker that was killed has"
+        "Check whether its process still runs. If it has ended: opsdash dismiss-worker gone@x",
+        "They come back to their queues when the visibility timeout ends. Check whether a killed worker has"
         " left a process behind.",
     ]
     assert as_plain(made)["remedies"] == remedies(made)

@@ -21,7 +21,7 @@ WORKER = WorkerStats(hostname="w1", state="online", heartbeat_at=NOW, paused=Tru
         ((), True),
         ((Unread(what=REPORTS, shown=1_000, total=50_000),), False),
         ((Unread(what=REPORTS, names=("w1 (active)",)),), False),
-        ((Unread(what=HELD, names=("unacked is no hash",)),), False),
+        ((Unread(what=HELD, names=("unacked is not a hash",)),), False),
         ((Unread(what="clears that can be undone", names=("t1",)),), True),
     ],
 )

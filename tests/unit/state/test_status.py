@@ -103,7 +103,7 @@ def test_figures_that_stop_coming_are_noticed_and_forgiven_when_they_come_again(
     status.tick(NOW + timedelta(seconds=9))
     assert status.stale == ()
     status.tick(NOW + timedelta(seconds=25))
-    assert status.stale == ("No new figures for 25 s; what you see may be out of date",)
+    assert status.stale == ("No new figures for 25 s; the page may be out of date",)
     status.update(snapshot(taken_at=NOW + timedelta(seconds=26)))
     assert status.stale == ()
 

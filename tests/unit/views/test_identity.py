@@ -125,12 +125,12 @@ def test_names_and_passwords_count_only_in_sessions_that_opsdash_signed_itself(m
     listed = settings(auth="basic", admins=("maria",), secret_key="a-key-for-tests-only")
     maria = Request(headers={"X-Auth-Request-User": "maria"})
     monkeypatch.setattr(identity, "bokeh_settings", Bokeh("the key of somebody's panel serve"))
-    assert "Nobody" in refused(identify(listed, maria, signed=True))
+    assert "not signed in" in refused(identify(listed, maria, signed=True))
     monkeypatch.setattr(identity, "bokeh_settings", Bokeh(session_key(listed)))
     answer = identify(listed, maria, signed=True)
     assert isinstance(answer, Actor)
     assert (answer.name, answer.role) == ("maria", Role.ADMIN)
-    assert "Nobody" in refused(identify(listed, Request(), signed=True))
+    assert "not signed in" in refused(identify(listed, Request(), signed=True))
 
 
 @dataclass
@@ -167,9 +167,9 @@ def test_a_providers_user_has_the_role_of_its_name_or_its_groups(monkeypatch: py
 
 
 def test_a_guest_is_nobody_even_where_everyone_signed_in_has_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Nobody" in refused(by_provider(monkeypatch, Panel(None)))
+    assert "not signed in" in refused(by_provider(monkeypatch, Panel(None)))
     forged = Signed(cookies={"is_guest": "1"})
-    assert "Nobody" in refused(by_provider(monkeypatch, Panel("guest"), forged))
+    assert "not signed in" in refused(by_provider(monkeypatch, Panel("guest"), forged))
     assert "is_guest" not in cookies_needed(settings(auth="oauth"))
 
 
@@ -193,7 +193,7 @@ def test_a_name_that_may_be_two_or_hide_something_is_not_taken(name: str) -> Non
 
 def test_without_a_user_or_a_role_nobody_comes_in() -> None:
     proxied = settings(auth="header", admins=("maria",))
-    assert "Nobody" in refused(identify(proxied, Request(), signed=True))
+    assert "not signed in" in refused(identify(proxied, Request(), signed=True))
     stranger = Request(headers={"X-Auth-Request-User": "stranger"})
     assert "no role" in refused(identify(proxied, stranger, signed=True))
 

@@ -167,7 +167,7 @@ def test_tenants_say_whether_the_database_has_moved_on_since_the_last_sync() -> 
     assert rows.tenants(None, None, NOW) == {
         "words": "tenants",
         "tone": "none",
-        "drift": "Whether they differ from Redis is not known.",
+        "drift": "It is not known whether they differ from Redis.",
     }
 
 
@@ -244,7 +244,7 @@ def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
     assert strip.figures(status)["online"] == [2, "of 2, 1 takes no tasks"]
     assert rows.pause_story(status) == "1 of 2 workers needs attention: 1 quiet"
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both[1:]))
-    assert rows.pause_story(status) == "No worker takes tasks: what comes in waits"
+    assert rows.pause_story(status) == "No worker takes tasks: new tasks wait"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
             "warn",
         ),
         ({"a": "online", "b": "offline"}, (), "1 of 2 workers needs attention: 1 offline", "warn"),
-        ({"a": "offline"}, (), "No worker is online: what comes in waits", "warn"),
+        ({"a": "offline"}, (), "No worker is online: new tasks wait", "warn"),
         ({}, (OtherWorker(hostname="free", queues=("celery",)),), "Workers pick up tasks from every queue", "ok"),
         ({}, None, "Workers pick up tasks from every queue", "ok"),
     ],
@@ -291,7 +291,7 @@ def test_without_new_figures_the_state_says_since_when() -> None:
     status = SystemStatus()
     status.update(Snapshot(taken_at=NOW, redis_age_s=0))
     status.tick(NOW + timedelta(seconds=60))
-    assert rows.pause_story(status) == "As of 60 s ago; no new figures come"
+    assert rows.pause_story(status) == "As of 60 s ago; there are no new figures"
 
 
 def test_a_queue_that_no_worker_takes_tasks_from_is_shown_as_such_unless_it_is_paused() -> None:

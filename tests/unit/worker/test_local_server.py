@@ -150,7 +150,7 @@ def test_a_worker_that_cannot_be_held_is_not_waited_for(told: Told, capsys: pyte
     told.facts = told.facts | {"pausing": "this version of Celery has no hub", "drained": False}
     told.door.open()
     assert drain.main(["--timeout", "1h"]) == 5
-    assert "can't be held: this version of Celery has no hub" in capsys.readouterr().err
+    assert "can't be drained: this version of Celery has no hub" in capsys.readouterr().err
 
 
 def test_what_a_worker_still_holds_is_told_when_the_time_is_over(told: Told, capsys: pytest.CaptureFixture[str]):
