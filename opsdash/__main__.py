@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from opsdash import installed as parts
+from opsdash import installed
 
 
 def main() -> None:
@@ -12,10 +12,10 @@ def main() -> None:
     try:
         from opsdash import cli
     except ModuleNotFoundError as error:
-        if not (line := parts.missing(error)):
+        if not (line := installed.missing(error)):
             raise
         if sys.argv[1:] == ["--version"]:
-            sys.stdout.write(f"{parts.describe()}\n")
+            sys.stdout.write(f"{installed.describe()}\n")
             sys.exit(0)
         sys.stderr.write(f"opsdash: {line}\n")
         sys.exit(2)

@@ -288,12 +288,12 @@ def undo_details(effect: Effect) -> dict[str, Any]:
 
 def with_recorded_undo(effect: Effect) -> Effect:
     """What the details of its entry say of the undo, as an operation."""
-    noted = effect.details.get("undo")
-    if not isinstance(noted, Mapping):  # there is none, or the entry is older than that
+    stored = effect.details.get("undo")
+    if not isinstance(stored, Mapping):  # there is none, or the entry is older than that
         return effect
     undo, until = (
-        recorded(noted.get("operation"), noted.get("params")),
-        untrusted.moment(noted.get("until")),
+        recorded(stored.get("operation"), stored.get("params")),
+        untrusted.moment(stored.get("until")),
     )
     left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
     details = {name: value for name, value in effect.details.items() if name != "undo"}

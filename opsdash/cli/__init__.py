@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from opsdash import installed as parts
+from opsdash import installed
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
@@ -90,7 +90,7 @@ class _Commands(click.Group):
 
 def _version(ctx: click.Context, _option: click.Parameter, given: bool) -> None:
     if given:
-        click.echo(parts.describe())
+        click.echo(installed.describe())
         ctx.exit()
 
 

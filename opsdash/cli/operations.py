@@ -20,7 +20,7 @@ from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncert
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, people, to_plain
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
 from opsdash.services.afterwards import afterwards
-from opsdash.services.queues.receipt import receipt_told
+from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.queues.trash import span
 from opsdash.text import format_duration, parse_duration
 
@@ -106,7 +106,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 raise
             if effect.ok and not as_json:
                 print_line(effect.message)
-                if receipt := receipt_told(effect.details):
+                if receipt := receipt_text(effect.details):
                     print_line(receipt)
                 if undo := _undo(effect):
                     print_line(undo)
@@ -126,7 +126,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             print_line(progress.message)
         if not effect.ok:
             warn(effect.message)
-            if receipt := receipt_told(effect.details):
+            if receipt := receipt_text(effect.details):
                 warn(receipt)
             if undo := _undo(effect):
                 warn(undo)

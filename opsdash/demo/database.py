@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from opsdash.errors import OpsdashError
-from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
+from opsdash.services.database.engine import connect
 from opsdash.services.database.tables import tenant_config
 
 TENANTS = 200
@@ -41,7 +41,7 @@ def sample_tenant(number: int) -> dict[str, Any]:
 def prepare(url: str) -> int:
     """Migrates to the newest version and adds the sample tenants that are missing; says how many there are."""
     migrations.upgrade(url)
-    engine = database.connect(url)
+    engine = connect(url)
     try:
         with engine.begin() as connection:
             there = set(connection.scalars(sa.select(tenant_config.c.tenant_id)))

@@ -29,22 +29,22 @@ class ApproveOperation(Operation):
 
     def preview(self, services: Services) -> Preview:
         """The request, its user, and what it would do now."""
-        asked = services.approvals.find(self.approval_id)
-        operation = _operation(asked)
-        waits, now = asked.approval, operation.preview(services)
+        pending = services.approvals.find(self.approval_id)
+        operation = _operation(pending)
+        waits, now = pending.approval, operation.preview(services)
         left_s = (waits.expires_at - now.taken_at).total_seconds()
-        elsewhere = asked.entry.broker not in (None, services.broker.identity)
-        there = f"The request is for broker {asked.entry.broker}; this console uses {services.broker.identity}."
+        elsewhere = pending.entry.broker not in (None, services.broker.identity)
+        there = f"The request is for broker {pending.entry.broker}; this console uses {services.broker.identity}."
         what = (
             f"{described(waits)}, requested by {waits.by} at {times.clock(waits.at)}; {format_duration(left_s)} left.",
-            f"It runs as {waits.by} reviewed it at {times.clock(asked.reviewed.taken_at)}. Now it would do this:",
+            f"It runs as {waits.by} reviewed it at {times.clock(pending.reviewed.taken_at)}. Now it would do this:",
         )
         lines = (*([Line("will", there)] * elsewhere), *(Line("will", text) for text in what), *now.lines)
         figures = (
             Figure(name="operation", value=waits.operation),
             Figure(name="params", value=dict(waits.params)),
             Figure(name="asked_by", value=waits.by),
-            Figure(name="asked", value=asked.reviewed.values()),
+            Figure(name="asked", value=pending.reviewed.values()),
             Figure(name="now", value=now.values()),
         )
         warning = f"{self.warning} {now.warning or operation.warning}"
@@ -67,12 +67,12 @@ class ApproveOperation(Operation):
         return {"message": f"{described(waits)} still waits for approval: it was not done."}
 
 
-def _operation(asked: PendingApproval) -> Operation:
-    return cast("Operation", asked.operation)  # what is kept knows it by its name; it was made from the registry
+def _operation(pending: PendingApproval) -> Operation:
+    return cast("Operation", pending.operation)  # what is kept knows it by its name; it was made from the registry
 
 
 def described(waits: Approval) -> str:
     """``Clear Queue (queue: emails)``, and why it can't be done where it can't."""
-    said: list[Any] = [f"{name}: {value}" for name, value in waits.params.items() if value not in (None, "", False)]
-    told = f"{waits.title} ({', '.join(said)})" if said else waits.title
-    return f"{told}. {waits.problem}" if waits.problem else told
+    params: list[Any] = [f"{name}: {value}" for name, value in waits.params.items() if value not in (None, "", False)]
+    text = f"{waits.title} ({', '.join(params)})" if params else waits.title
+    return f"{text}. {waits.problem}" if waits.problem else text

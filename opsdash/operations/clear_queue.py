@@ -47,7 +47,7 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
-        boundary = take_watermark(services.broker, self.queue)
+        watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
         holds = held_by_workers(services.workers, services.queues, self.queue)
         lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
@@ -61,7 +61,7 @@ class ClearQueue(Operation):
             lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
         if self.everything:
             lines += self._everything(services, holds)
-            boundary["held"] = _gathering(services).held(self.queue)
+            watermark["held"] = _reclaim(services).delivery_tags(self.queue)
         else:
             lines.append(holds.stays())
         per_s = services.history.arriving_per_s(self.queue)
@@ -84,7 +84,7 @@ class ClearQueue(Operation):
                 ),
             ),
             choices=("everything",) if self.everything or holds.reserved or holds.scheduled else (),
-            boundary=boundary,
+            boundary=watermark,
         )
 
     def phrase(self, services: Services) -> str:
@@ -102,21 +102,21 @@ class ClearQueue(Operation):
         if reviewed and "held" not in reviewed:
             raise Refused("The preview did not include the tasks in workers.", hint=LOOK_AGAIN)
         find(services.broker, self.queue, reviewed)  # it would be refused later: then before anything is paused
-        gathering = _gathering(services)
-        with gathering.hold(self.queue, by=act.actor.name) as hold:
-            if gathering.gather(self.queue, hold, told=act.on_progress, cancelled=act.cancelled):
+        reclaim = _reclaim(services)
+        with reclaim.hold(self.queue, by=act.actor.name) as hold:
+            if reclaim.gather(self.queue, hold, on_progress=act.on_progress, cancelled=act.cancelled):
                 effect = self._clear(services, act, seen_in(reviewed["held"]) if reviewed else None)
             else:
                 effect = Effect(affected=0, message=f"Cancelled. Nothing was cleared from {self.queue}.", ok=False)
-        story = {
+        everything = {
             "paused_by_this": hold.paused is not None,
             "scheduled_put_back": hold.recalled,
             "not_reached": list(hold.reach.not_reached),
         }
         return replace(
             effect,
-            message=f"{effect.message}{hold.reach.sentence()}{hold.said}",
-            details={**effect.details, "everything": story},
+            message=f"{effect.message}{hold.reach.sentence()}{hold.message}",
+            details={**effect.details, "everything": everything},
         )
 
     def _clear(self, services: Services, act: Act, also: Callable[[bytes], bool] | None = None) -> Effect:
@@ -126,10 +126,10 @@ class ClearQueue(Operation):
             by=act.actor.name,
             keep_s=keep_s,
             trash_id=act.audit_id.hex,
-            boundary=act.reviewed.boundary if act.reviewed else None,
+            watermark=act.reviewed.boundary if act.reviewed else None,
             also=also,
             others=services.queue_names(),
-            told=lambda at, of: act.on_progress(
+            on_progress=lambda at, of: act.on_progress(
                 Progress(done=False, message=f"{at:,} newer tasks set aside", at=at, of=of)
             ),
             cancelled=act.cancelled,
@@ -153,7 +153,7 @@ class ClearQueue(Operation):
         )
 
     def _everything(self, services: Services, holds: HeldByWorkers) -> list[Line]:
-        reach = _gathering(services).reach(self.queue)
+        reach = _reclaim(services).reach(self.queue)
         names = {None: "All queues are paused", self.queue: "The queue is paused"}
         paused = [names[name] for name in services.pause.read([self.queue])]
         paused_for = (
@@ -195,7 +195,7 @@ def in_trash(services: Services, entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-def _gathering(services: Services) -> Reclaim:
+def _reclaim(services: Services) -> Reclaim:
     return Reclaim(broker=services.broker, pause=services.pause, workers=services.workers, unmanaged=services.unmanaged)
 
 

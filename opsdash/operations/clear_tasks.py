@@ -62,9 +62,9 @@ class ClearTasks(Operation):
     def preview(self, services: Services) -> Preview:
         """How many match, counted or estimated, by task name, and what is not looked at."""
         self._check(services)
-        boundary = take_watermark(services.broker, self.queue)
+        watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        made_of = sample_tasks(services.broker, self.queue, self._selection(boundary))
+        made_of = sample_tasks(services.broker, self.queue, self._selection(watermark))
         holds = held_by_workers(services.workers, services.queues, self.queue)
         # More may have come since: what is removed ends where the queue did when it was looked at.
         made_of = dataclasses.replace(made_of, number=min(made_of.number, stats.waiting))
@@ -76,8 +76,8 @@ class ClearTasks(Operation):
         )
         lines = [Line("will", removed)]
         if not made_of.counted:
-            told = f"Estimated from {made_of.looked_at:,} of them; the clear checks each one."
-            lines.append(Line("note", told))
+            text = f"Estimated from {made_of.looked_at:,} of them; the clear checks each one."
+            lines.append(Line("note", text))
         lines += (Line("note", text) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if made_of.number:
@@ -101,7 +101,7 @@ class ClearTasks(Operation):
                 Figure(name="arriving_per_s", value=per_s, unit="tasks/s"),
             ),
             breakdowns=(by_task(made_of),),
-            boundary=boundary,
+            boundary=watermark,
         )
 
     def phrase(self, services: Services) -> str:
@@ -112,20 +112,20 @@ class ClearTasks(Operation):
         """Streams; cancelled, it ends with the step it is at, and what was removed can be restored."""
         self._check(services)
         keep_s = services.settings.undo_window_s
-        boundary = act.reviewed.boundary if act.reviewed else {}
+        watermark = act.reviewed.boundary if act.reviewed else {}
 
-        def told(at: int, of: int) -> None:
+        def on_progress(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} looked at", at=at, of=of))
 
         done = SelectiveClear(services.broker).clear(
             self.queue,
-            self._selection(boundary),
+            self._selection(watermark),
             by=act.actor.name,
             keep_s=keep_s,
             trash_id=act.audit_id.hex,
-            boundary=boundary,
+            watermark=watermark,
             others=services.queue_names(),
-            told=told,
+            on_progress=on_progress,
             cancelled=act.cancelled,
         )
         message = f"Cleared {count(done.total, 'task')} {self._meant()} from {self.queue}."
@@ -152,22 +152,22 @@ class ClearTasks(Operation):
         """The trash of this act."""
         return in_trash(services, entry)
 
-    def _selection(self, boundary: Mapping[str, Any]) -> TaskFilter:
+    def _selection(self, watermark: Mapping[str, Any]) -> TaskFilter:
         # What has grown old enough since it was reviewed was not reviewed.
         return TaskFilter.of(
             task=self.task,
             older_than_s=self.older_than_s,
             containing=self.containing,
-            now_s=boundary.get("read_at"),
+            now_s=watermark.get("read_at"),
         )
 
     def _meant(self) -> str:
-        said = [
+        conditions = [
             f"named {self.task}" if self.task else "",
             f"older than {format_duration(self.older_than_s)}" if self.older_than_s is not None else "",
             f"containing {self.containing!r}" if self.containing else "",
         ]
-        return " and ".join(part for part in said if part)
+        return " and ".join(part for part in conditions if part)
 
     def _check(self, services: Services) -> None:
         if not self._meant():

@@ -83,9 +83,9 @@ class PauseProcessing(Operation):
         names = services.queue_names() if self.queue is None else (self.queue,)
         waiting = sum(queue.waiting for queue in services.queues.read(names))
         noticing = Noticing(_expiring_within(ttl_s))
-        ending = _waiting(services, names, noticing)
+        expiring_tasks = _waiting(services, names, noticing)
         active, perhaps_active = _sum(w.runs_of(self.queue) for w in workers)
-        held, perhaps_held = _sum(w.holds_of(self.queue) for w in workers)
+        unstarted, perhaps_unstarted = _sum(w.holds_of(self.queue) for w in workers)
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         lines = [
             Line("will", f"{stop}; {_finishing(active, perhaps_active)}.")
@@ -93,16 +93,16 @@ class PauseProcessing(Operation):
             else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {held:,} unstarted in workers{_of(self.queue)} run after the"
-                " resume.",
+                f"{count(waiting, 'task')} waiting and {unstarted:,} unstarted in workers{_of(self.queue)} run after"
+                " the resume.",
             ),
-            *_perhaps(perhaps_held, self.queue),
-            *expiring(ending),
+            *_perhaps(perhaps_unstarted, self.queue),
+            *expiring(expiring_tasks),
             *(Line("warning", product.paused) for product in noticing.found),
             Line("will", f"It ends after {_span(ttl_s)}."),
         ]
         if (before := services.pause.read(names).get(self.queue)) is not None:
-            lines.append(Line("warning", f"There is already a pause {_story(before)}. This replaces it."))
+            lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))
         unable = [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         lines += [Line("warning", text) for text in unable]
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
@@ -113,7 +113,7 @@ class PauseProcessing(Operation):
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
             _figure("active", "running", active, perhaps_active),
-            _figure("held", "unstarted in workers", held, perhaps_held),
+            _figure("held", "unstarted in workers", unstarted, perhaps_unstarted),
             Figure(
                 name="others",
                 label="unmanaged workers",
@@ -123,10 +123,10 @@ class PauseProcessing(Operation):
             Figure(name="silent", value=len(silent), unit="workers"),
             Figure(
                 name="expiring",
-                value=None if ending is None else ending.number,
+                value=None if expiring_tasks is None else expiring_tasks.number,
                 unit="tasks",
-                exactness="exact" if ending is None or ending.counted else "estimated",
-                error=None if ending is None else ending.number_error,
+                exactness="exact" if expiring_tasks is None or expiring_tasks.counted else "estimated",
+                error=None if expiring_tasks is None else expiring_tasks.number_error,
             ),
             Figure(name="ttl_s", value=ttl_s, unit="s"),
             Figure(name="products", value=tuple(product.name for product in noticing.found)),
@@ -146,7 +146,7 @@ class PauseProcessing(Operation):
         before = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
         info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(services))
         what = "everything" if self.queue is None else f"queue {self.queue}"
-        sent, said = self._cancel(services) if self.cancel_consumer else ({}, "")
+        sent, result = self._cancel(services) if self.cancel_consumer else ({}, "")
         until = f"until {_moment(info.expires_at)}."
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(services):
@@ -156,7 +156,7 @@ class PauseProcessing(Operation):
             affected=1,
             followed=followed,
             undo=ResumeProcessing(queue=self.queue),
-            message=done + (f" Replaced the one {_story(before)}." if before else "") + said,
+            message=done + (f" Replaced the one {_pause_details(before)}." if before else "") + result,
             details={
                 "epoch": info.epoch,
                 "expires_at": info.expires_at,
@@ -302,18 +302,20 @@ def _finishing(active: int, perhaps: int) -> str:
     return f"{count(active, 'task')} running now{also} will finish" if active or perhaps else "nothing runs now"
 
 
-def _perhaps(held: int, queue: str | None) -> list[Line]:
-    if not held:
+def _perhaps(unstarted: int, queue: str | None) -> list[Line]:
+    if not unstarted:
         return []
-    told = f"{count(held, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
-    return [Line("note", told)]
+    text = (
+        f"{count(unstarted, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
+    )
+    return [Line("note", text)]
 
 
 def _of(queue: str | None) -> str:
     return "" if queue is None else f" of queue {queue}"
 
 
-def _story(pause: PauseInfo) -> str:
+def _pause_details(pause: PauseInfo) -> str:
     who = f"by {pause.by}" if pause.by else "set outside opsdash"
     why = f" ({pause.reason})" if pause.reason else ""
     return f"{who}{why}, until {_moment(pause.expires_at)}" if pause.expires_at else f"{who}{why}, without an end"

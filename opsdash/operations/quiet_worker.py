@@ -40,13 +40,13 @@ class QuietWorker(Operation):
         """Its queues, what it holds, and which queues nobody else works on."""
         queues = self._queues(services)
         workers = [w for w in services.workers.read() if w.reports]
-        held = next((w.active + w.reserved + w.scheduled for w in workers if w.hostname == self.hostname), None)
+        current = next((w.active + w.reserved + w.scheduled for w in workers if w.hostname == self.hostname), None)
         served = {w.hostname: w.queues for w in workers} | {
             w.hostname: w.queues for w in services.unmanaged.known() or ()
         }
         served.pop(self.hostname, None)
         alone = [queue for queue in queues if not any(queue in names for names in served.values())]
-        holds = "its current tasks" if held is None else f"its {count(held, 'current task')}"
+        holds = "its current tasks" if current is None else f"its {count(current, 'current task')}"
         lines = [Line("will", f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run.")]
         if alone:
             lines.append(Line("warning", f"No other worker takes tasks from {', '.join(alone)}: they will wait."))
@@ -54,7 +54,7 @@ class QuietWorker(Operation):
         lines.append(Line("will_not", stays))
         figures = (
             Figure(name="queues", value=tuple(queues)),
-            Figure(name="held", label="in this worker", value=held, unit="tasks"),
+            Figure(name="held", label="in this worker", value=current, unit="tasks"),
             Figure(name="alone", value=tuple(alone)),
         )
         return Preview(lines=tuple(lines), figures=figures)

@@ -86,7 +86,7 @@ class RestoreQueue(Operation):
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
         most = 0
 
-        def told(left: int) -> None:
+        def on_progress(left: int) -> None:
             nonlocal most
             most = max(most, left)
             act.on_progress(
@@ -94,7 +94,7 @@ class RestoreQueue(Operation):
             )
 
         entry, restored, receipt = services.trash.restore(
-            self.trash_id, by=act.actor.name, others=services.queue_names(), told=told
+            self.trash_id, by=act.actor.name, others=services.queue_names(), on_progress=on_progress
         )
         message = (
             f"Restored {count(restored, 'task')} to {entry.queue}."

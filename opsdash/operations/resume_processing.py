@@ -76,12 +76,12 @@ class ResumeProcessing(Operation):
         removed = services.pause.resume(self.queue)
         what = "all processing" if self.queue is None else f"queue {self.queue}"
         message = f"Resumed {what}." if removed else f"There was no pause of {what}; nothing changed."
-        told, said = self._add(services)
-        message += self._left(services) + said
+        sent, result = self._add(services)
+        message += self._left(services) + result
         return Effect(
             affected=int(removed),
             message=message,
-            details={"add_consumer": told} if told else {},
+            details={"add_consumer": sent} if sent else {},
             undo=self._undo(before) if removed else None,
         )
 
@@ -118,11 +118,11 @@ class ResumeProcessing(Operation):
     def _add(services: Services) -> tuple[dict[str, list[str]], str]:
         """Undoes the pause's ``cancel_consumer``. The flag is deleted by now: a failure is reported and retried."""
         try:
-            told = services.unmanaged.release()
+            sent = services.unmanaged.release()
         except (OpsdashError, redis.RedisError) as error:
             known = error if isinstance(error, OpsdashError) else services.broker.fault(error)
             return {}, f" {UNKNOWN}: {known.explanation} {AGAIN}"
-        return told, f" add_consumer sent to {count(len(told), 'unmanaged worker')}." if told else ""
+        return sent, f" add_consumer sent to {count(len(sent), 'unmanaged worker')}." if sent else ""
 
     def _check(self, services: Services) -> None:
         # A queue that nobody names any more may still have a flag: it can be lifted.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[^\s*?<>\"'`]{1,255}")
 """A task's id: one word, and no pattern. Celery makes UUIDs; a sender may choose its own."""
-SAID = {"active": "is running it", "reserved": "has fetched it and not started it"}
+STATES = {"active": "is running it", "reserved": "has fetched it and not started it"}
 
 
 class RevokeTask(Operation):
@@ -47,7 +47,7 @@ class RevokeTask(Operation):
         found = self._find(services)
         active = [host for host, (state, _) in found.holders.items() if state == "active"]
         lines = [
-            Line("will", f"{host} {SAID.get(state, 'has fetched it, with an ETA')}: {name}.")
+            Line("will", f"{host} {STATES.get(state, 'has fetched it, with an ETA')}: {name}.")
             for host, (state, name) in found.holders.items()
         ]
         if found.queue:
@@ -77,22 +77,27 @@ class RevokeTask(Operation):
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""
         self._check()
         found = self._find(services)
-        said = services.remote.revoke(self.task_id, terminate=self.terminate)
-        if not said.confirmed and not said.failed:
+        revoked = services.remote.revoke(self.task_id, terminate=self.terminate)
+        if not revoked.confirmed and not revoked.failed:
             raise Uncertain(f"No worker confirmed that {self.task_id} is revoked. A busy worker may still do it.")
-        if not found.found and not said.ended:
+        if not found.found and not revoked.ended:
             raise Uncertain(
-                f"{count(len(said.confirmed), 'worker')} will discard {self.task_id} on receipt. It is not known"
+                f"{count(len(revoked.confirmed), 'worker')} will discard {self.task_id} on receipt. It is not known"
                 f" whether it exists: {_why(found)}."
             )
-        message = f"Revoked {self.task_id}: {count(len(said.confirmed), 'worker')} confirmed."
+        message = f"Revoked {self.task_id}: {count(len(revoked.confirmed), 'worker')} confirmed."
         if self.terminate:
-            hosts = ", ".join(said.ended)
+            hosts = ", ".join(revoked.ended)
             message += f" Ended, or not started, on {hosts}." if hosts else " No worker had it, so none was ended."
-        message += "".join(f" {host} failed: {why}." for host, why in said.failed.items())
-        message += f" No answer from {', '.join(said.silent)}." if said.silent else ""
-        details = {"confirmed": said.confirmed, "ended": said.ended, "failed": said.failed, "silent": said.silent}
-        return Effect(affected=1, message=message, details=details, ok=not said.failed)
+        message += "".join(f" {host} failed: {why}." for host, why in revoked.failed.items())
+        message += f" No answer from {', '.join(revoked.silent)}." if revoked.silent else ""
+        details = {
+            "confirmed": revoked.confirmed,
+            "ended": revoked.ended,
+            "failed": revoked.failed,
+            "silent": revoked.silent,
+        }
+        return Effect(affected=1, message=message, details=details, ok=not revoked.failed)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""

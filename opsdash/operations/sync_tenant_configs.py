@@ -87,7 +87,7 @@ class SyncTenantConfigs(Operation):
     def execute(self, services: Services, act: Act) -> Effect:
         """Streams the rows and writes those that differ; cancelled, each tenant is either old or new."""
 
-        def told(at: int, of: int) -> None:
+        def on_progress(at: int, of: int) -> None:
             act.on_progress(Progress(done=False, message=f"{at:,} of {count(of, 'tenant')}", at=at, of=of))
 
         def remove(orphans: int, known: int) -> None:
@@ -109,7 +109,7 @@ class SyncTenantConfigs(Operation):
         report = services.tenants.sync(
             by=act.actor.name,
             remove=remove if self.remove_orphans else None,
-            told=told,
+            on_progress=on_progress,
             cancelled=act.cancelled,
         )
         return Effect(
@@ -139,8 +139,8 @@ class SyncTenantConfigs(Operation):
         gone = f"Gone from the database, with a key in Redis: {_some(plan.orphaned)}. {orphans:,} {will}."
         lines = [Line("will" if self.remove_orphans else "will_not", gone)]
         if number := _number_to_type(orphans, plan.known):
-            told = f"That is more than half of all {plan.known:,}. To remove them, also type {number}."
-            lines.append(Line("warning", told))
+            text = f"That is more than half of all {plan.known:,}. To remove them, also type {number}."
+            lines.append(Line("warning", text))
         return lines
 
 
@@ -168,5 +168,5 @@ def _with_why(report: SyncReport) -> str:
     by_reason: dict[str, list[str]] = {}
     for tenant, why in list(report.failed.items())[:NAMED]:
         by_reason.setdefault(why, []).append(tenant)
-    told = [f"{', '.join(tenants)} ({why})" for why, tenants in by_reason.items()]
-    return ", ".join(told) + (", …" if report.unreadable > NAMED else "")
+    reasons = [f"{', '.join(tenants)} ({why})" for why, tenants in by_reason.items()]
+    return ", ".join(reasons) + (", …" if report.unreadable > NAMED else "")

@@ -42,18 +42,18 @@ class WakeWorker(Operation):
         paused = queues if None in pauses else [queue for queue in queues if queue in pauses]
         waiting = {queue.name: queue.waiting for queue in services.queues.read(queues)}
         free = [queue for queue in queues if queue not in paused]
-        at_once, held = sum(waiting[queue] for queue in free), sum(waiting[queue] for queue in paused)
+        at_once, waiting_paused = sum(waiting[queue] for queue in free), sum(waiting[queue] for queue in paused)
         lines = []
         if free:
             lines.append(Line("will", f"{_takes(self.hostname, free)} again; {count(at_once, 'task')} waiting."))
         if paused:
-            told = f"{_takes(self.hostname, paused)} again when {'it is' if len(paused) == 1 else 'they are'} no longer"
-            lines.append(Line("will_not", f"{told} paused; {count(held, 'task')} waiting."))
+            text = f"{_takes(self.hostname, paused)} again when {'it is' if len(paused) == 1 else 'they are'} no longer"
+            lines.append(Line("will_not", f"{text} paused; {count(waiting_paused, 'task')} waiting."))
         figures = (
             Figure(name="queues", value=tuple(queues)),
             Figure(name="paused_queues", value=tuple(paused)),
             Figure(name="waiting", label="waiting", value=at_once, unit="tasks"),
-            Figure(name="staying", label="waiting, paused", value=held, unit="tasks"),
+            Figure(name="staying", label="waiting, paused", value=waiting_paused, unit="tasks"),
         )
         return Preview(lines=tuple(lines), figures=figures)
 
@@ -62,9 +62,11 @@ class WakeWorker(Operation):
         queues = self._queues(services)
         confirmed = services.remote.wake(self.hostname)
         if missing := sorted(set(queues) - set(confirmed)):
-            said = ", ".join(missing)
+            names = ", ".join(missing)
             raise Uncertain(
-                f"{self.hostname} did not confirm that it takes tasks from {said} again.", hint="Try again.", retry=True
+                f"{self.hostname} did not confirm that it takes tasks from {names} again.",
+                hint="Try again.",
+                retry=True,
             )
         message = f"{self.hostname} takes tasks from {', '.join(confirmed)} again."
         from opsdash.operations.quiet_worker import QuietWorker  # each undoes the other
@@ -86,8 +88,8 @@ class WakeWorker(Operation):
         if not queues:
             raise Refused(f"{self.hostname!r} was not quieted by opsdash.", field="hostname")
         workers = services.workers.read()
-        held = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
-        if not held and services.pause.read(queues):
+        reports = any(w.hostname == self.hostname and w.reports and w.pausing == "ready" for w in workers)
+        if not reports and services.pause.read(queues):
             raise Refused(
                 f"{self.hostname} is not stopped by the current pause.", hint="Resume first.", field="hostname"
             )

@@ -38,20 +38,20 @@ class Listener:
 
     def on_progress(self, progress: Progress) -> None:
         """Reports it."""
-        tell = self._on_progress
-        if tell is not None and not afterwards("reporting the progress", lambda: _did(tell, progress)):
+        on_progress = self._on_progress
+        if on_progress is not None and not afterwards("reporting the progress", lambda: _did(on_progress, progress)):
             self._on_progress = None
 
     def cancelled(self) -> bool:
         """Asks; False without a callback."""
-        if (ask := self._cancelled) is None:
+        if (is_cancelled := self._cancelled) is None:
             return False
-        answer = afterwards("asking whether to stop", ask)
+        answer = afterwards("asking whether to stop", is_cancelled)
         if answer is None:
             self._cancelled = None
         return bool(answer)
 
 
-def _did(tell: Callable[[Progress], None], progress: Progress) -> bool:
-    tell(progress)
+def _did(on_progress: Callable[[Progress], None], progress: Progress) -> bool:
+    on_progress(progress)
     return True

@@ -46,9 +46,8 @@ from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.reaper import Reaper
 from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.authorization import check_approval, checked, lacks_role, objection
-from opsdash.services.broker import client as brokers
-from opsdash.services.broker import writes
-from opsdash.services.database import engine as database
+from opsdash.services.broker import client, writes
+from opsdash.services.database import engine
 from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
@@ -84,8 +83,8 @@ class Console(Reads):
         check_approval(settings, operations)
         self.settings = settings
         self._operations = operations
-        self.broker = brokers.connect(settings)
-        self.engine = database.connect(settings.database_url, create=False)
+        self.broker = client.connect(settings)
+        self.engine = engine.connect(settings.database_url, create=False)
         signer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
         outbox = None if settings.audit == "strict" else Outbox(self.broker)
         self.audit = AuditLog(self.engine, signer, outbox=outbox, here=lambda: self.broker.identity)
@@ -190,14 +189,14 @@ class Console(Reads):
             actor = self.settings.actor(actor, surface="python")
         else:
             actor = self.settings.at_this_moment(actor)
-        story: dict[str, Any] = {"previewed": reviewed.values()} if reviewed is not None else {}
+        facts: dict[str, Any] = {"previewed": reviewed.values()} if reviewed is not None else {}
         if refused := objection(operation, actor, confirm, reviewed):
-            self._record_refusal(operation, actor, refused, request_id, story)
+            self._record_refusal(operation, actor, refused, request_id, facts)
             raise refused
         if needs_approval := operation.name in self.settings.approval:
-            story |= {"approval": "needed", "message": "Needs a different operator's YES."}
+            facts |= {"approval": "needed", "message": "Needs a different operator's YES."}
         try:
-            entry = self.audit.begin(operation, actor, request_id, **story)
+            entry = self.audit.begin(operation, actor, request_id, **facts)
         except DuplicateRequest as error:
             return self._answered(operation, actor, error)
         listener = Listener(on_progress, cancelled)
@@ -211,7 +210,7 @@ class Console(Reads):
         )
         with self.reaper.running(entry):
             if needs_approval:
-                pending = self._telling(operation, entry, lambda: self._ask(operation, act, entry))
+                pending = self._recording(operation, entry, lambda: self._request_approval(operation, act, entry))
                 raise NeedsApproval(operation.title, pending.id, times.clock(pending.expires_at))
             effect = self._done(operation, act, entry)
         afterwards("the audit outbox", self.audit.drain_soon)
@@ -260,13 +259,13 @@ class Console(Reads):
         """What waits for a different operator's YES, the oldest first, read now."""
         return self.pending_approvals.waiting()
 
-    def _ask(self, operation: Operation, act: Act, entry: AuditEntry) -> PendingApproval:
+    def _request_approval(self, operation: Operation, act: Act, entry: AuditEntry) -> PendingApproval:
         self._check(operation, act)
         # Read now even where one was reviewed: what its rules refuse must not wait for anybody.
         now = operation.preview(self.services)
         return self.pending_approvals.add(operation, act.actor, entry, act.reviewed or now)
 
-    def _done(self, operation: Operation, act: Act, entry: AuditEntry, **story: Any) -> Effect:
+    def _done(self, operation: Operation, act: Act, entry: AuditEntry, **facts: Any) -> Effect:
         """Does it, and writes the outcome into its entry."""
 
         def execute() -> Effect:
@@ -274,7 +273,7 @@ class Console(Reads):
             with self.broker.layouts.kept():
                 return operation.execute(self.services, act)
 
-        effect = self._telling(operation, entry, execute, **story)
+        effect = self._recording(operation, entry, execute, **facts)
         self._finish(
             entry,
             Status.SUCCESS if effect.ok else Status.FAILURE,
@@ -284,13 +283,13 @@ class Console(Reads):
                 **({} if effect.followed else {"followed": False}),
                 **effect.details,
                 **undo_details(effect),
-                **story,
+                **facts,
             },
             done=effect.message,
         )
         return effect
 
-    def _telling(self, operation: Operation, entry: AuditEntry, act: Callable[[], T], **story: Any) -> T:
+    def _recording(self, operation: Operation, entry: AuditEntry, act: Callable[[], T], **facts: Any) -> T:
         """Whatever goes wrong is the entry's outcome before it goes on its way."""
         try:
             with writes.watching() as writing:
@@ -305,8 +304,8 @@ class Console(Reads):
                         hint=LOOK_FIRST,
                     ) from error
         except OpsdashError as error:
-            told = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
-            self._finish(entry, Status(error.status), {**told, **story})
+            outcome = {"message": str(error), "error": type(error).__name__, "changed": error.changed}
+            self._finish(entry, Status(error.status), {**outcome, **facts})
             raise
         except BaseException as error:
             # A bug, Ctrl-C, an exit: the trail says so before the error goes on its way.
@@ -314,7 +313,7 @@ class Console(Reads):
             self._finish(
                 entry,
                 Status.UNKNOWN,
-                {"message": f"Broken off: {without_folders(repr(error))}", "error": type(error).__name__} | story,
+                {"message": f"Broken off: {without_folders(repr(error))}", "error": type(error).__name__} | facts,
             )
             raise
 
@@ -346,10 +345,10 @@ class Console(Reads):
             afterwards("closing", close)
 
     def _record_refusal(
-        self, operation: Operation, actor: Actor, error: Refused, request_id: UUID | None, story: dict[str, Any]
+        self, operation: Operation, actor: Actor, error: Refused, request_id: UUID | None, facts: dict[str, Any]
     ) -> None:
         try:
-            self.audit.refuse(operation, actor, str(error), request_id, **story)
+            self.audit.refuse(operation, actor, str(error), request_id, **facts)
         except (Unavailable, Uncertain) as away:
             # Refused in any case; the log must at least say that the audit log has no entry of it.
             log.error("refused %s to %s, not audited: %s", operation.name, actor.name, away)

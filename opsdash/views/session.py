@@ -15,7 +15,7 @@ import panel as pn
 from opsdash.errors import NeedsApproval, OpsdashError, Refused, Uncertain
 from opsdash.model import Actor, Effect, Preview, Progress, Role, Snapshot
 from opsdash.operation import Operation
-from opsdash.services.queues.receipt import receipt_told
+from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
 from opsdash.state.status import STALE_AFTER_S
@@ -217,7 +217,7 @@ class Session:
             log.exception("%s failed", operation.name)
             self.say(f"{operation.heading()} failed: opsdash's log says why. Look before trying again.", "bad")
         else:
-            told = " ".join(filter(None, [effect.message, receipt_told(effect.details)]))
+            told = " ".join(filter(None, [effect.message, receipt_text(effect.details)]))
             self.say(told, "ok" if effect.ok else "bad", self._undo(effect))
         finally:
             self._tell("work", text="", at=None, of=None)

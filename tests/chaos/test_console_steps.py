@@ -388,7 +388,7 @@ def test_a_server_that_stops_while_an_approval_is_asked_for_leaves_the_truth(
     fault: str,
 ) -> None:
     fill(console)
-    ask = Approvals.ask
+    ask = Approvals.add
 
     def asking(*args: Any) -> Any:
         asked = ask(*args)
@@ -398,7 +398,7 @@ def test_a_server_that_stops_while_an_approval_is_asked_for_leaves_the_truth(
     if step == "after the intent":
         steps.install(opsdash.ClearQueue, step, lambda: stop(fault, valkey, postgres), monkeypatch.setattr)
     else:
-        monkeypatch.setattr(Approvals, "ask", asking)
+        monkeypatch.setattr(Approvals, "add", asking)
     with suppress(OpsdashError):
         console.run(opsdash.ClearQueue(queue="emails"), actor=MARIA, confirm="YES")
     other = later(valkey, postgres)

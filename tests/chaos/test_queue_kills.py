@@ -135,7 +135,7 @@ def only(messages: Messages, *, matching: bool) -> Messages:
 def settled(stage: Stage) -> None:
     """Whoever works on the queue next brings to its end what was begun."""
     stage.ten_seconds_later()
-    Queues(stage.broker)._settle("celery", "otto")
+    Queues(stage.broker)._finish_broken("celery", "otto")
 
 
 @pytest.mark.parametrize(
@@ -270,20 +270,20 @@ def test_the_broker_restarted_in_the_middle_loses_and_doubles_nothing(
             if next(calls) == after:
                 server.kill()
 
-        common: Any = {"by": "maria", "keep_s": 600, "trash_id": "one", "told": told}
+        common: Any = {"by": "maria", "keep_s": 600, "trash_id": "one", "on_progress": told}
         died = True
         try:
             if act == "restore":
-                Trash(broker).restore("one", by="maria", told=told)
+                Trash(broker).restore("one", by="maria", on_progress=told)
             elif act == "big clear":
-                Queues(broker).clear("celery", boundary=reviewed, **common)
+                Queues(broker).clear("celery", watermark=reviewed, **common)
             else:
                 SelectiveClear(broker).clear("celery", TaskFilter(task=MATCHING), **common)
             died = False
         except redis.RedisError:
             server.start_with("--appendonly", "yes")
         broker.client.delete(broker.keys.busy("celery"))  # ten seconds later
-        Queues(broker)._settle("celery", "otto")
+        Queues(broker)._finish_broken("celery", "otto")
         left = waiting(broker)
         undo(broker)
         if act == "selective clear":

@@ -220,7 +220,7 @@ def test_the_trash_of_an_expiring_queue_lasts_for_the_undo_window_and_newer_task
     publish(broker, "a", "b", "c", ms=5_000)
     boundary = take_watermark(broker, "celery")
     publish(broker, "new", ms=5_000)
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=600, boundary=boundary)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=600, watermark=boundary)
     assert (cleared.total, run_order(broker)) == (3, ["new"])
     assert 0 < left_ms(broker) <= 5_000
     assert broker.client.ttl(broker.keys.trash(cleared.trash_id or "", "0")) > 500
@@ -246,7 +246,7 @@ def test_a_restored_queue_expires_again_and_not_before_all_is_back(
         steps.append(left)
         assert no_ttl_but_the_queues(broker)
 
-    Trash(broker).restore(trash_id, by="otto", told=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=told)
     assert run_order(broker) == old + new
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
     assert not broker.client.exists(broker.keys.expires)
@@ -272,7 +272,7 @@ def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_q
             broker.client.set("sentry", "x", px=4 * SHORT_MS)
             assert until(lambda: not broker.client.exists("sentry"))
 
-    Trash(broker).restore(trash_id, by="otto", told=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=told)
     assert len(run_order(broker)) == 19
 
 
@@ -291,7 +291,7 @@ def test_a_queue_that_begins_to_expire_in_the_middle_of_a_restore_goes_on_expiri
         if len(calls) == 1:
             publish(broker, "late")
 
-    Trash(broker).restore(trash_id, by="otto", told=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=told)
     assert len(run_order(broker)) == 14
     assert 0 < left_ms(broker) <= EXPIRES_MS
 
@@ -334,7 +334,7 @@ def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
         waited.append(at)
         assert no_ttl_but_the_queues(broker)
 
-    done = SelectiveClear(broker).clear("celery", matches, by="maria", keep_s=600, trash_id="one", told=told)
+    done = SelectiveClear(broker).clear("celery", matches, by="maria", keep_s=600, trash_id="one", on_progress=told)
     stays = [m for m in ten if matches is not None and not matches(m.encode())]
     assert (done.total, run_order(broker)) == (10 - len(stays), [*stays, "new"])
     assert 0 < left_ms(broker) <= EXPIRES_MS
@@ -350,7 +350,7 @@ def test_a_clear_with_many_newer_tasks_leaves_the_expiry_too(broker: Broker, mon
     publish(broker, *(f"old {i}" for i in range(6)))
     boundary = take_watermark(broker, "celery")
     publish(broker, *(f"new {i}" for i in range(6)))
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=600, boundary=boundary)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=600, watermark=boundary)
     assert (cleared.total, cleared.newer) == (6, 6)
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
     assert broker.client.ttl(broker.keys.trash(cleared.trash_id or "", "0")) > 500

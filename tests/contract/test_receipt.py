@@ -21,7 +21,7 @@ def test_a_clear_says_what_waited_before_and_after_it_counted_in_the_step_that_m
     boundary = take_watermark(broker, "celery")
     push(broker, "celery", 7)  # came later: it stays
     made = Queues(broker).clear(
-        "celery", by="maria", keep_s=60, trash_id="one", boundary=boundary, others=("celery", "emails", "reports")
+        "celery", by="maria", keep_s=60, trash_id="one", watermark=boundary, others=("celery", "emails", "reports")
     )
     assert made.receipt is not None
     assert made.receipt.details() == {
@@ -31,7 +31,7 @@ def test_a_clear_says_what_waited_before_and_after_it_counted_in_the_step_that_m
         "others": {"emails": {"before": 2, "after": 2}, "reports": {"before": 0, "after": 0}},
         "at_once": True,
     }
-    again = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one", boundary=boundary)
+    again = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one", watermark=boundary)
     assert (again.total, again.receipt) == (4, None), "it was done before"
 
 

@@ -36,7 +36,7 @@ def even(raw: bytes) -> bool:
     return raw[-1] % 2 == 0
 
 
-def sieve(broker: Broker, matches: Callable[[bytes], bool] | None = even, **over: object) -> SelectiveResult:
+def clear_selected(broker: Broker, matches: Callable[[bytes], bool] | None = even, **over: object) -> SelectiveResult:
     return SelectiveClear(broker).clear("celery", matches, **{"by": "maria", "keep_s": 60, "trash_id": "one", **over})
 
 
@@ -50,7 +50,7 @@ TEN = [f"m{i}" for i in range(10)]
 def test_what_matches_goes_to_the_trash_and_the_rest_keeps_its_order(broker: Broker):
     send(broker, *TEN)
     send(broker, "n1", "n2", step=9)
-    done = sieve(broker)
+    done = clear_selected(broker)
     assert (done.total, done.by_priority, done.looked_at, done.cancelled) == (6, {0: 5, 9: 1}, 12, False)
     assert (run_order(broker), run_order(broker, 9)) == (["m1", "m3", "m5", "m7", "m9"], ["n1"])
     (entry,) = Trash(broker).list()
@@ -61,7 +61,7 @@ def test_what_matches_goes_to_the_trash_and_the_rest_keeps_its_order(broker: Bro
 
 def test_a_selective_clear_can_be_undone_in_order(broker: Broker):
     send(broker, *TEN)
-    sieve(broker)
+    clear_selected(broker)
     assert Trash(broker).restore("one", by="maria")[1] == 5
     assert run_order(broker) == ["m0", "m2", "m4", "m6", "m8", "m1", "m3", "m5", "m7", "m9"]
 
@@ -71,7 +71,7 @@ def test_nothing_that_came_after_the_preview_is_looked_at(broker: Broker):
     reviewed = take_watermark(broker, "celery")
     send(broker, "m20", "m21", "m22")
     send(broker, "m30", step=3)
-    done = sieve(broker, boundary=reviewed)
+    done = clear_selected(broker, watermark=reviewed)
     assert (done.total, done.newer) == (5, 4)
     assert run_order(broker) == ["m1", "m3", "m5", "m7", "m9", "m20", "m21", "m22"]
     assert run_order(broker, 3) == ["m30"]
@@ -88,7 +88,7 @@ def test_tasks_that_come_and_go_meanwhile_keep_their_order(broker: Broker, after
             send(broker, sent[-1])
             taken.append(broker.client.rpop(broker.lists("celery")[0]))
 
-    sieve(broker, told=live)
+    clear_selected(broker, on_progress=live)
     left, cleared = run_order(broker), broker.client.lrange(broker.keys.trash("one", "0"), 0, -1)[::-1]
     assert sorted([*taken, *left, *cleared]) == sorted([*TEN, *sent]), "nothing lost, nothing doubled"
     assert left == [m for m in [*TEN, *sent] if m in left]
@@ -98,7 +98,7 @@ def test_tasks_that_come_and_go_meanwhile_keep_their_order(broker: Broker, after
 def test_cancelled_half_way_all_is_in_its_place_and_what_was_cleared_can_be_undone(broker: Broker, step: int):
     send(broker, *TEN)
     asked = iter([False, False, True])
-    done = sieve(broker, cancelled=lambda: next(asked))
+    done = clear_selected(broker, cancelled=lambda: next(asked))
     cleared = broker.client.lrange(broker.keys.trash("one", "0"), 0, -1)
     assert run_order(broker) == [m for m in TEN if m not in cleared]
     assert (done.total, done.cancelled) == (len(cleared), True) if step < 10 else True
@@ -121,9 +121,9 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
     with monkeypatch.context() as patch:
         patch.setattr(lock.QueueLock, "run", dies)
         with contextlib.suppress(KeyboardInterrupt):
-            sieve(broker)
+            clear_selected(broker)
     send(broker, "new")
-    Queues(broker)._settle("celery", "maria")
+    Queues(broker)._finish_broken("celery", "maria")
     cleared = [m for m in broker.client.lrange(broker.keys.trash("one", "0"), 0, -1)[::-1] if m]
     assert run_order(broker) == [m for m in TEN if m not in cleared] + ["new"]
     assert left_over(broker) == set()
@@ -137,15 +137,15 @@ def test_two_at_once_the_second_is_refused_and_told_who_runs_the_first(broker: B
 
     def second(at: int, of: int) -> None:
         with pytest.raises(Refused, match=r"is being worked on by maria \(selective clear, since"):
-            sieve(broker, trash_id="two", by="otto")
+            clear_selected(broker, trash_id="two", by="otto")
 
-    sieve(broker, told=second)
+    clear_selected(broker, on_progress=second)
     assert run_order(broker) == ["m1", "m3", "m5", "m7", "m9"]
 
 
 def test_nothing_that_matches_leaves_no_trace(broker: Broker):
     send(broker, *TEN)
-    assert sieve(broker, lambda _raw: False).total == 0
+    assert clear_selected(broker, lambda _raw: False).total == 0
     assert run_order(broker) == TEN
     assert set(broker.client.scan_iter()) == {broker.lists("celery")[0], broker.keys.restores}
 
@@ -157,7 +157,7 @@ def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, 
     reviewed = take_watermark(broker, "celery")
     newer = [f"new {i}" for i in range(9)]
     send(broker, *newer)
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one", boundary=reviewed)
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="one", watermark=reviewed)
     assert (done.total, done.by_priority, done.newer, done.trash_id) == (11, {0: 10, 9: 1}, 9, "one")
     assert (run_order(broker), run_order(broker, 9)) == (newer, [])
     Trash(broker).restore("one", by="maria")
@@ -173,7 +173,7 @@ def test_where_the_boundary_is_gone_what_was_seen_goes_and_the_rest_counts_as_ne
     send(broker, "new 3", step=3)
     send(broker, "n0", step=9)
     done = Queues(broker).clear(
-        "celery", by="maria", keep_s=60, trash_id="one", boundary=reviewed, also=lambda text: b"given back" in text
+        "celery", by="maria", keep_s=60, trash_id="one", watermark=reviewed, also=lambda text: b"given back" in text
     )
     assert (done.total, done.by_priority, done.newer, done.trash_id) == (3, {0: 2, 9: 1}, 3, "one")
     assert (run_order(broker), run_order(broker, 3), run_order(broker, 9)) == (["new 1", "new 2"], ["new 3"], [])
@@ -186,5 +186,5 @@ def test_lists_that_are_empty_need_no_looking_at(broker: Broker, monkeypatch: py
     send(broker, *TEN)
     reviewed = take_watermark(broker, "celery")
     monkeypatch.setattr(SelectiveClear, "clear", None)  # it is one step of Redis
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed, also=lambda _text: False)
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=reviewed, also=lambda _text: False)
     assert done.total == 10

@@ -33,8 +33,8 @@ def known(index: TenantIndex) -> set[str]:
 
 def test_what_is_written_stands_in_its_key_and_in_the_index(index: TenantIndex) -> None:
     assert [config for config, _ in index.differing([A, B])] == [A, B]
-    with index.lease(by="maria") as lease:
-        assert index.write(lease, [A, B]) == 2
+    with index.lock(by="maria") as lock:
+        assert index.write(lock, [A, B]) == 2
     assert held(index) == {"a": A.text, "b": B.text, "c": None}
     assert index.broker.client.hgetall(index.broker.keys.tenants) == {"a": digest(A.text), "b": digest(B.text)}
     assert index.differing([A, B]) == []
@@ -42,8 +42,8 @@ def test_what_is_written_stands_in_its_key_and_in_the_index(index: TenantIndex) 
 
 
 def test_what_differs_is_told_with_what_stands_there_now(index: TenantIndex) -> None:
-    with index.lease(by="maria") as lease:
-        index.write(lease, [A, B])
+    with index.lock(by="maria") as lock:
+        index.write(lock, [A, B])
     index.broker.client.set(index.broker.keys.tenant_config("a"), "by hand")
     assert index.differing([A, B, C]) == [(A, "by hand"), (C, None)]
 
@@ -54,20 +54,20 @@ def test_a_key_that_is_right_but_missing_from_the_index_differs_too(index: Tenan
 
 
 def test_a_removed_tenant_leaves_neither_key_nor_index_entry(index: TenantIndex) -> None:
-    with index.lease(by="maria") as lease:
-        index.write(lease, [A, B, C])
+    with index.lock(by="maria") as lock:
+        index.write(lock, [A, B, C])
         index.broker.client.delete(index.broker.keys.tenant_config("c"))
-        assert index.remove(lease, ["b", "c"]) == 1
+        assert index.remove(lock, ["b", "c"]) == 1
     assert held(index) == {"a": A.text, "b": None, "c": None}
     assert index.broker.client.hkeys(index.broker.keys.tenants) == ["a"]
 
 
 def test_one_at_a_time_and_the_second_is_told_who_is_first(index: TenantIndex) -> None:
-    with index.lease(by="maria"):
+    with index.lock(by="maria"):
         assert 0 < index.broker.client.pttl(index.broker.keys.tenants_busy) <= LEASE_S * 1000
         with pytest.raises(Refused, match=r"synced by maria \(since \d\d:\d\d:\d\d UTC\)"):
-            index.lease(by="tom").__enter__()
-    with index.lease(by="tom"):
+            index.lock(by="tom").__enter__()
+    with index.lock(by="tom"):
         pass
     assert not index.broker.client.exists(index.broker.keys.tenants_busy)
 
@@ -76,33 +76,33 @@ def test_one_at_a_time_and_the_second_is_told_who_is_first(index: TenantIndex) -
 def test_a_lease_that_somebody_made_by_hand_is_one_too_if_it_ends(index: TenantIndex, value: str) -> None:
     index.broker.client.set(index.broker.keys.tenants_busy, value, ex=600)
     with pytest.raises(Refused, match="synced by another user"):
-        index.lease(by="tom").__enter__()
+        index.lock(by="tom").__enter__()
 
 
 def test_whoever_lost_the_lease_writes_and_removes_nothing_and_leaves_the_new_one(index: TenantIndex) -> None:
-    with index.lease(by="maria") as lease:
-        index.write(lease, [A])
+    with index.lock(by="maria") as lock:
+        index.write(lock, [A])
         index.broker.client.set(index.broker.keys.tenants_busy, "tom's")
         for act in (
-            lambda: index.write(lease, [B]),
-            lambda: index.remove(lease, ["a"]),
-            lambda: index.begin(lease),
-            lambda: index.tell(lease, {"rows": 1}),
-            lambda: index.differing([A], lease),
+            lambda: index.write(lock, [B]),
+            lambda: index.remove(lock, ["a"]),
+            lambda: index.begin(lock),
+            lambda: index.finish(lock, {"rows": 1}),
+            lambda: index.differing([A], lock),
         ):
             with pytest.raises(Refused):
                 act()
     assert held(index) == {"a": A.text, "b": None, "c": None}
-    assert index.story()[0] == {}
+    assert index.stored()[0] == {}
     assert index.broker.client.get(index.broker.keys.tenants_busy) == "tom's"
 
 
 def test_each_step_makes_the_lease_last_longer(index: TenantIndex) -> None:
-    with index.lease(by="maria") as lease:
+    with index.lock(by="maria") as lock:
         for step in (
-            lambda: index.write(lease, [A]),
-            lambda: index.differing([A], lease),
-            lambda: index.remove(lease, ["a"]),
+            lambda: index.write(lock, [A]),
+            lambda: index.differing([A], lock),
+            lambda: index.remove(lock, ["a"]),
         ):
             index.broker.client.pexpire(index.broker.keys.tenants_busy, 500)
             step()
@@ -114,18 +114,18 @@ def test_keys_from_before_the_index_are_found_and_taken_over_once(index: TenantI
     index.broker.client.set(index.broker.keys.tenant_config("a"), A.text)
     index.broker.client.set(f"x{index.broker.keys.tenant_config('other')}", "somebody else's")
     assert known(index) == {"old", "a"}
-    with index.lease(by="maria") as lease:
-        index.write(lease, [A])
-        index.adopt(lease)
-        index.tell(lease, {"rows": 2})
+    with index.lock(by="maria") as lock:
+        index.write(lock, [A])
+        index.adopt(lock)
+        index.finish(lock, {"rows": 2})
     assert index.broker.client.hgetall(index.broker.keys.tenants) == {"old": "", "a": digest(A.text)}
     index.broker.client.set(index.broker.keys.tenant_config("later"), "{}")
     assert known(index) == {"old", "a"}, "no look at every key of the server any more"
 
 
 def test_a_look_names_keys_that_are_not_as_they_were_written(index: TenantIndex) -> None:
-    with index.lease(by="maria") as lease:
-        index.write(lease, [A, B, C])
+    with index.lock(by="maria") as lock:
+        index.write(lock, [A, B, C])
     assert index.look(0, []) == (0, [])
     index.broker.client.set(index.broker.keys.tenant_config("a"), "by hand")
     index.broker.client.delete(index.broker.keys.tenant_config("b"))
@@ -136,20 +136,20 @@ def test_a_look_names_keys_that_are_not_as_they_were_written(index: TenantIndex)
 
 def test_of_a_key_that_was_there_before_a_look_knows_nothing(index: TenantIndex) -> None:
     index.broker.client.set(index.broker.keys.tenant_config("old"), "{}")
-    with index.lease(by="maria") as lease:
-        index.adopt(lease)
+    with index.lock(by="maria") as lock:
+        index.adopt(lock)
     index.broker.client.set(index.broker.keys.tenant_config("old"), "other")
     assert index.look(0, []) == (0, [])
 
 
 def test_what_a_sync_leaves_replaces_what_the_last_one_left(index: TenantIndex) -> None:
-    assert index.story() == ({}, 0)
-    with index.lease(by="maria") as lease:
-        index.begin(lease)
-        assert "begun" in index.story()[0]
-        index.write(lease, [A])
-        index.tell(lease, {"rows": 1, "newest": "x", "by": "maria"})
-    assert index.story() == ({"rows": "1", "newest": "x", "by": "maria", "keys": "1", "adopted": "1"}, 1)
+    assert index.stored() == ({}, 0)
+    with index.lock(by="maria") as lock:
+        index.begin(lock)
+        assert "begun" in index.stored()[0]
+        index.write(lock, [A])
+        index.finish(lock, {"rows": 1, "newest": "x", "by": "maria"})
+    assert index.stored() == ({"rows": "1", "newest": "x", "by": "maria", "keys": "1", "adopted": "1"}, 1)
 
 
 def test_configurations_are_written_in_parts_that_bound_what_one_step_holds() -> None:

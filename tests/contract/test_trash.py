@@ -167,7 +167,7 @@ def test_tasks_that_arrive_after_the_preview_survive_the_clear(broker: Broker, t
     send(broker, "new 6", step=6)
     for _ in range(taken):
         broker.client.rpop(broker.lists("celery")[0])
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=reviewed)
     assert (cleared.total, cleared.by_priority, cleared.newer) == (6 - taken, {0: 5 - taken, 9: 1}, 4)
     assert (run_order(broker), run_order(broker, 6), run_order(broker, 9)) == (
         ["new 0", "new 1", "new 2"],
@@ -183,7 +183,7 @@ def test_when_all_that_was_reviewed_has_run_nothing_is_cleared(broker: Broker):
     reviewed = take_watermark(broker, "celery")
     send(broker, "new 1", "new 2")
     broker.client.rpop(broker.lists("celery")[0])
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=reviewed)
     assert (cleared.total, cleared.newer, cleared.trash_id) == (0, 2, None)
     assert run_order(broker) == ["new 1", "new 2"]
 
@@ -195,7 +195,7 @@ def test_a_clear_reviewed_before_a_restore_is_refused(broker: Broker):
     reviewed = take_watermark(broker, "celery")
     Trash(broker).restore(trash_id, by="maria")
     with pytest.raises(Refused, match="restored to this queue after the preview"):
-        clear(broker, boundary=reviewed)
+        clear(broker, watermark=reviewed)
     assert run_order(broker) == ["a", "b"]
 
 
@@ -204,7 +204,7 @@ def test_tasks_that_workers_gave_back_do_not_hide_the_boundary(broker: Broker):
     reviewed = take_watermark(broker, "celery")
     send(broker, "new")
     broker.client.rpush(broker.lists("celery")[0], *(f"given back {i}" for i in range(700)))
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=reviewed)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=reviewed)
     assert (cleared.total, cleared.newer, run_order(broker)) == (704, 1, ["new"])
 
 
@@ -212,7 +212,7 @@ def test_without_an_undo_window_newer_tasks_survive_too(broker: Broker):
     send(broker, *(f"old {i}" for i in range(4)))
     reviewed = take_watermark(broker, "celery")
     send(broker, "new")
-    cleared = Queues(broker).clear("celery", by="maria", keep_s=0, boundary=reviewed)
+    cleared = Queues(broker).clear("celery", by="maria", keep_s=0, watermark=reviewed)
     assert (cleared.total, cleared.trash_id, run_order(broker)) == (4, None, ["new"])
     assert set(broker.client.scan_iter()) == {broker.lists("celery")[0]}
 

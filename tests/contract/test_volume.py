@@ -123,7 +123,7 @@ def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: B
     found = sample_tasks(broker, "celery")
     assert (found.number, found.by_task["(unreadable)"], found.by_task["shop.mail"]) == (13, 4, 9)
     done = SelectiveClear(broker).clear(
-        "celery", TaskFilter(containing="number"), by="maria", keep_s=60, trash_id="t", boundary=mark
+        "celery", TaskFilter(containing="number"), by="maria", keep_s=60, trash_id="t", watermark=mark
     )
     assert (done.total, done.looked_at, done.newer) == (8, 13, 1), "what is not looked into is not meant"
     large = [text for text in texts if len(text) > LARGE]
@@ -138,7 +138,7 @@ def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newe
     mark = watermark.take_watermark(broker, "celery")
     for number in range(newest):
         broker.client.lpush(broker.lists("celery")[0], message(10 + number, LARGE))
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=mark)
     assert (done.total, done.newer) == (2, newest)
     assert broker.client.llen(broker.lists("celery")[0]) == newest
 
@@ -152,5 +152,5 @@ def test_a_message_that_looks_like_the_mark_of_a_large_one_is_taken_for_itself(b
     assert sample_tasks(broker, "celery").by_task == {"shop.mail": 2, "(unreadable)": 1}
     assert len(Queues(broker).peek("celery", 5, "x")) == 3
     mark = watermark.take_watermark(broker, "celery")
-    done = Queues(broker).clear("celery", by="maria", keep_s=60, boundary=mark)
+    done = Queues(broker).clear("celery", by="maria", keep_s=60, watermark=mark)
     assert (done.total, done.newer) == (3, 0)

@@ -19,7 +19,7 @@ from opsdash.operations import (
 )
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.services.console import Console
-from opsdash.services.queues.receipt import receipt_told
+from opsdash.services.queues.receipt import receipt_text
 
 
 @pytest.fixture
@@ -161,5 +161,5 @@ def test_a_clear_and_its_undo_end_with_a_receipt_on_the_command_line_and_in_the_
     deployment.send(1, queue="emails")
     monkey = cli("restore-queue", effect.details["trash_id"], "--confirm", "YES").out
     assert "Receipt: celery 0 → 5 waiting (priority 0: 0 → 3, priority 9: 0 → 2)" in monkey
-    assert receipt_told(effect.details).startswith("Receipt: celery 5 → 0 waiting (")
-    assert "as they were: emails 4" in receipt_told(effect.details)
+    assert receipt_text(effect.details).startswith("Receipt: celery 5 → 0 waiting (")
+    assert "as they were: emails 4" in receipt_text(effect.details)

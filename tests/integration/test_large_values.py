@@ -80,7 +80,7 @@ def test_what_workers_hold_is_told_by_names_that_can_be_ones(console: Console):
     console.broker.client.hset("unacked", mapping={"tag/celery": "x", LARGE: "x"})
     reclaim = Reclaim(broker=console.broker, pause=console.pause, workers=console.workers, unmanaged=console.unmanaged)
     with few_bytes(console):
-        assert reclaim.held("celery") == ["tag"]
+        assert reclaim.delivery_tags("celery") == ["tag"]
 
 
 def test_whoever_is_at_work_on_a_queue_is_told_of_in_few_words(console: Console):
@@ -133,7 +133,7 @@ def test_more_channels_than_are_looked_at_are_not_brought_here(console: Console,
         listening.subscribe(*(f"{number}:opsdash:nudge" for number in range(10)))
         for _ in range(10):
             assert listening.get_message(timeout=5)
-        _, live, _, _ = console.broker.layouts._ask("", "celery")
+        _, live, _, _ = console.broker.layouts._query("", "celery")
     assert len(live) == 3
 
 

@@ -29,7 +29,7 @@ from opsdash.operations import (
     WakeWorker,
 )
 from opsdash.services import doctor
-from opsdash.services.broker import acl as rights
+from opsdash.services.broker import acl
 from opsdash.services.broker.acl import Place, Right
 from opsdash.services.console import Console
 from opsdash.services.doctor import Finding, diagnose
@@ -51,8 +51,8 @@ def test_users_with_the_documented_rights_are_refused_nothing(
     place = replace(PLACE, prefix=prefix, unacked=tuple(prefix + key for key in PLACE.unacked))
     with (
         deploy(valkey, prefix) as deployment,
-        user(valkey, "worker", *only(rights.worker(place)), *rights.RESULTS) as worker_url,
-        user(valkey, "console", *only(rights.console(place))) as console_url,
+        user(valkey, "worker", *only(acl.worker(place)), *acl.RESULTS) as worker_url,
+        user(valkey, "console", *only(acl.console(place))) as console_url,
     ):
         env = {**deployment.env, "OPSDASH_REDIS_URL": worker_url}
         env |= {"SAMPLE_RECORDS_URL": valkey.url, "SAMPLE_RESULTS": "yes"}
@@ -98,7 +98,7 @@ def test_the_lines_of_the_documentation_make_users_with_just_these_rights(valkey
     place = Place(queues=("celery", "emails"))
     lines = re.findall(r"^<!-- tested: ACL -->\n```text\n(.*)\n```$", page, re.MULTILINE)
     with redis.Redis.from_url(valkey.url) as client:
-        for line, needed in zip(lines, (rights.console(place), rights.worker(place)), strict=True):
+        for line, needed in zip(lines, (acl.console(place), acl.worker(place)), strict=True):
             name = line.split()[2]
             client.execute_command(*words(line))
             made = client.acl_getuser(name)
@@ -108,7 +108,7 @@ def test_the_lines_of_the_documentation_make_users_with_just_these_rights(valkey
 
 
 def test_each_right_of_the_console_that_is_taken_away_is_named(console_for: Callable[..., Console], valkey: Valkey):
-    needed = rights.console(Place(queues=("celery",)))
+    needed = acl.console(Place(queues=("celery",)))
     with user(valkey, "console", *only(needed)) as url:
         assert [f.level for f in findings(console_for(redis_url=url), "rights")] == ["ok"]
     for right in needed:
@@ -135,7 +135,7 @@ def app_as(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
 def test_each_right_of_the_apps_user_that_is_taken_away_is_named(
     console_for: Callable[..., Console], valkey: Valkey, app_as: Callable[[str], str]
 ):
-    needed = rights.worker(Place(queues=("celery",)))
+    needed = acl.worker(Place(queues=("celery",)))
     with user(valkey, "worker", *only(needed)) as url:
         assert [f.level for f in findings(console_for(celery_app=app_as(url)), "worker rights")] == ["ok"]
     for right in needed:
@@ -146,11 +146,11 @@ def test_each_right_of_the_apps_user_that_is_taken_away_is_named(
 
 def assert_names(finding: Finding, name: str, right: Right) -> None:
     assert finding.level == "error", right.grant
-    assert f"ACL SETUSER {name} {rights.quoted(right.grant)}" in finding.todo, (right.grant, finding.todo)
+    assert f"ACL SETUSER {name} {acl.quoted(right.grant)}" in finding.todo, (right.grant, finding.todo)
 
 
 def test_the_line_that_the_doctor_gives_is_what_redis_takes(console_for: Callable[..., Console], valkey: Valkey):
-    needed = rights.console(Place(queues=("celery", "two words")))
+    needed = acl.console(Place(queues=("celery", "two words")))
     with user(valkey, "console", "+@all", "-eval", "-zadd") as url, redis.Redis.from_url(valkey.url) as client:
         console = console_for(redis_url=url, queues=("celery", "two words"))
         (finding,) = findings(console, "rights")

@@ -203,7 +203,7 @@ def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
 def test_a_killed_syncs_lease_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("opsdash.services.tenants.index.LEASE_S", 0.2)
     add(console, "a")
-    dead = console.tenants.index.lease(by="dead")
+    dead = console.tenants.index.lock(by="dead")
     dead.__enter__()  # and nobody ever leaves it
 
     def freed() -> bool:

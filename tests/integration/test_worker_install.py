@@ -25,7 +25,7 @@ from support import wheels
 from support.services import Valkey, until
 
 import opsdash
-from opsdash import installed as parts
+from opsdash import installed
 from opsdash.services.console import Console
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_the_wheel_asks_for_what_a_worker_needs_and_for_the_rest_by_name(wheel: 
     assert {"console", "demo", "test"} <= set(said.get_all("Provides-Extra", []))
     console = {one.name for one in needed if one.marker is not None and one.marker.evaluate({"extra": "console"})}
     brought = importlib.metadata.packages_distributions()
-    assert {canonicalize_name(brought[module][0]) for module in parts.CONSOLE} <= console | {"hiredis"}
+    assert {canonicalize_name(brought[module][0]) for module in installed.CONSOLE} <= console | {"hiredis"}
 
 
 def needed_by(*names: str) -> set[str]:

@@ -120,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting = {0: [], 9: []}
         if newer:
             self.push(step, newer)
-        done = Queues(self.broker).clear("celery", by="maria", keep_s=600, trash_id=self.next_id(), boundary=reviewed)
+        done = Queues(self.broker).clear("celery", by="maria", keep_s=600, trash_id=self.next_id(), watermark=reviewed)
         assert (done.total, done.newer) == (sum(map(len, old.values())), newer)
         if done.trash_id:
             self.kept[done.trash_id] = old
@@ -131,7 +131,7 @@ class QueueMachine(RuleBasedStateMachine):
         gathering = Reclaim(
             broker=self.broker, pause=PauseFlags(self.broker), workers=Workers(self.broker), unmanaged=NOBODY
         )
-        reviewed = take_watermark(self.broker, "celery") | {"held": gathering.held("celery")}
+        reviewed = take_watermark(self.broker, "celery") | {"held": gathering.delivery_tags("celery")}
         seen = {name for part in (self.waiting, self.held) for names in part.values() for name in names}
         for act in data.draw(st.lists(st.sampled_from(["push", "fetch", "give back"]), max_size=5)):
             if act == "give back":
@@ -148,7 +148,7 @@ class QueueMachine(RuleBasedStateMachine):
                 by="maria",
                 keep_s=600,
                 trash_id=self.next_id(),
-                boundary=reviewed,
+                watermark=reviewed,
                 also=seen_in(reviewed["held"]),
             )
         cleared = {step: [name for name in names if name in seen] for step, names in self.waiting.items()}
@@ -159,7 +159,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.kept[done.trash_id] = cleared
 
     @rule(digit=DIGITS, step=STEPS, newer=st.integers(0, 3), gone=st.integers(0, 3))
-    def sieve(self, digit: str, step: int, newer: int, gone: int) -> None:
+    def clear_selected(self, digit: str, step: int, newer: int, gone: int) -> None:
         """With its preview, while workers take from the queue and producers add to it."""
         trash_id, reviewed = self.next_id(), take_watermark(self.broker, "celery")
         old = {step: list(names) for step, names in self.waiting.items()}
@@ -174,7 +174,7 @@ class QueueMachine(RuleBasedStateMachine):
 
         taken_names: list[str] = []
         SelectiveClear(self.broker).clear(
-            "celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id, boundary=reviewed, told=live
+            "celery", ends_with(digit), by="maria", keep_s=600, trash_id=trash_id, watermark=reviewed, on_progress=live
         )
         self.waiting = {s: [n for n in names if n not in taken_names] for s, names in self.waiting.items()}
         cleared = {s: [n for n in old[s] if n.endswith(digit) and n not in taken_names] for s in PRIORITIES}
@@ -248,7 +248,7 @@ class QueueMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Ten seconds later somebody works on the queue."""
         self.client.delete(self.broker.keys.busy("celery"))
-        Queues(self.broker)._settle("celery", "otto")
+        Queues(self.broker)._finish_broken("celery", "otto")
 
     def teardown(self) -> None:
         lock.FIRST_STEP, lock.LARGEST_STEP, lock.STEP_S, queues.FEW = self.before

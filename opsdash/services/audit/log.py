@@ -22,8 +22,7 @@ from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status, to_plain
 from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.services import frames
 from opsdash.services.audit import prune as audit_prune
-from opsdash.services.audit import query as audit_reading
-from opsdash.services.audit import rows
+from opsdash.services.audit import query, rows
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
 from opsdash.services.audit.outbox import Outbox
@@ -149,20 +148,20 @@ class AuditLog:
         return self.page(Filter(broker=broker), limit=limit).entries
 
     def page(self, chosen: Filter = ALL, *, limit: int = 50, after: str | None = None) -> Page:
-        """One page, newest first; see `audit_reading.page`."""
-        return audit_reading.page(self.engine, self._meant(chosen), limit=limit, after=after)
+        """One page, newest first; see `query.page`."""
+        return query.page(self.engine, self._meant(chosen), limit=limit, after=after)
 
     def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
-        return frames.of_audit(islice(audit_reading.entries(self.engine, self._meant(chosen)), limit))
+        return frames.of_audit(islice(query.entries(self.engine, self._meant(chosen)), limit))
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
-        """How many entries; see `audit_reading.total`."""
-        return audit_reading.total(self.engine, self._meant(chosen), most=most)
+        """How many entries; see `query.total`."""
+        return query.total(self.engine, self._meant(chosen), most=most)
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
         """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
-        return audit_reading.EXPORTS[form](self.engine, self._meant(chosen))
+        return query.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
         """``number:seal`` of the newest entry in the chain; keep copies of it. Cost: one query for one row."""
@@ -183,8 +182,8 @@ class AuditLog:
         return None if row is None else entry_of_row(row)
 
     def in_progress(self, before: datetime, *, others_since: datetime) -> tuple[AuditEntry, ...]:
-        """Entries begun before then and not finished, oldest first; see `audit_reading.in_progress`."""
-        return audit_reading.in_progress(self.engine, before, self.here(), others_since)
+        """Entries begun before then and not finished, oldest first; see `query.in_progress`."""
+        return query.in_progress(self.engine, before, self.here(), others_since)
 
     def is_here(self, entry: AuditEntry) -> bool:
         """Whether it is about this broker, or says of none and there is no other one in this log.
@@ -192,7 +191,7 @@ class AuditLog:
         Cost: none; where the entry says of none, one query that looks at two places of an index.
         """
         here = self.here()
-        return entry.broker == here or (entry.broker is None and audit_reading.is_alone(self.engine, here))
+        return entry.broker == here or (entry.broker is None and query.is_alone(self.engine, here))
 
     def drain(self) -> int:
         """Moves the outbox into the table; a second run changes nothing. Never raises for an outage.

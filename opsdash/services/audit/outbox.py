@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from opsdash import lua
-from opsdash.model import AuditEntry, to_plain
-from opsdash.model import untrusted as foreign
+from opsdash.model import AuditEntry, to_plain, untrusted
 from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
@@ -154,6 +153,6 @@ def _entry(fields: Sequence[str], signer: ChainSigner) -> AuditEntry | None:
     if kind not in KINDS or not mac.isascii() or not signer.is_mac(f"{kind}:{text}", mac):
         return None
     try:
-        return AuditEntry.from_plain(foreign.mapping(foreign.parsed(text, LARGE_STEP)))
+        return AuditEntry.from_plain(untrusted.mapping(untrusted.parsed(text, LARGE_STEP)))
     except (KeyError, TypeError, ValueError, AttributeError):  # of another version
         return None

@@ -38,12 +38,12 @@ def role(patient: Examined) -> Findings:
     """Role: a server that takes writes, with all keys on it."""
     info = patient.info
     if int(info.get("cluster_enabled", 0)):
-        said = "A Redis Cluster: kombu has no transport for it, so no Celery worker can use it as its broker."
-        yield error("role", said, "Use one server, or Sentinel.")
+        text = "A Redis Cluster: kombu has no transport for it, so no Celery worker can use it as its broker."
+        yield error("role", text, "Use one server, or Sentinel.")
     elif str(info.get("role", "master")) != "master":
         source = f"{info.get('master_host', '?')}:{info.get('master_port', '?')}"
-        said = f"A replica of {source}: it takes no writes, so nothing can be paused, cleared or restored here."
-        yield error("role", said, f"Name {source} in {SETTING}, or the sentinels, which know who it is.")
+        text = f"A replica of {source}: it takes no writes, so nothing can be paused, cleared or restored here."
+        yield error("role", text, f"Name {source} in {SETTING}, or the sentinels, which know who it is.")
     else:
         yield ok("role", "A primary: it takes writes.")
 
@@ -56,40 +56,42 @@ def broker_of_the_app(patient: Examined) -> Findings:
     connection = app.connection_for_write()  # opens none
     kind = str(connection.transport_cls)
     if kind not in TRANSPORTS:
-        said = f"The app's broker is {kind.rpartition(':')[2]}, and opsdash works with Redis alone."
-        yield error("app's broker", said, "Name another app in OPSDASH_CELERY_APP.")
+        text = f"The app's broker is {kind.rpartition(':')[2]}, and opsdash works with Redis alone."
+        yield error("app's broker", text, "Name another app in OPSDASH_CELERY_APP.")
         return
-    theirs, ours = of_app(connection), of_console(patient)
-    if not theirs.master and len(connection.alt) > 1:
-        said = f"The app names {len(connection.alt)} brokers and uses the next when one fails; opsdash does not."
+    of_the_app, own = of_app(connection), of_console(patient)
+    if not of_the_app.master and len(connection.alt) > 1:
+        text = f"The app names {len(connection.alt)} brokers and uses the next when one fails; opsdash does not."
         todo = f"Set {SETTING} to the one that the workers use, or use Sentinel, which both follow."
-        yield warning("app's broker", said, todo)
-    if theirs == ours:
-        yield ok("app's broker", f"The same as opsdash's: {ours}.")
+        yield warning("app's broker", text, todo)
+    if of_the_app == own:
+        yield ok("app's broker", f"The same as opsdash's: {own}.")
         return
-    one = same_server(patient, theirs, ours)
-    if one and theirs.db == ours.db:
-        yield ok("app's broker", f"Another name of the same server: {theirs}.")
+    one = same_server(patient, of_the_app, own)
+    if one and of_the_app.db == own.db:
+        yield ok("app's broker", f"Another name of the same server: {of_the_app}.")
         return
     if one:
-        said = f"The app uses database {theirs.db}, {SETTING} names database {ours.db}: opsdash sees none of its tasks."
-        place = f"?db={theirs.db}" if any("/" in host for host in ours.hosts) else f"/{theirs.db}"
-        yield error("app's broker", said, f"End {SETTING} with {place}.")
+        text = (
+            f"The app uses database {of_the_app.db}, {SETTING} names database {own.db}: opsdash sees none of its tasks."
+        )
+        place = f"?db={of_the_app.db}" if any("/" in host for host in own.hosts) else f"/{of_the_app.db}"
+        yield error("app's broker", text, f"End {SETTING} with {place}.")
         return
     todo = f"Set {SETTING} to the app's broker_url."
     if patient.app_server:
-        said = f"The app uses another server ({theirs}) than {SETTING} ({ours}): opsdash sees none of its tasks."
-        yield error("app's broker", said, todo)
-    elif _may_be_one(theirs, ours):
-        said = f"The app names {theirs}, {SETTING} {ours}; it can't be checked from here whether they are the same."
-        yield warning("app's broker", said, f"If they are not: {todo[0].lower()}{todo[1:]}")
+        text = f"The app uses another server ({of_the_app}) than {SETTING} ({own}): opsdash sees none of its tasks."
+        yield error("app's broker", text, todo)
+    elif _may_be_one(of_the_app, own):
+        text = f"The app names {of_the_app}, {SETTING} {own}; it can't be checked from here whether they are the same."
+        yield warning("app's broker", text, f"If they are not: {todo[0].lower()}{todo[1:]}")
     else:
-        yield error("app's broker", f"The app uses {theirs}, {SETTING} names {ours}.", todo)
+        yield error("app's broker", f"The app uses {of_the_app}, {SETTING} names {own}.", todo)
 
 
-def same_server(patient: Examined, theirs: Address, ours: Address) -> bool:
+def same_server(patient: Examined, of_the_app: Address, own: Address) -> bool:
     """Whether both are one server, whatever the database: by their addresses, else by what the servers say."""
-    if replace(theirs, db=ours.db) == ours:
+    if replace(of_the_app, db=own.db) == own:
         return True
     return bool(patient.app_server) and patient.app_server == str(patient.info.get("run_id"))
 
@@ -97,7 +99,7 @@ def same_server(patient: Examined, theirs: Address, ours: Address) -> bool:
 def of_console(patient: Examined) -> Address:
     """The address in OPSDASH_REDIS_URL."""
     url, app = address(patient.console.settings), patient.app
-    return _told(url if app is None else url_with_app(url, app))
+    return _address_of(url if app is None else url_with_app(url, app))
 
 
 def of_app(connection: Any) -> Address:
@@ -105,10 +107,10 @@ def of_app(connection: Any) -> Address:
     url = broker_url.of_connection(connection)
     if url is None:
         raise ValueError("no address of Redis")
-    return _told(url)
+    return _address_of(url)
 
 
-def _told(url: BrokerUrl) -> Address:
+def _address_of(url: BrokerUrl) -> Address:
     return Address(hosts=url.place, db=url.db, tls=url.tls, master=url.master_name)
 
 

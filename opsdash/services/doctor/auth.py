@@ -64,19 +64,19 @@ def _users(patient: Examined) -> Findings:
 def _provider(patient: Examined) -> Findings:
     missing = [name for name in PROVIDER if not os.environ.get(name)]
     if missing:
-        said = f"No user can sign in: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set here."
-        yield error("page", said, "Set what Panel's provider needs, where opsdash serve runs; see docs/security.md.")
+        text = f"No user can sign in: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set here."
+        yield error("page", text, "Set what Panel's provider needs, where opsdash serve runs; see docs/security.md.")
         return
     provider = os.environ[PROVIDER[0]]
     yield ok("page", f"Signed sessions; Panel's OAuth provider {provider!r} says who it is.")
     members = _members(patient)
     if provider.lower() in PUBLIC and any("*" in names for names in members.values()):
         role = max(role for role, names in members.items() if "*" in names).name.lower()
-        said = f"Every user with an account at {provider} is {role}: * means all users it signs in."
-        yield warning("provider", said, "Name people or groups in place of *.")
+        text = f"Every user with an account at {provider} is {role}: * means all users it signs in."
+        yield warning("provider", text, "Name people or groups in place of *.")
     if not os.environ.get("PANEL_OAUTH_ENCRYPTION"):
-        said = "The provider's tokens are in cookies that are signed but not encrypted."
-        yield warning("provider", said, "Set PANEL_OAUTH_ENCRYPTION to what panel oauth-secret prints.")
+        text = "The provider's tokens are in cookies that are signed but not encrypted."
+        yield warning("provider", text, "Set PANEL_OAUTH_ENCRYPTION to what panel oauth-secret prints.")
 
 
 def roles(patient: Examined) -> Findings:
@@ -85,15 +85,15 @@ def roles(patient: Examined) -> Findings:
     networked = settings.auth in {"header", "basic", "oauth"}
     if not settings.roles_configured:
         if networked:
-            said = "No list gives a user a role: the page shows nothing to any user."
-            yield error("roles", said, "Set OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS.")
+            text = "No list gives a user a role: the page shows nothing to any user."
+            yield error("roles", text, "Set OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS.")
         else:
             yield ok("roles", "No lists: a user whose shell has the credentials is admin.")
         return
     members = _members(patient)
     if not any(members.values()):
-        said = "No user has a role, on the page and on the command line: the roles file names none, or can't be used."
-        yield error("roles", said, f"Write lines such as admins: ann into {settings.roles_file}.")
+        text = "No user has a role, on the page and on the command line: the roles file names none, or can't be used."
+        yield error("roles", text, f"Write lines such as admins: ann into {settings.roles_file}.")
         return
     yield ok("roles", f"{', '.join(count(len(members[role]), role.name.lower()) for role in reversed(Role))} named.")
     if "*" in members[Role.ADMIN]:
@@ -113,8 +113,8 @@ def _of_users(patient: Examined) -> Findings:
     if not without:
         return
     if len(without) == len(names):
-        said = "No user of the users file has a role: the page shows nothing to any user. The file has no groups."
-        yield error("roles", said, "Name them in OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS, or take *.")
+        text = "No user of the users file has a role: the page shows nothing to any user. The file has no groups."
+        yield error("roles", text, "Name them in OPSDASH_ADMINS, OPSDASH_OPERATORS or OPSDASH_VIEWERS, or take *.")
         return
     shown = ", ".join(without[:_NAMED]) + (f" and {len(without) - _NAMED:,} more" if len(without) > _NAMED else "")
     todo = "Name them in a list, or remove them: opsdash user remove NAME."

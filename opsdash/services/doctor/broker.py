@@ -114,37 +114,37 @@ def layout(patient: Examined) -> Findings:
     for conflict in found.conflicts:
         yield error("layout", f"{conflict.message} Until then pause and clear are refused.", f"Set {conflict.setting}.")
     if found.elsewhere and not patient.console.workers.read():
-        said = "No worker reports into this database, and workers with the plug-in listen on this server."
-        yield warning("layout", said, "Check the database in OPSDASH_REDIS_URL: it must be the app's.")
-    learnt, prefix = found.layout.source_of("prefix"), found.layout.prefix
-    if not found.conflicts and learnt == WORKERS and prefix:
-        said = f"The key prefix {prefix!r} is known from the workers only: while none runs, no queue is found."
-        yield warning("layout", said, f"Set OPSDASH_KEY_PREFIX={prefix} or OPSDASH_CELERY_APP.")
+        text = "No worker reports into this database, and workers with the plug-in listen on this server."
+        yield warning("layout", text, "Check the database in OPSDASH_REDIS_URL: it must be the app's.")
+    source, prefix = found.layout.source_of("prefix"), found.layout.prefix
+    if not found.conflicts and source == WORKERS and prefix:
+        text = f"The key prefix {prefix!r} is known from the workers only: while none runs, no queue is found."
+        yield warning("layout", text, f"Set OPSDASH_KEY_PREFIX={prefix} or OPSDASH_CELERY_APP.")
     if not found.layout.proven:
-        said = "The separator is not known: workers can't be asked by remote control, a wrong one may stop them."
-        yield warning("layout", said, "Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR.")
-    elif not found.conflicts and not (learnt == WORKERS and prefix):
-        told = {SETTING: "the settings", APP: "the app", WORKERS: "the workers", BROKER: "the bindings in Redis"}
-        yield ok("layout", f"Separator {found.layout.separator!r} by {told[found.layout.source_of('separator')]}.")
+        text = "The separator is not known: workers can't be asked by remote control, a wrong one may stop them."
+        yield warning("layout", text, "Set OPSDASH_CELERY_APP or OPSDASH_SEPARATOR.")
+    elif not found.conflicts and not (source == WORKERS and prefix):
+        names = {SETTING: "the settings", APP: "the app", WORKERS: "the workers", BROKER: "the bindings in Redis"}
+        yield ok("layout", f"Separator {found.layout.separator!r} by {names[found.layout.source_of('separator')]}.")
 
 
 def visibility(patient: Examined) -> Findings:
     """Visibility timeout: an ETA beyond it is delivered again, and runs twice."""
     options = patient.app.conf.broker_transport_options if patient.app is not None else None
     timeout_s = float((options or {}).get("visibility_timeout", KOMBU_TIMEOUT_S))
-    said = f"{format_duration(timeout_s)}{'' if options is not None else ' (the default; no Celery app is named)'}"
+    text = f"{format_duration(timeout_s)}{'' if options is not None else ' (the default; no Celery app is named)'}"
     longest_s, looked_at, more = _longest_eta_s(patient)
     among = f"among {'the first ' if more else ''}{count(looked_at, 'message')} that workers hold"
     if longest_s is None:
-        yield ok("visibility timeout", f"{said}; no ETA {among}.")
+        yield ok("visibility timeout", f"{text}; no ETA {among}.")
     elif longest_s > timeout_s:
         yield error(
             "visibility timeout",
-            f"{said}, and a task {among} is due in {format_duration(longest_s)}: it is delivered again and runs twice.",
+            f"{text}, and a task {among} is due in {format_duration(longest_s)}: it is delivered again and runs twice.",
             f"Set broker_transport_options visibility_timeout above {longest_s:.0f} on workers and producers.",
         )
     else:
-        yield ok("visibility timeout", f"{said}; the longest ETA {among} is {format_duration(longest_s)}.")
+        yield ok("visibility timeout", f"{text}; the longest ETA {among} is {format_duration(longest_s)}.")
 
 
 def trash(patient: Examined) -> Findings:
@@ -153,12 +153,12 @@ def trash(patient: Examined) -> Findings:
     size = sum(entry.size_bytes or 0 for entry in entries)
     used = int(patient.info.get("used_memory", 0))
     tasks = count(sum(entry.count for entry in entries), "task")
-    said = f"{tasks} of {count(len(entries), 'clear')} can be restored, about {format_size(size)}"
+    text = f"{tasks} of {count(len(entries), 'clear')} can be restored, about {format_size(size)}"
     if size > used * MUCH_TRASH and size > 10_000_000:
         todo = "opsdash delete-trash, or a shorter OPSDASH_UNDO_WINDOW_S."
-        yield warning("trash", f"{said}, of {format_size(used)} that Redis uses.", todo)
+        yield warning("trash", f"{text}, of {format_size(used)} that Redis uses.", todo)
     else:
-        yield ok("trash", f"{said}.")
+        yield ok("trash", f"{text}.")
 
 
 def flags(patient: Examined) -> Findings:
@@ -202,8 +202,8 @@ def _longest_eta_s(patient: Examined) -> tuple[float | None, int, bool]:
 
 def _eta(raw: str) -> datetime | None:
     # kombu keeps [message, exchange, routing key].
-    told = untrusted.parsed(raw, LARGE_MESSAGE)
-    message = untrusted.mapping(told[0] if isinstance(told, list) and told else None)
+    entry = untrusted.parsed(raw, LARGE_MESSAGE)
+    message = untrusted.mapping(entry[0] if isinstance(entry, list) and entry else None)
     return untrusted.moment(untrusted.mapping(message.get("headers")).get("eta"))
 
 

@@ -35,8 +35,8 @@ def migrated(patient: Examined) -> Findings:
     if found == newest:
         yield ok("tables", f"At revision {newest}, the newest.")
     elif migrations.is_newer(found):
-        said = f"At revision {found}, of a newer opsdash; this one knows up to {newest} and works with it."
-        yield warning("tables", said, "Update this console too.")
+        text = f"At revision {found}, of a newer opsdash; this one knows up to {newest} and works with it."
+        yield warning("tables", text, "Update this console too.")
     else:
         yield error("tables", f"At revision {found or 'none'}; this opsdash expects {newest}.", UPGRADE)
 
@@ -49,12 +49,12 @@ def clock(patient: Examined) -> Findings:
     with answering(engine), engine.connect() as connection:
         connection.execute(sa.text("SELECT 1"))  # the connection's own beginning is not counted
         before = datetime.now(UTC)
-        theirs = connection.scalar(sa.text("SELECT clock_timestamp()"))
+        database_time = connection.scalar(sa.text("SELECT clock_timestamp()"))
         after = datetime.now(UTC)
-    yield skew("the database", "this console", (theirs - before - (after - before) / 2).total_seconds())
+    yield skew("the database", "this console", (database_time - before - (after - before) / 2).total_seconds())
 
 
-def spool(patient: Examined) -> Findings:
+def outbox(patient: Examined) -> Findings:
     """Audit outbox: steps that wait in Redis for the database."""
     if patient.console.audit.outbox is None:
         yield ok("audit spool", "Not used: OPSDASH_AUDIT=strict.")
@@ -79,25 +79,25 @@ def chain(patient: Examined) -> Findings:
     if patient.full:
         verified = audit.verify()
         checked, found = verified.checked, verified.problems
-        said = f"all {checked:,} entries"
+        text = f"all {checked:,} entries"
     else:
         checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
-        said = f"the newest {checked:,} entries; --full checks all"
+        text = f"the newest {checked:,} entries; --full checks all"
     if found:
         todo = "opsdash audit verify names each. Do not change the database."
-        yield error("audit chain", f"NOT whole: {'; '.join(found[:3])} ({said}).", todo)
+        yield error("audit chain", f"NOT whole: {'; '.join(found[:3])} ({text}).", todo)
     else:
-        yield ok("audit chain", f"Whole: {said}.")
+        yield ok("audit chain", f"Whole: {text}.")
     try:
         patient.console.settings.secret()
     except Invalid as missing:
-        said = "New entries are written without a key: the hash chain shows accidents, but no attack."
-        yield warning("audit chain", said, str(missing))
+        text = "New entries are written without a key: the hash chain shows accidents, but no attack."
+        yield warning("audit chain", text, str(missing))
         return
     if through := tail.unkeyed_through(audit.engine, audit.signer):
-        said = f"Entries up to {through:,} were written before there was a secret: an attack on them can't be shown."
+        text = f"Entries up to {through:,} were written before there was a secret: an attack on them can't be shown."
         todo = "If the secret was set at another number, it was rewritten: opsdash audit verify --head NUMBER:SEAL."
-        yield warning("audit chain", said, todo)
+        yield warning("audit chain", text, todo)
 
 
-CHECKS = (migrated, clock, spool, chain)
+CHECKS = (migrated, clock, outbox, chain)

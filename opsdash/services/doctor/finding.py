@@ -118,12 +118,10 @@ SKEW_S = 2.0
 """Above this, ETAs and expiry times of one machine mean something else on another."""
 
 
-def skew(whose: str, beside: str, skew_s: float) -> Finding:
+def skew(who: str, beside: str, skew_s: float) -> Finding:
     """How far a clock is ahead of (or, negative, behind) another one."""
     if abs(skew_s) <= SKEW_S:
-        return ok("clocks", f"The clock of {whose} is {abs(skew_s):.1f} s from {beside}'s.")
+        return ok("clocks", f"The clock of {who} is {abs(skew_s):.1f} s from {beside}'s.")
     way = "ahead of" if skew_s > 0 else "behind"
-    message = (
-        f"The clock of {whose} is {abs(skew_s):,.1f} s {way} {beside}'s: ETAs and expiries come at the wrong time."
-    )
+    message = f"The clock of {who} is {abs(skew_s):,.1f} s {way} {beside}'s: ETAs and expiries come at the wrong time."
     return warning("clocks", message, "Run a time service (chrony, systemd-timesyncd) on both machines.")

@@ -22,36 +22,36 @@ def console(patient: Examined) -> Findings:
     """Rights: may the console send what it has to."""
     broker = patient.console.broker
     with broker.reading():
-        yield from _told("rights", "opsdash", broker.client, acl.console(place(patient)))
+        yield from _findings("rights", "opsdash", broker.client, acl.console(place(patient)))
 
 
 def workers(patient: Examined) -> Findings:
     """Worker rights: may the app's user send what a worker and its plug-in have to."""
     from kombu.exceptions import KombuError
 
-    if patient.app is None or not _is_ours(patient):
+    if patient.app is None or not _is_same_server(patient):
         return
     try:
         with patient.app_client() as client:
-            yield from _told("worker rights", "a worker", client, acl.worker(place(patient)))
+            yield from _findings("worker rights", "a worker", client, acl.worker(place(patient)))
     except redis.exceptions.NoPermissionError:  # kombu begins with a PING
         ping = [right for right in acl.worker(place(patient)) if right.grant == "+ping"]
         yield _denied("worker rights", "a worker", str(patient.app.connection_for_write().userid or "default"), ping)
     except redis.AuthenticationError:
-        said = "Redis refuses the user or password in the app's broker_url."
-        yield error("worker rights", said, "Compare it with ACL LIST on the server.")
+        text = "Redis refuses the user or password in the app's broker_url."
+        yield error("worker rights", text, "Compare it with ACL LIST on the server.")
     except (redis.RedisError, KombuError, OSError) as failure:
-        said = f"The app's broker can't be reached from here as its user: {type(failure).__name__}."
-        yield warning("worker rights", said, "Run opsdash doctor where a worker runs.")
+        text = f"The app's broker can't be reached from here as its user: {type(failure).__name__}."
+        yield warning("worker rights", text, "Run opsdash doctor where a worker runs.")
 
 
-def _is_ours(patient: Examined) -> bool:
+def _is_same_server(patient: Examined) -> bool:
     """The app's broker is the server and database that opsdash is on."""
     connection = patient.app.connection_for_write()  # opens none
     if connection.transport_cls not in address.TRANSPORTS:
         return False
-    theirs, ours = address.of_app(connection), address.of_console(patient)
-    return theirs.db == ours.db and address.same_server(patient, theirs, ours)
+    of_the_app, own = address.of_app(connection), address.of_console(patient)
+    return of_the_app.db == own.db and address.same_server(patient, of_the_app, own)
 
 
 def place(patient: Examined) -> Place:
@@ -131,12 +131,12 @@ def _lacks(reply: redis.ResponseError | None) -> bool:
 
 def _is_about(right: Right, reply: redis.ResponseError) -> bool:
     """A command may be refused for its key, and a key for its command: each is said once, where it belongs."""
-    said = str(reply).lower()
-    about = "keys" if "access" in said and "key" in said else "channel" if "access" in said else "command"
+    text = str(reply).lower()
+    about = "keys" if "access" in text and "key" in text else "channel" if "access" in text else "command"
     return about == right.kind
 
 
-def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) -> Findings:
+def _findings(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) -> Findings:
     user = str(client.connection_pool.connection_kwargs.get("username") or "default")
     lacking = missing(client, needed)
     unknown = [right for right, why in lacking if "unknown command" in str(why).lower()]
@@ -144,17 +144,17 @@ def _told(check: str, who: str, client: redis.Redis, needed: Sequence[Right]) ->
     if denied:
         yield _denied(check, who, user, denied)
     if unknown:
-        said = f"Redis does not know {', '.join(right.text for right in unknown)}: renamed, disabled or too old."
-        yield error(check, said, "Allow it (rename-command in redis.conf), or use a server that has it.")
+        text = f"Redis does not know {', '.join(right.text for right in unknown)}: renamed, disabled or too old."
+        yield error(check, text, "Allow it (rename-command in redis.conf), or use a server that has it.")
     if not lacking:
         kinds = [(kind, sum(right.kind == kind for right in needed)) for kind in ("command", "channel")]
-        said = ", ".join(count(number, kind) for kind, number in kinds)
-        yield ok(check, f"Redis user {user} may do all that {who} needs: {said}, every key.")
+        text = ", ".join(count(number, kind) for kind, number in kinds)
+        yield ok(check, f"Redis user {user} may do all that {who} needs: {text}, every key.")
 
 
 def _denied(check: str, who: str, user: str, lacking: Sequence[Right]) -> Finding:
-    said = f"Redis user {user} lacks what {who} needs: {', '.join(right.text for right in lacking)}."
-    return error(check, said, f"ACL SETUSER {acl.quoted(user)} {acl.granting(lacking)}; {KEEP}.")
+    text = f"Redis user {user} lacks what {who} needs: {', '.join(right.text for right in lacking)}."
+    return error(check, text, f"ACL SETUSER {acl.quoted(user)} {acl.granting(lacking)}; {KEEP}.")
 
 
 def _is_fanout(queue: Any) -> bool:

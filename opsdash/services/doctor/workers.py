@@ -48,8 +48,8 @@ def plugin(patient: Examined) -> Findings:
     if others is None:
         found = patient.console.unmanaged.found()
         why = f": {found.error}" if found and found.error else ""
-        said = f"Unmanaged workers could not be asked{why.rstrip('.')}."
-        yield warning("workers", said, "Check worker_enable_remote_control.")
+        text = f"Unmanaged workers could not be asked{why.rstrip('.')}."
+        yield warning("workers", text, "Check worker_enable_remote_control.")
     for other in others or ():
         yield error(
             "workers",
@@ -71,8 +71,8 @@ def clocks(patient: Examined) -> Findings:
         )
     yield skew("this console", "Redis", (before + after) / 2 - (seconds + micros / 1e6))
     wrong = 0
-    for host, told in zip(hosts, reports, strict=True):
-        at, clock = untrusted.figure(told.get("time")), untrusted.figure(told.get("clock"))
+    for host, report in zip(hosts, reports, strict=True):
+        at, clock = untrusted.figure(report.get("time")), untrusted.figure(report.get("clock"))
         # The report's own time is Redis's, but for a plug-in that is older: that one writes its own.
         skew_s = None if at is None else at - seconds if clock is None else clock - at
         if skew_s is not None and (abs(skew_s) > SKEW_S if clock else skew_s > SKEW_S):
@@ -91,19 +91,19 @@ def names(patient: Examined) -> Findings:
     for hostname, same in found.items():
         if len(same) > 1:
             pids = ", ".join(str(worker.pid) for worker in same)
-            said = f"{len(same)} processes report as {hostname} (pids {pids}): a command to one may reach the other."
-            yield error("names", said, "Give each worker its own name: celery worker -n NAME@%h.")
+            text = f"{len(same)} processes report as {hostname} (pids {pids}): a command to one may reach the other."
+            yield error("names", text, "Give each worker its own name: celery worker -n NAME@%h.")
 
 
-def strangers(patient: Examined) -> Findings:
+def unmanaged(patient: Examined) -> Findings:
     """Strangers: who fetches messages, and neither reports nor answers."""
     console = patient.console
     workers = console.workers.read()
     live = [worker for worker in workers if worker.reports]
     if off := [worker.hostname for worker in live if worker.remote_control is False]:
         names = ", ".join(off[:NAMED]) + (", …" if len(off) > NAMED else "")
-        said = f"Remote control is off on {names}. An unmanaged worker with remote control off can't be seen."
-        yield warning("strangers", said, "Set worker_enable_remote_control, or use the plug-in on every worker.")
+        text = f"Remote control is off on {names}. An unmanaged worker with remote control off can't be seen."
+        yield warning("strangers", text, "Set worker_enable_remote_control, or use the plug-in on every worker.")
     with console.broker.reading():
         # Those of a silent worker are its own, too: it is listed by its name.
         named = {number for worker in workers for number in worker.clients or ()}
@@ -112,46 +112,46 @@ def strangers(patient: Examined) -> Findings:
     known = sum(worker.clients is None for worker in live) + len(console.unmanaged.known() or ())
     if len(fetching) > known:
         where = ", ".join(connection.address for connection in fetching[:NAMED]) + (", …" if fetching[NAMED:] else "")
-        said = (
+        text = (
             f"{count(len(fetching), 'connection')} to this database fetched messages as a worker does: {where}."
             f" Known workers have {known or 'none'} of them; a pause does not stop the rest."
         )
-        yield warning("strangers", said, "Find what runs at these addresses; start it with -I opsdash.worker.auto.")
+        yield warning("strangers", text, "Find what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
 def prefetch(patient: Examined) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
-    for worker, told in _reports(patient):
-        limit = untrusted.whole(told.get("prefetch"))
+    for worker, report in _reports(patient):
+        limit = untrusted.whole(report.get("prefetch"))
         about = f"{worker.hostname} ({count(worker.concurrency, 'slot')})"
-        if told.get("disable_prefetch") == "1":
-            said = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause stops it too."
-            yield ok("prefetch", said)
+        if report.get("disable_prefetch") == "1":
+            text = f"{about} has worker_disable_prefetch: it fetches when a slot is free. A pause stops it too."
+            yield ok("prefetch", text)
         elif limit == 0:
-            said = f"{about} fetches without a limit: it may fetch a whole queue, which no other worker can then run."
-            yield warning("prefetch", said, "Set worker_prefetch_multiplier to 1 or 4, not 0.")
+            text = f"{about} fetches without a limit: it may fetch a whole queue, which no other worker can then run."
+            yield warning("prefetch", text, "Set worker_prefetch_multiplier to 1 or 4, not 0.")
         elif limit is not None and worker.concurrency and limit > FAR_ABOVE * worker.concurrency:
-            said = f"{about} fetches up to {limit:,} tasks: others wait for them, and its end makes them late."
-            yield warning("prefetch", said, "Lower worker_prefetch_multiplier; 1 for long tasks.")
+            text = f"{about} fetches up to {limit:,} tasks: others wait for them, and its end makes them late."
+            yield warning("prefetch", text, "Lower worker_prefetch_multiplier; 1 for long tasks.")
 
 
 def expiring(patient: Examined) -> Findings:
     """Expiring queues: declared with ``expires``, so that Redis deletes them with their tasks."""
     declared: dict[str, int] = {}
-    for _worker, told in _reports(patient):
-        declared |= _expiries(told.get("expires_ms"))
+    for _worker, report in _reports(patient):
+        declared |= _expiries(report.get("expires_ms"))
     for queue in patient.app.amqp.queues.values() if patient.app is not None else ():
         after_ms = (queue.queue_arguments or {}).get("x-expires") or (queue.expires or 0) * 1_000
         if after_ms:
             declared[str(queue.name)] = int(after_ms)
     if declared:
         named = [f"{queue} after {format_duration(ms / 1_000)}" for queue, ms in sorted(declared.items())[:NAMED]]
-        said = (
+        text = (
             f"Redis deletes a queue with its tasks when no task was sent to it for a while: {', '.join(named)}"
             f"{', …' if len(declared) > NAMED else ''} (kombu 5.7 and later; fetching does not count)."
             " While opsdash pauses, clears or restores one, its expiry is suspended."
         )
-        yield warning("expiring queues", said, "Declare queues without expires where a task must not be lost.")
+        yield warning("expiring queues", text, "Declare queues without expires where a task must not be lost.")
 
 
 def _reports(patient: Examined) -> list[tuple[WorkerStats, dict[str, str | None]]]:
@@ -159,8 +159,8 @@ def _reports(patient: Examined) -> list[tuple[WorkerStats, dict[str, str | None]
     broker = patient.console.broker
     workers = [worker for worker in patient.console.workers.read() if worker.reports]
     with broker.reading():
-        told = bounded_reads.fields(broker.client, [broker.keys.worker(worker.record) for worker in workers], REPORT)
-    return list(zip(workers, told, strict=True))
+        reports = bounded_reads.fields(broker.client, [broker.keys.worker(worker.record) for worker in workers], REPORT)
+    return list(zip(workers, reports, strict=True))
 
 
 def _expiries(text: str | None) -> dict[str, int]:
@@ -168,4 +168,4 @@ def _expiries(text: str | None) -> dict[str, int]:
     return {queue: ms for queue, ms in untrusted.counts(untrusted.parsed(text)).items() if ms}
 
 
-CHECKS = (plugin, names, strangers, prefetch, expiring, clocks)
+CHECKS = (plugin, names, unmanaged, prefetch, expiring, clocks)

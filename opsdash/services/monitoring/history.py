@@ -156,11 +156,11 @@ def _totals(workers: tuple[WorkerStats, ...]) -> Started:
     found: dict[tuple[str, int], dict[str | None, int]] = {}
     for worker in workers:
         if worker.reports:
-            told: dict[str | None, int] = dict.fromkeys(worker.queues, 0)
-            told.update(worker.started.items())
-            found[worker.hostname, worker.pid] = told
+            started: dict[str | None, int] = dict.fromkeys(worker.queues, 0)
+            started.update(worker.started.items())
+            found[worker.hostname, worker.pid] = started
             if worker.failed is not None:
-                told[FAILED] = worker.failed
+                started[FAILED] = worker.failed
     return found
 
 

@@ -64,10 +64,10 @@ class MetricsReader:
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:
-        mine = (None, self._audit.here())  # other brokers on the same database have their own metrics
+        own = (None, self._audit.here())  # other brokers on the same database have their own metrics
         for entry in tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):
             self._counted = entry.seq
-            if entry.broker not in mine:
+            if entry.broker not in own:
                 continue
             took_s = entry.details.get("took_s")
             self._count(entry.operation, entry.status.value, took_s if isinstance(took_s, int | float) else None)

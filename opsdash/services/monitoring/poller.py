@@ -62,7 +62,7 @@ class Poller:
                 self._thread = threading.Thread(target=self._loop, name="opsdash-poller", daemon=True)
                 self._thread.start()
         if self.latest is not None:
-            self._tell(subscriber, self.latest)
+            self._notify(subscriber, self.latest)
         return partial(self._unsubscribe, number)
 
     def refresh(self) -> Snapshot:
@@ -70,7 +70,7 @@ class Poller:
 
         One read at a time: all who come while one runs share the one that follows it, and so see what they have done.
         """
-        return self._ask(lambda read: read()).result()
+        return self._next_read(lambda read: read()).result()
 
     async def refreshed(self) -> Snapshot:
         """As ``refresh``, beside the event loop: however many wait, they need one thread, and four reads a second."""
@@ -79,16 +79,16 @@ class Poller:
             time.sleep(max(0.0, self._began_s + APART_S - time.monotonic()))
             read()
 
-        return await asyncio.wrap_future(self._ask(lambda read: FIGURES.start(partial(later, read))))
+        return await asyncio.wrap_future(self._next_read(lambda read: FIGURES.start(partial(later, read))))
 
     def refresh_soon(self, wait_s: float) -> None:
         """As ``refresh``, and waits so long at most: the read goes on by itself."""
         try:
-            self._ask(FIGURES.start).result(wait_s)
+            self._next_read(FIGURES.start).result(wait_s)
         except NotYet:
             log.info("a snapshot takes longer than %g s", wait_s)
 
-    def _ask(self, start: Callable[[Callable[[], None]], object]) -> Future[Snapshot]:
+    def _next_read(self, start: Callable[[Callable[[], None]], object]) -> Future[Snapshot]:
         """The read that begins next.
 
         Args:
@@ -126,7 +126,7 @@ class Poller:
         with self._lock:
             subscribers = list(self._subscribers.values())
         for subscriber in subscribers:
-            self._tell(subscriber, snapshot)
+            self._notify(subscriber, snapshot)
         return snapshot
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Poller:
             if not self._subscribers:
                 self._wake.set()
 
-    def _tell(self, subscriber: Subscriber, snapshot: Snapshot) -> None:
+    def _notify(self, subscriber: Subscriber, snapshot: Snapshot) -> None:
         try:
             subscriber(snapshot)
         except Exception:

@@ -116,12 +116,12 @@ class SnapshotReader:
         self._pause_expiry.look(read.active, read.left, read.epoch)
         pauses = read.active
         found = self._unmanaged.found(read.epoch, paused=bool(pauses))
-        others, (trash, not_trash), (waiting, not_asked) = (
+        others, (trash, not_trash), (waiting, not_read) = (
             _others(found, workers),
             self._trash.look(),
             self._approvals.look(),
         )
-        unread += (*not_trash, *not_asked)
+        unread += (*not_trash, *not_read)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,

@@ -44,10 +44,10 @@ class PauseExpiry:
             epoch: The pause counter; a resume raises it, a flush takes it away.
         """
         self._left = list(left)
-        told = {info.queue for info in self._left}
+        with_details = {info.queue for info in self._left}
         for queue, info in self._seen.items():
             flushed = info.epoch is not None and (epoch is None or epoch < info.epoch)
-            if flushed and queue not in active and queue not in told:
+            if flushed and queue not in active and queue not in with_details:
                 self._owed.append(info)
         self._seen = dict(active)
 

@@ -19,10 +19,10 @@ _PAUSE = lua.load(__name__, "flags_pause", DIGITS=EPOCH_DIGITS)
 _RESUME = lua.load(__name__, "flags_resume", DIGITS=EPOCH_DIGITS)
 
 _FORGET = lua.load(__name__, "flags_forget", DIGITS=EPOCH_DIGITS)
-_STORIES = lua.load(__name__, "flags_stories")
-_TOLD_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
+_DETAILS = lua.load(__name__, "flags_details")
+_EPOCH_LAST = re.compile(rf'"epoch": ([0-9]{{1,{EPOCH_DIGITS}}})\}}\Z')
 """The same in Python: both must find the same epoch in a text, or its story would stay for ever."""
-LONGEST_STORY = 64 * 1024
+LONGEST_DETAILS = 64 * 1024
 """Characters of a story that is looked into; one of opsdash's own has a few hundred."""
 FARTHEST_MS = 1_000 * 365 * 86_400_000
 """A flag with a longer TTL has no end that a calendar needs."""
@@ -66,9 +66,16 @@ class PauseFlags:
     def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int, only: str) -> PauseInfo:
         now = datetime.now(UTC)
         expires_at = now + timedelta(seconds=ttl_s)
-        story = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
+        details = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
         epoch = self._run(
-            _PAUSE, queue, ttl_s, queue or EVERYTHING, json.dumps(story)[:-1], self.broker.keys.nudge, PAUSE_VALUE, only
+            _PAUSE,
+            queue,
+            ttl_s,
+            queue or EVERYTHING,
+            json.dumps(details)[:-1],
+            self.broker.keys.nudge,
+            PAUSE_VALUE,
+            only,
         )
         return PauseInfo(queue=queue, by=by, reason=reason, at=now, expires_at=expires_at, epoch=int(epoch))
 
@@ -97,25 +104,25 @@ class PauseFlags:
         pipe.exists(keys.expires)
         pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
         fields = [name or EVERYTHING for name in names]
-        pipe.eval(_STORIES, 1, keys.pause_info, LONGEST_STORY, *fields)
+        pipe.eval(_DETAILS, 1, keys.pause_info, LONGEST_DETAILS, *fields)
 
     def answer(self, names: Sequence[str | None], replies: list[Any]) -> FlagsRead:
         """The replies to `ask`, in its order: one per name and three more."""
-        *ttls_ms, suspended, epoch, told = replies
-        for reply in (*ttls_ms, suspended, told):
+        *ttls_ms, suspended, epoch, texts = replies
+        for reply in (*ttls_ms, suspended, texts):
             if isinstance(reply, Exception):
                 raise reply
         # Of another type: the flag is valid anyway.
-        epoch, stories = bounded_reads.typed(epoch, ""), dict(zip(names, told, strict=True))
+        epoch, details_of = bounded_reads.typed(epoch, ""), dict(zip(names, texts, strict=True))
         now = datetime.now(UTC)
         active, left = {}, []
         for name, ttl_ms in zip(names, ttls_ms, strict=True):
             if ttl_ms != -2:  # PTTL: -2 no key, -1 a key without TTL
                 ends = 0 <= ttl_ms <= FARTHEST_MS
                 expires_at = now + timedelta(milliseconds=ttl_ms) if ends else None
-                active[name] = replace(_story(name, stories[name]), expires_at=expires_at)
-            elif stories[name] is not None:
-                left.append(_story(name, stories[name]))
+                active[name] = replace(_pause_info(name, details_of[name]), expires_at=expires_at)
+            elif details_of[name] is not None:
+                left.append(_pause_info(name, details_of[name]))
         return FlagsRead(active=active, left=tuple(left), epoch=epoch_of(epoch), suspended=bool(suspended))
 
     def forget(self, ended: PauseInfo) -> None:
@@ -131,27 +138,27 @@ class PauseFlags:
         with self.broker.client.pipeline(transaction=False) as pipe:
             pipe.eval(script, 3, keys.pause(queue), keys.pause_info, keys.pause_epoch, *args)
             queue_expiry.add_reconcile(self.broker, pipe, self.broker.queues if queue is None else [queue])
-            done, settled = pipe.execute(raise_on_error=False)
+            done, expiry_reply = pipe.execute(raise_on_error=False)
         if isinstance(done, Exception):
             raise done
-        queue_expiry.answer(settled)
+        queue_expiry.answer(expiry_reply)
         return done
 
 
-def _story(queue: str | None, text: str | None) -> PauseInfo:
+def _pause_info(queue: str | None, text: str | None) -> PauseInfo:
     """A story as far as it can be read: it may be missing (a flag set by hand) or hold anything."""
-    if text is None or len(text) > LONGEST_STORY:
+    if text is None or len(text) > LONGEST_DETAILS:
         return PauseInfo(queue=queue)
-    last = _TOLD_LAST.search(text)
+    last = _EPOCH_LAST.search(text)
     epoch = int(last[1]) if last else None
-    story = untrusted.mapping(untrusted.parsed(text, LONGEST_STORY))
+    details = untrusted.mapping(untrusted.parsed(text, LONGEST_DETAILS))
     return PauseInfo(
         queue=queue,
-        by=untrusted.words(story.get("by"), LONGEST_STORY),
-        reason=untrusted.words(story.get("reason"), LONGEST_STORY),
-        at=untrusted.moment(story.get("at")),
-        expires_at=untrusted.moment(story.get("expires_at")),
-        epoch=_number(story.get("epoch")) if epoch is None else epoch,
+        by=untrusted.words(details.get("by"), LONGEST_DETAILS),
+        reason=untrusted.words(details.get("reason"), LONGEST_DETAILS),
+        at=untrusted.moment(details.get("at")),
+        expires_at=untrusted.moment(details.get("expires_at")),
+        epoch=_number(details.get("epoch")) if epoch is None else epoch,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from opsdash.model import PauseInfo, QueueStats, TrashEntry, WorkerStats
 
-SETTLED_S = 3.0
+QUIET_S = 3.0
 """After all have confirmed: a fetch that was under way has gone back by then."""
 REMEMBERED_S = 30.0
 """For so long after a queue has lost a task it is said to be losing them."""
@@ -46,21 +46,21 @@ class LeakCheck:
             if pause is None or queue.error or not _confirmed(live, queue.name):
                 self._lost.pop(queue.name, None)
                 continue
-            story = (pause.queue, pause.epoch, pause.at)
-            if self._pauses.get(queue.name) != story:
-                self._pauses[queue.name] = story
+            identity = (pause.queue, pause.epoch, pause.at)
+            if self._pauses.get(queue.name) != identity:
+                self._pauses[queue.name] = identity
                 self._lost.pop(queue.name, None)
                 since_s[queue.name] = now_s
             else:
                 since_s[queue.name] = self._since_s.get(queue.name, now_s)
             waiting[queue.name] = queue.waiting
             before = self._waiting.get(queue.name)
-            settled = now_s - since_s[queue.name] > SETTLED_S
-            if settled and before is not None and queue.waiting < before and queue.name not in clearing:
+            quiet = now_s - since_s[queue.name] > QUIET_S
+            if quiet and before is not None and queue.waiting < before and queue.name not in clearing:
                 lost, _ = self._lost.get(queue.name, (0, 0.0))
                 self._lost[queue.name] = lost + before - queue.waiting, now_s
         self._waiting, self._since_s = waiting, since_s
-        self._pauses = {name: story for name, story in self._pauses.items() if name in waiting}
+        self._pauses = {name: identity for name, identity in self._pauses.items() if name in waiting}
         recent = {name for name, (_, at_s) in self._lost.items() if now_s - at_s < REMEMBERED_S}
         self._lost = {name: lost for name, lost in self._lost.items() if name in recent & waiting.keys()}
         return {name: number for name, (number, _) in self._lost.items()}

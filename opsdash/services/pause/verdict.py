@@ -24,35 +24,37 @@ def verdict(snapshot: Snapshot, queue: str | None = None) -> Verdict | None:
     pause = snapshot.pause if queue is None else snapshot.paused_queues.get(queue)
     if pause is None:
         return None
-    fleet = [w for w in snapshot.workers if w.reports and _serves(w, queue)]
+    reporting = [w for w in snapshot.workers if w.reports and _serves(w, queue)]
     reasons = [
         *_stale(snapshot),
-        *([] if fleet else [Reason(kind=Kind.NO_WORKER)]),
+        *([] if reporting else [Reason(kind=Kind.NO_WORKER)]),
         *(Reason(kind=Kind.UNREAD, detail=one.message) for one in snapshot.unread if one.what in SAFETY),
     ]
-    late = {worker.record or worker.hostname: list(_keeps(worker, pause, snapshot.epoch, queue)) for worker in fleet}
+    late = {
+        worker.record or worker.hostname: list(_keeps(worker, pause, snapshot.epoch, queue)) for worker in reporting
+    }
     reasons += [reason for found in late.values() for reason in found]
     reasons += _silent(snapshot.workers, queue)
-    reasons += _namesakes(fleet)
-    reasons += _strangers(snapshot, queue)
+    reasons += _namesakes(reporting)
+    reasons += _unmanaged(snapshot, queue)
     reasons += _unaccounted(snapshot, queue)
     reasons += [
         Reason(kind=Kind.QUEUE_SHRINKS, queue=name, number=number)
         for name, number in snapshot.shrinking.items()
         if queue in (None, name)
     ]
-    running = [_running(worker, queue) for worker in fleet]
+    running = [_running(worker, queue) for worker in reporting]
     return Verdict(
         queue=queue,
         reasons=tuple(
             sorted((_lasting(reason) for reason in reasons), key=lambda reason: list(Kind).index(reason.kind))
         ),
-        workers=len(fleet),
+        workers=len(reporting),
         stopped=sum(not found for found in late.values()),
         running=sum(running),
-        elsewhere=sum(worker.active for worker in fleet) - sum(running),
-        held=sum(worker.reserved + worker.scheduled for worker in fleet),
-        scheduled=sum(worker.scheduled for worker in fleet),
+        elsewhere=sum(worker.active for worker in reporting) - sum(running),
+        held=sum(worker.reserved + worker.scheduled for worker in reporting),
+        scheduled=sum(worker.scheduled for worker in reporting),
         drained_in_s=snapshot.drained_in_s if queue is None and not snapshot.redis_error else None,
         age_s=snapshot.redis_age_s,
     )
@@ -106,8 +108,8 @@ def _running(worker: WorkerStats, queue: str | None) -> int:
     """Running tasks of the queue; those of an unknown queue count too."""
     if queue is None or worker.running_by_queue is None:
         return worker.active
-    told = worker.running_by_queue
-    elsewhere = sum(number for name, number in told.items() if name not in ("", queue))
+    by_queue = worker.running_by_queue
+    elsewhere = sum(number for name, number in by_queue.items() if name not in ("", queue))
     return max(0, worker.active - elsewhere)
 
 
@@ -149,29 +151,29 @@ def _silent(workers: Iterable[WorkerStats], queue: str | None) -> Iterator[Reaso
         if worker.reports or (queue is not None and worker.queues and queue not in worker.queues):
             continue
         # What is in unacked was fetched, and may be all that late acknowledgement leaves of a task.
-        held = max(worker.reserved, (worker.unacked or 0) - worker.active - worker.scheduled)
+        unstarted = max(worker.reserved, (worker.unacked or 0) - worker.active - worker.scheduled)
         closed = worker.paused or (queue is not None and queue in worker.paused_queues)
-        if worker.active or held or not closed:
+        if worker.active or unstarted or not closed:
             yield Reason(
                 kind=Kind.SILENT,
                 workers=(worker.hostname,),
                 pids=(worker.pid,),
                 number=worker.active,
-                held=held,
+                held=unstarted,
                 seconds=worker.silent_s,
             )
 
 
-def _namesakes(fleet: Iterable[WorkerStats]) -> Iterator[Reason]:
+def _namesakes(reporting: Iterable[WorkerStats]) -> Iterator[Reason]:
     by_name: dict[str, list[int]] = {}
-    for worker in fleet:
+    for worker in reporting:
         by_name.setdefault(worker.hostname, []).append(worker.pid)
     for hostname, pids in by_name.items():
         if len(pids) > 1:
             yield Reason(kind=Kind.SAME_NAME, workers=(hostname,), pids=tuple(sorted(pids)), number=len(pids))
 
 
-def _strangers(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
+def _unmanaged(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
     """Workers that do not report, and whether all of them are known."""
     free = [other for other in snapshot.others or () if _works(other, queue)]
     if free:
@@ -197,8 +199,8 @@ def _connections(look: UnmanagedLook, others: Iterable[OtherWorker], queue: str 
         yield Reason(kind=Kind.CONNECTIONS, detail=look.connections_error)
     # One connection each belongs to a worker that is listed by its name: unmanaged, or with a plug-in that does
     # not name its connections. Idle ones are assigned to them before those that wait for tasks.
-    theirs = sum(1 for _ in others) + look.unnamed
-    for connection in sorted(look.connections, key=lambda connection: connection.blocked)[theirs:]:
+    of_known = sum(1 for _ in others) + look.unnamed
+    for connection in sorted(look.connections, key=lambda connection: connection.blocked)[of_known:]:
         takes = connection.blocked and queue is None  # from which queue is not known
         kind = Kind.TAKES_TASKS if takes else Kind.MAY_TAKE_TASKS
         yield Reason(kind=kind, number=1, detail=connection.address)
@@ -206,11 +208,11 @@ def _connections(look: UnmanagedLook, others: Iterable[OtherWorker], queue: str 
 
 def _unaccounted(snapshot: Snapshot, queue: str | None) -> Iterator[Reason]:
     """The broker's ``unacked`` has more messages than the workers have reported."""
-    told = [worker.unacked for worker in snapshot.workers]
-    if any(number is None and worker.reports for number, worker in zip(told, snapshot.workers, strict=True)):
+    reported = [worker.unacked for worker in snapshot.workers]
+    if any(number is None and worker.reports for number, worker in zip(reported, snapshot.workers, strict=True)):
         return  # a plug-in that does not say yet
     # While other queues go on, what was fetched since the last report is nobody's yet.
-    more = (snapshot.unacked if queue is None else snapshot.unacked_old) - sum(number or 0 for number in told)
+    more = (snapshot.unacked if queue is None else snapshot.unacked_old) - sum(number or 0 for number in reported)
     if more > 0:
         yield Reason(kind=Kind.UNACKED, number=more, seconds=snapshot.unacked_oldest_s)
 

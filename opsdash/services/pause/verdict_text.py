@@ -45,14 +45,14 @@ def describe_builds(workers: Sequence[WorkerStats]) -> str:
     """
     found = builds(workers)
     holding = any(worker.holds for worker in workers)
-    said = [
+    parts = [
         f"{f'build {build.name}' if build.name else 'no build named'}: "
         + (f"drained {build.drained:,} of {build.workers:,}" if holding else count(build.workers, "worker"))
         for build in found[:NAMED]
     ]
     if len(found) > NAMED:
-        said.append(f"and {count(len(found) - NAMED, 'more build')}")
-    text = "; ".join(said)
+        parts.append(f"and {count(len(found) - NAMED, 'more build')}")
+    text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
@@ -62,8 +62,8 @@ def notes(verdict: Verdict) -> list[str]:
         return []
     are = "is" if verdict.scheduled == 1 else "are"
     if verdict.queue is not None:  # the workers tell them of all queues together
-        said = f"{count(verdict.scheduled, 'scheduled task')} of any queue {are} in these workers"
-        return [f"{said}; those of {verdict.queue} are put back when they are due."]
+        text = f"{count(verdict.scheduled, 'scheduled task')} of any queue {are} in these workers"
+        return [f"{text}; those of {verdict.queue} are put back when they are due."]
     return [f"{count(verdict.scheduled, 'scheduled task')} {are} in workers, and {are} put back when due."]
 
 
@@ -102,8 +102,8 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
 
 def describe_reason(reason: Reason) -> str:
     """One reason as a sentence."""
-    said = _said(reason)
-    return said if said.endswith(".") else f"{said}."
+    text = _sentence(reason)
+    return text if text.endswith(".") else f"{text}."
 
 
 def remedies(verdict: Verdict) -> list[str]:
@@ -139,7 +139,7 @@ def _remedy(reason: Reason) -> str:
 def _stopped(verdict: Verdict) -> str:
     if verdict.stopped < verdict.workers:
         late = [reason for reason in verdict.reasons if reason.kind in OF_WORKERS]
-        named = "; ".join(_said(reason) for reason in late[:NAMED])
+        named = "; ".join(_sentence(reason) for reason in late[:NAMED])
         more = f"; and {len(late) - NAMED:,} more" if len(late) > NAMED else ""
         return f"{verdict.stopped} of {count(verdict.workers, 'worker')} stopped; {named}{more}."
     number = {1: "The one worker", 2: "Both workers"}.get(verdict.workers, f"All {verdict.workers:,} workers")
@@ -151,7 +151,7 @@ def _stopped(verdict: Verdict) -> str:
     return f"{who} stopped taking from it; nothing of it runs{still}."
 
 
-def _said(reason: Reason) -> str:
+def _sentence(reason: Reason) -> str:
     who = _names(reason.workers)
     match reason.kind:
         case Kind.NOT_CONFIRMED:

@@ -62,8 +62,8 @@ def held_by_workers(workers: Workers, queues: Queues, queue: str) -> HeldByWorke
 
 def age(oldest_s: float | None, *, unsure: bool = False) -> Line:
     """How old the oldest message is. Args: ``unsure``: it is at least so old."""
-    told = "not known" if oldest_s is None else at_least(oldest_s, unsure=unsure)
-    return Line("note", f"Age of the oldest: {told}.")
+    text = "not known" if oldest_s is None else at_least(oldest_s, unsure=unsure)
+    return Line("note", f"Age of the oldest: {text}.")
 
 
 def arriving(per_s: float | None) -> Line:
@@ -88,8 +88,8 @@ def expiring(made_of: TaskSample | None) -> list[Line]:
     if not made_of.counted:
         number = f"about {number} (± {made_of.number_error:,}, estimated from {made_of.looked_at:,} of them)"
     ends = "ends (its expires)" if made_of.counted and made_of.number == 1 else "end (their expires)"
-    told = f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."
-    return [Line("warning", told)]
+    text = f"Of those that wait, {number} {ends} before the pause does: received later, Celery revokes them unrun."
+    return [Line("warning", text)]
 
 
 def expire_by(now: datetime, end: datetime) -> Callable[[bytes], bool]:

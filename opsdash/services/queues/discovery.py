@@ -48,8 +48,8 @@ class Discovery:
             Unavailable: Redis did not answer.
         """
         online = [worker for worker in workers if worker.reports]
-        told = [worker.queues for worker in workers] + [other.queues for other in others or ()]
-        reported = [name for queues in told for name in queues]
+        lists = [worker.queues for worker in workers] + [other.queues for other in others or ()]
+        reported = [name for queues in lists for name in queues]
         known = tuple(dict.fromkeys([*self._broker.queues, *filter(is_task_queue, reported)]))
         with self._lock:
             # A new name is looked for at once: a queue that a worker has just begun to consume may have siblings.

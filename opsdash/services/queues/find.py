@@ -83,7 +83,7 @@ def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
     Raises:
         Unavailable: Redis did not answer.
     """
-    wanted, left = task_id.encode(), MOST
+    encoded_id, left = task_id.encode(), MOST
     with broker.reading():
         cursor = 0
         while True:
@@ -99,7 +99,7 @@ def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
             for key in broker.lists(queue).values():
                 at = 0
                 while left > 0 and (texts := bounded_reads.messages(broker.client, key, -1 - at, READ, step=-1)):
-                    if any(wanted in text and _is_of(text, task_id) for text in texts):
+                    if any(encoded_id in text and _is_of(text, task_id) for text in texts):
                         return Found(queue=queue)
                     at += len(texts)
                     left -= len(texts)

@@ -81,14 +81,14 @@ class QueueLock:
             )
         return answer
 
-    def join(self, source: str, queue: str, told: Callable[[int], None] = lambda _left: None) -> None:
+    def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:
         """Puts a list's messages where they are next to run, in their order; the queue's own run after them.
 
         Cost: as many messages are moved as the shorter of two lists has, in steps of about ``STEP_S``.
         """
         pace = Pace()
         while left := pace.timed(lambda step: self.run(_JOIN, [source, queue], step)):
-            told(left)
+            on_progress(left)
 
 
 @contextmanager
@@ -106,9 +106,9 @@ def locked(broker: Broker, queue: str, *, by: str, what: str) -> Iterator[QueueL
     if not taken:
         raise busy(queue, bounded_reads.text(broker.client, key))
     try:
-        watchman = ExpiryKeeper(broker)
-        watchman.look((queue,), needed=True)
-        yield QueueLock(broker, key, value, watchman.again_s)
+        expiry_keeper = ExpiryKeeper(broker)
+        expiry_keeper.look((queue,), needed=True)
+        yield QueueLock(broker, key, value, expiry_keeper.again_s)
     finally:
         # It ends by itself; what went wrong is on its way up already.
         with contextlib.suppress(redis.RedisError), writes.aside():

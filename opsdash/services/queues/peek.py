@@ -92,9 +92,11 @@ def _items(values: list[Any], redact: re.Pattern[str], depth: int) -> list[str]:
 
 def _named(values: Mapping[str, Any], redact: re.Pattern[str], depth: int) -> Iterator[tuple[str, str]]:
     hidden = hidden_keys(values)
-    told = any(isinstance(value, str) and redact.search(value) for key, value in values.items() if key != "value")
+    names_secret = any(
+        isinstance(value, str) and redact.search(value) for key, value in values.items() if key != "value"
+    )
     for name, value in islice(values.items(), MANY):
-        hide = name in hidden or redact.search(name) or (told and name == "value")
+        hide = name in hidden or redact.search(name) or (names_secret and name == "value")
         yield name, HIDDEN if hide else _shown(value, redact, depth)
     if len(values) > MANY:
         yield "…", "…"

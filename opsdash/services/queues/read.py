@@ -217,10 +217,10 @@ class Queues:
         by: str,
         keep_s: int,
         trash_id: str | None = None,
-        boundary: Mapping[str, Any] | None = None,
+        watermark: Mapping[str, Any] | None = None,
         also: Callable[[bytes], bool] | None = None,
         others: Iterable[str] = (),
-        told: Callable[[int, int], None] = lambda _at, _of: None,
+        on_progress: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Cleared:
         """Moves everything that waits in one queue, all priorities, to the trash, atomically.
@@ -231,10 +231,11 @@ class Queues:
         Args:
             keep_s: The undo window; 0 deletes at once.
             trash_id: If it exists, its result is returned and the clear is not repeated.
-            boundary: The watermark, from ``boundary.draw``: messages after it stay.
+            watermark: The watermark, from ``boundary.draw``: messages after it stay.
             also: Finds previewed messages in a list that no longer has the watermark.
             others: Other queues that the receipt counts.
-            told: Called while messages are set aside, with how many, of how many. ``cancelled``: called meanwhile.
+            on_progress: Called while messages are set aside, with how many, of how many. ``cancelled``: called
+                meanwhile.
 
         Raises:
             Refused: Another operation has the queue lock, or the previewed messages are gone. Nothing was changed.
@@ -247,11 +248,11 @@ class Queues:
         scope = Scope.of(self.broker, queue, others)
         names += scope.other_keys
         now = datetime.now(UTC)
-        restores = boundary["restores"] if boundary else ""
+        restores = watermark["restores"] if watermark else ""
         fields = [keep_s, queue, by, now.isoformat(), trash_id, int(now.timestamp()), restores, FEW, SLACK]
-        self._settle(queue, by)
+        self._finish_broken(queue, by)
         for _ in range(TRIES):
-            found = find(self.broker, queue, boundary)
+            found = find(self.broker, queue, watermark)
             if also is not None and self._one_by_one(lists, found):
                 answer, counts = "many", []
                 break
@@ -266,10 +267,10 @@ class Queues:
                 by=by,
                 keep_s=keep_s,
                 trash_id=trash_id,
-                boundary=boundary,
+                watermark=watermark,
                 also=also,
                 others=others,
-                told=told,
+                on_progress=on_progress,
                 cancelled=cancelled,
             )
             return Cleared(done.total, done.by_priority, done.trash_id, done.newer, done.cancelled, done.receipt)
@@ -277,8 +278,8 @@ class Queues:
             raise busy(queue, counts[0]) if answer == "busy" else Refused(_WHY_NOT[answer], hint=LOOK_AGAIN)
         newer, *numbers = (int(number) for number in counts)
         moved, counted = numbers[: len(lists)], numbers[len(lists) :]
-        half = len(counted) // 2
-        receipt = scope.receipt(counted[:half], counted[half:], at_once=True) if counted else None
+        middle = len(counted) // 2
+        receipt = scope.receipt(counted[:middle], counted[middle:], at_once=True) if counted else None
         by_priority = {step: n for step, n in zip(lists, moved, strict=True) if n}
         total = sum(moved)
         return Cleared(total, by_priority, trash_id if total and keep_s else None, newer, receipt=receipt)
@@ -287,11 +288,11 @@ class Queues:
         """A list has messages, and no watermark that says which of them are newer."""
         return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
 
-    def _settle(self, queue: str, by: str) -> None:
+    def _finish_broken(self, queue: str, by: str) -> None:
         """A clear that was killed half-way has messages aside that belong to this queue."""
         if self.broker.client.zcount(self.broker.keys.trash_index, "+inf", "+inf"):
-            with locked(self.broker, queue, by=by, what="clear") as held:
-                SelectiveClear(self.broker).settle(held, queue)
+            with locked(self.broker, queue, by=by, what="clear") as lock:
+                SelectiveClear(self.broker).finish_broken(lock, queue)
 
 
 _WHY_NOT = {

@@ -50,14 +50,14 @@ def receipt_details(receipt: Receipt | None) -> dict[str, Any]:
     return {} if receipt is None else {"receipt": receipt.details()}
 
 
-def receipt_told(details: Mapping[str, Any]) -> str:
+def receipt_text(details: Mapping[str, Any]) -> str:
     """The receipt in an effect's details as one line; empty where there is none."""
-    told = details.get("receipt")
-    if not isinstance(told, Mapping):
+    receipt = details.get("receipt")
+    if not isinstance(receipt, Mapping):
         return ""
-    before, after, others = told["before"], told["after"], told["others"]
+    before, after, others = receipt["before"], receipt["after"], receipt["others"]
     steps = ", ".join(f"priority {step}: {number:,} → {after[step]:,}" for step, number in sorted(before.items()))
-    parts = [f"{told['queue']} {sum(before.values()):,} → {sum(after.values()):,} waiting"]
+    parts = [f"{receipt['queue']} {sum(before.values()):,} → {sum(after.values()):,} waiting"]
     if len(before) > 1 or set(before) - {0}:
         parts[0] += f" ({steps})"
     counted = [(name, one["before"], one["after"]) for name, one in others.items()]

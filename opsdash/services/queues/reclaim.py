@@ -30,7 +30,7 @@ PAUSE_S = 180
 """The pause that is set for it ends by itself after so long, should this process die."""
 LOOK_S = 0.2
 REASON = "a clear of all tasks that do not run"
-HELD = 100_000
+MOST_HELD = 100_000
 """Messages in workers' hands that a preview can tell from later ones."""
 NEWEST = 500
 """Of what waits a preview remembers some too, the newest of each priority: workers may take them meanwhile."""
@@ -51,8 +51,8 @@ class Reach:
 
     def sentence(self) -> str:
         """Whom this leaves out; empty when it is nobody."""
-        said = f" Not reached, so their tasks stay: {', '.join(self.not_reached)}." if self.not_reached else ""
-        return said if self.others_known else f"{said} It is not known whether unmanaged workers run."
+        text = f" Not reached, so their tasks stay: {', '.join(self.not_reached)}." if self.not_reached else ""
+        return text if self.others_known else f"{text} It is not known whether unmanaged workers run."
 
 
 class Hold:
@@ -62,14 +62,14 @@ class Hold:
         paused: The pause that this operation has set; None: the queue was paused already.
         recalled: ETA tasks that workers had to put back.
         reach: Whose messages came back.
-        said: How it ended, in a sentence: known after the end.
+        message: How it ended, in a sentence: known after the end.
     """
 
     def __init__(self, paused: PauseInfo | None) -> None:
         self.paused = paused
         self.recalled = 0
         self.reach = Reach(reached=(), not_reached=())
-        self.said = ""
+        self.message = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,27 +98,27 @@ class Reclaim:
             others_known=others is not None,
         )
 
-    def held(self, queue: str) -> list[str]:
+    def delivery_tags(self, queue: str) -> list[str]:
         """Names of all messages that workers hold, and of the newest that wait: what a preview has seen.
 
-        Cost: one script that reads at most ``HELD`` names, and one LRANGE of ``NEWEST`` per priority step.
+        Cost: one script that reads at most ``MOST_HELD`` names, and one LRANGE of ``NEWEST`` per priority step.
 
         Raises:
             Refused: Workers hold more than can be remembered.
         """
         with self.broker.reading():
             number = int(self.broker.client.hlen(self.broker.unacked))
-            if number > HELD:
-                raise Refused(f"Workers have {number:,} tasks; at most {HELD:,} can be separated from later ones.")
+            if number > MOST_HELD:
+                raise Refused(f"Workers have {number:,} tasks; at most {MOST_HELD:,} can be separated from later ones.")
             with self.broker.client.pipeline(transaction=False) as pipe:
-                bounded_reads.ask_names(pipe, self.broker.unacked, HELD)
+                bounded_reads.ask_names(pipe, self.broker.unacked, MOST_HELD)
                 for key in self.broker.lists(queue).values():
                     bounded_reads.ask(pipe, key, 0, NEWEST)
                 tags, *lists = pipe.execute(raise_on_error=False)
         waiting = [delivery_tag(envelope(text)) for texts in lists for text in bounded_reads.given(texts)]
         # A worker's entry for a message of a named exchange is ``tag/queue``: copies of one publish share the tag.
-        held = [tag.partition("/")[0] for tag in tags] if isinstance(tags, list) else []
-        return [*held, *filter(None, waiting)]
+        reserved = [tag.partition("/")[0] for tag in tags] if isinstance(tags, list) else []
+        return [*reserved, *filter(None, waiting)]
 
     @contextmanager
     def hold(self, queue: str, *, by: str) -> Iterator[Hold]:
@@ -128,20 +128,20 @@ class Reclaim:
             Uncertain: Something went wrong, and the pause could not be lifted either.
         """
         paused = self.pause.read([queue])
-        mine = None if paused else self.pause.pause_if_not(queue, by=by, reason=REASON, ttl_s=PAUSE_S)
-        held = Hold(mine)
+        own_pause = None if paused else self.pause.pause_if_not(queue, by=by, reason=REASON, ttl_s=PAUSE_S)
+        hold = Hold(own_pause)
         try:
-            yield held
+            yield hold
         except BaseException as error:
-            lifted, said = self._lift(mine)
+            lifted, message = self._lift(own_pause)
             if not lifted:
                 why = explained(error)
-                raise Uncertain(f"{why}{said}") from error
+                raise Uncertain(f"{why}{message}") from error
             raise
-        held.said = self._lift(mine)[1]
+        hold.message = self._lift(own_pause)[1]
 
     def gather(
-        self, queue: str, held: Hold, *, told: Callable[[Progress], None], cancelled: Callable[[], bool]
+        self, queue: str, hold: Hold, *, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
     ) -> bool:
         """Waits until every worker within reach has confirmed the pause, and holds nothing of the queue but what runs.
 
@@ -156,10 +156,10 @@ class Reclaim:
         while quiet < 2:  # twice: an answer may have crossed a message on its way to the worker
             if cancelled():
                 return False
-            held.reach, late = self._look(queue, held, met)
+            hold.reach, late = self._look(queue, hold, met)
             quiet = 0 if late else quiet + 1
             if late:
-                told(Progress(done=False, message=f"Waiting for {late}"))
+                on_progress(Progress(done=False, message=f"Waiting for {late}"))
             if quiet < 2:
                 if time.monotonic() > deadline:
                     raise Refused(
@@ -170,7 +170,7 @@ class Reclaim:
                 time.sleep(LOOK_S)
         return True
 
-    def _look(self, queue: str, held: Hold, met: set[str]) -> tuple[Reach, str]:
+    def _look(self, queue: str, hold: Hold, met: set[str]) -> tuple[Reach, str]:
         """Whom it reaches, and what keeps it waiting: nothing when all is back."""
         pauses = self.pause.read([queue])
         epoch = max((info.epoch or 0 for info in pauses.values()), default=None)
@@ -183,24 +183,24 @@ class Reclaim:
         if unsure:
             return reach, f"{_some(unsure)} to confirm the pause"
         answers = self.unmanaged.recall(names, queue)
-        held.recalled += sum(going for going, _ in answers.values())
+        hold.recalled += sum(going for going, _ in answers.values())
         if silent := sorted(names - answers.keys()):
             return reach, f"an answer of {_some(silent)}"
         coming = sum(going + reserved for going, reserved in answers.values())
         return reach, f"{count(coming, 'task')} on the way back" if coming else ""
 
-    def _lift(self, mine: PauseInfo | None) -> tuple[bool, str]:
+    def _lift(self, own_pause: PauseInfo | None) -> tuple[bool, str]:
         """Ends the pause of this operation. Returns whether it is ended, and a sentence about it."""
-        if mine is None:
+        if own_pause is None:
             return True, " The queue was paused before and stays so."
         try:
-            if self.pause.resume(mine.queue, mine.epoch):
+            if self.pause.resume(own_pause.queue, own_pause.epoch):
                 return True, " The queue was paused for it, and works again."
         except (OpsdashError, redis.RedisError) as error:
             why = explained(error)
             return False, (
-                f" Its pause of {mine.queue} could not be ended ({why}): it expires at"
-                f" {mine.expires_at:%H:%M:%S} UTC, or with resume-processing --queue {mine.queue}."
+                f" Its pause of {own_pause.queue} could not be ended ({why}): it expires at"
+                f" {own_pause.expires_at:%H:%M:%S} UTC, or with resume-processing --queue {own_pause.queue}."
             )
         return True, " The pause that was set for it had ended already."
 

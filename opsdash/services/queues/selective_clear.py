@@ -29,7 +29,7 @@ MOST_BEGUN = 1_000
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
 
-_SIEVE = lua.load(__name__, "selective_clear_sieve", **bounded_reads.MARKS)
+_TAKE = lua.load(__name__, "selective_clear_take", **bounded_reads.MARKS)
 _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
 _GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)
 _BEGIN = lua.load(__name__, "selective_clear_begin")
@@ -71,10 +71,10 @@ class SelectiveClear:
         by: str,
         keep_s: int,
         trash_id: str,
-        boundary: Mapping[str, Any] | None = None,
+        watermark: Mapping[str, Any] | None = None,
         also: Matches | None = None,
         others: Iterable[str] = (),
-        told: Callable[[int, int], None] = lambda _at, _of: None,
+        on_progress: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> SelectiveResult:
         """Takes the messages that match out of the queue; the others keep their order.
@@ -83,11 +83,11 @@ class SelectiveClear:
 
         Args:
             matches: Called with each message up to the watermark; None: all of them, each priority in one step.
-            boundary: The watermark, from ``boundary.draw``: messages after it are not read.
+            watermark: The watermark, from ``boundary.draw``: messages after it are not read.
             also: Called with each message of a list that no longer has the watermark: its previewed messages
                 were taken by workers, and some are back.
             others: Other queues that the receipt counts.
-            told: Called with the messages read so far, and in total.
+            on_progress: Called with the messages read so far, and in total.
             cancelled: Called between two steps; true stops there. The cleared messages can be restored.
 
         Raises:
@@ -95,30 +95,30 @@ class SelectiveClear:
         """
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
-        with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as held:
-            self.settle(held, queue)
-            if boundary and _restores(broker, queue) != boundary["restores"]:
+        with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as lock:
+            self.finish_broken(lock, queue)
+            if watermark and _restores(broker, queue) != watermark["restores"]:
                 raise Refused("Tasks were restored to this queue after the preview.", hint=LOOK_AGAIN)
-            marks = find(broker, queue, boundary)
+            marks = find(broker, queue, watermark)
             at = datetime.now(UTC).isoformat()
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
-            if held.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
+            if lock.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
                 raise Refused(f"Trash {trash_id} already exists.")
             scope = Scope.of(broker, queue, others)
             before = scope.count()
-            run = _Run(held, trash_id, queue, sum(before[: len(lists)]), matches, told, cancelled)
+            run = _Run(lock, trash_id, queue, sum(before[: len(lists)]), matches, on_progress, cancelled)
             for step, (newest, message) in marks.items():
                 if newest != NOTHING:
-                    run.sieve(step, digest(message) if message else None)
+                    run.take(step, digest(message) if message else None)
                 elif also is None:
                     run.newer += int(broker.client.llen(lists[step]))
                 else:
                     run.pick(step, also)
                 if run.stopped:
                     break
-            self._finish(held, queue, trash_id)
+            self._finish(lock, queue, trash_id)
             receipt = scope.since(before)
         total = sum(run.moved.values())
         kept = trash_id if total and keep_s else None
@@ -132,20 +132,20 @@ class SelectiveClear:
             receipt=receipt,
         )
 
-    def settle(self, held: QueueLock, queue: str) -> int:
+    def finish_broken(self, lock: QueueLock, queue: str) -> int:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
         client, keys = self.broker.client, self.broker.keys
         begun = [
             name for name, _ in bounded_reads.read_members(client, keys.trash_index, low="+inf", most=MOST_BEGUN).found
         ]
-        told = bounded_reads.fields(self.broker.client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
-        wanted = {"queue": queue, "state": "clearing"}
-        left = [trash_id for trash_id, fields in zip(begun, told, strict=True) if fields == wanted]
+        infos = bounded_reads.fields(self.broker.client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
+        unfinished = {"queue": queue, "state": "clearing"}
+        left = [trash_id for trash_id, fields in zip(begun, infos, strict=True) if fields == unfinished]
         for trash_id in left:
-            self._finish(held, queue, trash_id)
+            self._finish(lock, queue, trash_id)
         return len(left)
 
-    def _finish(self, held: QueueLock, queue: str, trash_id: str) -> None:
+    def _finish(self, lock: QueueLock, queue: str, trash_id: str) -> None:
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
         for step, key in lists.items():
@@ -155,16 +155,16 @@ class SelectiveClear:
                 upto: Any = raw(broker.client, "HGET", info, f"next:{step}")
                 if not upto or not broker.client.exists(aside):
                     break
-                give = partial(held.run, _GIVE_BACK, [key, aside, info], upto, ARRIVALS, step)
+                give = partial(lock.run, _GIVE_BACK, [key, aside, info], upto, ARRIVALS, step)
                 answer = pace.timed(give)
                 if answer in (0, "gone"):
                     break
-            held.join(aside, key)
-        (told,) = bounded_reads.fields(broker.client, [info], ["keep_s"], 100)
-        keep_s = untrusted.whole(told.get("keep_s")) or 0
+            lock.join(aside, key)
+        (fields,) = bounded_reads.fields(broker.client, [info], ["keep_s"], 100)
+        keep_s = untrusted.whole(fields.get("keep_s")) or 0
         kept = [keys.trash(trash_id, str(step)) for step in lists]
         names = [info, keys.trash_index, keys.restores, *kept]
-        held.run(_END, names, trash_id, keep_s, int(time.time()), queue)
+        lock.run(_END, names, trash_id, keep_s, int(time.time()), queue)
 
 
 def _restores(broker: Broker, queue: str) -> str:
@@ -178,34 +178,34 @@ class _Run:
 
     def __init__(
         self,
-        held: QueueLock,
+        lock: QueueLock,
         trash_id: str,
         queue: str,
         waiting: int,
         matches: Matches | None,
-        told: Callable[[int, int], None],
+        on_progress: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> None:
-        self._held, self._trash_id, self._waiting = held, trash_id, waiting
-        self._matches, self._told, self._cancelled = matches, told, cancelled
-        self._lists = held.broker.lists(queue)
+        self._lock, self._trash_id, self._waiting = lock, trash_id, waiting
+        self._matches, self._on_progress, self._cancelled = matches, on_progress, cancelled
+        self._lists = lock.broker.lists(queue)
         self.moved: dict[int, int] = {}
         self.looked_at = self.newer = 0
         self.stopped = False
 
     def pick(self, step: int, matches: Matches) -> None:
         """One priority's list, whose messages count as newer unless they match."""
-        asked, looked_at, moved = self._matches, self.looked_at, self.moved.get(step, 0)
+        previous, looked_at, moved = self._matches, self.looked_at, self.moved.get(step, 0)
         self._matches = matches
         try:
-            self.sieve(step, None)
+            self.take(step, None)
         finally:
-            self._matches = asked
+            self._matches = previous
         self.newer += (self.looked_at - looked_at) - (self.moved.get(step, 0) - moved)
 
-    def sieve(self, step: int, newest: str | None) -> None:
+    def take(self, step: int, newest: str | None) -> None:
         """One priority's list, from the newest message to the oldest; up to ``newest`` all stays."""
-        keys = self._held.broker.keys
+        keys = self._lock.broker.keys
         key = self._lists[step]
         names = [
             key,
@@ -219,34 +219,34 @@ class _Run:
                 self.stopped = True
                 return
             number = pace.messages
-            chunk, ended = bounded_reads.messages_from(self._held.broker.client, key, upto or b"", ARRIVALS, number + 1)
+            chunk, ended = bounded_reads.messages_from(self._lock.broker.client, key, upto or b"", ARRIVALS, number + 1)
             if not chunk:
                 return  # all was looked at, or workers have taken the rest
             number = min(number, len(chunk) if ended else len(chunk) - 1)
             matching: list[int | bytes] = []
-            for place, message in enumerate(chunk[:number], start=1):
+            for position, message in enumerate(chunk[:number], start=1):
                 if not reached and digest(message) == newest:
                     reached = True
                     if self._matches is None:
-                        number = place - 1  # the next step takes all from here on
+                        number = position - 1  # the next step takes all from here on
                         break
                 if not reached:
                     self.newer += 1
                 elif self._matches is None:
-                    number = place - 1
+                    number = position - 1
                     break
                 elif self._matches(message):
-                    matching += [place, message]
+                    matching += [position, message]
             if number == 0:
-                answer = self._held.run(_TAKE_ALL, names, chunk[0], ARRIVALS, step)
+                answer = self._lock.run(_TAKE_ALL, names, chunk[0], ARRIVALS, step)
             else:
-                taken = partial(self._held.run, _SIEVE, names, chunk[0], ARRIVALS, step, number, *matching)
+                taken = partial(self._lock.run, _TAKE, names, chunk[0], ARRIVALS, step, number, *matching)
                 answer = pace.timed(lambda _messages, taken=taken: taken())  # type: ignore[misc]
             if answer == "gone":
                 return
             self.moved[step] = self.moved.get(step, 0) + int(answer[0])
             self.looked_at += int(answer[1])
-            self._told(self.looked_at, self._waiting)
+            self._on_progress(self.looked_at, self._waiting)
             if number == 0 or len(chunk) <= number:
                 return
             upto = chunk[number]

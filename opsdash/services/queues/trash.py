@@ -29,7 +29,7 @@ MOST_ENTRIES = 500
 MOST_STEPS = 1_000
 """Above every priority step."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-TOLD_S = 3_600
+KEPT_INFO_S = 3_600
 """For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
 
 _WEIGH = lua.load(__name__, "trash_weigh")
@@ -90,7 +90,12 @@ class Trash:
         return self._one(trash_id, end_s, info)
 
     def restore(
-        self, trash_id: str, *, by: str, others: Iterable[str] = (), told: Callable[[int], None] = lambda _left: None
+        self,
+        trash_id: str,
+        *,
+        by: str,
+        others: Iterable[str] = (),
+        on_progress: Callable[[int], None] = lambda _left: None,
     ) -> tuple[TrashEntry, int, Receipt | None]:
         """Puts cleared messages back, in order and priority, before what has come since.
 
@@ -98,7 +103,8 @@ class Trash:
 
         Args:
             others: Other queues that the receipt counts.
-            told: Called after each step with the number of newer messages still to move behind the restored ones.
+            on_progress: Called after each step with the number of newer messages still to move behind the restored
+                ones.
 
         Returns:
             The entry, how many messages came back, and the receipt: none when they had come back before.
@@ -108,14 +114,14 @@ class Trash:
         """
         keys, queue = self.broker.keys, self._info(trash_id)["queue"]
         lists = self.broker.lists(queue)
-        with locked(self.broker, queue, by=by, what="restore") as held:
-            SelectiveClear(self.broker).settle(held, queue)
+        with locked(self.broker, queue, by=by, what="restore") as lock:
+            SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
             entry = self._one(trash_id, None, info)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
             # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
             kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
-            begun = held.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
+            begun = lock.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
                 return entry, 0, None
             if begun not in {"kept", "restoring"}:
@@ -125,10 +131,10 @@ class Trash:
             scope = Scope.of(self.broker, queue, others)
             before = scope.count()
             for step, key in kept.items():
-                held.join(key, into[step], told)
-            left_s = max(TOLD_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+                lock.join(key, into[step], on_progress)
+            left_s = max(KEPT_INFO_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
             receipt = scope.since(before)
-            held.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
+            lock.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
         return entry, entry.count, receipt
 
     def by_priority(self, trash_id: str) -> dict[int, int]:
@@ -158,11 +164,11 @@ class Trash:
             Refused: There are none of that id, or something was begun with them. Nothing was changed.
         """
         keys, queue = self.broker.keys, self._info(trash_id)["queue"]
-        with locked(self.broker, queue, by=by, what="delete trash") as held:
-            SelectiveClear(self.broker).settle(held, queue)
+        with locked(self.broker, queue, by=by, what="delete trash") as lock:
+            SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
             kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
-            answer = held.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
+            answer = lock.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
         if answer == "restored":
             raise Refused(_restored(trash_id, info))
         if answer != "deleted":

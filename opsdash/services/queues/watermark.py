@@ -42,19 +42,19 @@ def take_watermark(broker: Broker, queue: str) -> dict[str, Any]:
     return {"queue": queue, "restores": bounded_reads.field_of(restores) or "0", "read_at": time.time(), "steps": steps}
 
 
-def find(broker: Broker, queue: str, boundary: Mapping[str, Any] | None) -> dict[int, Mark]:
+def find(broker: Broker, queue: str, watermark: Mapping[str, Any] | None) -> dict[int, Mark]:
     """Where the watermark is now, per priority step. Cost: usually a few reads of ``READ`` messages.
 
     Raises:
         Refused: Too much has happened since. Nothing was changed.
     """
     lists = broker.lists(queue)
-    if not boundary:
+    if not watermark:
         return dict.fromkeys(lists, (EVERYTHING, b""))
-    if boundary.get("queue") != queue:
+    if watermark.get("queue") != queue:
         raise Refused(f"The preview is of another queue than {queue}.")
     with broker.reading():
-        return {step: _find(broker, queue, key, boundary["steps"].get(str(step))) for step, key in lists.items()}
+        return {step: _find(broker, queue, key, watermark["steps"].get(str(step))) for step, key in lists.items()}
 
 
 def raw(client: Any, *command: Any) -> Any:

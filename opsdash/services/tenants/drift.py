@@ -32,35 +32,35 @@ class DriftWatch:
         Raises:
             Unavailable: One of them did not answer.
         """
-        story, keys = self._index.story()
-        synced = _Story(story)
+        stored, keys = self._index.stored()
+        synced = _LastSync(stored)
         version = self._source.version(synced.newest)
         self._cursor, altered = self._index.look(self._cursor, self._altered)
         self._altered = altered[:NAMED]
         drift = _compared(version, synced, keys, tuple(self._altered))
-        noticed = moment(story.get("noticed"))
+        noticed = moment(stored.get("noticed"))
         if drift.changed and noticed is None:
             noticed = datetime.now(UTC)
             self._index.notice(noticed)
-        elif not drift.changed and "noticed" in story:
+        elif not drift.changed and "noticed" in stored:
             self._index.notice(None)
         since = version.since if version is not None and synced.rows is not None else None
         return _compared(version, synced, keys, drift.altered, since or noticed if drift.changed else None)
 
 
-class _Story:
+class _LastSync:
     """The record of the last sync; a foreign value in its place is read as none."""
 
-    def __init__(self, story: dict[str, str]) -> None:
-        self.rows, self.keys = whole(story.get("rows")), whole(story.get("keys"))
-        self.unreadable = whole(story.get("unreadable")) or 0
-        self.newest, self.at = moment(story.get("newest")), moment(story.get("at"))
-        self.mark, self.by = words(story.get("mark")), words(story.get("by"))
-        self.unfinished = "begun" in story
+    def __init__(self, stored: dict[str, str]) -> None:
+        self.rows, self.keys = whole(stored.get("rows")), whole(stored.get("keys"))
+        self.unreadable = whole(stored.get("unreadable")) or 0
+        self.newest, self.at = moment(stored.get("newest")), moment(stored.get("at"))
+        self.mark, self.by = words(stored.get("mark")), words(stored.get("by"))
+        self.unfinished = "begun" in stored
 
 
 def _compared(
-    version: Version | None, synced: _Story, keys: int, altered: tuple[str, ...], since: datetime | None = None
+    version: Version | None, synced: _LastSync, keys: int, altered: tuple[str, ...], since: datetime | None = None
 ) -> TenantDrift:
     return TenantDrift(
         rows=None if version is None else version.rows,

@@ -58,7 +58,7 @@ class TenantIndex:
 
     broker: Broker
 
-    def differing(self, configs: Sequence[Config], lease: QueueLock | None = None) -> list[tuple[Config, str | None]]:
+    def differing(self, configs: Sequence[Config], lock: QueueLock | None = None) -> list[tuple[Config, str | None]]:
         """Those whose key or index entry is not what it should be, each with what its key holds now.
 
         Compares what the key itself holds, so that one altered or lost outside opsdash is put right. Of one that holds
@@ -72,21 +72,21 @@ class TenantIndex:
             return []
         keys = self.broker.keys
         with writes.aside():
-            if lease is not None:
-                renewed = self.broker.client.eval(_RENEW, 1, lease.key, lease.value, str(int(LEASE_S * 1000)))
+            if lock is not None:
+                renewed = self.broker.client.eval(_RENEW, 1, lock.key, lock.value, str(int(LEASE_S * 1000)))
                 if renewed == LOST:
                     raise Refused("Another sync may have begun meanwhile.")
             named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
-            held = {
+            texts = {
                 one.name: one
                 for one in bounded_reads.noted(self.broker.client, keys.tenants, named, most=COMPARED_BYTES)
             }
-        both = [(config, held[config.tenant_id]) for config in configs]
+        both = [(config, texts[config.tenant_id]) for config in configs]
         return [
             (config, one.text) for config, one in both if one.text != config.text or one.note != digest(config.text)
         ]
 
-    def write(self, lease: QueueLock, configs: Sequence[Config]) -> int:
+    def write(self, lock: QueueLock, configs: Sequence[Config]) -> int:
         """Key and index entry of each, all in one step.
 
         Raises:
@@ -95,13 +95,13 @@ class TenantIndex:
         keys = self.broker.keys
         names = [keys.tenants, *(keys.tenant_config(config.tenant_id) for config in configs)]
         args = [part for config in configs for part in (config.tenant_id, config.text, digest(config.text))]
-        return int(lease.run(_WRITE, names, *args))
+        return int(lock.run(_WRITE, names, *args))
 
-    def remove(self, lease: QueueLock, tenant_ids: Sequence[str]) -> int:
+    def remove(self, lock: QueueLock, tenant_ids: Sequence[str]) -> int:
         """Key and index entry of each; the number of keys that were there."""
         keys = self.broker.keys
         names = [keys.tenants, *(keys.tenant_config(tenant_id) for tenant_id in tenant_ids)]
-        return int(lease.run(_REMOVE, names, *tenant_ids))
+        return int(lock.run(_REMOVE, names, *tenant_ids))
 
     def known(self) -> Iterator[list[str]]:
         """Tenants with a key, in chunks; one may come twice.
@@ -115,15 +115,15 @@ class TenantIndex:
         if not self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             yield from self._found()
 
-    def adopt(self, lease: QueueLock) -> None:
+    def adopt(self, lock: QueueLock) -> None:
         """Takes into the index, once, what was written before there was one."""
         if self.broker.client.hexists(self.broker.keys.tenants_synced, _ADOPTED):
             return
         with writes.aside():
             for found in self._found():
-                told = (part for tenant in found for part in (tenant, ""))
-                lease.run(_STORE, [self.broker.keys.tenants], "nx", *told)
-            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
+                fields = (part for tenant in found for part in (tenant, ""))
+                lock.run(_STORE, [self.broker.keys.tenants], "nx", *fields)
+            lock.run(_STORE, [self.broker.keys.tenants_synced], "", _ADOPTED, "1")
 
     def _found(self) -> Iterator[list[str]]:
         start = self.broker.keys.tenant_config("")
@@ -131,7 +131,7 @@ class TenantIndex:
         keys = bounded_reads.all_keys(self.broker.client, pattern)
         yield from _chunks(tenant for key in keys if usable(tenant := key.removeprefix(start)))
 
-    def story(self) -> tuple[dict[str, str], int]:
+    def stored(self) -> tuple[dict[str, str], int]:
         """What the last sync that came to its end has left, and how many tenants have a key now.
 
         ``rows``, ``newest``, ``mark``, ``keys``, ``unreadable``, ``at``, ``by``; ``noticed`` and ``begun``: when those
@@ -140,20 +140,20 @@ class TenantIndex:
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
             bounded_reads.ask_hash(pipe, self.broker.keys.tenants_synced)
             pipe.hlen(self.broker.keys.tenants)
-            story, keys = pipe.execute(raise_on_error=False)
+            stored, keys = pipe.execute(raise_on_error=False)
         # A key of another type in their place, or far too large, holds nothing of ours.
-        return bounded_reads.hash_of(story) or {}, 0 if isinstance(keys, redis.RedisError) else keys
+        return bounded_reads.hash_of(stored) or {}, 0 if isinstance(keys, redis.RedisError) else keys
 
-    def begin(self, lease: QueueLock) -> None:
+    def begin(self, lock: QueueLock) -> None:
         """Says that something will be written, until `tell` says that all is."""
         with writes.aside():
-            lease.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
+            lock.run(_STORE, [self.broker.keys.tenants_synced], "", _BEGUN, datetime.now(UTC).isoformat())
 
-    def tell(self, lease: QueueLock, story: Mapping[str, Any]) -> None:
+    def finish(self, lock: QueueLock, stored: Mapping[str, Any]) -> None:
         """Stores it, in place of the last one."""
         known = self.broker.client.hlen(self.broker.keys.tenants)
-        whole = {**story, "keys": known, _ADOPTED: "1"}
-        lease.run(_REPLACE, [self.broker.keys.tenants_synced], *(part for item in whole.items() for part in item))
+        whole = {**stored, "keys": known, _ADOPTED: "1"}
+        lock.run(_REPLACE, [self.broker.keys.tenants_synced], *(part for item in whole.items() for part in item))
 
     def notice(self, at: datetime | None) -> None:
         """Keeps, until the next sync, when it was first seen that something differs; None: it does no more."""
@@ -187,7 +187,7 @@ class TenantIndex:
             return cursor, [one.name for one in read if one.note and (one.text is None or one.note != digest(one.text))]
 
     @contextmanager
-    def lease(self, *, by: str) -> Iterator[QueueLock]:
+    def lock(self, *, by: str) -> Iterator[QueueLock]:
         """Takes the right to sync.
 
         Raises:

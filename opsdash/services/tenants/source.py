@@ -82,8 +82,8 @@ class TableSource:
     def chunks(self) -> Iterator[list[Mapping[str, Any]]]:
         """Streams from a cursor on the server; one statement sees one state of the table."""
         names = self._there()
-        asked = [self._settings() if name == "settings" else self._column(name) for name in names]
-        for rows in self._read(sa.select(*asked).order_by(self._column("tenant_id"))):
+        columns = [self._settings() if name == "settings" else self._column(name) for name in names]
+        for rows in self._read(sa.select(*columns).order_by(self._column("tenant_id"))):
             yield [dict(zip(names, row, strict=True)) for row in rows]
 
     def ids(self) -> Iterator[str]:
@@ -105,16 +105,16 @@ class TableSource:
             return Version(0)
 
     def _version(self, after: datetime | None) -> Version:
-        asked: list[sa.ColumnElement[Any]] = [sa.func.count()]
+        columns: list[sa.ColumnElement[Any]] = [sa.func.count()]
         timed = bool(self.columns["updated_at"]) and not self._timeless
         if timed:
             changed_at = self._column("updated_at")
-            asked_after = sa.literal(after, UtcDateTime())
-            later = changed_at if after is None else sa.case((changed_at > asked_after, changed_at))
-            asked += [sa.func.max(changed_at), sa.func.min(later), self._sum(changed_at)]
+            after_value = sa.literal(after, UtcDateTime())
+            later = changed_at if after is None else sa.case((changed_at > after_value, changed_at))
+            columns += [sa.func.max(changed_at), sa.func.min(later), self._sum(changed_at)]
         try:
             with self._answering(), self.engine.connect() as connection:
-                found = connection.execute(sa.select(*asked).select_from(self._table)).one()
+                found = connection.execute(sa.select(*columns).select_from(self._table)).one()
         except DBAPIError as error:
             if not timed:
                 raise

@@ -136,13 +136,13 @@ class Tenants:
             for rows in self.source.chunks():
                 configs = self._configs(rows, secret, plan.seen)
                 for part in in_steps(configs):
-                    for config, held in self.index.differing(part):
-                        if held is None:
+                    for config, text in self.index.differing(part):
+                        if text is None:
                             plan.added += 1
-                        elif held != config.text:
+                        elif text != config.text:
                             plan.changed += 1
                             if len(plan.changes) < COMPARED:
-                                plan.changes[config.tenant_id] = changes(held, config.text)
+                                plan.changes[config.tenant_id] = changes(text, config.text)
             plan.orphaned, plan.known = self.orphans()
         plan.seen.unchanged = plan.seen.rows - plan.seen.unreadable - plan.added - plan.changed
         return plan
@@ -163,7 +163,7 @@ class Tenants:
         *,
         by: str = "",
         remove: Callable[[int, int], None] | None = None,
-        told: Callable[[int, int], None] = lambda _at, _of: None,
+        on_progress: Callable[[int, int], None] = lambda _at, _of: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> SyncReport:
         """Writes every row's public configuration to its key where it differs; a bad row fails alone and is named.
@@ -172,7 +172,7 @@ class Tenants:
             by: Who syncs, for the message to a second user.
             remove: If given, orphans are removed; called with their number and that of all keys; its error ends
                 the sync before anything was changed.
-            told: Called with the rows done and the rows in total.
+            on_progress: Called with the rows done and the rows in total.
             cancelled: Asked between two steps; each tenant is then old or new.
 
         Raises:
@@ -181,13 +181,13 @@ class Tenants:
             Uncertain: A connection was lost midway; every key is either old or new.
         """
         report, secret = SyncReport(), self.secret()
-        with self.index.lease(by=by or "somebody") as lease:
+        with self.index.lock(by=by or "somebody") as lock:
             try:
                 # Before the rows are read: a change meanwhile is then always reported as a difference.
                 version = self.source.version()
-                self._sync(report, secret, lease, version, remove, told, cancelled)
+                self._sync(report, secret, lock, version, remove, on_progress, cancelled)
                 if not report.cancelled:
-                    self._tell(report, lease, by, version)
+                    self._finish(report, lock, by, version)
             except (Unavailable, Refused, redis.RedisError) as error:
                 nothing = not isinstance(error, redis.RedisError) or not writes.possible()
                 if not report.written and not report.removed and nothing:
@@ -206,35 +206,35 @@ class Tenants:
         self,
         report: SyncReport,
         secret: bytes,
-        lease: QueueLock,
+        lock: QueueLock,
         version: Version | None,
         remove: Callable[[int, int], None] | None,
-        told: Callable[[int, int], None],
+        on_progress: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> None:
         rows_in_all = version.rows if version else 0
-        self.index.adopt(lease)
+        self.index.adopt(lock)
         # Before the rows: a tenant that comes back meanwhile is written again by what follows.
         for orphans in self._to_remove(remove) if remove else ():
             if cancelled():
                 report.cancelled = True
                 return
             if not report.removed:
-                self.index.begin(lease)
-            report.removed += self.index.remove(lease, orphans)
+                self.index.begin(lock)
+            report.removed += self.index.remove(lock, orphans)
         for rows in self.source.chunks():
             if cancelled():
                 report.cancelled = True
                 return
             for part in in_steps(self._configs(rows, secret, report)):
-                differing = [config for config, _held in self.index.differing(part, lease)]
+                differing = [config for config, _held in self.index.differing(part, lock)]
                 if differing:
                     if not report.written and not report.removed:
-                        self.index.begin(lease)
-                    report.written += self.index.write(lease, differing)
+                        self.index.begin(lock)
+                    report.written += self.index.write(lock, differing)
                 report.unchanged += len(part) - len(differing)
                 report.first_written += [config.tenant_id for config in differing][: NAMED - len(report.first_written)]
-            told(report.rows, max(report.rows, rows_in_all))
+            on_progress(report.rows, max(report.rows, rows_in_all))
 
     def _to_remove(self, remove: Callable[[int, int], None]) -> Iterator[list[str]]:
         orphaned, known = self.orphans()
@@ -242,10 +242,10 @@ class Tenants:
         for start in range(0, len(orphaned), CHUNK):
             yield orphaned[start : start + CHUNK]
 
-    def _tell(self, report: SyncReport, lease: QueueLock, by: str, version: Version | None) -> None:
+    def _finish(self, report: SyncReport, lock: QueueLock, by: str, version: Version | None) -> None:
         read = version or Version(report.rows)
-        self.index.tell(
-            lease,
+        self.index.finish(
+            lock,
             {
                 "rows": read.rows,
                 "newest": read.newest.isoformat() if read.newest else "",

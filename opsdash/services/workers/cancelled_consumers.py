@@ -19,9 +19,9 @@ MOST_RECORDS = 1_000
 """Pauses of which it is remembered: one for each queue."""
 LARGE = 1_000_000
 """Characters of a record: thousands of workers, each with some queues."""
-Told = dict[str, list[str]]
+Commands = dict[str, list[str]]
 """Hostname → queues whose consumer was cancelled there."""
-Records = dict[str, Told]
+Records = dict[str, Commands]
 """``*`` or a queue's name, for the pause that did it → its commands; ``FREEING``: what is being undone now."""
 FREEING = ""
 """No queue has this name."""
@@ -53,17 +53,17 @@ class Cancelled:
                 bounded_reads.some_fields(self.broker.client, self.broker.keys.pause_cancelled, MOST_RECORDS, LARGE)
             )
 
-    def add(self, queue: str | None, told: Told) -> None:
+    def add(self, queue: str | None, commands: Commands) -> None:
         """Writes down what is about to be cancelled for a pause."""
 
         def added(records: Records) -> Records:
             field = queue or EVERYTHING
-            rest = without(records.get(FREEING, {}), told)
-            return {**records, field: merged(records.get(field, {}), told), FREEING: rest}
+            rest = without(records.get(FREEING, {}), commands)
+            return {**records, field: merged(records.get(field, {}), commands), FREEING: rest}
 
         self._change(added)
 
-    def begin_to_free(self) -> Told:
+    def begin_to_free(self) -> Commands:
         """Moves to ``FREEING`` what a pause that is over had cancelled, unless another pause still holds it.
 
         Returns:
@@ -71,43 +71,49 @@ class Cancelled:
         """
 
         def freed(records: Records) -> Records:
-            held = self._paused(records)
+            paused = self._paused(records)
             kept: Records = {FREEING: records.get(FREEING, {})}
-            for field, told in records.items():
-                for hostname, queues in told.items() if field != FREEING else ():
+            for field, commands in records.items():
+                for hostname, queues in commands.items() if field != FREEING else ():
                     for queue in queues:
-                        wanted = (field, EVERYTHING, queue)
-                        holder = next((name for name in wanted if name in held), FREEING)
+                        candidates = (field, EVERYTHING, queue)
+                        holder = next((name for name in candidates if name in paused), FREEING)
                         kept[holder] = merged(kept.get(holder, {}), {hostname: [queue]})
             return kept
 
         return self._change(freed).get(FREEING, {}) if self.read() else {}
 
-    def end_to_free(self, told: Told) -> Told:
+    def end_to_free(self, commands: Commands) -> Commands:
         """Notes that ``add_consumer`` was sent.
 
         Returns:
             What a pause has cancelled meanwhile: it must be sent ``cancel_consumer`` once more.
         """
-        again: Told = {}
+        again: Commands = {}
 
         def ended(records: Records) -> Records:
             nonlocal again
-            again = without(told, records.get(FREEING, {}))
-            return {**records, FREEING: without(records.get(FREEING, {}), told)}
+            again = without(commands, records.get(FREEING, {}))
+            return {**records, FREEING: without(records.get(FREEING, {}), commands)}
 
         now = self._change(ended)
-        held = {h: [q for q in queues if any(q in t.get(h, ()) for t in now.values())] for h, queues in again.items()}
-        return {hostname: queues for hostname, queues in held.items() if queues}
+        still_paused = {
+            h: [q for q in queues if any(q in t.get(h, ()) for t in now.values())] for h, queues in again.items()
+        }
+        return {hostname: queues for hostname, queues in still_paused.items() if queues}
 
     def _paused(self, records: Records) -> set[str]:
-        names = {EVERYTHING, *records, *(q for told in records.values() for queues in told.values() for q in queues)}
-        asked = sorted(names - {FREEING})
+        names = {
+            EVERYTHING,
+            *records,
+            *(q for commands in records.values() for queues in commands.values() for q in queues),
+        }
+        queues = sorted(names - {FREEING})
         keys = self.broker.keys
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
-            for name in asked:
+            for name in queues:
                 pipe.exists(keys.pause(None if name == EVERYTHING else name))
-            return {name for name, found in zip(asked, pipe.execute(), strict=True) if found}
+            return {name for name, found in zip(queues, pipe.execute(), strict=True) if found}
 
     def _change(self, change: Callable[[Records], Records]) -> Records:
         """Makes a change to what is there, however many others do so, also on a full Redis. Cost: two round trips."""
@@ -121,8 +127,8 @@ class Cancelled:
                     raise parts
             raw = bounded_reads.pairs(parts)
             before = _read(raw)
-            after = {field: told for field, told in change(before).items() if told}
-            news = {field: json.dumps(told) for field, told in after.items() if told != before.get(field)}
+            after = {field: commands for field, commands in change(before).items() if commands}
+            news = {field: json.dumps(commands) for field, commands in after.items() if commands != before.get(field)}
             fields = [*(before.keys() - after.keys()), *news]
             if not fields:
                 return after
@@ -132,21 +138,21 @@ class Cancelled:
         raise Unavailable("Other consoles keep changing the record of cancelled consumers.")
 
 
-def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+def merged(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Commands:
     """Both together."""
     return {h: sorted({*first.get(h, ()), *second.get(h, ())}) for h in sorted({*first, *second})}
 
 
-def without(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Told:
+def without(first: Mapping[str, Iterable[str]], second: Mapping[str, Iterable[str]]) -> Commands:
     """The first less the second."""
     left = {h: sorted({*queues} - {*second.get(h, ())}) for h, queues in first.items()}
     return {hostname: queues for hostname, queues in left.items() if queues}
 
 
 def _read(raw: Mapping[str, str]) -> Records:
-    return {field: _told_in(text) for field, text in raw.items()}
+    return {field: _commands_in(text) for field, text in raw.items()}
 
 
-def _told_in(text: str) -> Told:
-    told = untrusted.mapping(untrusted.parsed(text, LARGE))
-    return {h: list(untrusted.names(queues)) for h, queues in told.items() if 0 < len(h) <= untrusted.LONG}
+def _commands_in(text: str) -> Commands:
+    commands = untrusted.mapping(untrusted.parsed(text, LARGE))
+    return {h: list(untrusted.names(queues)) for h, queues in commands.items() if 0 < len(h) <= untrusted.LONG}

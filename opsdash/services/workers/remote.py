@@ -51,10 +51,12 @@ class Remote:
         Raises:
             Unavailable: The broker did not answer.
         """
-        with _asking(), self.unmanaged.control() as (control, connection):
+        with _as_question(), self.unmanaged.control() as (control, connection):
             answers = control.inspect(timeout=ANSWER_S, connection=connection).query_task(task_id) or {}
-        told = {host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks}
-        holders = {host: (str(state), str(about.get("name", ""))) for host, (state, about) in sorted(told.items())}
+        found = {
+            host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks
+        }
+        holders = {host: (str(state), str(about.get("name", ""))) for host, (state, about) in sorted(found.items())}
         silent = tuple(sorted(self.hostnames() - answers.keys()))
         for host in silent:
             for task in Workers(self.broker).running(host):
@@ -70,16 +72,18 @@ class Remote:
         """
         self._check()
         expected = self.hostnames()
-        with _telling("Workers"), self.unmanaged.control() as (control, connection):
+        with _as_command("Workers"), self.unmanaged.control() as (control, connection):
             answers: list[dict[str, dict[str, Any]]] = (
                 control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
             )
-        said = {host: answer for one in answers for host, answer in one.items()}
+        by_host = {host: answer for one in answers for host, answer in one.items()}
         return Answers(
-            confirmed=tuple(sorted(host for host, answer in said.items() if "ok" in answer)),
-            ended=tuple(sorted(host for host, answer in said.items() if answer.get("ok") == f"terminate: {task_id}")),
-            failed={host: str(answer.get("error", answer)) for host, answer in said.items() if "ok" not in answer},
-            silent=tuple(sorted(expected - said.keys())),
+            confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer)),
+            ended=tuple(
+                sorted(host for host, answer in by_host.items() if answer.get("ok") == f"terminate: {task_id}")
+            ),
+            failed={host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer},
+            silent=tuple(sorted(expected - by_host.keys())),
         )
 
     def hostnames(self) -> set[str]:
@@ -94,7 +98,7 @@ class Remote:
             Refused: There is no such worker.
             Unavailable: It does not answer.
         """
-        with _asking(), self.unmanaged.control() as (control, connection):
+        with _as_question(), self.unmanaged.control() as (control, connection):
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
             if hostname not in self.hostnames():
@@ -105,8 +109,8 @@ class Remote:
     def quieted(self, hostname: str) -> list[str]:
         """The queues that ``quiet`` has taken from a worker."""
         with self.broker.reading():
-            (told,) = bounded_reads.fields(self.broker.client, [self.broker.keys.quiet], [hostname])
-        return list(untrusted.names(untrusted.parsed(told.get(hostname))))
+            (fields,) = bounded_reads.fields(self.broker.client, [self.broker.keys.quiet], [hostname])
+        return list(untrusted.names(untrusted.parsed(fields.get(hostname))))
 
     def quiet(self, hostname: str, queues: list[str]) -> list[str]:
         """Has a worker stop consuming; written down first, so that ``wake`` undoes just that. What it has confirmed.
@@ -115,13 +119,13 @@ class Remote:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
         """
         self._check()
-        noted = sorted({*self.quieted(hostname), *queues})
+        stopped = sorted({*self.quieted(hostname), *queues})
         with writes.aside(), self.broker.client.pipeline(transaction=True) as pipe:
-            pipe.hset(self.broker.keys.quiet, hostname, json.dumps(noted))
+            pipe.hset(self.broker.keys.quiet, hostname, json.dumps(stopped))
             pipe.expire(self.broker.keys.quiet, QUIET_KEPT_S)
             pipe.execute()
-        with _telling(hostname):
-            return self.unmanaged.tell("cancel_consumer", {hostname: queues}).get(hostname, [])
+        with _as_command(hostname):
+            return self.unmanaged.send_commands("cancel_consumer", {hostname: queues}).get(hostname, [])
 
     def wake(self, hostname: str) -> list[str]:
         """Has it consume again what ``quiet`` has taken from it. What it has confirmed; the rest stays written down.
@@ -131,25 +135,25 @@ class Remote:
         """
         self._check()
         queues = self.quieted(hostname)
-        with _telling(hostname):
-            confirmed = self.unmanaged.tell("add_consumer", {hostname: queues}).get(hostname, [])
+        with _as_command(hostname):
+            confirmed = self.unmanaged.send_commands("add_consumer", {hostname: queues}).get(hostname, [])
         if set(confirmed) >= set(queues):
             self.broker.client.hdel(self.broker.keys.quiet, hostname)
         return confirmed
 
     def _check(self) -> None:
-        with _asking():
+        with _as_question():
             self.unmanaged.askable()
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _as_question() -> Iterator[None]:
     with writes.aside():  # a question is published, too
         yield
 
 
 @contextmanager
-def _telling(whom: str) -> Iterator[None]:
+def _as_command(whom: str) -> Iterator[None]:
     try:
         yield
     except Unavailable as error:

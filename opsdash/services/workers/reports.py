@@ -139,12 +139,12 @@ class Workers:
             if not 0 < bounded_reads.one(client, 0, "HSTRLEN", key, RUNNING) <= LARGE_REPORT:
                 return ()
             seconds, micros = client.time()
-            (told,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
+            (fields,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
         now = seconds + micros / 1e6
-        reported = untrusted.figure(told.get("time"))
+        reported = untrusted.figure(fields.get("time"))
         age_s = 0.0 if reported is None else now - reported
         return _running(
-            told.get(RUNNING), datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
+            fields.get(RUNNING), datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
         )
 
     def dismiss(self, records: Sequence[str]) -> list[str]:
@@ -187,12 +187,12 @@ class _Report:
 
 
 def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: float) -> WorkerStats:
-    told = _Report(raw)
-    given_s = told("time", lambda text: untrusted.figure(text, now + bounded_reads.AHEAD_S))
+    report = _Report(raw)
+    given_s = report("time", lambda text: untrusted.figure(text, now + bounded_reads.AHEAD_S))
     reported = (listed_s if math.isfinite(listed_s) else 0.0) if given_s is None else given_s
-    tick = told("loop_tick", untrusted.figure)
+    tick = report("loop_tick", untrusted.figure)
     silent_s = max(-MAX_AGE_S, min(now - reported, MAX_AGE_S))
-    pool = told("pool", _words) or ""
+    pool = report("pool", _words) or ""
     if silent_s > OFFLINE_AFTER_S or not raw:
         state = "offline"
     elif silent_s > SILENT_AFTER_S:
@@ -203,46 +203,46 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
     else:
         state = "online"
     stats = WorkerStats(
-        hostname=told("hostname", _words) or untrusted.words(record.partition(NAMESAKE)[0]),
+        hostname=report("hostname", _words) or untrusted.words(record.partition(NAMESAKE)[0]),
         record=record,
-        instance=told("instance", _words) or "",
+        instance=report("instance", _words) or "",
         state=state,
         silent_s=round(silent_s, 1) if state in ("silent", "offline") else 0.0,
         heartbeat_at=datetime.now(UTC) - timedelta(seconds=silent_s),
-        pid=told.count("pid"),
-        uptime_s=told("uptime_s", untrusted.figure) or 0.0,
-        processed=told.count("processed"),
-        failed=told("failed", _count),
-        active=told.count("active"),
-        reserved=told.count("reserved"),
-        scheduled=told.count("scheduled"),
-        oldest_s=told("oldest_s", untrusted.figure),
-        concurrency=told.count("concurrency"),
+        pid=report.count("pid"),
+        uptime_s=report("uptime_s", untrusted.figure) or 0.0,
+        processed=report.count("processed"),
+        failed=report("failed", _count),
+        active=report.count("active"),
+        reserved=report.count("reserved"),
+        scheduled=report.count("scheduled"),
+        oldest_s=report("oldest_s", untrusted.figure),
+        concurrency=report.count("concurrency"),
         pool=pool,
-        load=told("load", untrusted.figure),
-        memory_bytes=told("memory_bytes", _count),
-        queues=told("queues", _names) or (),
-        paused=told("paused", _words) == "1",
-        paused_queues=told("paused_queues", _names) or (),
-        epoch=told("epoch", _count),
-        pausing=told("pausing", _words) or "ready",
-        version=told("version", _words) or "",
-        started=told("started", _counts) or {},
-        running_by_queue=told("running_by_queue", _counts),
-        held_by_queue=told("held_by_queue", _counts),
-        unacked=told("unacked", _count),
-        remote_control=None if (control := told("remote_control", _words)) is None else control == "1",
-        clients=told("clients", _ids),
-        draining=told("draining", _words) == "1",
-        build=told("build", _words) or "",
+        load=report("load", untrusted.figure),
+        memory_bytes=report("memory_bytes", _count),
+        queues=report("queues", _names) or (),
+        paused=report("paused", _words) == "1",
+        paused_queues=report("paused_queues", _names) or (),
+        epoch=report("epoch", _count),
+        pausing=report("pausing", _words) or "ready",
+        version=report("version", _words) or "",
+        started=report("started", _counts) or {},
+        running_by_queue=report("running_by_queue", _counts),
+        held_by_queue=report("held_by_queue", _counts),
+        unacked=report("unacked", _count),
+        remote_control=None if (control := report("remote_control", _words)) is None else control == "1",
+        clients=report("clients", _ids),
+        draining=report("draining", _words) == "1",
+        build=report("build", _words) or "",
     )
-    return replace(stats, unread=tuple(told.unread)) if told.unread else stats
+    return replace(stats, unread=tuple(report.unread)) if report.unread else stats
 
 
 def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]:
     """A worker's report of what it runs: JSON ``[[id, name, queue, for how many seconds], …]``."""
     value = untrusted.parsed(text)
-    told = [task for task in value if _is_task(task)] if isinstance(value, list) else []
+    tasks = [task for task in value if _is_task(task)] if isinstance(value, list) else []
     return tuple(
         RunningTask(
             task_id=untrusted.words(task_id),
@@ -252,7 +252,7 @@ def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]
             if (s := untrusted.figure(ran_s, MAX_AGE_S)) is None
             else reported_at - timedelta(seconds=s),
         )
-        for task_id, name, queue, ran_s in told[:MOST_RUNNING]
+        for task_id, name, queue, ran_s in tasks[:MOST_RUNNING]
     )
 
 

@@ -22,7 +22,7 @@ from opsdash.model import OtherWorker, UnmanagedLook, WorkerStats, untrusted
 from opsdash.model.layout import Layout
 from opsdash.services.broker import bounded_reads, connected_clients, writes
 from opsdash.services.broker.client import TIMEOUT_S, Broker, address, celery_app, url_with_app
-from opsdash.services.workers.cancelled_consumers import Cancelled, Told, merged
+from opsdash.services.workers.cancelled_consumers import Cancelled, Commands, merged
 from opsdash.services.workers.reports import Workers
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class UnmanagedWorkers:
         self._workers = Workers(broker)
         self._cancelled = Cancelled(broker)
         self._lock = threading.Lock()
-        self._asking: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self._looking = threading.Lock()
         self._seen: dict[str, tuple[OtherWorker, float]] = {}
         self._found: UnmanagedLook | None = None
@@ -86,9 +86,9 @@ class UnmanagedWorkers:
             old = paused and (found is None or not found.counted or found.epoch != epoch)
             fresh_s = PAUSED_FRESH_S if paused else FRESH_S
             due = old or self._looked_s is None or time.monotonic() - self._looked_s > fresh_s
-            if due and (self._asking is None or not self._asking.is_alive()):
-                self._asking = threading.Thread(target=self.look, name="opsdash-unmanaged", daemon=True)
-                self._asking.start()
+            if due and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self.look, name="opsdash-unmanaged", daemon=True)
+                self._thread.start()
         return found
 
     def known(self) -> tuple[OtherWorker, ...] | None:
@@ -99,18 +99,18 @@ class UnmanagedWorkers:
         """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
         with self._looking, writes.aside():
             try:
-                self._found, self._looked_s = self._ask(), time.monotonic()
+                self._found, self._looked_s = self._query(), time.monotonic()
                 self.release()
             except (OpsdashError, redis.RedisError) as error:
-                fault = explained(error)
+                text = explained(error)
                 if not self._failing:  # once, not at every look of a long outage
-                    log.warning("unmanaged workers can't be asked: %s", fault)
-                self._found, self._failing, self._looked_s = UnmanagedLook(error=fault), True, time.monotonic()
+                    log.warning("unmanaged workers can't be asked: %s", text)
+                self._found, self._failing, self._looked_s = UnmanagedLook(error=text), True, time.monotonic()
             else:
                 self._failing = False
             return _others(self._found)
 
-    def cancel(self, queue: str | None) -> tuple[Told, Told]:
+    def cancel(self, queue: str | None) -> tuple[Commands, Commands]:
         """Sends ``cancel_consumer`` to every unmanaged worker, for one queue or all it consumes.
 
         The commands are stored first, so that a resume undoes exactly those.
@@ -124,15 +124,15 @@ class UnmanagedWorkers:
         others = self.look()
         if others is None:
             raise Unavailable("Unmanaged workers could not be asked.")
-        told = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
-        told = {hostname: queues for hostname, queues in told.items() if queues}
-        if told:
-            self._cancelled.add(queue, told)
-        confirmed = self.tell("cancel_consumer", told)
+        commands = {w.hostname: [q for q in w.queues if queue in (None, q)] for w in others}
+        commands = {hostname: queues for hostname, queues in commands.items() if queues}
+        if commands:
+            self._cancelled.add(queue, commands)
+        confirmed = self.send_commands("cancel_consumer", commands)
         self._looked_s = LONG_AGO_S
-        return told, confirmed
+        return commands, confirmed
 
-    def release(self) -> Told:
+    def release(self) -> Commands:
         """Sends ``add_consumer`` for what a pause that is over had cancelled, unless another pause still holds it.
 
         Returns:
@@ -141,9 +141,9 @@ class UnmanagedWorkers:
         free = self._cancelled.begin_to_free()
         if not free:
             return {}
-        self.tell("add_consumer", free, reply=False)
+        self.send_commands("add_consumer", free, reply=False)
         if again := self._cancelled.end_to_free(free):  # a pause came meanwhile: it has the last word
-            self.tell("cancel_consumer", again, reply=False)
+            self.send_commands("cancel_consumer", again, reply=False)
         self._looked_s = LONG_AGO_S
         return free
 
@@ -161,7 +161,7 @@ class UnmanagedWorkers:
         if not hosts:
             return {}
         with self.control() as (control, connection):
-            told = control.broadcast(
+            answers = control.broadcast(
                 "opsdash_recall_eta",
                 destination=hosts,
                 reply=True,
@@ -169,21 +169,21 @@ class UnmanagedWorkers:
                 limit=len(hosts),
                 connection=connection,
             )
-        said = {hostname: one for answer in told or () for hostname, one in answer.items()}
+        by_host = {hostname: one for answer in answers or () for hostname, one in answer.items()}
         return {
             hostname: (one["recalling"], int(one["unstarted"].get(queue, 0)))
-            for hostname, one in said.items()
+            for hostname, one in by_host.items()
             if "recalling" in one and isinstance(one.get("unstarted"), dict)
         }
 
     def close(self) -> None:
         """Waits for a question under way: its connection closes by itself."""
         with self._lock:
-            asking = self._asking
-        if asking is not None:
-            asking.join(3 * ANSWER_S)
+            thread = self._thread
+        if thread is not None:
+            thread.join(3 * ANSWER_S)
 
-    def _ask(self) -> UnmanagedLook:
+    def _query(self) -> UnmanagedLook:
         reports = self._workers.read()
         live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
@@ -195,9 +195,9 @@ class UnmanagedWorkers:
         else:
             with self.control() as (control, connection):
                 found = (
-                    self._ask_all(control, connection, found, live)
+                    self._query_all(control, connection, found, live)
                     if paused
-                    else self._ask_some(control, connection, found, live)
+                    else self._query_some(control, connection, found, live)
                 )
         return self._connections(found, reports) if paused else found
 
@@ -213,31 +213,33 @@ class UnmanagedWorkers:
                 raise number
         return epoch_of(epoch) if isinstance(epoch, str) else None, bool(number)
 
-    def _ask_some(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
+    def _query_some(
+        self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]
+    ) -> UnmanagedLook:
         """Asks those that do not report."""
         reporting = {worker.hostname for worker in live}
         bound = self._bound()
-        asked: list[str] | None = sorted(bound - reporting)
+        hosts: list[str] | None = sorted(bound - reporting)
         if not reporting <= bound or (not bound and self._anybody_listens()):
-            asked = None  # flushed bindings: everybody is asked
+            hosts = None  # flushed bindings: everybody is asked
         answers: Mapping[str, Any] = {}
-        if asked is None or asked:
-            answers = control.inspect(asked, timeout=ANSWER_S, connection=connection).active_queues() or {}
-        return self._with_strangers(control, connection, found, answers, reporting, None if asked is None else bound)
+        if hosts is None or hosts:
+            answers = control.inspect(hosts, timeout=ANSWER_S, connection=connection).active_queues() or {}
+        return self._with_unmanaged(control, connection, found, answers, reporting, None if hosts is None else bound)
 
-    def _ask_all(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
+    def _query_all(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
         """Asks everybody, and counts who has heard it and said nothing."""
         bound = self._bound()
         expected = Counter(w.hostname for w in live if w.remote_control is not False)
         asked_at = datetime.now(UTC)
-        replies, heard = connected_clients.broadcast(control, connection, "active_queues", timeout_s=ANSWER_S)
+        replies, receivers = connected_clients.broadcast(control, connection, "active_queues", timeout_s=ANSWER_S)
         answered = Counter(host for reply in replies for host in reply)
         quiet = expected - answered
         reported = self._reported_since(asked_at, quiet) if quiet else quiet
         candidates = bound - answered.keys() - reported.keys()
         # If listeners can't be counted, a bound worker that does not answer may be there.
-        silent = len(candidates) if heard is None else heard - len(replies) - reported.total()
-        if silent <= 0 and heard is not None:  # there is no other worker: those that answered lately have gone
+        silent = len(candidates) if receivers is None else receivers - len(replies) - reported.total()
+        if silent <= 0 and receivers is not None:  # there is no other worker: those that answered lately have gone
             # One that ran a task and did not shut down, so is still bound, may only have lost its connection.
             self._seen = {
                 host: (other, at_s)
@@ -245,20 +247,20 @@ class UnmanagedWorkers:
                 if host in answered or (other.active and host in bound)
             }
         found = replace(found, unanswered=max(0, silent), candidates=tuple(sorted(candidates)) if silent > 0 else ())
-        answers = {host: said for reply in replies for host, said in reply.items()}
-        return self._with_strangers(control, connection, found, answers, {w.hostname for w in live}, None)
+        answers = {host: queues for reply in replies for host, queues in reply.items()}
+        return self._with_unmanaged(control, connection, found, answers, {w.hostname for w in live}, None)
 
-    def _reported_since(self, at: datetime, wanted: Counter[str]) -> Counter[str]:
+    def _reported_since(self, at: datetime, expected: Counter[str]) -> Counter[str]:
         """Those that do not answer and report nevertheless, such as a busy solo worker: once for each process."""
         deadline = time.monotonic() + REPORT_S
         while True:
             fresh = Counter(w.hostname for w in self._workers.read() if w.heartbeat_at > at)
-            met = fresh & wanted
-            if met == wanted or time.monotonic() >= deadline:
-                return met
+            reported = fresh & expected
+            if reported == expected or time.monotonic() >= deadline:
+                return reported
             time.sleep(0.2)
 
-    def _with_strangers(
+    def _with_unmanaged(
         self,
         control: Any,
         connection: Any,
@@ -267,16 +269,16 @@ class UnmanagedWorkers:
         reporting: Container[str],
         bound: set[str] | None,
     ) -> UnmanagedLook:
-        strangers = sorted(host for host in answers if host not in reporting)
+        unmanaged = sorted(host for host in answers if host not in reporting)
         running: Mapping[str, Any] = {}
-        if strangers:
-            running = control.inspect(strangers, timeout=ANSWER_S, connection=connection).active() or {}
+        if unmanaged:
+            running = control.inspect(unmanaged, timeout=ANSWER_S, connection=connection).active() or {}
         now = time.monotonic()
-        for hostname in strangers:
-            told = answers[hostname] if isinstance(answers[hostname], list) else []
+        for hostname in unmanaged:
+            queues = answers[hostname] if isinstance(answers[hostname], list) else []
             runs = running.get(hostname)
             other = OtherWorker(
-                hostname=hostname, queues=_queues_in(told), active=len(runs) if isinstance(runs, list) else 0
+                hostname=hostname, queues=_queues_in(queues), active=len(runs) if isinstance(runs, list) else 0
             )
             self._seen[hostname] = (other, now)
         recent = {h: s for h, s in self._seen.items() if now - s[1] < REMEMBER_S and h not in reporting}
@@ -310,20 +312,20 @@ class UnmanagedWorkers:
         with self._broker.reading():
             return bool(self._broker.client.pubsub_numpat())
 
-    def tell(self, command: str, told: Told, *, reply: bool = True) -> Told:
+    def send_commands(self, command: str, commands: Commands, *, reply: bool = True) -> Commands:
         """Sends a command for each queue to the hosts that it names; what they have confirmed."""
-        confirmed: Told = {}
-        if not told:
+        confirmed: Commands = {}
+        if not commands:
             return confirmed
         with self.control() as (control, connection):
-            for queue in sorted({q for queues in told.values() for q in queues}):
-                hosts = [hostname for hostname, queues in told.items() if queue in queues]
+            for queue in sorted({q for queues in commands.values() for q in queues}):
+                hosts = [hostname for hostname, queues in commands.items() if queue in queues]
                 answers = getattr(control, command)(
                     queue, destination=hosts, reply=reply, timeout=ANSWER_S, connection=connection
                 )
                 for answer in answers or ():
-                    for hostname, said in answer.items():
-                        if isinstance(said, dict) and "ok" in said:
+                    for hostname, result in answer.items():
+                        if isinstance(result, dict) and "ok" in result:
                             confirmed = merged(confirmed, {hostname: [queue]})
         return confirmed
 
@@ -370,8 +372,8 @@ class UnmanagedWorkers:
             url = address(self._settings)
             if self._settings.celery_app is not None:
                 url = url_with_app(url, app)
-            told = {**url.transport_options, **dict(app.conf.broker_transport_options or {})}
-            options = {**url.transport_options, **options, **with_timeouts(told, TIMEOUT_S)}
+            transport = {**url.transport_options, **dict(app.conf.broker_transport_options or {})}
+            options = {**url.transport_options, **options, **with_timeouts(transport, TIMEOUT_S)}
             with app.connection_for_write(url.kombu_url, ssl=url.kombu_ssl, transport_options=options) as connection:
                 channel = connection.default_channel
                 channel.Client = writes.counted(channel.Client)
@@ -383,9 +385,9 @@ class UnmanagedWorkers:
                 app.close()
 
 
-def _queues_in(told: list[Any]) -> tuple[str, ...]:
+def _queues_in(answer: list[Any]) -> tuple[str, ...]:
     """The queues of an answer to ``active_queues``; fanout ones hold no tasks."""
-    each = (untrusted.mapping(queue) for queue in told[: untrusted.MANY])
+    each = (untrusted.mapping(queue) for queue in answer[: untrusted.MANY])
     return untrusted.names(
         [queue.get("name") for queue in each if untrusted.mapping(queue.get("exchange")).get("type") != "fanout"]
     )

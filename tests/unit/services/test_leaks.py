@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from opsdash.model import PauseInfo, QueueStats, TrashEntry, WorkerStats
-from opsdash.services.pause.leaks import REMEMBERED_S, SETTLED_S, LeakCheck
+from opsdash.services.pause.leaks import QUIET_S, REMEMBERED_S, LeakCheck
 
 NOW = datetime.now(UTC)
 PAUSED = {None: PauseInfo(queue=None, epoch=7)}
@@ -34,7 +34,7 @@ class Looks:
 
     def settle(self, waiting: int) -> None:
         self.look(waiting)
-        self.look(waiting, after_s=SETTLED_S + 1)
+        self.look(waiting, after_s=QUIET_S + 1)
 
 
 def test_a_paused_queue_that_loses_tasks_is_told_with_how_many():
@@ -50,13 +50,13 @@ def test_a_paused_queue_that_loses_tasks_is_told_with_how_many():
 def test_a_queue_that_is_not_paused_may_shrink():
     looks = Looks()
     for waiting in (12, 10, 8):
-        assert looks.look(waiting, pauses={}, after_s=SETTLED_S + 1) == {}
+        assert looks.look(waiting, pauses={}, after_s=QUIET_S + 1) == {}
 
 
 def test_until_every_worker_has_confirmed_and_its_last_fetch_is_back_a_queue_may_shrink():
     looks = Looks()
     late = replace(HELD, paused=False)
-    assert [looks.look(n, worker=late, after_s=SETTLED_S + 1) for n in (12, 10)] == [{}, {}]
+    assert [looks.look(n, worker=late, after_s=QUIET_S + 1) for n in (12, 10)] == [{}, {}]
     assert [looks.look(n) for n in (9, 8)] == [{}, {}]
 
 
