@@ -12,7 +12,15 @@ from support.cli import Result, off_a_terminal
 from opsdash.services.console import Console
 
 Opsdash = Callable[..., Result]
-CALM = {"pool": "prefork", "concurrency": 4, "processed": 1_204, "failed": 17, "active": 22, "load": "1.50"}
+CALM = {
+    "pool": "prefork",
+    "queues": '["celery"]',
+    "concurrency": 4,
+    "processed": 1_204,
+    "failed": 17,
+    "active": 22,
+    "load": "1.50",
+}
 RUNNING = [["id-1", "orders.send", "emails", 61.5], ["id-2", "orders.bill", "celery", 0.4]]
 
 
