@@ -50,7 +50,7 @@ def send(kind: Kind) -> None:
     """One task, with its own length, priority and time."""
     app.send_task(
         kind.task,
-        kwargs={"seconds": round(random.uniform(*kind.seconds), 2), "subject": f"sample-{random.randrange(10_000)}"},  # noqa: S311
+        kwargs={"seconds": round(random.uniform(*kind.seconds), 2), "subject": f"sample-{random.randrange(10_000)}"},  # noqa: S311 - samples
         queue=kind.queue,
         priority=kind.priority,
         headers={"sent_at": time.time()},  # Celery writes no time into a message; this is what --older-than goes by
@@ -64,7 +64,7 @@ def round_of_tasks(channel: Any, seconds: float) -> None:
         # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
         number = quota(int(channel._size(queue)), seconds, phase=0.15 + index / 2)
         kinds = [kind for kind in KINDS if kind.queue == queue]
-        for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311
+        for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311 - samples
             send(kind)
 
 

@@ -241,7 +241,7 @@ class _Run:
                 answer = self._lock.run(_TAKE_ALL, names, chunk[0], ARRIVALS, step)
             else:
                 taken = partial(self._lock.run, _TAKE, names, chunk[0], ARRIVALS, step, number, *matching)
-                answer = pace.timed(lambda _messages, taken=taken: taken())  # type: ignore[misc]
+                answer = pace.timed(lambda _messages, taken=taken: taken())  # type: ignore[misc] # a default binds it
             if answer == "gone":
                 return
             self.moved[step] = self.moved.get(step, 0) + int(answer[0])
