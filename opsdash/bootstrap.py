@@ -5,6 +5,7 @@ Nothing below knows an operation by name, so this is the one place that must be 
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import opsdash.operations  # noqa: F401 - declares them all
@@ -13,6 +14,9 @@ from opsdash.operation import registry
 if TYPE_CHECKING:
     from opsdash.config.settings import Settings
     from opsdash.services.console import Console
+
+if find_spec("sqlalchemy") is None:  # a worker's install: the error comes with the name, not with the first call
+    raise ModuleNotFoundError("No module named 'sqlalchemy'", name="sqlalchemy")
 
 
 def assemble(settings: Settings) -> Console:

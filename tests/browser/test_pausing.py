@@ -35,12 +35,12 @@ def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first
 ) -> None:
     page = visit(served.url)
     button(page, "Pause Processing").click()
-    expect(page.get_by_text("It ends by itself after 24 hours.")).to_be_visible()
+    expect(page.get_by_text("It ends after 24 hours.")).to_be_visible()
     field = page.get_by_label("Ends after")
     field.fill("2h")
     page.get_by_label("Reason").fill("payment provider is down")
     page.get_by_label("Type YES to confirm").focus()
-    expect(page.get_by_text("It ends by itself after 2 hours.")).to_be_visible()
+    expect(page.get_by_text("It ends after 2 hours.")).to_be_visible()
     shoot(page, "dialog_pause")
     confirm(page)
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
@@ -88,7 +88,7 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
     expect(button(page, "Confirm")).to_be_enabled()
     duration.fill("2h")
     duration.press("Enter")
-    expect(page.get_by_text("It ends by itself after 2 hours.")).to_be_visible()
+    expect(page.get_by_text("It ends after 2 hours.")).to_be_visible()
     expect(button(page, "Confirm")).to_be_enabled()
     assert not served.console.is_processing_paused()  # the review said something new
     page.get_by_label("Reason").fill("deploying")

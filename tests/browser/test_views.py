@@ -117,7 +117,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     expect(waiting).to_contain_text("Clear Queue (queue: emails)")
     expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
     assert store.llen("emails") == 4
-    bob.get_by_role("button", name="Approve what maria asked for").click()
+    bob.get_by_role("button", name="Approve the request of maria").click()
     expect(bob.get_by_text("asked for by maria")).to_be_visible()
     shoot(bob, "dialog_approve")
     confirm(bob)

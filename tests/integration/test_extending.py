@@ -130,6 +130,8 @@ print(json.dumps(found, default=str))
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, _valkey_server: Valkey) -> dict[str, Any]:
     """What every surface says and does with the one file of the docs, in a process that has it installed."""
+    _valkey_server.restore()
+    _valkey_server.flush()
     folder = tmp_path_factory.mktemp("team")
     entries = re.search(r'^\[project\.entry-points\."opsdash\.operations"\]\n((?:.+\n)+)', TOML, re.MULTILINE)[1]
     database = f"sqlite:///{folder / 'team.sqlite3'}"

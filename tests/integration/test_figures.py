@@ -156,7 +156,7 @@ def test_the_age_of_the_oldest_is_one_figure_whoever_tells_it(
         if sample.name == "opsdash_queue_oldest_seconds"
     ]
     assert table is not None
-    for told in (preview.figures["oldest_s"], recorded, metric):
+    for told in (preview.values()["oldest_s"], recorded, metric):
         assert told == pytest.approx(table, abs=10)
     assert 900 <= table < 910
     assert re.search(r"^celery .* 15m \d+s ", cli("queues").out, re.MULTILINE)
@@ -172,8 +172,8 @@ def test_of_stock_celery_the_age_is_told_as_at_least_everywhere(
     eventually(lambda: (console.snapshot().queues[0].oldest_s or 0) > 1, what="it has waited a second")
     (queue,) = console.snapshot().queues
     preview = console.preview(ClearQueue(queue="celery"))
-    assert (queue.oldest_at_least, preview.figures["oldest_at_least"]) == (True, True)
-    assert any("≥ 1s" in line or "≥ 2s" in line for line in preview.lines)
+    assert (queue.oldest_at_least, preview.values()["oldest_at_least"]) == (True, True)
+    assert any("≥ 1s" in line.text or "≥ 2s" in line.text for line in preview.lines)
 
 
 def test_an_empty_trash_says_so_and_one_that_can_not_be_read_is_not_called_empty(

@@ -16,6 +16,7 @@ from support.deployment import deploy
 from support.services import Valkey
 from support.workers import worker
 
+from opsdash.errors import Refused
 from opsdash.operations import (
     ClearQueue,
     ClearTasks,
@@ -79,7 +80,8 @@ def test_users_with_the_documented_rights_are_refused_nothing(
             assert run(DeleteTrash(trash_id=run(ClearQueue(queue="emails")).details["trash_id"])).affected == 2
             assert run(ResumeProcessing()).ok
             deployment.records.wait_for(11)
-            assert run(RevokeTask(task_id="some-task")).ok
+            with pytest.raises(Refused, match="There is no task some-task"):
+                run(RevokeTask(task_id="some-task"))
             assert run(QuietWorker(hostname=running.hostname)).ok
             assert run(WakeWorker(hostname=running.hostname)).ok
             assert run(SyncTenantConfigs()).ok

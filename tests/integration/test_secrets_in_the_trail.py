@@ -85,7 +85,7 @@ def test_text_that_no_screen_takes_is_made_safe_where_it_is_written_and_where_it
     for text in (str(console.snapshot()), str(to_plain(console.get_recent_operations()))):
         text.encode()
     "".join([*console.audit.export(form="jsonl"), *console.audit.export()]).encode()
-    assert sum("no JSON object" in one.summary for one in console.get_recent_operations()) == 4
+    assert sum("not a JSON object" in one.description for one in console.get_recent_operations()) == 4
     assert console.audit.verify().problems == []
 
 

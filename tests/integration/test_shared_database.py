@@ -261,7 +261,7 @@ def test_what_waits_for_approval_waits_on_its_own_broker_alone(asking: tuple[Con
     assert b.approvals() == ()
     with pytest.raises(Refused, match="Nothing waits for approval"):
         b.run(approve, actor=BOB, confirm="YES")
-    assert texts(a.preview(approve))[0].startswith("Clear Queue (queue: emails), asked for by maria")
+    assert texts(a.preview(approve))[0].startswith("Clear Queue (queue: emails), requested by maria")
     a.run(approve, actor=BOB, confirm="YES")
 
 
@@ -278,7 +278,10 @@ def test_who_approves_by_another_address_is_told_where_it_was_asked_for(
         approval=("clear_queue",),
     )
     preview = other.preview(opsdash.ApproveOperation(approval_id=asked.value.approval_id))
-    assert texts(preview)[0] == f"It was asked for on {a.broker.identity}; this console's is {other.broker.identity}."
+    assert (
+        texts(preview)[0]
+        == f"The request is for broker {a.broker.identity}; this console uses {other.broker.identity}."
+    )
 
 
 def test_a_prune_says_how_many_entries_of_others_go_with_it(two: Two) -> None:

@@ -129,7 +129,7 @@ def test_the_commands_of_the_docs_do_what_they_say(environment, monkeypatch: pyt
     done = [CliRunner().invoke(cli, command) for command in commands]
     assert [one.exit_code for one in done] == [0, 0, 0, 0], [one.output for one in done]
     assert "Processing Status: RUNNING" in done[0].output
-    assert "It ends by itself after" in done[1].output
+    assert "It ends after" in done[1].output
     assert done[2].output.startswith("The flag is set until ")
     assert "Pause Processing" in done[3].output
 

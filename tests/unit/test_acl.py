@@ -14,7 +14,17 @@ from opsdash.services.broker.writes import READS
 
 PACKAGE = Path(__file__).parents[2] / "opsdash"
 METHODS = {"delete": "DEL", "hscan_iter": "HSCAN", "scan_iter": "SCAN", "eval": "EVAL"}
-OURS = {"client", "close", "execute", "execute_command", "pipeline", "pubsub", "replicate_commands", "subscribe"}
+OURS = {
+    "client",
+    "close",
+    "connect",
+    "execute",
+    "execute_command",
+    "pipeline",
+    "pubsub",
+    "replicate_commands",
+    "subscribe",
+}
 """Methods that are no command by that name."""
 CONTAINED = {"client_list": "CLIENT|LIST", "pubsub_numpat": "PUBSUB|NUMPAT", "pubsub_channels": "PUBSUB|CHANNELS"}
 CONTAINED |= {"pubsub_numsub": "PUBSUB|NUMSUB", "client_id": "CLIENT|ID"}

@@ -38,10 +38,8 @@ REPORT_S = 2.5
 """A worker that does not answer, and lives, has reported within so long."""
 REMEMBER_S = 30.0
 """A busy solo worker answers nobody: who answered this recently still counts."""
-
 UNPROVEN = "their separator is not known, and a question with another one could stop them"
 """Why workers are not asked."""
-
 LONG_AGO_S = float("-inf")
 """What was found is out of date: the next one who wants to know has the workers asked again."""
 
