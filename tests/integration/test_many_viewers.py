@@ -239,11 +239,11 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
 ) -> None:
     users = Users(tmp_path / "users")
     users.put("maria", "a password that is long enough")
-    held = sum(pool._executor._max_workers for pool in busy)
+    occupied = sum(pool._executor._max_workers for pool in busy)
     for pool in busy:
         for _ in range(pool._executor._max_workers):
             pool.start(gate.wait)
-    assert until(lambda: gate.held == held)
+    assert until(lambda: gate.held == occupied)
 
     async def asked() -> None:
         desk = login.PasswordChecks(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here

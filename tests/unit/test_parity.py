@@ -109,9 +109,9 @@ def test_the_api_has_it_with_every_parameter(kind: type[Operation]):
 @each
 def test_the_dialog_of_the_page_asks_for_every_parameter_that_the_page_does_not_know(kind: type[Operation]):
     preview = Preview(title=kind.title, warning=kind.warning, lines=(), choices=tuple(parameters(kind)))
-    asked = {field["name"] for field in form.fields(kind(), preview)}
+    names = {field["name"] for field in form.fields(kind(), preview)}
     unknown = {name for name, field in parameters(kind).items() if not field.metadata["positional"]} - GIVEN_BY_THE_PAGE
-    assert unknown <= asked
+    assert unknown <= names
 
 
 @each
