@@ -118,7 +118,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
     assert store.llen("emails") == 4
     bob.get_by_role("button", name="Approve the request of maria").click()
-    expect(bob.get_by_text("asked for by maria")).to_be_visible()
+    expect(bob.get_by_text("requested by maria")).to_be_visible()
     shoot(bob, "dialog_approve")
     confirm(bob)
     expect(bob.get_by_role("alert").filter(has_text="Cleared 4 tasks from emails")).to_be_visible()

@@ -160,7 +160,7 @@ def test_the_age_of_the_oldest_is_one_figure_whoever_tells_it(
         assert value == pytest.approx(table, abs=10)
     assert 900 <= table < 910
     assert re.search(r"^celery .* 15m \d+s ", cli("queues").out, re.MULTILINE)
-    assert any("15m" in line for line in preview.lines)
+    assert any("15m" in line.text for line in preview.lines)
 
 
 def test_of_stock_celery_the_age_is_told_as_at_least_everywhere(
