@@ -303,12 +303,12 @@ def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, m
 
 def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
     """A page of somebody's: what its browser says, and what it is told."""
-    board = Channel()
-    desk, told = Desk(Session(console, actor, board)), list[dict[str, Any]]()
-    board._send_msg = told.append  # type: ignore[method-assign]
+    channel = Channel()
+    desk, told = Desk(Session(console, actor, channel)), list[dict[str, Any]]()
+    channel._send_msg = told.append  # type: ignore[method-assign]
 
     async def say(**message: Any) -> None:
-        assert desk.__panel__() is board
-        await board._handle_msg(message)
+        assert desk.__panel__() is channel
+        await channel._handle_msg(message)
 
     return say, told

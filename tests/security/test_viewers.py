@@ -62,10 +62,10 @@ def api(console: Console) -> Iterator[Attempt]:
 
 @contextmanager
 def page(console: Console) -> Iterator[Attempt]:
-    board = Channel()
-    desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), board))
-    assert desk.__panel__() is board
-    yield lambda operation: click(board, operation)
+    channel = Channel()
+    desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), channel))
+    assert desk.__panel__() is channel
+    yield lambda operation: click(channel, operation)
 
 
 @contextmanager
@@ -75,13 +75,13 @@ def notebook(console: Console) -> Iterator[Attempt]:
     widget.close()
 
 
-def click(board: Any, operation: Operation) -> None:
+def click(channel: Any, operation: Operation) -> None:
     """Sends what a browser sends whose user has switched the buttons on."""
     messages: list[dict[str, Any]] = []
-    board._send_msg = messages.append
+    channel._send_msg = messages.append
 
     def say(**message: Any) -> None:
-        asyncio.run(board._handle_msg(message))
+        asyncio.run(channel._handle_msg(message))
 
     say(type="ask", name=operation.name, args={k: v for k, v in operation.params().items() if isinstance(v, str)})
     (dialog,) = [message for message in messages if message["type"] == "dialog"]

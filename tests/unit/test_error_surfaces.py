@@ -112,7 +112,7 @@ def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothin
         pending=PendingConfirmation(),
         preview=preview,
         say=lambda text, _tone: said.append(text),
-        board=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
+        channel=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
     )
     asyncio.run(Confirmation(cast(Session, session)).ask("clear_tasks", {}, {}))
     if name == "argument":
