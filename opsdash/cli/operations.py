@@ -120,8 +120,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 raise
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
-            told = {**to_plain(effect), "undo": undo_of(effect)}
-            print_json({"operation": kind.name, "status": status, **told, "progress": to_plain(progress)})
+            plain = {**to_plain(effect), "undo": undo_of(effect)}
+            print_json({"operation": kind.name, "status": status, **plain, "progress": to_plain(progress)})
         elif progress is not None and progress.done:
             print_line(progress.message)
         if not effect.ok:

@@ -159,14 +159,14 @@ class Supervisor:
 
         Parts of one label (the workers) get their grace together.
         """
-        asked = len(self._stops)
+        requested = len(self._stops)
         for label in dict.fromkeys(part.label for part in reversed(self.parts)):
             children = [child for child in self.running.values() if child.part.label == label]
             for child in children:
                 child.process.terminate()
             deadline = time.monotonic() + max((child.part.grace_s for child in children), default=0.0)
             while any(child.process.poll() is None for child in children) and time.monotonic() < deadline:
-                if len(self._stops) > asked:
+                if len(self._stops) > requested:
                     self._say("Killing what is left.")
                     self.kill()
                     return

@@ -123,10 +123,10 @@ class WorkerStats:
         return format_duration(self.uptime_s)
 
 
-def _of(queue: str | None, total: int, told: Mapping[str, int] | None) -> tuple[int, int]:
+def _of(queue: str | None, total: int, by_queue: Mapping[str, int] | None) -> tuple[int, int]:
     if queue is None:
         return total, 0
-    return (0, total) if told is None else (told.get(queue, 0), told.get("", 0))
+    return (0, total) if by_queue is None else (by_queue.get(queue, 0), by_queue.get("", 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

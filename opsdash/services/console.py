@@ -46,7 +46,8 @@ from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.reaper import Reaper
 from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.authorization import check_approval, checked, lacks_role, objection
-from opsdash.services.broker import client, writes
+from opsdash.services.broker import writes
+from opsdash.services.broker.client import connect
 from opsdash.services.database import engine
 from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
@@ -83,7 +84,7 @@ class Console(Reads):
         check_approval(settings, operations)
         self.settings = settings
         self._operations = operations
-        self.broker = client.connect(settings)
+        self.broker = connect(settings)
         self.engine = engine.connect(settings.database_url, create=False)
         signer = ChainSigner(settings.secret, tuple(key.encode() for key in settings.old_secret_keys))
         outbox = None if settings.audit == "strict" else Outbox(self.broker)

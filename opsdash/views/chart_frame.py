@@ -28,8 +28,8 @@ class ChartFrame:
     """The charts of one browser session, in a frame that the page's component has from the start."""
 
     def __init__(self, session: Session) -> None:
-        self._session, self._console, self._board = session, session.console, session.board
-        self._frame = self._board.chart = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._session, self._console, self._channel = session, session.console, session.channel
+        self._frame = self._channel.chart = pn.Column(sizing_mode="stretch_width", margin=0)
         self._charts: Charts | None = None
         self._placed: Charts | None = None
         self._span_s, self._charted_s, self._looked_at = 0, 0.0, False
@@ -85,7 +85,7 @@ class ChartFrame:
             self._tell(charts)
 
     def _tell(self, charts: Charts) -> None:
-        self._board.tell("charted", empty=charts.empty, legend=charts.legend)
+        self._channel.tell("charted", empty=charts.empty, legend=charts.legend)
 
     def leave(self) -> None:
         """Nobody looks at them any more: they stay as they are."""

@@ -44,7 +44,7 @@ class Confirmation:
         self._id, self._values, self._problem = secrets.token_hex(8), {}, problem
         self._pending.request(operation, preview)
         fields = form.fields(operation, preview, args)
-        self._session.board.tell(
+        self._session.channel.tell(
             "dialog",
             id=self._id,
             name=name,
@@ -76,7 +76,7 @@ class Confirmation:
 
     def _arm(self) -> None:
         armed = self._pending.armed and self._pending.preview is not None and not self._problem
-        self._session.board.tell("armed", id=self._id, armed=armed)
+        self._session.channel.tell("armed", id=self._id, armed=armed)
 
     async def fill(self, asked: str, values: Mapping[str, Any]) -> None:
         """Shows what the operation would do as it is filled in now."""
@@ -97,7 +97,7 @@ class Confirmation:
                 return
             self._values, self._problem = dict(values), problem
             self._pending.preview = preview
-            self._session.board.tell("review", id=asked, **form.review(preview, problem))
+            self._session.channel.tell("review", id=asked, **form.review(preview, problem))
             self._arm()
 
     def close(self, asked: str) -> None:
@@ -123,11 +123,11 @@ class Confirmation:
         try:
             operation = form.filled(operation, values)
         except Invalid as error:
-            self._session.board.tell("review", id=asked, **form.review(preview, form.in_words(operation, error)))
+            self._session.channel.tell("review", id=asked, **form.review(preview, form.in_words(operation, error)))
             return
         self._id = ""
         self._pending.take()  # a second click finds nothing
-        self._session.board.tell("close", id=asked)
+        self._session.channel.tell("close", id=asked)
         await self._session.run(operation, typed, phrase, preview)
 
 

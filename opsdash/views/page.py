@@ -48,7 +48,7 @@ def _operations_page(console: Console) -> Viewer | ClosedDoor:
         return _too_many(full, pages)
     session = Session(console, answer, Channel(sizing_mode="stretch_width", margin=0))
     desk = Desk(session)
-    session.board.constants = constants(session)
+    session.channel.constants = constants(session)
     session.attach()
     _dress()
     return desk

@@ -46,7 +46,7 @@ class Desk(Viewer):
         super().__init__(**params)
         self._session = session
         self._console = session.console
-        self._board = session.board
+        self._channel = session.channel
         self._confirmation = Confirmation(session)
         self._answers: dict[str, Callable[[Mapping[str, Any]], Awaitable[None]]] = {
             "hello": self._hello,
@@ -69,10 +69,10 @@ class Desk(Viewer):
         }
         self._turns, self._piece_taken = Turns(), asyncio.Event()
         self._frame, self._running = ChartFrame(session), RunningTasks(session)
-        self._board.on_message = self._on_message
+        self._channel.on_message = self._on_message
 
     def __panel__(self) -> Channel:
-        return self._board
+        return self._channel
 
     async def _on_message(self, message: Mapping[str, Any]) -> None:
         """One message of the browser: not to be trusted in kind, type or content."""
@@ -118,7 +118,7 @@ class Desk(Viewer):
         try:
             await self._session.refresh()
         finally:
-            self._board.tell("ready", what="refresh")
+            self._channel.tell("ready", what="refresh")
 
     async def _export(self, message: Mapping[str, Any]) -> None:
         try:
@@ -126,10 +126,10 @@ class Desk(Viewer):
             self._piece_taken.set()
             while piece := await SEARCHES.run(partial(_piece, lines), caller=self._session.caller):
                 await self._when_taken()
-                self._board.tell("piece", text=piece)
-            self._board.tell("file", name=f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv")
+                self._channel.tell("piece", text=piece)
+            self._channel.tell("file", name=f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv")
         finally:
-            self._board.tell("ready", what="export")
+            self._channel.tell("ready", what="export")
 
     async def _when_taken(self) -> None:
         """The browser says of each piece that it has it: what waits for a slow one must not fill the memory."""
@@ -157,7 +157,7 @@ class Desk(Viewer):
             for key, row in rows.operation_rows(page.entries, here=self._console.broker.identity).items()
         ]
         so_far = "" if page.searched is None else searched(page.searched, page.of, further=after is not None)
-        self._board.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE, searched=so_far)
+        self._channel.tell("log", rows=found, after=page.after, total=total, limit=LOG_PAGE, searched=so_far)
 
     async def _peek(self, message: Mapping[str, Any]) -> None:
         queue = _text(message, "queue")
@@ -167,15 +167,15 @@ class Desk(Viewer):
             return self._console.queues.peek(queue, PEEKED, self._console.settings.redact)
 
         seen = await READS.run(look, caller=self._session.caller)
-        self._board.tell("peek", queue=queue, rows=[_peeked(one) for one in seen])
+        self._channel.tell("peek", queue=queue, rows=[_peeked(one) for one in seen])
 
     async def _compare(self, _message: Mapping[str, Any]) -> None:
         try:
             began = datetime.now(UTC)
             plan = await READS.run(self._console.tenants.plan, caller=self._session.caller)
-            self._board.tell("compared", at=began.timestamp(), **compared(plan))
+            self._channel.tell("compared", at=began.timestamp(), **compared(plan))
         finally:
-            self._board.tell("ready", what="compare")
+            self._channel.tell("ready", what="compare")
 
     async def _chart(self, message: Mapping[str, Any]) -> None:
         await self._frame.open(_text(message, "queue"), _text(message, "span"), dark=message.get("dark") is True)

@@ -73,7 +73,7 @@ class Bulletins:
     @functools.cache  # noqa: B019 - one per role, and as long-lived as the console
     def blank(self, role: Role) -> str:
         """The state of a page that nothing is known for yet, as JSON; its number is 0."""
-        return _json(board(SystemStatus(), (), role))
+        return _json(plain_state(SystemStatus(), (), role))
 
     def of(self, snapshot: Snapshot, role: Role) -> PageState:
         """The page state of a snapshot. Never on an event loop: every ten seconds it reads the history from Redis."""
@@ -85,7 +85,7 @@ class Bulletins:
                 self._status.update(snapshot)
             self._read_history(snapshot)
             before = last[1] if last else {}
-            state = board(self._status, self._recent, role, before, self._broker.identity)
+            state = plain_state(self._status, self._recent, role, before, self._broker.identity)
             made = PageState(
                 seq=last[0].seq + 1 if last else 1,
                 state=_json(state),
@@ -118,7 +118,7 @@ def bulletins(console: Console) -> Bulletins:
         return _bulletins[console]
 
 
-def board(
+def plain_state(
     status: SystemStatus,
     recent: tuple[HistoryPoint, ...],
     role: Role,

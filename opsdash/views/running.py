@@ -50,7 +50,7 @@ class RunningTasks:
             for host, rows in found.items():
                 if host in self._open and self._told.get(host) != rows:
                     self._told[host] = rows
-                    self._session.board.tell("running", worker=host, rows=rows)
+                    self._session.channel.tell("running", worker=host, rows=rows)
 
     def _read(self, hostnames: Iterable[str], before: Mapping[str, dict[str, Row]]) -> dict[str, dict[str, Row]]:
         return {

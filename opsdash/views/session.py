@@ -43,15 +43,15 @@ class Session:
     Args:
         console: The process's console; its poller reads for all sessions together.
         actor: Who looks, with the role found when the page was opened. ``Console.run`` checks it again.
-        board: The component that shows it.
+        channel: The component that shows it.
     """
 
-    def __init__(self, console: Console, actor: Actor, board: Channel) -> None:
+    def __init__(self, console: Console, actor: Actor, channel: Channel) -> None:
         self.console = console
         self.actor = actor
         self.role = actor.role or Role.VIEWER
         self.caller = caller_of(actor)
-        self.board = board
+        self.channel = channel
         self.pending = PendingConfirmation()
         self.followers: list[Callable[[], None]] = []
         self._bulletins = bulletins(console)
@@ -69,9 +69,9 @@ class Session:
         latest = self._bulletins.latest(self.role)
         if latest is not None and time.time() - latest.snapshot.taken_at.timestamp() < FRESH_S:
             self._shown = latest.snapshot
-            self.board.param.update(state=latest.state, seq=latest.seq)
+            self.channel.param.update(state=latest.state, seq=latest.seq)
         else:
-            self.board.state = self._bulletins.blank(self.role)
+            self.channel.state = self._bulletins.blank(self.role)
         if self._doc is not None and self._doc.session_context is not None:
             # Bound methods of the package: by then a served script's own globals are gone.
             pn.state.on_session_destroyed(self._detach)
@@ -120,7 +120,7 @@ class Session:
 
     def _tell(self, kind: str, **fields: Any) -> None:
         self._told_at_s = time.monotonic()
-        self.board.tell(kind, **fields)
+        self.channel.tell(kind, **fields)
 
     def _beat(self) -> None:
         # Figures that come anyway are sign of life enough; this is for a poller that waits on a dead Redis.

@@ -36,14 +36,14 @@ class WidgetSession(Session):
     Args:
         console: Whose poller reads for all widgets together.
         actor: Who looks and acts.
-        board: The component that shows the widget.
+        channel: The component that shows the widget.
         status: What an analyst binds to; it is updated as long as there is a reference to it.
     """
 
-    board: Embedded
+    channel: Embedded
 
-    def __init__(self, console: Console, actor: Actor, board: Embedded, status: FedStatus) -> None:
-        super().__init__(console, actor, board)
+    def __init__(self, console: Console, actor: Actor, channel: Embedded, status: FedStatus) -> None:
+        super().__init__(console, actor, channel)
         self.status = status
         status.fed_by = self
         self._closed = False
@@ -53,9 +53,9 @@ class WidgetSession(Session):
         """Joins the poller until the widget is closed or nobody holds it any more, or its browser session ends."""
         self._doc = pn.state.curdoc
         if self._doc is not None and self._doc.session_context is not None:
-            self.board.served = True
+            self.channel.served = True
             pn.state.on_session_destroyed(self._detach)
-            self.board.state = self._cut(self._bulletins.blank(self.role))
+            self.channel.state = self._cut(self._bulletins.blank(self.role))
         else:
             self._doc = None
             self._begin_with(self._fresh())
@@ -79,10 +79,10 @@ class WidgetSession(Session):
         bulletin = self._bulletins.of(snapshot, self.role)
         self._shown = snapshot
         self.status.update(snapshot)
-        self.board.param.update(state=self._cut(bulletin.state), seq=bulletin.seq)
+        self.channel.param.update(state=self._cut(bulletin.state), seq=bulletin.seq)
 
     def _cut(self, state: str) -> str:
-        return cut(state, self.board.part) if isinstance(self.board, Fragment) else state
+        return cut(state, self.channel.part) if isinstance(self.channel, Fragment) else state
 
     def _deliver(self, snapshot: Snapshot) -> None:
         if self._closed or snapshot is self._shown:

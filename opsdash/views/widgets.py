@@ -60,14 +60,14 @@ class Widget(Viewer):
                 heading=who.heading, lines=list(who.lines), commands=who.commands, sizing_mode="stretch_width"
             )
             return
-        board = self._board(theme=theme, queue=queue)
-        self._session = WidgetSession(ops, who, board, status)
+        channel = self._channel(theme=theme, queue=queue)
+        self._session = WidgetSession(ops, who, channel, status)
         self._desk = WidgetDesk(self._session)
-        board.constants = constants(self._session)
+        channel.constants = constants(self._session)
         self._session.attach()
-        self._shown = board
+        self._shown = channel
 
-    def _board(self, *, theme: str, queue: str) -> Embedded:
+    def _channel(self, *, theme: str, queue: str) -> Embedded:
         return Fragment(part=self._part, home=self._home, theme=theme, queue=queue, sizing_mode="stretch_width")
 
     def __panel__(self) -> Viewable:
@@ -130,7 +130,7 @@ class Console(Widget):
         self._whole = whole
         super().__init__(ops, **options)
 
-    def _board(self, *, theme: str, queue: str) -> Embedded:
+    def _channel(self, *, theme: str, queue: str) -> Embedded:
         return Embedded(theme=theme, whole=self._whole, sizing_mode="stretch_width")
 
 

@@ -175,10 +175,10 @@ def test_a_body_that_is_no_json_is_named_by_its_type(api: Client):
 
 
 def test_a_body_of_more_than_a_megabyte_is_refused_and_not_kept(api: Client):
-    said = api.call("POST", "/api/v1/operations/pause_processing", b" " * 1_000_001)
-    assert (said.status, said.problem) == (413, "too-large: A body has at most 1,000,000 bytes.")
-    asked = {"Expect": "100-continue", "Content-Length": "1000001"}  # as curl does: told before it sends
-    assert api.call("POST", "/api/v1/operations/pause_processing", headers=asked).status == 413
+    answer = api.call("POST", "/api/v1/operations/pause_processing", b" " * 1_000_001)
+    assert (answer.status, answer.problem) == (413, "too-large: A body has at most 1,000,000 bytes.")
+    headers = {"Expect": "100-continue", "Content-Length": "1000001"}  # as curl does: told before it sends
+    assert api.call("POST", "/api/v1/operations/pause_processing", headers=headers).status == 413
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)) as connection:
         connection.putrequest("POST", "/ops/api/v1/operations/pause_processing")
         for name, value in {"Authorization": f"Bearer {api.token}", "Transfer-Encoding": "chunked"}.items():
@@ -230,11 +230,11 @@ def test_a_worker_is_told_with_what_it_runs_and_its_load_alone_is_no_change(
         client.hset("opsdash:worker:celery@w 1/a", "load", "0.9")
         console.poller.refresh()
         assert api.get("/api/v1/workers", headers={"If-None-Match": tag}).status == 304
-    told = api.get("/api/v1/workers/celery@w%201%2Fa").json
-    assert (told["worker"]["failed"], told["worker"]["load"], told["redis_error"]) == (2, 0.9, "")
-    assert [(task["task_id"], task["queue"]) for task in told["running"]] == [("id-1", "emails"), ("id-2", "\\ud800")]
-    assert datetime.fromisoformat(told["running"][0]["started_at"]).timestamp() == pytest.approx(now - 61, abs=2)
-    assert (told["running"][1]["started_at"], told["more"]) == (None, 1)
+    worker = api.get("/api/v1/workers/celery@w%201%2Fa").json
+    assert (worker["worker"]["failed"], worker["worker"]["load"], worker["redis_error"]) == (2, 0.9, "")
+    assert [(task["task_id"], task["queue"]) for task in worker["running"]] == [("id-1", "emails"), ("id-2", "\\ud800")]
+    assert datetime.fromisoformat(worker["running"][0]["started_at"]).timestamp() == pytest.approx(now - 61, abs=2)
+    assert (worker["running"][1]["started_at"], worker["more"]) == (None, 1)
 
 
 def test_a_pause_does_not_change_while_only_its_time_runs(api: Client, console: Console):

@@ -68,8 +68,8 @@ def report(valkey: Valkey, hostname: str, **figures: object) -> None:
     """A worker's pushed health."""
     with redis.Redis.from_url(valkey.url) as client:
         now = time.time()
-        told = {"time": now, "loop_tick": now, "active": 1, "layout": LAYOUT, **figures}
-        client.hset(f"opsdash:worker:{hostname}", mapping=told)
+        report = {"time": now, "loop_tick": now, "active": 1, "layout": LAYOUT, **figures}
+        client.hset(f"opsdash:worker:{hostname}", mapping=report)
         client.zadd("opsdash:workers", {hostname: now})
 
 
@@ -299,8 +299,10 @@ def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Clie
     text = api.get("/metrics").text
     printed = set(re.findall(r"^# TYPE (opsdash\w+)", text, re.MULTILINE))
     printed = {name for name in printed if not name.endswith("_created")}
-    told = set(re.findall(r"^\| `(opsdash\w+)`", (DEPLOY.parents[1] / "docs" / "metrics.md").read_text(), re.MULTILINE))
-    assert told == printed
+    listed = set(
+        re.findall(r"^\| `(opsdash\w+)`", (DEPLOY.parents[1] / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    )
+    assert listed == printed
 
 
 def test_the_alerts_that_an_operator_was_promised_are_there_and_say_what_to_do():

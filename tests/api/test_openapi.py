@@ -27,14 +27,14 @@ def test_the_document_is_openapi_3_1_and_has_a_path_for_every_operation(api: Cli
 
 
 def test_every_read_and_every_kind_of_problem_is_explained_in_the_docs(api: Client):
-    told = (ROOT / "docs" / "api.md").read_text()
+    page = (ROOT / "docs" / "api.md").read_text()
     for path in api.get("/api/v1/openapi.json").json["paths"]:
-        assert "/operations/" in path or f"`{path}`" in told, path
+        assert "/operations/" in path or f"`{path}`" in page, path
     sources = "".join(path.read_text() for path in (ROOT / "opsdash" / "api").glob("*.py"))
     kinds = re.findall(r'(?:problem|ProblemError)\(\s*[\w.]+,\s*"([a-z-]+)"', sources)
     assert len(set(kinds)) > 10
     for kind in set(kinds) - {"bug"}:
-        assert f"`{kind}`" in told, kind
+        assert f"`{kind}`" in page, kind
 
 
 def fuzz(api: Client, home: Path, examples: int, *more: str) -> subprocess.CompletedProcess[str]:

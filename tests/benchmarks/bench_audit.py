@@ -137,9 +137,9 @@ def acts(figures: dict[str, list[float]], redis_url: str, server: Durable, round
             for process in running:
                 process.stdin.write("go\n")
                 process.stdin.close()
-            said = [process.stdout.readline() for process in running]
+            lines = [process.stdout.readline() for process in running]
             took_s = time.perf_counter() - started
-            if said != ["done\n"] * PROCESSES or sum(process.wait(60) for process in running):
+            if lines != ["done\n"] * PROCESSES or sum(process.wait(60) for process in running):
                 raise RuntimeError("an act failed")
             figures.setdefault(f"{way}, acts of 4 processes", []).append(PROCESSES * number / took_s)
             if way == "opsdash":

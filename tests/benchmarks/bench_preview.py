@@ -46,11 +46,11 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
             preview, took_ms = timed(lambda: console.preview(clear))
             note(f"preview of a clear, {messages:,} messages", took_ms)
             off = {name: abs(preview.values()["by_task"].get(name, 0) - number) for name, number in truth.items()}
-            told = preview.values()["by_task_error"]
+            errors = preview.values()["by_task_error"]
             note("its estimate is off by, at most", 100 * max(off.values()) / messages, "points")
-            note("the error it tells, at most", 100 * max(told.values()) / messages, "points")
-            held = sum(off[name] <= told[name] for name in told)
-            note("kinds it names whose error holds the truth", 100 * held / len(told), "percent")
+            note("the error it tells, at most", 100 * max(errors.values()) / messages, "points")
+            within = sum(off[name] <= errors[name] for name in errors)
+            note("kinds it names whose error holds the truth", 100 * within / len(errors), "percent")
             note("messages it looked at", preview.values()["looked_at"], "messages")
             preview, took_ms = timed(lambda: console.preview(some))
             note(f"preview of a selective clear, {messages:,} messages", took_ms)

@@ -102,5 +102,5 @@ def begin(pool: str, url: str) -> tuple[contextlib.ExitStack, Worker]:
 
 def confirmed(workers: Workers, names: set[str], epoch: Any) -> bool:
     """Every worker that lives has written down this epoch."""
-    told = {worker.hostname: worker.epoch for worker in workers.read()}
-    return all(told.get(name) == epoch for name in names)
+    epochs = {worker.hostname: worker.epoch for worker in workers.read()}
+    return all(epochs.get(name) == epoch for name in names)

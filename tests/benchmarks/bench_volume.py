@@ -50,12 +50,12 @@ def hashes(client: redis.Redis, key: str, number: int) -> None:
 
 def reports(client: redis.Redis, number: int) -> None:
     now = time.time()
-    told = {"time": now, "loop_tick": now, "pid": 1, "queues": '["celery"]', "pool": "solo"}
+    report = {"time": now, "loop_tick": now, "pid": 1, "queues": '["celery"]', "pool": "solo"}
     for start in range(0, number, 5_000):
         with client.pipeline(transaction=False) as pipe:
             for n in range(start, min(number, start + 5_000)):
                 pipe.zadd("opsdash:workers", {f"w{n}@x": now})
-                pipe.hset(f"opsdash:worker:w{n}@x", mapping={**told, "hostname": f"w{n}@x"})
+                pipe.hset(f"opsdash:worker:w{n}@x", mapping={**report, "hostname": f"w{n}@x"})
             pipe.execute()
 
 

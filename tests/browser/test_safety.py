@@ -68,8 +68,8 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         page.get_by_role("tab", name="Overview").click()
         page.get_by_role("radio", name=queue).check()
         page.get_by_role("button", name="Show details").first.click()
-        for told in ("id", "task", "at"):
-            expect(page.get_by_role("cell", name=f"{told} {PAYLOAD}", exact=True)).to_be_visible()
+        for column in ("id", "task", "at"):
+            expect(page.get_by_role("cell", name=f"{column} {PAYLOAD}", exact=True)).to_be_visible()
         page.get_by_role("button", name="Clear Queue", exact=True).click()
         expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()

@@ -282,9 +282,9 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
 @pytest.mark.slow
 def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url, timezone_id="Asia/Kolkata")
-    said = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC · \d\d:\d\d:\d\d here"))
-    expect(said).to_be_visible()
-    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", said.inner_text()))
+    note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC · \d\d:\d\d:\d\d here"))
+    expect(note).to_be_visible()
+    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", note.inner_text()))
     (utc_hour, utc_minute), (hour, minute) = there, here
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
 

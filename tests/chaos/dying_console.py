@@ -25,17 +25,17 @@ QUEUE = "celery"
 MATCHING = "shop.odd"
 
 
-def operation(asked: dict[str, Any]) -> opsdash.Operation:
+def operation(job: dict[str, Any]) -> opsdash.Operation:
     """What the console is to do."""
     made: dict[str, opsdash.Operation] = {
         "clear": opsdash.ClearQueue(queue=QUEUE),
         "big clear": opsdash.ClearQueue(queue=QUEUE),
         "clear everything": opsdash.ClearQueue(queue=QUEUE, everything=True),
         "selective clear": opsdash.ClearTasks(queue=QUEUE, task=MATCHING),
-        "restore": opsdash.RestoreQueue(trash_id=asked.get("trash_id", "")),
-        "delete": opsdash.DeleteTrash(trash_id=asked.get("trash_id", "")),
+        "restore": opsdash.RestoreQueue(trash_id=job.get("trash_id", "")),
+        "delete": opsdash.DeleteTrash(trash_id=job.get("trash_id", "")),
     }
-    return made[asked["act"]]
+    return made[job["act"]]
 
 
 def die_at(step: int) -> None:
@@ -55,20 +55,20 @@ def die_at(step: int) -> None:
     Pipeline.execute = counting(Pipeline.execute)
 
 
-def live(asked: dict[str, Any]) -> None:
+def live(job: dict[str, Any]) -> None:
     """One console's life."""
     lock.FIRST_STEP = lock.LARGEST_STEP = 2
-    if asked["act"] == "big clear":
+    if job["act"] == "big clear":
         read.FEW = 1
     settings = Settings.from_env(
-        {}, redis_url=asked["url"], database_url=asked["database"], queues=(QUEUE,), secret_key="k" * 32
+        {}, redis_url=job["url"], database_url=job["database"], queues=(QUEUE,), secret_key="k" * 32
     )
     console = assemble(settings)
-    reviewed = console.preview(operation(asked))
-    for key, newer in asked.get("newer", {}).items():
+    reviewed = console.preview(operation(job))
+    for key, newer in job.get("newer", {}).items():
         console.broker.client.lpush(key, *newer)
-    die_at(asked["step"])
-    console.run(operation(asked), actor="maria", confirm="YES", reviewed=reviewed)
+    die_at(job["step"])
+    console.run(operation(job), actor="maria", confirm="YES", reviewed=reviewed)
 
 
 def main() -> None:

@@ -296,8 +296,8 @@ def test_a_process_killed_between_two_steps_leaves_the_truth(
     dies(console, scene.operation, name, step)
     other = later(valkey, postgres)
     done = scene.done(other)
-    told = outcome(other, name, done, before)
-    assert (told, done) == {
+    result = outcome(other, name, done, before)
+    assert (result, done) == {
         "before the intent": (None, False),
         "after the intent": (Status.UNKNOWN, False),
         "after the act": (Status.UNKNOWN, True),
@@ -316,8 +316,8 @@ def test_an_approver_killed_while_it_is_carried_out_leaves_the_truth_in_both_ent
     other = later(valkey, postgres)
     assert scene.done(other)
     assert outcome(other, "approve", True, before) is Status.UNKNOWN
-    told = outcome(other, "clear_queue", True, set())
-    assert told is (Status.UNKNOWN if step == "after the act" else Status.SUCCESS)
+    result = outcome(other, "clear_queue", True, set())
+    assert result is (Status.UNKNOWN if step == "after the act" else Status.SUCCESS)
 
 
 @pytest.mark.parametrize(("name", "step", "fault"), each(*FAULTS))
@@ -338,11 +338,11 @@ def test_a_server_that_stops_between_two_steps_leaves_the_truth(
         console.run(scene.operation, actor=BOB, confirm="YES")
     other = later(valkey, postgres)
     done = scene.done(other)
-    told = outcome(other, name, done, before)
+    result = outcome(other, name, done, before)
     if step == "after the outcome":
-        assert (told, done) == (Status.SUCCESS, True)
+        assert (result, done) == (Status.SUCCESS, True)
     if fault == "both" and step == "before the intent":
-        assert (told, done) == (None, False)
+        assert (result, done) == (None, False)
     if step in {"after the act", "after the outcome"}:
         assert done
 
@@ -368,11 +368,11 @@ def test_a_strict_log_whose_database_stops_between_two_steps_leaves_the_truth(
         strict.run(scene.operation, actor=BOB, confirm="YES")
     other = later(valkey, postgres)
     done = scene.done(other)
-    told = outcome(other, name, done, before)
+    result = outcome(other, name, done, before)
     if step == "before the intent":
-        assert (told, done) == (None, False)
+        assert (result, done) == (None, False)
     if step == "after the act":
-        assert (told, done) == (Status.UNKNOWN, True)
+        assert (result, done) == (Status.UNKNOWN, True)
 
 
 @pytest.mark.slow
@@ -391,9 +391,9 @@ def test_a_server_that_stops_while_an_approval_is_asked_for_leaves_the_truth(
     ask = Approvals.add
 
     def asking(*args: Any) -> Any:
-        asked = ask(*args)
+        pending = ask(*args)
         stop(fault, valkey, postgres)
-        return asked
+        return pending
 
     if step == "after the intent":
         steps.install(opsdash.ClearQueue, step, lambda: stop(fault, valkey, postgres), monkeypatch.setattr)

@@ -121,8 +121,8 @@ def test_a_log_that_both_write_is_whole_for_both(runs: Run) -> None:
         code, answer = runs(version, "audit", "verify")
         assert code == 0, answer
     _, entries = runs("now", "audit")
-    told = [entry["broker"] for entry in entries]
-    assert (told.count(None), len(set(told)), len(told)) == (4, 2, 8)
+    brokers = [entry["broker"] for entry in entries]
+    assert (brokers.count(None), len(set(brokers)), len(brokers)) == (4, 2, 8)
 
 
 @pytest.mark.parametrize(("first", "then"), [("before", "now"), ("now", "before")])

@@ -85,10 +85,10 @@ class Stage:
         """Whether a console that does this was killed in place of its command of this number; False: it had fewer."""
         lists = self.broker.lists("celery")
         more["newer"] = {lists[step]: texts for step, texts in (newer or {}).items()}
-        asked = {"act": act, "step": step, "url": self.url, "database": self.database, **more}
+        job = {"act": act, "step": step, "url": self.url, "database": self.database, **more}
         assert self._consoles.stdin
         assert self._consoles.stdout
-        self._consoles.stdin.write(json.dumps(asked) + "\n")
+        self._consoles.stdin.write(json.dumps(job) + "\n")
         self._consoles.stdin.flush()
         answer = self._consoles.stdout.readline().strip()
         assert answer in {"killed", "0"}, answer
@@ -132,7 +132,7 @@ def only(messages: Messages, *, matching: bool) -> Messages:
     return {step: [text for text in texts if (MATCHING in text) is matching] for step, texts in messages.items()}
 
 
-def settled(stage: Stage) -> None:
+def finish_broken(stage: Stage) -> None:
     """Whoever works on the queue next brings to its end what was begun."""
     stage.ten_seconds_later()
     Queues(stage.broker)._finish_broken("celery", "otto")
@@ -146,7 +146,7 @@ def test_a_clear_killed_at_any_step_has_cleared_a_priority_or_not_and_can_be_und
         old, newer = some(0, 5), some(50, 4)
         stage.begin(old)
         killed = stage.console(act, step, newer)
-        settled(stage)
+        finish_broken(stage)
         for priority, texts in stage.waiting().items():
             assert texts in (newer[priority], old[priority] + newer[priority]), (step, priority)
         left_s = stage.broker.client.ttl(stage.broker.keys.pause("celery"))
@@ -165,7 +165,7 @@ def test_a_selective_clear_killed_at_any_step_loses_nothing_and_keeps_the_order(
         old, newer = some(0, 7), some(50, 3)
         stage.begin(old)
         killed = stage.console("selective clear", step, newer)
-        settled(stage)
+        finish_broken(stage)
         left = stage.waiting()
         for priority, texts in joined(old, newer).items():
             assert left[priority] == [text for text in texts if text in left[priority]], "in their order"
@@ -266,15 +266,15 @@ def test_the_broker_restarted_in_the_middle_loses_and_doubles_nothing(
         send(broker, new)
         calls = iter(range(1, 1_000))
 
-        def told(*_: int, after: int = after, calls: Iterator[int] = calls) -> None:
+        def on_progress(*_: int, after: int = after, calls: Iterator[int] = calls) -> None:
             if next(calls) == after:
                 server.kill()
 
-        common: Any = {"by": "maria", "keep_s": 600, "trash_id": "one", "on_progress": told}
+        common: Any = {"by": "maria", "keep_s": 600, "trash_id": "one", "on_progress": on_progress}
         died = True
         try:
             if act == "restore":
-                Trash(broker).restore("one", by="maria", on_progress=told)
+                Trash(broker).restore("one", by="maria", on_progress=on_progress)
             elif act == "big clear":
                 Queues(broker).clear("celery", watermark=reviewed, **common)
             else:

@@ -28,8 +28,8 @@ def reports(client: redis.Redis) -> Iterator[Reports]:
         def report(hostname: str, prefix: str = "", *, listens: bool = True, ago_s: float = 0, **layout: Any) -> None:
             keys = Keys(prefix)
             client.zadd(keys.workers, {hostname: time.time() - ago_s})
-            told = {"separator": DEFAULT, "steps": [0, 3, 6, 9], **layout}
-            client.hset(keys.worker(hostname), mapping={"layout": json.dumps(told), "exchanges": '["shop"]'})
+            report = {"separator": DEFAULT, "steps": [0, 3, 6, 9], **layout}
+            client.hset(keys.worker(hostname), mapping={"layout": json.dumps(report), "exchanges": '["shop"]'})
             if listens:
                 pubsub = stack.enter_context(closing(client.pubsub()))
                 pubsub.subscribe(keys.nudge)

@@ -69,8 +69,8 @@ def test_every_change_nudges_the_workers(flags: PauseFlags, broker: Broker):
         listener.get_message(timeout=1)  # the subscription's own reply
         flags.pause("emails", by="maria", reason="", ttl_s=60)
         flags.resume("emails")
-        said = [json.loads(listener.get_message(timeout=1)["data"]) for _ in range(2)]
-    assert said == [
+        messages = [json.loads(listener.get_message(timeout=1)["data"]) for _ in range(2)]
+    assert messages == [
         {"epoch": 1, "field": "emails", "paused": True},
         {"epoch": 2, "field": "emails", "paused": False},
     ]

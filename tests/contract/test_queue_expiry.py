@@ -240,13 +240,13 @@ def test_a_restored_queue_expires_again_and_not_before_all_is_back(
         publish(broker, *new, ms=SHORT_MS)
     steps: list[int] = []
 
-    def told(left: int) -> None:
+    def on_progress(left: int) -> None:
         if not steps:
             outlive(broker)
         steps.append(left)
         assert no_ttl_but_the_queues(broker)
 
-    Trash(broker).restore(trash_id, by="otto", on_progress=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=on_progress)
     assert run_order(broker) == old + new
     assert UNDECLARED_MS < left_ms(broker) <= EXPIRES_MS
     assert not broker.client.exists(broker.keys.expires)
@@ -262,7 +262,7 @@ def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_q
     publish(broker, *(f"new {i}" for i in range(8)), ms=SHORT_MS)
     calls: list[int] = []
 
-    def told(left: int) -> None:
+    def on_progress(left: int) -> None:
         calls.append(left)
         if len(calls) == 1:
             publish(broker, "late", ms=4 * SHORT_MS)
@@ -272,7 +272,7 @@ def test_a_producer_that_publishes_in_the_middle_of_a_restore_does_not_end_the_q
             broker.client.set("sentry", "x", px=4 * SHORT_MS)
             assert until(lambda: not broker.client.exists("sentry"))
 
-    Trash(broker).restore(trash_id, by="otto", on_progress=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=on_progress)
     assert len(run_order(broker)) == 19
 
 
@@ -286,12 +286,12 @@ def test_a_queue_that_begins_to_expire_in_the_middle_of_a_restore_goes_on_expiri
     broker.client.lpush(broker.lists("celery")[0], "new 1", "new 2", "new 3")
     calls: list[int] = []
 
-    def told(left: int) -> None:
+    def on_progress(left: int) -> None:
         calls.append(left)
         if len(calls) == 1:
             publish(broker, "late")
 
-    Trash(broker).restore(trash_id, by="otto", on_progress=told)
+    Trash(broker).restore(trash_id, by="otto", on_progress=on_progress)
     assert len(run_order(broker)) == 14
     assert 0 < left_ms(broker) <= EXPIRES_MS
 
@@ -327,14 +327,16 @@ def test_a_selective_clear_outlasts_the_queues_expiry_and_leaves_it_behind(
     publish(broker, *ten, ms=SHORT_MS)
     waited: list[int] = []
 
-    def told(at: int, of: int) -> None:
+    def on_progress(at: int, of: int) -> None:
         if not waited:
             outlive(broker)
             publish(broker, "new", ms=EXPIRES_MS)  # a producer sets the TTL anew, in the middle of it
         waited.append(at)
         assert no_ttl_but_the_queues(broker)
 
-    done = SelectiveClear(broker).clear("celery", matches, by="maria", keep_s=600, trash_id="one", on_progress=told)
+    done = SelectiveClear(broker).clear(
+        "celery", matches, by="maria", keep_s=600, trash_id="one", on_progress=on_progress
+    )
     stays = [m for m in ten if matches is not None and not matches(m.encode())]
     assert (done.total, run_order(broker)) == (10 - len(stays), [*stays, "new"])
     assert 0 < left_ms(broker) <= EXPIRES_MS
@@ -356,7 +358,7 @@ def test_a_clear_with_many_newer_tasks_leaves_the_expiry_too(broker: Broker, mon
     assert broker.client.ttl(broker.keys.trash(cleared.trash_id or "", "0")) > 500
 
 
-def test_a_clear_that_was_killed_gives_the_expiry_back_once_its_lease_is_over(broker: Broker):
+def test_a_clear_that_was_killed_gives_the_expiry_back_once_its_lock_is_over(broker: Broker):
     publish(broker, "a")
     broker.client.set(broker.keys.busy("celery"), "{}", px=SHORT_MS)
     reconcile(broker, celery=None)

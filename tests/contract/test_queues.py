@@ -148,5 +148,5 @@ def test_tasks_of_a_priority_that_nobody_has_told_of_are_not_left_behind_in_sile
     with pytest.raises(Refused, match=r"wait at priority 4, where opsdash does not look") as refused:
         Queues(broker).check_priorities("emails")
     assert "OPSDASH_PRIORITY_STEPS" in refused.value.hint
-    told = replace(broker.layout, sources={"priority_steps": "setting"})
-    Queues(replace(broker, layouts=Layouts.fixed(broker.client, told))).check_priorities("emails")
+    layout = replace(broker.layout, sources={"priority_steps": "setting"})
+    Queues(replace(broker, layouts=Layouts.fixed(broker.client, layout))).check_priorities("emails")

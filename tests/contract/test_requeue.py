@@ -84,9 +84,9 @@ def test_a_copy_of_a_publish_to_two_queues_goes_back_to_its_own_queue_only(
     one.fetch(0)
     one.send("order.new", number=3)
     before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
-    held = one.fetch(6)
+    fetched = one.fetch(6)
     assert client.hlen("unacked") == 6, "copies share a delivery tag, and each has an entry of its own"
-    assert requeue.put_back(one.channel, reversed(held)) == PutBack(moved=6)
+    assert requeue.put_back(one.channel, reversed(fetched)) == PutBack(moved=6)
     assert {name: client.lrange(name, 0, -1) for name in ("billing", "stock")} == before, "byte for byte, in order"
     assert (client.hlen("unacked"), client.zcard("unacked_index")) == (0, 0)
 
@@ -110,12 +110,12 @@ def test_bindings_that_come_and_go_meanwhile_change_nothing(
     one = fetching(BILLING)
     one.fetch(0)
     one.send("order.new", number=2)
-    held = one.fetch(2)
+    fetched = one.fetch(2)
     if bindings == "deleted":
         client.delete("_kombu.binding.orders")
     elif bindings == "more":
         fetching(STOCK).fetch(0)
-    requeue.put_back(one.channel, reversed(held))
+    requeue.put_back(one.channel, reversed(fetched))
     assert (client.llen("billing"), client.llen("stock")) == (2, 0)
 
 
@@ -133,8 +133,8 @@ def test_priorities_prefix_and_a_foreign_senders_spelling_stay_as_they_are(
         client.lpush(f"{prefix}plain" + (f"\x06\x16{step}" if step else ""), text)
     keys = [f"{prefix}plain", f"{prefix}plain\x06\x166", f"{prefix}plain\x06\x169"]
     before = [client.lrange(key, 0, -1) for key in keys]
-    held = one.fetch(3)
-    assert requeue.put_back(one.channel, held) == PutBack(moved=3)
+    fetched = one.fetch(3)
+    assert requeue.put_back(one.channel, fetched) == PutBack(moved=3)
     assert [client.lrange(key, 0, -1) for key in keys] == before
 
 
@@ -144,13 +144,13 @@ def test_what_the_visibility_timeout_has_given_back_is_not_doubled_and_what_nobo
     one = fetching(BILLING, STOCK)
     one.fetch(0)
     one.send("order.new", number=2)
-    held = one.fetch(4)
-    restored = next(request for request in held if origin.of(request.message).queue == "billing")
+    fetched = one.fetch(4)
+    restored = next(request for request in fetched if origin.of(request.message).queue == "billing")
     one.channel.qos.restore_by_tag(restored.message.delivery_tag)  # as kombu does when the timeout ends
     assert (client.llen("billing"), client.llen("stock")) == (1, 0), "home, and not to every queue with this key"
-    vanished = next(r for r in held if origin.of(r.message).queue == "stock")
+    vanished = next(r for r in fetched if origin.of(r.message).queue == "stock")
     client.hdel("unacked", vanished.message.delivery_tag)
-    assert requeue.put_back(one.channel, held) == PutBack(moved=2, waiting=1, copied=1)
+    assert requeue.put_back(one.channel, fetched) == PutBack(moved=2, waiting=1, copied=1)
     assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (2, 2, 0)
 
 
@@ -187,11 +187,11 @@ def test_messages_of_a_sender_that_gives_all_the_same_tag_are_told_apart(
     texts = [foreign(n, tag) for n in range(4)]
     client.lpush("plain", *texts)
     before = client.lrange("plain", 0, -1)
-    held = one.fetch(4)
+    fetched = one.fetch(4)
     assert client.hlen("unacked") == 4, "each has an entry of its own"
     if lost:
         client.delete("unacked")
-    in_order = celery_private.newest_first(one.channel, held)
+    in_order = celery_private.newest_first(one.channel, fetched)
     done = requeue.put_back(one.channel, in_order)
     assert done == (PutBack(copied=4) if lost else PutBack(moved=4))
     assert client.lrange("plain", 0, -1) == before
@@ -220,8 +220,8 @@ def test_a_message_that_is_fetched_again_after_the_visibility_timeout_goes_back_
     one.send("plain", exchange=Exchange(""))
     (first,) = one.fetch(1)
     one.channel.qos.restore_by_tag(first.message.delivery_tag)
-    held = one.fetch(2)
-    assert requeue.put_back(one.channel, held) == PutBack(moved=1, waiting=1)
+    fetched = one.fetch(2)
+    assert requeue.put_back(one.channel, fetched) == PutBack(moved=1, waiting=1)
     assert client.llen("plain") == 1
 
 
@@ -258,14 +258,14 @@ def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_dou
     one = fetching(PLAIN)
     one.fetch(0)
     one.send("plain", exchange=Exchange(""), number=2)
-    held = one.fetch(2)
+    fetched = one.fetch(2)
     with monkeypatch.context() as patch:
         patch.setattr(redis.Redis, "eval", broken_after(redis.Redis.eval))
         with pytest.raises(redis.ConnectionError):
-            requeue.put_back(one.channel, reversed(held))
-    assert client.rpop("plain") == origin.of(held[0].message).raw, "another worker takes it"
+            requeue.put_back(one.channel, reversed(fetched))
+    assert client.rpop("plain") == origin.of(fetched[0].message).raw, "another worker takes it"
     one.channel.close()
-    assert client.lrange("plain", 0, -1) == [origin.of(held[1].message).raw]
+    assert client.lrange("plain", 0, -1) == [origin.of(fetched[1].message).raw]
 
 
 def test_large_messages_go_back_in_several_scripts(
@@ -290,8 +290,8 @@ def test_a_channel_that_closes_gives_back_in_order_and_unmarked_and_marks_only_w
     one.send("order.new", number=4)
     one.send("plain", exchange=Exchange(""), number=1)
     before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
-    held = one.fetch(9)
-    begun = next(request for request in held if origin.of(request.message).queue == "plain")
+    fetched = one.fetch(9)
+    begun = next(request for request in fetched if origin.of(request.message).queue == "plain")
     worker_state.active_requests.add(begun)
     try:
         one.channel.close()
@@ -348,8 +348,8 @@ def test_a_thousand_and_more_go_back_in_their_order(fetching: Callable[..., Fetc
     ]
     client.lpush("billing", *texts)
     before = client.lrange("billing", 0, -1)
-    held = one.fetch(len(texts))
-    assert requeue.put_back(one.channel, reversed(held)).moved == len(texts)
+    fetched = one.fetch(len(texts))
+    assert requeue.put_back(one.channel, reversed(fetched)).moved == len(texts)
     assert client.lrange("billing", 0, -1) == before
 
 
@@ -389,13 +389,13 @@ def test_a_full_redis_takes_messages_back_too(fetching: Callable[..., Fetching],
     one.fetch(0)
     one.send("plain", exchange=Exchange(""), number=2)
     before = client.lrange("plain", 0, -1)
-    held = one.fetch(2)
+    fetched = one.fetch(2)
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
     try:
         with pytest.raises(redis.OutOfMemoryError):
             client.rpush("plain", "any")
-        assert requeue.put_back(one.channel, reversed(held)) == PutBack(moved=2)
+        assert requeue.put_back(one.channel, reversed(fetched)) == PutBack(moved=2)
     finally:
         client.config_set("maxmemory", 0)
     assert client.lrange("plain", 0, -1) == before

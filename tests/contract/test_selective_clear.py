@@ -97,8 +97,8 @@ def test_tasks_that_come_and_go_meanwhile_keep_their_order(broker: Broker, after
 
 def test_cancelled_half_way_all_is_in_its_place_and_what_was_cleared_can_be_undone(broker: Broker, step: int):
     send(broker, *TEN)
-    asked = iter([False, False, True])
-    done = clear_selected(broker, cancelled=lambda: next(asked))
+    answers = iter([False, False, True])
+    done = clear_selected(broker, cancelled=lambda: next(answers))
     cleared = broker.client.lrange(broker.keys.trash("one", "0"), 0, -1)
     assert run_order(broker) == [m for m in TEN if m not in cleared]
     assert (done.total, done.cancelled) == (len(cleared), True) if step < 10 else True
@@ -164,7 +164,7 @@ def test_a_clear_with_many_newer_tasks_leaves_them_all_in_order(broker: Broker, 
     assert (run_order(broker), run_order(broker, 9)) == (TEN + newer, ["n1"])
 
 
-def test_where_the_boundary_is_gone_what_was_seen_goes_and_the_rest_counts_as_newer(broker: Broker):
+def test_where_the_watermark_is_gone_what_was_seen_goes_and_the_rest_counts_as_newer(broker: Broker):
     send(broker, "m0", "m1")
     send(broker, "n0", step=9)
     reviewed = take_watermark(broker, "celery")

@@ -73,13 +73,13 @@ def test_one_at_a_time_and_the_second_is_told_who_is_first(index: TenantIndex) -
 
 
 @pytest.mark.parametrize("value", ["", "{", "[]", "3", '{"by": "x", "at": "when"}'])
-def test_a_lease_that_somebody_made_by_hand_is_one_too_if_it_ends(index: TenantIndex, value: str) -> None:
+def test_a_lock_that_somebody_made_by_hand_is_one_too_if_it_ends(index: TenantIndex, value: str) -> None:
     index.broker.client.set(index.broker.keys.tenants_busy, value, ex=600)
     with pytest.raises(Refused, match="synced by another user"):
         index.lock(by="tom").__enter__()
 
 
-def test_whoever_lost_the_lease_writes_and_removes_nothing_and_leaves_the_new_one(index: TenantIndex) -> None:
+def test_whoever_lost_the_lock_writes_and_removes_nothing_and_leaves_the_new_one(index: TenantIndex) -> None:
     with index.lock(by="maria") as lock:
         index.write(lock, [A])
         index.broker.client.set(index.broker.keys.tenants_busy, "tom's")
@@ -97,7 +97,7 @@ def test_whoever_lost_the_lease_writes_and_removes_nothing_and_leaves_the_new_on
     assert index.broker.client.get(index.broker.keys.tenants_busy) == "tom's"
 
 
-def test_each_step_makes_the_lease_last_longer(index: TenantIndex) -> None:
+def test_each_step_makes_the_lock_last_longer(index: TenantIndex) -> None:
     with index.lock(by="maria") as lock:
         for step in (
             lambda: index.write(lock, [A]),

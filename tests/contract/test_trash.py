@@ -199,7 +199,7 @@ def test_a_clear_reviewed_before_a_restore_is_refused(broker: Broker):
     assert run_order(broker) == ["a", "b"]
 
 
-def test_tasks_that_workers_gave_back_do_not_hide_the_boundary(broker: Broker):
+def test_tasks_that_workers_gave_back_do_not_hide_the_watermark(broker: Broker):
     send(broker, *(f"old {i}" for i in range(4)))
     reviewed = take_watermark(broker, "celery")
     send(broker, "new")
@@ -235,7 +235,7 @@ def test_tasks_of_priorities_that_are_no_more_go_where_kombu_would_put_them(brok
 
 
 @pytest.mark.parametrize("left", ["text", "a year", "list"])
-def test_what_somebody_left_in_place_of_a_lease_is_in_nobodys_way(broker: Broker, left: str):
+def test_what_somebody_left_in_place_of_a_lock_is_in_nobodys_way(broker: Broker, left: str):
     key = broker.keys.busy("celery")
     if left == "list":
         broker.client.rpush(key, "x")

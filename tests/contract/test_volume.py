@@ -133,7 +133,7 @@ def test_large_messages_are_neither_brought_here_nor_lost_nor_mixed_up(broker: B
 
 
 @pytest.mark.parametrize("newest", [0, 3])
-def test_a_clear_goes_by_a_boundary_that_is_a_large_message(broker: Broker, newest: int) -> None:
+def test_a_clear_goes_by_a_watermark_that_is_a_large_message(broker: Broker, newest: int) -> None:
     broker.client.lpush(broker.lists("celery")[0], message(1), message(2, LARGE))
     mark = watermark.take_watermark(broker, "celery")
     for number in range(newest):

@@ -31,8 +31,8 @@ class Process:
 
     def report(self, age_s: float = 0.0, **figures: object) -> None:
         at = time.time() - age_s
-        told = {"active": 0, "reserved": 0, "scheduled": 0, "unacked": 0, "time": at, **figures}
-        fields = {name: str(value) for name, value in told.items()}
+        report = {"active": 0, "reserved": 0, "scheduled": 0, "unacked": 0, "time": at, **figures}
+        fields = {name: str(value) for name, value in report.items()}
         self.reporter.push(self.link, {**fields, **self.reporter.identity.fields(), "hostname": NAME})
 
     def leave(self) -> None:

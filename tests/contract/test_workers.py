@@ -177,10 +177,12 @@ def test_a_running_task_with_nonsense_for_a_time_is_still_told(broker: Broker, r
 def test_a_report_of_running_tasks_is_bounded_whoever_wrote_it(broker: Broker):
     many = [["\0" + "1" * 300, "x" * 300, "\ud800", 1]] * 30
     report(broker, "a@host", running=json.dumps(many))
-    told = Workers(broker).running("a@host")
-    assert len(told) == workers.MOST_RUNNING
-    assert len(told[0].name) == untrusted.LONG
-    assert (told[0].task_id[:5], told[0].queue) == ("\\x001", "\\ud800"), "what no screen takes is written as escapes"
+    running = Workers(broker).running("a@host")
+    assert len(running) == workers.MOST_RUNNING
+    assert len(running[0].name) == untrusted.LONG
+    assert (running[0].task_id[:5], running[0].queue) == ("\\x001", "\\ud800"), (
+        "what no screen takes is written as escapes"
+    )
     report(broker, "b@host", running=json.dumps([["1", "x" * workers.LARGE_REPORT, "q", 1]]))
     assert Workers(broker).running("b@host") == (), "it is not even fetched"
 

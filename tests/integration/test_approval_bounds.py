@@ -211,9 +211,9 @@ def test_what_has_no_request_takes_nobodys_place_and_the_command_line_says_what_
     monkeypatch.setenv("OPSDASH_REDIS_URL", console.settings.redis_url)
     monkeypatch.setenv("OPSDASH_DATABASE_URL", console.settings.database_url)
     monkeypatch.setenv("OPSDASH_SECRET_KEY", console.settings.secret_key or "")
-    said = off_a_terminal(monkeypatch, capsys)("approvals")
-    assert "There are no readable pending approvals" in said.out
-    assert "Showing 0 of" in said.err
+    output = off_a_terminal(monkeypatch, capsys)("approvals")
+    assert "There are no readable pending approvals" in output.out
+    assert "Showing 0 of" in output.err
     console.pending_approvals.close_expired()
     waiting, unread = console.pending_approvals.look()
     assert [one.id for one in waiting] == [approval_id]

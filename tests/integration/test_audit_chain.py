@@ -186,9 +186,9 @@ def test_the_head_is_shown_and_logged_once_whenever_it_has_moved(
         heads.append(console.snapshot().audit_head)
     assert heads[0] == heads[1]
     assert heads[2] == console.audit.verify().head == console.audit.head()
-    said = [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"]
-    assert all("keep a copy in another place: opsdash audit verify --head" in line for line in said)
-    assert [line.partition(" (")[0] for line in said] == [
+    messages = [record.getMessage() for record in caplog.records if record.name == "opsdash.audit.head"]
+    assert all("keep a copy in another place: opsdash audit verify --head" in line for line in messages)
+    assert [line.partition(" (")[0] for line in messages] == [
         f"audit head {heads[0]}",
         f"audit head {heads[2]}",
     ]

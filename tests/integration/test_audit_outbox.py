@@ -43,7 +43,7 @@ def pause(console: Console, **over: object) -> AuditEntry:
     )
 
 
-def test_what_waits_in_the_spool_is_written_once_however_many_consoles_and_crashes(
+def test_what_waits_in_the_outbox_is_written_once_however_many_consoles_and_crashes(
     console: Console, console_for: Callable[..., Console], postgres: Postgres, postgres_url: str
 ) -> None:
     postgres.stop()
@@ -126,11 +126,11 @@ def test_after_a_failure_the_database_is_left_alone_for_a_while(
 ) -> None:
     postgres.stop()
     pause(console)
-    asked = []
-    monkeypatch.setattr(console.engine.__class__, "connect", lambda *_: asked.append(1))
+    calls = []
+    monkeypatch.setattr(console.engine.__class__, "connect", lambda *_: calls.append(1))
     entry = console.audit.begin(opsdash.ResumeProcessing(), MARIA)
     console.audit.finish(entry, Status.SUCCESS, {})
-    assert asked == [], "an operator must not wait for its timeout at every step"
+    assert calls == [], "an operator must not wait for its timeout at every step"
     monkeypatch.undo()
     postgres.start()
 
@@ -246,7 +246,7 @@ def test_an_outcome_that_comes_after_the_entry_was_closed_is_told_in_the_log(
     assert console.audit.verify().ok
 
 
-def test_tenants_that_can_not_be_read_do_not_keep_the_spool_from_the_table(
+def test_tenants_that_can_not_be_read_do_not_keep_the_outbox_from_the_table(
     console: Console, console_for: Callable[..., Console], postgres: Postgres, postgres_url: str
 ) -> None:
     postgres.stop()
@@ -259,7 +259,7 @@ def test_tenants_that_can_not_be_read_do_not_keep_the_spool_from_the_table(
     assert (snapshot.operations[0].id, snapshot.operations[0].status, snapshot.spooled) == (done.id, Status.SUCCESS, 0)
 
 
-def test_the_warning_that_the_spool_waits_does_not_say_that_nothing_was_changed(
+def test_the_warning_that_the_outbox_waits_does_not_say_that_nothing_was_changed(
     console: Console, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: object, **__: object) -> None:

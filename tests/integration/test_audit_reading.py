@@ -236,16 +236,16 @@ def long_log(_postgres_server: Postgres, _postgres_template: str) -> Iterator[sa
 @pytest.mark.parametrize("page", ["page one", "a page deep in it"])
 @pytest.mark.parametrize(("chosen", "index"), FILTERS, ids=str)
 def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: Filter, index: str, page: str) -> None:
-    asked: list[tuple[str, Any]] = []
+    queries: list[tuple[str, Any]] = []
     after = f"{(LAST_WEEK + timedelta(minutes=30)).isoformat()}~{UUID(int=7)}" if page != "page one" else None
 
     def look(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        asked.append((statement, parameters))
+        queries.append((statement, parameters))
 
     sa.event.listen(long_log, "before_cursor_execute", look)
     query.page(long_log, chosen, after=after)
     sa.event.remove(long_log, "before_cursor_execute", look)
-    (statement, parameters) = asked[-1]
+    (statement, parameters) = queries[-1]
     with long_log.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)
         plan = "\n".join(line for (line,) in rows)
@@ -266,15 +266,15 @@ def test_a_page_of_a_long_log_is_read_by_an_index(long_log: sa.Engine, chosen: F
 def test_filters_that_never_meet_are_read_off_an_index_and_not_out_of_the_table(
     long_log: sa.Engine, chosen: Filter
 ) -> None:
-    asked: list[tuple[str, Any]] = []
+    queries: list[tuple[str, Any]] = []
 
     def look(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        asked.append((statement, parameters))
+        queries.append((statement, parameters))
 
     sa.event.listen(long_log, "before_cursor_execute", look)
     assert query.page(long_log, chosen).entries == ()
     sa.event.remove(long_log, "before_cursor_execute", look)
-    (statement, parameters) = asked[-1]
+    (statement, parameters) = queries[-1]
     with long_log.connect() as connection:
         plan = [line for (line,) in connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)]
     read = next(int(found[1]) for line in plan if (found := re.search(r"Buffers: shared hit=(\d+)", line)))

@@ -158,10 +158,10 @@ def test_a_certificate_that_nobody_trusts_is_one_line_with_both_ways(
     console_for: Callable[..., Console], tls: TlsServer
 ):
     console = console_for(separator=KOMBUS, redis_url=tls.url)
-    said = console.snapshot().redis_error
-    assert "?ssl_ca_certs=FILE" in said
-    assert "?ssl_cert_reqs=none" in said
-    assert "\n" not in said
+    text = console.snapshot().redis_error
+    assert "?ssl_ca_certs=FILE" in text
+    assert "?ssl_cert_reqs=none" in text
+    assert "\n" not in text
     with pytest.raises(Unavailable) as refused:
         console.run(PauseProcessing(), actor="maria", confirm="YES")
     assert refused.value.changed == "nothing"

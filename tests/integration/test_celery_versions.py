@@ -85,6 +85,6 @@ def test_workers_on_an_older_celery_pause_like_those_on_the_newest(tmp_path: Pat
     found = run([python, "-c", "import celery; print(celery.__version__)"], "Celery can't be imported", 30)
     assert found.strip() == version
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
-    said = run(command, f"with workers on Celery {version}", RUN_TIMEOUT_S, WORKER_PYTHON=str(python))
-    assert " passed" in said
-    assert " skipped" not in said
+    output = run(command, f"with workers on Celery {version}", RUN_TIMEOUT_S, WORKER_PYTHON=str(python))
+    assert " passed" in output
+    assert " skipped" not in output

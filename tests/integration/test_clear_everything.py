@@ -142,10 +142,10 @@ def test_a_worker_that_gives_nothing_back_in_time_ends_it_and_the_pause_is_lifte
         deployment.send(1, kwargs={"seconds": 30})
         deployment.records.wait_for(1)
         waiting = deployment.send(3)
-        told: list[str] = []
+        messages: list[str] = []
         with pytest.raises(Refused, match=rf"within 1 s: an answer of {busy.hostname}. Nothing was cleared"):
-            clear(ops, on_progress=lambda progress: told.append(progress.message))
-        assert told[-1] == f"Waiting for an answer of {busy.hostname}"
+            clear(ops, on_progress=lambda progress: messages.append(progress.message))
+        assert messages[-1] == f"Waiting for an answer of {busy.hostname}"
     assert ops.pause.read(["celery"]) == {}
     assert deployment.task_ids() == waiting[-deployment.waiting() :]
     assert ops.get_recent_operations()[0].status == "refused"
@@ -200,9 +200,9 @@ def test_the_command_and_the_dialog_offer_it(deployment: Deployment, ops: Consol
     }
     command = [sys.executable, "-m", "opsdash", "clear-queue", "celery", "--everything", "--confirm", "YES", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
-    assert (said["status"], said["affected"]) == ("success", 3)
-    assert said["details"]["everything"] == {"paused_by_this": True, "scheduled_put_back": 0, "not_reached": []}
+    answer = json.loads(done.stdout)
+    assert (answer["status"], answer["affected"]) == ("success", 3)
+    assert answer["details"]["everything"] == {"paused_by_this": True, "scheduled_put_back": 0, "not_reached": []}
     box, reason = form.fields(opsdash.ClearQueue(queue="celery"), look(ops))
     assert (box["name"], box["kind"]) == ("everything", "flag")
     assert form.fields(opsdash.ClearQueue(queue="celery"), ops.preview(opsdash.ClearQueue(queue="celery"))) == [reason]

@@ -96,15 +96,15 @@ def test_while_somebody_else_works_on_the_queue_it_is_refused_politely(ops: Cons
 
 def test_it_tells_how_far_it_has_come_and_ends_where_it_is_told(ops: Console) -> None:
     send(ops, *[message("shop.mail", n) for n in range(3_000)])
-    told: list[Progress] = []
+    progress: list[Progress] = []
     effect = ops.run(
         opsdash.ClearTasks(queue="emails", task="shop.mail"),
         actor="maria",
         confirm="YES",
-        on_progress=told.append,
-        cancelled=lambda: len(told) >= 2,
+        on_progress=progress.append,
+        cancelled=lambda: len(progress) >= 2,
     )
-    assert (told[0].of, told[1].at) == (3_000, effect.affected)
+    assert (progress[0].of, progress[1].at) == (3_000, effect.affected)
     assert 0 < effect.affected < 3_000
     assert (
         effect.message

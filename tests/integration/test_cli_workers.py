@@ -84,9 +84,9 @@ def test_one_worker_is_shown_with_what_it_runs_and_how_much_more(opsdash: Opsdas
     assert [row[:3] for row in shown] == [["orders.send", "id-1", "emails"], ["orders.bill", "id-2", "celery"]]
     assert " ".join(shown[0][-2:]) in {"1m 1s", "1m 2s", "1m 3s"}
     assert "and 20 more tasks" in out
-    told = json.loads(opsdash("workers", "w1@host", "--json").out)
-    assert told["worker"]["hostname"] == "w1@host"
-    assert (told["running"][0]["task_id"], told["more"]) == ("id-1", 20)
+    answer = json.loads(opsdash("workers", "w1@host", "--json").out)
+    assert answer["worker"]["hostname"] == "w1@host"
+    assert (answer["running"][0]["task_id"], answer["more"]) == ("id-1", 20)
     assert "w2@host runs 3 tasks, and does not report which." in opsdash("workers", "w2@host").out
     assert "w3@host runs nothing." in opsdash("workers", "w3@host").out
 

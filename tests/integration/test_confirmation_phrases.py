@@ -132,10 +132,10 @@ def test_a_number_that_is_true_no_more_where_they_are_removed_removes_nobody(
 ) -> None:
     gone(console, 3, of=5)
     sync = opsdash.SyncTenantConfigs(remove_orphans=True)
-    told = sync.phrase(console.services)
+    phrase = sync.phrase(console.services)
     with console.engine.begin() as connection:
         connection.execute(sa.delete(tenant_config).where(tenant_config.c.tenant_id == "t3"))
-    monkeypatch.setattr(opsdash.SyncTenantConfigs, "phrase", lambda self, console: told)
+    monkeypatch.setattr(opsdash.SyncTenantConfigs, "phrase", lambda self, console: phrase)
     with pytest.raises(Refused, match=r"4 of 5 tenants with a key are now orphans.* another number was typed"):
-        console.run(sync, actor=MARIA, confirm="YES", phrase=told)
+        console.run(sync, actor=MARIA, confirm="YES", phrase=phrase)
     assert len(console.tenants.orphans()[0]) == 4

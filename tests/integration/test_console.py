@@ -109,9 +109,9 @@ def test_nobody_does_nothing(console: Console, actor: Any):
 
 @pytest.mark.parametrize("thing", ["clear_queue", None, opsdash.ClearQueue])
 def test_what_is_no_operation_is_refused_in_a_sentence(console: Console, thing: Any):
-    for asked in (console.preview, lambda what: console.run(what, actor=MARIA, confirm="YES")):
+    for call in (console.preview, lambda what: console.run(what, actor=MARIA, confirm="YES")):
         with pytest.raises(Invalid, match=r"expected an operation such as ClearQueue.*, got \w+. Nothing was changed"):
-            asked(thing)
+            call(thing)
 
 
 def test_the_reason_of_any_act_is_kept_in_the_trail(console: Console):
@@ -208,8 +208,8 @@ def test_the_database_gone_reads_still_show_and_operations_work_and_are_audited_
     postgres.start()
     snapshot = console.snapshot()
     assert (snapshot.database_error, snapshot.spooled) == ("", 0)
-    told = [(entry.id == effect.audit_id, entry.status) for entry in snapshot.operations]
-    assert told[:2] == [(False, Status.REFUSED), (True, Status.SUCCESS)]
+    entries = [(entry.id == effect.audit_id, entry.status) for entry in snapshot.operations]
+    assert entries[:2] == [(False, Status.REFUSED), (True, Status.SUCCESS)]
     assert console.audit.verify().ok
 
 

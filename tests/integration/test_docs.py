@@ -269,9 +269,9 @@ def test_the_commands_of_a_page_run_as_they_stand(page: str, shell: Shell, reque
         for _ in range(3):
             celery.send_task("sample.short", queue="emails")
     PREPARED.get(page, lambda *_: None)(shell, request)
-    said = shell.run(of_page(page, "sh"))
+    output = shell.run(of_page(page, "sh"))
     for text in SAID.get(page, ()):
-        assert text in said
+        assert text in output
 
 
 # Python: one namespace per page

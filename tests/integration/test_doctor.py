@@ -171,7 +171,7 @@ def test_the_clock_of_the_database_is_compared(lines: Lines, postgres_url: str):
     )
 
 
-def test_a_spool_that_is_not_empty_is_named(lines: Lines, console_for, postgres: Postgres, postgres_url: str):
+def test_an_outbox_that_is_not_empty_is_named(lines: Lines, console_for, postgres: Postgres, postgres_url: str):
     console = console_for(database_url=postgres_url)
     postgres.kill()
     console.run(PauseProcessing(), actor="maria", confirm="YES")
@@ -213,9 +213,9 @@ def test_messages_that_opsdash_does_not_look_at_are_named(lines: Lines, valkey: 
 def test_an_eta_beyond_the_visibility_timeout_is_named(lines: Lines, valkey: Valkey):
     def hold(number: int, seconds: int) -> None:
         eta = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
-        held = json.dumps([{"headers": {"eta": eta}, "body": ""}, "", "celery"])
+        entry = json.dumps([{"headers": {"eta": eta}, "body": ""}, "", "celery"])
         with redis.Redis.from_url(valkey.url) as client:
-            client.hset("unacked", f"tag-{number}", held)
+            client.hset("unacked", f"tag-{number}", entry)
 
     hold(1, 600)
     assert lines("visibility timeout")[0].level == "ok"

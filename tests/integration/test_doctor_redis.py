@@ -199,8 +199,8 @@ def test_a_queue_that_expires_is_named_whether_the_app_or_a_worker_tells(
         report(client, "w2@test", expires_ms="nonsense")
     (finding,) = findings(console_for(celery_app=app_with(valkey.url, task_queues=queues)), "expiring queues")
     assert finding.level == "warning"
-    told = [f"{queue} after {format_duration(after_s)}" for queue, after_s in EXPIRIES.items()]
-    assert f"for a while: {', '.join(told)} (kombu" in finding.message
+    lines = [f"{queue} after {format_duration(after_s)}" for queue, after_s in EXPIRIES.items()]
+    assert f"for a while: {', '.join(lines)} (kombu" in finding.message
     assert "its expiry is suspended" in finding.message
 
 
@@ -257,7 +257,7 @@ def test_whatever_fetches_messages_and_is_no_known_worker_is_named(console_for: 
     )
 
 
-def test_the_connection_of_a_silent_worker_is_its_own_and_no_stranger(
+def test_the_connection_of_a_silent_worker_is_its_own_and_of_no_other(
     console_for: Callable[..., Console], valkey: Valkey
 ):
     console = console_for()

@@ -76,10 +76,10 @@ ops = opsdash.connect()
 ops.broker.client.pfadd("shop:baskets", *range(1000))
 operation, maria = kind(sign="Back at six"), Actor(name="maria", role=Role.ADMIN, surface="page")
 sign = lambda: ops.broker.client.get("shop:closed")
-told, board = [], SimpleNamespace(tell=lambda kind, **fields: told.append((kind, fields)))
+told, channel = [], SimpleNamespace(tell=lambda kind, **fields: told.append((kind, fields)))
 
 async def clicks():
-    session = Session(ops, maria, board)
+    session = Session(ops, maria, channel)
     page = Confirmation(session)
     await page.ask("close_shop", {"sign": "Back at six"}, {})
     dialog = told[-1][1]

@@ -54,19 +54,19 @@ def test_what_workers_hold_is_the_sum_of_what_stands_beside_it_and_of_what_celer
         deployment.send(5, kwargs={"seconds": 60})
         deployment.send(3, countdown=600)
         deployment.records.wait_for(2)
-        wanted = {"active": 2, "reserved": 3, "scheduled": 3}
-        eventually(lambda: inspected(deployment, running) == wanted, what="celery inspect sees them")
+        expected = {"active": 2, "reserved": 3, "scheduled": 3}
+        eventually(lambda: inspected(deployment, running) == expected, what="celery inspect sees them")
 
         def reported() -> dict[str, int]:
-            return {kind: sum(getattr(w, kind) for w in console.workers.read()) for kind in wanted}
+            return {kind: sum(getattr(w, kind) for w in console.workers.read()) for kind in expected}
 
-        eventually(lambda: reported() == wanted, what="the worker reports them")
-        said = cli("status").out
-        assert "8 more in workers (running, reserved or scheduled)" in said
-        assert "tasks: 2 running, 3 reserved, 3 scheduled" in said
+        eventually(lambda: reported() == expected, what="the worker reports them")
+        output = cli("status").out
+        assert "8 more in workers (running, reserved or scheduled)" in output
+        assert "tasks: 2 running, 3 reserved, 3 scheduled" in output
         # Two run, and were acknowledged before they began: Redis counts the other six.
         assert (deployment.unacked(), console.snapshot().unacked) == (6, 6)
-        assert "; 6 tasks fetched and not acknowledged yet" in said
+        assert "; 6 tasks fetched and not acknowledged yet" in output
         assert "8 more in workers" in cli("queues").out
 
 
@@ -82,9 +82,9 @@ def test_a_worker_that_was_told_to_take_no_more_tasks_is_nowhere_called_online(
         assert "2 workers online, 0 offline" in cli("status").out
         deployment.celery.control.cancel_consumer("celery", destination=[quiet.hostname], reply=True)
         eventually(lambda: deployment.health(quiet.hostname)["queues"] == "[]", what="it reports no queue")
-        told = cli("status")
-        assert "1 worker online, 1 quiet, 0 offline" in told.out
-        assert f"{quiet.hostname} takes no tasks" in told.err
+        done = cli("status")
+        assert "1 worker online, 1 quiet, 0 offline" in done.out
+        assert f"{quiet.hostname} takes no tasks" in done.err
         (line,) = [line for line in cli("workers").out.splitlines() if line.startswith(quiet.hostname)]
         assert re.search(r"quiet: takes no tasks\b", line)
         (plain,) = [line for line in cli("workers").out.splitlines() if line.startswith(other.hostname)]
@@ -156,8 +156,8 @@ def test_the_age_of_the_oldest_is_one_figure_whoever_tells_it(
         if sample.name == "opsdash_queue_oldest_seconds"
     ]
     assert table is not None
-    for told in (preview.values()["oldest_s"], recorded, metric):
-        assert told == pytest.approx(table, abs=10)
+    for value in (preview.values()["oldest_s"], recorded, metric):
+        assert value == pytest.approx(table, abs=10)
     assert 900 <= table < 910
     assert re.search(r"^celery .* 15m \d+s ", cli("queues").out, re.MULTILINE)
     assert any("15m" in line.text for line in preview.lines)

@@ -44,9 +44,9 @@ def test_restored_tasks_run_where_the_preview_says_at_the_front_of_their_priorit
     preview = console.preview(RestoreQueue(trash_id=trash_id))
     assert (preview.figure("run_before").value, preview.figure("run_after").value) == (4, 5)
     assert preview.values()["by_priority"] == {"3": 2, "9": 1}
-    told = [line.text for line in preview.lines]
-    assert "2 go to the front of priority 3: 4 waiting will run before, 5 waiting after." in told
-    assert "1 go to the front of priority 9: 6 waiting will run before, 3 waiting after." in told
+    texts = [line.text for line in preview.lines]
+    assert "2 go to the front of priority 3: 4 waiting will run before, 5 waiting after." in texts
+    assert "1 go to the front of priority 9: 6 waiting will run before, 3 waiting after." in texts
     console.run(RestoreQueue(trash_id=trash_id), actor="maria", confirm="YES")
     with worker(pool="solo", concurrency=1, env=deployment.env, arguments=["--prefetch-multiplier=1"]):
         deployment.records.wait_for(12)

@@ -82,11 +82,11 @@ def test_what_can_not_be_done_is_one_sentence_that_says_what_helps(
         console.broker.client.set("any", "thing")
 
     monkeypatch.setattr(opsdash.SyncTenantConfigs, "execute", adds)
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as refusal:
         console.run(opsdash.SyncTenantConfigs(), actor=MARIA, confirm="YES")
-    said = str(told.value)
-    assert "is full" in said
-    assert said.endswith(f" Nothing was changed. {ADVICE}")
+    text = str(refusal.value)
+    assert "is full" in text
+    assert text.endswith(f" Nothing was changed. {ADVICE}")
 
 
 def test_reads_that_a_full_redis_refuses_as_one_are_read_one_after_another(console: Console) -> None:

@@ -230,7 +230,7 @@ def test_an_approval_signed_with_the_empty_key_is_not_taken(asked: tuple[Console
     assert console.get_queue_length("emails") == 1
 
 
-def test_a_spooled_entry_signed_with_the_empty_key_is_not_taken(keyed: Console) -> None:
+def test_an_entry_of_the_outbox_signed_with_the_empty_key_is_not_taken(keyed: Console) -> None:
     now = datetime.now(UTC)
     entry = AuditEntry(
         id=uuid4(),

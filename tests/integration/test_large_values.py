@@ -103,8 +103,8 @@ def test_a_worker_reads_little_of_the_report_that_is_in_its_place(console: Conso
     reporter, link = Reporter("w@x", identify()), SimpleNamespace(redis=client, keys=keys)
     with few_bytes(console):
         for _ in range(2):
-            told: Any = {"time": str(time.time()), "hostname": "w@x", **reporter.identity.fields()}
-            reporter.push(link, told)  # type: ignore[arg-type]
+            report: Any = {"time": str(time.time()), "hostname": "w@x", **reporter.identity.fields()}
+            reporter.push(link, report)  # type: ignore[arg-type]
     assert client.hget(keys.worker("w@x"), "instance") == reporter.identity.instance
 
 

@@ -111,9 +111,9 @@ def test_no_read_disturbs_workers_of_an_app_with_its_own_separator(
     with worker(pool="solo", env=app.env if plugin else {**app.env, **BARE}) as running:
         app.still_works(running)
         for read in READS:
-            said = opsdash(*read)
-            assert said.code == 0 or read == ["doctor"], f"{read}: {said.err}"
-            assert "Traceback" not in said.err
+            done = opsdash(*read)
+            assert done.code == 0 or read == ["doctor"], f"{read}: {done.err}"
+            assert "Traceback" not in done.err
         console = console_for()
         look_at_everything(console)
         assert (console.broker.layout.separator, console.broker.layout.proven) == (":", True)
@@ -170,8 +170,8 @@ def test_an_app_that_says_otherwise_than_its_workers_is_refused_before_anything_
                 console.run(operation, actor="maria", confirm="YES")
         assert not app.records.redis.exists("system:pause_processing")
         assert {conflict.fact for conflict in console.snapshot().layout_conflicts} == {"separator", "priority_steps"}
-        said = [finding for finding in diagnose(console) if finding.check == "layout"]
-        assert {finding.level for finding in said} >= {"error"}
+        findings = [finding for finding in diagnose(console) if finding.check == "layout"]
+        assert {finding.level for finding in findings} >= {"error"}
         assert console.unmanaged.look() is None, "workers that go by another separator are not asked"
         app.still_works(running)
 
@@ -194,15 +194,15 @@ def test_a_setting_that_workers_contradict_is_refused_and_every_read_says_so(
     monkeypatch.setenv("OPSDASH_SEPARATOR", "|")
     with worker(pool="solo", env=app.env) as running:
         app.still_works(running)
-        said = f"The separator differs: '|' by OPSDASH_SEPARATOR; ':' by {running.hostname}."
+        message = f"The separator differs: '|' by OPSDASH_SEPARATOR; ':' by {running.hostname}."
         for read in ("status", "queues"):
             result = opsdash(read)
-            assert (result.code, said in result.err) == (0, True)
-        assert said in opsdash("doctor").out
+            assert (result.code, message in result.err) == (0, True)
+        assert message in opsdash("doctor").out
         for act in (["pause-processing"], ["clear-queue", "celery"]):
             result = opsdash(*act, "--confirm", "YES")
             assert result.code == 3
-            assert said in result.err
+            assert message in result.err
             assert "Nothing was changed" in result.err
         assert not app.records.redis.exists("system:pause_processing")
         app.still_works(running)
@@ -214,8 +214,8 @@ def test_a_database_that_workers_do_not_report_into_is_suspected_by_the_doctor(
     with worker(pool="solo", env=app.env) as running:
         adopted(console_for())
         other = console_for(redis_url=f"{valkey.url.rpartition('/')[0]}/1")
-        said = [finding.message for finding in diagnose(other) if finding.check == "layout"]
-        assert any("No worker reports into this database" in message for message in said)
+        messages = [finding.message for finding in diagnose(other) if finding.check == "layout"]
+        assert any("No worker reports into this database" in message for message in messages)
         app.still_works(running)
 
 

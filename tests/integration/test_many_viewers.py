@@ -239,11 +239,11 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
 ) -> None:
     users = Users(tmp_path / "users")
     users.put("maria", "a password that is long enough")
-    held = sum(pool._executor._max_workers for pool in busy)
+    occupied = sum(pool._executor._max_workers for pool in busy)
     for pool in busy:
         for _ in range(pool._executor._max_workers):
             pool.start(gate.wait)
-    assert until(lambda: gate.held == held)
+    assert until(lambda: gate.held == occupied)
 
     async def asked() -> None:
         desk = login.PasswordChecks(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here
@@ -303,12 +303,12 @@ def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, m
 
 def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
     """A page of somebody's: what its browser says, and what it is told."""
-    board = Channel()
-    desk, told = Desk(Session(console, actor, board)), list[dict[str, Any]]()
-    board._send_msg = told.append  # type: ignore[method-assign]
+    channel = Channel()
+    desk, told = Desk(Session(console, actor, channel)), list[dict[str, Any]]()
+    channel._send_msg = told.append  # type: ignore[method-assign]
 
     async def say(**message: Any) -> None:
-        assert desk.__panel__() is board
-        await board._handle_msg(message)
+        assert desk.__panel__() is channel
+        await channel._handle_msg(message)
 
     return say, told

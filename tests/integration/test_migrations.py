@@ -110,8 +110,8 @@ def test_upgrades_at_the_same_time_make_the_tables_once(empty_database_url):
     program = f"from opsdash.services.database.migrations import upgrade; upgrade({empty_database_url!r})"
     command = [sys.executable, "-W", "error", "-c", program]
     runs = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [run.communicate(timeout=60)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 4, said
+    errors = [run.communicate(timeout=60)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, errors
     assert migrations.check(empty_database_url) == []
 
 
@@ -195,13 +195,13 @@ def test_the_newest_entries_come_from_the_descending_index(engine):
 
 
 def test_a_time_comes_back_as_the_same_instant_aware_and_in_utc(engine):
-    told = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    moment = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     with database.transaction(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text("SET TIME ZONE 'America/New_York'"))
-        connection.execute(audit_log.insert(), entry(timestamp=told))
+        connection.execute(audit_log.insert(), entry(timestamp=moment))
         read = connection.scalar(sa.select(audit_log.c.timestamp))
-    assert read == told
+    assert read == moment
     assert read.tzinfo is UTC
 
 

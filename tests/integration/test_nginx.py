@@ -46,8 +46,8 @@ def scripts(stack: Proxied) -> list[str]:
 
 
 def test_the_proxy_names_the_user_and_the_console_believes_it(stack: Proxied) -> None:
-    said = named(stack, **MARIA)
-    assert said == {
+    names = named(stack, **MARIA)
+    assert names == {
         "X-Auth-Request-User": "maria",
         "X-Auth-Request-Groups": "sre",
         "X-Forwarded-For": "127.0.0.1",
@@ -69,13 +69,13 @@ def test_whoever_is_not_signed_in_gets_the_sign_in_page_and_comes_back_to_the_wh
     ],
 )
 def test_what_a_client_claims_to_be_is_overwritten(stack: Proxied, claim: dict[str, str]) -> None:
-    said = named(stack, **MARIA, **claim)
-    assert (said["X-Auth-Request-User"], said["X-Auth-Request-Groups"]) == ("maria", "sre")
+    names = named(stack, **MARIA, **claim)
+    assert (names["X-Auth-Request-User"], names["X-Auth-Request-Groups"]) == ("maria", "sre")
 
 
 def test_a_session_without_a_name_is_nobody_whatever_the_client_claims(stack: Proxied) -> None:
-    said = named(stack, Cookie="who=nameless", X_Auth_Request_User="maria", X_Auth_Request_Groups="sre")
-    assert said == {"X-Forwarded-For": "127.0.0.1"}
+    names = named(stack, Cookie="who=nameless", X_Auth_Request_User="maria", X_Auth_Request_Groups="sre")
+    assert names == {"X-Forwarded-For": "127.0.0.1"}
 
 
 def test_an_address_that_a_client_writes_into_the_forwarded_list_is_not_the_one_in_the_log(stack: Proxied) -> None:

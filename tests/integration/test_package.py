@@ -83,8 +83,8 @@ def test_the_wheel_carries_the_migrations_and_every_file_of_the_package(wheel):
 
 
 def test_the_installed_command_says_the_version(installed, tmp_path):
-    said = subprocess.check_output([installed.with_name("opsdash"), "--version"], cwd=tmp_path, text=True, timeout=60)
-    assert said.startswith(f"opsdash {opsdash.__version__}, Python 3.")
+    output = subprocess.check_output([installed.with_name("opsdash"), "--version"], cwd=tmp_path, text=True, timeout=60)
+    assert output.startswith(f"opsdash {opsdash.__version__}, Python 3.")
 
 
 def test_a_database_is_made_and_checked_from_an_installed_wheel(installed, empty_database_url, tmp_path):

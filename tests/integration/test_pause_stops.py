@@ -58,8 +58,8 @@ class Orders:
         epoch = self.flags.pause(None, by="maria", reason="", ttl_s=600).epoch
 
         def stopped() -> bool:
-            told = [w for w in self.workers.read() if w.hostname == running.hostname]
-            return bool(told) and told[0].epoch == epoch and told[0].active == told[0].reserved == 0
+            reports = [w for w in self.workers.read() if w.hostname == running.hostname]
+            return bool(reports) and reports[0].epoch == epoch and reports[0].active == reports[0].reserved == 0
 
         eventually(stopped, what=f"{running.hostname} has stopped", timeout_s=20)
 
@@ -80,8 +80,8 @@ class Orders:
         total = 2 * len(self.sent) * starts
         until(lambda: self.begun() >= total and not self.unacked(), timeout_s=40)
         time.sleep(0.3)  # a copy too many would run now
-        told = list(self.redis.lrange(TOLD, 0, -1))
-        ran = Counter(sent for line in told for sent in self.sent if sent in line)
+        records = list(self.redis.lrange(TOLD, 0, -1))
+        ran = Counter(sent for line in records for sent in self.sent if sent in line)
         assert ran == dict.fromkeys(self.sent, 2 * starts)
         assert (self.waiting(), self.unacked()) == (0, 0)
 

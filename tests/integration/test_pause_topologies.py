@@ -194,12 +194,12 @@ def test_what_runs_is_what_would_have_run_without_pauses_clears_and_restores(
         for what, given in made.steps:
             run.do(what, given)
         run.finish()
-        told = run.told()
+        records = run.told()
         by_worker = {one.hostname: set(queues) for one, queues in zip(workers, made.consumed, strict=True)}
-        assert Counter(seen["id"] for seen in told) == _by_task(run.expected), made
-        _check_each_queue(told, run.expected, by_worker)
+        assert Counter(seen["id"] for seen in records) == _by_task(run.expected), made
+        _check_each_queue(records, run.expected, by_worker)
         assert run.redis.hlen("unacked") == 0
-        for seen in told:
+        for seen in records:
             info = seen["delivery_info"]
             assert (info["exchange"], info["routing_key"]) == run.sent[seen["id"]]
             assert not info["redelivered"], "a pause leaves no mark"
@@ -215,11 +215,11 @@ def _by_task(expected: Counter[tuple[str, str]]) -> Counter[str]:
 
 
 def _check_each_queue(
-    told: list[dict[str, Any]], expected: Counter[tuple[str, str]], by_worker: dict[str, set[str]]
+    records: list[dict[str, Any]], expected: Counter[tuple[str, str]], by_worker: dict[str, set[str]]
 ) -> None:
     """Where only one worker consumes a queue, that worker ran the queue's own copy."""
     once = [queue for queue in set().union(*by_worker.values()) if sum(queue in q for q in by_worker.values()) == 1]
-    ran = Counter((seen["id"], seen["worker"]) for seen in told)
+    ran = Counter((seen["id"], seen["worker"]) for seen in records)
     for host, queues in by_worker.items():
         least: Counter[str] = Counter()
         for (task_id, queue), number in expected.items():

@@ -105,7 +105,7 @@ def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deploym
             deployment.wait_until_confirmed(one.hostname)
         assert deployment.health(mails.hostname)["paused_queues"] == '["emails"]'
         assert deployment.health(others.hostname)["paused_queues"] == "[]"
-        held = deployment.send(5, queue="emails")
+        waiting = deployment.send(5, queue="emails")
         ids = deployment.send(5) + deployment.send(5, queue="reports")
         deployment.records.wait_for(10)
         assert deployment.records.stay(0.5) == 0
@@ -117,7 +117,7 @@ def test_a_queues_pause_leaves_workers_of_other_queues_alone(deployment: Deploym
         assert deployment.records.stay(0.5) == 0, "the pause of everything stands"
         deployment.resume()
         deployment.records.wait_for(15)
-    assert deployment.records.times_run() == each_exactly_once(ids + held)
+    assert deployment.records.times_run() == each_exactly_once(ids + waiting)
 
 
 @pytest.mark.parametrize("late", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["early", "late"])

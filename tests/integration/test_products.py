@@ -106,9 +106,9 @@ def test_the_commands_of_a_products_page_hold_its_worker_and_replace_nothing(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)  # the worker, too
             shell.wait()
-    said = (tmp_path / "said").read_text()
-    assert code == 0, said
-    assert "safe to deploy" in said or "pause-processing --queue" in "".join(script)
+    output = (tmp_path / "said").read_text()
+    assert code == 0, output
+    assert "safe to deploy" in output or "pause-processing --queue" in "".join(script)
     waiting = {queue["name"]: queue["waiting"] for queue in json.loads((folder / "queues.json").read_text())}
     assert waiting[product.queue] == 1, "the console knows the queue by what the workers report"
     (worker,) = json.loads((folder / "workers.json").read_text())

@@ -31,8 +31,8 @@ def test_every_command_of_the_quickstart_does_what_the_page_says(tmp_path: Path)
     ) as demo:
         try:
             assert demo.stdout
-            said = list(takewhile(lambda line: line != "ready\n", demo.stdout))
-            assert said[-1] == f"http://127.0.0.1:{port}/operations\n"
+            lines = list(takewhile(lambda line: line != "ready\n", demo.stdout))
+            assert lines[-1] == f"http://127.0.0.1:{port}/operations\n"
             script = "set -e\n" + "\n".join(SECOND_TERMINAL)
             done = subprocess.run(["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr

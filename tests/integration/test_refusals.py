@@ -180,13 +180,13 @@ def test_what_redis_refuses_is_told_as_not_done(
     with REFUSALS[refusal](valkey) as url:
         console = console_for(redis_url=url, queues=("celery", "emails"))
         before = holds(valkey)
-        told = outcome(console, OPERATIONS[operation](prepared))
-        if told is None:
+        result = outcome(console, OPERATIONS[operation](prepared))
+        if result is None:
             assert (refusal, operation not in NEEDS_ROOM) == ("full", True)
             return
         if refusal == "full":
-            assert (operation in NEEDS_ROOM, ADVICE in str(told)) == (True, True), str(told)
-        assert (told.exit_code, told.changed) == (4, "nothing"), str(told)
+            assert (operation in NEEDS_ROOM, ADVICE in str(result)) == (True, True), str(result)
+        assert (result.exit_code, result.changed) == (4, "nothing"), str(result)
         assert holds(valkey) == before
         (entry,) = console.get_recent_operations(1)
         assert (entry.operation, entry.status) == (operation.partition(",")[0], Status.FAILURE)
@@ -217,9 +217,9 @@ def test_a_script_that_was_refused_half_way_is_told_as_uncertain(
 ):
     with as_user(valkey, "-zadd") as url:  # the clear moves first, and keeps its index last
         console = console_for(redis_url=url, queues=("celery", "emails"))
-        with pytest.raises(Uncertain, match="It may be partly done") as told:
+        with pytest.raises(Uncertain, match="It may be partly done") as error:
             console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES")
-        assert writes.HALFDONE not in str(told.value)
+        assert writes.HALFDONE not in str(error.value)
         assert console.get_recent_operations(1)[0].status is Status.UNKNOWN
 
 

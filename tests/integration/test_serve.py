@@ -64,8 +64,8 @@ def test_it_says_where_the_page_is_and_ends_in_order(serve, signum: signal.Signa
         assert answer.read() == b"ok"
     process.send_signal(signum)
     _, errors = process.communicate(timeout=20)
-    said = [line for line in errors.splitlines() if "audit head" not in line]  # that is for whoever keeps it elsewhere
-    assert (process.returncode, said) == (0, [])
+    lines = [line for line in errors.splitlines() if "audit head" not in line]  # that is for whoever keeps it elsewhere
+    assert (process.returncode, lines) == (0, [])
 
 
 def test_a_taken_port_is_one_line_and_exit_code_two(serve):

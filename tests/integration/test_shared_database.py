@@ -46,8 +46,8 @@ class Two:
 
 @pytest.fixture
 def two(console_for: Callable[..., Console], valkey: Valkey, database_url: str) -> Two:
-    told: dict[str, Any] = {"database_url": database_url, "queues": ("celery", "emails")}
-    a, b = (console_for(redis_url=f"{valkey.url.rpartition('/')[0]}/{db}", **told) for db in (0, 1))
+    settings: dict[str, Any] = {"database_url": database_url, "queues": ("celery", "emails")}
+    a, b = (console_for(redis_url=f"{valkey.url.rpartition('/')[0]}/{db}", **settings) for db in (0, 1))
     return Two(a, b, AuditLog(a.engine, a.audit.signer))
 
 
@@ -248,8 +248,12 @@ def test_what_waited_for_the_database_comes_into_the_log_with_its_broker(two: Tw
 @pytest.fixture
 def asking(console_for: Callable[..., Console], two: Two) -> tuple[Console, Console]:
     """As ``two``, and a clear needs a second person."""
-    told = {"database_url": two.a.settings.database_url, "queues": ("celery", "emails"), "approval": ("clear_queue",)}
-    a, b = (console_for(redis_url=console.settings.redis_url, **told) for console in (two.a, two.b))
+    settings = {
+        "database_url": two.a.settings.database_url,
+        "queues": ("celery", "emails"),
+        "approval": ("clear_queue",),
+    }
+    a, b = (console_for(redis_url=console.settings.redis_url, **settings) for console in (two.a, two.b))
     return a, b
 
 

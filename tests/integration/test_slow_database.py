@@ -88,7 +88,7 @@ def test_a_black_hole_for_a_database_keeps_nobody_from_pausing(console_for: Cons
         assert steps == ["begin", "finish"]
 
 
-def test_the_intent_is_in_the_spool_before_the_act_begins(console_for: ConsoleFor, monkeypatch: pytest.MonkeyPatch):
+def test_the_intent_is_in_the_outbox_before_the_act_begins(console_for: ConsoleFor, monkeypatch: pytest.MonkeyPatch):
     with black_hole() as url:
         console, seen = console_for(database_url=url), list[list[str]]()
         execute = opsdash.PauseProcessing.execute
@@ -154,11 +154,11 @@ def test_the_figures_from_redis_never_wait_for_the_database(
         assert "did not answer" in taken.database_error
         assert taken.operations == before.operations, "the last good list stays"
         assert (taken.database_age_s or 0) > (before.database_age_s or 0)
-        asked = []
-        monkeypatch.setattr(query, "page", lambda *_args, **_more: asked.append(1))
+        calls = []
+        monkeypatch.setattr(query, "page", lambda *_args, **_more: calls.append(1))
         for _ in range(5):
             console.snapshot()
-        assert asked == [], "while an answer is missing nobody asks anew"
+        assert calls == [], "while an answer is missing nobody asks anew"
         monkeypatch.undo()
         cable.mend()
         assert until(lambda: console.snapshot().database_error == "", timeout_s=60)

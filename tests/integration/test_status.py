@@ -136,13 +136,13 @@ def test_the_commands_of_the_docs_do_what_they_say(environment, monkeypatch: pyt
 
 def test_the_keys_of_the_json_are_those_of_the_docs(environment):
     records = dict(re.findall(r"^\*\*(\w+)\*\*: .*\n(.*)$", DOCS.read_text(), re.MULTILINE))
-    told = {name: set(re.findall(r"`(\w+)`", keys)) for name, keys in records.items()}
+    documented = {name: set(re.findall(r"`(\w+)`", keys)) for name, keys in records.items()}
     status = json.loads(CliRunner().invoke(cli, ["status", "--json"], env=environment).stdout)
-    assert status.keys() == told["Snapshot"] | {"processing", "verdict", "queue_verdicts"}
-    assert status["queues"][0].keys() == told["QueueStats"]
+    assert status.keys() == documented["Snapshot"] | {"processing", "verdict", "queue_verdicts"}
+    assert status["queues"][0].keys() == documented["QueueStats"]
     preview = CliRunner().invoke(cli, ["pause-processing", "--dry-run", "--json"], env=environment)
-    assert json.loads(preview.stdout).keys() == told["Preview"]
+    assert json.loads(preview.stdout).keys() == documented["Preview"]
     paused = CliRunner().invoke(cli, ["pause-processing", "--confirm", "YES", "--json"], env=environment)
-    assert json.loads(paused.stdout).keys() == told["Effect"] | {"operation", "status", "progress"}
+    assert json.loads(paused.stdout).keys() == documented["Effect"] | {"operation", "status", "progress"}
     (entry,) = json.loads(CliRunner().invoke(cli, ["audit", "--json"], env=environment).stdout)
-    assert entry.keys() == told["AuditEntry"]
+    assert entry.keys() == documented["AuditEntry"]

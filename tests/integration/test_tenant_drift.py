@@ -210,12 +210,12 @@ def test_time_columns_of_any_kind_are_understood_or_left_out_in_a_line(
         execute(console, f"DELETE FROM {table}")
         assert drift(console).differs
         console.broker.client.flushall()
-    told = [record.message for record in caplog.records if "host_" in record.message]
-    assert [kind for message in told for kind in ("host_bigint", "host_text") if kind in message] == [
+    messages = [record.message for record in caplog.records if "host_" in record.message]
+    assert [kind for message in messages for kind in ("host_bigint", "host_text") if kind in message] == [
         "host_bigint",
         "host_text",
     ]
-    assert len(told) == 2
+    assert len(messages) == 2
 
 
 def test_nonsense_in_what_the_last_sync_left_reads_as_no_sync(synced: Console):

@@ -154,13 +154,17 @@ def test_a_cancelled_sync_leaves_each_tenant_old_or_new_and_the_next_one_ends_it
     add(console, *tenants)
     sync(console)
     execute(console, "UPDATE tenant_config SET name = 'New'")
-    told: list[Progress] = []
+    progress: list[Progress] = []
     effect = console.run(
-        opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=told.append, cancelled=lambda: bool(told)
+        opsdash.SyncTenantConfigs(),
+        actor="maria",
+        confirm="YES",
+        on_progress=progress.append,
+        cancelled=lambda: bool(progress),
     )
     assert (effect.affected, effect.ok, effect.details["cancelled"]) == (500, False, True)
     assert effect.message == "Cancelled. Synced 500 tenant configs. The rest was not read."
-    assert [(step.at, step.of) for step in told] == [(500, 1_200)]
+    assert [(step.at, step.of) for step in progress] == [(500, 1_200)]
     names = [stored(console, tenant)["name"] for tenant in tenants]
     assert names == ["New"] * 500 + ["Acme"] * 700
     assert console.get_recent_operations()[0].status is Status.FAILURE
@@ -171,13 +175,13 @@ def test_a_cancelled_sync_leaves_each_tenant_old_or_new_and_the_next_one_ends_it
 
 def test_progress_is_told_from_the_first_chunk_to_the_last(console: Console):
     add(console, *(f"t{at:04}" for at in range(1_200)))
-    told: list[Progress] = []
-    console.run(opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=told.append)
-    assert [(step.at, step.of) for step in told] == [(500, 1_200), (1_000, 1_200), (1_200, 1_200)]
-    assert told[0].message == "500 of 1,200 tenants"
+    progress: list[Progress] = []
+    console.run(opsdash.SyncTenantConfigs(), actor="maria", confirm="YES", on_progress=progress.append)
+    assert [(step.at, step.of) for step in progress] == [(500, 1_200), (1_000, 1_200), (1_200, 1_200)]
+    assert progress[0].message == "500 of 1,200 tenants"
 
 
-def test_whoever_was_away_for_longer_than_the_lease_lasts_writes_nothing_more(console: Console):
+def test_whoever_was_away_for_longer_than_the_lock_lasts_writes_nothing_more(console: Console):
     add(console, *(f"t{at:04}" for at in range(1_200)))
 
     def lose_it(_progress: Progress) -> None:
@@ -200,7 +204,7 @@ def test_of_a_sync_whose_process_died_the_trail_says_what_is_left(console_for):
     assert "A later sync has ended" in operation.evidence(console.services, dead)["message"]
 
 
-def test_a_killed_syncs_lease_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_syncs_lock_ends_by_itself(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("opsdash.services.tenants.index.LEASE_S", 0.2)
     add(console, "a")
     dead = console.tenants.index.lock(by="dead")

@@ -48,36 +48,36 @@ def approve(console: Console, approval_id: str, actor: Actor = BOB) -> Any:
 def written_by_another_version(console: Console, approval_id: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Another version has the same key, and other ideas of what is in a request."""
     key = console.broker.keys.approval(approval_id)
-    told = json.loads(str(console.broker.client.hget(key, "asked")))
-    change(told)
-    text = json.dumps(told)
+    request = json.loads(str(console.broker.client.hget(key, "asked")))
+    change(request)
+    text = json.dumps(request)
     mac = console.audit.signer.mac(f"approval:{approval_id}:{text}")
     console.broker.client.hset(key, mapping={"asked": text, "mac": mac})
 
 
-def more_params(told: dict[str, Any]) -> None:
-    told["params"]["only_priority"] = 3
+def more_params(request: dict[str, Any]) -> None:
+    request["params"]["only_priority"] = 3
 
 
-def more_params_of_the_release_before(told: dict[str, Any]) -> None:
-    del told["params"]
-    told["entry"]["details"]["params"]["only_priority"] = 3
+def more_params_of_the_release_before(request: dict[str, Any]) -> None:
+    del request["params"]
+    request["entry"]["details"]["params"]["only_priority"] = 3
 
 
-def other_type(told: dict[str, Any]) -> None:
-    told["params"]["queue"] = ["emails"]
+def other_type(request: dict[str, Any]) -> None:
+    request["params"]["queue"] = ["emails"]
 
 
-def other_operation(told: dict[str, Any]) -> None:
-    told["entry"]["operation"] = "defrost_queue"
+def other_operation(request: dict[str, Any]) -> None:
+    request["entry"]["operation"] = "defrost_queue"
 
 
-def other_preview(told: dict[str, Any]) -> None:
-    told["reviewed"]["colour"] = "red"
+def other_preview(request: dict[str, Any]) -> None:
+    request["reviewed"]["colour"] = "red"
 
 
-def other_actor(told: dict[str, Any]) -> None:
-    told["actor"]["role"] = "emperor"
+def other_actor(request: dict[str, Any]) -> None:
+    request["actor"]["role"] = "emperor"
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_a_request_of_another_version_expires_as_any_other(console: Console, mon
     assert (entry.status, entry.details["approved_by"]) == (Status.REFUSED, "(expiry)")
 
 
-def unreadable(told: dict[str, Any]) -> None:
-    told["entry"] = "x"
+def unreadable(request: dict[str, Any]) -> None:
+    request["entry"] = "x"
 
 
 @pytest.mark.parametrize("kind", ["text", "no json", "entry"])
@@ -211,9 +211,9 @@ def test_a_request_id_belongs_to_whoever_used_it_first(console: Console, other: 
     request_id = uuid4()
     done = pause(console, MARIA, request_id)
     console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
-    with pytest.raises(TakenRequest, match=f"{request_id} belongs to another user's request") as told:
+    with pytest.raises(TakenRequest, match=f"{request_id} belongs to another user's request") as refusal:
         pause(console, other, request_id)
-    problem = problem_error(told.value, opsdash.PauseProcessing, other).problem
+    problem = problem_error(refusal.value, opsdash.PauseProcessing, other).problem
     assert (problem.status, problem.type.rpartition(":")[2]) == (409, "duplicate")
     assert not console.is_processing_paused()
     refused = console.get_recent_operations()[0]

@@ -283,17 +283,17 @@ def test_waiting_ends_early_where_it_can_change_nothing_and_is_not_called_done(
         command = [sys.executable, "-m", "opsdash", "pause-processing", "--confirm", "YES", *words]
         return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
 
-    said = run()
-    assert said.returncode == 0, "Redis itself shows that nobody is connected"
-    assert "No worker is connected to this broker, so nothing takes tasks now." in said.stdout
+    done = run()
+    assert done.returncode == 0, "Redis itself shows that nobody is connected"
+    assert "No worker is connected to this broker, so nothing takes tasks now." in done.stdout
     up_s = deployment.redis.info("server")["uptime_in_seconds"]
-    assert ("workers may still be reconnecting" in said.stdout) == (up_s <= 90) or 88 < up_s < 95
+    assert ("workers may still be reconnecting" in done.stdout) == (up_s <= 90) or 88 < up_s < 95
     assert deployment.redis.get(deployment.keys.pause()) == "true"
-    said = run("--wait", "--timeout", "10m")
-    assert said.returncode == 5
-    assert "and waiting does not help: No worker reports" in said.stderr
+    done = run("--wait", "--timeout", "10m")
+    assert done.returncode == 5
+    assert "and waiting does not help: No worker reports" in done.stderr
     todo = "   → Check whether workers run, with the plug-in: opsdash doctor.\n"
-    assert said.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
+    assert done.stderr.endswith(todo), "what keeps it waiting is told with what to do about it"
     assert run("--queue", "celery", "--wait", "--timeout", "10m").stderr.endswith(todo)
 
 

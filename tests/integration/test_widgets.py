@@ -63,10 +63,10 @@ def test_a_single_widget_never_imports_panel_material_ui() -> None:
 
 def test_what_an_analyst_binds_to_a_widgets_status_follows_the_deployment(ops: Console, deployment: Deployment) -> None:
     widget = opsdash.QueueTable(ops, queue="emails")
-    said = pn.bind("{} wait".format, widget.status.param.pending_tasks)
-    assert said() == "0 wait"
+    label = pn.bind("{} wait".format, widget.status.param.pending_tasks)
+    assert label() == "0 wait"
     deployment.send(2, queue="emails")
-    eventually(lambda: said() == "2 wait", what="the binding follows")
+    eventually(lambda: label() == "2 wait", what="the binding follows")
     widget.close()
 
 
@@ -96,13 +96,13 @@ def test_a_closed_widget_shows_nothing_new(ops: Console, deployment: Deployment)
 
 
 def test_widgets_that_nobody_holds_end_their_subscriptions(ops: Console) -> None:
-    held: weakref.WeakSet[Any] = weakref.WeakSet()
+    sessions: weakref.WeakSet[Any] = weakref.WeakSet()
     for name in WIDGETS:
         widget = getattr(opsdash, name)(ops)
-        held.add(widget)
-        held.add(widget._session)
+        sessions.add(widget)
+        sessions.add(widget._session)
     del widget
-    eventually(lambda: not gc.collect() and not held, what="every widget is collected")
+    eventually(lambda: not gc.collect() and not sessions, what="every widget is collected")
     eventually(lambda: not ops.poller._subscribers, what="every subscription ends")
 
 

@@ -100,7 +100,9 @@ def test_a_drained_worker_ends_what_it_runs_and_gives_the_rest_to_others(stage: 
         for number in range(6):
             stage.app.send_task("sample.short", [number])
         if pool != "solo":  # which fetches nothing while it runs something
-            eventually(lambda: (told := facts(first))["reserved"] and told["scheduled"], what="tasks are prefetched")
+            eventually(
+                lambda: (status := facts(first))["reserved"] and status["scheduled"], what="tasks are prefetched"
+            )
         code, said = run("drain", "--name", one)
         assert (code, said) == (0, f"{one} is drained: it takes no tasks, has none and runs none.\n")
         assert stage.by(one) == 1, "and nothing but what it ran already has started"
@@ -167,7 +169,7 @@ def test_without_its_broker_an_idle_worker_lives_and_is_drained_and_stays_so_whe
         stage.server.start()
         running.wait_for_log("Connected to redis", timeout_s=30)
         stage.app.send_task("sample.short", ["waits"])
-        eventually(lambda: (told := stage.report(name)) and told.reports and told.draining, what="it is back")
+        eventually(lambda: (report := stage.report(name)) and report.reports and report.draining, what="it is back")
         assert stage.records.stay(1.0) == 0
 
 
@@ -175,7 +177,9 @@ def test_without_its_broker_an_idle_worker_lives_and_is_drained_and_stays_so_whe
 def test_a_frozen_broker_stops_the_event_loop_and_is_no_reason_to_end_a_worker(stage: Stage):
     with worker(pool="threads", env=stage.env, hostname=unique("worker")) as running:
         stage.server.freeze()
-        eventually(lambda: (told := facts(running))["failed_s"] is not None and told["tick_s"] > 3, what="it is seen")
+        eventually(
+            lambda: (status := facts(running))["failed_s"] is not None and status["tick_s"] > 3, what="it is seen"
+        )
         lives, said = alive.verdict(facts(running), 3.0)
         stage.server.thaw()
     assert lives, said

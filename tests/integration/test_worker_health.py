@@ -67,9 +67,9 @@ def test_a_worker_reports_what_it_is_and_what_it_does(valkey: Valkey, client: re
             celery.send_task("sample.short", kwargs={"seconds": 2.5})
         celery.send_task("sample.short", queue="emails", countdown=60)
         # Reserved is without active; a busy solo worker fetches nothing.
-        held = [str(slots), str(slots), str(slots if pool != "solo" else 0), str(int(pool != "solo"))]
+        expected = [str(slots), str(slots), str(slots if pool != "solo" else 0), str(int(pool != "solo"))]
         fields = ["processed", "active", "reserved", "scheduled"]
-        eventually(lambda: client.hmget(key, fields) == held, what=f"{fields} are {held}")
+        eventually(lambda: client.hmget(key, fields) == expected, what=f"{fields} are {expected}")
         assert [task[1:3] for task in json.loads(client.hget(key, "running"))] == [["sample.short", "celery"]] * slots
         assert json.loads(client.hget(key, "running_by_queue")) == {"celery": slots}
         eventually(lambda: client.hget(key, "unacked") == str(client.hlen("unacked")), what="all of unacked is its own")

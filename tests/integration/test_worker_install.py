@@ -55,11 +55,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_asks_for_what_a_worker_needs_and_for_the_rest_by_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        said = email.message_from_bytes(archive.read(name))
-    needed = [Requirement(line) for line in said.get_all("Requires-Dist", [])]
+        metadata = email.message_from_bytes(archive.read(name))
+    needed = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     needs = {"celery<5.8,>=5.4", "packaging>=21", "redis<9,>=5.0"}
     assert {str(one) for one in needed if one.marker is None} == needs
-    assert {"console", "demo", "test"} <= set(said.get_all("Provides-Extra", []))
+    assert {"console", "demo", "test"} <= set(metadata.get_all("Provides-Extra", []))
     console = {one.name for one in needed if one.marker is not None and one.marker.evaluate({"extra": "console"})}
     brought = importlib.metadata.packages_distributions()
     assert {canonicalize_name(brought[module][0]) for module in installed.CONSOLE} <= console | {"hiredis"}
@@ -89,12 +89,12 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [str(home / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     (site,) = home.glob("lib/python*/site-packages")
-    wanted = needed_by("celery", "packaging", "redis")
-    for name in wanted:  # kombu asks for the version of its Redis client
+    needed = needed_by("celery", "packaging", "redis")
+    for name in needed:  # kombu asks for the version of its Redis client
         (info,) = {file.parts[0] for file in importlib.metadata.files(name) or () if file.name == "METADATA"}
         (site / info).symlink_to(Path(str(importlib.metadata.distribution(name).locate_file(info))))
     for module, brought_by in importlib.metadata.packages_distributions().items():
-        if wanted & set(map(canonicalize_name, brought_by)) and not (site / module).exists():
+        if needed & set(map(canonicalize_name, brought_by)) and not (site / module).exists():
             found = PathFinder.find_spec(module)  # kombu stands in for itself in sys.modules
             assert found is not None
             place = Path(found.origin or "")

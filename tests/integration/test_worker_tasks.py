@@ -89,7 +89,7 @@ def test_a_task_that_exceeds_its_time_limit_failed_once(deployment: Deployment, 
 
 
 @pytest.mark.slow
-def test_a_celery_whose_endings_can_not_be_watched_leaves_a_worker_that_pauses_and_says_what_it_can_not_count(
+def test_a_celery_whose_failures_can_not_be_watched_leaves_a_worker_that_pauses_and_says_what_it_can_not_count(
     deployment: Deployment,
 ) -> None:
     with worker(pool="solo", env={**deployment.env, "SAMPLE_BREAK": "endings"}) as running:
@@ -111,12 +111,12 @@ def test_a_worker_tells_what_it_runs_since_when_and_not_with_which_arguments(dep
             for queue in (["emails"] if pool == "solo" else ["emails", "celery"])
         ]
         eventually(lambda: len(workers.running(running.hostname)) == len(sent), what="it tells what it runs")
-        told = workers.running(running.hostname)
-        assert {task.task_id for task in told} == set(sent)
-        assert {task.queue for task in told} == {"emails", "celery"} - ({"celery"} if pool == "solo" else set())
-        assert {task.name for task in told} == {"sample.short"}
+        tasks = workers.running(running.hostname)
+        assert {task.task_id for task in tasks} == set(sent)
+        assert {task.queue for task in tasks} == {"emails", "celery"} - ({"celery"} if pool == "solo" else set())
+        assert {task.name for task in tasks} == {"sample.short"}
         starts = {start.task_id: start.at for start in deployment.records.starts()}
-        for task in told:
+        for task in tasks:
             assert task.started_at is not None
             assert task.started_at.timestamp() == pytest.approx(starts[task.task_id], abs=0.5)
         assert "hunter2" not in str(deployment.health(running.hostname))
@@ -132,12 +132,12 @@ def test_of_many_running_tasks_those_that_run_longest_are_told(deployment: Deplo
             deployment.celery.send_task("sample.short", kwargs={"seconds": 6})
         deployment.records.wait_for(number)
         eventually(lambda: deployment.health(running.hostname).get("active") == str(number), what="all run")
-        told = workers.running(running.hostname)
-        assert len(told) == MOST_RUNNING
-        starts = [task.started_at for task in told]
+        tasks = workers.running(running.hostname)
+        assert len(tasks) == MOST_RUNNING
+        starts = [task.started_at for task in tasks]
         assert starts == sorted(starts)
         longest = sorted(deployment.records.starts(), key=lambda start: start.at)[:MOST_RUNNING]
         # Two that begin within a few milliseconds may be told the other way round than they wrote it down.
-        assert len({task.task_id for task in told} - {start.task_id for start in longest}) <= 3
+        assert len({task.task_id for task in tasks} - {start.task_id for start in longest}) <= 3
         assert len(deployment.health(running.hostname)["running"]) < 8_000
         assert time.time() - deployment.records.starts()[0].at < 6, "nothing has ended meanwhile"

@@ -103,10 +103,10 @@ def fields(console: Console) -> dict[str, Callable[[Any, bytes, bytes, float], N
         client.hset(keys.worker("w@x"), mapping={**report, FIELDS[len(value) % len(FIELDS)]: value})
 
     def trash(client: Any, name: bytes, value: bytes, score: float) -> None:
-        told = {"queue": "celery", "count": "1", "by": "x", "at": "2026-01-01T00:00:00+00:00", "step:0": "1"}
-        field = [*told, "until", "state", "restored_at", name][len(value) % 9]
+        info = {"queue": "celery", "count": "1", "by": "x", "at": "2026-01-01T00:00:00+00:00", "step:0": "1"}
+        field = [*info, "until", "state", "restored_at", name][len(value) % 9]
         client.zadd(keys.trash_index, {"t1": now + 60, name: score})
-        client.hset(keys.trash("t1", "info"), mapping={**told, field: value})
+        client.hset(keys.trash("t1", "info"), mapping={**info, field: value})
         client.rpush(keys.trash("t1", "0"), value)
 
     def message(client: Any, name: bytes, value: bytes, score: float) -> None:
@@ -174,8 +174,8 @@ def asked(console: Console) -> dict[str, Any]:
     actor, operation = Actor(name="maria", role=Role.OPERATOR), ClearQueue(queue="celery")
     entry = console.audit.begin(operation, actor, None)
     made = console.pending_approvals.add(operation, actor, entry, console.preview(operation))
-    told = console.broker.client.hget(console.broker.keys.approval(made.id), "asked")
-    return json.loads(told)
+    kept = console.broker.client.hget(console.broker.keys.approval(made.id), "asked")
+    return json.loads(kept)
 
 
 FIELDS = (

@@ -183,7 +183,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.kept[trash_id] = cleared
 
     @rule(digit=DIGITS, call=st.integers(1, 12))
-    def sieve_killed(self, digit: str, call: int) -> None:
+    def selective_clear_killed(self, digit: str, call: int) -> None:
         """Whoever comes next brings it to its end."""
         trash_id = self.next_id()
         with dying(call):

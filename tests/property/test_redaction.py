@@ -176,8 +176,8 @@ def test_a_planted_secret_is_not_seen_in_a_queue(value: Any, keyword: bool) -> N
 @given(ANYWHERE)
 def test_a_planted_secret_reaches_neither_trail_nor_log(value: Any) -> None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    told = _stored({"params": {"given": value}, "message": text, "figures": [text, {text: text}]})
-    assert SECRET not in repr(told)
+    stored = _stored({"params": {"given": value}, "message": text, "figures": [text, {text: text}]})
+    assert SECRET not in repr(stored)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "lost: %s", (text,), None)
     LogFilter().filter(record)
     assert SECRET not in record.getMessage()
@@ -197,9 +197,9 @@ def test_a_traceback_is_logged_without_its_secrets() -> None:
     except ValueError as error:
         record = logging.LogRecord("x", logging.ERROR, "", 0, "it broke", (), (type(error), error, error.__traceback__))
     LogFilter().filter(record)
-    told = logging.Formatter().format(record)
-    assert SECRET not in told
-    assert "test_redaction.py" in told
+    output = logging.Formatter().format(record)
+    assert SECRET not in output
+    assert "test_redaction.py" in output
 
 
 RULES = (

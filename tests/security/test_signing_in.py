@@ -274,7 +274,7 @@ def test_whoever_writes_to_redis_signs_nobody_out_by_it(
     assert first.ask(**mine).status == 302
 
 
-def test_of_too_many_ended_tickets_none_is_good_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_ended_cookies_none_is_good_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signed_out, "MOST", 10)
     known = SignedOut(None, b"key", clock=lambda: 1_000.0)
     for number in range(50):

@@ -62,10 +62,10 @@ def api(console: Console) -> Iterator[Attempt]:
 
 @contextmanager
 def page(console: Console) -> Iterator[Attempt]:
-    board = Channel()
-    desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), board))
-    assert desk.__panel__() is board
-    yield lambda operation: click(board, operation)
+    channel = Channel()
+    desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), channel))
+    assert desk.__panel__() is channel
+    yield lambda operation: click(channel, operation)
 
 
 @contextmanager
@@ -75,19 +75,19 @@ def notebook(console: Console) -> Iterator[Attempt]:
     widget.close()
 
 
-def click(board: Any, operation: Operation) -> None:
+def click(channel: Any, operation: Operation) -> None:
     """Sends what a browser sends whose user has switched the buttons on."""
-    told: list[dict[str, Any]] = []
-    board._send_msg = told.append
+    messages: list[dict[str, Any]] = []
+    channel._send_msg = messages.append
 
     def say(**message: Any) -> None:
-        asyncio.run(board._handle_msg(message))
+        asyncio.run(channel._handle_msg(message))
 
     say(type="ask", name=operation.name, args={k: v for k, v in operation.params().items() if isinstance(v, str)})
-    (dialog,) = [message for message in told if message["type"] == "dialog"]
+    (dialog,) = [message for message in messages if message["type"] == "dialog"]
     say(type="typed", id=dialog["id"], text="YES", phrase="")
     say(type="confirm", id=dialog["id"], values={})
-    (said,) = [message for message in told if message["type"] == "say"]
+    (said,) = [message for message in messages if message["type"] == "say"]
     assert said["tone"] == "bad"
     assert "eve has the role viewer" in said["text"]
 
@@ -115,8 +115,8 @@ def test_a_viewer_is_refused_every_operation_and_each_attempt_is_audited(
             assert (entry.user, entry.operation, entry.status) == ("eve", operation.name, Status.REFUSED)
             assert entry.details["surface"] == surface
             needs = operation.minimum_role.name.lower()
-            said = f"eve has the role viewer; {operation.title} needs {needs}. Nothing was changed."
-            assert entry.details["message"] == said
+            message = f"eve has the role viewer; {operation.title} needs {needs}. Nothing was changed."
+            assert entry.details["message"] == message
     assert len(console.get_recent_operations(50)) == len(EVERY_OPERATION)
     assert kept(console) == before
 

@@ -76,10 +76,10 @@ def main() -> int:
 
 def version(program: Path) -> str:
     """What a server says of itself, in short."""
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    name = "PostgreSQL" if "PostgreSQL" in told else "Valkey" if "Valkey" in told else "Redis"
-    number = re.search(r"v=(\S+)|(\d+\.[\d.]+)", told)
-    return f"{name} {number[1] or number[2]}" if number else told.strip()
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    name = "PostgreSQL" if "PostgreSQL" in output else "Valkey" if "Valkey" in output else "Redis"
+    number = re.search(r"v=(\S+)|(\d+\.[\d.]+)", output)
+    return f"{name} {number[1] or number[2]}" if number else output.strip()
 
 
 if __name__ == "__main__":

@@ -322,10 +322,10 @@ class Postgres(Server):
 
     def _cheap_hash(self) -> list[str]:
         """A real handshake that costs little; PostgreSQL 16 and later can be told so."""
-        told = subprocess.run(
+        done = subprocess.run(
             [self.programs / "initdb", "--version"], capture_output=True, text=True, check=True
         ).stdout
-        number = re.search(r"\d+", told)
+        number = re.search(r"\d+", done)
         return ["--set", "scram_iterations=1"] if number and int(number[0]) >= 16 else []
 
     def _open_to_nobody(self) -> None:

@@ -32,8 +32,8 @@ class Certificates:
     @property
     def query(self) -> str:
         """The same as it follows the ``?`` of an address, the requirement in Celery's word."""
-        told = {**self.as_client, "ssl_cert_reqs": "CERT_REQUIRED"}
-        return "&".join(f"{name}={value}" for name, value in told.items())
+        options = {**self.as_client, "ssl_cert_reqs": "CERT_REQUIRED"}
+        return "&".join(f"{name}={value}" for name, value in options.items())
 
 
 def certificates(home: Path) -> Certificates:
@@ -115,8 +115,8 @@ class TlsServer(Valkey):
 
     def client(self, **more: Any) -> redis.Redis:
         """One that it trusts."""
-        told: Any = {"ssl": True, "password": self._password or None, **self.certificates.as_client, **more}
-        return redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2, **told)
+        options: Any = {"ssl": True, "password": self._password or None, **self.certificates.as_client, **more}
+        return redis.Redis(port=self.port, socket_timeout=2, socket_connect_timeout=2, **options)
 
     def _answers(self) -> bool:
         with self.client() as client:

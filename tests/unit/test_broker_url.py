@@ -47,18 +47,18 @@ def test_two_spellings_of_one_address_are_one(address: str, same: str):
 
 
 def by_redis(url: BrokerUrl) -> tuple[Any, ...]:
-    told = parse_url(url.url)
-    where = told.get("path") or (told["host"], told["port"])
-    return where, told.get("db", 0), told.get("username"), told.get("password")
+    parsed = parse_url(url.url)
+    where = parsed.get("path") or (parsed["host"], parsed["port"])
+    return where, parsed.get("db", 0), parsed.get("username"), parsed.get("password")
 
 
 def by_kombu(url: BrokerUrl) -> tuple[Any, ...]:
     connection = Connection(url.kombu_url, ssl=url.kombu_ssl, transport_options=url.transport_options)
     reader: Any = Channel.__new__(Channel)
     reader.connection = type("Transport", (), {"client": connection, "default_port": 6379})()
-    told = reader._connparams()
-    where = told.get("path") or (told["host"], told["port"])
-    return where, told["db"], told["username"], told["password"]
+    parameters = reader._connparams()
+    where = parameters.get("path") or (parameters["host"], parameters["port"])
+    return where, parameters["db"], parameters["username"], parameters["password"]
 
 
 @given(PASSWORDS, st.none() | PASSWORDS, st.sampled_from(["redis://{}@h:7/3", "unix://{}@/run/a%3Bb.sock?db=3"]))
@@ -99,12 +99,12 @@ def test_a_password_that_is_not_encoded_is_the_password_or_one_line_without_any_
     try:
         settings = Settings.from_env({"OPSDASH_REDIS_URL": form.format(password)})
     except Invalid as refusal:
-        said = str(refusal)
-        assert said.startswith("OPSDASH_REDIS_URL: ")
+        message = str(refusal)
+        assert message.startswith("OPSDASH_REDIS_URL: ")
     else:
-        said = f"{settings} {settings.redis_label}"
-    assert not any(piece in said for piece in PIECES)
-    assert "\n" not in said
+        message = f"{settings} {settings.redis_label}"
+    assert not any(piece in message for piece in PIECES)
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_an_apps_connection_gives_up_waiting_for_sentinels_too():
     plain = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
     assert with_timeouts(None, 2.0) == with_timeouts({"master_name": "m"}, 2.0) == plain
     assert with_timeouts({"sentinel_kwargs": None}, 2.0) == with_timeouts("x", 2.0) == plain
-    told = {"sentinel_kwargs": {"password": "pw", "socket_timeout": 0.5}}
-    assert with_timeouts(told, 2.0)["sentinel_kwargs"] == {**plain, "password": "pw", "socket_timeout": 0.5}
+    options = {"sentinel_kwargs": {"password": "pw", "socket_timeout": 0.5}}
+    assert with_timeouts(options, 2.0)["sentinel_kwargs"] == {**plain, "password": "pw", "socket_timeout": 0.5}
 
 
 def test_options_of_the_connection_go_to_both_clients_and_what_opsdash_decides_to_none():
@@ -195,11 +195,11 @@ def test_options_of_the_connection_go_to_both_clients_and_what_opsdash_decides_t
 
 
 def test_an_apps_own_tls_counts_where_the_address_says_nothing_of_it():
-    told = {"ssl_cert_reqs": "none", "ssl_ca_certs": "/ca.pem", "colour": "red"}
-    found = read("redis://a").with_tls(told)
+    options = {"ssl_cert_reqs": "none", "ssl_ca_certs": "/ca.pem", "colour": "red"}
+    found = read("redis://a").with_tls(options)
     assert (found.tls, dict(found.tls_options)) == (True, {"ssl_cert_reqs": "none", "ssl_ca_certs": "/ca.pem"})
-    assert read("redis://a?ssl_cert_reqs=required").with_tls(told).tls_options == {"ssl_cert_reqs": "required"}
-    assert read("unix:///run/r.sock").with_tls(told) == read("unix:///run/r.sock")
+    assert read("redis://a?ssl_cert_reqs=required").with_tls(options).tls_options == {"ssl_cert_reqs": "required"}
+    assert read("unix:///run/r.sock").with_tls(options) == read("unix:///run/r.sock")
     for nothing in (None, True, {}, "yes"):
         assert read("redis://a").with_tls(nothing) == read("redis://a")
 

@@ -24,8 +24,8 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
 
 
 def test_the_reference_is_what_the_commands_say_of_themselves():
-    told = DOCS.read_text().partition(START)
-    assert told[1] + told[2] == reference(), "write it anew: python tests/support/cli_reference.py"
+    parts = DOCS.read_text().partition(START)
+    assert parts[1] + parts[2] == reference(), "write it anew: python tests/support/cli_reference.py"
 
 
 def test_every_command_and_every_option_has_a_sentence():

@@ -63,21 +63,21 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_command_that_acts_says_whether_anything_was_changed(failing, run, name: str) -> None:
     error = ERRORS[name]()
     failing(error)
-    told = run("clear-tasks", "emails", "--task", "x", "--dry-run")
+    done = run("clear-tasks", "emails", "--task", "x", "--dry-run")
     expected = {"argument": f"--older-than: {error.message} {NOTHING}"}.get(name, str(error))
-    assert told.err == f"opsdash: {expected}\n"
-    assert (NOTHING in told.err) == (error.changed == "nothing" and not error.setting)
-    assert told.code == (3 if name == "argument" else error.exit_code)
+    assert done.err == f"opsdash: {expected}\n"
+    assert (NOTHING in done.err) == (error.changed == "nothing" and not error.setting)
+    assert done.code == (3 if name == "argument" else error.exit_code)
 
 
 @each
 def test_a_command_that_reads_does_not_say_that_nothing_was_changed(failing, run, name: str) -> None:
     error = ERRORS[name]()
     failing(error)
-    told = run("queues")
+    done = run("queues")
     why = " To find out why: opsdash doctor." if isinstance(error, Unavailable) else ""
-    assert told.err == f"opsdash: {error.explanation}{why}\n"
-    assert told.code == error.exit_code
+    assert done.err == f"opsdash: {error.explanation}{why}\n"
+    assert done.code == error.exit_code
 
 
 @each
@@ -97,8 +97,8 @@ def test_a_problem_document_has_the_fields_and_says_of_an_act_alone_that_nothing
     assert (act.detail, read.detail) == (str(error), error.explanation)
     assert (act.changed, read.changed) == (error.changed, None)
     for problem in (act, read):
-        told = (problem.field, problem.setting, problem.hint, problem.retry)
-        assert told == (error.field, error.setting, error.hint, error.retry)
+        fields = (problem.field, problem.setting, problem.hint, problem.retry)
+        assert fields == (error.field, error.setting, error.hint, error.retry)
 
 
 @each
@@ -112,7 +112,7 @@ def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothin
         pending=PendingConfirmation(),
         preview=preview,
         say=lambda text, _tone: said.append(text),
-        board=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
+        channel=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
     )
     asyncio.run(Confirmation(cast(Session, session)).ask("clear_tasks", {}, {}))
     if name == "argument":

@@ -72,5 +72,5 @@ def test_nonsense_in_a_report_is_left_out(text: str):
 
 
 def test_facts_of_another_type_are_left_out_and_the_others_believed():
-    told = '{"separator": ":", "steps": [0, true], "unacked": 5, "visibility_timeout_s": 1e400, "transport": "redis"}'
-    assert facts(told) == {"separator": ":", "transport": "redis"}
+    report = '{"separator": ":", "steps": [0, true], "unacked": 5, "visibility_timeout_s": 1e400, "transport": "redis"}'
+    assert facts(report) == {"separator": ":", "transport": "redis"}

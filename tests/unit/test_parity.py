@@ -27,7 +27,7 @@ from opsdash.model import (
 from opsdash.operation import Operation, registry
 from opsdash.state import SystemStatus
 from opsdash.views import form, placement
-from opsdash.views.page_state import board
+from opsdash.views.page_state import plain_state
 from opsdash.views.worker_rows import running_rows
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def offered() -> set[str]:
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
         )
     )
-    shown = board(status, (), Role.ADMIN)
+    shown = plain_state(status, (), Role.ADMIN)
     rows = [row for table in ("queues", "workers", "trash", "approvals") for row in shown[table].values()]
     rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
     acts = {name for row in rows for name, *_ in row.get("acts", ())}
@@ -109,9 +109,9 @@ def test_the_api_has_it_with_every_parameter(kind: type[Operation]):
 @each
 def test_the_dialog_of_the_page_asks_for_every_parameter_that_the_page_does_not_know(kind: type[Operation]):
     preview = Preview(title=kind.title, warning=kind.warning, lines=(), choices=tuple(parameters(kind)))
-    asked = {field["name"] for field in form.fields(kind(), preview)}
+    names = {field["name"] for field in form.fields(kind(), preview)}
     unknown = {name for name, field in parameters(kind).items() if not field.metadata["positional"]} - GIVEN_BY_THE_PAGE
-    assert unknown <= asked
+    assert unknown <= names
 
 
 @each

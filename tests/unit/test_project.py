@@ -31,9 +31,9 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
     listed = {canonicalize_name(r.name): r.specifier for r in map(Requirement, [*lines, *by_pip["pip"]])}
     extras = PROJECT["optional-dependencies"]
     needed = map(Requirement, [*PROJECT["dependencies"], *extras["console"], *extras["test"]])
-    wanted = {requirement.name: requirement.specifier for requirement in needed if requirement.name != "opsdash"}
+    expected = {requirement.name: requirement.specifier for requirement in needed if requirement.name != "opsdash"}
     python = Requirement(f"python{PROJECT['requires-python']}").specifier
-    assert listed == {**wanted, "python": python, "pip": Requirement("pip").specifier}
+    assert listed == {**expected, "python": python, "pip": Requirement("pip").specifier}
 
 
 def test_ci_runs_the_very_command_the_readme_gives():

@@ -75,9 +75,9 @@ def test_two_hundred_queues_stay_one_screen_and_those_in_trouble_are_never_among
 
 
 def test_forty_workers_without_the_plug_in_are_a_few_lines():
-    said = warnings(replace(CALM, others=tuple(OtherWorker(hostname=f"w{n}", queues=("celery",)) for n in range(40))))
-    assert said[0] == "w0 is not managed by opsdash: a pause does not stop it. It takes tasks from celery"
-    assert said[5:] == ["and 35 more workers like these"]
+    lines = warnings(replace(CALM, others=tuple(OtherWorker(hostname=f"w{n}", queues=("celery",)) for n in range(40))))
+    assert lines[0] == "w0 is not managed by opsdash: a pause does not stop it. It takes tasks from celery"
+    assert lines[5:] == ["and 35 more workers like these"]
 
 
 def test_a_worker_that_can_not_pause_is_named():
@@ -86,8 +86,8 @@ def test_a_worker_that_can_not_pause_is_named():
 
 def test_drift_and_what_waits_for_the_database_are_warnings():
     drift = TenantDrift(rows=3, synced_rows=2, keys=2, synced_keys=2)
-    said = warnings(replace(CALM, tenant_drift=drift, spooled=4, database_error="The database is down."))
-    assert said == [
+    lines = warnings(replace(CALM, tenant_drift=drift, spooled=4, database_error="The database is down."))
+    assert lines == [
         "Tenant configs in database and Redis differ: 1 tenant more in the database.",
         "4 steps of the audit log wait in the outbox for the database",
         "The database is down.",
@@ -153,11 +153,11 @@ def test_which_builds_run_is_told_where_workers_name_them_and_how_many_are_drain
     assert "uild" not in text(replace(CALM, workers=plain))
     mixed = (worker("a", build="1.41", uptime_s=900), worker("b", build="1.42", uptime_s=60), worker("c", uptime_s=5))
     assert "Build 1.41: 1 worker; build 1.42: 1 worker; no build named: 1 worker." in text(replace(CALM, workers=mixed))
-    held = tuple(
+    workers = tuple(
         worker(f"old-{n}", build="1.41", uptime_s=900, paused=True, active=int(n == 0), scheduled=3) for n in range(12)
     )
     new = worker("new", build="1.42", uptime_s=3, paused=True, reserved=1)
-    assert "Build 1.41: drained 11 of 12; build 1.42: drained 0 of 1." in text(replace(CALM, workers=(*held, new)))
+    assert "Build 1.41: drained 11 of 12; build 1.42: drained 0 of 1." in text(replace(CALM, workers=(*workers, new)))
 
 
 def test_a_worker_counts_as_drained_only_by_its_own_word():
@@ -178,14 +178,14 @@ def test_a_worker_counts_as_drained_only_by_its_own_word():
 
 def test_an_act_on_another_broker_is_not_this_ones_last_operation():
     def entry(title: str, broker: str | None) -> AuditEntry:
-        told = {} if broker is None else {"broker": broker}
+        details = {} if broker is None else {"broker": broker}
         return AuditEntry(
             id=uuid4(),
             timestamp=NOW,
             user="maria",
             operation=title,
             status=Status.SUCCESS,
-            details=told,
+            details=details,
             request_id=uuid4(),
         )
 
@@ -201,5 +201,5 @@ def test_an_act_on_another_broker_is_not_this_ones_last_operation():
 
 
 def test_workers_that_are_drained_are_told():
-    said = text(replace(CALM, workers=(worker("w1", draining=True), worker("w2"))))
-    assert "1 worker takes no tasks: it is about to be stopped (opsdash.worker.drain)." in said
+    output = text(replace(CALM, workers=(worker("w1", draining=True), worker("w2"))))
+    assert "1 worker takes no tasks: it is about to be stopped (opsdash.worker.drain)." in output

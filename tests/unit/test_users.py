@@ -131,7 +131,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings.from_env({}, auth="basic", secret_key="a-key-for-tests-only", users_file=str(tmp_path / "users"))
 
 
-def test_a_ticket_names_its_holder_until_it_expires(settings: Settings, users: Users) -> None:
+def test_a_session_cookie_names_its_holder_until_it_expires(settings: Settings, users: Users) -> None:
     clock = Clock()
     tickets = SessionCookies(settings, users, clock)
     ticket = tickets.issue("maria")
@@ -140,7 +140,7 @@ def test_a_ticket_names_its_holder_until_it_expires(settings: Settings, users: U
     assert tickets.holder(ticket) == ""
 
 
-def test_a_ticket_ends_with_its_users_password(settings: Settings, users: Users) -> None:
+def test_a_session_cookie_ends_with_its_users_password(settings: Settings, users: Users) -> None:
     tickets = SessionCookies(settings, users)
     ticket = tickets.issue("maria")
     users.put("maria", "another password")
@@ -150,7 +150,9 @@ def test_a_ticket_ends_with_its_users_password(settings: Settings, users: Users)
     assert tickets.holder(ticket) == ""
 
 
-def test_a_ticket_that_was_changed_or_signed_by_another_key_is_nobodys(settings: Settings, users: Users) -> None:
+def test_a_session_cookie_that_was_changed_or_signed_by_another_key_is_nobodys(
+    settings: Settings, users: Users
+) -> None:
     tickets = SessionCookies(settings, users)
     ticket = tickets.issue("maria")
     other = Settings.from_env({}, secret_key="another-key-for-tests")

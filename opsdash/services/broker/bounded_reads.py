@@ -260,9 +260,9 @@ def noted(client: Any, key: str, named: Sequence[tuple[str, str, int | None]], *
     waiting = list(named)
     while waiting:
         keys = [key, *(one for _, one, _ in waiting)]
-        told = [part for field, _, size in waiting for part in (field, "" if size is None else size)]
+        arguments = [part for field, _, size in waiting for part in (field, "" if size is None else size)]
         with client.pipeline(transaction=False) as pipe:
-            pipe.eval(scripts.NOTED, len(keys), *keys, MOST_BYTES, most, *told)
+            pipe.eval(scripts.NOTED, len(keys), *keys, MOST_BYTES, most, *arguments)
             (parts,) = pipe.execute()
         later = []
         for one, note, text in zip(waiting, parts[::2], parts[1::2], strict=True):

@@ -207,12 +207,12 @@ def _sentence(reason: Reason) -> str:
 
 
 def _last(reason: Reason) -> str:
-    ran, held = count(reason.number, "task"), count(reason.held, "task")
+    ran, unstarted = count(reason.number, "task"), count(reason.held, "task")
     if reason.number and reason.held:
         return f"ran {ran} and had {reason.held:,} more"
     if not reason.number and not reason.held:
         return "and was not paused in its last report"
-    return f"ran {ran}" if reason.number else f"had {held}"
+    return f"ran {ran}" if reason.number else f"had {unstarted}"
 
 
 def _names(workers: Iterable[str]) -> str:

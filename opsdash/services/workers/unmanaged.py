@@ -97,7 +97,7 @@ class UnmanagedWorkers:
         """Asks now, and undoes what ended pauses have left behind. Never raises for an outage."""
         with self._looking, writes.aside():
             try:
-                self._found, self._looked_s = self._query(), time.monotonic()
+                self._found, self._looked_s = self._ask(), time.monotonic()
                 self.release()
             except (OpsdashError, redis.RedisError) as error:
                 text = explained(error)
@@ -181,7 +181,7 @@ class UnmanagedWorkers:
         if thread is not None:
             thread.join(3 * ANSWER_S)
 
-    def _query(self) -> UnmanagedLook:
+    def _ask(self) -> UnmanagedLook:
         reports = self._workers.read()
         live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
@@ -193,9 +193,9 @@ class UnmanagedWorkers:
         else:
             with self.control() as (control, connection):
                 found = (
-                    self._query_all(control, connection, found, live)
+                    self._ask_all(control, connection, found, live)
                     if paused
-                    else self._query_some(control, connection, found, live)
+                    else self._ask_some(control, connection, found, live)
                 )
         return self._connections(found, reports) if paused else found
 
@@ -211,9 +211,7 @@ class UnmanagedWorkers:
                 raise number
         return epoch_of(epoch) if isinstance(epoch, str) else None, bool(number)
 
-    def _query_some(
-        self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]
-    ) -> UnmanagedLook:
+    def _ask_some(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
         """Asks those that do not report."""
         reporting = {worker.hostname for worker in live}
         bound = self._bound()
@@ -225,7 +223,7 @@ class UnmanagedWorkers:
             answers = control.inspect(hosts, timeout=ANSWER_S, connection=connection).active_queues() or {}
         return self._with_unmanaged(control, connection, found, answers, reporting, None if hosts is None else bound)
 
-    def _query_all(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
+    def _ask_all(self, control: Any, connection: Any, found: UnmanagedLook, live: list[WorkerStats]) -> UnmanagedLook:
         """Asks everybody, and counts who has heard it and said nothing."""
         bound = self._bound()
         expected = Counter(w.hostname for w in live if w.remote_control is not False)

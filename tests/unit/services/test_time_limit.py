@@ -47,10 +47,10 @@ def test_while_one_call_hangs_nobody_waits_for_another_one(release: threading.Ev
     with pytest.raises(Unavailable, match=r"The database did not answer within 0\.01 s"):
         one.run(held(release))
     assert one.hangs
-    asked: list[int] = []
+    calls: list[int] = []
     with pytest.raises(Unavailable, match="a moment ago"):
-        one.run(lambda: asked.append(1), wait_s=60)
-    assert asked == [], "it was not even tried"
+        one.run(lambda: calls.append(1), wait_s=60)
+    assert calls == [], "it was not even tried"
     release.set()
     assert until(lambda: not one.hangs)
     assert one.run(lambda: 7, wait_s=60) == 7, "the late answer was the news that it answers again"

@@ -32,8 +32,8 @@ def test_where_nobody_looked_the_line_breaks() -> None:
 
 
 def test_a_pause_is_a_band_from_its_first_to_its_last_point_and_two_pauses_are_two() -> None:
-    held = [point(i, paused=frozenset({"*"} if i in {1, 2, 6} else set())) for i in range(8)]
-    assert pauses(held, ["celery"]) == (
+    points = [point(i, paused=frozenset({"*"} if i in {1, 2, 6} else set())) for i in range(8)]
+    assert pauses(points, ["celery"]) == (
         (NOW + STEP, NOW + 3 * STEP),
         (NOW + 6 * STEP, NOW + 7 * STEP),
     )

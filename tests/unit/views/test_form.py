@@ -23,8 +23,8 @@ def preview(*choices: str) -> Preview:
 
 def test_the_dialog_asks_for_duration_and_reason_and_for_a_choice_only_when_it_matters() -> None:
     assert [field["name"] for field in fields(PauseProcessing(), preview())] == ["duration_s", "reason"]
-    asked = fields(PauseProcessing(), preview("cancel_consumer"))
-    assert [(field["name"], field["kind"]) for field in asked][1:] == [("cancel_consumer", "flag"), ("reason", "text")]
+    shown = fields(PauseProcessing(), preview("cancel_consumer"))
+    assert [(field["name"], field["kind"]) for field in shown][1:] == [("cancel_consumer", "flag"), ("reason", "text")]
 
 
 def test_what_was_filled_in_becomes_the_operations_arguments_and_an_empty_field_changes_nothing() -> None:
@@ -53,8 +53,8 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name_and_shown_by_its_la
 def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
     assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing", "reason"]
     assert [field["name"] for field in fields(SyncTenantConfigs(), preview())] == ["reason"]
-    asked = fields(SyncTenantConfigs(), preview("remove_orphans"))
-    assert [(field["name"], field["kind"]) for field in asked] == [("remove_orphans", "flag"), ("reason", "text")]
+    shown = fields(SyncTenantConfigs(), preview("remove_orphans"))
+    assert [(field["name"], field["kind"]) for field in shown] == [("remove_orphans", "flag"), ("reason", "text")]
 
 
 def test_what_was_clicked_on_is_not_asked_again() -> None:

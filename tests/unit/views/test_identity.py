@@ -187,8 +187,8 @@ def test_a_sessions_token_keeps_what_names_the_caller_and_nothing_else() -> None
 
 @pytest.mark.parametrize("name", ["maria,eve", "maria\neve", "m" * 201, "maria\u202e"])
 def test_a_name_that_may_be_two_or_hide_something_is_not_taken(name: str) -> None:
-    asked = Request(headers={"X-Auth-Request-User": name})
-    assert "can't be trusted" in refused(identify(settings(auth="header", admins=("*",)), asked, signed=True))
+    request = Request(headers={"X-Auth-Request-User": name})
+    assert "can't be trusted" in refused(identify(settings(auth="header", admins=("*",)), request, signed=True))
 
 
 def test_without_a_user_or_a_role_nobody_comes_in() -> None:

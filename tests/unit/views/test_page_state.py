@@ -63,11 +63,11 @@ def test_what_did_not_change_does_not_travel() -> None:
     made = maker()
     made.of(snapshot(workers=workers), Role.ADMIN)
     busier = (replace(workers[0], processed=9), *workers[1:])
-    told = made.of(snapshot(1, workers=busier), Role.ADMIN)
-    patch = json.loads(told.patch)
+    state = made.of(snapshot(1, workers=busier), Role.ADMIN)
+    patch = json.loads(state.patch)
     assert patch["workers"] == {"w0": {"processed": 9}}
-    assert len(told.patch) < 300
-    assert len(told.state) > 50_000
+    assert len(state.patch) < 300
+    assert len(state.state) > 50_000
 
 
 def test_one_snapshot_is_told_once_however_many_pages_ask_and_each_role_has_its_own() -> None:

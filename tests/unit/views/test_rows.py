@@ -113,8 +113,8 @@ def point(at_s: int, **over: Any) -> HistoryPoint:
 def test_a_queue_offers_what_its_state_and_the_role_allow() -> None:
     status = SystemStatus()
     queues = (QueueStats(name="celery", waiting=4), QueueStats(name="emails", waiting=0))
-    held = {"emails": PauseInfo(queue="emails", by="maria", reason="relay down")}
-    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=held))
+    paused = {"emails": PauseInfo(queue="emails", by="maria", reason="relay down")}
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=paused))
     found = rows.queue_rows(queues, status, [point(0)], everybody)
     assert [name for name, *_ in found["celery"]["acts"]] == ["pause_processing", "peek", "clear_tasks", "clear_queue"]
     assert found["emails"]["acts"][0][:2] == ["resume_processing", "Resume"]

@@ -23,7 +23,7 @@ class Session:
         self.role, self.followers = role, list[Callable[[], None]]()
         self.read, self.told, self.tasks = list[str](), list[tuple[str, dict[str, Any]]](), dict[str, Any]()
         self.console = SimpleNamespace(workers=self)
-        self.board = SimpleNamespace(tell=lambda kind, worker, rows: self.told.append((worker, rows)))
+        self.channel = SimpleNamespace(tell=lambda kind, worker, rows: self.told.append((worker, rows)))
 
     def running(self, hostname: str) -> tuple[RunningTask, ...]:
         self.read.append(hostname)

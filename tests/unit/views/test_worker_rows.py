@@ -143,12 +143,12 @@ def test_failures_and_load_are_told_and_a_load_that_nobody_knows_is_no_zero() ->
 def test_what_runs_is_told_by_when_it_began_and_offers_to_revoke_it_where_the_role_may() -> None:
     long = RunningTask(task_id="a1", name="shop.charge", queue="emails", started_at=NOW)
     silent = RunningTask(task_id="b2", name="shop.mail", queue="emails")
-    told = running_rows([long, silent], may=everybody)
-    assert told["a1"]["since"] == NOW.timestamp()
-    assert [name for name, *_ in told["a1"]["acts"]] == ["revoke_task"]
-    assert told["a1"]["called"] == "shop.charge a1"
-    assert "since" not in told["b2"]
+    first = running_rows([long, silent], may=everybody)
+    assert first["a1"]["since"] == NOW.timestamp()
+    assert [name for name, *_ in first["a1"]["acts"]] == ["revoke_task"]
+    assert first["a1"]["called"] == "shop.charge a1"
+    assert "since" not in first["b2"]
     trembling = RunningTask(task_id="a1", name="x", queue="q", started_at=NOW + timedelta(seconds=1.2))
-    again = running_rows([trembling], may=nobody, before=told)
-    assert again["a1"]["since"] == told["a1"]["since"]
+    again = running_rows([trembling], may=nobody, before=first)
+    assert again["a1"]["since"] == first["a1"]["since"]
     assert "acts" not in again["a1"]

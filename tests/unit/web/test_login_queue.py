@@ -121,7 +121,7 @@ def test_lines_that_are_full_send_away_whoever_failed_most_and_not_who_comes_fre
     assert "home" in desk.served
 
 
-def test_a_crowd_of_fresh_addresses_is_bounded_and_told_when_to_come_back(monkeypatch) -> None:
+def test_many_fresh_addresses_are_bounded_and_told_when_to_come_back(monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 20)
 
     async def story(desk: Desk) -> None:

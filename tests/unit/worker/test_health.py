@@ -28,8 +28,8 @@ def test_a_running_task_is_told_by_id_name_queue_and_for_how_long() -> None:
 
 
 def test_of_more_than_twenty_the_first_twenty_are_told() -> None:
-    told = json.loads(health.running_json(request(str(n)) for n in range(30)))
-    assert [task[0] for task in told] == [str(n) for n in range(20)]
+    tasks = json.loads(health.running_json(request(str(n)) for n in range(30)))
+    assert [task[0] for task in tasks] == [str(n) for n in range(20)]
 
 
 @pytest.mark.parametrize("letter", ["x", "\0", "é", "\N{PILE OF POO}", "\ud800", '"'])

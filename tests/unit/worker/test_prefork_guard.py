@@ -95,13 +95,13 @@ def test_a_task_that_must_run_a_broadcast_and_a_pools_own_errand_pass(shared: Sh
 
 
 def test_a_child_reads_what_its_worker_writes_after_the_fork(shared: SharedPause) -> None:
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        os.read(told, 1)
+        os.read(reader, 1)
         os._exit(7 if shared.catches("emails") else 1)
     shared.show(False, ["emails"])
-    os.write(tell, b"!")
+    os.write(writer, b"!")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
