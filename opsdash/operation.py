@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Act as Act
 from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
-from opsdash.model.layout import DECIDES
+from opsdash.model.key_layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
 
 if TYPE_CHECKING:

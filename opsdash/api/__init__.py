@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import opsdash.operations  # noqa: F401 - registers the operations
-from opsdash.api.acts import Run
 from opsdash.api.events import Events
 from opsdash.api.handler import NotFound
 from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
 from opsdash.api.openapi import V1, Document
+from opsdash.api.operations import Run
 from opsdash.api.reads import LOOKS, Audit, Look, OneWorker, Operations, View
 from opsdash.capacity import Capacity
 from opsdash.services.console import Console

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 from tornado.web import RequestHandler
 
-from opsdash.api.shapes import Part, Ready
+from opsdash.api.schemas import Part, Ready
 from opsdash.errors import OpsdashError
 from opsdash.services.console import Console
 from opsdash.services.database import migrations

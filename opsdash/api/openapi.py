@@ -16,7 +16,7 @@ from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
 from opsdash.api.requests import AuditQuery, NoQuery, RunQuery, request_of
-from opsdash.api.shapes import (
+from opsdash.api.schemas import (
     AuditRead,
     OperationsRead,
     Outcome,

@@ -13,7 +13,7 @@ import msgspec
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError, problem_error
 from opsdash.api.requests import AuditQuery, NoQuery, request_of
-from opsdash.api.shapes import (
+from opsdash.api.schemas import (
     AuditRead,
     OperationRead,
     OperationsRead,

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from opsdash.api.shapes import Moment, Text, Whole
+from opsdash.api.schemas import Moment, Text, Whole
 from opsdash.model import (
     Status,
     times,

@@ -17,9 +17,9 @@ from opsdash.cli.output import changing, clean, print_json, print_line, print_st
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
-from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, people, to_plain
+from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
-from opsdash.services.afterwards import afterwards
+from opsdash.services.best_effort import best_effort
 from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.queues.trash import span
 from opsdash.text import format_duration, parse_duration
@@ -78,7 +78,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             if dry_run:
                 _print_preview(console.preview(operation), operation.reason, as_json=as_json)
                 return
-            actor = console.settings.actor(people.os_user(), surface="cli")
+            actor = console.settings.actor(usernames.os_user(), surface="cli")
             reviewed = None
             if sys.stdin.isatty():
                 if confirm is None:
@@ -114,7 +114,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             try:
                 if wait:
                     # Done is done, whatever keeps it from being watched.
-                    progress = afterwards("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
+                    progress = best_effort("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
             except KeyboardInterrupt:
                 warn(f"{effect.message} This was done. Only the wait was stopped.")
                 raise

@@ -7,8 +7,8 @@ import sys
 import click
 
 from opsdash.cli.output import changing, json_option, print_json, print_line
+from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Users
 from opsdash.errors import Invalid
 
 

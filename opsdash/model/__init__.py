@@ -6,13 +6,12 @@ from opsdash.model.audit import DETAILS_WIDTH as DETAILS_WIDTH
 from opsdash.model.audit import Approval as Approval
 from opsdash.model.audit import AuditEntry as AuditEntry
 from opsdash.model.audit import Status as Status
-from opsdash.model.layout import Disagreement as Disagreement
+from opsdash.model.key_layout import Disagreement as Disagreement
 from opsdash.model.operation import Act as Act
 from opsdash.model.operation import DeclaredOperation as DeclaredOperation
 from opsdash.model.operation import Effect as Effect
 from opsdash.model.operation import Progress as Progress
 from opsdash.model.pause import PauseInfo as PauseInfo
-from opsdash.model.plain import to_plain as to_plain
 from opsdash.model.preview import Breakdown as Breakdown
 from opsdash.model.preview import Figure as Figure
 from opsdash.model.preview import Line as Line
@@ -20,6 +19,7 @@ from opsdash.model.preview import Part as Part
 from opsdash.model.preview import Preview as Preview
 from opsdash.model.queue import QueueStats as QueueStats
 from opsdash.model.queue import TrashEntry as TrashEntry
+from opsdash.model.serialization import to_plain as to_plain
 from opsdash.model.snapshot import HistoryPoint as HistoryPoint
 from opsdash.model.snapshot import Snapshot as Snapshot
 from opsdash.model.tenant import TenantDrift as TenantDrift

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from opsdash.model.audit import Approval, AuditEntry
-from opsdash.model.layout import Disagreement
+from opsdash.model.key_layout import Disagreement
 from opsdash.model.pause import PauseInfo
 from opsdash.model.queue import QueueStats, TrashEntry
 from opsdash.model.tenant import TenantDrift

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused, Uncertain
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.queues.find import Whereabouts, find_everywhere
+from opsdash.services.queues.find_task import Whereabouts, find_everywhere
 from opsdash.text import count
 
 if TYPE_CHECKING:

@@ -33,19 +33,19 @@ from opsdash.model import (
     Preview,
     Progress,
     Status,
-    people,
     times,
+    usernames,
 )
 from opsdash.operation import Operation, undo_details, with_recorded_undo
 from opsdash.redaction import HIDDEN
-from opsdash.services.afterwards import Listener, afterwards
 from opsdash.services.audit.approvals import Approvals, PendingApproval
 from opsdash.services.audit.chain import ChainSigner
+from opsdash.services.audit.idempotency import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.audit.log import AuditLog, DuplicateRequest
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.reaper import Reaper
-from opsdash.services.audit.repeated_requests import ElsewhereRequest, TakenRequest, answered
 from opsdash.services.authorization import check_approval, checked, lacks_role, objection
+from opsdash.services.best_effort import Listener, best_effort
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import connect
 from opsdash.services.database import engine
@@ -53,14 +53,14 @@ from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queries import Reads
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
-from opsdash.services.reads import Reads
 from opsdash.services.services import Services
 from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
-from opsdash.services.workers.remote import Remote
+from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import without_folders
@@ -214,7 +214,7 @@ class Console(Reads):
                 pending = self._recording(operation, entry, lambda: self._request_approval(operation, act, entry))
                 raise NeedsApproval(operation.title, pending.id, times.clock(pending.expires_at))
             effect = self._done(operation, act, entry)
-        afterwards("the audit outbox", self.audit.drain_soon)
+        best_effort("the audit outbox", self.audit.drain_soon)
         return replace(effect, audit_id=entry.id)
 
     def carry_out(self, approval_id: str, act: Act) -> Effect:
@@ -230,7 +230,7 @@ class Console(Reads):
             request.entry,
             self.settings.at_this_moment(request.actor),
         )
-        if people.same(act.actor.name, requester.name):  # however each of them signed in
+        if usernames.same(act.actor.name, requester.name):  # however each of them signed in
             raise Refused(f"{requester.name} made the request, so another user must approve it.")
         for who in (act.actor, requester):
             if lacking := lacks_role(operation, who):
@@ -343,7 +343,7 @@ class Console(Reads):
     def close(self) -> None:
         """Ends the poller and gives back connections. Raises nothing."""
         for close in (self.poller.close, self.unmanaged.close, self.broker.client.close, self.engine.dispose):
-            afterwards("closing", close)
+            best_effort("closing", close)
 
     def _record_refusal(
         self, operation: Operation, actor: Actor, error: Refused, request_id: UUID | None, facts: dict[str, Any]

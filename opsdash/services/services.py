@@ -15,7 +15,7 @@ from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
-from opsdash.services.workers.remote import Remote
+from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 

@@ -16,7 +16,7 @@ from bokeh.util.token import check_token_signature
 
 from opsdash.config.addresses import client_address, header, is_loopback, is_within
 from opsdash.config.settings import Settings
-from opsdash.model import Actor, people
+from opsdash.model import Actor, usernames
 
 __all__ = ["Closed", "PeerAddress", "headers_needed", "identify", "is_loopback", "session_key"]
 
@@ -110,7 +110,7 @@ def _local_user(settings: Settings, request: Any) -> Actor | Closed:
                 "Other users, and users behind a proxy, need OPSDASH_AUTH=header, basic or oauth.",
             ),
         )
-    return _known(settings.actor(people.os_user(), surface="page"))
+    return _known(settings.actor(usernames.os_user(), surface="page"))
 
 
 def _is_signed() -> bool:

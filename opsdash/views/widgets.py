@@ -12,7 +12,7 @@ import param
 from panel.viewable import Viewable, Viewer
 
 from opsdash.errors import Invalid
-from opsdash.model import Actor, people
+from opsdash.model import Actor, usernames
 from opsdash.state import SystemStatus
 from opsdash.views.components import ClosedDoor
 from opsdash.views.embedded import Embedded, Fragment
@@ -137,7 +137,7 @@ class Console(Widget):
 def _who(ops: Service, actor: str) -> Actor | Closed:
     doc = pn.state.curdoc
     if doc is None or doc.session_context is None:
-        return ops.settings.actor(actor or people.os_user(), surface="notebook")
+        return ops.settings.actor(actor or usernames.os_user(), surface="notebook")
     if actor:
         raise Invalid("in a server the visitor is the user; leave it out", field="actor")
     return identify(ops.settings)

@@ -36,10 +36,10 @@ from opsdash.views.page import TITLE, closed_page
 from opsdash.web.auth.provider import TOKEN_LIFETIME_S, SignIn
 from opsdash.web.connections import Connections
 from opsdash.web.errors import keep_inside
-from opsdash.web.filter import PAGE, Refused, RequestFilter
 from opsdash.web.handler import Alive
-from opsdash.web.headers import SecurityHeaders
 from opsdash.web.logs import silence
+from opsdash.web.request_filter import PAGE, Refused, RequestFilter
+from opsdash.web.response_headers import SecurityHeaders
 from opsdash.web.session_limit import limit_sessions
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["install"]
 
-STEP = "opsdash.worker.step:PauseStep"
+STEP = "opsdash.worker.bootstep:PauseStep"
 
 
 def install(app: Any) -> None:

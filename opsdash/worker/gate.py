@@ -16,7 +16,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
-from opsdash.worker import origin
+from opsdash.worker import message_origin
 from opsdash.worker.requeue import PutBack, put_back
 
 logger = get_logger(__name__)
@@ -102,7 +102,7 @@ class Gate:
         self.recheck: Callable[[], None] | None = None
         self.started: defaultdict[str, int] = defaultdict(int)
         self._draining = False
-        self.fetches: origin.Fetches | None = None
+        self.fetches: message_origin.Fetches | None = None
         self._pass_on = pass_on
         # kombu counts KeyError among them; ours would send the worker into endless reconnecting.
         self.connection_errors = tuple(e for e in connection_errors if not issubclass(e, KeyError))
@@ -116,14 +116,14 @@ class Gate:
         """Stands in for ``consumer.on_task_request``: direct, rate-limited and ETA tasks all come through here."""
         if self.closed and self.holds(request):
             return self.put_back(request)
-        if (place := origin.of(request.message)) is not None:
+        if (place := message_origin.of(request.message)) is not None:
             self.started[place.queue] += 1
         return self._pass_on(request)
 
     def uncount(self, requests: Sequence[Any]) -> None:
         """These were handed to the pool, and taken back before they started."""
         for request in requests:
-            if (place := origin.of(request.message)) is not None:
+            if (place := message_origin.of(request.message)) is not None:
                 self.started[place.queue] -= 1
 
     def started_by_queue(self, consumed: Sequence[str]) -> dict[str, int]:
@@ -154,7 +154,7 @@ class Gate:
         if self.state.error and self.recheck is not None:  # a message has come, so the flags can be read too
             self.recheck()
         state = self.state
-        place = origin.of(request.message) if state.closed else None
+        place = message_origin.of(request.message) if state.closed else None
         return place is not None and state.holds(place.queue)
 
     def put_back(self, *requests: Any) -> PutBack:

@@ -15,7 +15,7 @@ from celery.utils.log import get_logger
 
 import opsdash
 from opsdash.model.untrusted import words
-from opsdash.worker import celery_private, layout, origin
+from opsdash.worker import celery_private, layout, message_origin
 from opsdash.worker.connection import Link
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
@@ -117,7 +117,7 @@ class Health:
 
     def _running_by_queue(self) -> dict[str, int]:
         """Queue → tasks of it that run; the empty name for those of an unknown queue."""
-        places = (origin.of(request.message) for request in celery_private.active())
+        places = (message_origin.of(request.message) for request in celery_private.active())
         return dict(Counter(place.queue if place is not None else "" for place in places))
 
     def _clients(self) -> str:
@@ -160,7 +160,7 @@ def running_json(requests: Iterable[Any]) -> str:
     tasks: list[str] = []
     size = 2
     for request in islice(requests, MOST_TASKS):
-        place = origin.of(request.message)
+        place = message_origin.of(request.message)
         queue = place.queue if place is not None else request.message.delivery_info.get("routing_key") or ""
         words = (request.id, request.name, queue)
         ran_s = round(max(0.0, time.time() - request.time_start), 1)

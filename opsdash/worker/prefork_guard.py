@@ -21,7 +21,7 @@ from typing import Any
 from celery.concurrency import asynpool
 from celery.utils.log import get_logger
 
-from opsdash.worker import origin
+from opsdash.worker import message_origin
 
 logger = get_logger(__name__)
 
@@ -172,7 +172,7 @@ def _naming_the_queue(original: Callable[..., Any]) -> Callable[..., Any]:
     def on_apply(target: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         request = getattr(options.get("accept_callback"), "__self__", None)
         if request is not None and not getattr(request, REGARDLESS, False):
-            place = origin.of(request.message)
+            place = message_origin.of(request.message)
             if place is not None:
                 kwargs = {**kwargs, QUEUE: place.queue} if kwargs else {QUEUE: place.queue}
         return original(target, args, kwargs, **options)

@@ -8,8 +8,8 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
+from opsdash.worker.final_check import LastLook
 from opsdash.worker.gate import Gate
-from opsdash.worker.last_look import LastLook
 
 logger = get_logger(__name__)
 

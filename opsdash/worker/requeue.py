@@ -16,7 +16,7 @@ from celery.utils.log import get_logger
 from celery.worker import state as worker_state
 
 from opsdash import lua
-from opsdash.worker import celery_private, origin
+from opsdash.worker import celery_private, message_origin
 from opsdash.worker.connection import describe_error
 
 logger = get_logger(__name__)
@@ -144,7 +144,7 @@ def replace_restore(channel: Any) -> None:
         unstarted = {
             tag: m
             for tag, m in qos._delivered.items()
-            if origin.of(m) is not None and id(m) not in begun and tag not in unsure
+            if message_origin.of(m) is not None and id(m) not in begun and tag not in unsure
         }
         try:
             done = PutBack()
@@ -179,14 +179,14 @@ def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
     return PutBack(**Counter(answer.decode() for answer in answers))
 
 
-def _place(message: Any) -> origin.Origin:
-    place = origin.of(message)
+def _place(message: Any) -> message_origin.Origin:
+    place = message_origin.of(message)
     if place is None:
         raise LookupError("it came from no list")
     return place
 
 
-def _arguments(message: Any, place: origin.Origin, *, current: bool) -> Iterator[bytes | str]:
+def _arguments(message: Any, place: message_origin.Origin, *, current: bool) -> Iterator[bytes | str]:
     yield from (message.delivery_tag, place.raw, "1" if current and not getattr(message, UNSURE, False) else "0")
 
 

@@ -11,8 +11,8 @@ from support import services
 from support.pages import PageServer
 
 from opsdash.bootstrap import assemble
+from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Users
 from opsdash.services.database import migrations
 
 CROWD = 100

@@ -21,7 +21,7 @@ from support.workers import eventually, worker
 
 import opsdash
 from opsdash.keys import Keys
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
 from opsdash.services.database.tables import audit_log, tenant_config

@@ -15,7 +15,7 @@ from support.reports import report_many
 
 import opsdash
 from opsdash.model import Actor, Role
-from opsdash.services.workers.remote import Remote
+from opsdash.services.workers.remote_control import Remote
 
 MARIA = Actor(name="maria", role=Role.OPERATOR)
 TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")

@@ -23,7 +23,7 @@ from support.reports import report
 from support.workers import eventually
 
 import opsdash
-from opsdash.config.users import Users
+from opsdash.config.passwords import Users
 from opsdash.keys import Keys
 from opsdash.model import Status
 from opsdash.services.database.tables import tenant_config

@@ -19,7 +19,7 @@ from support.sample_app import make_app
 from support.workers import Records, Worker, eventually, worker
 
 from opsdash.keys import Keys
-from opsdash.model.people import os_user
+from opsdash.model.usernames import os_user
 from opsdash.services.database.tables import tenant_config
 
 KEYS = Keys()

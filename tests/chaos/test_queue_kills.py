@@ -18,9 +18,9 @@ from support.services import until
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.reclaim import PAUSE_S

@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from opsdash.config.settings import Settings
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 
 QUEUES = ("celery", "emails")
 

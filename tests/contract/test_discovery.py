@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from opsdash.model import OtherWorker, WorkerStats
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues.discovery import Discovery, consumed
 
 NOW = datetime.now(UTC)

@@ -13,8 +13,8 @@ import redis
 
 from opsdash.errors import Refused
 from opsdash.keys import Keys
-from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim
-from opsdash.services.broker.layout import Layouts
+from opsdash.model.key_layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim
+from opsdash.services.broker.key_layout import Layouts
 
 Reports = Callable[..., None]
 DEFAULT = "\x06\x16"

@@ -8,7 +8,7 @@ import pytest
 
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues.peek import LARGE
 from opsdash.services.queues.read import Queues
 

@@ -14,7 +14,7 @@ from celery.worker import state as worker_state
 from kombu import Connection, Consumer, Exchange, Queue
 from support.services import Valkey
 
-from opsdash.worker import celery_private, origin, requeue
+from opsdash.worker import celery_private, message_origin, requeue
 from opsdash.worker.requeue import PutBack
 
 ORDERS = Exchange("orders", type="topic")
@@ -35,7 +35,7 @@ class Fetching:
     def __init__(self, url: str, queues: list[Queue], **transport: Any) -> None:
         self.connection = Connection(url, transport_options={"priority_steps": [0, 3, 6, 9], **transport})
         self.channel = self.connection.default_channel
-        self.fetches = origin.Fetches(self.channel)
+        self.fetches = message_origin.Fetches(self.channel)
         requeue.replace_restore(self.channel)
         self.got: list[Request] = []
         self.consumer = Consumer(
@@ -145,10 +145,10 @@ def test_what_the_visibility_timeout_has_given_back_is_not_doubled_and_what_nobo
     one.fetch(0)
     one.send("order.new", number=2)
     fetched = one.fetch(4)
-    restored = next(request for request in fetched if origin.of(request.message).queue == "billing")
+    restored = next(request for request in fetched if message_origin.of(request.message).queue == "billing")
     one.channel.qos.restore_by_tag(restored.message.delivery_tag)  # as kombu does when the timeout ends
     assert (client.llen("billing"), client.llen("stock")) == (1, 0), "home, and not to every queue with this key"
-    vanished = next(r for r in fetched if origin.of(r.message).queue == "stock")
+    vanished = next(r for r in fetched if message_origin.of(r.message).queue == "stock")
     client.hdel("unacked", vanished.message.delivery_tag)
     assert requeue.put_back(one.channel, fetched) == PutBack(moved=2, waiting=1, copied=1)
     assert (client.llen("billing"), client.llen("stock"), client.hlen("unacked")) == (2, 2, 0)
@@ -249,7 +249,7 @@ def test_what_was_acknowledged_when_the_connection_broke_does_not_run_once_more(
                 call()
     assert client.hlen("unacked") == 1
     one.channel.close()
-    assert client.lrange("plain", 0, -1) == [origin.of(unstarted.message).raw]
+    assert client.lrange("plain", 0, -1) == [message_origin.of(unstarted.message).raw]
 
 
 def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_doubled(
@@ -263,9 +263,9 @@ def test_what_was_moved_when_the_connection_broke_and_was_taken_since_is_not_dou
         patch.setattr(redis.Redis, "eval", broken_after(redis.Redis.eval))
         with pytest.raises(redis.ConnectionError):
             requeue.put_back(one.channel, reversed(fetched))
-    assert client.rpop("plain") == origin.of(fetched[0].message).raw, "another worker takes it"
+    assert client.rpop("plain") == message_origin.of(fetched[0].message).raw, "another worker takes it"
     one.channel.close()
-    assert client.lrange("plain", 0, -1) == [origin.of(fetched[1].message).raw]
+    assert client.lrange("plain", 0, -1) == [message_origin.of(fetched[1].message).raw]
 
 
 def test_large_messages_go_back_in_several_scripts(
@@ -291,7 +291,7 @@ def test_a_channel_that_closes_gives_back_in_order_and_unmarked_and_marks_only_w
     one.send("plain", exchange=Exchange(""), number=1)
     before = {name: client.lrange(name, 0, -1) for name in ("billing", "stock")}
     fetched = one.fetch(9)
-    begun = next(request for request in fetched if origin.of(request.message).queue == "plain")
+    begun = next(request for request in fetched if message_origin.of(request.message).queue == "plain")
     worker_state.active_requests.add(begun)
     try:
         one.channel.close()
@@ -320,7 +320,7 @@ def test_a_broadcast_has_no_home_even_right_after_a_message_that_needs_no_acknow
         one.send("", exchange=Exchange("news", type="fanout"))
         while not one.got:
             one.connection.drain_events(timeout=5)
-    assert [origin.of(request.message) for request in one.got] == [None]
+    assert [message_origin.of(request.message) for request in one.got] == [None]
     with pytest.raises(LookupError):
         requeue.put_back(one.channel, one.got)
 
@@ -379,8 +379,8 @@ def test_what_is_told_of_a_way_back_adds_up() -> None:
 
 
 def test_nothing_of_this_kombu_is_missing_and_what_is_is_named(fetching: Callable[..., Fetching]) -> None:
-    assert origin.missing(fetching(PLAIN).channel) == []
-    lost = origin.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
+    assert message_origin.missing(fetching(PLAIN).channel) == []
+    lost = message_origin.missing(SimpleNamespace(qos=SimpleNamespace(), client=SimpleNamespace()))
     assert {"channel.sep", "channel.qos.append", "channel.client.parse_response"} <= set(lost)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues import lock
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from support.cli import CTRL_C, CTRL_D, Result, off_a_terminal, on_a_terminal
 from support.services import Valkey
 
-from opsdash.model import Status, people
+from opsdash.model import Status, usernames
 from opsdash.operation import registry
 from opsdash.operations import ResumeProcessing
 from opsdash.services.audit import query
@@ -335,14 +335,14 @@ def test_what_needs_two_is_asked_for_listed_and_approved(
     monkeypatch.setenv("OPSDASH_ROLES_FILE", str(tmp_path / "roles"))
     monkeypatch.setenv("OPSDASH_APPROVAL", "clear_queue")
     console.broker.client.rpush("emails", "a")
-    monkeypatch.setattr(people, "os_user", lambda: "maria")
+    monkeypatch.setattr(usernames, "os_user", lambda: "maria")
     asked = opsdash("clear-queue", "emails", "--confirm", "YES")
     assert (asked.code, asked.err.count("\n"), console.get_queue_length("emails")) == (3, 1, 1)
     (waits,) = json.loads(opsdash("approvals", "--json").out)
     assert f"opsdash approve {waits['id']}" in asked.err
     own = opsdash("approve", waits["id"], "--confirm", "YES")
     assert (own.code, "another user must approve it" in own.err) == (3, True)
-    monkeypatch.setattr(people, "os_user", lambda: "bob")
+    monkeypatch.setattr(usernames, "os_user", lambda: "bob")
     assert "Clear Queue (queue: emails)" in opsdash("approvals").out
     assert "requested by maria" in opsdash("approve", waits["id"], "--dry-run").out
     done = opsdash("approve", waits["id"], "--confirm", "YES")
@@ -372,7 +372,7 @@ def test_a_wrong_name_among_those_that_need_two_is_one_line_and_exit_code_two(op
 def test_whoever_lacks_the_role_is_refused_each_command_and_that_is_audited(
     opsdash, console: Console, monkeypatch: pytest.MonkeyPatch, operation, role: str
 ):
-    monkeypatch.setattr(people, "os_user", lambda: "eve")
+    monkeypatch.setattr(usernames, "os_user", lambda: "eve")
     monkeypatch.setenv(f"OPSDASH_{role}", "eve" if role == "VIEWERS" else "somebody-else")
     console.broker.client.rpush("emails", "a")
     before = set(console.broker.client.scan_iter())

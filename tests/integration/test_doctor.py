@@ -20,8 +20,8 @@ from support.workers import eventually, worker
 
 import opsdash
 from opsdash.cli import cli
-from opsdash.config import users as users_module
-from opsdash.config.users import Users
+from opsdash.config import passwords as users_module
+from opsdash.config.passwords import Users
 from opsdash.operations import ClearQueue, PauseProcessing
 from opsdash.services import doctor
 from opsdash.services.console import Console

@@ -61,7 +61,7 @@ from uuid import UUID
 import msgspec
 from click.testing import CliRunner
 import opsdash
-from opsdash.api.acts import Run
+from opsdash.api.operations import Run
 from opsdash.api.openapi import document
 from opsdash.api.requests import request_of
 from opsdash.cli import cli

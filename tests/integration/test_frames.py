@@ -65,9 +65,9 @@ def test_queues_are_a_frame_with_their_pauses(ops: Console, deployment: Deployme
 def test_a_quiet_day_has_the_same_columns_and_types(
     console_for: Callable[..., Console], ops: Console, deployment: Deployment, part: str
 ) -> None:
-    from opsdash.services import frames
+    from opsdash.services import dataframes
 
-    empty = {"audit": frames.of_audit, "workers": frames.of_workers, "queues": frames.of_queues}[part](())
+    empty = {"audit": dataframes.of_audit, "workers": dataframes.of_workers, "queues": dataframes.of_queues}[part](())
     ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
     assert empty.dtypes.to_dict() == getattr(ops, part).to_frame().dtypes.to_dict()
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import opsdash
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, Refused, Unavailable
 from opsdash.model import Actor, AuditEntry, Role, Status, to_plain
-from opsdash.services.audit import tail as audit_tail
+from opsdash.services.audit import chain_head as audit_tail
 from opsdash.services.audit.chain import UNKEYED, ChainSigner
 from opsdash.services.audit.query import entry_of_row
 from opsdash.services.console import Console

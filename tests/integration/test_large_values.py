@@ -14,7 +14,7 @@ from support.tenants import add, preview, stored, sync
 
 from opsdash.errors import OpsdashError, Refused
 from opsdash.operations import ClearQueue, DeleteTrash, PauseProcessing, RestoreQueue
-from opsdash.services.broker import connected_clients, layout
+from opsdash.services.broker import connected_clients, key_layout
 from opsdash.services.broker.queue_expiry import suspended_ms
 from opsdash.services.console import Console
 from opsdash.services.queues.reclaim import Reclaim
@@ -128,7 +128,7 @@ def test_a_pause_beside_fifty_thousand_of_anything_reads_little_and_is_set(conso
 
 
 def test_more_channels_than_are_looked_at_are_not_brought_here(console: Console, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(layout, "MOST_CHANNELS", 3)
+    monkeypatch.setattr(key_layout, "MOST_CHANNELS", 3)
     with contextlib.closing(console.broker.client.pubsub()) as listening:
         listening.subscribe(*(f"{number}:opsdash:nudge" for number in range(10)))
         for _ in range(10):

@@ -14,9 +14,9 @@ from support.services import Valkey
 from support.workers import Records, Worker, eventually, worker
 
 import opsdash as api
-from opsdash.api.shapes import status_read
+from opsdash.api.schemas import status_read
 from opsdash.errors import Refused
-from opsdash.model.layout import APP, BROKER, WORKERS, Layout
+from opsdash.model.key_layout import APP, BROKER, WORKERS, Layout
 from opsdash.services.console import Console
 from opsdash.services.doctor import diagnose
 

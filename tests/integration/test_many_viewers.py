@@ -20,8 +20,8 @@ from support.services import until
 
 import opsdash
 from opsdash.bootstrap import assemble
+from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Users
 from opsdash.model import Actor, Role
 from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit.query import Page

@@ -20,9 +20,9 @@ from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, AuditEntry, Role, Status
 from opsdash.services.audit import reaper
 from opsdash.services.audit.chain import ChainSigner
+from opsdash.services.audit.idempotency import ElsewhereRequest
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.audit.query import THIS, Filter
-from opsdash.services.audit.repeated_requests import ElsewhereRequest
 from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations

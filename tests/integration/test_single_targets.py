@@ -13,7 +13,7 @@ from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import OtherWorker
 from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
-from opsdash.services.queues import find
+from opsdash.services.queues import find_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,11 +179,11 @@ def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_succes
     deployment: Deployment, console_for, monkeypatch: pytest.MonkeyPatch
 ):
     console: Console = console_for(queues=("celery",))
-    monkeypatch.setattr(find, "MOST", 1)
+    monkeypatch.setattr(find_task, "MOST", 1)
     with worker(pool="threads", env=deployment.env, queues=["emails"]) as running:
         eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
         deployment.send(3, queue="celery")
-        monkeypatch.setattr(find, "READ", 1)
+        monkeypatch.setattr(find_task, "READ", 1)
         preview = console.preview(RevokeTask(task_id="0123"))
         assert not preview.figure("found").value
         assert preview.in_order[0].kind == "warning"

@@ -23,7 +23,7 @@ from support.proxy import proxy
 from support.services import Postgres, until
 
 import opsdash
-from opsdash.api.acts import Run
+from opsdash.api.operations import Run
 from opsdash.errors import Unavailable
 from opsdash.model import Actor, Effect, Progress, Role, Status
 from opsdash.services.audit import query
@@ -215,7 +215,7 @@ def test_what_comes_after_an_act_never_replaces_its_outcome(
     class Sent:
         confirm, phrase, request_id, params = "YES", "", None, opsdash.ResumeProcessing()
 
-    monkeypatch.setattr("opsdash.api.acts.operation_of", lambda _kind, sent: sent.params)
+    monkeypatch.setattr("opsdash.api.operations.operation_of", lambda _kind, sent: sent.params)
     route: Any = Run.__new__(Run)
     route.console, route.actor = console, MARIA
     assert route._run(opsdash.ResumeProcessing, Sent()).status == "success"

@@ -18,8 +18,8 @@ from opsdash.errors import NeedsApproval, Refused
 from opsdash.model import Actor, Role, Status
 from opsdash.operations.approve import described
 from opsdash.services.audit import approvals
+from opsdash.services.audit.idempotency import TakenRequest
 from opsdash.services.audit.log import DuplicateRequest
-from opsdash.services.audit.repeated_requests import TakenRequest
 from opsdash.services.console import Console
 from opsdash.views.rows import approval_rows
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from opsdash.cli import main
-from opsdash.config.users import Users
+from opsdash.config.passwords import Users
 
 PASSWORD = "correct horse battery"
 Run = Callable[..., tuple[int, str, str]]

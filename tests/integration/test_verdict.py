@@ -17,7 +17,7 @@ from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
 from opsdash.api.metrics import Meter
-from opsdash.api.shapes import status_read
+from opsdash.api.schemas import status_read
 from opsdash.cli.summary import summarize
 from opsdash.errors import Refused
 from opsdash.model.verdict import Kind, State, Verdict

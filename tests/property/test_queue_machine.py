@@ -22,9 +22,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queues import lock
 from opsdash.services.queues import read as queues

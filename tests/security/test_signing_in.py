@@ -14,8 +14,8 @@ import redis
 from support.pages import Answer, PageServer
 from support.services import Valkey, until
 
-from opsdash.config import users as module
-from opsdash.config.users import Users
+from opsdash.config import passwords as module
+from opsdash.config.passwords import Users
 from opsdash.web import server as serving
 from opsdash.web.auth import sign_out as signed_out
 from opsdash.web.auth.cookies import COOKIE

@@ -16,9 +16,9 @@ from support.services import Valkey
 from support.workers import Records, eventually, producer
 
 from opsdash.keys import Keys
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.pause.flags import PauseFlags
 
 SOON_S = 0.5

@@ -221,9 +221,9 @@ def _die_with_the_worker(**_: Any) -> None:
 def _break(what: str) -> None:
     """Stands for a Celery or kombu that has moved on, or for a fault in the plug-in."""
     if what == "private-name":
-        from opsdash.worker import origin
+        from opsdash.worker import message_origin
 
-        origin.QOS = (*origin.QOS, "moved_on")  # type: ignore[assignment]
+        message_origin.QOS = (*message_origin.QOS, "moved_on")  # type: ignore[assignment]
     elif what == "bell":
         from opsdash.worker.celery_private import green_loop as private
 
@@ -302,12 +302,12 @@ def _break(what: str) -> None:
         def stand_still(sender: Any, **_: Any) -> None:
             sender.timer.call_after(1.0, time.sleep, (600,))
     elif what == "no-way-back":
-        from opsdash.worker import last_look
+        from opsdash.worker import final_check
 
         def refuse(channel: Any, request: Any) -> None:
             raise redis.ResponseError("OOM on purpose")
 
-        last_look.copy_back = refuse
+        final_check.copy_back = refuse
 
 
 for _what in os.environ.get("SAMPLE_BREAK", "").split(","):

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status, to_plain
 from opsdash.redaction import HIDDEN, cleaned, masked
-from opsdash.services import frames
+from opsdash.services import dataframes
 from opsdash.services.audit import prune as audit_prune
 from opsdash.services.audit import query, rows
 from opsdash.services.audit import verify as audit_verify
@@ -153,7 +153,7 @@ class AuditLog:
 
     def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
-        return frames.of_audit(islice(query.entries(self.engine, self._meant(chosen)), limit))
+        return dataframes.of_audit(islice(query.entries(self.engine, self._meant(chosen)), limit))
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `query.total`."""

@@ -20,10 +20,10 @@ from opsdash.config.broker_url import BrokerUrl
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, OpsdashError, Unavailable
 from opsdash.keys import Keys
-from opsdash.model.layout import APP, SETTING, Claim, Layout
+from opsdash.model.key_layout import APP, SETTING, Claim, Layout
 from opsdash.redaction import masked
 from opsdash.services.broker import writes
-from opsdash.services.broker.layout import Layouts
+from opsdash.services.broker.key_layout import Layouts
 from opsdash.text import as_text
 
 _REFUSED = {

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from opsdash.config import roles as filed_roles
-from opsdash.config.users import Users
+from opsdash.config.passwords import Users
 from opsdash.errors import Invalid
 from opsdash.model import Role
 from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning

@@ -10,7 +10,7 @@ import redis
 
 from opsdash.errors import Unavailable
 from opsdash.model import untrusted
-from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS
+from opsdash.model.key_layout import APP, ASSUMED, BROKER, SETTING, WORKERS
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bounded_reads import LARGE_MESSAGE
 from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid, Unavailable
-from opsdash.services.audit import tail
+from opsdash.services.audit import chain_head
 from opsdash.services.database import migrations
 from opsdash.services.database.engine import answering, label
 from opsdash.services.doctor.finding import Examined, Findings, error, ok, skew, warning
@@ -81,7 +81,7 @@ def chain(patient: Examined) -> Findings:
         checked, found = verified.checked, verified.problems
         text = f"all {checked:,} entries"
     else:
-        checked, found = tail.problems(audit.engine, audit.signer, NEWEST)
+        checked, found = chain_head.problems(audit.engine, audit.signer, NEWEST)
         text = f"the newest {checked:,} entries; --full checks all"
     if found:
         todo = "opsdash audit verify names each. Do not change the database."
@@ -94,7 +94,7 @@ def chain(patient: Examined) -> Findings:
         text = "New entries are written without a key: the hash chain shows accidents, but no attack."
         yield warning("audit chain", text, str(missing))
         return
-    if through := tail.unkeyed_through(audit.engine, audit.signer):
+    if through := chain_head.unkeyed_through(audit.engine, audit.signer):
         text = f"Entries up to {through:,} were written before there was a secret: an attack on them can't be shown."
         todo = "If the secret was set at another number, it was rewritten: opsdash audit verify --head NUMBER:SEAL."
         yield warning("audit chain", text, todo)

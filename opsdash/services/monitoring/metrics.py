@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from opsdash.errors import OpsdashError
 from opsdash.model import Snapshot
-from opsdash.services.audit import tail
+from opsdash.services.audit import chain_head
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import TimeLimit
@@ -55,17 +55,17 @@ class MetricsReader:
 
     def _read_log(self, newest: int, now: float, *, due: bool) -> None:
         if self._counted is None:
-            self._counted = tail.head(self._audit.engine)
+            self._counted = chain_head.head(self._audit.engine)
         elif due or newest > self._counted:
             self._count_operations()
         if now - self._checked_s >= CHAIN_S:
-            _, found = tail.problems(self._audit.engine, self._audit.signer, CHAIN_ENTRIES)
-            self.unkeyed_through = tail.unkeyed_through(self._audit.engine, self._audit.signer)
+            _, found = chain_head.problems(self._audit.engine, self._audit.signer, CHAIN_ENTRIES)
+            self.unkeyed_through = chain_head.unkeyed_through(self._audit.engine, self._audit.signer)
             self.chain_ok, self._checked_s = not found, now
 
     def _count_operations(self) -> None:
         own = (None, self._audit.here())  # other brokers on the same database have their own metrics
-        for entry in tail.finished_after(self._audit.engine, self._counted or 0, COUNTED):
+        for entry in chain_head.finished_after(self._audit.engine, self._counted or 0, COUNTED):
             self._counted = entry.seq
             if entry.broker not in own:
                 continue

@@ -19,7 +19,7 @@ from opsdash.services.broker.queue_expiry import ExpiryKeeper
 from opsdash.services.monitoring.database_reads import DatabaseReads
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
-from opsdash.services.pause.leaks import LeakCheck
+from opsdash.services.pause.lost_tasks import LeakCheck
 from opsdash.services.pause.verdict import Pace
 from opsdash.services.queues.discovery import Discovery, consumed
 from opsdash.services.queues.read import Queues

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from opsdash import lua
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import QueueStats
-from opsdash.model.layout import ASSUMED
-from opsdash.services import frames
+from opsdash.model.key_layout import ASSUMED
+from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import Message
@@ -130,7 +130,7 @@ class Queues:
         names = Discovery(self.broker).names(Workers(self.broker).read(), None)
         pauses = PauseFlags(self.broker).read(names)
         read = self.read(names)
-        return frames.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)
+        return dataframes.of_queues(replace(queue, paused=None in pauses or queue.name in pauses) for queue in read)
 
     def ask(self, pipe: Any, names: Iterable[str]) -> None:
         """Queues the reads on a pipeline that also reads other things; `answer` takes their replies."""

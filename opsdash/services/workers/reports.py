@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opsdash import lua
 from opsdash.model import RunningTask, WorkerStats, untrusted
 from opsdash.model.untrusted import Unread
-from opsdash.services import frames
+from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 
@@ -159,7 +159,7 @@ class Workers:
 
     def to_frame(self) -> pd.DataFrame:
         """The workers as a typed pandas frame, read now."""
-        return frames.of_workers(self.read())
+        return dataframes.of_workers(self.read())
 
 
 class _Report:

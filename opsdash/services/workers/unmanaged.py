@@ -19,7 +19,7 @@ from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError, Unavailable, explained
 from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model import OtherWorker, UnmanagedLook, WorkerStats, untrusted
-from opsdash.model.layout import Layout
+from opsdash.model.key_layout import Layout
 from opsdash.services.broker import bounded_reads, connected_clients, writes
 from opsdash.services.broker.client import TIMEOUT_S, Broker, address, celery_app, url_with_app
 from opsdash.services.workers.cancelled_consumers import Cancelled, Commands, merged

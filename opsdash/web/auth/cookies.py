@@ -10,8 +10,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Users
 from opsdash.web.auth.sign_out import SignedOut
 
 COOKIE = "opsdash_signed_in"

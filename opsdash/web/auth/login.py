@@ -8,14 +8,14 @@ import logging
 from collections.abc import Callable
 
 from opsdash.config.addresses import is_loopback, neighbourhood
-from opsdash.config.users import Users
+from opsdash.config.passwords import Users
 from opsdash.errors import Invalid
 from opsdash.services.threads import SIGN_INS
 from opsdash.web.auth.cookies import COOKIE, LIFETIME_S, SessionCookies
 from opsdash.web.auth.login_queue import LoginQueue, QueuedLogin
-from opsdash.web.filter import PAGE, plain_page
 from opsdash.web.handler import Guarded
 from opsdash.web.rate_limit import RateLimit
+from opsdash.web.request_filter import PAGE, plain_page
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from tornado.websocket import WebSocketHandler
 
 from opsdash.capacity import SHARES
 from opsdash.config.addresses import client_address, header, is_within, neighbourhood
+from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Users
 from opsdash.errors import Invalid
 from opsdash.services.broker.client import Broker
 from opsdash.web.auth.cookies import COOKIE, SessionCookies

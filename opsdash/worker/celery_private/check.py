@@ -6,7 +6,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-from opsdash.worker import origin
+from opsdash.worker import message_origin
 from opsdash.worker.celery_private.pools import pool_name
 
 
@@ -27,7 +27,7 @@ def missing(consumer: Any) -> str:
     elif kind in ("threads", "solo", "gevent", "eventlet"):
         needed.append(("pool", pool, ("on_apply",)))
     lost = [f"{label}.{name}" for label, owner, names in needed for name in names if not hasattr(owner, name)]
-    return ", ".join([*lost, *origin.missing(channel)])
+    return ", ".join([*lost, *message_origin.missing(channel)])
 
 
 def guard_needs(pool: Any) -> list[tuple[str, Any, tuple[str, ...]]]:

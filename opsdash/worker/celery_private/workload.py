@@ -8,8 +8,8 @@ from typing import Any
 from celery.bootsteps import CLOSE, TERMINATE
 from celery.worker import state as worker_state
 
-from opsdash.worker import origin
-from opsdash.worker.celery_private.requests import scheduled
+from opsdash.worker import message_origin
+from opsdash.worker.celery_private.reserved_requests import scheduled
 
 MOST_RESERVED = 10_000
 """Messages whose queues are in a report: more of them take 10 ms of every two seconds."""
@@ -87,7 +87,7 @@ def held_by_queue(consumer: Any) -> dict[str, int] | None:
             continue
         if len(reserved) > MOST_RESERVED:
             return None
-        places = (origin.of(request.message) for request in reserved)
+        places = (message_origin.of(request.message) for request in reserved)
         return dict(Counter(place.queue if place is not None else "" for place in places))
     return None
 
@@ -98,5 +98,5 @@ def unstarted_by_queue(consumer: Any) -> dict[str, int]:
     for bucket in consumer.task_buckets.values():
         waiting += [request for request, _ in bucket.contents] if bucket else []
     unstarted = set(waiting).difference(scheduled(consumer))
-    places = (origin.of(request.message) for request in unstarted)
+    places = (message_origin.of(request.message) for request in unstarted)
     return dict(Counter(place.queue for place in places if place is not None))

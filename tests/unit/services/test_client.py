@@ -12,7 +12,7 @@ from support.sample_app import make_app
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.model.layout import APP, SETTING, Layout
+from opsdash.model.key_layout import APP, SETTING, Layout
 from opsdash.services.broker.client import celery_app, connect
 
 AWAY = "redis://127.0.0.1:1/0"

@@ -12,7 +12,7 @@ from panel.io.state import set_curdoc
 
 from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
-from opsdash.model.people import os_user
+from opsdash.model.usernames import os_user
 from opsdash.views import identity
 from opsdash.views.identity import Closed, cookies_needed, headers_needed, identify, session_key
 

@@ -11,7 +11,7 @@ import pytest
 
 from opsdash.worker.gate import MOST_COUNTED, READY, Gate, PauseState
 from opsdash.worker.health import memory_bytes
-from opsdash.worker.origin import Origin
+from opsdash.worker.message_origin import Origin
 from opsdash.worker.requeue import PutBack
 
 

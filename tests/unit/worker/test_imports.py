@@ -43,11 +43,11 @@ def loaded() -> tuple[set[str], set[str], list[str]]:
 
 def test_a_worker_loads_nothing_of_the_console(loaded: tuple[set[str], set[str], list[str]]) -> None:
     _, after, steps = loaded
-    assert "opsdash.worker.step.PauseStep" in steps
+    assert "opsdash.worker.bootstep.PauseStep" in steps
     assert not (HEAVY | CONSOLE) & after
 
 
 def test_a_process_that_only_sends_tasks_pays_for_nothing(loaded: tuple[set[str], set[str], list[str]]) -> None:
     before, _, _ = loaded
     assert "opsdash.worker" in before
-    assert not {"redis", "opsdash.worker.step"} & before
+    assert not {"redis", "opsdash.worker.bootstep"} & before

@@ -7,7 +7,7 @@ from celery.signals import worker_init
 from celery.worker.consumer import Consumer
 
 import opsdash.worker
-from opsdash.worker.step import PauseStep
+from opsdash.worker.bootstep import PauseStep
 
 
 class Controller:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opsdash.worker import celery_private
-from opsdash.worker.origin import Origin
+from opsdash.worker.message_origin import Origin
 from opsdash.worker.prefork_guard import (
     QUEUE,
     SIZE,

@@ -15,7 +15,7 @@ import redis
 from opsdash.errors import Refused
 from opsdash.keys import Keys
 from opsdash.model import untrusted
-from opsdash.model.layout import (
+from opsdash.model.key_layout import (
     ASSUMED,
     BROKER,
     DECIDES,

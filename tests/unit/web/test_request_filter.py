@@ -8,7 +8,16 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from opsdash.config.settings import Settings
-from opsdash.web.filter import CHOSEN, ELSEWHERE, FOREIGN, MALFORMED, NOT_SERVED, Refusal, RequestFilter, plain_page
+from opsdash.web.request_filter import (
+    CHOSEN,
+    ELSEWHERE,
+    FOREIGN,
+    MALFORMED,
+    NOT_SERVED,
+    Refusal,
+    RequestFilter,
+    plain_page,
+)
 
 HOST = "ops.example"
 

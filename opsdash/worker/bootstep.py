@@ -12,7 +12,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, control, drain_state, origin, queue_expiry, requeue
+from opsdash.worker import celery_private, control, drain_state, message_origin, queue_expiry, requeue
 from opsdash.worker.connection import Link, describe_error
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -111,7 +111,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             logger.error("opsdash: this worker can't be paused: %s", gate.pausing)
             return
         gate.channel = channel
-        gate.fetches = origin.Fetches(channel)
+        gate.fetches = message_origin.Fetches(channel)
         requeue.replace_restore(channel)
         if self._recall is None:
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def afterwards(what: str, call: Callable[[], T]) -> T | None:
+def best_effort(what: str, call: Callable[[], T]) -> T | None:
     """What ``call`` returns; None if it failed, which is logged.
 
     Args:
@@ -39,14 +39,14 @@ class Listener:
     def on_progress(self, progress: Progress) -> None:
         """Reports it."""
         on_progress = self._on_progress
-        if on_progress is not None and not afterwards("reporting the progress", lambda: _did(on_progress, progress)):
+        if on_progress is not None and not best_effort("reporting the progress", lambda: _did(on_progress, progress)):
             self._on_progress = None
 
     def cancelled(self) -> bool:
         """Asks; False without a callback."""
         if (is_cancelled := self._cancelled) is None:
             return False
-        answer = afterwards("asking whether to stop", is_cancelled)
+        answer = best_effort("asking whether to stop", is_cancelled)
         if answer is None:
             self._cancelled = None
         return bool(answer)

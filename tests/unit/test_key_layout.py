@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model.layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim, Layout, disagreements, resolve
+from opsdash.model.key_layout import APP, ASSUMED, BROKER, SETTING, WORKERS, Claim, Layout, disagreements, resolve
 from opsdash.services.broker.layout_reports import exchanges, facts
 
 JSON = st.recursive(

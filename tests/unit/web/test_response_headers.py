@@ -4,7 +4,7 @@ import re
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from opsdash.web.headers import SecurityHeaders, policy
+from opsdash.web.response_headers import SecurityHeaders, policy
 
 HTML = b'<head><script type="x">1</script><script>2</script></head><body>&lt;script&gt; <scripture></body>'
 

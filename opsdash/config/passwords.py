@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opsdash.errors import Invalid, Refused
-from opsdash.model import people
+from opsdash.model import usernames
 
 N, R, P = 2**15, 8, 1
 """scrypt's cost: 32 MB and about 80 ms for each try."""
@@ -130,7 +130,7 @@ class Users:
         with self._locked():
             users = dict(self.read())
             is_new = name not in users
-            if is_new and any(people.same(name, known) for known in users):
+            if is_new and any(usernames.same(name, known) for known in users):
                 raise Refused("Another user has a name that looks like this one.", field="name")
             users[name] = Hashed.of(password)
             self._write(users)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model.people import os_user, same
+from opsdash.model.usernames import os_user, same
 
 
 @pytest.mark.parametrize(

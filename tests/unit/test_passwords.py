@@ -7,9 +7,9 @@ from statistics import median
 
 import pytest
 
-from opsdash.config import users as module
+from opsdash.config import passwords as module
+from opsdash.config.passwords import Hashed, Users
 from opsdash.config.settings import Settings
-from opsdash.config.users import Hashed, Users
 from opsdash.errors import Invalid, Refused
 from opsdash.web.auth.cookies import LIFETIME_S, SessionCookies
 

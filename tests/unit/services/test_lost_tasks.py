@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from opsdash.model import PauseInfo, QueueStats, TrashEntry, WorkerStats
-from opsdash.services.pause.leaks import QUIET_S, REMEMBERED_S, LeakCheck
+from opsdash.services.pause.lost_tasks import QUIET_S, REMEMBERED_S, LeakCheck
 
 NOW = datetime.now(UTC)
 PAUSED = {None: PauseInfo(queue=None, epoch=7)}

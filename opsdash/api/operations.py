@@ -8,10 +8,10 @@ from typing import Any
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError
 from opsdash.api.requests import RunQuery, operation_of, request_of
-from opsdash.api.shapes import Outcome, undo_read
+from opsdash.api.schemas import Outcome, undo_read
 from opsdash.model import to_plain
 from opsdash.operation import Operation, registry
-from opsdash.services.afterwards import afterwards
+from opsdash.services.best_effort import best_effort
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, PREVIEWS, by_right
 
@@ -52,7 +52,7 @@ class Run(Handler):
                 request_id=sent.request_id,
             )
         finally:
-            afterwards(
+            best_effort(
                 "the refresh after an act", lambda: console.poller.refresh_soon(AFTER_S)
             )  # the next request sees it
         return Outcome(

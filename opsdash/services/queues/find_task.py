@@ -9,7 +9,7 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import decoded, envelope, headers_of
-from opsdash.services.workers.remote import Remote
+from opsdash.services.workers.remote_control import Remote
 
 MOST = 50_000
 """Messages that are looked at: about a second."""
