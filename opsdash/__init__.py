@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         WakeWorker,
     )
     from opsdash.views.identity import PeerAddress
-    from opsdash.views.widgets import (
+    from opsdash.views import (
         Console,
         OperationControls,
         QueueChart,
@@ -62,14 +62,14 @@ _HOMES = {
     "Refused": "opsdash.errors",
     "Unavailable": "opsdash.errors",
     "Uncertain": "opsdash.errors",
-    "Console": "opsdash.views.widgets",
-    "OperationControls": "opsdash.views.widgets",
+    "Console": "opsdash.views",
+    "OperationControls": "opsdash.views",
     "PeerAddress": "opsdash.views.identity",
-    "QueueChart": "opsdash.views.widgets",
-    "QueueTable": "opsdash.views.widgets",
-    "RecentOperations": "opsdash.views.widgets",
-    "TenantDrift": "opsdash.views.widgets",
-    "WorkerHealth": "opsdash.views.widgets",
+    "QueueChart": "opsdash.views",
+    "QueueTable": "opsdash.views",
+    "RecentOperations": "opsdash.views",
+    "TenantDrift": "opsdash.views",
+    "WorkerHealth": "opsdash.views",
 }
 
 __all__ = [

@@ -234,13 +234,17 @@ class SystemStatus(param.Parameterized):
         """The last snapshot; None before the first."""
         return self._snapshot
 
-    def tick(self, now: datetime | None = None) -> None:
-        """Notices that snapshots have stopped coming; called by a timer."""
+    def tick(self, now: datetime | None = None, old_s: float = STALE_AFTER_S) -> None:
+        """Notices that snapshots have stopped coming; called by a timer.
+
+        Args:
+            now: Default: now. ``old_s``: Seconds after which they are called old; never less than ten.
+        """
         if self.updated_at is None:
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
         with self._open():
-            self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
+            self.stalled_s = int(silent_s) if silent_s > max(STALE_AFTER_S, old_s) else 0
 
     @property
     def redis_stale(self) -> bool:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import panel as pn
+
 from opsdash.errors import Invalid, sentences
 from opsdash.model import Preview
-from opsdash.operation import Operation, parameters, registry
+from opsdash.operation import MAX_TEXT, Operation, parameters, registry
 
 MAX_KINDS = 6
 
@@ -104,25 +106,16 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
     return dataclasses.replace(operation, **given)
 
 
-def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
-    """What the dialog shows of a preview: tiles, what they are made of, and the lines with their kind.
-
-    Args:
-        problem: Why what was filled in can't be taken.
-    """
+def review(preview: Preview | None) -> dict[str, Any]:
+    """What the dialog shows of a preview, as parameters of ``Dialog``; a figure of nothing is left out."""
     shown = preview or Preview()
     return {
-        "tiles": [
-            {
-                "label": one.label,
-                "value": one.value,
-                "unit": one.shown_unit,
-                "exactness": one.exactness,
-            }
+        "figures": [
+            {"label": one.label, "value": one.value, "unit": one.shown_unit, "exactness": one.exactness}
             for one in shown.figures
             if one.shown
         ],
-        "bars": [
+        "breakdowns": [
             {
                 "label": one.label,
                 "exactness": one.exactness,
@@ -131,10 +124,38 @@ def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
             for one in shown.breakdowns
             if one.label and one.parts
         ],
-        "lines": [[line.text, line.kind] for line in shown.in_order],
-        "phrase": shown.phrase,
-        "problem": problem,
+        "lines": [[line.kind, line.text] for line in shown.in_order],
     }
+
+
+def widget(field: Mapping[str, str], value: Any = None) -> Any:
+    """The widget of Panel's that asks for one field, with what is filled in already.
+
+    A yes-or-no field is a group of one: Panel's own checkbox has no name for a screen reader.
+    """
+    if field["kind"] == "flag":
+        label = field["label"]
+        return pn.widgets.CheckBoxGroup(options=[label], value=[label] if value is True else [], margin=0)
+    text = value[:MAX_TEXT] if isinstance(value, str) else ""
+    return pn.widgets.TextInput(
+        name=field["label"],
+        value=text,
+        value_input=text,
+        placeholder=field["placeholder"],
+        max_length=MAX_TEXT,
+        margin=0,
+        sizing_mode="stretch_width",
+    )
+
+
+def value_of(field: Any) -> Any:
+    """What is filled in: a text, or yes or no."""
+    return bool(field.value) if isinstance(field, pn.widgets.CheckBoxGroup) else field.value_input
+
+
+def without_reason(operation: Operation) -> Operation:
+    """What makes a difference to the preview: a reason makes none, and reading one may take seconds."""
+    return dataclasses.replace(operation, reason="")
 
 
 def _asked(operation: Operation) -> list[dataclasses.Field[Any]]:

@@ -31,7 +31,7 @@ from opsdash.errors import Invalid
 from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import operations_page
-from opsdash.views.identity import cookies_needed, headers_needed, session_key
+from opsdash.views.identity import Closed, cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
 from opsdash.web.auth.provider import TOKEN_LIFETIME_S, SignIn
 from opsdash.web.connections import Connections
@@ -201,7 +201,7 @@ def page() -> Any:
         console = shared_console()
     except Invalid as error:
         log.error("%s", error.explanation)
-        return closed_page("opsdash is not configured", [without_folders(error.explanation)])
+        return closed_page(Closed("opsdash is not configured", (without_folders(error.explanation),)))
     return operations_page(console)
 
 

@@ -1,0 +1,114 @@
+"""All cards put together: the page, or the whole of it as one widget among others."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import panel as pn
+import param
+from panel.viewable import Viewable
+
+from opsdash.state.location import ADDRESS, TABS
+from opsdash.views import rows
+from opsdash.views.approvals import PendingApprovals
+from opsdash.views.controls import SystemState
+from opsdash.views.kit import Masthead, Tabs
+from opsdash.views.operations_log import RecentOperations
+from opsdash.views.other_operations import OtherOperations
+from opsdash.views.queue_charts import QueueChart
+from opsdash.views.queues import ClearedTasks, QueueTable
+from opsdash.views.tenants import TenantDrift
+from opsdash.views.view import View
+from opsdash.views.workers import WorkerHealth
+
+TITLES = {
+    "overview": "Overview",
+    "queues": "Queues",
+    "workers": "Workers",
+    "tenants": "Tenants",
+    "operations": "Operations",
+}
+CAUTION = "Caution: Manual operations can affect system behavior"
+
+
+class Console(View):
+    """The whole page as one thing among others.
+
+    Args:
+        whole: It has the browser window to itself: it writes the address, and single keys are its shortcuts.
+    """
+
+    whole = param.Boolean(default=False, constant=True)
+
+    def build(self) -> Viewable:
+        session, location = self._session, self._session.location
+        if self.whole and pn.state.location is not None:
+            pn.state.location.sync(location, ADDRESS)
+        if location.queue and session.status.queue(location.queue) is not None:
+            session.status.selected_queue = location.queue
+        makers = {
+            "overview": self._overview,
+            "queues": self._queues,
+            "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
+            "tenants": partial(self._view, TenantDrift, detailed=True),
+            "operations": self._operations,
+        }
+        self._tabs = Tabs(
+            *((TITLES[name], makers[name]) for name in TABS), active=TABS.index(location.tab), theme=self.param.theme
+        )
+        self._tabs.param.watch(self._went, "active")
+        location.param.watch(self._go, "tab")
+        return pn.Column(
+            self._masthead(),
+            self._view(SystemState),
+            self._tabs,
+            css_classes=["stack"],
+            margin=0,
+            sizing_mode="stretch_width",
+        )
+
+    def _view(self, kind: type[View], **params: Any) -> View:
+        return kind(session=self._session, theme=self.theme, **params)
+
+    def _stack(self, *views: Viewable) -> Viewable:
+        return pn.Column(*views, css_classes=["stack"], margin=0, sizing_mode="stretch_width")
+
+    def _overview(self) -> Viewable:
+        pair = pn.Row(self._view(QueueTable), self._view(TenantDrift), css_classes=["pair"], margin=0)
+        return self._stack(
+            self._view(PendingApprovals),
+            pair,
+            self._view(ClearedTasks),
+            self._view(WorkerHealth, detailed=False),
+            self._view(RecentOperations),
+        )
+
+    def _queues(self) -> Viewable:
+        span = self._session.location.span
+        return self._stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
+
+    def _operations(self) -> Viewable:
+        return self._stack(
+            self._view(PendingApprovals), self._view(RecentOperations, detailed=True), self._view(OtherOperations)
+        )
+
+    def _masthead(self) -> Viewable:
+        settings, actor = self._session.console.settings, self._session.actor
+        masthead = Masthead(
+            environment=settings.environment or "",
+            risk=rows.environment_risk(settings.environment or ""),
+            where=settings.redis_label,
+            who=f"{actor.name} · {self._session.role.name.lower()}",
+            mode="development mode" if settings.auth == "dev" else "",
+            read_at=self.status.read_at,
+            theme=self.param.theme,
+        )
+        self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
+        return masthead
+
+    def _went(self, event: param.parameterized.Event) -> None:
+        self._session.location.tab = TABS[event.new]
+
+    def _go(self, event: param.parameterized.Event) -> None:
+        self._tabs.active = TABS.index(event.new)

@@ -1,0 +1,219 @@
+"""The audit log: the newest entries live, every page of it with filters, and all of it as a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import panel as pn
+import param
+from panel.viewable import Viewable
+
+from opsdash.errors import Invalid, OpsdashError
+from opsdash.model import Status, times
+from opsdash.operation import registry
+from opsdash.operations import PruneAuditLog
+from opsdash.services.audit.query import COUNTED, Filter, Page
+from opsdash.services.threads import READS, SEARCHES
+from opsdash.text import searched
+from opsdash.views import rows
+from opsdash.views.buttons import button, icon
+from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.view import View
+
+PAGE = 50
+SINCE = {"Any time": "", "Last hour": "3600", "Last 24 hours": "86400", "Last 7 days": "604800", "Last 30 days": "2592000"}
+COLUMNS: list[dict[str, Any]] = [
+    {"field": "timestamp", "title": "Timestamp (UTC)", "kind": "time", "priority": 1},
+    {"field": "user", "title": "User", "priority": 2},
+    {"field": "operation", "title": "Operation", "priority": 1},
+    {"field": "status", "title": "Status", "kind": "state", "priority": 1},
+    {"field": "summary", "title": "Details", "priority": 2},
+    {"field": "took", "title": "Took", "priority": 4},
+    {"field": "surface", "title": "From", "priority": 4},
+    {"field": "acts", "title": "", "kind": "acts", "priority": 1},
+]
+MORE = {"took", "surface"}
+
+
+class RecentOperations(View):
+    """The newest entries of the audit log, with Undo where there is one; ``detailed``: filters, pages and export."""
+
+    detailed = param.Boolean(default=False, doc="With filters, all pages and all columns.")
+    page_size = param.Integer(default=PAGE, bounds=(1, 500), doc="Entries of one page.")
+
+    _table: KeyedTable | None = None
+
+    def build(self) -> Viewable:
+        columns = self.shown_columns(COLUMNS)
+        if not self.detailed and not self.columns:
+            columns = [column for column in columns if column["field"] not in MORE]
+        self._found: Page | None = None
+        self._pages: list[str] = []
+        self._mark: list[Any] = []
+        self._asked = 0
+        self._table = KeyedTable(
+            title="Recent Operations",
+            actions=self._buttons() if self.actions else [],
+            columns=columns,
+            row_content=self._details,
+            theme=self.param.theme,
+        )
+        self._table.on_action(self._act)
+        self._show()
+        if not self.detailed:
+            return self._table
+        self._session.later(self._read)
+        return pn.Column(self._filters(), self._table, self._paging(), margin=0, sizing_mode="stretch_width")
+
+    def _buttons(self) -> list[Viewable]:
+        export = pn.widgets.FileDownload(
+            callback=self._export, filename="opsdash-operations.csv", label="Export Logs", icon=icon("export"), margin=0
+        )
+        if not self.detailed:
+            return [export]
+        prune = button("Prune Audit Log", "clear", css_classes=["danger"], on_click=self._dialog.asks(PruneAuditLog))
+        prune.visible = self._session.may(PruneAuditLog)
+        return [prune, export]
+
+    def _export(self) -> io.StringIO:
+        """The CSV of what is filtered, made when it is asked for."""
+        name = f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
+        for one in self._table.actions if self._table else ():
+            if isinstance(one, pn.widgets.FileDownload):
+                one.filename = name
+        wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
+        return io.StringIO("".join(self._session.console.audit.export(wanted)))
+
+    def _filters(self) -> Viewable:
+        location = self._session.location
+
+        def text(name: str, words: str, width: int) -> Viewable:
+            field = pn.widgets.TextInput(
+                value=getattr(location, name), placeholder=words, name="", width=width, margin=0, max_length=200
+            )
+            field.link(location, value=name, bidirectional=True)
+            return field
+
+        def select(name: str, options: Mapping[str, str]) -> Viewable:
+            value = getattr(location, name)
+            known = value if value in options.values() else ""
+            field = pn.widgets.Select(options=dict(options), value=known, width=150, margin=0)
+            field.link(location, value=name, bidirectional=True)
+            return field
+
+        operations = {kind.title: name for name, kind in registry().items()}
+        statuses = {status.value.replace("_", " "): status.value for status in Status}
+        location.param.watch(self._filtered, ["text", "user", "operation", "status", "since", "broker"])
+        return pn.Row(
+            text("text", "Search in the details", 200),
+            text("user", "User", 120),
+            select("operation", {"All operations": "", **operations}),
+            select("status", {"All statuses": "", **statuses}),
+            select("since", SINCE),
+            select("broker", {"All brokers": "", "This broker": "this"}),
+            css_classes=["filters"],
+            margin=0,
+        )
+
+    def _paging(self) -> Viewable:
+        self._newest = button("Newest", on_click=self._to_newest, disabled=True)
+        self._older = button("Older", on_click=self._to_older, disabled=True)
+        return pn.Row(self._newest, self._older, css_classes=["paging"], margin=0)
+
+    async def _filtered(self, _event: object) -> None:
+        self._pages = []
+        await self._read()
+
+    async def _to_newest(self, _event: object) -> None:
+        self._pages = []
+        await self._read()
+
+    async def _to_older(self, _event: object) -> None:
+        if self._found is not None and self._found.after:
+            self._pages.append(self._found.after)
+            await self._read()
+
+    async def _read(self) -> None:
+        """Reads the page that is looked at; of several that were asked for the newest is shown."""
+        self._asked += 1
+        asked, audit = self._asked, self._session.console.audit
+        try:
+            wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
+            after = self._pages[-1] if self._pages else None
+            threads = SEARCHES if wanted.text else READS
+            read = partial(_page, audit, wanted, self.page_size, after)
+            page, total = await threads.run(read, caller=self._session.caller)
+        except OpsdashError as error:
+            self._session.say(error.explanation, "bad")
+            return
+        if asked == self._asked:
+            self._session.later(partial(self._take, page, total))
+
+    def _take(self, page: Page, total: int | None) -> None:
+        self._found = page
+        first = len(self._pages) * self.page_size + 1
+        of = "" if total is None else f" of {total:,}"
+        note = f"{first:,} to {first + len(page.entries) - 1:,}{of}" if page.entries else ""
+        if page.searched is not None:
+            note = searched(page.searched, page.of, further=bool(self._pages))
+        if self._table is not None:
+            self._table.note = note
+            self._older.disabled, self._newest.disabled = not page.after, not self._pages
+        self._show()
+
+    @param.depends("status.operation_rows", "status.redis_error", "status.stalled_s", watch=True)
+    def _show(self) -> None:
+        if self._table is None:
+            return
+        live = self.status.operation_rows
+        shown = self._merged(live) if self.detailed and self._found is not None else live
+        filtered = self.detailed and self._session.location.log_filter
+        nothing = "No entry matches this filter." if filtered else self._nothing()
+        self._table.param.update(rows=shown, empty=nothing, **self.clock())
+        mark = [(row["key"], row["status"]) for row in live]
+        if self.detailed and self._mark and mark != self._mark and not self._pages:
+            self._session.later(self._read)  # something new was logged: the newest page shows it too
+        self._mark = mark
+
+    def _merged(self, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The page that was read, with what can be undone now."""
+        assert self._found is not None
+        acts = {row["key"]: row.get("acts") for row in live}
+        found = rows.operation_rows(self._found.entries, here=self._session.console.broker.identity)
+        return [{**row, "key": key, **({"acts": acts[key]} if acts.get(key) else {})} for key, row in found.items()]
+
+    def _nothing(self) -> str:
+        known = self.status.database_age_s is not None
+        return rows.NO_OPERATIONS if known and not self.status.operations else ""
+
+    def _details(self, key: str) -> Viewable:
+        row = next((row for row in self._table.rows if row["key"] == key), {}) if self._table is not None else {}
+        return pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width")
+
+    async def _act(self, action: RowAction) -> None:
+        row = next((row for row in self.status.operation_rows if row["key"] == action.key), {})
+        if undo := row.get("undo"):
+            await self._dialog.ask(undo["name"], undo["args"], undo["half"])
+
+
+def _page(audit: Any, wanted: Filter, limit: int, after: str | None) -> tuple[Page, int | None]:
+    return audit.page(wanted, limit=limit, after=after), audit.total(wanted, most=COUNTED)
+
+
+def chosen(given: Mapping[str, str], now: datetime) -> Filter:
+    """The log's filter as an address has it; what is none of ours chooses nothing out.
+
+    Raises:
+        Invalid: ``since``, the seconds to look back, is no such number.
+    """
+    since = given.get("since", "")
+    try:
+        moment = times.ago(int(since), now) if since else None
+    except ValueError:
+        raise Invalid(f"{since[:40]!r} is not a time to look back to.", field="Since") from None
+    texts = {name: given.get(name, "") for name in ("user", "operation", "status", "text", "broker")}
+    return Filter(since=moment, **texts)

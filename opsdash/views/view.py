@@ -1,0 +1,195 @@
+"""What every card is: bound to a status, part of the page or a widget by itself, with Panel's own layout keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import panel as pn
+import param
+from panel.custom import PyComponent
+from panel.viewable import Viewable
+
+from opsdash.errors import Invalid
+from opsdash.model import Actor, Effect, usernames
+from opsdash.views.dialog import ConfirmationDialog
+from opsdash.views.identity import Closed, identify
+from opsdash.views.kit import Card
+from opsdash.views.readings import PageStatus
+from opsdash.views.session import Session
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+    from bokeh.model import Model
+    from pyviz_comms import Comm
+
+    from opsdash.services.console import Console as Service
+
+THEMES = ["auto", "light", "dark"]
+
+
+class View(PyComponent):
+    """Base of all cards. A subclass says in ``build`` what it looks like; that is asked for once, at the first render.
+
+    In a server it belongs to the visitor whose session made it, and closed settings close it too. Elsewhere it acts for
+    the user of the process, by the surface ``notebook``. All of one console share its poller.
+
+    Args:
+        ops: What ``opsdash.connect()`` returns.
+        actor: Who acts, where that is not the user of the operating system; not in a server, whose proxy tells.
+        session: The page's, for a card of the page; then it shares the page's dialog and messages.
+        params: Its parameters, and the layout keywords of Panel: ``width``, ``height``, ``sizing_mode``, ``margin`` …
+
+    Raises:
+        Invalid: ``actor`` can't be taken.
+        ValueError: A parameter can't be.
+    """
+
+    status = param.ClassSelector(
+        class_=PageStatus, constant=True, allow_refs=False, doc="Its data; follow the parameters with pn.bind."
+    )
+    queue: param.Selector[str] = param.Selector(
+        default="",
+        objects=[""],
+        check_on_set=False,
+        allow_refs=True,
+        doc="The chosen queue: one of those that are known. The same as ``status.selected_queue``.",
+    )
+    theme: param.Selector[str] = param.Selector(
+        default="auto", objects=THEMES, allow_refs=True, doc="Auto: as the page or notebook around it."
+    )
+    actions = param.Boolean(default=True, doc="It has buttons. False: look only.")
+    columns = param.List(default=[], item_type=str, doc="Fields of its table's columns, in their order; empty: all.")
+
+    def __init__(
+        self, ops: Service | None = None, *, actor: str = "", session: Session | None = None, **params: Any
+    ) -> None:
+        who: Actor | Closed
+        if session is not None:
+            who, self._session, self._dialog = session.actor, session, session.dialog
+            alone = False
+        elif ops is not None:
+            who, alone = _who(ops, actor), True
+            queue = params.get("queue")
+            status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
+            self._session = Session(ops, who, status) if isinstance(who, Actor) else None
+        else:
+            raise TypeError(f"{type(self).__name__} needs what opsdash.connect() returns")
+        self._alone, self._closed = alone, who if isinstance(who, Closed) else None
+        self._callbacks: list[Callable[[Effect], Any]] = []
+        status = self._session.status if self._session is not None else status
+        params.setdefault("sizing_mode", "stretch_width")
+        super().__init__(status=status, **params)
+        if self._session is None:
+            return
+        if alone:
+            self._session.attach()
+            self._dialog = ConfirmationDialog(self._session, theme=self.param.theme)
+            self._session.dialog = self._dialog
+        self._dialog.on_effect(self._told)
+        self._offer_queues()
+        wanted = params.get("queue")
+        if isinstance(wanted, str) and wanted and self.status.queues and self.status.queue(wanted) is None:
+            known = ", ".join(queue.name for queue in self.status.queues)
+            raise Invalid(f"there is no queue {wanted!r}; expected one of {known}", field="queue")
+        self._follow_choice()
+
+    def __panel__(self) -> Viewable:
+        if self._closed is not None:
+            return closed_card(self._closed)
+        card = self.build()
+        if not self._alone:
+            return card
+        self._session.messages.theme = self.theme
+        return pn.Column(card, self._dialog, self._session.messages, margin=0, sizing_mode="stretch_width")
+
+    def build(self) -> Viewable:
+        """What it looks like."""
+        raise NotImplementedError
+
+    def shown_columns(self, columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of these columns the chosen ones, in the chosen order; without buttons where there are to be none.
+
+        Raises:
+            Invalid: One is chosen that does not exist.
+        """
+        known = {column["field"]: column for column in columns}
+        if wrong := [name for name in self.columns if name not in known]:
+            raise Invalid(f"has no {wrong[0]!r}; expected some of {', '.join(known)}", field="columns")
+        wanted = [*self.columns, "acts"] if self.columns else known
+        return [known[name] for name in wanted if name in known and (self.actions or name != "acts")]
+
+    def clock(self) -> dict[str, Any]:
+        """What ages in a table count from: the server's clock, and whether they stand still."""
+        at = self.status.updated_at
+        return {"now": at.timestamp() if at is not None else 0, "frozen": self.status.redis_stale}
+
+    def on_action(self, callback: Callable[[Effect], Any]) -> None:
+        """Calls ``callback`` with the effect of each operation that was confirmed in it."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Ends its subscription; it still shows its last data. Calling it again does nothing."""
+        if self._session is not None and self._alone:
+            self._session.close()
+
+    def _told(self, effect: Effect) -> None:
+        for callback in self._callbacks:
+            callback(effect)
+
+    @param.depends("status.queues", watch=True)
+    def _offer_queues(self) -> None:
+        names = [queue.name for queue in self.status.queues]
+        choice = self.param.queue
+        if names and list(choice.objects) != names:
+            choice.check_on_set = False
+            choice.objects = names
+            choice.check_on_set = True
+
+    @param.depends("status.selected_queue", watch=True)
+    def _follow_choice(self) -> None:
+        if self.status.selected_queue and self.queue != self.status.selected_queue:
+            self.queue = self.status.selected_queue
+
+    @param.depends("queue", watch=True)
+    def _choose(self) -> None:
+        if self.queue and self.queue != self.status.selected_queue:
+            self.status.selected_queue = self.queue
+
+    def _get_model(
+        self, doc: Document, root: Model | None = None, parent: Model | None = None, comm: Comm | None = None
+    ) -> Model:
+        # Made outside of a browser session it acts for the user of the process: a server's visitor must not get it.
+        if doc.session_context is not None and self._session is not None and not self._session.served:
+            elsewhere: Model = _elsewhere()._get_model(doc, root, parent, comm)
+            return elsewhere
+        model: Model = super()._get_model(doc, root, parent, comm)
+        return model
+
+
+def closed_card(why: Closed) -> Card:
+    """Nothing but why a user sees nothing, and what to do."""
+    lines = [["none", line] for line in why.lines]
+    return Card(title=why.heading, lines=[*lines, *([["code", why.commands]] if why.commands else [])])
+
+
+def _elsewhere() -> Card:
+    return Card(
+        title="This widget was created before your visit",
+        lines=[
+            ["none", "It acts for the user who started this server, so it shows nothing to a visitor."],
+            [
+                "none",
+                "Create it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
+            ],
+        ],
+    )
+
+
+def _who(ops: Service, actor: str) -> Actor | Closed:
+    doc = pn.state.curdoc
+    if doc is None or doc.session_context is None:
+        return ops.settings.actor(actor or usernames.os_user(), surface="notebook")
+    if actor:
+        raise Invalid("in a server the visitor is the user; leave it out", field="actor")
+    return identify(ops.settings)
