@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         SyncTenantConfigs,
         WakeWorker,
     )
-    from opsdash.views.identity import PeerAddress
     from opsdash.views import (
         Console,
         OperationControls,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
         TenantDrift,
         WorkerHealth,
     )
+    from opsdash.views.identity import PeerAddress
 
 _HOMES = {
     "connect": "opsdash.bootstrap",

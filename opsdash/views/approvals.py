@@ -23,7 +23,7 @@ class PendingApprovals(View):
 
     _table: KeyedTable | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._table = KeyedTable(
             title="Pending approvals",
             columns=self.shown_columns(COLUMNS),

@@ -41,7 +41,7 @@ class Console(View):
 
     whole = param.Boolean(default=False, constant=True)
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         session, location = self._session, self._session.location
         if self.whole and pn.state.location is not None:
             pn.state.location.sync(location, ADDRESS)

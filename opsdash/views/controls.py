@@ -21,7 +21,7 @@ class SystemState(View):
 
     _strip: StatusStrip | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._pause = button("Pause Processing", "pause", on_click=self._dialog.asks(PauseProcessing))
         self._resume = button("Resume Processing", "play", on_click=self._dialog.asks(ResumeProcessing))
         self._extend = button("Extend", "clock", on_click=self._dialog.asks(PauseProcessing))
@@ -55,7 +55,7 @@ class OperationControls(View):
 
     _card: Card | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         operations: tuple[tuple[type[Operation], str], ...] = (
             (PauseProcessing, "pause"),
             (ResumeProcessing, "play"),

@@ -32,7 +32,9 @@ class ConfirmationDialog(Viewer):
         session: Whose pending operation, previews and messages.
     """
 
-    pending = param.ClassSelector(class_=PendingConfirmation, constant=True, allow_refs=False)
+    pending: PendingConfirmation = param.ClassSelector(  # type: ignore[assignment] # a parameter is its value
+        class_=PendingConfirmation, allow_None=False, constant=True, allow_refs=False
+    )
     problem = param.String(default="", doc="Why what is filled in can't be taken.")
     stale = param.Boolean(default=False, doc="What is filled in has changed since the preview was read.")
     ready = param.Boolean(default=False, doc="Confirm can be pressed: YES is typed, and the preview is of now.")
@@ -83,13 +85,16 @@ class ConfirmationDialog(Viewer):
         """
         self._asked += 1
         asked = self._asked
-        try:
-            operation = form.asked_for(name, args)
-            filled = form.filled(operation, half or {})
-            preview, problem = await self._look(filled, args)
-        except OpsdashError as error:
-            self._session.say(str(error), "bad")
-            return
+        async with self._session.turn("ask") as mine:
+            if not mine:
+                return
+            try:
+                operation = form.asked_for(name, args)
+                filled = form.filled(operation, half or {})
+                preview, problem = await self._look(filled, args)
+            except OpsdashError as error:
+                self._session.say(str(error), "bad")
+                return
         if asked != self._asked:
             return  # another was asked for meanwhile
         with pn.io.hold():
@@ -146,6 +151,8 @@ class ConfirmationDialog(Viewer):
 
     def _review(self) -> None:
         operation, preview = self.pending.operation, self.pending.preview
+        if operation is None:
+            return
         title = preview.title if preview else operation.heading()
         self._dialog.param.update(
             title=title,
@@ -154,9 +161,7 @@ class ConfirmationDialog(Viewer):
             about=[list(one) for one in form.about(operation, self._given)],
             **form.review(preview),
         )
-        self._confirm_button.param.update(
-            name=title, button_type="danger" if operation.danger else "primary"
-        )
+        self._confirm_button.param.update(name=title, button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)
     def _derive_ready(self) -> None:
@@ -165,7 +170,7 @@ class ConfirmationDialog(Viewer):
     @param.depends("pending.typed", watch=True)
     def _derive_hint(self) -> None:
         typed = self.pending.typed.strip()
-        nearly = typed != CONFIRMATION and typed.upper() == CONFIRMATION or typed != self.pending.typed
+        nearly = (typed != CONFIRMATION and typed.upper() == CONFIRMATION) or typed != self.pending.typed
         self._dialog.hint = f"Type {CONFIRMATION} in capital letters, without blanks." if typed and nearly else ""
 
     @property
@@ -173,7 +178,7 @@ class ConfirmationDialog(Viewer):
         return {name: form.value_of(field) for name, field in self._fields.items()}
 
     async def _refill(self, _event: object) -> None:
-        """Reads the preview of what is filled in now, once nothing more is typed; until then the old one looks stale."""
+        """Reads the preview of what is filled in, once nothing more is typed; until then the old one looks stale."""
         self._asked += 1
         asked, operation, values = self._asked, self.pending.operation, self._values
         if operation is None:
@@ -188,7 +193,10 @@ class ConfirmationDialog(Viewer):
             await asyncio.sleep(SETTLED_S)  # not a wait for something: a pause in typing
             if asked != self._asked:
                 return
-            preview, problem = await self._look(filled)
+            async with self._session.turn("fill") as mine:
+                if not mine:
+                    return
+                preview, problem = await self._look(filled)
         except Invalid as error:
             problem = form.in_words(operation, error)
         except OpsdashError as error:

@@ -25,7 +25,13 @@ from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.view import View
 
 PAGE = 50
-SINCE = {"Any time": "", "Last hour": "3600", "Last 24 hours": "86400", "Last 7 days": "604800", "Last 30 days": "2592000"}
+SINCE = {
+    "Any time": "",
+    "Last hour": "3600",
+    "Last 24 hours": "86400",
+    "Last 7 days": "604800",
+    "Last 30 days": "2592000",
+}
 COLUMNS: list[dict[str, Any]] = [
     {"field": "timestamp", "title": "Timestamp (UTC)", "kind": "time", "priority": 1},
     {"field": "user", "title": "User", "priority": 2},
@@ -47,14 +53,13 @@ class RecentOperations(View):
 
     _table: KeyedTable | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         columns = self.shown_columns(COLUMNS)
         if not self.detailed and not self.columns:
             columns = [column for column in columns if column["field"] not in MORE]
         self._found: Page | None = None
         self._pages: list[str] = []
         self._mark: list[Any] = []
-        self._asked = 0
         self._table = KeyedTable(
             title="Recent Operations",
             actions=self._buttons() if self.actions else [],
@@ -139,19 +144,20 @@ class RecentOperations(View):
 
     async def _read(self) -> None:
         """Reads the page that is looked at; of several that were asked for the newest is shown."""
-        self._asked += 1
-        asked, audit = self._asked, self._session.console.audit
-        try:
-            wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
-            after = self._pages[-1] if self._pages else None
-            threads = SEARCHES if wanted.text else READS
-            read = partial(_page, audit, wanted, self.page_size, after)
-            page, total = await threads.run(read, caller=self._session.caller)
-        except OpsdashError as error:
-            self._session.say(error.explanation, "bad")
-            return
-        if asked == self._asked:
-            self._session.later(partial(self._take, page, total))
+        audit = self._session.console.audit
+        async with self._session.turn("log") as mine:
+            if not mine:
+                return
+            try:
+                wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
+                after = self._pages[-1] if self._pages else None
+                threads = SEARCHES if wanted.text else READS
+                read = partial(_page, audit, wanted, self.page_size, after)
+                page, total = await threads.run(read, caller=self._session.caller)
+            except OpsdashError as error:
+                self._session.say(error.explanation, "bad")
+                return
+        self._session.later(partial(self._take, page, total))
 
     def _take(self, page: Page, total: int | None) -> None:
         self._found = page
@@ -170,7 +176,7 @@ class RecentOperations(View):
         if self._table is None:
             return
         live = self.status.operation_rows
-        shown = self._merged(live) if self.detailed and self._found is not None else live
+        shown = self._merged(self._found, live) if self.detailed and self._found is not None else live
         filtered = self.detailed and self._session.location.log_filter
         nothing = "No entry matches this filter." if filtered else self._nothing()
         self._table.param.update(rows=shown, empty=nothing, **self.clock())
@@ -179,11 +185,10 @@ class RecentOperations(View):
             self._session.later(self._read)  # something new was logged: the newest page shows it too
         self._mark = mark
 
-    def _merged(self, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _merged(self, found_page: Page, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The page that was read, with what can be undone now."""
-        assert self._found is not None
         acts = {row["key"]: row.get("acts") for row in live}
-        found = rows.operation_rows(self._found.entries, here=self._session.console.broker.identity)
+        found = rows.operation_rows(found_page.entries, here=self._session.console.broker.identity)
         return [{**row, "key": key, **({"acts": acts[key]} if acts.get(key) else {})} for key, row in found.items()]
 
     def _nothing(self) -> str:
@@ -191,11 +196,12 @@ class RecentOperations(View):
         return rows.NO_OPERATIONS if known and not self.status.operations else ""
 
     def _details(self, key: str) -> Viewable:
-        row = next((row for row in self._table.rows if row["key"] == key), {}) if self._table is not None else {}
+        shown = self._table.rows if self._table is not None else ()
+        row: dict[str, Any] = next((row for row in shown if row["key"] == key), {})
         return pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width")
 
     async def _act(self, action: RowAction) -> None:
-        row = next((row for row in self.status.operation_rows if row["key"] == action.key), {})
+        row: dict[str, Any] = next((row for row in self.status.operation_rows if row["key"] == action.key), {})
         if undo := row.get("undo"):
             await self._dialog.ask(undo["name"], undo["args"], undo["half"])
 
@@ -215,5 +221,11 @@ def chosen(given: Mapping[str, str], now: datetime) -> Filter:
         moment = times.ago(int(since), now) if since else None
     except ValueError:
         raise Invalid(f"{since[:40]!r} is not a time to look back to.", field="Since") from None
-    texts = {name: given.get(name, "") for name in ("user", "operation", "status", "text", "broker")}
-    return Filter(since=moment, **texts)
+    return Filter(
+        user=given.get("user", ""),
+        operation=given.get("operation", ""),
+        status=given.get("status", ""),
+        text=given.get("text", ""),
+        broker=given.get("broker", ""),
+        since=moment,
+    )

@@ -15,7 +15,7 @@ from opsdash.views.view import View
 class OtherOperations(View):
     """A button for each, with its help."""
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         known = registry()
         given = others(self._session.role)
         buttons = [button(title, on_click=self._dialog.asks(known[name])) for name, title, _help in given]

@@ -38,7 +38,9 @@ def operations_page(console: Service) -> Viewable:
     except Exception:
         # Panel would show its traceback to the client.
         log.exception("the page could not be made")
-        return closed_page(Closed("The page could not be made", ("opsdash's log says why. The command line works.",)))
+        return closed_page(
+            Closed(heading="The page could not be made", lines=("opsdash's log says why. The command line works.",))
+        )
 
 
 def _operations_page(console: Service) -> Viewable:
@@ -59,9 +61,9 @@ def _operations_page(console: Service) -> Viewable:
 def _too_many(full: Full, pages: OpenPages) -> Closed:
     if full is Full.OWN:
         most = f"You have {pages.capacity.each:,} pages open already (OPSDASH_MAX_PAGES_EACH)."
-        return Closed("You have too many pages open", (most, "Close some of them, then reload this one."))
+        return Closed(heading="You have too many pages open", lines=(most, "Close some of them, then reload this one."))
     most = "The limit of open pages for your role is reached (OPSDASH_MAX_PAGES)."
-    return Closed("Too many pages are open", (most, "Reload this one later. The command line works."))
+    return Closed(heading="Too many pages are open", lines=(most, "Reload this one later. The command line works."))
 
 
 def closed_page(why: Closed) -> Viewable:

@@ -44,7 +44,7 @@ class Peek(View):
 
     _table: KeyedTable | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._seen: tuple[Message, ...] = ()
         self._looked_at = ""
         find = pn.widgets.TextInput(placeholder="Id, name or argument", margin=0, width=180, max_length=200)
@@ -67,11 +67,14 @@ class Peek(View):
             console.queues.check(queue, console.queue_names())
             return console.queues.peek(queue, PEEKED, console.settings.redact)
 
-        try:
-            self._seen = await READS.run(look, caller=self._session.caller)
-        except OpsdashError as error:
-            self._session.say(error.explanation, "bad")
-            return
+        async with self._session.turn("peek") as mine:
+            if not mine:
+                return
+            try:
+                self._seen = await READS.run(look, caller=self._session.caller)
+            except OpsdashError as error:
+                self._session.say(error.explanation, "bad")
+                return
         self._looked_at = f"Looked at {datetime.now(UTC):%H:%M:%S} UTC"
         if self._table is not None:
             self._table.title = f"First and last tasks of {queue}"
@@ -99,9 +102,13 @@ def peeked(messages: tuple[Message, ...], *, may: bool) -> list[rows.Row]:
     last = 0
     for message in messages:
         if last and message.position > last + 1:
-            found.append({"key": f"gap:{last}", "name": GAP, "arguments": f"{message.position - last - 1:,} more tasks"})
+            found.append(
+                {"key": f"gap:{last}", "name": GAP, "arguments": f"{message.position - last - 1:,} more tasks"}
+            )
         last = message.position
-        acts = [[RevokeTask.name, "Revoke", "It is discarded when a worker receives it"]] if may and message.id else None
+        acts = (
+            [[RevokeTask.name, "Revoke", "It is discarded when a worker receives it"]] if may and message.id else None
+        )
         found.append(
             rows.known(
                 key=message.id or f"place:{message.position}",
@@ -122,4 +129,4 @@ def peeked(messages: tuple[Message, ...], *, may: bool) -> list[rows.Row]:
 
 def _holds(row: rows.Row, text: str) -> bool:
     words = " ".join(str(row.get(name, "")) for name in ("id", "name", "arguments")).lower()
-    return row["name"] == GAP and not text or text.lower() in words
+    return (row["name"] == GAP and not text) or text.lower() in words

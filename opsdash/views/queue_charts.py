@@ -38,7 +38,7 @@ class QueueChart(View):
 
     _card: Card | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._charts: Charts | None = None
         self._placed: Charts | None = None
         self._drawn_at_s = 0.0

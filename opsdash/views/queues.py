@@ -39,7 +39,7 @@ class QueueTable(View):
 
     queues = param.List(default=[], item_type=str, doc="Only these; empty: all that are known.")
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._peek = Peek(session=self._session, actions=self.actions)
         self._table = KeyedTable(
             title="Queue Operations",
@@ -83,7 +83,7 @@ class ClearedTasks(View):
 
     _table: KeyedTable | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._table = KeyedTable(
             title="Cleared Tasks",
             columns=self.shown_columns(CLEARED),

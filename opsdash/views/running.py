@@ -48,7 +48,7 @@ class RunningTasks:
         self._open = tuple(dict.fromkeys(managed))[:MOST_OPEN]
         self._told = {key: rows for key, rows in self._told.items() if key in self._open}
         if self._open and self._timer is None and self._session.has_turns:
-            self._timer = pn.state.add_periodic_callback(self._read, EVERY_MS)
+            self._timer = pn.state.add_periodic_callback(self.read_soon, EVERY_MS)
         if self._open:
             self.read_soon()
         elif self._timer is not None:

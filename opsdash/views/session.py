@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -23,6 +22,7 @@ from opsdash.text import without_folders
 from opsdash.views import turns
 from opsdash.views.kit import Messages
 from opsdash.views.readings import PageStatus, Reading, readings
+from opsdash.views.request_queue import Turns
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -58,6 +58,7 @@ class Session:
         self.dialog: Any = None  # the one of the page or widget; it needs the session first
         self.undo: Operation | None = None
         self.closed = False
+        self.turn = Turns().turn
         self._readings = readings(console)
         self._doc: Document | None = None
         self._loop = turns.running_loop()
@@ -173,7 +174,9 @@ class Session:
 
     async def refresh(self) -> None:
         """Reads now; the figures reach this and every other open page by the poller."""
-        await self.console.poller.refreshed()
+        async with self.turn("refresh") as mine:
+            if mine:
+                await self.console.poller.refreshed()
 
     def say(self, text: str, tone: str, undo: Operation | None = None) -> None:
         """Shows one message for some seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""

@@ -33,7 +33,7 @@ class TenantDrift(View):
 
     _card: Card | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         self._compared_at: datetime | None = None
         self._tiles: list[list[str]] = []
         self._table = KeyedTable(
@@ -64,7 +64,7 @@ class TenantDrift(View):
             return
         number = told.get("count")
         lines = [
-            ["big", f"{'–' if number is None else f'{number:,}'} {told.get('words', 'tenants')}"],
+            ["big", f"{'not known' if number is None else f'{number:,}'} {told.get('words', 'tenants')}"],
             [told.get("tone", "none"), told.get("drift", "")],
             ["mute", WHAT],
         ]
@@ -79,9 +79,11 @@ class TenantDrift(View):
         event.obj.disabled = True
         try:
             began = datetime.now(UTC)
-            plan = await READS.run(self._session.console.tenants.plan, caller=self._session.caller)
-            self._compared_at, self._tiles, self._table.rows = began, *compared(plan)
-            self._show()
+            async with self._session.turn("compare") as mine:
+                if mine:
+                    plan = await READS.run(self._session.console.tenants.plan, caller=self._session.caller)
+                    self._compared_at, self._tiles, self._table.rows = began, *compared(plan)
+                    self._show()
         except OpsdashError as error:
             self._session.say(error.explanation, "bad")
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import param
@@ -29,7 +29,7 @@ THEMES = ["auto", "light", "dark"]
 
 
 class View(PyComponent):
-    """Base of all cards. A subclass says in ``build`` what it looks like; that is asked for once, at the first render.
+    """Base of all cards. A subclass says in ``_build`` what it looks like; that is asked for once, at the first render.
 
     In a server it belongs to the visitor whose session made it, and closed settings close it too. Elsewhere it acts for
     the user of the process, by the surface ``notebook``. All of one console share its poller.
@@ -45,8 +45,8 @@ class View(PyComponent):
         ValueError: A parameter can't be.
     """
 
-    status = param.ClassSelector(
-        class_=PageStatus, constant=True, allow_refs=False, doc="Its data; follow the parameters with pn.bind."
+    status: PageStatus = param.ClassSelector(  # type: ignore[assignment] # a parameter is its value on an instance
+        class_=PageStatus, allow_None=False, constant=True, allow_refs=False, doc="Its data; follow the parameters with pn.bind."
     )
     queue: param.Selector[str] = param.Selector(
         default="",
@@ -64,46 +64,40 @@ class View(PyComponent):
     def __init__(
         self, ops: Service | None = None, *, actor: str = "", session: Session | None = None, **params: Any
     ) -> None:
-        who: Actor | Closed
-        if session is not None:
-            who, self._session, self._dialog = session.actor, session, session.dialog
-            alone = False
-        elif ops is not None:
-            who, alone = _who(ops, actor), True
-            queue = params.get("queue")
-            status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
-            self._session = Session(ops, who, status) if isinstance(who, Actor) else None
-        else:
-            raise TypeError(f"{type(self).__name__} needs what opsdash.connect() returns")
+        who, alone = (session.actor, False) if session is not None else (_who(_needed(ops, type(self)), actor), True)
+        queue = params.get("queue")
+        status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
+        if session is None and ops is not None and isinstance(who, Actor):
+            session = Session(ops, who, status)
         self._alone, self._closed = alone, who if isinstance(who, Closed) else None
         self._callbacks: list[Callable[[Effect], Any]] = []
-        status = self._session.status if self._session is not None else status
+        if session is not None:
+            self._session, status = session, session.status
         params.setdefault("sizing_mode", "stretch_width")
         super().__init__(status=status, **params)
-        if self._session is None:
-            return
+        if session is None:
+            return  # closed: nothing is read, and nothing shown but why
         if alone:
-            self._session.attach()
-            self._dialog = ConfirmationDialog(self._session, theme=self.param.theme)
-            self._session.dialog = self._dialog
+            session.attach()
+            session.dialog = ConfirmationDialog(session, theme=self.param.theme)
+        self._dialog: ConfirmationDialog = session.dialog
         self._dialog.on_effect(self._told)
         self._offer_queues()
-        wanted = params.get("queue")
-        if isinstance(wanted, str) and wanted and self.status.queues and self.status.queue(wanted) is None:
+        if isinstance(queue, str) and queue and self.status.queues and self.status.queue(queue) is None:
             known = ", ".join(queue.name for queue in self.status.queues)
-            raise Invalid(f"there is no queue {wanted!r}; expected one of {known}", field="queue")
+            raise Invalid(f"there is no queue {queue!r}; expected one of {known}", field="queue")
         self._follow_choice()
 
     def __panel__(self) -> Viewable:
         if self._closed is not None:
             return closed_card(self._closed)
-        card = self.build()
+        card = self._build()
         if not self._alone:
             return card
         self._session.messages.theme = self.theme
         return pn.Column(card, self._dialog, self._session.messages, margin=0, sizing_mode="stretch_width")
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         """What it looks like."""
         raise NotImplementedError
 
@@ -130,7 +124,7 @@ class View(PyComponent):
 
     def close(self) -> None:
         """Ends its subscription; it still shows its last data. Calling it again does nothing."""
-        if self._session is not None and self._alone:
+        if self._closed is None and self._alone:
             self._session.close()
 
     def _told(self, effect: Effect) -> None:
@@ -160,7 +154,7 @@ class View(PyComponent):
         self, doc: Document, root: Model | None = None, parent: Model | None = None, comm: Comm | None = None
     ) -> Model:
         # Made outside of a browser session it acts for the user of the process: a server's visitor must not get it.
-        if doc.session_context is not None and self._session is not None and not self._session.served:
+        if doc.session_context is not None and self._closed is None and not self._session.served:
             elsewhere: Model = _elsewhere()._get_model(doc, root, parent, comm)
             return elsewhere
         model: Model = super()._get_model(doc, root, parent, comm)
@@ -180,10 +174,16 @@ def _elsewhere() -> Card:
             ["none", "It acts for the user who started this server, so it shows nothing to a visitor."],
             [
                 "none",
-                "Create it in a function that the server calls for each one: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
+                "Create it in a function that the server calls for each: pn.serve(lambda: opsdash.WorkerHealth(ops)).",
             ],
         ],
     )
+
+
+def _needed(ops: Service | None, kind: type[View]) -> Service:
+    if ops is None:
+        raise TypeError(f"{kind.__name__} needs what opsdash.connect() returns")
+    return ops
 
 
 def _who(ops: Service, actor: str) -> Actor | Closed:

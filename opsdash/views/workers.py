@@ -68,7 +68,7 @@ class WorkerHealth(View):
 
     _table: KeyedTable | None = None
 
-    def build(self) -> Viewable:
+    def _build(self) -> Viewable:
         columns = self.shown_columns(COLUMNS)
         if not self.detailed and not self.columns:
             columns = [column for column in columns if column["field"] not in MORE]

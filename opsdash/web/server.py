@@ -201,7 +201,7 @@ def page() -> Any:
         console = shared_console()
     except Invalid as error:
         log.error("%s", error.explanation)
-        return closed_page(Closed("opsdash is not configured", (without_folders(error.explanation),)))
+        return closed_page(Closed(heading="opsdash is not configured", lines=(without_folders(error.explanation),)))
     return operations_page(console)
 
 
