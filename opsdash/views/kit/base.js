@@ -7,7 +7,7 @@ export const el = (tag, props = {}, ...children) => {
     else if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
     else node.setAttribute(name, value === true ? '' : value)
   }
-  node.append(...children.filter((child) => child != null && child !== false))
+  node.append(...children.filter((child) => child || child === ''))
   return node
 }
 const draw = (tag, props, ...children) => {
@@ -108,6 +108,14 @@ export const wayBack = () => {
   }
 }
 
+// Puts nodes into another, and leaves what is there already where it is, with the focus that may be in it.
+export const place = (node, given) => {
+  const wanted = given.filter(Boolean), held = focused()
+  if (wanted.length === node.childNodes.length && wanted.every((one, i) => one === node.childNodes[i])) return
+  node.replaceChildren(...wanted)
+  if (held?.isConnected && held !== focused()) held.focus({preventScroll: true})
+}
+
 // Light or dark, for `auto`: as what is around the component says, else as what is painted behind it.
 const painted = (node) => {
   for (let at = node; at; at = at.parentNode || at.host) {
@@ -146,6 +154,7 @@ export const begin = (model, view) => {
   const dress = () => {
     const theme = model.theme === 'auto' ? around(host) : model.theme
     if (host.dataset.theme !== theme) host.dataset.theme = theme
+    host.toggleAttribute('data-aged', Boolean(document.documentElement.dataset.notLive))
   }
   dress.theme = dress
   every(dress)
@@ -172,7 +181,7 @@ export const headed = (model, ...parts) => {
     head.hidden = !model.title && !model.note && !actions.childNodes.length
   }
   const fill = () => {
-    actions.replaceChildren(...model.get_child('actions'))
+    place(actions, model.get_child('actions'))
     say()
   }
   model.on(['title', 'note'], say)
@@ -195,10 +204,12 @@ export const rowMenu = () => {
     if (back) find()?.focus({preventScroll: true})
   }
   const elsewhere = (event) => {
-    if (from && ![node, from.button].some((one) => event.composedPath().includes(one))) close()
+    const moved = event.type === 'scroll' && from && Math.abs(from.button.getBoundingClientRect().top - from.top) < 30
+    if (from && !moved && ![node, from.button].some((one) => event.composedPath().includes(one))) close()
   }
   const open = (button, called, items, act, find) => {
-    from = {button, find}
+    const at = button.getBoundingClientRect()
+    from = {button, find, top: at.top}
     node.setAttribute('aria-label', `More for ${called}`)
     node.replaceChildren(...items.map(({name, label, help, danger}) => {
       const choose = () => { close(true); act(name) }
@@ -207,7 +218,7 @@ export const rowMenu = () => {
     }))
     button.setAttribute('aria-expanded', 'true')
     node.showPopover()
-    const at = button.getBoundingClientRect(), {offsetWidth: width, offsetHeight: height} = node
+    const {offsetWidth: width, offsetHeight: height} = node
     node.style.left = `${Math.max(8, Math.min(innerWidth - width - 8, at.right - width))}px`
     node.style.top = `${at.bottom + height + 8 > innerHeight ? Math.max(8, at.top - height - 4) : at.bottom + 4}px`
     node.firstChild.focus({preventScroll: true})

@@ -1,4 +1,4 @@
-const {begin, dot, el, headed} =
+const {begin, dot, el, headed, place} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 export function render({model, view}) {
@@ -6,7 +6,7 @@ export function render({model, view}) {
   const lines = el('div', {class: 'lines'}), body = el('div', {class: 'body'})
   const say = () => lines.replaceChildren(...model.lines.map(([tone, text]) =>
     el('p', {'data-tone': tone}, ['ok', 'warn', 'bad', 'info', 'none'].includes(tone) && dot(tone), el('span', {text}))))
-  const fill = () => body.replaceChildren(...model.get_child('objects'))
+  const fill = () => place(body, model.get_child('objects'))
   model.on('lines', say)
   model.on('objects', fill)
   say()

@@ -45,8 +45,9 @@ export function render({model, view}) {
   const space = () => el('tr', {class: 'space', 'aria-hidden': 'true'}, el('td'))
   const above = space(), below = space(), live = new Map(), tall = new Map()
   caption.className = 'sr'
-  let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map(), height = 38, framed = 0
-  const now = () => (model.frozen && model.now) || Date.now() / 1000 + skew
+  let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map(), height = 38, framed = 0, narrow = false
+  const frozen = () => model.frozen || Boolean(document.documentElement.dataset.notLive)
+  const now = () => (frozen() && model.now) || Date.now() / 1000 + skew
   const lead = () => (model.selectable ? 1 : 0) + (model.expandable ? 1 : 0)
   const windowed = () => known.size >= model.limit
   const act = (key, name) => model.send_msg({key, name})
@@ -56,13 +57,12 @@ export function render({model, view}) {
   const paint = (td, column, row, first) => {
     const value = row[column.field] ?? null, kind = column.kind || 'text', custom = CELLS[kind] && value !== null
     const mark = kind === 'acts' || custom ? JSON.stringify([value, row[column.of], call(row)]) : said(column, row, now())
-    const under = first && !windowed() ? left(row, 3) : '', title = first ? left(row, 4) : ''
-    if (td.__mark === mark && td.__under === under && td.__title === title) return
-    Object.assign(td, {__mark: mark, __under: under, __title: title})
+    const title = first ? left(row, 4) : ''
+    if (td.__mark === mark && td.__title === title) return
+    Object.assign(td, {__mark: mark, __title: title})
     if (kind === 'acts') return actions(td, value || [], row)
     if (custom) CELLS[kind](td, value, row, column)
     else put(td, kind === 'spark' ? '' : mark)
-    if (under) td.append(el('small', {class: 'under', text: under}))
     if (kind === 'time' && value !== null) td.title = here(value)
     else if (title || (windowed() && kind === 'text')) td.title = [kind === 'text' ? mark : '', title].filter(Boolean).join(' · ')
     else td.removeAttribute('title')
@@ -78,10 +78,22 @@ export function render({model, view}) {
       type: 'button', class: `button small${danger || /^(clear|delete)/.test(name) ? ' danger' : ''}`, title: help,
       text: label, 'aria-label': `${label} ${call(row)}`, onclick: () => act(row.key, name)
     })
-    const again = () => live.get(row.key)?.querySelector('.more') || wrap
+    const again = () => [live.get(row.key), live.get(row.key)?.__under].flatMap((tr) => tr?.querySelector('.more') || []).at(-1) || wrap
     const more = menu.opener(call(row), rest, (name) => act(row.key, name), again)
     td.replaceChildren(...usual.map(button), ...(rest.length ? [more] : []))
     if (word !== null) ([...td.children].find((b) => b.textContent === word) || td.firstChild || wrap).focus()
+  }
+  // Where it is narrow, a row has a second line of its whole width: remarks, what has gone, and its acts.
+  const under = (tr, row) => {
+    if (!narrow) tr.__under?.remove()
+    if (!narrow) return void (tr.__under = null)
+    tr.__under ||= el('tr', {class: 'under'}, el('td', {}, el('div', {}, el('span'), el('div', {class: 'acts', 'aria-label': 'Actions', role: 'group'}))))
+    const [words, acts] = tr.__under.firstChild.firstChild.children, remarks = model.columns.map((c) => c.kind === 'state' && row[c.field]?.[2])
+    tr.__under.firstChild.colSpan = model.columns.length + lead()
+    tr.__under.onclick = tr.onclick
+    put(words, [...remarks, left(row, 3)].filter(Boolean).join(' · '))
+    for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
+    tr.__under.hidden = !words.textContent && !acts.childNodes.length
   }
   const toggle = (key) => {
     model.expanded = model.expanded.includes(key) ? model.expanded.filter((k) => k !== key) : [...model.expanded, key]
@@ -151,7 +163,7 @@ export function render({model, view}) {
     return [seen, before, after, from || 0]
   }
   const unfold = (tr, key, open) => {
-    const content = slots.get(key), button = tr.querySelector('.x button')
+    const content = slots.get(key), button = tr.querySelector('.x > button')
     button.setAttribute('aria-expanded', String(open))
     button.setAttribute('aria-label', `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`)
     if (!open || !content) {
@@ -172,11 +184,15 @@ export function render({model, view}) {
     facts.__mark = mark
     facts.replaceChildren(...told.map(([title, text]) => el('div', {}, el('dt', {text: title}), el('dd', {text}))))
   }
+  const drop = (key, tr) => {
+    for (const node of [tr, tr.__under, tr.__detail]) node?.remove()
+    live.delete(key)
+  }
   const draw = () => {
     const keys = ordered(), [seen, before, after, from] = sight(keys), wanted = new Set(seen), open = new Set(model.expanded)
     const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null
     wrap.classList.toggle('windowed', windowed())
-    for (const [key, tr] of live) if (!wanted.has(key)) { tr.__detail?.remove(); tr.remove(); live.delete(key) }
+    for (const [key, tr] of live) if (!wanted.has(key)) drop(key, tr)
     const {columns} = model, order = []
     seen.forEach((key, i) => {
       const tr = live.get(key) || made(key), row = known.get(key)
@@ -191,7 +207,8 @@ export function render({model, view}) {
         tr.classList.toggle('chosen', radio.checked)
       }
       if (model.expandable) unfold(tr, key, open.has(key))
-      order.push(...[tr, tr.__detail].filter(Boolean))
+      under(tr, row)
+      order.push(...[tr, tr.__under, tr.__detail].filter(Boolean))
     })
     above.firstChild.style.height = `${before}px`
     below.firstChild.style.height = `${after}px`
@@ -209,7 +226,7 @@ export function render({model, view}) {
     if (windowed()) {
       table.setAttribute('aria-rowcount', keys.length + 1)
       const first = live.get(seen[0])
-      if (first?.offsetHeight) height = first.offsetHeight
+      if (first?.offsetHeight) height = first.offsetHeight + (first.__under?.offsetHeight || 0)
       for (const [key, tr] of live) if (tr.__detail) tall.set(key, tr.__detail.offsetHeight)
     } else table.removeAttribute('aria-rowcount')
     table.hidden = !keys.length
@@ -221,8 +238,12 @@ export function render({model, view}) {
     const room = wrap.clientWidth
     if (!room || !known.size) return
     const going = model.columns.map((column, i) => [column.priority || 2, i]).filter(([p]) => p > 1)
+    const hide = (i) => { style.textContent += `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }` }
     gone = new Set()
+    narrow = room < 560
     style.textContent = ''
+    wrap.classList.toggle('narrow', narrow)
+    if (narrow) model.columns.forEach(({kind}, i) => kind === 'acts' && hide(i))
     table.classList.add('measured')
     const widths = [...head.cells].slice(lead()).map((cell) => cell.offsetWidth)
     let need = table.offsetWidth
@@ -231,13 +252,12 @@ export function render({model, view}) {
       if (need <= room) break
       need -= widths[i]
       gone.add(model.columns[i].field)
-      style.textContent += `tr:not(.detail, .space) > :nth-child(${i + lead() + 1}) { display: none }`
+      hide(i)
     }
     draw()
   }
   const rebuild = () => {
-    for (const tr of live.values()) tr.__detail?.remove()
-    live.clear()
+    for (const [key, tr] of live) drop(key, tr)
     heads()
     draw()
     fit()
@@ -287,7 +307,7 @@ export function render({model, view}) {
   model.on(['selected', 'expanded', 'empty', 'frozen', 'limit'], draw)
   model.on('contents', filled)
   model.on(['columns', 'selectable', 'expandable'], rebuild)
-  life.every(() => { if (!model.frozen && model.columns.some((c) => MOVING.has(c.kind))) draw() })
+  life.every(() => { if (!frozen() && model.columns.some((c) => MOVING.has(c.kind))) draw() })
   wrap.onscroll = () => { if (windowed()) framed ||= requestAnimationFrame(() => { framed = 0; draw() }) }
   let width = 0
   const watch = new ResizeObserver(() => {
