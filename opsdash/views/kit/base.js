@@ -1,0 +1,252 @@
+// What every component here uses. Text from outside goes in by textContent; nothing here parses HTML.
+export const el = (tag, props = {}, ...children) => {
+  const node = document.createElement(tag)
+  for (const [name, value] of Object.entries(props)) {
+    if (value == null || value === false) continue
+    if (name === 'text') node.textContent = value
+    else if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
+    else node.setAttribute(name, value === true ? '' : value)
+  }
+  node.append(...children.filter((child) => child || child === ''))
+  return node
+}
+const draw = (tag, props, ...children) => {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag)
+  for (const [name, value] of Object.entries(props)) node.setAttribute(name, value)
+  node.append(...children)
+  return node
+}
+export const icon = (path) =>
+  draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
+export const put = (node, text) => {
+  if (node.textContent !== text) node.textContent = text
+}
+export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
+let counter = 0
+export const unique = (stem) => `${stem}-${++counter}`
+
+export const number = (value, digits = 0) =>
+  Number(value).toLocaleString('en-US', {minimumFractionDigits: digits, maximumFractionDigits: digits})
+export const rate = (value) => number(value, value && value < 10 ? 1 : 0)
+export const bytes = (value) => {
+  const [size, unit] = [[1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB']].find(([least]) => value >= least) || [1, 'B']
+  return `${number(value / size, size === 1e9 ? 1 : 0)} ${unit}`
+}
+export const duration = (seconds) => {
+  let left = Math.max(0, Math.floor(seconds))
+  const parts = []
+  for (const [size, unit] of [[86400, 'd'], [3600, 'h'], [60, 'm']]) {
+    if (left >= size || parts.length) parts.push(`${Math.floor(left / size)}${unit}`)
+    left %= size
+  }
+  return [...parts, `${left}s`].join(' ')
+}
+const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
+export const clock = (seconds) => stamp(seconds, [11, 19])
+export const moment = (seconds) => stamp(seconds, [0, 19])
+export const here = (seconds) => {
+  const at = new Date(seconds * 1000)
+  return `${moment(seconds - at.getTimezoneOffset() * 60)} here`
+}
+
+// A line over time; a missing value is a gap, drawn as one. `points` are [second, value] or [second], and two of them
+// that lie further apart than three usual steps have a gap between them, too. Its title says least and most.
+export const sparkline = (points, {width = 96, height = 28, say = number} = {}) => {
+  const known = points.filter((p) => p.length > 1 && p[1] != null)
+  if (known.length < 2) return null
+  const steps = points.slice(1).map((p, i) => p[0] - points[i][0]).sort((a, b) => a - b)
+  const far = 3 * steps[Math.floor(steps.length / 2)], first = points[0][0]
+  const span = Math.max(1, points.at(-1)[0] - first), values = known.map((p) => p[1]), most = Math.max(...values)
+  const x = (p) => (((p[0] - first) / span) * (width - 2) + 1).toFixed(1)
+  const y = (p) => (height - 2 - (p[1] / (most || 1)) * (height - 4)).toFixed(1)
+  const runs = [[]]
+  for (const p of points) {
+    const run = runs.at(-1)
+    if (run.length && (p[1] == null || p[0] - run.at(-1)[0] > far)) runs.push([])
+    if (p[1] != null) runs.at(-1).push(p)
+  }
+  const drawn = runs.filter((run) => run.length).map((run) => (run.length > 1 ? run : [run[0], run[0]]))
+  const through = (run) => run.map((p) => `${x(p)} ${y(p)}`).join('L')
+  const line = drawn.map((run) => `M${through(run)}`).join('')
+  const area = drawn.map((run) => `M${x(run[0])} ${height}L${through(run)}L${x(run.at(-1))} ${height}Z`).join('')
+  const title = draw('title', {})
+  title.textContent = `${duration(span)}: least ${say(Math.min(...values))}, most ${say(most)}`
+  const props = {viewBox: `0 0 ${width} ${height}`, class: 'spark', role: 'img', preserveAspectRatio: 'none'}
+  return draw(
+    'svg', {...props, 'aria-label': title.textContent}, title, draw('path', {d: area, class: 'area'}),
+    draw('path', {d: line, class: 'line', 'vector-effect': 'non-scaling-stroke'})
+  )
+}
+
+// The node that has the focus, in whatever shadow root; what was pressed last, for browsers that don't focus buttons.
+export const focused = () => {
+  let node = document.activeElement
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement
+  return node === document.body ? null : node
+}
+let pressed = null
+const note = (event) => { pressed = event.composedPath().find((n) => n.matches?.('button, a[href]')) }
+document.addEventListener('click', note, true)
+const STOPS = 'button, input, select, textarea, a[href], [tabindex="0"]'
+export const stops = (node) =>
+  [...node.querySelectorAll('*')].flatMap((n) => [
+    ...(n.matches(STOPS) && !n.disabled && n.tabIndex >= 0 && n.checkVisibility({visibilityProperty: true}) ? [n] : []),
+    ...(n.shadowRoot ? stops(n.shadowRoot) : []),
+    ...(n.localName === 'slot' ? n.assignedElements().flatMap((one) => stops(one)) : [])
+  ])
+// Remembers where the focus is, and gives a function that puts it back there: or, where that has gone or is disabled
+// by now, to the nearest thing around it.
+export const wayBack = () => {
+  const path = []
+  for (let node = focused() || pressed; node && node !== document; node = node.parentNode || node.host) path.push(node)
+  return () => {
+    for (const node of path) {
+      if (!node.isConnected || node === document.body) continue
+      const [to] = node.matches?.(STOPS) && !node.disabled && node.checkVisibility() ? [node] : stops(node)
+      if (to) return to.focus({preventScroll: true})
+    }
+  }
+}
+
+// Puts nodes into another, and leaves what is there already where it is, with the focus that may be in it.
+export const place = (node, given) => {
+  const wanted = given.filter(Boolean), held = focused()
+  if (wanted.length === node.childNodes.length && wanted.every((one, i) => one === node.childNodes[i])) return
+  node.replaceChildren(...wanted)
+  if (held?.isConnected && held !== focused()) held.focus({preventScroll: true})
+}
+
+// Light or dark, for `auto`: as what is around the component says, else as what is painted behind it.
+const painted = (node) => {
+  for (let at = node; at; at = at.parentNode || at.host) {
+    const paint = at.nodeType === 1 ? getComputedStyle(at).backgroundColor : ''
+    const [r, g, b, a = 1] = (paint.match(/[\d.]+/g) || []).map((part) => Number(part) * (paint.startsWith('color') ? 255 : 1))
+    if (b != null && a > 0.5) return 0.3 * r + 0.6 * g + 0.1 * b < 110 ? 'dark' : 'light'
+  }
+  return null
+}
+const around = (host) => {
+  for (let at = host.parentNode; at; at = at.parentNode || at.host) if (at.dataset?.theme) return at.dataset.theme
+  const page = document.documentElement, jupyter = document.body.dataset.jpThemeLight
+  if (page.dataset.theme || jupyter) return page.dataset.theme || (jupyter === 'false' ? 'dark' : 'light')
+  // What paints nothing shows the browser's own canvas, which is dark only where the page allows it to be.
+  const canvas = getComputedStyle(page).colorScheme.includes('dark') && matchMedia('(prefers-color-scheme: dark)').matches
+  return painted(host) || (canvas ? 'dark' : 'light')
+}
+
+const beats = new Set()
+setInterval(() => { for (const act of beats) act() }, 1000)
+new MutationObserver(() => { for (const act of beats) act.theme?.() }).observe(document.documentElement, {
+  attributes: true, attributeFilter: ['data-theme', 'class', 'data-jp-theme-light'], subtree: false
+})
+
+// Begins the life of a drawn component: it takes its colours, and `every` runs once a second until it is removed. Panel
+// may draw a component again: the life before ends then, too.
+export const begin = (model, view) => {
+  const host = view.el, mine = new Set()
+  host.__end?.()
+  const end = (act) => mine.add(act)
+  const every = (act) => {
+    beats.add(act)
+    end(() => beats.delete(act))
+  }
+  host.__end = () => { for (const act of mine) act(); mine.clear() }
+  const dress = () => {
+    const theme = model.theme === 'auto' ? around(host) : model.theme
+    if (host.dataset.theme !== theme) host.dataset.theme = theme
+    host.toggleAttribute('data-aged', Boolean(document.documentElement.dataset.notLive))
+  }
+  dress.theme = dress
+  every(dress)
+  model.on('theme', dress)
+  model.on('after_render', () => {
+    dress()
+    // A notebook has keys for its cells: "y" must not turn one into code while YES is typed here.
+    let outer = host
+    while (outer.getRootNode().host) outer = outer.getRootNode().host
+    outer.dataset.lmSuppressShortcuts = 'true'
+  })
+  model.on('remove', host.__end)
+  dress()
+  return {every, end}
+}
+
+// A named section with a head: title, note, actions; the parts below it as given.
+export const headed = (model, ...parts) => {
+  const title = el('h2', {id: unique('title')}), note = el('span', {class: 'note'}), actions = el('div', {class: 'actions'})
+  const head = el('div', {class: 'head'}, title, note, actions)
+  const say = () => {
+    put(title, model.title)
+    put(note, model.note)
+    head.hidden = !model.title && !model.note && !actions.childNodes.length
+  }
+  const fill = () => {
+    place(actions, model.get_child('actions'))
+    say()
+  }
+  model.on(['title', 'note'], say)
+  model.on('actions', fill)
+  fill()
+  return el('section', {class: 'box', 'aria-labelledby': title.id}, head, ...parts)
+}
+
+// The menu of a row: one node for a whole table, above everything else. `find` gives the button that opened it, which
+// may have been drawn again in the meantime.
+export const rowMenu = () => {
+  const node = el('div', {class: 'menu', role: 'menu', popover: 'manual'})
+  let from = null
+  const close = (back = false) => {
+    if (!from) return
+    const find = from.find
+    from.button.setAttribute('aria-expanded', 'false')
+    from = null
+    node.hidePopover()
+    if (back) find()?.focus({preventScroll: true})
+  }
+  const elsewhere = (event) => {
+    const moved = event.type === 'scroll' && from && Math.abs(from.button.getBoundingClientRect().top - from.top) < 30
+    if (from && !moved && ![node, from.button].some((one) => event.composedPath().includes(one))) close()
+  }
+  const open = (button, called, items, act, find) => {
+    const at = button.getBoundingClientRect()
+    from = {button, find, top: at.top}
+    node.setAttribute('aria-label', `More for ${called}`)
+    node.replaceChildren(...items.map(({name, label, help, danger}) => {
+      const choose = () => { close(true); act(name) }
+      const props = {type: 'button', role: 'menuitem', tabindex: -1, class: danger ? 'danger' : '', onclick: choose}
+      return el('button', props, el('span', {text: label}), help && el('small', {text: help}))
+    }))
+    button.setAttribute('aria-expanded', 'true')
+    node.showPopover()
+    const {offsetWidth: width, offsetHeight: height} = node
+    node.style.left = `${Math.max(8, Math.min(innerWidth - width - 8, at.right - width))}px`
+    node.style.top = `${at.bottom + height + 8 > innerHeight ? Math.max(8, at.top - height - 4) : at.bottom + 4}px`
+    node.firstChild.focus({preventScroll: true})
+  }
+  node.onkeydown = (event) => {
+    const items = [...node.children], at = items.indexOf(node.getRootNode().activeElement)
+    const typed = [...items.slice(at + 1), ...items].findIndex((item) => item.textContent.toLowerCase().startsWith(event.key))
+    const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1}[event.key] ?? (typed < 0 ? null : at + 1 + typed)
+    if (event.key === 'Escape' || event.key === 'Tab') close(true)
+    else if (to !== null) items[(to + items.length) % items.length].focus()
+    if (event.key !== 'Tab' && (to !== null || event.key === 'Escape')) event.preventDefault()
+    event.stopPropagation()
+  }
+  return {
+    node,
+    listen(life) {
+      for (const kind of ['pointerdown', 'focusin', 'scroll']) {
+        document.addEventListener(kind, elsewhere, true)
+        life.end(() => document.removeEventListener(kind, elsewhere, true))
+      }
+    },
+    opener(called, items, act, find) {
+      const button = el('button', {
+        type: 'button', class: 'button small more', 'aria-haspopup': 'menu', 'aria-expanded': 'false', text: '⋯',
+        'aria-label': `More for ${called}`, title: 'More'
+      })
+      button.onclick = () => (from?.button === button ? close(true) : open(button, called, items, act, find))
+      return button
+    }
+  }
+}

@@ -1,0 +1,99 @@
+// A modal dialog. What it asks, shows and allows comes from the server; nothing is judged here.
+const {begin, el, focused, number, place, put, stops, unique, wayBack} =
+  await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
+
+const about = (exactness) => (exactness === 'estimated' ? '≈ ' : '')
+const tile = ({label, value, unit, exactness}) => el(
+  'div', {class: 'tile'},
+  el('strong', {}, `${about(exactness)}${typeof value === 'number' ? number(value, value % 1 ? 1 : 0) : value}`, unit && el('small', {text: ` ${unit}`})),
+  el('span', {text: exactness === 'old' ? `${label}, as last reported` : label})
+)
+const share = (count, total, exact) => {
+  const part = (100 * count) / total, sign = exact === false ? '≈ ' : ''
+  // Of what was estimated no share is all: rare kinds may be missing.
+  return `${sign}${number(count)} · ${sign && part > 99 ? '> 99' : sign + (part && part < 1 ? '< 1' : number(part))} %`
+}
+
+export function render({model, view}) {
+  const life = begin(model, view), title = el('h2', {id: unique('dialog')}), facts = el('dl', {class: 'about'})
+  const warning = el('p', {class: 'warning'}), review = el('div', {class: 'review'}), fields = el('div', {class: 'fields'})
+  const problem = el('p', {class: 'problem', role: 'alert'}), actions = el('div', {class: 'actions'})
+  const node = el('dialog', {'aria-modal': 'true', 'aria-labelledby': title.id}, title, facts, warning, review, fields, problem, actions)
+  let back = null, began = null
+  const say = () => {
+    node.classList.toggle('danger', model.danger)
+    node.classList.toggle('wide', model.wide)
+    for (const [part, text] of [[title, model.title], [warning, model.warning], [problem, model.problem]]) put(part, text)
+    facts.replaceChildren(...model.about.map(([label, value]) => el('div', {}, el('dt', {text: label}), el('dd', {text: value}))))
+    review.classList.toggle('stale', model.stale)
+    review.setAttribute('aria-busy', String(model.stale))
+    const parts = model.breakdown.filter(([, count]) => count > 0), total = parts.reduce((sum, [, count]) => sum + count, 0)
+    const bar = parts.map(([, count], hue) => {
+      const part = el('span', {'data-hue': Math.min(hue, 5)})
+      part.style.flexGrow = count
+      return part
+    })
+    const legend = parts.map(([kind, count, exact], hue) => el(
+      'li', {}, el('span', {class: 'swatch', 'data-hue': Math.min(hue, 5)}), el('span', {class: 'kind', text: kind}),
+      el('span', {class: 'share', text: share(count, total, exact)})
+    ))
+    const told = model.figures.filter(({value}) => value != null && value !== 0)
+    review.replaceChildren(
+      ...(told.length ? [el('div', {class: 'tiles'}, ...told.map(tile))] : []),
+      ...(parts.length ? [el('div', {class: 'bar', 'aria-hidden': 'true'}, ...bar), el('ul', {class: 'legend', 'aria-label': 'Kinds'}, ...legend)] : []),
+      ...(model.lines.length ? [el('ul', {class: 'lines'}, ...model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text})))] : [])
+    )
+  }
+  // The first field that is still to be filled in; fields come a moment after the dialog. Who is somewhere already stays.
+  const focus = (tries = 50) => {
+    if (!node.open || (node.contains(began) && began !== node)) return
+    const inputs = stops(fields).filter((n) => n.matches('input, textarea, select'))
+    const first = inputs.find((n) => /^(text|search|number|password)$/.test(n.type) && !n.value) || inputs[0]
+    if (first) first.focus()
+    else if (tries && model.objects.length) setTimeout(focus, 20, tries - 1)
+    else (stops(node.querySelector('.wrap') || actions)[0] || node).focus()
+  }
+  const fill = () => {
+    const had = fields.childNodes.length
+    place(fields, model.get_child('objects'))
+    place(actions, model.get_child('actions'))
+    if (!had) focus()
+  }
+  const show = () => {
+    if (model.open === node.open) return
+    if (!model.open) return node.close()
+    if (!node.isConnected) return
+    back = wayBack()
+    node.showModal()
+    node.scrollTop = 0
+    focus()
+  }
+  node.addEventListener('close', () => {
+    if (model.open) model.open = false
+    back?.()
+    back = null
+  })
+  // A click beside it, and not a text that was marked beyond its edge.
+  const beside = (event) => {
+    const {left, right, top, bottom} = node.getBoundingClientRect(), {clientX: x, clientY: y} = event
+    return event.target === node && (x < left || x > right || y < top || y > bottom)
+  }
+  node.addEventListener('pointerdown', (event) => { began = beside(event) ? node : null })
+  node.addEventListener('click', (event) => { if (began === node && beside(event)) node.close() })
+  node.addEventListener('keydown', (event) => {
+    event.stopPropagation() // keys of the page behind it
+    if (event.key !== 'Tab') return
+    const all = stops(node), at = all.indexOf(focused()), to = at + (event.shiftKey ? -1 : 1)
+    if (all.length && (at < 0 || !all[to])) {
+      event.preventDefault()
+      all.at(event.shiftKey ? -1 : 0).focus()
+    }
+  })
+  model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'wide'], say)
+  model.on(['objects', 'actions'], fill)
+  model.on(['open', 'after_render'], show)
+  life.end(() => node.close())
+  say()
+  fill()
+  return node
+}

@@ -1,0 +1,38 @@
+"""A dialog as the browser has it: modal, named, closed by Esc, and the focus goes back where it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import param
+from panel.viewable import Children
+
+from opsdash.views.kit.base import HERE, Component
+
+
+class Dialog(Component):
+    """``pn.layout.Modal`` with a name, Esc, a focus trap and a way back for the focus.
+
+    It says what is about to happen in the words of others, so these are parameters and not markup.
+    """
+
+    open = param.Boolean(default=False, doc="It is shown. Esc and a click beside it close it.")
+    title = param.String(doc="Its heading, and its name.")
+    warning = param.String(doc="One sentence that must not be overlooked.")
+    danger = param.Boolean(default=False, doc="What it confirms can't be taken back easily.")
+    figures = param.List(
+        default=[], item_type=dict, doc="{label, value, unit, exactness}: a tile each, unless the value is 0 or None."
+    )
+    breakdown = param.List(default=[], item_type=list, doc="[[kind, count, exact], …]: the shares of a whole.")
+    lines = param.List(default=[], item_type=list, doc="[[kind, text], …]; kind: will, will_not, warning or note.")
+    about = param.List(default=[], item_type=list, doc="[[label, value], …]: what it is about.")
+    problem = param.String(doc="Why what is filled in can't be taken.")
+    stale = param.Boolean(default=False, doc="Figures and lines are of what was filled in before: new ones are read.")
+    wide = param.Boolean(default=False, doc="It takes the room of a table.")
+    objects = Children(doc="Fields.")
+    actions = Children(doc="Buttons.")
+
+    _bundle = HERE / "dialog.js"
+
+    def __init__(self, *objects: Any, **params: Any) -> None:
+        super().__init__(**({"objects": list(objects)} if objects else {}), **params)

@@ -1,0 +1,323 @@
+// A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay. From
+// `limit` rows on, only those in sight are in it. Where it is narrow, whole columns give way by their priority.
+const {begin, bytes, dot, duration, el, headed, here, moment, number, put, rate, rowMenu, sparkline, unique} =
+  await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
+
+const SAID = {
+  text: String,
+  number: (v) => number(v),
+  rate,
+  decimal: (v) => number(v, 2),
+  bytes,
+  since: (v, now) => duration(now - v),
+  left: (v, now) => (v > now ? duration(v - now) : 'over'),
+  ago: (v, now) => `${duration(now - v)} ago`,
+  time: moment,
+  state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
+  bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
+}
+const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
+const said = (column, row, now) => {
+  const value = row[column.field]
+  if (value == null) return column.kind === 'ago' ? 'just now' : '–'
+  return (row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
+}
+const CELLS = {
+  state(td, [tone, word, remark]) {
+    td.replaceChildren(dot(tone), el('span', {text: word}), ...(remark ? [el('small', {text: remark, title: remark})] : []))
+    td.classList.toggle('long', (remark || '').length > 24)
+  },
+  bar(td, value, row, column) {
+    if (!td.firstChild?.firstChild) td.replaceChildren(el('span', {class: 'meter'}, el('span')), el('span'))
+    td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, (100 * value) / row[column.of]) : 0}%`
+    put(td.lastChild, said(column, row))
+  },
+  spark: (td, points) => td.replaceChildren(...[sparkline(points, {height: 24})].filter(Boolean))
+}
+
+export function render({model, view}) {
+  const life = begin(model, view), menu = rowMenu()
+  const none = el('p', {class: 'none'}), table = el('table'), group = unique('choice')
+  const caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody()
+  const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group'}, table, none), style = el('style')
+  const box = headed(model, style, wrap, menu.node)
+  const space = () => el('tr', {class: 'space', 'aria-hidden': 'true'}, el('td'))
+  const above = space(), below = space(), live = new Map(), tall = new Map()
+  caption.className = 'sr'
+  let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map(), height = 38, framed = 0, narrow = false
+  const frozen = () => model.frozen || Boolean(document.documentElement.dataset.notLive)
+  const now = () => (frozen() && model.now) || Date.now() / 1000 + skew
+  const lead = () => (model.selectable ? 1 : 0) + (model.expandable ? 1 : 0)
+  const windowed = () => known.size >= model.limit
+  const act = (key, name) => model.send_msg({key, name})
+  const call = (row) => row.called || row.name || row.hostname || row.key
+
+  // One cell, if what it says has changed.
+  const paint = (td, column, row, first) => {
+    const value = row[column.field] ?? null, kind = column.kind || 'text', custom = CELLS[kind] && value !== null
+    const mark = kind === 'acts' || custom ? JSON.stringify([value, row[column.of], call(row)]) : said(column, row, now())
+    const title = first ? left(row, 4) : ''
+    if (td.__mark === mark && td.__title === title) return
+    Object.assign(td, {__mark: mark, __title: title})
+    if (kind === 'acts') return actions(td, value || [], row)
+    if (custom) CELLS[kind](td, value, row, column)
+    else put(td, kind === 'spark' ? '' : mark)
+    if (kind === 'time' && value !== null) td.title = here(value)
+    else if (title || (windowed() && kind === 'text')) td.title = [kind === 'text' ? mark : '', title].filter(Boolean).join(' · ')
+    else td.removeAttribute('title')
+  }
+  const left = (row, least) => model.columns
+    .filter((c) => gone.has(c.field) && !STILL.has(c.kind) && (c.priority || 2) <= least && row[c.field] != null)
+    .map((c) => `${c.title} ${said(c, row, now())}`).join(' · ')
+  const actions = (td, given, row) => {
+    const acts = given.map((one) => (Array.isArray(one) ? {name: one[0], label: one[1], help: one[2], usual: true} : one))
+    const had = td.getRootNode().activeElement, word = td.contains(had) ? had.textContent : null
+    const usual = acts.filter((one) => one.usual), rest = acts.filter((one) => !one.usual)
+    const button = ({name, label, help, danger}) => el('button', {
+      type: 'button', class: `button small${danger || /^(clear|delete)/.test(name) ? ' danger' : ''}`, title: help,
+      text: label, 'aria-label': `${label} ${call(row)}`, onclick: () => act(row.key, name)
+    })
+    const again = () => [live.get(row.key), live.get(row.key)?.__under].flatMap((tr) => tr?.querySelector('.more') || []).at(-1) || wrap
+    const more = menu.opener(call(row), rest, (name) => act(row.key, name), again)
+    td.replaceChildren(...usual.map(button), ...(rest.length ? [more] : []))
+    if (word !== null) ([...td.children].find((b) => b.textContent === word) || td.firstChild || wrap).focus()
+  }
+  // Where it is narrow, a row has a second line of its whole width: remarks, what has gone, and its acts.
+  const under = (tr, row) => {
+    if (!narrow) tr.__under?.remove()
+    if (!narrow) return void (tr.__under = null)
+    tr.__under ||= el('tr', {class: 'under'}, el('td', {}, el('div', {}, el('span'), el('div', {class: 'acts', 'aria-label': 'Actions', role: 'group'}))))
+    const [words, acts] = tr.__under.firstChild.firstChild.children, remarks = model.columns.map((c) => c.kind === 'state' && row[c.field]?.[2])
+    tr.__under.firstChild.colSpan = model.columns.length + lead()
+    tr.__under.onclick = tr.onclick
+    put(words, [...remarks, left(row, 3)].filter(Boolean).join(' · '))
+    for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
+    tr.__under.hidden = !words.textContent && !acts.childNodes.length
+  }
+  const toggle = (key) => {
+    model.expanded = model.expanded.includes(key) ? model.expanded.filter((k) => k !== key) : [...model.expanded, key]
+  }
+  const made = (key) => {
+    const tr = el('tr', {'data-key': key})
+    if (model.selectable) {
+      const radio = el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
+      tr.append(el('td', {class: 'x'}, radio))
+    }
+    if (model.expandable) tr.append(el('td', {class: 'x'}, el('button', {type: 'button', onclick: () => toggle(key)})))
+    for (const {kind, pin, whole} of model.columns) {
+      const props = {'data-kind': kind || 'text', 'data-pin': pin, 'data-whole': whole, 'data-right': RIGHT.has(kind)}
+      tr.append(el('td', {...props, 'aria-label': kind === 'acts' ? 'Actions' : null}))
+    }
+    tr.onclick = (event) => {
+      if (event.target.closest('button, input, a') || String(getSelection())) return
+      if (model.selectable) model.selected = key
+      else if (model.expandable) toggle(key)
+    }
+    return tr
+  }
+  const heads = () => {
+    const hidden = (text) => el('th', {class: 'x', scope: 'col'}, el('span', {class: 'sr', text}))
+    head.replaceChildren(
+      ...(model.selectable ? [hidden('Choose')] : []), ...(model.expandable ? [hidden('Details')] : []),
+      ...model.columns.map((column) => {
+        const {field, kind, pin, title, help} = column, on = sort?.field === field
+        const turn = () => {
+          sort = !on ? {field, way: 1} : sort.way > 0 ? {field, way: -1} : null
+          heads()
+          head.cells[model.columns.indexOf(column) + lead()].firstChild.focus()
+          draw()
+        }
+        const inside = STILL.has(kind)
+          ? el('span', {class: title ? 'still' : 'sr', text: title || 'Actions'})
+          : el('button', {type: 'button', text: title, onclick: turn})
+        const way = on ? (sort.way > 0 ? 'ascending' : 'descending') : null
+        const props = {scope: 'col', title: help, 'data-kind': kind || 'text', 'data-pin': pin, 'data-right': RIGHT.has(kind)}
+        return el('th', {...props, 'aria-sort': way}, inside)
+      })
+    )
+  }
+  const ordered = () => {
+    const column = sort && model.columns.find((c) => c.field === sort.field)
+    if (!column) return [...known.keys()]
+    const value = (key) => { const v = known.get(key)[column.rank || column.field]; return Array.isArray(v) ? v[1] : v }
+    return [...known.keys()].map((key) => [key, value(key)]).sort(([, x], [, y]) => {
+      if (x == null || y == null) return (x == null) - (y == null)
+      return (x > y ? 1 : x < y ? -1 : 0) * sort.way
+    }).map(([key]) => key)
+  }
+  // Of all keys those in sight, with some around them, and how much room those before and after take.
+  const sight = (keys) => {
+    if (!windowed()) return [keys, 0, 0, 0]
+    const size = (key) => height + (slots.has(key) ? tall.get(key) || 160 : 0), margin = 12 * height
+    const top = wrap.scrollTop - margin, end = wrap.scrollTop + wrap.clientHeight + margin
+    let at = 0, from = null, before = 0, after = 0
+    const seen = []
+    keys.forEach((key, i) => {
+      const tallness = size(key)
+      if (at + tallness < top) before += tallness
+      else if (at > end) after += tallness
+      else { from ??= i; seen.push(key) }
+      at += tallness
+    })
+    return [seen, before, after, from || 0]
+  }
+  const unfold = (tr, key, open) => {
+    const content = slots.get(key), button = tr.querySelector('.x > button')
+    button.setAttribute('aria-expanded', String(open))
+    button.setAttribute('aria-label', `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`)
+    if (!open || !content) {
+      tr.__detail?.remove()
+      tr.__detail = null
+      return
+    }
+    if (!tr.__detail) {
+      const facts = el('dl', {class: 'facts'}), inside = el('div', {class: 'inside'}, facts, el('div'))
+      tr.__detail = el('tr', {class: 'detail'}, el('td', {'aria-label': `Details of ${call(known.get(key))}`}, inside))
+    }
+    const [facts, place] = tr.__detail.firstChild.firstChild.children, row = known.get(key)
+    tr.__detail.firstChild.colSpan = model.columns.length + lead()
+    if (place.firstChild !== content) place.replaceChildren(content)
+    const hidden = model.columns.filter((c) => gone.has(c.field) && !STILL.has(c.kind) && row[c.field] != null)
+    const told = hidden.map((c) => [c.title, said(c, row, now())]), mark = JSON.stringify(told)
+    if (facts.__mark === mark) return
+    facts.__mark = mark
+    facts.replaceChildren(...told.map(([title, text]) => el('div', {}, el('dt', {text: title}), el('dd', {text}))))
+  }
+  const drop = (key, tr) => {
+    for (const node of [tr, tr.__under, tr.__detail]) node?.remove()
+    live.delete(key)
+  }
+  const draw = () => {
+    const keys = ordered(), [seen, before, after, from] = sight(keys), wanted = new Set(seen), open = new Set(model.expanded)
+    const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null
+    wrap.classList.toggle('windowed', windowed())
+    for (const [key, tr] of live) if (!wanted.has(key)) drop(key, tr)
+    const {columns} = model, order = []
+    seen.forEach((key, i) => {
+      const tr = live.get(key) || made(key), row = known.get(key)
+      live.set(key, tr)
+      columns.forEach((column, j) => paint(tr.cells[j + lead()], column, row, j === 0))
+      if (windowed()) tr.setAttribute('aria-rowindex', from + i + 2)
+      else tr.removeAttribute('aria-rowindex')
+      if (model.selectable) {
+        const radio = tr.cells[0].firstChild
+        radio.setAttribute('aria-label', call(row))
+        radio.checked = key === model.selected
+        tr.classList.toggle('chosen', radio.checked)
+      }
+      if (model.expandable) unfold(tr, key, open.has(key))
+      under(tr, row)
+      order.push(...[tr, tr.__under, tr.__detail].filter(Boolean))
+    })
+    above.firstChild.style.height = `${before}px`
+    below.firstChild.style.height = `${after}px`
+    if (before) order.unshift(above)
+    else above.remove()
+    if (after) order.push(below)
+    else below.remove()
+    let at = body.firstChild
+    for (const node of order) {
+      if (node === at) at = at.nextSibling
+      else body.insertBefore(node, at)
+    }
+    // A row that moved has lost the focus that was in it; one that is gone leaves it with the table.
+    if (held && !body.contains(root.activeElement)) (held.isConnected ? held : wrap).focus({preventScroll: true})
+    if (windowed()) {
+      table.setAttribute('aria-rowcount', keys.length + 1)
+      const first = live.get(seen[0])
+      if (first?.offsetHeight) height = first.offsetHeight + (first.__under?.offsetHeight || 0)
+      for (const [key, tr] of live) if (tr.__detail) tall.set(key, tr.__detail.offsetHeight)
+    } else table.removeAttribute('aria-rowcount')
+    table.hidden = !keys.length
+    none.hidden = !!keys.length || !model.empty
+    put(none, model.empty)
+  }
+  // Which columns there is room for: of those that may go, the highest priority first, and from the right.
+  const fit = () => {
+    const room = wrap.clientWidth
+    if (!room || !known.size) return
+    const going = model.columns.map((column, i) => [column.priority || 2, i]).filter(([p]) => p > 1)
+    const hide = (i) => { style.textContent += `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }` }
+    gone = new Set()
+    narrow = room < 560
+    style.textContent = ''
+    wrap.classList.toggle('narrow', narrow)
+    if (narrow) model.columns.forEach(({kind}, i) => kind === 'acts' && hide(i))
+    table.classList.add('measured')
+    const widths = [...head.cells].slice(lead()).map((cell) => cell.offsetWidth)
+    let need = table.offsetWidth
+    table.classList.remove('measured')
+    for (const [, i] of going.sort(([p, i], [q, j]) => q - p || j - i)) {
+      if (need <= room) break
+      need -= widths[i]
+      gone.add(model.columns[i].field)
+      hide(i)
+    }
+    draw()
+  }
+  const rebuild = () => {
+    for (const [key, tr] of live) drop(key, tr)
+    heads()
+    draw()
+    fit()
+  }
+  const refit = () => {
+    if (wrap.scrollWidth > wrap.clientWidth + 1 && model.columns.some((c) => (c.priority || 2) > 1 && !gone.has(c.field))) fit()
+  }
+  const take = ({rows, ...told}) => {
+    known = new Map(rows.map((row) => [row.key, row]))
+    version = told.version
+  }
+  const follow = (text) => {
+    const told = text ? JSON.parse(text) : null
+    if (!told || told.version === version) return
+    if (told.from !== version) return void model.send_msg({all: true})
+    version = told.version
+    for (const row of told.changed) known.set(row.key, {...known.get(row.key), ...row})
+    if (told.order) known = new Map(told.order.map((key) => [key, known.get(key)]))
+  }
+  const filled = () => {
+    const contents = model.get_child('contents')
+    slots = new Map(model.opened.map((key, i) => [key, contents[i]]).filter(([, content]) => content))
+    draw()
+  }
+  const name = () => {
+    put(caption, model.title)
+    wrap.setAttribute('aria-label', `${model.title}, table`)
+  }
+  const told = () => {
+    const had = known.size
+    follow(model.patch)
+    draw()
+    if (had) refit()
+    else fit()
+  }
+  const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
+  set()
+  name()
+  take(JSON.parse(model.rows))
+  heads()
+  follow(model.patch)
+  model.on('now', set)
+  model.on('title', name)
+  model.on('patch', told)
+  model.on('rows', () => { take(JSON.parse(model.rows)); fit() })
+  model.on('msg:custom', (msg) => { if (msg.rows) { take(JSON.parse(msg.rows)); fit() } })
+  model.on(['selected', 'expanded', 'empty', 'frozen', 'limit'], draw)
+  model.on('contents', filled)
+  model.on(['columns', 'selectable', 'expandable'], rebuild)
+  life.every(() => { if (!frozen() && model.columns.some((c) => MOVING.has(c.kind))) draw() })
+  wrap.onscroll = () => { if (windowed()) framed ||= requestAnimationFrame(() => { framed = 0; draw() }) }
+  let width = 0
+  const watch = new ResizeObserver(() => {
+    if (wrap.clientWidth === width) return
+    width = wrap.clientWidth
+    fit()
+  })
+  watch.observe(wrap)
+  menu.listen(life)
+  life.end(() => watch.disconnect())
+  filled()
+  return box
+}

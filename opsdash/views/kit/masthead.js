@@ -1,0 +1,43 @@
+const {begin, clock, el, here, icon, put} =
+  await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
+
+const SUN = 'M8 5a3 3 0 1 0 0 6 3 3 0 0 0 0-6M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1'
+const MOON = 'M13.5 9.5A6 6 0 1 1 6.5 2.5a4.8 4.8 0 0 0 7 7z', HELP = 'M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .8-1 1.7M8 12.2v.1'
+
+export function render({model, view}) {
+  const life = begin(model, view), page = document.documentElement
+  const part = (name) => el('span', {class: name}), [env, where, time, who, mode] = ['env', 'where', 'clock', 'who', 'mode'].map(part)
+  const round = (label, act) => el('button', {type: 'button', 'aria-label': label, title: label, onclick: act})
+  const help = round('Keyboard shortcuts', () => { model.help = true }), toggle = round('Toggle theme', () => turn())
+  const head = el('header', {}, el('span', {class: 'mark', text: 'opsdash'}), env, where, time, who, mode, help, toggle)
+  const turn = () => {
+    page.dataset.theme = view.el.dataset.theme === 'dark' ? 'light' : 'dark'
+    try { localStorage.setItem('opsdash.theme', JSON.stringify(page.dataset.theme)) } catch { /* not kept, then */ }
+    paint()
+  }
+  const paint = () => {
+    const dark = (page.dataset.theme || view.el.dataset.theme) === 'dark'
+    if (model.dark !== dark) model.dark = dark
+    if (toggle.dataset.dark === String(dark)) return
+    toggle.dataset.dark = String(dark)
+    toggle.replaceChildren(icon(dark ? MOON : SUN))
+  }
+  const say = () => {
+    head.dataset.risk = model.risk
+    for (const [node, text] of [[env, model.environment], [where, model.where], [who, model.who], [mode, model.mode]]) {
+      put(node, text)
+      node.title = text
+      node.hidden = !text
+    }
+    help.hidden = !model.has_help
+    time.hidden = !model.show_clock
+    put(time, model.read_at ? `Figures of ${clock(model.read_at)} UTC` : 'No figures yet')
+    time.title = model.read_at ? here(model.read_at) : ''
+  }
+  help.append(icon(HELP))
+  model.on(['environment', 'risk', 'where', 'who', 'mode', 'read_at', 'show_clock', 'has_help'], say)
+  life.every(paint)
+  say()
+  paint()
+  return head
+}
