@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,13 +42,15 @@ class Console(View):
 
     whole = param.Boolean(default=False, constant=True)
 
+    _tabs: Tabs | None = None
+
     def _build(self) -> Viewable:
         session, location = self._session, self._session.location
         if self.whole and pn.state.location is not None:
             pn.state.location.sync(location, ADDRESS)
         if location.queue and session.status.queue(location.queue) is not None:
             session.status.selected_queue = location.queue
-        makers = {
+        makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
             "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
@@ -59,6 +62,7 @@ class Console(View):
         )
         self._tabs.param.watch(self._went, "active")
         location.param.watch(self._go, "tab")
+        self._offer_tabs()
         return pn.Column(
             self._masthead(),
             self._view(SystemState),
@@ -67,6 +71,11 @@ class Console(View):
             margin=0,
             sizing_mode="stretch_width",
         )
+
+    @param.depends("status.tenants_card", watch=True)
+    def _offer_tabs(self) -> None:
+        if self._tabs is not None:
+            self._tabs.hidden = [] if self.status.tenants_card.get("shown") else [TITLES["tenants"]]
 
     def _view(self, kind: type[View], **params: Any) -> View:
         return kind(session=self._session, theme=self.theme, **params)
@@ -111,4 +120,5 @@ class Console(View):
         self._session.location.tab = TABS[event.new]
 
     def _go(self, event: param.parameterized.Event) -> None:
-        self._tabs.active = TABS.index(event.new)
+        if self._tabs is not None:
+            self._tabs.active = TABS.index(event.new)

@@ -28,7 +28,7 @@ class SystemState(View):
         self._strip = StatusStrip(
             labels=LABELS,
             actions=[self._pause, self._resume, self._extend] if self.actions else [],
-            note=why_not(self._session.role),
+            titled=not self._alone,
             theme=self.param.theme,
         )
         self._show()

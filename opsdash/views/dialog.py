@@ -30,6 +30,7 @@ class ConfirmationDialog(Viewer):
 
     Args:
         session: Whose pending operation, previews and messages.
+        keeps: What is half-filled outlives a reload of the page.
     """
 
     pending: PendingConfirmation = param.ClassSelector(  # type: ignore[assignment] # a parameter is its value
@@ -40,7 +41,7 @@ class ConfirmationDialog(Viewer):
     ready = param.Boolean(default=False, doc="Confirm can be pressed: YES is typed, and the preview is of now.")
     theme: param.Selector[str] = param.Selector(default="auto", objects=["auto", "light", "dark"], allow_refs=True)
 
-    def __init__(self, session: Session, **params: Any) -> None:
+    def __init__(self, session: Session, *, keeps: bool = False, **params: Any) -> None:
         super().__init__(pending=session.pending, **params)
         self._session = session
         self._fields: dict[str, Any] = {}
@@ -51,7 +52,7 @@ class ConfirmationDialog(Viewer):
         self._cancel = button("Cancel", css_classes=["quiet"], on_click=self._cancelled)
         self._confirm_button = button("Confirm", disabled=self.param.ready.rx.not_(), on_click=self._confirm)
         self._dialog = Dialog(
-            problem=self.param.problem,
+            keeps=keeps,
             stale=self.param.stale,
             theme=self.param.theme,
             actions=[self._cancel, self._confirm_button],
@@ -59,7 +60,6 @@ class ConfirmationDialog(Viewer):
         # Not a reference: Esc writes ``open`` in the browser, and Param drops a reference that is written over.
         self._dialog.param.watch(self._closed_in_browser, "open")
         self._dialog.param.watch(self._found, "found")
-        session.messages.param.watch(self._undo, "undone")
 
     def __panel__(self) -> Viewable:
         return self._dialog
@@ -112,10 +112,6 @@ class ConfirmationDialog(Viewer):
         asked = form.asking(operation)
         await self.ask(asked["name"], asked["args"], asked["half"])
 
-    async def _undo(self, _event: object) -> None:
-        if self._session.undo is not None:
-            await self.ask_for(self._session.undo)
-
     async def _found(self, event: param.parameterized.Event) -> None:
         """The browser had a half-filled dialog before it was reloaded; it is not to be trusted."""
         found = event.new if isinstance(event.new, dict) else {}
@@ -167,11 +163,12 @@ class ConfirmationDialog(Viewer):
     def _derive_ready(self) -> None:
         self.ready = self.pending.armed and self.pending.preview is not None and not self.problem and not self.stale
 
-    @param.depends("pending.typed", watch=True)
-    def _derive_hint(self) -> None:
-        typed = self.pending.typed.strip()
-        nearly = (typed != CONFIRMATION and typed.upper() == CONFIRMATION) or typed != self.pending.typed
-        self._dialog.hint = f"Type {CONFIRMATION} in capital letters, without blanks." if typed and nearly else ""
+    @param.depends("pending.typed", "problem", watch=True)
+    def _derive_shown_problem(self) -> None:
+        typed = self.pending.typed
+        nearly = typed != CONFIRMATION and typed.strip().upper() == CONFIRMATION
+        hint = f"Type {CONFIRMATION} in capital letters, without blanks." if nearly else ""
+        self._dialog.problem = self.problem or hint
 
     @property
     def _values(self) -> dict[str, Any]:

@@ -115,14 +115,11 @@ def review(preview: Preview | None) -> dict[str, Any]:
             for one in shown.figures
             if one.shown
         ],
-        "breakdowns": [
-            {
-                "label": one.label,
-                "exactness": one.exactness,
-                "parts": [[part.name, part.value, part.error] for part in one.first(MAX_KINDS)],
-            }
-            for one in shown.breakdowns
+        "breakdown": [
+            [part.name, part.value, one.exactness == "exact"]
+            for one in shown.breakdowns[:1]
             if one.label and one.parts
+            for part in one.first(MAX_KINDS)
         ],
         "lines": [[line.kind, line.text] for line in shown.in_order],
     }

@@ -52,7 +52,7 @@ def _operations_page(console: Service) -> Viewable:
         return closed_page(_too_many(full, pages))
     session = Session(console, actor)
     session.attach()
-    session.dialog = ConfirmationDialog(session)
+    session.dialog = ConfirmationDialog(session, keeps=True)
     page = Console(session=session, whole=True)
     _dress()
     return pn.Column(page, session.dialog, session.messages, margin=0, sizing_mode="stretch_width")

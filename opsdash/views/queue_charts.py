@@ -18,7 +18,7 @@ from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.state.location import SPANS
 from opsdash.views.charts import NAMED, SPANS_S, Charts
-from opsdash.views.kit import Card
+from opsdash.views.kit import ChartCard
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.view import View
 
@@ -36,7 +36,7 @@ class QueueChart(View):
     every = param.Boolean(default=False, doc="The first few queues in one chart, not the chosen one alone.")
     dark = param.Boolean(default=False, doc="Colours for a dark page; follows what is around it.")
 
-    _card: Card | None = None
+    _card: ChartCard | None = None
 
     def _build(self) -> Viewable:
         self._charts: Charts | None = None
@@ -50,11 +50,11 @@ class QueueChart(View):
         which = pn.widgets.RadioButtonGroup(options={"Chosen queue": False, "All": True}, value=self.every, margin=0)
         which.link(self, value="every", bidirectional=True)
         self._frame = pn.Column(margin=0, sizing_mode="stretch_width")
-        self._card = Card(
+        self._card = ChartCard(
             self._frame,
             title="Depth and throughput",
             actions=[which, span],
-            lines=[["mute", "Reading the history …"]],
+            words="Reading the history …",
             theme=self.param.theme,
         )
         self._card.param.watch(lambda event: setattr(self, "dark", event.new), "dark")
@@ -116,7 +116,7 @@ class QueueChart(View):
                 self._session.later(partial(self._place_too, charts, figure))
         nothing = "Nothing was recorded in this time: a console records while it runs."
         self._card.param.update(
-            lines=[["mute", nothing]] if charts.empty else [],
+            words=nothing if charts.empty else "",
             legend=[["line", name, hue] for name, hue in charts.legend]
             + [["act", "an operation", ""], ["held", "paused", ""]],
         )

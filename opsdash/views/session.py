@@ -56,7 +56,6 @@ class Session:
         self.pending = PendingConfirmation()
         self.messages = Messages()
         self.dialog: Any = None  # the one of the page or widget; it needs the session first
-        self.undo: Operation | None = None
         self.closed = False
         self.turn = Turns().turn
         self._readings = readings(console)
@@ -159,7 +158,7 @@ class Session:
         except Exception:
             # Of somebody else's watcher: ours come first (Param runs depends before watch), and the next reading comes.
             log.exception("a watcher of a widget's status failed; the widget goes on")
-        self.messages.param.update(beat=time.time(), read_at=self.status.read_at)
+        self.messages.beat = time.time()
 
     def _beat(self) -> None:
         """Notices that readings have stopped, and says that the server is there."""
@@ -180,8 +179,8 @@ class Session:
 
     def say(self, text: str, tone: str, undo: Operation | None = None) -> None:
         """Shows one message for some seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
-        self.undo = undo
-        self.messages.say(without_folders(text), tone, undo=undo is not None)
+        asks = partial(self.dialog.ask_for, undo) if undo is not None else None
+        self.messages.say(without_folders(text), tone, undo=asks)
 
     async def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do.

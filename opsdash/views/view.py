@@ -46,7 +46,11 @@ class View(PyComponent):
     """
 
     status: PageStatus = param.ClassSelector(  # type: ignore[assignment] # a parameter is its value on an instance
-        class_=PageStatus, allow_None=False, constant=True, allow_refs=False, doc="Its data; follow the parameters with pn.bind."
+        class_=PageStatus,
+        allow_None=False,
+        constant=True,
+        allow_refs=False,
+        doc="Its data; follow the parameters with pn.bind.",
     )
     queue: param.Selector[str] = param.Selector(
         default="",
@@ -94,7 +98,7 @@ class View(PyComponent):
         card = self._build()
         if not self._alone:
             return card
-        self._session.messages.theme = self.theme
+        self._session.messages.param.update(theme=self.theme, embedded=True, reloads=False)
         return pn.Column(card, self._dialog, self._session.messages, margin=0, sizing_mode="stretch_width")
 
     def _build(self) -> Viewable:

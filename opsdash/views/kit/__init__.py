@@ -2,6 +2,7 @@
 
 from opsdash.views.kit.base import Component, Headed
 from opsdash.views.kit.card import Card
+from opsdash.views.kit.chart_card import ChartCard
 from opsdash.views.kit.dialog import Dialog
 from opsdash.views.kit.keyed_table import KeyedTable, RowAction
 from opsdash.views.kit.masthead import Masthead
@@ -12,6 +13,7 @@ from opsdash.views.kit.tabs import Tabs
 
 __all__ = [
     "Card",
+    "ChartCard",
     "Component",
     "Dialog",
     "Figures",

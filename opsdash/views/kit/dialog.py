@@ -29,6 +29,9 @@ class Dialog(Component):
     problem = param.String(doc="Why what is filled in can't be taken.")
     stale = param.Boolean(default=False, doc="Figures and lines are of what was filled in before: new ones are read.")
     wide = param.Boolean(default=False, doc="It takes the room of a table.")
+    keeps = param.Boolean(default=False, doc="It has the browser tab to itself: what is half-filled outlives a reload.")
+    kept = param.Dict(default={}, doc="What a reload of the page brings back; empty: nothing. Kept by the browser tab.")
+    found = param.Dict(default={}, doc="What was kept when the page was opened: the browser's own word.")
     objects = Children(doc="Fields.")
     actions = Children(doc="Buttons.")
 
