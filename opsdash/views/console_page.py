@@ -14,6 +14,7 @@ from opsdash.state.location import ADDRESS, TABS
 from opsdash.views import rows
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
+from opsdash.views.design import OpsDesign, line, stack
 from opsdash.views.kit import Masthead, Tabs
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
@@ -30,7 +31,9 @@ TITLES = {
     "tenants": "Tenants",
     "operations": "Operations",
 }
-CAUTION = "Caution: Manual operations can affect system behavior"
+_HEADING = """<h1>System Operations</h1>
+<div class="banner" role="note">Caution: Manual operations can affect system behavior</div>"""
+"""Constant: nothing from outside is ever put into HTML."""
 
 
 class Console(View):
@@ -63,14 +66,13 @@ class Console(View):
         self._tabs.param.watch(self._went, "active")
         location.param.watch(self._go, "tab")
         self._offer_tabs()
-        return pn.Column(
-            self._masthead(),
+        body = stack(
+            pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
             self._view(SystemState),
             self._tabs,
-            css_classes=["stack"],
-            margin=0,
-            sizing_mode="stretch_width",
+            styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"},
         )
+        return pn.Column(self._masthead(), body, margin=0, sizing_mode="stretch_width")
 
     @param.depends("status.tenants_card", watch=True)
     def _offer_tabs(self) -> None:
@@ -80,12 +82,13 @@ class Console(View):
     def _view(self, kind: type[View], **params: Any) -> View:
         return kind(session=self._session, theme=self.theme, **params)
 
-    def _stack(self, *views: Viewable) -> Viewable:
-        return pn.Column(*views, css_classes=["stack"], margin=0, sizing_mode="stretch_width")
-
     def _overview(self) -> Viewable:
-        pair = pn.Row(self._view(QueueTable), self._view(TenantDrift), css_classes=["pair"], margin=0)
-        return self._stack(
+        pair = line(
+            self._view(QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
+            self._view(TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
+            styles={"gap": "12px", "flex-wrap": "wrap", "align-items": "flex-start"},
+        )
+        return stack(
             self._view(PendingApprovals),
             pair,
             self._view(ClearedTasks),
@@ -95,10 +98,10 @@ class Console(View):
 
     def _queues(self) -> Viewable:
         span = self._session.location.span
-        return self._stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
+        return stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
 
     def _operations(self) -> Viewable:
-        return self._stack(
+        return stack(
             self._view(PendingApprovals), self._view(RecentOperations, detailed=True), self._view(OtherOperations)
         )
 

@@ -15,7 +15,7 @@ from opsdash.model import Effect, Preview
 from opsdash.operation import CONFIRMATION, Operation
 from opsdash.state import PendingConfirmation
 from opsdash.views import form
-from opsdash.views.buttons import button
+from opsdash.views.design import OpsDesign, button
 from opsdash.views.kit import Dialog
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class ConfirmationDialog(Viewer):
         self._dialog.objects = [*self._fields.values(), *typed, self._typed(f"Type {CONFIRMATION} to confirm", "typed")]
 
     def _typed(self, label: str, follows: str) -> pn.widgets.TextInput:
-        field = pn.widgets.TextInput(name=label, margin=0, sizing_mode="stretch_width")
+        field = pn.widgets.TextInput(name=label, margin=0, sizing_mode="stretch_width", design=OpsDesign)
         field.link(self.pending, value_input=follows)
         field.param.watch(self._confirm, "enter_pressed")
         return field

@@ -11,6 +11,7 @@ import panel as pn
 from opsdash.errors import Invalid, sentences
 from opsdash.model import Preview
 from opsdash.operation import MAX_TEXT, Operation, parameters, registry
+from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
 
@@ -132,7 +133,9 @@ def widget(field: Mapping[str, str], value: Any = None) -> Any:
     """
     if field["kind"] == "flag":
         label = field["label"]
-        return pn.widgets.CheckBoxGroup(options=[label], value=[label] if value is True else [], margin=0)
+        return pn.widgets.CheckBoxGroup(
+            options=[label], value=[label] if value is True else [], margin=0, design=OpsDesign
+        )
     text = value[:MAX_TEXT] if isinstance(value, str) else ""
     return pn.widgets.TextInput(
         name=field["label"],
@@ -141,6 +144,7 @@ def widget(field: Mapping[str, str], value: Any = None) -> Any:
         placeholder=field["placeholder"],
         max_length=MAX_TEXT,
         margin=0,
+        design=OpsDesign,
         sizing_mode="stretch_width",
     )
 

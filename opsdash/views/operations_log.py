@@ -20,7 +20,7 @@ from opsdash.services.audit.query import COUNTED, Filter, Page
 from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
-from opsdash.views.buttons import button, icon
+from opsdash.views.design import OpsDesign, button, icon, line, search, stack
 from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.view import View
 
@@ -72,11 +72,16 @@ class RecentOperations(View):
         if not self.detailed:
             return self._table
         self._session.later(self._read)
-        return pn.Column(self._filters(), self._table, self._paging(), margin=0, sizing_mode="stretch_width")
+        return stack(self._filters(), self._table, self._paging())
 
     def _buttons(self) -> list[Viewable]:
         export = pn.widgets.FileDownload(
-            callback=self._export, filename="opsdash-operations.csv", label="Export Logs", icon=icon("export"), margin=0
+            callback=self._export,
+            filename="opsdash-operations.csv",
+            label="Export Logs",
+            icon=icon("export"),
+            margin=0,
+            design=OpsDesign,
         )
         if not self.detailed:
             return [export]
@@ -97,37 +102,33 @@ class RecentOperations(View):
         location = self._session.location
 
         def text(name: str, words: str, width: int) -> Viewable:
-            field = pn.widgets.TextInput(
-                value=getattr(location, name), placeholder=words, name="", width=width, margin=0, max_length=200
-            )
+            field = search(words, width=width, value=getattr(location, name))
             field.link(location, value=name, bidirectional=True)
             return field
 
         def select(name: str, options: Mapping[str, str]) -> Viewable:
             value = getattr(location, name)
             known = value if value in options.values() else ""
-            field = pn.widgets.Select(options=dict(options), value=known, width=150, margin=0)
+            field = pn.widgets.Select(options=dict(options), value=known, width=150, margin=0, design=OpsDesign)
             field.link(location, value=name, bidirectional=True)
             return field
 
         operations = {kind.title: name for name, kind in registry().items()}
         statuses = {status.value.replace("_", " "): status.value for status in Status}
         location.param.watch(self._filtered, ["text", "user", "operation", "status", "since", "broker"])
-        return pn.Row(
+        return line(
             text("text", "Search in the details", 200),
             text("user", "User", 120),
             select("operation", {"All operations": "", **operations}),
             select("status", {"All statuses": "", **statuses}),
             select("since", SINCE),
             select("broker", {"All brokers": "", "This broker": "this"}),
-            css_classes=["filters"],
-            margin=0,
         )
 
     def _paging(self) -> Viewable:
         self._newest = button("Newest", on_click=self._to_newest, disabled=True)
         self._older = button("Older", on_click=self._to_older, disabled=True)
-        return pn.Row(self._newest, self._older, css_classes=["paging"], margin=0)
+        return line(self._newest, self._older)
 
     async def _filtered(self, _event: object) -> None:
         self._pages = []

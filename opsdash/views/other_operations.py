@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import panel as pn
 from panel.viewable import Viewable
 
 from opsdash.operation import registry
-from opsdash.views.buttons import button
+from opsdash.views.design import button, line
 from opsdash.views.kit import Card
 from opsdash.views.placement import others
 from opsdash.views.view import View
@@ -21,7 +20,7 @@ class OtherOperations(View):
         buttons = [button(title, on_click=self._dialog.asks(known[name])) for name, title, _help in given]
         self.visible = bool(given)
         return Card(
-            pn.Row(*buttons, css_classes=["others"], margin=0),
+            line(*buttons),
             title="Other Operations",
             lines=[["mute", f"{title}: {help_}"] for _name, title, help_ in given],
             theme=self.param.theme,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import ClassVar
 
-import panel as pn
 import param
 from panel.viewable import Viewable
 
@@ -15,7 +14,7 @@ from opsdash.services.broker.messages import Message
 from opsdash.services.threads import READS
 from opsdash.text import format_duration
 from opsdash.views import rows
-from opsdash.views.buttons import button
+from opsdash.views.design import button, search
 from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.view import View
 
@@ -47,7 +46,7 @@ class Peek(View):
     def _build(self) -> Viewable:
         self._seen: tuple[Message, ...] = ()
         self._looked_at = ""
-        find = pn.widgets.TextInput(placeholder="Id, name or argument", margin=0, width=180, max_length=200)
+        find = search("Id, name or argument")
         find.link(self, value_input="find")
         self._table = KeyedTable(
             title="Waiting tasks",
@@ -57,7 +56,7 @@ class Peek(View):
             theme=self.param.theme,
         )
         self._table.on_action(self._act)
-        return pn.Column(self._table, margin=0, sizing_mode="stretch_width")
+        return self._table
 
     async def open(self, queue: str) -> None:
         """Looks, and shows what is there; on an error it tells the operator and shows nothing new."""

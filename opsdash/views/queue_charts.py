@@ -18,6 +18,7 @@ from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.state.location import SPANS
 from opsdash.views.charts import NAMED, SPANS_S, Charts
+from opsdash.views.design import OpsDesign
 from opsdash.views.kit import ChartCard
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.view import View
@@ -44,10 +45,12 @@ class QueueChart(View):
         self._drawn_at_s = 0.0
         self._drawing = asyncio.Lock()
         span = pn.widgets.RadioButtonGroup(
-            options={"15 min": "15m", "1 hour": "1h", "24 hours": "24h"}, value=self.span, margin=0
+            options={"15 min": "15m", "1 hour": "1h", "24 hours": "24h"}, value=self.span, margin=0, design=OpsDesign
         )
         span.link(self, value="span", bidirectional=True)
-        which = pn.widgets.RadioButtonGroup(options={"Chosen queue": False, "All": True}, value=self.every, margin=0)
+        which = pn.widgets.RadioButtonGroup(
+            options={"Chosen queue": False, "All": True}, value=self.every, margin=0, design=OpsDesign
+        )
         which.link(self, value="every", bidirectional=True)
         self._frame = pn.Column(margin=0, sizing_mode="stretch_width")
         self._card = ChartCard(

@@ -40,7 +40,7 @@ class QueueTable(View):
     queues = param.List(default=[], item_type=str, doc="Only these; empty: all that are known.")
 
     def _build(self) -> Viewable:
-        self._peek = Peek(session=self._session, actions=self.actions)
+        self._peek = Peek(session=self._session, actions=self.actions, visible=False)
         self._table = KeyedTable(
             title="Queue Operations",
             columns=self.shown_columns(COLUMNS),

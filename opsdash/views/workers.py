@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import panel as pn
 import param
 from panel.viewable import Viewable
 
 from opsdash.operations import RevokeTask
-from opsdash.views.buttons import button
+from opsdash.views.design import button, search, stack
 from opsdash.views.kit import Card, KeyedTable, RowAction
 from opsdash.views.rows import NO_WORKERS
 from opsdash.views.running import RunningTasks
@@ -92,9 +91,7 @@ class WorkerHealth(View):
         refresh = button("Refresh", "refresh", on_click=self._refresh)
         if not self.detailed:
             return [refresh] if self.actions else []
-        find = pn.widgets.TextInput(
-            value=self.find, value_input=self.find, placeholder="Filter workers", margin=0, width=180, max_length=200
-        )
+        find = search("Filter workers", value=self.find, value_input=self.find)
         find.link(self, value_input="find")
         revoke = button("Revoke Task", "close", on_click=self._dialog.asks(RevokeTask))
         revoke.disabled = not self._session.may(RevokeTask)
@@ -163,7 +160,7 @@ class _Details:
         self.table = KeyedTable(title="Running now", columns=columns, empty="Reading …", theme=view.param.theme)
         self.table.on_action(view.act_on_task)
         self.facts = Card(title="Facts", theme=view.param.theme)
-        self.card = pn.Column(self.table, self.facts, margin=0, sizing_mode="stretch_width")
+        self.card = stack(self.table, self.facts)
 
     def show(self, row: dict[str, Any]) -> None:
         known = [[label, str(row[name])] for name, label in FACTS.items() if row.get(name) not in (None, "")]
