@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
 
 import param
 from panel.viewable import Viewable
@@ -36,8 +35,6 @@ GAP = "…"
 
 class Peek(View):
     """The first and the last tasks that wait in a queue. It is shown once something was looked at."""
-
-    ACTION: ClassVar[str] = "peek"
 
     find = param.String(default="", doc="Shows the tasks whose id, name or arguments hold this text.")
 

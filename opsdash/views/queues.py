@@ -9,6 +9,7 @@ from panel.viewable import Viewable
 
 from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.peek import Peek
+from opsdash.views.rows import PEEK
 from opsdash.views.view import View
 
 COLUMNS = [
@@ -72,7 +73,7 @@ class QueueTable(View):
             self.queue = event.new
 
     async def _act(self, action: RowAction) -> None:
-        if action.name == Peek.ACTION:
+        if action.name == PEEK:
             await self._peek.open(action.key)
         else:
             await self._dialog.ask(action.name, {"queue": action.key})

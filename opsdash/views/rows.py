@@ -45,6 +45,8 @@ from opsdash.views.strip import latest_rates, spark_point
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
 
+PEEK = "peek"
+"""The act of a queue's row that is no operation."""
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."
 SPARK_EVERY = 3
@@ -63,6 +65,11 @@ _STATUS_TONES = {
 def known(**fields: Any) -> Row:
     """A row with the fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def act(operation: type[Operation], label: str, help_: str, *, usual: bool = False) -> Row:
+    """What may be done to a row; the usual acts are buttons, the others are in the row's menu."""
+    return {"name": operation.name, "label": label, "help": help_, "usual": usual, "danger": operation.danger}
 
 
 def steady(at: float, before: float | None) -> int:
@@ -88,14 +95,15 @@ def queue_rows(
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
-        acts = [["peek", "Peek", "The first and last pending tasks"]]
+        acts = []
         if own is not None and may(ResumeProcessing):
-            acts.insert(0, [ResumeProcessing.name, "Resume", "End the pause of this queue"])
+            acts.append(act(ResumeProcessing, "Resume", "End the pause of this queue", usual=True))
         if own is None and status.known and may(PauseProcessing):
-            acts.insert(0, [PauseProcessing.name, "Pause", "Pause this queue only"])
+            acts.append(act(PauseProcessing, "Pause", "Pause this queue only", usual=True))
+        acts.append({"name": PEEK, "label": "Peek", "help": "The first and last pending tasks", "usual": True})
         if may(ClearQueue):
-            acts.append([ClearTasks.name, "Clear some", "Clear the tasks that match a name, an age or a text"])
-            acts.append([ClearQueue.name, "Clear", "Clear all pending tasks"])
+            acts.append(act(ClearTasks, "Clear some", "Clear the tasks that match a name, an age or a text"))
+            acts.append(act(ClearQueue, "Clear", "Clear all pending tasks"))
         rows[queue.name] = known(
             rank=rank,
             name=queue.name,
@@ -147,7 +155,7 @@ def operation_rows(
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
             broker=None if entry.broker == here else entry.broker,
-            acts=[[undo.name, "Undo", _until(entry)]] if (undo := undoable.get(entry.id)) else None,
+            acts=[act(type(undo), "Undo", _until(entry), usual=True)] if (undo := undoable.get(entry.id)) else None,
             undo=asking(undo) if undo else None,
             json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )
@@ -179,7 +187,10 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     Args:
         may: The user may restore and delete.
     """
-    acts = [[RestoreQueue.name, "Restore", "Put back into the queue"], [DeleteTrash.name, "Delete", "Permanently"]]
+    acts = [
+        act(RestoreQueue, "Restore", "Put back into the queue", usual=True),
+        act(DeleteTrash, "Delete", "Permanently"),
+    ]
     return {
         entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
@@ -210,7 +221,7 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
             by=waits.by,
             surface=waits.surface,
             until=round(waits.expires_at.timestamp()),
-            acts=[[ApproveOperation.name, "Approve", f"The request of {waits.by} runs then"]]
+            acts=[act(ApproveOperation, "Approve", f"The request of {waits.by} runs then", usual=True)]
             if may and not waits.problem
             else None,
         )

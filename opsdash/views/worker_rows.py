@@ -9,7 +9,7 @@ from types import MappingProxyType
 from opsdash.model import OtherWorker, RunningTask, WorkerStats
 from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.text import format_duration
-from opsdash.views.rows import May, Row, known, steady
+from opsdash.views.rows import May, Row, act, known, steady
 
 FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
@@ -75,18 +75,18 @@ def _name(worker: WorkerStats) -> str:
     return worker.record or worker.hostname
 
 
-def _acts(takes: bool, may: May) -> list[list[str]] | None:
+def _acts(takes: bool, may: May) -> list[Row] | None:
     """What may be done to a worker that answers. A courtesy: the service refuses what can't be."""
     if takes:
-        return [[QuietWorker.name, "Quiet", "Takes no more tasks"]] if may(QuietWorker) else None
-    return [[WakeWorker.name, "Wake", "Takes tasks again"]] if may(WakeWorker) else None
+        return [act(QuietWorker, "Quiet", "Takes no more tasks", usual=True)] if may(QuietWorker) else None
+    return [act(WakeWorker, "Wake", "Takes tasks again", usual=True)] if may(WakeWorker) else None
 
 
-def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
+def _gone(worker: WorkerStats, may: May) -> list[Row] | None:
     """What may be done to one that does not report."""
     if worker.reports or not may(DismissWorker):
         return None
-    return [[DismissWorker.name, "Dismiss", "Forget it, once you know that its process has ended"]]
+    return [act(DismissWorker, "Dismiss", "Forget it, once you know that its process has ended", usual=True)]
 
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
@@ -134,7 +134,7 @@ def running_rows(
     Args:
         before: The rows of the last read: a beginning that moved by less than two seconds has not moved.
     """
-    acts = [[RevokeTask.name, "Revoke", "It is discarded, or ended"]] if may(RevokeTask) else None
+    acts = [act(RevokeTask, "Revoke", "It is discarded, or ended", usual=True)] if may(RevokeTask) else None
     return {
         task.task_id: known(
             name=task.name,
