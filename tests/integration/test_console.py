@@ -385,6 +385,17 @@ def test_a_clear_leaves_what_arrived_after_its_preview_and_can_be_undone(console
     assert client.lrange(key, 0, -1) == ["new", "old 2", "old 1"]
 
 
+def test_a_pause_that_is_too_short_or_too_long_names_where_its_duration_came_from(console_for):
+    console = console_for()
+    for duration_s in (0, 10**9):
+        with pytest.raises(opsdash.Invalid) as refused:
+            console.preview(opsdash.PauseProcessing(duration_s=duration_s))
+        assert (refused.value.field, refused.value.setting) == ("duration_s", "")
+    with pytest.raises(opsdash.Invalid) as refused:
+        console_for(pause_ttl_s=0).preview(opsdash.PauseProcessing())
+    assert (refused.value.field, refused.value.setting) == ("", "OPSDASH_PAUSE_TTL_S")
+
+
 def test_only_the_tasks_of_that_name_are_cleared(console_for):
     console = console_for(queues=("celery", "emails"))
     client, key = console.broker.client, console.broker.lists("emails")[0]
