@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from support.cli import Result
 from support.deployment import Deployment
 from support.workers import eventually, worker

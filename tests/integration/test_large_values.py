@@ -104,7 +104,7 @@ def test_a_worker_reads_little_of_the_report_that_is_in_its_place(console: Conso
     with few_bytes(console):
         for _ in range(2):
             report: Any = {"time": str(time.time()), "hostname": "w@x", **reporter.identity.fields()}
-            reporter.push(link, report)  # type: ignore[arg-type]
+            reporter.push(link, report)
     assert client.hget(keys.worker("w@x"), "instance") == reporter.identity.instance
 
 

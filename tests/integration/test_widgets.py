@@ -210,7 +210,7 @@ def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing
         session_context = object()
 
     doc = Document()
-    doc._session_context = lambda: Visit.session_context  # type: ignore[assignment] # as a server sets it
+    doc._session_context = lambda: Visit.session_context  # as a server sets it
     model = pn.panel(widget)._get_model(doc)
     assert "created before your visit" in str(model.data.properties_with_values())
     widget.close()

@@ -133,4 +133,4 @@ def test_what_takes_something_away_is_declared_as_dangerous():
             title: ClassVar[str] = "Loud"
             help: ClassVar[str] = "Loud."
             warning: ClassVar[str] = "Loud."
-            danger: ClassVar[bool] = "yes"  # type: ignore[assignment]
+            danger: ClassVar[bool] = "yes"

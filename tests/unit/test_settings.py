@@ -113,7 +113,7 @@ def test_a_valkey_url_is_a_redis_url():
 
 
 def test_an_unknown_keyword_is_refused():
-    with pytest.raises(Invalid, match="^colour: there is no such setting"):
+    with pytest.raises(Invalid, match=r"^colour: there is no such setting"):
         Settings.from_env({}, colour="red")
 
 

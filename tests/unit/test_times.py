@@ -90,4 +90,4 @@ def test_an_act_on_what_is_older_than_the_calendar_is_refused(older_than_s: int)
         PruneAuditLog(older_than_s=older_than_s)._before()
     if older_than_s < 0:
         with pytest.raises(Invalid, match="expected 0 or more"):
-            ClearTasks(queue="celery", older_than_s=older_than_s)._check(None)  # type: ignore[arg-type]
+            ClearTasks(queue="celery", older_than_s=older_than_s)._check(None)
