@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.errors import fails
 from support.tenants import execute, preview, stored, sync
 
 from opsdash.bootstrap import connect
@@ -161,7 +162,7 @@ def test_a_callable_that_can_not_be_loaded_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "broken_host", raising=False)
     console = console_with(sqlite_url, {"OPSDASH_TENANT_SOURCE": "broken_host:rows"})
-    with pytest.raises(Invalid, match="OPSDASH_TENANT_SOURCE") as error:
+    with fails(Invalid, setting="OPSDASH_TENANT_SOURCE") as error:
         sync(console)
     assert says in str(error.value)
     assert console.snapshot().operations, "the page shows the rest"
