@@ -55,7 +55,7 @@ def test_the_documented_table_is_read_as_the_docs_say(console_with, database_url
     execute(console, insert, id=7, title="Acme", options=options, at="2026-01-02 03:04:05")
     execute(console, insert, id=8, title="Zen", options=None, at="2026-01-02 03:04:05")
     assert preview(console).startswith("2 tenants in the database: 2 will be added")
-    assert sync(console).message == "Synced 2 tenant configs."
+    assert sync(console).affected == 2
     written = stored(console, "7")
     assert written["settings"].pop("password").startswith("hmac-sha256:")
     assert written == {
@@ -86,7 +86,7 @@ def test_the_documented_callable_is_called_as_the_docs_say(
     monkeypatch.syspath_prepend(tmp_path)
     console = console_with(sqlite_url, exported(shell))
     assert preview(console).startswith("2 tenants in the database: 2 will be added")
-    assert sync(console).message == "Synced 2 tenant configs."
+    assert sync(console).affected == 2
     assert stored(console, "acme-2")["settings"] == {"plan": "free"}
     assert stored(console, "acme-2")["enabled"] is True
     assert sync(console).affected == 0
