@@ -121,7 +121,7 @@ def create_server(
         show=show,
         start=False,
         verbose=False,
-        location=False,
+        location=True,
         secret_key=key,
         sign_sessions=True,
         session_token_expiration=TOKEN_LIFETIME_S,
