@@ -16,8 +16,7 @@ const draw = (tag, props, ...children) => {
   node.append(...children)
   return node
 }
-export const icon = (path) =>
-  draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
+export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
 export const put = (node, text) => {
   if (node.textContent !== text) node.textContent = text
 }
@@ -47,6 +46,28 @@ export const moment = (seconds) => stamp(seconds, [0, 19])
 export const here = (seconds) => {
   const at = new Date(seconds * 1000)
   return `${moment(seconds - at.getTimezoneOffset() * 60)} here`
+}
+
+// What a field says, by the kind of its column.
+const SAID = {
+  text: String,
+  number: (v) => number(v),
+  rate,
+  decimal: (v) => number(v, 2),
+  bytes,
+  since: (v, now) => duration(now - v),
+  left: (v, now) => (v > now ? duration(v - now) : 'over'),
+  ago: (v, now) => `${duration(now - v)} ago`,
+  time: moment,
+  state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
+  bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
+}
+export const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
+export const said = (column, row, now) => {
+  const value = row[column.field]
+  if (value == null) return column.kind === 'ago' ? 'just now' : '–'
+  return (row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
 }
 
 // A line over time; a missing value is a gap, drawn as one. `points` are [second, value] or [second], and two of them
@@ -85,14 +106,12 @@ export const focused = () => {
   return node === document.body ? null : node
 }
 let pressed = null
-const note = (event) => { pressed = event.composedPath().find((n) => n.matches?.('button, a[href]')) }
-document.addEventListener('click', note, true)
+document.addEventListener('click', (e) => { pressed = e.composedPath().find((n) => n.matches?.('button, a[href]')) }, true)
 const STOPS = 'button, input, select, textarea, a[href], [tabindex="0"]'
 export const stops = (node) =>
   [...node.querySelectorAll('*')].flatMap((n) => [
     ...(n.matches(STOPS) && !n.disabled && n.tabIndex >= 0 && n.checkVisibility({visibilityProperty: true}) ? [n] : []),
-    ...(n.shadowRoot ? stops(n.shadowRoot) : []),
-    ...(n.localName === 'slot' ? n.assignedElements().flatMap((one) => stops(one)) : [])
+    ...(n.shadowRoot ? stops(n.shadowRoot) : [])
   ])
 // Remembers where the focus is, and gives a function that puts it back there: or, where that has gone or is disabled
 // by now, to the nearest thing around it.
@@ -136,20 +155,15 @@ const around = (host) => {
 
 const beats = new Set()
 setInterval(() => { for (const act of beats) act() }, 1000)
-new MutationObserver(() => { for (const act of beats) act.theme?.() }).observe(document.documentElement, {
-  attributes: true, attributeFilter: ['data-theme', 'class', 'data-jp-theme-light'], subtree: false
-})
+for (const node of [document.documentElement, document.body])
+  new MutationObserver(() => { for (const act of beats) act.theme?.() }).observe(node, {attributes: true})
 
 // Begins the life of a drawn component: it takes its colours, and `every` runs once a second until it is removed. Panel
 // may draw a component again: the life before ends then, too.
 export const begin = (model, view) => {
   const host = view.el, mine = new Set()
   host.__end?.()
-  const end = (act) => mine.add(act)
-  const every = (act) => {
-    beats.add(act)
-    end(() => beats.delete(act))
-  }
+  const end = (act) => mine.add(act), every = (act) => { beats.add(act); end(() => beats.delete(act)) }
   host.__end = () => { for (const act of mine) act(); mine.clear() }
   const dress = () => {
     const theme = model.theme === 'auto' ? around(host) : model.theme
@@ -180,10 +194,7 @@ export const headed = (model, ...parts) => {
     put(note, model.note)
     head.hidden = !model.title && !model.note && !actions.childNodes.length
   }
-  const fill = () => {
-    place(actions, model.get_child('actions'))
-    say()
-  }
+  const fill = () => { place(actions, model.get_child('actions')); say() }
   model.on(['title', 'note'], say)
   model.on('actions', fill)
   fill()
@@ -191,62 +202,46 @@ export const headed = (model, ...parts) => {
 }
 
 // The menu of a row: one node for a whole table, above everything else. `find` gives the button that opened it, which
-// may have been drawn again in the meantime.
+// may have been drawn again in the meantime. Esc and a click elsewhere close it, as the browser has it.
 export const rowMenu = () => {
-  const node = el('div', {class: 'menu', role: 'menu', popover: 'manual'})
-  let from = null
-  const close = (back = false) => {
-    if (!from) return
-    const find = from.find
-    from.button.setAttribute('aria-expanded', 'false')
-    from = null
-    node.hidePopover()
-    if (back) find()?.focus({preventScroll: true})
-  }
-  const elsewhere = (event) => {
-    const moved = event.type === 'scroll' && from && Math.abs(from.button.getBoundingClientRect().top - from.top) < 30
-    if (from && !moved && ![node, from.button].some((one) => event.composedPath().includes(one))) close()
-  }
+  const node = el('div', {class: 'menu', role: 'menu', popover: 'auto'})
+  let from = {}, closed = 0
+  const close = () => { node.hidePopover(); from.find()?.focus({preventScroll: true}) }
   const open = (button, called, items, act, find) => {
-    const at = button.getBoundingClientRect()
-    from = {button, find, top: at.top}
+    if (from.button === button && performance.now() - closed < 300) return // this very click has closed it
+    from = {button, find}
     node.setAttribute('aria-label', `More for ${called}`)
     node.replaceChildren(...items.map(({name, label, help, danger}) => {
-      const choose = () => { close(true); act(name) }
-      const props = {type: 'button', role: 'menuitem', tabindex: -1, class: danger ? 'danger' : '', onclick: choose}
-      return el('button', props, el('span', {text: label}), help && el('small', {text: help}))
+      const choose = () => { close(); act(name) }, props = {type: 'button', role: 'menuitem', tabindex: -1, onclick: choose}
+      return el('button', {...props, class: danger && 'danger'}, el('span', {text: label}), help && el('small', {text: help}))
     }))
-    button.setAttribute('aria-expanded', 'true')
     node.showPopover()
-    const {offsetWidth: width, offsetHeight: height} = node
+    const at = button.getBoundingClientRect(), {offsetWidth: width, offsetHeight: height} = node
     node.style.left = `${Math.max(8, Math.min(innerWidth - width - 8, at.right - width))}px`
     node.style.top = `${at.bottom + height + 8 > innerHeight ? Math.max(8, at.top - height - 4) : at.bottom + 4}px`
     node.firstChild.focus({preventScroll: true})
+    for (const kind of ['wheel', 'touchmove']) addEventListener(kind, () => node.hidePopover(), {once: true, passive: true})
   }
+  node.addEventListener('toggle', ({newState}) => {
+    from.button.setAttribute('aria-expanded', String(newState === 'open'))
+    if (newState === 'open') return
+    closed = performance.now()
+    if (!focused()) from.find()?.focus({preventScroll: true})
+  })
   node.onkeydown = (event) => {
     const items = [...node.children], at = items.indexOf(node.getRootNode().activeElement)
-    const typed = [...items.slice(at + 1), ...items].findIndex((item) => item.textContent.toLowerCase().startsWith(event.key))
-    const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1}[event.key] ?? (typed < 0 ? null : at + 1 + typed)
-    if (event.key === 'Escape' || event.key === 'Tab') close(true)
-    else if (to !== null) items[(to + items.length) % items.length].focus()
-    if (event.key !== 'Tab' && (to !== null || event.key === 'Escape')) event.preventDefault()
+    const to = {ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1}[event.key]
     event.stopPropagation()
+    if (to === undefined && !['Tab', 'Escape'].includes(event.key)) return
+    event.preventDefault()
+    if (to === undefined) close()
+    else items[(to + items.length) % items.length].focus()
   }
-  return {
-    node,
-    listen(life) {
-      for (const kind of ['pointerdown', 'focusin', 'scroll']) {
-        document.addEventListener(kind, elsewhere, true)
-        life.end(() => document.removeEventListener(kind, elsewhere, true))
-      }
-    },
-    opener(called, items, act, find) {
-      const button = el('button', {
-        type: 'button', class: 'button small more', 'aria-haspopup': 'menu', 'aria-expanded': 'false', text: '⋯',
-        'aria-label': `More for ${called}`, title: 'More'
-      })
-      button.onclick = () => (from?.button === button ? close(true) : open(button, called, items, act, find))
-      return button
-    }
+  const opener = (called, items, act, find) => {
+    const props = {type: 'button', class: 'button small more', 'aria-haspopup': 'menu', 'aria-expanded': 'false', title: 'More'}
+    const button = el('button', {...props, text: '⋯', 'aria-label': `More for ${called}`})
+    button.onclick = () => open(button, called, items, act, find)
+    return button
   }
+  return {node, opener}
 }

@@ -2,12 +2,11 @@
 const {begin, el, focused, number, place, put, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const about = (exactness) => (exactness === 'estimated' ? '≈ ' : '')
-const tile = ({label, value, unit, exactness}) => el(
-  'div', {class: 'tile'},
-  el('strong', {}, `${about(exactness)}${typeof value === 'number' ? number(value, value % 1 ? 1 : 0) : value}`, unit && el('small', {text: ` ${unit}`})),
-  el('span', {text: exactness === 'old' ? `${label}, as last reported` : label})
-)
+const tile = ({label, value, unit, exactness}) => {
+  const text = (exactness === 'estimated' ? '≈ ' : '') + (typeof value === 'number' ? number(value, value % 1 ? 1 : 0) : value)
+  const what = el('span', {text: exactness === 'old' ? `${label}, as last reported` : label})
+  return el('div', {class: 'tile'}, el('strong', {}, text, unit && el('small', {text: ` ${unit}`})), what)
+}
 const share = (count, total, exact) => {
   const part = (100 * count) / total, sign = exact === false ? '≈ ' : ''
   // Of what was estimated no share is all: rare kinds may be missing.
@@ -18,31 +17,30 @@ export function render({model, view}) {
   const life = begin(model, view), title = el('h2', {id: unique('dialog')}), facts = el('dl', {class: 'about'})
   const warning = el('p', {class: 'warning'}), review = el('div', {class: 'review'}), fields = el('div', {class: 'fields'})
   const problem = el('p', {class: 'problem', role: 'alert'}), actions = el('div', {class: 'actions'})
-  const node = el('dialog', {'aria-modal': 'true', 'aria-labelledby': title.id}, title, facts, warning, review, fields, problem, actions)
+  const parts = [title, facts, warning, review, fields, problem, actions]
+  const node = el('dialog', {'aria-modal': 'true', 'aria-labelledby': title.id}, ...parts)
   let back = null, began = null
   const say = () => {
     node.classList.toggle('danger', model.danger)
     node.classList.toggle('wide', model.wide)
     for (const [part, text] of [[title, model.title], [warning, model.warning], [problem, model.problem]]) put(part, text)
-    facts.replaceChildren(...model.about.map(([label, value]) => el('div', {}, el('dt', {text: label}), el('dd', {text: value}))))
+    facts.replaceChildren(...model.about.map(([text, value]) => el('div', {}, el('dt', {text}), el('dd', {text: value}))))
     review.classList.toggle('stale', model.stale)
     review.setAttribute('aria-busy', String(model.stale))
-    const parts = model.breakdown.filter(([, count]) => count > 0), total = parts.reduce((sum, [, count]) => sum + count, 0)
-    const bar = parts.map(([, count], hue) => {
-      const part = el('span', {'data-hue': Math.min(hue, 5)})
+    const kinds = model.breakdown.filter(([, count]) => count > 0), total = kinds.reduce((sum, [, count]) => sum + count, 0)
+    const hue = (name, i) => el('span', {class: name, 'data-hue': Math.min(i, 5)})
+    const bar = kinds.map(([, count], i) => {
+      const part = hue('part', i)
       part.style.flexGrow = count
       return part
     })
-    const legend = parts.map(([kind, count, exact], hue) => el(
-      'li', {}, el('span', {class: 'swatch', 'data-hue': Math.min(hue, 5)}), el('span', {class: 'kind', text: kind}),
-      el('span', {class: 'share', text: share(count, total, exact)})
-    ))
-    const told = model.figures.filter(({value}) => value != null && value !== 0)
-    review.replaceChildren(
-      ...(told.length ? [el('div', {class: 'tiles'}, ...told.map(tile))] : []),
-      ...(parts.length ? [el('div', {class: 'bar', 'aria-hidden': 'true'}, ...bar), el('ul', {class: 'legend', 'aria-label': 'Kinds'}, ...legend)] : []),
-      ...(model.lines.length ? [el('ul', {class: 'lines'}, ...model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text})))] : [])
-    )
+    const said = (name, text) => el('span', {class: name, text})
+    const legend = kinds.map(([kind, count, exact], i) =>
+      el('li', {}, hue('swatch', i), said('kind', kind), said('share', share(count, total, exact))))
+    const tiles = model.figures.filter(({value}) => value != null && value !== 0).map(tile)
+    const lines = model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text}))
+    const lists = [['div', 'tiles', tiles], ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]
+    review.replaceChildren(...lists.filter(([,, all]) => all.length).map(([tag, name, all]) => el(tag, {class: name}, ...all)))
   }
   // The first field that is still to be filled in; fields come a moment after the dialog. Who is somewhere already stays.
   const focus = (tries = 50) => {

@@ -1,28 +1,8 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay. From
 // `limit` rows on, only those in sight are in it. Where it is narrow, whole columns give way by their priority.
-const {begin, bytes, dot, duration, el, headed, here, moment, number, put, rate, rowMenu, sparkline, unique} =
+const {begin, dot, el, headed, here, MOVING, place, put, RIGHT, rowMenu, said, sparkline, STILL, unique} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const SAID = {
-  text: String,
-  number: (v) => number(v),
-  rate,
-  decimal: (v) => number(v, 2),
-  bytes,
-  since: (v, now) => duration(now - v),
-  left: (v, now) => (v > now ? duration(v - now) : 'over'),
-  ago: (v, now) => `${duration(now - v)} ago`,
-  time: moment,
-  state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
-  bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
-}
-const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
-const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
-const said = (column, row, now) => {
-  const value = row[column.field]
-  if (value == null) return column.kind === 'ago' ? 'just now' : '–'
-  return (row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
-}
 const CELLS = {
   state(td, [tone, word, remark]) {
     td.replaceChildren(dot(tone), el('span', {text: word}), ...(remark ? [el('small', {text: remark, title: remark})] : []))
@@ -38,33 +18,34 @@ const CELLS = {
 
 export function render({model, view}) {
   const life = begin(model, view), menu = rowMenu()
-  const none = el('p', {class: 'none'}), table = el('table'), group = unique('choice')
+  const none = el('p', {class: 'none'}), table = el('table'), group = unique('choice'), style = el('style')
   const caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody()
-  const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group'}, table, none), style = el('style')
+  const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group'}, table, none)
   const box = headed(model, style, wrap, menu.node)
   const space = () => el('tr', {class: 'space', 'aria-hidden': 'true'}, el('td'))
   const above = space(), below = space(), live = new Map(), tall = new Map()
   caption.className = 'sr'
-  let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map(), height = 38, framed = 0, narrow = false
+  let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map()
+  let height = 38, width = 0, framed = 0, narrow = false
   const frozen = () => model.frozen || Boolean(document.documentElement.dataset.notLive)
   const now = () => (frozen() && model.now) || Date.now() / 1000 + skew
-  const lead = () => (model.selectable ? 1 : 0) + (model.expandable ? 1 : 0)
+  const lead = () => (model.selectable ? 1 : 0) + (model.expandable ? 1 : 0), span = () => model.columns.length + lead()
   const windowed = () => known.size >= model.limit
   const act = (key, name) => model.send_msg({key, name})
   const call = (row) => row.called || row.name || row.hostname || row.key
 
-  // One cell, if what it says has changed.
+  // One cell, if what it says has changed: of lists, whether they are others.
   const paint = (td, column, row, first) => {
     const value = row[column.field] ?? null, kind = column.kind || 'text', custom = CELLS[kind] && value !== null
-    const mark = kind === 'acts' || custom ? JSON.stringify([value, row[column.of], call(row)]) : said(column, row, now())
-    const title = first ? left(row, 4) : ''
-    if (td.__mark === mark && td.__title === title) return
-    Object.assign(td, {__mark: mark, __title: title})
+    const mark = STILL.has(kind) || custom ? value : said(column, row, now()), title = first ? left(row, 4) : ''
+    const about = kind === 'acts' ? call(row) : row[column.of]
+    if (td.__mark === mark && td.__title === title && td.__about === about) return
+    Object.assign(td, {__mark: mark, __title: title, __about: about})
     if (kind === 'acts') return actions(td, value || [], row)
     if (custom) CELLS[kind](td, value, row, column)
     else put(td, kind === 'spark' ? '' : mark)
     if (kind === 'time' && value !== null) td.title = here(value)
-    else if (title || (windowed() && kind === 'text')) td.title = [kind === 'text' ? mark : '', title].filter(Boolean).join(' · ')
+    else if (title || (windowed() && kind === 'text')) td.title = [kind === 'text' && mark, title].filter(Boolean).join(' · ')
     else td.removeAttribute('title')
   }
   const left = (row, least) => model.columns
@@ -78,19 +59,20 @@ export function render({model, view}) {
       type: 'button', class: `button small${danger || /^(clear|delete)/.test(name) ? ' danger' : ''}`, title: help,
       text: label, 'aria-label': `${label} ${call(row)}`, onclick: () => act(row.key, name)
     })
-    const again = () => [live.get(row.key), live.get(row.key)?.__under].flatMap((tr) => tr?.querySelector('.more') || []).at(-1) || wrap
+    const again = () => (live.get(row.key)?.__under || live.get(row.key))?.querySelector('.more') || wrap
     const more = menu.opener(call(row), rest, (name) => act(row.key, name), again)
     td.replaceChildren(...usual.map(button), ...(rest.length ? [more] : []))
     if (word !== null) ([...td.children].find((b) => b.textContent === word) || td.firstChild || wrap).focus()
   }
   // Where it is narrow, a row has a second line of its whole width: remarks, what has gone, and its acts.
   const under = (tr, row) => {
-    if (!narrow) tr.__under?.remove()
-    if (!narrow) return void (tr.__under = null)
-    tr.__under ||= el('tr', {class: 'under'}, el('td', {}, el('div', {}, el('span'), el('div', {class: 'acts', 'aria-label': 'Actions', role: 'group'}))))
-    const [words, acts] = tr.__under.firstChild.firstChild.children, remarks = model.columns.map((c) => c.kind === 'state' && row[c.field]?.[2])
-    tr.__under.firstChild.colSpan = model.columns.length + lead()
-    tr.__under.onclick = tr.onclick
+    if (!narrow && tr.__under) tr.__under = tr.__under.remove()
+    if (!narrow) return
+    const group = () => el('div', {class: 'acts', role: 'group', 'aria-label': 'Actions'})
+    const inside = () => el('td', {colspan: span()}, el('div', {}, el('span'), group()))
+    tr.__under ||= el('tr', {class: 'under', onclick: tr.onclick}, inside())
+    const [words, acts] = tr.__under.firstChild.firstChild.children
+    const remarks = model.columns.map((c) => c.kind === 'state' && row[c.field]?.[2])
     put(words, [...remarks, left(row, 3)].filter(Boolean).join(' · '))
     for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
     tr.__under.hidden = !words.textContent && !acts.childNodes.length
@@ -99,12 +81,10 @@ export function render({model, view}) {
     model.expanded = model.expanded.includes(key) ? model.expanded.filter((k) => k !== key) : [...model.expanded, key]
   }
   const made = (key) => {
-    const tr = el('tr', {'data-key': key})
-    if (model.selectable) {
-      const radio = el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
-      tr.append(el('td', {class: 'x'}, radio))
-    }
-    if (model.expandable) tr.append(el('td', {class: 'x'}, el('button', {type: 'button', onclick: () => toggle(key)})))
+    const radio = () => el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
+    const opener = () => el('button', {type: 'button', onclick: () => toggle(key)})
+    const tr = el('tr'), x = (node) => el('td', {class: 'x'}, node)
+    tr.append(...[model.selectable && x(radio()), model.expandable && x(opener())].filter(Boolean))
     for (const {kind, pin, whole} of model.columns) {
       const props = {'data-kind': kind || 'text', 'data-pin': pin, 'data-whole': whole, 'data-right': RIGHT.has(kind)}
       tr.append(el('td', {...props, 'aria-label': kind === 'acts' ? 'Actions' : null}))
@@ -121,9 +101,9 @@ export function render({model, view}) {
     head.replaceChildren(
       ...(model.selectable ? [hidden('Choose')] : []), ...(model.expandable ? [hidden('Details')] : []),
       ...model.columns.map((column) => {
-        const {field, kind, pin, title, help} = column, on = sort?.field === field
+        const {field, kind, pin, title, help} = column, way = sort?.field === field ? sort.way : 0
         const turn = () => {
-          sort = !on ? {field, way: 1} : sort.way > 0 ? {field, way: -1} : null
+          sort = way < 0 ? null : {field, way: way > 0 ? -1 : 1}
           heads()
           head.cells[model.columns.indexOf(column) + lead()].firstChild.focus()
           draw()
@@ -131,9 +111,8 @@ export function render({model, view}) {
         const inside = STILL.has(kind)
           ? el('span', {class: title ? 'still' : 'sr', text: title || 'Actions'})
           : el('button', {type: 'button', text: title, onclick: turn})
-        const way = on ? (sort.way > 0 ? 'ascending' : 'descending') : null
         const props = {scope: 'col', title: help, 'data-kind': kind || 'text', 'data-pin': pin, 'data-right': RIGHT.has(kind)}
-        return el('th', {...props, 'aria-sort': way}, inside)
+        return el('th', {...props, 'aria-sort': way ? (way > 0 ? 'ascending' : 'descending') : null}, inside)
       })
     )
   }
@@ -141,24 +120,20 @@ export function render({model, view}) {
     const column = sort && model.columns.find((c) => c.field === sort.field)
     if (!column) return [...known.keys()]
     const value = (key) => { const v = known.get(key)[column.rank || column.field]; return Array.isArray(v) ? v[1] : v }
-    return [...known.keys()].map((key) => [key, value(key)]).sort(([, x], [, y]) => {
-      if (x == null || y == null) return (x == null) - (y == null)
-      return (x > y ? 1 : x < y ? -1 : 0) * sort.way
-    }).map(([key]) => key)
+    const order = (x, y) => (x == null || y == null ? (x == null) - (y == null) : (x > y ? 1 : x < y ? -1 : 0) * sort.way)
+    return [...known.keys()].map((key) => [key, value(key)]).sort(([, x], [, y]) => order(x, y)).map(([key]) => key)
   }
   // Of all keys those in sight, with some around them, and how much room those before and after take.
   const sight = (keys) => {
     if (!windowed()) return [keys, 0, 0, 0]
-    const size = (key) => height + (slots.has(key) ? tall.get(key) || 160 : 0), margin = 12 * height
-    const top = wrap.scrollTop - margin, end = wrap.scrollTop + wrap.clientHeight + margin
+    const margin = 12 * height, top = wrap.scrollTop - margin, end = wrap.scrollTop + wrap.clientHeight + margin, seen = []
     let at = 0, from = null, before = 0, after = 0
-    const seen = []
     keys.forEach((key, i) => {
-      const tallness = size(key)
-      if (at + tallness < top) before += tallness
-      else if (at > end) after += tallness
+      const size = height + (slots.has(key) ? tall.get(key) || 160 : 0)
+      if (at + size < top) before += size
+      else if (at > end) after += size
       else { from ??= i; seen.push(key) }
-      at += tallness
+      at += size
     })
     return [seen, before, after, from || 0]
   }
@@ -166,22 +141,16 @@ export function render({model, view}) {
     const content = slots.get(key), button = tr.querySelector('.x > button')
     button.setAttribute('aria-expanded', String(open))
     button.setAttribute('aria-label', `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`)
-    if (!open || !content) {
-      tr.__detail?.remove()
-      tr.__detail = null
-      return
-    }
-    if (!tr.__detail) {
-      const facts = el('dl', {class: 'facts'}), inside = el('div', {class: 'inside'}, facts, el('div'))
-      tr.__detail = el('tr', {class: 'detail'}, el('td', {'aria-label': `Details of ${call(known.get(key))}`}, inside))
-    }
-    const [facts, place] = tr.__detail.firstChild.firstChild.children, row = known.get(key)
-    tr.__detail.firstChild.colSpan = model.columns.length + lead()
-    if (place.firstChild !== content) place.replaceChildren(content)
+    if (tr.__detail && !(open && content)) tr.__detail = tr.__detail.remove()
+    if (!open || !content) return
+    const inside = () => el('div', {class: 'inside'}, el('dl', {class: 'facts'}), el('div'))
+    tr.__detail ||= el('tr', {class: 'detail'}, el('td', {colspan: span(), 'aria-label': 'Details'}, inside()))
+    const [facts, body] = tr.__detail.firstChild.firstChild.children, row = known.get(key)
+    place(body, [content])
     const hidden = model.columns.filter((c) => gone.has(c.field) && !STILL.has(c.kind) && row[c.field] != null)
-    const told = hidden.map((c) => [c.title, said(c, row, now())]), mark = JSON.stringify(told)
-    if (facts.__mark === mark) return
-    facts.__mark = mark
+    const told = hidden.map((c) => [c.title, said(c, row, now())])
+    if (facts.__mark === String(told)) return
+    facts.__mark = String(told)
     facts.replaceChildren(...told.map(([title, text]) => el('div', {}, el('dt', {text: title}), el('dd', {text}))))
   }
   const drop = (key, tr) => {
@@ -197,9 +166,10 @@ export function render({model, view}) {
     seen.forEach((key, i) => {
       const tr = live.get(key) || made(key), row = known.get(key)
       live.set(key, tr)
+      tr.__row = row
       columns.forEach((column, j) => paint(tr.cells[j + lead()], column, row, j === 0))
+      tr.toggleAttribute('aria-rowindex', windowed())
       if (windowed()) tr.setAttribute('aria-rowindex', from + i + 2)
-      else tr.removeAttribute('aria-rowindex')
       if (model.selectable) {
         const radio = tr.cells[0].firstChild
         radio.setAttribute('aria-label', call(row))
@@ -210,12 +180,12 @@ export function render({model, view}) {
       under(tr, row)
       order.push(...[tr, tr.__under, tr.__detail].filter(Boolean))
     })
-    above.firstChild.style.height = `${before}px`
-    below.firstChild.style.height = `${after}px`
+    for (const [node, room] of [[above, before], [below, after]]) {
+      node.firstChild.style.height = `${room}px`
+      if (!room) node.remove()
+    }
     if (before) order.unshift(above)
-    else above.remove()
     if (after) order.push(below)
-    else below.remove()
     let at = body.firstChild
     for (const node of order) {
       if (node === at) at = at.nextSibling
@@ -238,7 +208,8 @@ export function render({model, view}) {
     const room = wrap.clientWidth
     if (!room || !known.size) return
     const going = model.columns.map((column, i) => [column.priority || 2, i]).filter(([p]) => p > 1)
-    const hide = (i) => { style.textContent += `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }` }
+    const rule = (i) => `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }`
+    const hide = (i) => { style.textContent += rule(i) }
     gone = new Set()
     narrow = room < 560
     style.textContent = ''
@@ -256,19 +227,8 @@ export function render({model, view}) {
     }
     draw()
   }
-  const rebuild = () => {
-    for (const [key, tr] of live) drop(key, tr)
-    heads()
-    draw()
-    fit()
-  }
-  const refit = () => {
-    if (wrap.scrollWidth > wrap.clientWidth + 1 && model.columns.some((c) => (c.priority || 2) > 1 && !gone.has(c.field))) fit()
-  }
-  const take = ({rows, ...told}) => {
-    known = new Map(rows.map((row) => [row.key, row]))
-    version = told.version
-  }
+  const rebuild = () => { for (const [key, tr] of live) drop(key, tr); heads(); draw(); fit() }
+  const take = (told) => { known = new Map(told.rows.map((row) => [row.key, row])); version = told.version }
   const follow = (text) => {
     const told = text ? JSON.parse(text) : null
     if (!told || told.version === version) return
@@ -282,18 +242,23 @@ export function render({model, view}) {
     slots = new Map(model.opened.map((key, i) => [key, contents[i]]).filter(([, content]) => content))
     draw()
   }
-  const name = () => {
-    put(caption, model.title)
-    wrap.setAttribute('aria-label', `${model.title}, table`)
-  }
-  const told = () => {
-    const had = known.size
+  const name = () => { put(caption, model.title); wrap.setAttribute('aria-label', `${model.title}, table`) }
+  const change = () => {
+    const had = known.size, may = model.columns.some((c) => (c.priority || 2) > 1 && !gone.has(c.field))
     follow(model.patch)
     draw()
-    if (had) refit()
-    else fit()
+    if (!had || (may && wrap.scrollWidth > wrap.clientWidth + 1)) fit()
   }
+  const all = (text) => { take(JSON.parse(text)); draw(); fit() }
   const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
+  // Only what moves: of a sorted table the order of ages stays as it is.
+  const tick = () => {
+    const moving = model.columns.map((column, i) => [column, i + lead()]).filter(([c]) => MOVING.has(c.kind))
+    if (moving.length && !frozen()) for (const tr of live.values()) {
+      for (const [column, i] of moving) paint(tr.cells[i], column, tr.__row, i === lead())
+      under(tr, tr.__row)
+    }
+  }
   set()
   name()
   take(JSON.parse(model.rows))
@@ -301,22 +266,20 @@ export function render({model, view}) {
   follow(model.patch)
   model.on('now', set)
   model.on('title', name)
-  model.on('patch', told)
-  model.on('rows', () => { take(JSON.parse(model.rows)); fit() })
-  model.on('msg:custom', (msg) => { if (msg.rows) { take(JSON.parse(msg.rows)); fit() } })
+  model.on('patch', change)
+  model.on('rows', () => all(model.rows))
+  model.on('msg:custom', (msg) => { if (msg.rows) all(msg.rows) })
   model.on(['selected', 'expanded', 'empty', 'frozen', 'limit'], draw)
   model.on('contents', filled)
   model.on(['columns', 'selectable', 'expandable'], rebuild)
-  life.every(() => { if (!frozen() && model.columns.some((c) => MOVING.has(c.kind))) draw() })
+  life.every(tick)
   wrap.onscroll = () => { if (windowed()) framed ||= requestAnimationFrame(() => { framed = 0; draw() }) }
-  let width = 0
   const watch = new ResizeObserver(() => {
     if (wrap.clientWidth === width) return
     width = wrap.clientWidth
     fit()
   })
   watch.observe(wrap)
-  menu.listen(life)
   life.end(() => watch.disconnect())
   filled()
   return box

@@ -6,10 +6,11 @@ const MOON = 'M13.5 9.5A6 6 0 1 1 6.5 2.5a4.8 4.8 0 0 0 7 7z', HELP = 'M5.8 6a2.
 
 export function render({model, view}) {
   const life = begin(model, view), page = document.documentElement
-  const part = (name) => el('span', {class: name}), [env, where, time, who, mode] = ['env', 'where', 'clock', 'who', 'mode'].map(part)
+  const names = ['env', 'where', 'clock', 'who', 'mode'], parts = names.map((name) => el('span', {class: name}))
+  const [env, where, time, who, mode] = parts
   const round = (label, act) => el('button', {type: 'button', 'aria-label': label, title: label, onclick: act})
   const help = round('Keyboard shortcuts', () => { model.help = true }), toggle = round('Toggle theme', () => turn())
-  const head = el('header', {}, el('span', {class: 'mark', text: 'opsdash'}), env, where, time, who, mode, help, toggle)
+  const head = el('header', {}, el('span', {class: 'mark', text: 'opsdash'}), ...parts, help, toggle)
   const turn = () => {
     page.dataset.theme = view.el.dataset.theme === 'dark' ? 'light' : 'dark'
     try { localStorage.setItem('opsdash.theme', JSON.stringify(page.dataset.theme)) } catch { /* not kept, then */ }

@@ -5,23 +5,22 @@ const {begin, dot, el, put} =
 export function render({model, view}) {
   const life = begin(model, view), page = document.documentElement
   const button = (text, act) => el('button', {type: 'button', class: 'button small', text, onclick: act})
-  const bar = el('div', {class: 'offline', role: 'status'}), words = el('span'), meter = el('progress', {'aria-label': 'Progress'})
+  const bar = el('div', {class: 'offline', role: 'status', hidden: true}), words = el('span')
+  const meter = el('progress', {'aria-label': 'Progress'})
   const stop = button('Cancel', () => { stop.disabled = true; model.stopped = true })
   const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
   // Two regions that are there from the start: a screen reader hears what comes into one that it knows.
   const calm = el('div', {role: 'status'}), loud = el('div', {role: 'alert'})
   const toasts = el('div', {class: model.embedded ? 'toasts embedded' : 'toasts'}, work, calm, loud)
   const say = ({text, tone, undo}) => {
-    const close = el('button', {type: 'button', class: 'close', 'aria-label': 'Close the message', text: '×', onclick: () => gone()})
-    const again = undo && button('Undo', () => { gone(); model.send_msg({undo}) })
-    const toast = el('div', {class: 'toast', 'data-tone': tone}, dot(tone), el('span', {text}), again, close)
-    const gone = () => { clearTimeout(timer); toast.remove() }
-    const leave = () => { clearTimeout(timer); timer = setTimeout(gone, model.shown_ms * (undo ? 3 : 1)) }
+    const cross = {type: 'button', class: 'close', 'aria-label': 'Close the message', text: '×', onclick: () => toast.remove()}
+    const again = undo && button('Undo', () => { toast.remove(); model.send_msg({undo}) })
+    const toast = el('div', {class: 'toast', 'data-tone': tone}, dot(tone), el('span', {text}), again, el('button', cross))
     let timer = null
-    toast.onpointerenter = toast.onfocus = () => clearTimeout(timer)
-    toast.addEventListener('focusin', () => clearTimeout(timer))
-    toast.onpointerleave = leave
-    toast.addEventListener('focusout', leave)
+    const stay = () => clearTimeout(timer)
+    const leave = () => { stay(); timer = setTimeout(() => toast.remove(), model.shown_ms * (undo ? 3 : 1)) }
+    for (const kind of ['pointerenter', 'focusin']) toast.addEventListener(kind, stay)
+    for (const kind of ['pointerleave', 'focusout']) toast.addEventListener(kind, leave)
     ;(['bad', 'warn'].includes(tone) ? loud : calm).append(toast)
     leave()
   }
@@ -60,7 +59,6 @@ export function render({model, view}) {
   model.on('beat', alive)
   life.every(watch)
   life.end(alive)
-  bar.hidden = true
   progress()
   return el('div', {class: 'all'}, bar, toasts)
 }

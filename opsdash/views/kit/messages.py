@@ -57,6 +57,7 @@ class Messages(Component):
         self._send_msg({"text": text, "tone": tone, "undo": number if undo is not None else 0})
 
     def _handle_msg(self, data: Any) -> None:
-        undo = self._undos.pop(data.get("undo"), None) if isinstance(data, Mapping) else None
+        number = data.get("undo") if isinstance(data, Mapping) else None
+        undo = self._undos.pop(number, None) if isinstance(number, int) else None
         if undo is not None:
             pn.state.execute(undo, schedule=False)

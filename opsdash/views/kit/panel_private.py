@@ -51,7 +51,7 @@ def check() -> None:
 check()
 apply_changes_without_dispatch = _model.apply_changes_without_dispatch
 
-_SHARED = re.compile(r"^const \{[^}]*\} = await import\(.*\)$", re.MULTILINE)
+_SHARED = re.compile(r"^const \{[^}]*\} =\s+await import\(.*\)$", re.MULTILINE)
 """The line by which a script gets what all share: loaded by address, or put in its place where there is none."""
 
 

@@ -3,21 +3,19 @@ const {begin, clock, dot, duration, el, focused, here, place, put, sparkline, st
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const HEARD = {
-  RUNNING: 'Workers take tasks again.',
-  'PARTLY PAUSED': 'Some queues are held now.',
-  PAUSED: 'Workers are held now.',
-  DEGRADED: 'Something needs a look.',
-  UNKNOWN: 'The state is not known.'
+  RUNNING: 'Workers take tasks again.', 'PARTLY PAUSED': 'Some queues are held now.', PAUSED: 'Workers are held now.',
+  DEGRADED: 'Something needs a look.', UNKNOWN: 'The state is not known.'
 }
 const figure = (value) => Number(value).toLocaleString('en-US', {maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0})
 
 export function render({model, view}) {
   const life = begin(model, view), title = el('strong'), story = el('p', {class: 'story'}), why = el('p', {class: 'why'})
   const chips = el('ul', {class: 'chips', 'aria-label': 'Causes'}), count = el('span', {class: 'count'})
-  const verdict = el('span', {class: 'verdict'}, dot(), el('span')), meter = el('progress', {'aria-label': 'Workers that have stopped'})
+  const verdict = el('span', {class: 'verdict'}, dot(), el('span')), line = (...parts) => el('div', {class: 'line'}, ...parts)
+  const meter = el('progress', {'aria-label': 'Workers that have stopped'}), cells = el('div', {class: 'cells'})
+  const words = el('div', {class: 'words'}, line(title, chips), why, story, line(count, verdict, meter))
   const actions = el('div', {class: 'actions', role: 'group', 'aria-label': 'Processing'})
-  const words = el('div', {class: 'words'}, el('div', {class: 'line'}, title, chips), why, story, el('div', {class: 'line'}, count, verdict, meter))
-  const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, actions), cells = el('div', {class: 'cells'})
+  const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, actions)
   const notices = el('div', {role: 'status'}), heard = el('p', {class: 'sr', 'aria-live': 'polite'}), page = document.title
   const strip = el('div', {class: 'box strip'}, state, cells), live = new Map()
   let before = null, skew = 0, last = null
@@ -30,7 +28,8 @@ export function render({model, view}) {
     put(why, model.reason && `“${model.reason}”`)
     why.title = model.reason
     chips.hidden = !model.chips.length
-    chips.replaceChildren(...model.chips.map(([tone, text, help]) => el('li', {title: help, 'data-tone': tone}, dot(tone), el('span', {text}))))
+    const chip = ([tone, text, help]) => el('li', {title: help, 'data-tone': tone}, dot(tone), el('span', {text}))
+    chips.replaceChildren(...model.chips.map(chip))
     const [tone, text] = model.verdict
     verdict.hidden = !text
     verdict.firstChild.dataset.tone = tone
@@ -47,9 +46,9 @@ export function render({model, view}) {
   }
   const tick = () => {
     const still = model.stale || document.documentElement.dataset.notLive
-    const left = model.until - (Date.now() / 1000 + skew), at = clock(model.until).slice(0, 5)
+    const left = model.until - (Date.now() / 1000 + skew), at = `at ${clock(model.until).slice(0, 5)} UTC`
     count.hidden = !model.until
-    put(count, !model.until ? '' : still ? `Resumes at ${at} UTC` : left > 0 ? `Resumes in ${duration(left)}, at ${at} UTC` : 'Resumes now')
+    put(count, still ? `Resumes ${at}` : left > 0 ? `Resumes in ${duration(left)}, ${at}` : 'Resumes now')
     count.title = model.until ? here(model.until) : ''
     // A button that is disabled by now has lost the focus: the next one takes it.
     if (last?.disabled && !focused()) stops(actions)[0]?.focus()
@@ -58,8 +57,8 @@ export function render({model, view}) {
     live.clear()
     for (const [key, label] of Object.entries(model.labels)) {
       const value = el('span', {class: 'value'}), unit = el('small'), trend = el('div', {class: 'trend'})
-      const node = el('div', {class: 'cell', 'data-figure': key}, el('div', {class: 'label', text: label}), el('div', {class: 'figure'}, value, unit), trend)
-      live.set(key, {node, value, unit, trend})
+      const parts = [el('div', {class: 'label', text: label}), el('div', {class: 'figure'}, value, unit), trend]
+      live.set(key, {node: el('div', {class: 'cell', 'data-figure': key}, ...parts), value, unit, trend})
     }
     cells.replaceChildren(...[...live.values()].map(({node}) => node))
     figures()
@@ -76,12 +75,7 @@ export function render({model, view}) {
   }
   const sparks = () => {
     const given = JSON.parse(model.sparks)
-    for (const [key, {trend}] of live) {
-      const points = given[key] || [], mark = JSON.stringify(points)
-      if (trend.__mark === mark) continue
-      trend.__mark = mark
-      trend.replaceChildren(...[sparkline(points, {say: figure})].filter(Boolean))
-    }
+    for (const [key, {trend}] of live) trend.replaceChildren(...[sparkline(given[key] || [], {say: figure})].filter(Boolean))
   }
   const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
   const fill = () => place(actions, model.get_child('actions'))

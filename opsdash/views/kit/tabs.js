@@ -5,10 +5,10 @@ export function render({model, view}) {
   begin(model, view)
   const bar = el('div', {class: 'bar', role: 'tablist', 'aria-label': model.label}), board = el('div', {class: 'board'})
   const tabs = model.titles.map((text, at) => {
-    const props = {type: 'button', role: 'tab', id: unique('tab'), 'aria-controls': unique('panel'), onclick: () => go(at)}
+    const id = unique('tab'), props = {type: 'button', role: 'tab', id, 'aria-controls': `${id}-panel`, onclick: () => go(at)}
     return el('button', props, el('span', {text}), el('span', {class: 'badge'}))
   })
-  const panels = tabs.map((tab) => el('div', {role: 'tabpanel', id: tab.getAttribute('aria-controls'), 'aria-labelledby': tab.id}))
+  const panels = tabs.map(({id}) => el('div', {role: 'tabpanel', id: `${id}-panel`, 'aria-labelledby': id}))
   const mark = () => {
     tabs.forEach((tab, at) => {
       const on = at === model.active, title = model.titles[at], badge = model.badges[title] || ''
