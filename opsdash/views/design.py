@@ -40,7 +40,7 @@ def icon(name: str) -> str:
 def button(text: str, look: str = "", **params: Any) -> pn.widgets.Button:
     """A button with a word, and a picture if ``look`` names one."""
     return pn.widgets.Button(
-        name=text, icon=icon(look) if look else None, **{"margin": 0, "design": OpsDesign, **params}
+        label=text, icon=icon(look) if look else None, **{"margin": 0, "design": OpsDesign, **params}
     )
 
 

@@ -140,7 +140,7 @@ class ConfirmationDialog(Viewer):
         self._dialog.objects = [*self._fields.values(), *typed, self._typed(f"Type {CONFIRMATION} to confirm", "typed")]
 
     def _typed(self, label: str, follows: str) -> pn.widgets.TextInput:
-        field = pn.widgets.TextInput(name=label, margin=0, sizing_mode="stretch_width", design=OpsDesign)
+        field = pn.widgets.TextInput(label=label, margin=0, sizing_mode="stretch_width", design=OpsDesign)
         field.link(self.pending, value_input=follows)
         field.param.watch(self._confirm, "enter_pressed")
         return field
@@ -157,7 +157,7 @@ class ConfirmationDialog(Viewer):
             about=[list(one) for one in form.about(operation, self._given)],
             **form.review(preview),
         )
-        self._confirm_button.param.update(name=title, button_type="danger" if operation.danger else "primary")
+        self._confirm_button.param.update(label=title, button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)
     def _derive_ready(self) -> None:

@@ -138,7 +138,7 @@ def widget(field: Mapping[str, str], value: Any = None) -> Any:
         )
     text = value[:MAX_TEXT] if isinstance(value, str) else ""
     return pn.widgets.TextInput(
-        name=field["label"],
+        label=field["label"],
         value=text,
         value_input=text,
         placeholder=field["placeholder"],

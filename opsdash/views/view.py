@@ -77,6 +77,9 @@ class View(PyComponent):
         self._callbacks: list[Callable[[Effect], Any]] = []
         if session is not None:
             self._session, status = session, session.status
+        theme = params.get("theme", "auto")
+        if isinstance(theme, str) and theme not in THEMES:
+            raise Invalid(f"got {theme!r}; expected auto, light or dark", field="theme")
         params.setdefault("sizing_mode", "stretch_width")
         super().__init__(status=status, **params)
         if session is None:
@@ -99,7 +102,7 @@ class View(PyComponent):
         if not self._alone:
             return card
         self._session.messages.param.update(theme=self.theme, embedded=True, reloads=False)
-        return pn.Column(card, self._dialog, self._session.messages, margin=0, sizing_mode="stretch_width")
+        return pn.Column(card, self._dialog, self._session.messages)  # Panel gives it the view's own layout keywords
 
     def _build(self) -> Viewable:
         """What it looks like."""

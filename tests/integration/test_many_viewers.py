@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opsdash.views.components import Channel
+from opsdash.views.page_requests import Desk
 from support.cli import Result, off_a_terminal
 from support.served import Answer, Client, serving
 from support.services import until
@@ -27,8 +29,6 @@ from opsdash.services.audit import query as audit_reading
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
-from opsdash.views.components import Channel
-from opsdash.views.page_requests import Desk
 from opsdash.views.session import Session
 from opsdash.web.auth import login
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import panel as pn
@@ -33,6 +34,8 @@ WIDGETS = (
     "Console",
 )
 EMBEDDED_BYTES = 300_000
+PAGE_BYTES = 500_000
+"""Of all cards together: each brings its script along, because a saved file has no address to load it from."""
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_a_widget_shows_figures_from_its_first_moment_and_weighs_little(
         file = io.StringIO()
         pn.panel(shown).save(file, resources="cdn")
         saved[what] = len(file.getvalue().encode())
-    assert saved["widget"] - saved["nothing"] <= EMBEDDED_BYTES
+    assert saved["widget"] - saved["nothing"] <= (PAGE_BYTES if name == "Console" else EMBEDDED_BYTES)
     widget.close()
 
 
@@ -125,32 +128,39 @@ def test_in_a_kernel_a_widget_changes_between_the_cells_in_the_kernels_own_threa
     asyncio.run(kernel())
 
 
-def answers(widget: Any) -> Callable[..., list[dict[str, Any]]]:
-    """Says something to a widget as its browser does; returns what the widget tells the browser."""
-    told: list[dict[str, Any]] = []
-    widget._shown._send_msg = told.append
+def asked(widget: Any, name: str, args: dict[str, str] | None = None) -> Any:
+    """Opens a dialog as a click does; returns what shows it."""
+    asyncio.run(widget._dialog.ask(name, args or {}))
+    return widget._dialog
 
-    def say(**message: Any) -> list[dict[str, Any]]:
-        told.clear()
-        asyncio.run(widget._shown._handle_msg(message))
-        return list(told)
 
-    return say
+def typed(dialog: Any, text: str) -> None:
+    """Types into the last field, as its browser does."""
+    dialog._dialog.objects[-1].value_input = text
+
+
+def confirmed(dialog: Any) -> None:
+    """Presses Confirm."""
+    asyncio.run(dialog._confirm(None))
 
 
 def test_an_operation_from_a_notebook_needs_its_typed_yes_and_is_audited_with_its_surface(
     ops: Console, deployment: Deployment
 ) -> None:
-    widget = opsdash.OperationControls(ops, actor="maria")
-    say = answers(widget)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    say(type="typed", id=dialog["id"], text="yes", phrase="")
-    say(type="confirm", id=dialog["id"], values={})
+    widget, effects = opsdash.OperationControls(ops, actor="maria"), []
+    widget.on_action(effects.append)
+    dialog = asked(widget, "pause_processing")
+    assert dialog._dialog.open
+    typed(dialog, "yes")
+    assert "capital letters" in dialog._dialog.problem
+    confirmed(dialog)
     assert not ops.is_processing_paused()
-    (armed,) = [told for told in say(type="typed", id=dialog["id"], text="YES", phrase="") if told["type"] == "armed"]
-    assert armed == {"type": "armed", "id": dialog["id"], "armed": True}
-    say(type="confirm", id=dialog["id"], values={})
+    typed(dialog, "YES")
+    assert dialog.ready
+    confirmed(dialog)
+    assert not dialog._dialog.open
     assert ops.is_processing_paused()
+    assert [effect.ok for effect in effects] == [True]
     (entry,) = ops.get_recent_operations()
     assert (entry.user, entry.operation, entry.details["surface"]) == ("maria", "pause_processing", "notebook")
     widget.close()
@@ -158,10 +168,9 @@ def test_an_operation_from_a_notebook_needs_its_typed_yes_and_is_audited_with_it
 
 def test_what_waits_in_one_widget_is_unknown_to_another(ops: Console) -> None:
     one, other = opsdash.OperationControls(ops), opsdash.OperationControls(ops)
-    say, reply = answers(one), answers(other)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    reply(type="typed", id=dialog["id"], text="YES", phrase="")
-    reply(type="confirm", id=dialog["id"], values={})
+    typed(asked(one, "pause_processing"), "YES")
+    assert not other._dialog.ready
+    confirmed(other._dialog)
     assert not ops.is_processing_paused()
 
 
@@ -170,24 +179,52 @@ def test_a_user_without_a_role_sees_figures_and_may_do_nothing(
 ) -> None:
     ops = console_for(database_url=sqlite_url, operators=("maria",))
     widget = opsdash.OperationControls(ops, actor="mallory")
-    say = answers(widget)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    say(type="typed", id=dialog["id"], text="YES", phrase="")
-    say(type="confirm", id=dialog["id"], values={})
+    dialog = asked(widget, "pause_processing")
+    typed(dialog, "YES")
+    confirmed(dialog)
     assert not ops.is_processing_paused()
     assert ops.get_recent_operations()[0].status == "refused"
     widget.close()
 
 
-def test_the_queue_that_is_chosen_in_a_widget_is_the_one_its_status_counts(
-    ops: Console, deployment: Deployment
-) -> None:
+def test_a_queue_that_is_chosen_anywhere_is_chosen_everywhere(ops: Console, deployment: Deployment) -> None:
     deployment.send(2, queue="emails")
     widget = opsdash.QueueTable(ops)
-    say = answers(widget)
-    say(type="choose", queue="emails")
-    assert widget.status.pending_tasks == 2
-    say(type="choose", queue="nobody's")
+    widget.get_root()
+    for choose in (
+        lambda: setattr(widget, "queue", "emails"),
+        lambda: setattr(widget.status, "selected_queue", "emails"),
+        lambda: setattr(widget._table, "selected", "emails"),
+    ):
+        widget.queue = "celery"
+        choose()
+        chosen = (widget.queue, widget.status.selected_queue, widget._table.selected, widget.status.pending_tasks)
+        assert chosen == ("emails", "emails", "emails", 2)
+    widget._table.selected = "nobody's"  # what a browser says is not trusted
+    assert widget.status.selected_queue == "emails"
+    widget.close()
+
+
+def test_a_select_that_is_linked_chooses_what_the_buttons_act_on(ops: Console, deployment: Deployment) -> None:
+    select = pn.widgets.Select(options=["celery", "emails"], value="celery")
+    widget = opsdash.OperationControls(ops, queue="celery")
+    select.link(widget, value="queue", bidirectional=True)
+    widget.get_root()
+    select.value = "emails"
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    asyncio.run(widget._asks(opsdash.ClearQueue)(clear))
+    assert widget._session.pending.operation.queue == "emails"
+    widget.status.selected_queue = "celery"
+    assert select.value == "celery"
+    widget.close()
+
+
+def test_a_queue_that_nobody_knows_is_an_error_and_not_another_queue(ops: Console) -> None:
+    with pytest.raises(Invalid, match="there is no queue 'emailz'"):
+        opsdash.QueueTable(ops, queue="emailz")
+    widget = opsdash.QueueTable(ops, queue="emails")
+    with pytest.raises(ValueError, match="emailz"):
+        widget.queue = "emailz"
     assert widget.status.selected_queue == "emails"
     widget.close()
 
@@ -195,23 +232,60 @@ def test_the_queue_that_is_chosen_in_a_widget_is_the_one_its_status_counts(
 def test_an_opened_row_of_a_widget_says_what_its_worker_runs(ops: Console, deployment: Deployment) -> None:
     report(deployment.redis, "w1@test", running='[["1a2b", "shop.charge", "emails", 65.0]]')
     widget = opsdash.WorkerHealth(ops)
-    say = answers(widget)
-    (told,) = [told for told in say(type="open", workers=["w1@test"]) if told["type"] == "running"]
-    assert (told["worker"], list(told["rows"])) == ("w1@test", ["1a2b"])
-    assert '"quiet_worker"' in widget._shown.state
-    (dialog,) = [told for told in say(type="ask", name="revoke_task", args={"task_id": "1a2b"}) if "title" in told]
-    assert dialog["about"] == [("Task", "1a2b")]
+    widget.get_root()
+    widget.selection = ["w1@test"]
+    assert [row["key"] for row in widget._contents["w1@test"].table.rows] == ["1a2b"]
+    (worker,) = widget._table.rows
+    assert [act["name"] for act in worker["acts"]] == ["quiet_worker"]
+    dialog = asked(widget, "revoke_task", {"task_id": "1a2b"})
+    assert dialog._dialog.about == [["Task", "1a2b"]]
+    widget.close()
+
+
+def test_a_widget_without_actions_is_to_look_at_only(ops: Console, deployment: Deployment) -> None:
+    deployment.send(1)
+    table = opsdash.QueueTable(ops, actions=False)
+    table.get_root()
+    assert "acts" not in [column["field"] for column in table._table.columns]
+    log = opsdash.RecentOperations(ops, actions=False)
+    log.get_root()
+    assert log._table.actions == []
+
+
+def test_a_widget_takes_panels_layout_keywords_and_its_own_columns(ops: Console) -> None:
+    widget = opsdash.QueueTable(ops, width=400, sizing_mode="fixed", margin=3, columns=["name", "waiting"])
+    root = widget.get_root()
+    assert (root.width, root.sizing_mode, root.margin) == (400, "fixed", 3)
+    assert [column["field"] for column in widget._table.columns] == ["name", "waiting", "acts"]
+    with pytest.raises(Invalid, match="columns: has no 'nmae'"):
+        opsdash.QueueTable(ops, columns=["nmae"]).get_root()
+
+
+def test_an_exception_in_somebody_elses_watcher_is_logged_and_the_widget_goes_on(
+    ops: Console, deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    widget, seen = opsdash.QueueTable(ops, queue="celery"), []
+    widget.get_root()
+
+    def broken(_event: object) -> None:
+        raise ZeroDivisionError
+
+    widget.status.param.watch(broken, "queues")
+    widget.status.param.watch(lambda *events: seen.append(len(events)), ["queues", "updated_at"])
+    deployment.send(2)
+    eventually(lambda: widget._table.rows[0]["waiting"] == 2, what="the table follows")
+    deployment.send(1)
+    eventually(lambda: widget._table.rows[0]["waiting"] == 3, what="and goes on")
+    assert "ZeroDivisionError" in caplog.text
     widget.close()
 
 
 def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing(ops: Console) -> None:
     widget = opsdash.OperationControls(ops)
 
-    class Visit:
-        session_context = object()
-
+    visit = SimpleNamespace(server_context=None, destroyed=False)
     doc = Document()
-    doc._session_context = lambda: Visit.session_context  # as a server sets it
+    doc._session_context = lambda: visit  # as a server sets it
     model = pn.panel(widget)._get_model(doc)
     assert "created before your visit" in str(model.data.properties_with_values())
     widget.close()
@@ -220,7 +294,7 @@ def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
 def test_the_page_takes_a_theme(ops: Console, theme: str) -> None:
     page = opsdash.Console(ops, theme=theme)
-    assert page._shown.theme == theme
+    assert page.theme == theme
     page.close()
 
 
@@ -232,7 +306,10 @@ def test_a_theme_that_does_not_exist_is_named(ops: Console) -> None:
 def test_a_broker_that_is_away_is_a_sentence_on_the_widget(ops: Console, valkey: Any) -> None:
     valkey.stop()
     widget = opsdash.WorkerHealth(ops)
-    assert "Redis did not answer" in widget._shown.state
+    assert widget.status.redis_error
+    assert widget.status.condition == "UNKNOWN"
+    (notice,) = widget.status.hero["notices"]
+    assert notice.startswith("Redis did not answer")
     valkey.start()
     eventually(lambda: widget.status.known and not widget.status.redis_error, what="it finds back by itself")
     widget.close()
