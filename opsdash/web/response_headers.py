@@ -20,7 +20,7 @@ _SCRIPT = re.compile(rb"<script(?=[\s>])")
 
 
 class SecurityHeaders(OutputTransform):
-    """Tornado calls it for each answer, before any compression: it marks the scripts a page comes with."""
+    """Tornado calls it for each answer: it marks the scripts a page comes with."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         """Needs nothing of the request."""
