@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_QUEUES = 50
 MOST_NOTICES = 10
 MOST_CHARS = 300
-"""Of one text that somebody wrote, such as a reason or a queue's name."""
+"""Of one text that a user or a program wrote, such as a reason or a queue's name."""
 NOT_KNOWN = "–"  # noqa: RUF001 - what the tables show too
 
 _TEMPLATE = _env.overlay(autoescape=True).from_string((ASSETS / "last_reading.html").read_text(encoding="utf-8"))

@@ -232,7 +232,7 @@ class ComponentFiles(Compressed, ComponentResourceHandler):
 
 
 def routes() -> list[tuple[str, type[StaticFileHandler], dict[str, Any]]]:
-    """The routes, as Tornado takes them; they stand before those of Bokeh and Panel."""
+    """The routes, as Tornado takes them; they come before those of Bokeh and Panel."""
     return [
         (r"/static/extensions/(.*)", ExtensionFiles, {"root": extension_dirs}),
         (r"/static/(.*)", BokehFiles, {}),
