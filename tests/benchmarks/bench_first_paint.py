@@ -33,7 +33,7 @@ READABLE = """
   const texts = (root) => [...root.querySelectorAll('*')].some((node) =>
     (node.shadowRoot && texts(node.shadowRoot)) ||
     ([...node.childNodes].some((child) => child.nodeType === 3 && child.data.includes('Processing Status: ')) &&
-      node.checkVisibility({visibilityProperty: true})))
+      node.checkVisibility({opacityProperty: true, visibilityProperty: true})))
   const look = () => {
     if (document.body && texts(document.body)) requestAnimationFrame(() => { window.readableMs = performance.now() })
     else requestAnimationFrame(look)
