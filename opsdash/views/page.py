@@ -12,6 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
+from opsdash.views import last_reading
 from opsdash.views.console_page import Console
 from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.identity import Closed, identify
@@ -54,7 +55,7 @@ def _operations_page(console: Service) -> Viewable:
     session.attach()
     session.dialog = ConfirmationDialog(session, keeps=True)
     page = Console(session=session, whole=True)
-    _dress()
+    _dress(last_reading.html_of(console))
     return pn.Column(page, session.dialog, session.messages, margin=0, sizing_mode="stretch_width")
 
 
@@ -72,13 +73,18 @@ def closed_page(why: Closed) -> Viewable:
     return closed_card(why)
 
 
-def _dress() -> None:
-    """Gives the document its title and our HTML around it: language, background, colours before the first paint."""
+def _dress(words: str = "") -> None:
+    """Gives the document its title and our HTML around it: language, background, colours before the first paint.
+
+    Args:
+        words: The last reading as HTML, for who may see it.
+    """
     doc = pn.state.curdoc
     if doc is None or doc.session_context is None:
         return
     doc.title = TITLE
     doc.template = _TEMPLATE
+    doc.template_variables["last_reading"] = words
     doc.add_next_tick_callback(partial(_keep_styles_local, doc))
 
 
