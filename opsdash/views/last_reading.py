@@ -29,9 +29,8 @@ MOST_CHARS = 300
 """Of one text that a user or a program wrote, such as a reason or a queue's name."""
 NOT_KNOWN = "–"  # noqa: RUF001 - what the tables show too
 
-_TEMPLATE = _env.overlay(autoescape=True).from_string(
-    (Path(__file__).parent / "assets" / "last_reading.html").read_text(encoding="utf-8")
-)
+_HTML = Path(__file__).parent / "assets" / "last_reading.html"
+_TEMPLATE = _env.overlay(autoescape=True).from_string(_HTML.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

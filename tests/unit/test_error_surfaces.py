@@ -19,7 +19,8 @@ from opsdash.model import Actor, Role
 from opsdash.services.audit.log import DuplicateRequest
 from opsdash.services.console import Console
 from opsdash.state import PendingConfirmation
-from opsdash.views.confirmation import Confirmation
+from opsdash.views.dialog import ConfirmationDialog
+from opsdash.views.request_queue import Turns
 from opsdash.views.session import Session
 
 NOTHING = "Nothing was changed."
@@ -103,19 +104,17 @@ def test_a_problem_document_has_the_fields_and_says_of_an_act_alone_that_nothing
 
 @each
 def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothing_was_changed(name: str) -> None:
-    error, said, told = ERRORS[name](), [], {}
+    error, said = ERRORS[name](), []
 
     async def preview(_operation: object) -> None:
         raise error
 
     session = SimpleNamespace(
-        pending=PendingConfirmation(),
-        preview=preview,
-        say=lambda text, _tone: said.append(text),
-        channel=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
+        pending=PendingConfirmation(), preview=preview, say=lambda text, _tone: said.append(text), turn=Turns().turn
     )
-    asyncio.run(Confirmation(cast(Session, session)).ask("clear_tasks", {}, {}))
+    dialog = ConfirmationDialog(cast(Session, session))
+    asyncio.run(dialog.ask("clear_tasks", {}))
     if name == "argument":
-        assert (said, told["dialog"]["problem"]) == ([], f"Sent longer ago than: {error.message}")
+        assert (said, dialog.problem) == ([], f"Sent longer ago than: {error.message}")
     else:
-        assert (said, told) == ([str(error)], {})
+        assert (said, dialog._dialog.open) == ([str(error)], False)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opsdash.views.page_requests import chosen
 from support.errors import fails
 
 from opsdash.errors import Invalid
@@ -15,6 +14,7 @@ from opsdash.model import times
 from opsdash.operations import ClearTasks, PruneAuditLog
 from opsdash.services.audit.query import Filter
 from opsdash.text import LONGEST_DURATION_S, parse_duration
+from opsdash.views.operations_log import chosen
 
 EDGES = [
     "0001-01-01",
