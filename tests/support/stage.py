@@ -112,7 +112,7 @@ def axe(page: Page, least: int = 1) -> None:
 FOCUSED = """() => {
   let at = document.activeElement
   while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
-  return at?.getAttribute('aria-label') || at?.textContent.trim() || at?.placeholder || at?.localName
+  return at?.getAttribute('aria-label') || at?.textContent.trim() || at?.labels?.[0]?.textContent || at?.localName
 }"""
 
 

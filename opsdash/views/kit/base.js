@@ -17,9 +17,7 @@ const draw = (tag, props, ...children) => {
   return node
 }
 export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
-export const put = (node, text) => {
-  if (node.textContent !== text) node.textContent = text
-}
+export const put = (node, text) => { if (node.textContent !== text) node.textContent = text }
 export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
 let counter = 0
 export const unique = (stem) => `${stem}-${++counter}`
@@ -41,8 +39,7 @@ export const duration = (seconds) => {
   return [...parts, `${left}s`].join(' ')
 }
 const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
-export const clock = (seconds) => stamp(seconds, [11, 19])
-export const moment = (seconds) => stamp(seconds, [0, 19])
+export const clock = (seconds) => stamp(seconds, [11, 19]), moment = (seconds) => stamp(seconds, [0, 19])
 export const here = (seconds) => {
   const at = new Date(seconds * 1000)
   return `${moment(seconds - at.getTimezoneOffset() * 60)} here`
@@ -142,7 +139,6 @@ const painted = (node) => {
     const [r, g, b, a = 1] = (paint.match(/[\d.]+/g) || []).map((part) => Number(part) * (paint.startsWith('color') ? 255 : 1))
     if (b != null && a > 0.5) return 0.3 * r + 0.6 * g + 0.1 * b < 110 ? 'dark' : 'light'
   }
-  return null
 }
 const around = (host) => {
   for (let at = host.parentNode; at; at = at.parentNode || at.host) if (at.dataset?.theme) return at.dataset.theme

@@ -161,6 +161,7 @@ export function render({model, view}) {
     const keys = ordered(), [seen, before, after, from] = sight(keys), wanted = new Set(seen), open = new Set(model.expanded)
     const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null
     wrap.classList.toggle('windowed', windowed())
+    wrap.classList.toggle('frozen', model.frozen)
     for (const [key, tr] of live) if (!wanted.has(key)) drop(key, tr)
     const {columns} = model, order = []
     seen.forEach((key, i) => {
@@ -203,22 +204,26 @@ export function render({model, view}) {
     none.hidden = !!keys.length || !model.empty
     put(none, model.empty)
   }
-  // Which columns there is room for: of those that may go, the highest priority first, and from the right.
+  // Which columns there is room for: the highest priority goes first, from the right; then acts and remarks go below.
   const fit = () => {
     const room = wrap.clientWidth
     if (!room || !known.size) return
     const going = model.columns.map((column, i) => [column.priority || 2, i]).filter(([p]) => p > 1)
     const rule = (i) => `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }`
     const hide = (i) => { style.textContent += rule(i) }
+    const measure = (below) => {
+      narrow = below
+      wrap.classList.toggle('narrow', narrow)
+      if (narrow) model.columns.forEach(({kind}, i) => kind === 'acts' && hide(i))
+      table.classList.add('measured')
+      const all = [table.offsetWidth, ...[...head.cells].slice(lead()).map((cell) => cell.offsetWidth)]
+      table.classList.remove('measured')
+      return all
+    }
     gone = new Set()
-    narrow = room < 560
     style.textContent = ''
-    wrap.classList.toggle('narrow', narrow)
-    if (narrow) model.columns.forEach(({kind}, i) => kind === 'acts' && hide(i))
-    table.classList.add('measured')
-    const widths = [...head.cells].slice(lead()).map((cell) => cell.offsetWidth)
-    let need = table.offsetWidth
-    table.classList.remove('measured')
+    let [need, ...widths] = measure(false)
+    if (room < 560 && going.reduce((sum, [, i]) => sum - widths[i], need) > room) [need, ...widths] = measure(true)
     for (const [, i] of going.sort(([p, i], [q, j]) => q - p || j - i)) {
       if (need <= room) break
       need -= widths[i]

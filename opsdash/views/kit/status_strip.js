@@ -11,9 +11,9 @@ const figure = (value) => Number(value).toLocaleString('en-US', {maximumFraction
 export function render({model, view}) {
   const life = begin(model, view), title = el('strong'), story = el('p', {class: 'story'}), why = el('p', {class: 'why'})
   const chips = el('ul', {class: 'chips', 'aria-label': 'Causes'}), count = el('span', {class: 'count'})
-  const verdict = el('span', {class: 'verdict'}, dot(), el('span')), line = (...parts) => el('div', {class: 'line'}, ...parts)
+  const verdict = el('span', {class: 'verdict'}, dot(), el('span'))
   const meter = el('progress', {'aria-label': 'Workers that have stopped'}), cells = el('div', {class: 'cells'})
-  const words = el('div', {class: 'words'}, line(title, chips), why, story, line(count, verdict, meter))
+  const words = el('div', {class: 'words'}, title, chips, why, story, el('div', {class: 'line'}, count, verdict, meter))
   const actions = el('div', {class: 'actions', role: 'group', 'aria-label': 'Processing'})
   const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, actions)
   const notices = el('div', {role: 'status'}), heard = el('p', {class: 'sr', 'aria-live': 'polite'}), page = document.title
@@ -26,7 +26,7 @@ export function render({model, view}) {
     put(title, `Processing Status: ${model.word}`)
     put(story, model.story)
     put(why, model.reason && `“${model.reason}”`)
-    why.title = model.reason
+    ;[why.title, story.title] = [model.reason, model.story]
     chips.hidden = !model.chips.length
     const chip = ([tone, text, help]) => el('li', {title: help, 'data-tone': tone}, dot(tone), el('span', {text}))
     chips.replaceChildren(...model.chips.map(chip))
@@ -67,7 +67,7 @@ export function render({model, view}) {
   const figures = () => {
     const given = JSON.parse(model.figures)
     for (const [key, {node, value, unit}] of live) {
-      const [amount, small, tone] = given[key] || []
+      const [amount, small, tone] = (Object.hasOwn(given, key) && given[key]) || []
       put(value, amount == null ? '–' : typeof amount === 'number' ? figure(amount) : String(amount))
       put(unit, small || '')
       node.dataset.tone = tone || ''
@@ -75,7 +75,8 @@ export function render({model, view}) {
   }
   const sparks = () => {
     const given = JSON.parse(model.sparks)
-    for (const [key, {trend}] of live) trend.replaceChildren(...[sparkline(given[key] || [], {say: figure})].filter(Boolean))
+    const line = (key) => Object.hasOwn(given, key) && sparkline(given[key], {say: figure})
+    for (const [key, {trend}] of live) trend.replaceChildren(...[line(key)].filter(Boolean))
   }
   const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
   const fill = () => place(actions, model.get_child('actions'))

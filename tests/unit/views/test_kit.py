@@ -123,7 +123,7 @@ def test_a_component_in_a_notebook_brings_script_and_style_with_it() -> None:
 
 def test_a_panel_without_a_name_that_is_needed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(panel_private._NEEDED, panel_private.ReactiveESM, ("_gone_in_2_0",))
-    with pytest.raises(ImportError, match="opsdash needs ReactiveESM._gone_in_2_0"):
+    with pytest.raises(ImportError, match=r"opsdash needs ReactiveESM\._gone_in_2_0"):
         panel_private.check()
 
 
