@@ -90,7 +90,7 @@ class Session:
         In a server nothing is read here: it begins with the last reading, if that is fresh. Elsewhere it reads now.
 
         Raises:
-            OpsdashError: Never; what can't be read stands in the status.
+            OpsdashError: Never; what can't be read is in the status.
         """
         doc = pn.state.curdoc
         if doc is not None and doc.session_context is not None:
@@ -156,7 +156,7 @@ class Session:
         try:
             self.status.take(reading)
         except Exception:
-            # Of somebody else's watcher: ours come first (Param runs depends before watch), and the next reading comes.
+            # Of a user's own watcher: ours come first (Param runs depends before watch), and the next reading comes.
             log.exception("a watcher of a widget's status failed; the widget goes on")
         self.messages.beat = time.time()
 

@@ -121,7 +121,7 @@ class View(PyComponent):
         return [known[name] for name in wanted if name in known and (self.actions or name != "acts")]
 
     def clock(self) -> dict[str, Any]:
-        """What ages in a table count from: the server's clock, and whether they stand still."""
+        """What ages in a table count from: the server's clock, and whether they are frozen."""
         at = self.status.updated_at
         return {"now": at.timestamp() if at is not None else 0, "frozen": self.status.redis_stale}
 

@@ -85,16 +85,15 @@ def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
         breakdowns=(Breakdown(name="by_task", label="Kinds", parts=parts), Breakdown(name="by_age", parts=parts)),
     )
     shown = review(given)
-    assert shown["tiles"] == [
+    assert shown["figures"] == [
         {"label": "waiting", "value": 42, "unit": "tasks", "exactness": "exact"},
         {"label": "match", "value": 7, "unit": "tasks", "exactness": "estimated"},
     ]
-    assert shown["lines"] == [["42 go.", "will"], ["1 running stays.", "will_not"], ["So it is.", "note"]]
-    (bar,) = shown["bars"]
-    assert len(bar["parts"]) == 6
-    assert bar["parts"][-1] == ["3 others", 12, None]
-    assert sum(n for _, n, _ in bar["parts"]) == sum(part.value for part in parts)
-    assert review(None, "Say which.")["problem"] == "Say which."
+    assert shown["lines"] == [["will", "42 go."], ["will_not", "1 running stays."], ["note", "So it is."]]
+    assert len(shown["breakdown"]) == 6
+    assert shown["breakdown"][-1] == ["3 others", 12, True]
+    assert sum(n for _, n, _ in shown["breakdown"]) == sum(part.value for part in parts)
+    assert review(None) == {"figures": [], "breakdown": [], "lines": []}
 
 
 @given(name=st.sampled_from([*registry(), "nonsense", ""]), args=st.dictionaries(st.text(max_size=8), ANYTHING))

@@ -116,12 +116,19 @@ def test_a_queue_offers_what_its_state_and_the_role_allow() -> None:
     paused = {"emails": PauseInfo(queue="emails", by="maria", reason="relay down")}
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=paused))
     found = rows.queue_rows(queues, status, [point(0)], everybody)
-    assert [name for name, *_ in found["celery"]["acts"]] == ["pause_processing", "peek", "clear_tasks", "clear_queue"]
-    assert found["emails"]["acts"][0][:2] == ["resume_processing", "Resume"]
+    assert [act["name"] for act in found["celery"]["acts"]] == [
+        "pause_processing",
+        "peek",
+        "clear_tasks",
+        "clear_queue",
+    ]
+    first = found["emails"]["acts"][0]
+    assert (first["name"], first["label"], first["usual"]) == ("resume_processing", "Resume", True)
+    assert [act["name"] for act in found["celery"]["acts"] if not act["usual"]] == ["clear_tasks", "clear_queue"]
     assert found["emails"]["state"] == ["warn", "paused", "by maria, without an end: relay down"]
     assert (found["celery"]["rate"], "rate" in found["emails"]) == (1.5, False)
     seen = rows.queue_rows(queues, status, [], nobody)
-    assert {name for row in seen.values() for name, *_ in row["acts"]} == {"peek"}
+    assert {act["name"] for row in seen.values() for act in row["acts"]} == {"peek"}
 
 
 def test_a_line_has_no_value_where_none_was_recorded() -> None:
