@@ -11,8 +11,8 @@ import param
 from panel.viewable import Children
 
 from opsdash.views.kit.base import HERE, Headed
-from opsdash.views.kit.panel_private import apply_changes_without_dispatch
-from opsdash.views.kit.shared import Row, SharedRows
+from opsdash.views.kit.panel_private import apply_changes_without_dispatch, unheard
+from opsdash.views.kit.shared import Row, Rows, SharedRows
 
 
 class RowAction(NamedTuple):
@@ -49,7 +49,7 @@ class KeyedTable(Headed):
     """
 
     columns = param.List(default=[], item_type=dict, doc="The columns, in their order.")
-    rows = SharedRows(default=[], item_type=dict, doc="Rows in their order; `key` tells one from another.")
+    rows = SharedRows(default=Rows(), item_type=dict, doc="Rows in their order; `key` tells one from another.")
     now = param.Number(default=0, doc="The server's clock in seconds; 0: the browser's. Ages count from it.")
     frozen = param.Boolean(default=False, doc="Ages stand still, as of `now`: no new figures come.")
     empty = param.String(default="Nothing to show.", doc="Said when there is no row.")
@@ -105,6 +105,7 @@ class KeyedTable(Headed):
     def _update_model(self, events: Any, msg: Any, root: Any, model: Any, doc: Any, comm: Any) -> None:
         """Sends rows as what has changed in them; a browser that comes later finds all of them."""
         if "rows" in msg and "rows" in events:
-            apply_changes_without_dispatch(doc, model.data, {"rows": msg.pop("rows")})
+            with unheard(self._changing, root.ref["id"], ["rows"]):
+                apply_changes_without_dispatch(doc, model.data, {"rows": msg.pop("rows")})
             msg["patch"] = self.rows.change(events["rows"].old)
         super()._update_model(events, msg, root, model, doc, comm)

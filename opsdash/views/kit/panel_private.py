@@ -104,14 +104,14 @@ class FileComponent(JSComponent):
         }
         if plain:
             pending = self._in_process__events.get(doc, {})
-            with _unheard(self._changing, root.ref["id"], list(plain)):
+            with unheard(self._changing, root.ref["id"], list(plain)):
                 model.data.update(**{k: value for k, value in plain.items() if pending.get(k, ...) != value})
         if msg or any(name in model.children for name in events):
             super()._update_model(events, msg, root, model, doc, comm)
 
 
 @contextmanager
-def _unheard(changing: dict[str, list[str]], ref: str, names: list[str]) -> Iterator[None]:
+def unheard(changing: dict[str, list[str]], ref: str, names: list[str]) -> Iterator[None]:
     """What the server sets is not taken as if the browser had set it."""
     before = changing.get(ref)
     changing[ref] = names

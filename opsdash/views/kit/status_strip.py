@@ -6,7 +6,7 @@ import param
 from panel.viewable import Children
 
 from opsdash.views.kit.base import HERE, Component
-from opsdash.views.kit.shared import SharedFigures
+from opsdash.views.kit.shared import Figures, SharedFigures
 
 WORDS = ["RUNNING", "PARTLY PAUSED", "PAUSED", "DEGRADED", "UNKNOWN"]
 
@@ -35,9 +35,9 @@ class StatusStrip(Component):
     stopped = param.Integer(default=0, doc="How many of them have.")
     labels = param.Dict(default={}, doc="Figure -> what it is called, in their order.")
     figures = SharedFigures(
-        default={}, doc="Figure -> [value, unit] or [value, unit, tone]; what is not known is not there."
+        default=Figures(), doc="Figure -> [value, unit] or [value, unit, tone]; what is not known is not there."
     )
-    sparks = SharedFigures(default={}, doc="Figure -> [[second, value], …]; [second] alone is a gap.")
+    sparks = SharedFigures(default=Figures(), doc="Figure -> [[second, value], …]; [second] alone is a gap.")
     titled = param.Boolean(default=False, doc="The browser's title says the word, too, unless it is RUNNING.")
 
     actions = Children(doc="What can be done about the state.")
