@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import param
 
@@ -11,12 +15,17 @@ from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
+PARTLY_PAUSED, DEGRADED = "PARTLY PAUSED", "DEGRADED"
 STALE_AFTER_S = 10.0
 """Figures older than this are called old, whatever the reason: nothing here is read less often (R14)."""
 
 
 class SystemStatus(param.Parameterized):
-    """What the page knows. Fed by ``update``; everything that follows from it is derived, never assigned."""
+    """What one browser session or widget knows of the deployment. Bind to its parameters, or watch them.
+
+    Only ``selected_queue`` is for you to set. All others are read-only: ``update`` feeds them from a snapshot, as a
+    whole, and what follows from them is derived. A test sets them by ``update(Snapshot(...))``.
+    """
 
     known = param.Boolean(default=False, doc="Redis has been read at least once; without it paused means nothing.")
     paused = param.Boolean(default=False, doc="Everything is paused.")
@@ -32,7 +41,13 @@ class SystemStatus(param.Parameterized):
     drain_stopped = param.Integer(default=0, doc="How many of them have stopped.")
     paused_queues = param.Dict(default={}, doc="Queue -> PauseInfo, for queues with their own pause.")
     queues = param.List(default=[], allow_refs=False, doc="QueueStats of every known queue.")
-    selected_queue = param.String(default="", doc="The queue this session looks at and would clear.")
+    selected_queue: param.Selector[str] = param.Selector(
+        default="",
+        objects=[""],
+        check_on_set=False,
+        allow_refs=True,
+        doc="The queue this session looks at and would clear: one of those that are known, once any is.",
+    )
     pending_tasks = param.Integer(
         default=None, allow_None=True, doc="Waiting in the selected queue; None while unknown."
     )
@@ -73,28 +88,87 @@ class SystemStatus(param.Parameterized):
     stalled_s = param.Integer(default=0, doc="Seconds without any snapshot, once that is too long; else 0.")
 
     processing_status: param.Selector[str] = param.Selector(
-        default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], constant=True
+        default=UNKNOWN, objects=[RUNNING, PAUSED, UNKNOWN], doc="Whether everything is paused."
     )
-    can_pause = param.Boolean(default=False, constant=True)
-    can_resume = param.Boolean(default=False, constant=True)
+    condition: param.Selector[str] = param.Selector(
+        default=UNKNOWN,
+        objects=[RUNNING, PARTLY_PAUSED, PAUSED, DEGRADED, UNKNOWN],
+        doc="The same, and whether something needs a look: a queue with its own pause, a worker, old figures.",
+    )
+    can_pause = param.Boolean(default=False, doc="There is something to pause.")
+    can_resume = param.Boolean(default=False, doc="Everything is paused, so it can be resumed.")
 
     _snapshot: Snapshot | None = None
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        # Of this instance alone: Param's own edit_constant opens the class's parameters, for every thread at once.
+        self._fed = [self.param[name] for name in self.param if name not in {"name", "selected_queue"}]
+        self._feeding = 0
+        for one in self._fed:
+            one.constant = True
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Fed parameters may be set inside; a SystemStatus is fed by one thread at a time."""
+        if not hasattr(self, "_fed"):  # Param derives once before __init__ has ended
+            yield
+            return
+        self._feeding += 1
+        for one in self._fed:
+            one.constant = False
+        try:
+            yield
+        finally:
+            self._feeding -= 1
+            if not self._feeding:
+                for one in self._fed:
+                    one.constant = True
 
     @param.depends("known", "paused", watch=True, on_init=True)
     def _derive_processing(self) -> None:
         running = self.known and not self.paused
         paused = self.known and self.paused
-        with param.edit_constant(self):
+        with self._open():
             self.param.update(
                 processing_status=PAUSED if paused else RUNNING if running else UNKNOWN,
                 can_pause=running,
                 can_resume=paused,
             )
 
+    @param.depends("processing_status", "paused_queues", "workers", "others", "redis_error", "stalled_s", watch=True)
+    def _derive_condition(self) -> None:
+        with self._open():
+            self.condition = self._condition()
+
+    def _condition(self) -> str:
+        if self.processing_status != RUNNING:
+            return str(self.processing_status)
+        if self.redis_stale:
+            return UNKNOWN
+        if self.paused_queues:
+            return PARTLY_PAUSED
+        return DEGRADED if self.needy_workers or self.no_worker_takes_tasks else RUNNING
+
+    @property
+    def needy_workers(self) -> dict[str, int]:
+        """Workers that need a look, by their condition: stalled, silent, quiet, offline."""
+        counts = Counter(worker.condition for worker in self.workers)
+        return {word: counts[word] for word in ("stalled", "silent", "quiet", "offline") if counts[word]}
+
+    @property
+    def no_worker_takes_tasks(self) -> bool:
+        """It is known that no worker takes tasks: new ones wait."""
+        if self.others is None:
+            return False
+        takes = any(worker.condition in ("online", "stalled") for worker in self.workers)
+        return not takes and not any(other.queues for other in self.others)
+
     @param.depends("queues", "selected_queue", "known", watch=True)
     def _derive_pending(self) -> None:
         chosen = self.queue(self.selected_queue)
-        self.pending_tasks = chosen.waiting if chosen is not None and self.known else None
+        with self._open():
+            self.pending_tasks = chosen.waiting if chosen is not None and self.known else None
 
     def queue(self, name: str) -> QueueStats | None:
         """The named queue's figures, or None for a queue nobody knows."""
@@ -107,43 +181,53 @@ class SystemStatus(param.Parameterized):
         selected = self.selected_queue
         if names and selected not in names:
             selected = "celery" if "celery" in names else names[0]
-        self.param.update(
-            known=snapshot.redis_age_s is not None,
-            paused=pause is not None,
-            pause_by=pause.by if pause else "",
-            pause_reason=pause.reason if pause else "",
-            pause_since=pause.at if pause else None,
-            pause_until=pause.expires_at if pause else None,
-            drain=" ".join(filter(None, [describe(stand), describe_builds(snapshot.workers)])) if stand else "",
-            safe=stand is not None and stand.safe,
-            drain_workers=stand.workers if stand else 0,
-            drain_stopped=stand.stopped if stand else 0,
-            paused_queues=dict(snapshot.paused_queues),
-            queues=list(snapshot.queues),
-            selected_queue=selected,
-            workers=list(snapshot.workers),
-            others=None if snapshot.others is None else list(snapshot.others),
-            unacked=snapshot.unacked,
-            trash=list(snapshot.trash),
-            approvals=list(snapshot.approvals),
-            operations=list(snapshot.operations),
-            tenants=snapshot.tenants,
-            tenant_drift=snapshot.tenant_drift,
-            tenants_in_use=snapshot.tenants_in_use,
-            updated_at=snapshot.taken_at,
-            redis_error=snapshot.redis_error,
-            redis_age_s=snapshot.redis_age_s,
-            redis_ms=snapshot.redis_ms,
-            database_error=snapshot.database_error,
-            database_age_s=snapshot.database_age_s,
-            tenants_error=snapshot.tenants_error,
-            tenants_age_s=snapshot.tenants_age_s,
-            silent=list(snapshot.silent),
-            spooled=snapshot.spooled,
-            layout_conflicts=list(snapshot.layout_conflicts),
-            unread=list(snapshot.unread),
-            stalled_s=0,
-        )
+        self._choose_among(names)
+        with self._open():
+            self.param.update(
+                known=snapshot.redis_age_s is not None,
+                paused=pause is not None,
+                pause_by=pause.by if pause else "",
+                pause_reason=pause.reason if pause else "",
+                pause_since=pause.at if pause else None,
+                pause_until=pause.expires_at if pause else None,
+                drain=" ".join(filter(None, [describe(stand), describe_builds(snapshot.workers)])) if stand else "",
+                safe=stand is not None and stand.safe,
+                drain_workers=stand.workers if stand else 0,
+                drain_stopped=stand.stopped if stand else 0,
+                paused_queues=dict(snapshot.paused_queues),
+                queues=list(snapshot.queues),
+                selected_queue=selected,
+                workers=list(snapshot.workers),
+                others=None if snapshot.others is None else list(snapshot.others),
+                unacked=snapshot.unacked,
+                trash=list(snapshot.trash),
+                approvals=list(snapshot.approvals),
+                operations=list(snapshot.operations),
+                tenants=snapshot.tenants,
+                tenant_drift=snapshot.tenant_drift,
+                tenants_in_use=snapshot.tenants_in_use,
+                updated_at=snapshot.taken_at,
+                redis_error=snapshot.redis_error,
+                redis_age_s=snapshot.redis_age_s,
+                redis_ms=snapshot.redis_ms,
+                database_error=snapshot.database_error,
+                database_age_s=snapshot.database_age_s,
+                tenants_error=snapshot.tenants_error,
+                tenants_age_s=snapshot.tenants_age_s,
+                silent=list(snapshot.silent),
+                spooled=snapshot.spooled,
+                layout_conflicts=list(snapshot.layout_conflicts),
+                unread=list(snapshot.unread),
+                stalled_s=0,
+            )
+
+    def _choose_among(self, names: list[str]) -> None:
+        """From now on ``selected_queue`` is one of these, and anything else a ``ValueError``; before, it may be any."""
+        choice = self.param.selected_queue
+        if names and list(choice.objects) != names:
+            choice.check_on_set = False
+            choice.objects = names
+            choice.check_on_set = True
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -155,7 +239,8 @@ class SystemStatus(param.Parameterized):
         if self.updated_at is None:
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
-        self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
+        with self._open():
+            self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
 
     @property
     def redis_stale(self) -> bool:

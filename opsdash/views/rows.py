@@ -6,7 +6,6 @@ What is None is left out of a row: the browser shows a dash, and a merge patch m
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -261,12 +260,10 @@ def as_of(status: SystemStatus) -> str:
 def attention(status: SystemStatus) -> str:
     """Which workers need a look, as a sentence; empty where none does."""
     others = status.others or ()
-    counts = Counter(worker.condition for worker in status.workers)
-    takes = counts["online"] + counts["stalled"] + sum(bool(other.queues) for other in others)
-    if status.others is not None and not takes:
+    if status.no_worker_takes_tasks:
         there = len(others) + sum(worker.reports for worker in status.workers)
         return f"No worker {'takes tasks' if there else 'is online'}: new tasks wait"
-    needy = {word: counts[word] for word in ("stalled", "silent", "quiet", "offline") if counts[word]}
+    needy = status.needy_workers
     if not needy:
         return ""
     of, number = len(status.workers) + len(others), sum(needy.values())

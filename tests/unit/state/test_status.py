@@ -4,11 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from opsdash.model import Disagreement, PauseInfo, QueueStats, Snapshot
+from opsdash.model import Disagreement, PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.state import SystemStatus
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 QUEUES = (QueueStats(name="emails", waiting=3), QueueStats(name="celery", waiting=7))
+
+PAUSE = PauseInfo(queue=None, by="maria", reason="deploy", at=NOW, expires_at=None, epoch=3)
+
+
+def worker(**over: object) -> WorkerStats:
+    return WorkerStats(**{"hostname": "w1", "state": "online", "heartbeat_at": NOW, "queues": ("emails",), **over})  # type: ignore[arg-type] # a worker by keywords
 
 
 def snapshot(**over: object) -> Snapshot:
@@ -27,8 +33,46 @@ def test_what_runs_can_be_paused_and_what_is_paused_can_be_resumed() -> None:
     status = SystemStatus()
     status.update(snapshot())
     assert (status.processing_status, status.can_pause, status.can_resume) == ("RUNNING", True, False)
-    status.paused = True
+    status.update(snapshot(pause=PAUSE))
     assert (status.processing_status, status.can_pause, status.can_resume) == ("PAUSED", False, True)
+
+
+def test_nobody_but_a_snapshot_says_that_it_is_paused() -> None:
+    status = SystemStatus()
+    status.update(snapshot())
+    told = {"paused": True, "processing_status": "PAUSED", "condition": "PAUSED", "queues": [1], "pending_tasks": 1}
+    for name, value in told.items():
+        with pytest.raises(TypeError, match="cannot be modified"):
+            setattr(status, name, value)
+    assert status.processing_status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("over", "condition"),
+    [
+        ({"redis_age_s": None}, "UNKNOWN"),
+        ({"others": (), "workers": (worker(),)}, "RUNNING"),
+        ({"others": ()}, "DEGRADED"),
+        ({"others": None}, "RUNNING"),
+        ({"others": (), "workers": (worker(), worker(hostname="w2", state="silent"))}, "DEGRADED"),
+        ({"others": (), "workers": (worker(),), "paused_queues": {"emails": PAUSE}}, "PARTLY PAUSED"),
+        ({"pause": PAUSE, "paused_queues": {"emails": PAUSE}}, "PAUSED"),
+        ({"redis_error": "Redis did not answer", "redis_age_s": 12.0}, "UNKNOWN"),
+        ({"pause": PAUSE, "redis_error": "Redis did not answer", "redis_age_s": 12.0}, "PAUSED"),
+    ],
+)
+def test_the_condition_is_running_only_where_nothing_needs_a_look(over: dict[str, object], condition: str) -> None:
+    status = SystemStatus()
+    status.update(snapshot(**over))
+    assert status.condition == condition
+
+
+def test_a_queue_that_nobody_knows_can_not_be_chosen() -> None:
+    status = SystemStatus(selected_queue="emails")
+    status.update(snapshot())
+    with pytest.raises(ValueError, match="emailz"):
+        status.selected_queue = "emailz"
+    assert status.selected_queue == "emails"
 
 
 def test_a_pause_is_shown_with_who_why_since_and_until_and_goes_as_a_whole() -> None:
@@ -122,3 +166,29 @@ def test_a_disagreement_about_the_layout_stands_on_the_page_while_it_lasts():
     assert status.stale == (conflict.message.rstrip("."),)
     status.update(Snapshot(taken_at=NOW, redis_age_s=0.0))
     assert status.stale == ()
+
+
+def test_the_example_of_a_snapshot_is_a_deployment_that_is_well() -> None:
+    status = SystemStatus()
+    status.update(Snapshot.example())
+    assert (status.condition, status.stale, status.can_pause) == ("RUNNING", (), True)
+    assert {queue.name: queue.waiting for queue in status.queues} == {"celery": 0, "emails": 3}
+
+
+def test_the_example_of_a_pause_is_paused_everywhere() -> None:
+    everything = Snapshot.example(pause=PAUSE)
+    assert [queue.paused for queue in everything.queues] == [True, True]
+    assert everything.workers[0].paused
+    one = Snapshot.example(paused_queues={"emails": PAUSE})
+    assert {queue.name: queue.paused for queue in one.queues} == {"celery": False, "emails": True}
+    assert one.workers[0].paused_queues == ("emails",)
+    status = SystemStatus()
+    status.update(one)
+    assert status.condition == "PARTLY PAUSED"
+
+
+def test_a_field_of_the_example_is_replaced_by_what_is_given() -> None:
+    assert Snapshot.example(taken_at=NOW, queues=QUEUES, workers=()).workers == ()
+    assert Snapshot.example(taken_at=NOW).workers[0].heartbeat_at == NOW
+    with pytest.raises(TypeError, match="paussed"):
+        Snapshot.example(paussed=True)
