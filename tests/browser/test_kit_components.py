@@ -10,7 +10,7 @@ import panel as pn
 import pytest
 from playwright.sync_api import Page, expect
 from support.dialogs import button
-from support.stage import PAYLOADS, Stage, axe, dress, focused
+from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
 from opsdash.views.kit import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs
 
@@ -174,12 +174,7 @@ def test_a_change_of_state_is_said_once_and_sparks_say_least_and_most(page: Page
 def test_a_button_that_is_disabled_hands_its_focus_on(page: Page, stage: Stage, parts: Parts) -> None:
     button(page, "Pause").focus()
     stage.do(lambda: (parts.pause.param.update(disabled=True), parts.resume.param.update(disabled=False)))
-    page.wait_for_function("() => true")
-    for _ in range(30):
-        if focused(page) == "Resume":
-            break
-        page.wait_for_timeout(100)
-    assert focused(page) == "Resume"
+    until_focused(page, "Resume")
 
 
 def test_a_dialog_takes_the_focus_keeps_it_and_gives_it_back(page: Page, stage: Stage, parts: Parts) -> None:
@@ -192,12 +187,12 @@ def test_a_dialog_takes_the_focus_keeps_it_and_gives_it_back(page: Page, stage: 
     expect(page.get_by_label("Reason")).to_be_focused()
     for expected in ("Type YES to confirm", "Cancel", "Clear 312 tasks", "Reason"):
         page.keyboard.press("Tab")
-        assert focused(page) == expected
+        until_focused(page, expected)
     page.keyboard.press("Shift+Tab")
-    assert focused(page) == "Clear 312 tasks"
+    until_focused(page, "Clear 312 tasks")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert focused(page) == "More for emails"
+    until_focused(page, "More for emails")
     page.wait_for_timeout(200)
     assert parts.dialog.open is False
 
@@ -209,14 +204,14 @@ def test_a_dialog_closes_by_a_click_beside_it_and_by_the_server(page: Page, stag
     page.get_by_label("Reason").fill("half")
     page.mouse.click(20, 500)
     expect(dialog).to_have_count(0)
-    assert focused(page) == "Pause"
+    until_focused(page, "Pause")
     button(page, "Pause").click()
     # What is filled in already is not the first to fill.
     expect(page.get_by_label("Type YES to confirm")).to_be_focused()
     stage.set(parts.pause, disabled=True)
     button(page, "Cancel").click()
     expect(dialog).to_have_count(0)
-    assert focused(page) == "Extend"  # the nearest that can take it
+    until_focused(page, "Extend")  # the nearest that can take it
 
 
 def test_a_dialog_shows_no_zero_and_a_stale_preview_looks_stale(page: Page, stage: Stage, parts: Parts) -> None:

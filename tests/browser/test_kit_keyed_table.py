@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from support.stage import PAYLOADS, Stage, axe, dress, focused
+from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
 from opsdash.views.kit import KeyedTable, RowAction, Rows
 
@@ -135,7 +135,7 @@ def test_only_changed_cells_touch_the_page_and_focus_and_choice_stay(page: Page,
     stage.set(parts.queues, rows=Rows([{**one, "waiting": 400} if one["key"] == "emails" else one for one in before]))
     expect(row(page, "emails")).to_contain_text("400")
     assert page.evaluate("window.seen") <= 8  # one cell, and ages that went on
-    assert focused(page) == "Peek emails"
+    until_focused(page, "Peek emails")
     expect(page.get_by_role("radio", name="celery")).to_be_checked()
 
 
@@ -168,7 +168,7 @@ def test_a_column_sorts_by_keyboard_and_the_order_stays(page: Page, stage: Stage
     table = page.get_by_role("table", name="Queues")
     expect(table.get_by_role("columnheader", name="Waiting")).to_have_attribute("aria-sort", "descending")
     assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == ["emails", "reports", "celery"]
-    assert focused(page) == "Waiting"
+    until_focused(page, "Waiting")
     stage.set(parts.queues, rows=Rows([queue("celery", 999), queue("emails", 3), queue("reports", 7)]))
     expect(table.locator("tbody tr td:nth-child(2)").first).to_have_text("celery")
 
@@ -178,16 +178,16 @@ def test_the_menu_of_a_row_works_by_keyboard_and_gives_the_focus_back(page: Page
     opener.focus()
     page.keyboard.press("Enter")
     expect(opener).to_have_attribute("aria-expanded", "true")
-    assert focused(page).startswith("Clear some")
+    until_focused(page, "Clear some")
     page.keyboard.press("ArrowDown")
-    assert focused(page).startswith("ClearAll")
+    until_focused(page, "ClearAll")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("End")
     page.keyboard.press("Home")
-    assert focused(page).startswith("Clear some")
+    until_focused(page, "Clear some")
     page.keyboard.press("Escape")
     expect(page.get_by_role("menu")).to_be_hidden()
-    assert focused(page) == "More for emails"
+    until_focused(page, "More for emails")
     page.keyboard.press("Enter")
     # Drawn again while it is open: the way back leads to the new button.
     acts = [ACTS[0], *ACTS[2:]]
@@ -195,9 +195,19 @@ def test_the_menu_of_a_row_works_by_keyboard_and_gives_the_focus_back(page: Page
     expect(page.get_by_role("button", name="Peek emails")).to_have_count(0)
     page.keyboard.press("End")
     page.keyboard.press("Enter")
-    assert focused(page) == "More for emails"
+    until_focused(page, "More for emails")
     page.wait_for_timeout(200)
     assert parts.acted == [RowAction("emails", "clear_queue")]
+
+
+def test_the_menu_of_a_row_closes_by_the_button_that_opened_it_and_by_a_click_elsewhere(page: Page) -> None:
+    opener, menu = page.get_by_role("button", name="More for emails"), page.get_by_role("menu", name="More for emails")
+    for close in (opener.click, page.get_by_role("heading", name="Workers").click):
+        opener.click()
+        expect(menu).to_be_visible()
+        close()
+        expect(menu).to_be_hidden()
+        expect(opener).to_have_attribute("aria-expanded", "false")
 
 
 def test_an_act_that_no_row_offers_is_not_heard(page: Page, stage: Stage, parts: Parts) -> None:

@@ -109,13 +109,14 @@ def axe(page: Page, least: int = 1) -> None:
     assert seen.get("color-contrast", 0) >= least
 
 
-FOCUSED = """() => {
+FOCUSED = """name => {
   let at = document.activeElement
   while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement
-  return at?.getAttribute('aria-label') || at?.textContent.trim() || at?.labels?.[0]?.textContent || at?.localName
+  const said = at?.getAttribute('aria-label') || at?.textContent.trim() || at?.labels?.[0]?.textContent || ''
+  return said.startsWith(name)
 }"""
 
 
-def focused(page: Page) -> str:
-    """What has the focus, by its name or its text."""
-    return str(page.evaluate(FOCUSED))
+def until_focused(page: Page, name: str) -> None:
+    """Waits until the focus is on what has this name, or begins with it."""
+    page.wait_for_function(FOCUSED, arg=name, timeout=5000)

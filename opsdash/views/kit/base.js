@@ -40,10 +40,7 @@ export const duration = (seconds) => {
 }
 const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
 export const clock = (seconds) => stamp(seconds, [11, 19]), moment = (seconds) => stamp(seconds, [0, 19])
-export const here = (seconds) => {
-  const at = new Date(seconds * 1000)
-  return `${moment(seconds - at.getTimezoneOffset() * 60)} here`
-}
+export const here = (seconds) => `${moment(seconds - new Date(seconds * 1000).getTimezoneOffset() * 60)} here`
 
 // What a field says, by the kind of its column.
 const SAID = {
@@ -201,10 +198,9 @@ export const headed = (model, ...parts) => {
 // may have been drawn again in the meantime. Esc and a click elsewhere close it, as the browser has it.
 export const rowMenu = () => {
   const node = el('div', {class: 'menu', role: 'menu', popover: 'auto'})
-  let from = {}, closed = 0
+  let from = {}, was = false
   const close = () => { node.hidePopover(); from.find()?.focus({preventScroll: true}) }
   const open = (button, called, items, act, find) => {
-    if (from.button === button && performance.now() - closed < 300) return // this very click has closed it
     from = {button, find}
     node.setAttribute('aria-label', `More for ${called}`)
     node.replaceChildren(...items.map(({name, label, help, danger}) => {
@@ -220,9 +216,7 @@ export const rowMenu = () => {
   }
   node.addEventListener('toggle', ({newState}) => {
     from.button.setAttribute('aria-expanded', String(newState === 'open'))
-    if (newState === 'open') return
-    closed = performance.now()
-    if (!focused()) from.find()?.focus({preventScroll: true})
+    if (newState === 'closed' && !focused()) from.find()?.focus({preventScroll: true})
   })
   node.onkeydown = (event) => {
     const items = [...node.children], at = items.indexOf(node.getRootNode().activeElement)
@@ -236,7 +230,8 @@ export const rowMenu = () => {
   const opener = (called, items, act, find) => {
     const props = {type: 'button', class: 'button small more', 'aria-haspopup': 'menu', 'aria-expanded': 'false', title: 'More'}
     const button = el('button', {...props, text: '⋯', 'aria-label': `More for ${called}`})
-    button.onclick = () => open(button, called, items, act, find)
+    button.onpointerdown = () => { was = from.button === button && node.matches(':popover-open') }
+    button.onclick = () => { was ? (was = false) : open(button, called, items, act, find) } // the press has closed it
     return button
   }
   return {node, opener}

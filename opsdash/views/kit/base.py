@@ -1,4 +1,4 @@
-"""What opsdash's own browser components have in common: colours of their own, and files that a browser keeps."""
+"""What opsdash's own browser components have in common: their own colours, and files that a browser keeps."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from opsdash.views.kit.base import HERE, Headed
 
 
 class Card(Headed):
-    """A named section with anything below its head; ``lines`` are said without a component of their own."""
+    """A named section with anything below its head; ``lines`` need no component for each."""
 
     lines = param.List(item_type=list, doc="[[tone, text], …]; tone: big, ok, warn, bad, info, none, text or mute.")
     objects = Children(doc="What it holds.")

@@ -8,8 +8,7 @@ const tile = ({label, value, unit, exactness}) => {
   return el('div', {class: 'tile'}, el('strong', {}, text, unit && el('small', {text: ` ${unit}`})), what)
 }
 const share = (count, total, exact) => {
-  const part = (100 * count) / total, sign = exact === false ? '≈ ' : ''
-  // Of what was estimated no share is all: rare kinds may be missing.
+  const part = (100 * count) / total, sign = exact === false ? '≈ ' : '' // of what was estimated no share is all
   return `${sign}${number(count)} · ${sign && part > 99 ? '> 99' : sign + (part && part < 1 ? '< 1' : number(part))} %`
 }
 
@@ -29,11 +28,7 @@ export function render({model, view}) {
     review.setAttribute('aria-busy', String(model.stale))
     const kinds = model.breakdown.filter(([, count]) => count > 0), total = kinds.reduce((sum, [, count]) => sum + count, 0)
     const hue = (name, i) => el('span', {class: name, 'data-hue': Math.min(i, 5)})
-    const bar = kinds.map(([, count], i) => {
-      const part = hue('part', i)
-      part.style.flexGrow = count
-      return part
-    })
+    const bar = kinds.map(([, count], i) => { const part = hue('part', i); part.style.flexGrow = count; return part })
     const said = (name, text) => el('span', {class: name, text})
     const legend = kinds.map(([kind, count, exact], i) =>
       el('li', {}, hue('swatch', i), said('kind', kind), said('share', share(count, total, exact))))

@@ -279,11 +279,7 @@ export function render({model, view}) {
   model.on(['columns', 'selectable', 'expandable'], rebuild)
   life.every(tick)
   wrap.onscroll = () => { if (windowed()) framed ||= requestAnimationFrame(() => { framed = 0; draw() }) }
-  const watch = new ResizeObserver(() => {
-    if (wrap.clientWidth === width) return
-    width = wrap.clientWidth
-    fit()
-  })
+  const watch = new ResizeObserver(() => { if (wrap.clientWidth !== width) { width = wrap.clientWidth; fit() } })
   watch.observe(wrap)
   life.end(() => watch.disconnect())
   filled()

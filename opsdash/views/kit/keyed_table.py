@@ -51,7 +51,7 @@ class KeyedTable(Headed):
     columns = param.List(default=[], item_type=dict, doc="The columns, in their order.")
     rows = SharedRows(default=Rows(), item_type=dict, doc="Rows in their order; `key` tells one from another.")
     now = param.Number(default=0, doc="The server's clock in seconds; 0: the browser's. Ages count from it.")
-    frozen = param.Boolean(default=False, doc="Ages stand still, as of `now`: no new figures come.")
+    frozen = param.Boolean(default=False, doc="Ages don't go on, they are as of `now`: no new figures come.")
     empty = param.String(default="Nothing to show.", doc="Said when there is no row.")
     selectable = param.Boolean(default=False, doc="One row can be chosen.")
     selected = param.String(default="", doc="Key of the chosen row.")

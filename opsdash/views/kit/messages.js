@@ -33,11 +33,7 @@ export function render({model, view}) {
     else meter.removeAttribute('value')
   }
   let last = performance.now(), asking = false
-  const alive = () => {
-    last = performance.now()
-    bar.hidden = true
-    delete page.dataset.notLive
-  }
+  const alive = () => { last = performance.now(); bar.hidden = true; delete page.dataset.notLive }
   const watch = async () => {
     const silent = performance.now() - last
     if (silent < model.limit_ms) return

@@ -17,7 +17,7 @@ _MOST_UNDOS = 50
 class Messages(Component):
     """Result messages that go by themselves, long work with a way to stop it, and the watchdog.
 
-    A page whose server has gone would show frozen figures for ever: it says so, the ages of all tables stand still, and
+    A page whose server has gone would show frozen figures for ever: it says so, the ages of all tables stop, and
     it is loaded again once a server answers.
     """
 
@@ -31,7 +31,7 @@ class Messages(Component):
     reloads = param.Boolean(
         default=True, doc="The page is loaded again when its server is back. A notebook must not be."
     )
-    embedded = param.Boolean(default=False, doc="Messages stand where this stands, not in a corner of the window.")
+    embedded = param.Boolean(default=False, doc="Messages are shown where this is, not in a corner of the window.")
     stopped = param.Event(doc="Cancel was pressed.")
 
     _bundle = HERE / "messages.js"

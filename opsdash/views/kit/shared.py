@@ -1,4 +1,4 @@
-"""Values that many pages show: made once per reading, told apart by identity, and written as JSON once for all.
+"""Values that many pages show: made once per reading, compared by identity, and written as JSON once for all.
 
 Param compares old and new values in depth, for each watcher. Of 500 rows that is 50 ms a page; identity is free.
 """

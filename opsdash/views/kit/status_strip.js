@@ -75,8 +75,7 @@ export function render({model, view}) {
   }
   const sparks = () => {
     const given = JSON.parse(model.sparks)
-    const line = (key) => Object.hasOwn(given, key) && sparkline(given[key], {say: figure})
-    for (const [key, {trend}] of live) trend.replaceChildren(...[line(key)].filter(Boolean))
+    for (const [key, {trend}] of live) place(trend, [Object.hasOwn(given, key) && sparkline(given[key], {say: figure})])
   }
   const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
   const fill = () => place(actions, model.get_child('actions'))

@@ -14,13 +14,13 @@ WORDS = ["RUNNING", "PARTLY PAUSED", "PAUSED", "DEGRADED", "UNKNOWN"]
 class StatusStrip(Component):
     """The state in a word and a sentence, its causes as chips, and figures with a small line each.
 
-    Its acts stand beside the word and stay there, whatever the word is.
+    Its acts are beside the word and stay there, whatever the word is.
     """
 
     word: param.Selector[str] = param.Selector(default="UNKNOWN", objects=WORDS)
     tone: param.Selector[str] = param.Selector(default="none", objects=["ok", "warn", "bad", "info", "none"])
     story = param.String(doc="Who paused and since when, or what needs a look.")
-    reason = param.String(doc="Why it is paused, as somebody wrote it.")
+    reason = param.String(doc="Why it is paused, as a user wrote it.")
     chips = param.List(default=[], item_type=list, doc="[[tone, text, help], …]: the causes, such as a paused queue.")
     now = param.Number(default=0, doc="The server's clock in seconds; 0: the browser's.")
     until = param.Number(

@@ -16,7 +16,6 @@ export function render({model, view}) {
       tab.tabIndex = on ? 0 : -1
       tab.hidden = model.hidden.includes(title) && !on
       put(tab.lastChild, badge)
-      tab.lastChild.hidden = !badge
       panels[at].hidden = !on
       if (on) requestAnimationFrame(() => { bar.scrollLeft = tab.offsetLeft - bar.offsetLeft - 48 })
     })
