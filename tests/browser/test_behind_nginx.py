@@ -14,6 +14,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import create_engine, text
+from support.dialogs import confirm_button
 from support.nginx import PREFIX, TOKEN, Proxied, ask
 from support.services import Valkey, until
 
@@ -46,7 +47,7 @@ def enter(browser: Browser, watch: Any) -> Iterator[Callable[[Proxied, str], Pag
 def confirm(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
+    confirm_button(page).click()
 
 
 def entries(database_url: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import confirm_button
 
 STALL_S = 0.05
 TRIES = 4
@@ -87,7 +88,7 @@ def test_an_answer_comes_while_one_still_feels_it(served: Any, visit: Callable[.
         expect(button).to_be_enabled()
         opened.append(page.evaluate(clock, [button.element_handle(), "root.querySelector('dialog[open]')"]))
         page.get_by_label("Type YES to confirm").fill("YES")
-        confirm = page.get_by_role("button", name="Confirm", exact=True)
+        confirm = confirm_button(page)
         expect(confirm).to_be_enabled()
         shown = f"root.querySelector('.state strong').textContent.includes('{word}')"
         seen.append(page.evaluate(clock, [confirm.element_handle(), shown]))

@@ -17,6 +17,7 @@ import panel as pn
 import pytest
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import confirm_button
 from support.workers import eventually
 
 import opsdash
@@ -74,7 +75,7 @@ def test_the_page_and_its_widgets_are_served_beside_other_panel_applications(
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
         page.get_by_role("button", name="Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm").click()
+        confirm_button(page).click()
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         assert "Panel" in page.title()  # it is one thing among others: the title is not its own
         page.close()

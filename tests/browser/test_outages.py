@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opsdash.views.components import Channel
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import button
+from support.dialogs import button, confirm_button
 from support.workers import eventually, worker
 
 from opsdash.model import Status
 from opsdash.operations import PauseProcessing
-from opsdash.views.components import Channel
 
 
 def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(
@@ -26,7 +26,7 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
     page.get_by_label("Type YES to confirm").fill("YES")
     broker.stop()
     try:
-        button(page, "Confirm").click()
+        confirm_button(page).click()
         expect(page.get_by_role("alert")).to_contain_text(
             re.compile("Redis .*did not answer.* nothing was changed", re.IGNORECASE)
         )
@@ -121,7 +121,7 @@ def test_without_the_database_reads_still_show_and_a_pause_works_and_is_in_the_l
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
         button(page, "Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
-        button(page, "Confirm").click()
+        confirm_button(page).click()
         expect(page.get_by_role("alert")).to_contain_text("The flag is set until", timeout=10_000)
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page.get_by_text("2 steps of the log wait in Redis for the database")).to_be_visible()

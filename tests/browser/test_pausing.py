@@ -11,7 +11,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import button, confirm
+from support.dialogs import button, confirm, confirm_button
 from support.workers import worker
 
 import opsdash
@@ -57,7 +57,7 @@ def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
     page.get_by_label("Ends after").fill("soon")
     page.get_by_label("Type YES to confirm").fill("YES")
     expect(page.get_by_text("'soon' is not a duration")).to_be_visible()
-    expect(button(page, "Confirm")).to_be_disabled()
+    expect(confirm_button(page)).to_be_disabled()
     assert not served.console.is_processing_paused()
     page.get_by_label("Ends after").fill("10m")
     page.get_by_label("Type YES to confirm").focus()
@@ -83,13 +83,13 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
     yes, duration = page.get_by_label("Type YES to confirm"), page.get_by_label("Ends after")
     button(page, "Pause Processing").click()
     yes.evaluate(at_once, "YES, no")  # what is typed after it takes it back
-    expect(button(page, "Confirm")).to_be_disabled()
+    expect(confirm_button(page)).to_be_disabled()
     yes.fill("YES")
-    expect(button(page, "Confirm")).to_be_enabled()
+    expect(confirm_button(page)).to_be_enabled()
     duration.fill("2h")
     duration.press("Enter")
     expect(page.get_by_text("It ends after 2 hours.")).to_be_visible()
-    expect(button(page, "Confirm")).to_be_enabled()
+    expect(confirm_button(page)).to_be_enabled()
     assert not served.console.is_processing_paused()  # the review said something new
     page.get_by_label("Reason").fill("deploying")
     page.get_by_label("Reason").press("Enter")

@@ -19,6 +19,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import confirm_button
 from support.reports import report
 from support.workers import eventually
 
@@ -74,7 +75,7 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm", exact=True).click()
+        confirm_button(page).click()
         expect(page.get_by_role("alert")).to_contain_text(PAYLOAD)
         page.wait_for_timeout(300)
         assert page.evaluate("window.__opened") is None
@@ -105,7 +106,7 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
     pause = page.get_by_role("button", name="Pause Processing", exact=True)
     pause.evaluate("button => { button.disabled = false; button.click() }")
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
+    confirm_button(page).click()
     expect(page.get_by_role("alert")).to_contain_text("eve has the role viewer; Pause Processing needs operator.")
     assert not store.exists(KEYS.pause())
     newest = by_proxy.console.get_recent_operations(limit=1)[0]
@@ -151,7 +152,7 @@ def test_a_tenants_name_and_the_users_own_are_shown_and_never_run(
         expect(page.get_by_text(f"{PAYLOAD} · operator")).to_be_visible()
         page.get_by_role("button", name="Sync Tenant Configs", exact=True).click()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm", exact=True).click()
+        confirm_button(page).click()
         expect(page.get_by_role("alert").first).to_be_visible()
         newest = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
         expect(newest).to_contain_text("Sync Tenant Configs")

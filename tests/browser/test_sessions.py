@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 import redis
 from bokeh.document import Document
+from opsdash.views.components import Channel
+from opsdash.views.page_requests import Desk
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import confirm_button
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
-from opsdash.views.components import Channel
-from opsdash.views.page_requests import Desk
 from opsdash.views.session import Session
 
 COUNTED = (Document, Session, Desk, PendingConfirmation, Channel)
@@ -83,7 +84,7 @@ def test_a_refresh_and_an_operation_show_at_once_however_slowly_the_figures_are_
     page.get_by_role("radio", name="emails").check()
     page.get_by_role("button", name="Clear Queue", exact=True).click()
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
+    confirm_button(page).click()
     expect(page.get_by_role("radio", name="emails 0")).to_be_visible(timeout=3_000)
     expect(page.get_by_role("cell", name="Cleared 1,234 tasks from emails.")).to_be_visible(timeout=3_000)
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
 from support import services
-from support.dialogs import button
+from support.dialogs import button, confirm_button
 from support.sample_app import make_app
 from support.workers import Records, Worker, eventually, worker
 
@@ -71,7 +71,7 @@ def confirm(page: Page, name: str) -> None:
     """Clicks an operation, types YES and confirms."""
     button(page, name).click()
     page.get_by_label("Type YES to confirm").fill("YES")
-    button(page, "Confirm").click()
+    confirm_button(page).click()
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
@@ -135,11 +135,11 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         page.get_by_label("Reason").fill("deploying 4.2")
         for typed in ("yes", "YES ", "Yes", " YES", "YE", ""):
             field.fill(typed)
-            expect(button(page, "Confirm")).to_be_disabled()
+            expect(confirm_button(page)).to_be_disabled()
         field.fill("YES")
-        expect(button(page, "Confirm")).to_be_enabled()
+        expect(confirm_button(page)).to_be_enabled()
         shoot(page, "dialog")
-        button(page, "Confirm").click()
+        confirm_button(page).click()
         expect(page.get_by_role("alert").filter(has_text="Paused everything")).to_be_visible()
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(page.get_by_text(f"Paused by {USER} since")).to_be_visible()
@@ -214,9 +214,9 @@ def test_cancel_and_escape_do_nothing_but_close_and_give_the_focus_back(
         field = page.get_by_label("Type YES to confirm")
         expect(field).to_be_focused()
         expect(field).to_have_value("")
-        expect(button(page, "Confirm")).to_be_disabled()
+        expect(confirm_button(page)).to_be_disabled()
         field.fill("YES")
-        expect(button(page, "Confirm")).to_be_enabled()
+        expect(confirm_button(page)).to_be_enabled()
         leave()
         expect(dialog(page, "Pause Processing")).to_have_count(0)
         expect(button(page, "Pause Processing")).to_be_focused()
@@ -233,7 +233,7 @@ def test_the_keyboard_is_enough_and_a_double_click_runs_once(
     page.keyboard.press("Enter")
     expect(page.get_by_label("Type YES to confirm")).to_be_focused()
     page.keyboard.type("YES")
-    expect(button(page, "Confirm")).to_be_enabled()
+    expect(confirm_button(page)).to_be_enabled()
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_be_visible()
     expect(button(page, "Sync Tenant Configs")).to_be_focused()
@@ -242,8 +242,8 @@ def test_the_keyboard_is_enough_and_a_double_click_runs_once(
         expect(button(page, other)).to_be_focused()  # a disabled button can't hold the focus
     button(page, "Sync Tenant Configs").click()
     page.get_by_label("Type YES to confirm").fill("YES")
-    expect(button(page, "Confirm")).to_be_enabled()
-    button(page, "Confirm").dblclick()
+    expect(confirm_button(page)).to_be_enabled()
+    confirm_button(page).dblclick()
     eventually(
         lambda: len(served.console.get_recent_operations(limit=1_000)) == before + 4, what="one entry for each act"
     )
@@ -257,17 +257,17 @@ def test_two_operators_never_share_a_pending_confirmation(
     maria, eve = visit(served.url), visit(served.url, apart=True)
     button(maria, "Pause Processing").click()
     maria.get_by_label("Type YES to confirm").fill("YES")
-    expect(button(maria, "Confirm")).to_be_enabled()
+    expect(confirm_button(maria)).to_be_enabled()
     expect(eve.get_by_role("dialog")).to_have_count(0)
     eve.get_by_role("radio", name="emails").check()
     button(eve, "Clear Queue").click()
     expect(dialog(eve, "Clear queue emails")).to_be_visible()
     expect(eve.get_by_text("of queue emails")).to_be_visible()
     expect(eve.get_by_label("Type YES to confirm")).to_have_value("")
-    expect(button(eve, "Confirm")).to_be_disabled()
+    expect(confirm_button(eve)).to_be_disabled()
     button(eve, "Cancel").click()
-    expect(button(maria, "Confirm")).to_be_enabled()
-    button(maria, "Confirm").click()
+    expect(confirm_button(maria)).to_be_enabled()
+    confirm_button(maria).click()
     for page in (maria, eve):  # one act, and everybody sees it
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         expect(button(page, "Pause Processing")).to_be_disabled()

@@ -14,7 +14,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import button, confirm
+from support.dialogs import button, confirm, confirm_button
 from support.reports import report_many
 from support.tenants import add, remove, sync
 from support.workers import eventually
@@ -71,14 +71,14 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     expect(page.get_by_role("dialog", name="Clear Tasks")).to_be_visible()
     page.get_by_label("Type YES to confirm").fill("YES")
     expect(page.get_by_text("Say which tasks")).to_be_visible()
-    expect(button(page, "Confirm")).to_be_disabled()  # nothing says yet which tasks
+    expect(confirm_button(page)).to_be_disabled()  # nothing says yet which tasks
     page.get_by_label("Name of the task").fill("shop.ma*")
     page.get_by_label("Type YES to confirm").focus()
     expect(
         page.get_by_text("3 of 5 pending tasks of queue emails, those named shop.ma*, will be removed")
     ).to_be_visible()
     shoot(page, "dialog_clear_tasks")
-    button(page, "Confirm").click()
+    confirm_button(page).click()
     expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks named shop.ma*")).to_be_visible()
     assert store.llen("emails") == 2
 
@@ -94,9 +94,9 @@ def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
     second = page.get_by_label("Type emails too")
     for typed in ("", "Emails", "emails "):
         second.fill(typed)
-        expect(button(page, "Confirm")).to_be_disabled()
+        expect(confirm_button(page)).to_be_disabled()
     second.fill("emails")
-    expect(button(page, "Confirm")).to_be_enabled()
+    expect(confirm_button(page)).to_be_enabled()
     shoot(page, "dialog_phrase")
     second.press("Enter")
     expect(page.get_by_role("alert").filter(has_text="Cleared 2 tasks from emails.")).to_be_visible()
@@ -335,7 +335,7 @@ def test_what_was_half_typed_is_there_again_after_the_server_has_restarted(
     expect(page.get_by_role("dialog", name="Pause Processing")).to_be_visible()
     expect(page.get_by_label("Reason")).to_have_value("a long explanation, half")
     expect(page.get_by_label("Type YES to confirm")).to_have_value("")  # a confirmation is for what one sees
-    expect(button(page, "Confirm")).to_be_disabled()
+    expect(confirm_button(page)).to_be_disabled()
 
 
 @pytest.mark.slow

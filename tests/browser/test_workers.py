@@ -10,7 +10,7 @@ import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
 from support import services
-from support.dialogs import button, confirm
+from support.dialogs import button, confirm, confirm_button
 from support.reports import report, report_many
 from support.sample_app import make_app
 from support.workers import Records, eventually, worker
@@ -155,11 +155,11 @@ def test_a_task_is_revoked_by_its_id_alone(served: Any, visit: Callable[..., Pag
     expect(dialog).to_contain_text("Task: expected one task's id.")
     expect(page.get_by_label("Task", exact=True)).to_be_focused()
     page.get_by_label("Type YES to confirm").fill("YES")
-    expect(button(page, "Confirm")).to_be_disabled()
+    expect(confirm_button(page)).to_be_disabled()
     page.get_by_label("Task", exact=True).fill("1a2b-3c")
     page.get_by_label("Type YES to confirm").focus()
     expect(dialog).to_contain_text("There is no task 1a2b-3c: no worker has it")
-    expect(button(page, "Confirm")).to_be_disabled()
+    expect(confirm_button(page)).to_be_disabled()
     store.lpush("celery", '{"headers": {"id": "1a2b-3c", "task": "shop.mail"}}')
     page.get_by_label("Task", exact=True).fill("1a2b-3c ")
     page.get_by_label("Type YES to confirm").focus()
@@ -183,7 +183,7 @@ def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     ada.get_by_label("Older than").fill("5m")
     ada.get_by_label("Type YES to confirm").fill("YES")
     expect(dialog).to_contain_text("entries are kept for at least one day")
-    expect(button(ada, "Confirm")).to_be_disabled()
+    expect(confirm_button(ada)).to_be_disabled()
     ada.get_by_label("Older than").fill("90d")
     ada.get_by_label("Type YES to confirm").focus()
     expect(dialog).not_to_contain_text("at least one day")
