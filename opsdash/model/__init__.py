@@ -1,32 +1,50 @@
-"""The values opsdash passes around: frozen, comparable, standard library only."""
+"""The values opsdash passes around: frozen, comparable, standard library only. Public, for those who read and test.
 
-from opsdash.model.actor import Actor as Actor
-from opsdash.model.actor import Role as Role
-from opsdash.model.audit import DETAILS_WIDTH as DETAILS_WIDTH
-from opsdash.model.audit import Approval as Approval
-from opsdash.model.audit import AuditEntry as AuditEntry
-from opsdash.model.audit import Status as Status
-from opsdash.model.key_layout import Disagreement as Disagreement
-from opsdash.model.operation import Act as Act
-from opsdash.model.operation import DeclaredOperation as DeclaredOperation
-from opsdash.model.operation import Effect as Effect
-from opsdash.model.operation import Progress as Progress
-from opsdash.model.pause import PauseInfo as PauseInfo
-from opsdash.model.preview import Breakdown as Breakdown
-from opsdash.model.preview import Figure as Figure
-from opsdash.model.preview import Line as Line
-from opsdash.model.preview import Part as Part
-from opsdash.model.preview import Preview as Preview
-from opsdash.model.queue import QueueStats as QueueStats
-from opsdash.model.queue import TrashEntry as TrashEntry
-from opsdash.model.serialization import to_plain as to_plain
-from opsdash.model.snapshot import HistoryPoint as HistoryPoint
-from opsdash.model.snapshot import Snapshot as Snapshot
-from opsdash.model.tenant import TenantDrift as TenantDrift
-from opsdash.model.untrusted import Unread as Unread
-from opsdash.model.worker import Build as Build
-from opsdash.model.worker import OtherWorker as OtherWorker
-from opsdash.model.worker import RunningTask as RunningTask
-from opsdash.model.worker import UnmanagedLook as UnmanagedLook
-from opsdash.model.worker import WorkerStats as WorkerStats
-from opsdash.model.worker import builds as builds
+A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=None, by="maria"))``.
+"""
+
+from opsdash.model.actor import Actor, Role
+from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
+from opsdash.model.key_layout import Disagreement
+from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
+from opsdash.model.pause import PauseInfo
+from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
+from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.serialization import to_plain
+from opsdash.model.snapshot import HistoryPoint, Snapshot
+from opsdash.model.tenant import TenantDrift
+from opsdash.model.untrusted import Unread
+from opsdash.model.worker import Build, OtherWorker, RunningTask, UnmanagedLook, WorkerStats, builds
+
+__all__ = [
+    "DETAILS_WIDTH",
+    "Act",
+    "Actor",
+    "Approval",
+    "AuditEntry",
+    "Breakdown",
+    "Build",
+    "DeclaredOperation",
+    "Disagreement",
+    "Effect",
+    "Figure",
+    "HistoryPoint",
+    "Line",
+    "OtherWorker",
+    "Part",
+    "PauseInfo",
+    "Preview",
+    "Progress",
+    "QueueStats",
+    "Role",
+    "RunningTask",
+    "Snapshot",
+    "Status",
+    "TenantDrift",
+    "TrashEntry",
+    "UnmanagedLook",
+    "Unread",
+    "WorkerStats",
+    "builds",
+    "to_plain",
+]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 from opsdash.model.audit import Approval, AuditEntry
 from opsdash.model.key_layout import Disagreement
@@ -108,3 +109,44 @@ class Snapshot:
     spooled: int | None = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+    @classmethod
+    def example(cls, **fields: Any) -> Self:
+        """A snapshot for a test, in one line: a deployment that runs and is well, read just now; else as you say.
+
+        Two queues (``celery``, where nothing waits, and ``emails``, where 3 tasks wait) and one worker that takes tasks
+        from both. With ``pause`` or ``paused_queues``, its queues and its worker are as paused as these say.
+
+        Args:
+            fields: Any of the fields above, in place of the example's.
+        """
+        now, names = fields.get("taken_at", datetime.now(UTC)), ("celery", "emails")
+        paused, alone = fields.get("pause") is not None, fields.get("paused_queues", {})
+        example: dict[str, Any] = {
+            "taken_at": now,
+            "queues": tuple(
+                QueueStats(name=name, waiting=waiting, paused=paused or name in alone, consumed=True)
+                for name, waiting in zip(names, (0, 3), strict=True)
+            ),
+            "workers": (
+                WorkerStats(
+                    hostname="worker@example",
+                    state="online",
+                    heartbeat_at=now,
+                    pid=1,
+                    uptime_s=3_600.0,
+                    concurrency=4,
+                    pool="prefork",
+                    queues=names,
+                    paused=paused,
+                    paused_queues=tuple(name for name in names if name in alone),
+                ),
+            ),
+            "redis_age_s": 0.0,
+            "redis_ms": 0.5,
+            "database_age_s": 0.0,
+            "tenants_age_s": 0.0,
+            "tenants": 0,
+            "tenants_in_use": False,
+        }
+        return cls(**example | fields)

@@ -216,8 +216,10 @@ class PauseProcessing(Operation):
     def _check(self, services: Services) -> None:
         if self.queue is not None:
             services.queues.check(self.queue, services.queue_names())
-        if not 1 <= self._ttl_s(services) <= MAX_TTL_S:
-            raise Invalid(f"A pause lasts from one second to {_span(MAX_TTL_S)}.")
+        ttl_s = self._ttl_s(services)
+        if not 1 <= ttl_s <= MAX_TTL_S:
+            field, setting = ("", "OPSDASH_PAUSE_TTL_S") if self.duration_s is None else ("duration_s", "")
+            raise Invalid(f"expected one second to {_span(MAX_TTL_S)}, got {ttl_s:,} s", field=field, setting=setting)
 
     def _ttl_s(self, services: Services) -> int:
         return services.settings.pause_ttl_s if self.duration_s is None else self.duration_s

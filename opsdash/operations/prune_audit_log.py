@@ -77,8 +77,8 @@ class PruneAuditLog(Operation):
     def _before(self) -> datetime:
         if self.older_than_s < DAY_S:
             got = format_duration(self.older_than_s)
-            raise Invalid(f"Entries are kept for at least one day, got {got}.")
+            raise Invalid(f"entries are kept for at least one day, got {got}", field="older_than_s")
         try:
             return times.ago(self.older_than_s)
         except ValueError:
-            raise Invalid("There are no entries that old.") from None
+            raise Invalid("there are no entries that old", field="older_than_s") from None

@@ -1,34 +1,24 @@
-"""Typed pandas frames of what opsdash reads. pandas is imported on first use."""
+"""Typed pandas frames of what opsdash reads. pandas is imported on first use.
+
+A column has its type without any row too. ``category``: text that repeats; its categories are those that occur.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from opsdash.model import AuditEntry, QueueStats, Status, WorkerStats, to_plain
+from opsdash.errors import Invalid
+from opsdash.model import HistoryPoint, QueueStats, TrashEntry, WorkerStats, times
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_STATES = ("online", "stalled", "silent", "offline")
+TRASH_STATES = ("kept", "clearing", "restoring")
+TENANT_STATES = ("synced", "changed", "missing", "orphaned", "unreadable")
 TIME = "datetime64[us, UTC]"
-AUDIT_TYPES = {
-    "timestamp": TIME,
-    "finished_at": TIME,
-    "user": "string",
-    "operation": "string",
-    "status": tuple(status.value for status in Status),
-    "message": "string",
-    "surface": "string",
-    "took_s": "Float64",
-    "affected": "Int64",
-    "details": "object",
-    "id": "string",
-    "request_id": "string",
-    "seq": "Int64",
-    "broker": "string",
-}
 WORKER_TYPES = {
     "hostname": "string",
     "state": WORKER_STATES,
@@ -53,11 +43,35 @@ WORKER_TYPES = {
     "pid": "Int64",
 }
 QUEUE_TYPES = {"name": "string", "waiting": "Int64", "by_priority": "object", "paused": "boolean", "error": "string"}
-
-
-def of_audit(entries: Iterable[AuditEntry]) -> pd.DataFrame:
-    """One row per entry, in the order given; ``details`` is the whole JSON as text."""
-    return _frame((_audit_row(entry) for entry in entries), AUDIT_TYPES)
+HISTORY_TYPES = {
+    "at": TIME,
+    "step_s": "Float64",
+    "queue": "category",
+    "waiting": "Int64",
+    "started_per_s": "Float64",
+    "oldest_s": "Float64",
+    "paused": "boolean",
+}
+TRASH_TYPES = {
+    "id": "string",
+    "queue": "category",
+    "count": "Int64",
+    "size_bytes": "Int64",
+    "by": "category",
+    "at": TIME,
+    "expires_at": TIME,
+    "state": TRASH_STATES,
+}
+TENANT_TYPES = {
+    "tenant_id": "string",
+    "state": TENANT_STATES,
+    "name": "string",
+    "enabled": "boolean",
+    "updated_at": TIME,
+    "settings": "string",
+    "api_key_fingerprint": "string",
+    "problem": "string",
+}
 
 
 def of_workers(workers: Iterable[WorkerStats]) -> pd.DataFrame:
@@ -76,43 +90,86 @@ def of_queues(queues: Iterable[QueueStats]) -> pd.DataFrame:
     )
 
 
-def _audit_row(entry: AuditEntry) -> dict[str, Any]:
-    details = entry.details
-    took_s, affected = details.get("took_s"), details.get("affected")
-    return {
-        "timestamp": entry.timestamp,
-        "finished_at": entry.finished_at,
-        "user": entry.user,
-        "operation": entry.operation,
-        "status": entry.status.value,
-        "message": _text(details.get("message")),
-        "surface": _text(details.get("surface")),
-        "took_s": took_s if isinstance(took_s, int | float) else None,
-        "affected": affected if isinstance(affected, int) else None,
-        "details": json.dumps(to_plain(details), ensure_ascii=False, default=str),
-        "id": str(entry.id),
-        "request_id": str(entry.request_id),
-        "seq": entry.seq,
-        "broker": entry.broker,
-    }
+def of_history(points: Iterable[HistoryPoint]) -> pd.DataFrame:
+    """Long form: one row per point and queue, oldest first. What is not known is NA, and a missing point has no row."""
+
+    def rows() -> Iterable[dict[str, Any]]:
+        for point in points:
+            names = {*point.waiting, *point.started_per_s, *point.oldest_s, *(point.paused - {"*"})}
+            for name in sorted(names):
+                yield {
+                    "at": point.at,
+                    "step_s": point.step.total_seconds(),
+                    "queue": name,
+                    "waiting": point.waiting.get(name),
+                    "started_per_s": point.started_per_s.get(name),
+                    "oldest_s": point.oldest_s.get(name),
+                    "paused": not point.paused.isdisjoint({"*", name}),
+                }
+
+    return _frame(rows(), HISTORY_TYPES)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def of_trash(entries: Iterable[TrashEntry]) -> pd.DataFrame:
+    """One row per clear that can be undone, in the order given."""
+    return _frame(({name: getattr(entry, name) for name in TRASH_TYPES} for entry in entries), TRASH_TYPES)
+
+
+def of_tenants(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per tenant; a column that a row does not have is NA."""
+    return _frame(rows, TENANT_TYPES)
+
+
+def moment(value: Any, field: str) -> datetime | None:
+    """A time as an analyst gives it, in UTC; None stays None.
+
+    Args:
+        value: ISO text (``2026-11-23``, ``2026-11-23T03:00+01:00``), an age (``2h``), a datetime or date of Python,
+            pandas' Timestamp or numpy's datetime64. One without a zone is UTC.
+        field: What the error names.
+
+    Raises:
+        Invalid: It is no time, or none that is reckoned with.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            return times.typed(value)
+        if isinstance(value, np.datetime64):
+            value = pd.Timestamp(value)
+        if value is pd.NaT or not isinstance(value, date):
+            expected = "expected a datetime, a Timestamp or text such as 2026-11-23T03:00"
+            raise Invalid(f"{expected}, got {value!r:.100}", field=field)
+        if isinstance(value, pd.Timestamp):
+            value = value.to_pydatetime(warn=False)
+        if not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+        return times.in_utc(value if value.tzinfo else value.replace(tzinfo=UTC))
+    except ValueError as error:
+        raise Invalid(f"{error}", field=field) from None
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], types: Mapping[str, Any]) -> pd.DataFrame:
     """Columns keep their types without any row too: what works on a busy day works on a quiet one."""
     import pandas as pd
 
-    given = list(rows)
+    values: dict[str, list[Any]] = {name: [] for name in types}
+    for row in rows:
+        for name, column in values.items():
+            column.append(row.get(name))
+    return pd.DataFrame({name: series(values.pop(name), kind) for name, kind in types.items()})
 
-    def column(name: str, kind: Any) -> pd.Series:
-        values = [row[name] for row in given]
-        if isinstance(kind, tuple):
-            return pd.Series(pd.Categorical(values, categories=list(kind)))
-        if kind == TIME:
-            return pd.Series(pd.to_datetime(values, utc=True), dtype=TIME)
-        return pd.Series(values, dtype=kind)
 
-    return pd.DataFrame({name: column(name, kind) for name, kind in types.items()})
+def series(values: list[Any], kind: Any) -> pd.Series:
+    """One column of such a kind: a dtype, ``TIME``, or the categories."""
+    import pandas as pd
+
+    if isinstance(kind, tuple):
+        return pd.Series(pd.Categorical(values, categories=list(kind)))
+    if kind == TIME:
+        return pd.Series(pd.to_datetime(values, utc=True), dtype=TIME)
+    return pd.Series(values, dtype=kind)

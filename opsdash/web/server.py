@@ -235,7 +235,9 @@ def _origins(given: Iterable[str], address: str, port: int) -> list[str]:
     """Who may open the websocket: the names asked for, and this machine's own. Never everybody."""
     named = list(given)
     if any("*" in origin for origin in named):
-        raise Invalid("allowed origin: got '*'; expected the host and port in the browser's address bar")
+        raise Invalid(
+            "expected the host and port in the browser's address bar, got '*'", field="--allow-websocket-origin"
+        )
     own = [f"localhost:{port}", f"127.0.0.1:{port}"]
     if not is_loopback(address) and address not in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         own.append(f"{address}:{port}")

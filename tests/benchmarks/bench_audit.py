@@ -240,7 +240,7 @@ def pages(figures: dict[str, list[float]], server: Durable, number: int, rounds:
         row = connection.execute(audit_reading.newest_first().offset(deep - 1).limit(1)).one()
     after = f"{row.timestamp.isoformat()}~{row.id}"
     ways: dict[str, Callable[[], int]] = {
-        name: lambda chosen=chosen: len(audit_reading.page(engine, chosen, limit=PAGE).entries)  # type: ignore[misc]
+        name: lambda chosen=chosen: len(audit_reading.page(engine, chosen, limit=PAGE).entries)
         for name, chosen in FILTERS.items()
     }
     ways["a page deep in it, by keyset"] = lambda: len(audit_reading.page(engine, limit=PAGE, after=after).entries)

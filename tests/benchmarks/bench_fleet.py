@@ -50,7 +50,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
     return figures, {}, "ms"
 
 
-def calls(ops: opsdash.services.console.Console, command: str) -> int:  # type: ignore[name-defined]
+def calls(ops: opsdash.services.console.Console, command: str) -> int:
     """How often Redis has run a command, scripts included."""
     return int(ops.broker.client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
 
@@ -81,7 +81,7 @@ def simulate(url: str, number: int) -> None:
                 "epoch": epoch or 0, "pausing": READY, "version": "", "started": "{}",
             }  # fmt: skip
             with client.pipeline(transaction=True) as pipe:
-                pipe.hset(keys.worker(hostname), mapping=report)  # type: ignore[arg-type]
+                pipe.hset(keys.worker(hostname), mapping=report)
                 pipe.zadd(keys.workers, {hostname: now})
                 pipe.execute()
             heard.get_message(timeout=2.0)

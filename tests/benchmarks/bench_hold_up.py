@@ -95,7 +95,7 @@ def rounds_of(
             for _ in range(rounds):
                 for way, act in WAYS.items():
                     api = Client(port, "", OPERATOR)
-                    to_flag, whole, loaded = timed(store, lambda act=act, api=api: act(api, page, redis_url, database))  # type: ignore[misc]
+                    to_flag, whole, loaded = timed(store, lambda act=act, api=api: act(api, page, redis_url, database))
                     figures.setdefault(f"{way} to flag, {name}", []).append(to_flag)
                     figures.setdefault(f"{way} to its answer, {name}", []).append(whole)
                     if loaded is not None:

@@ -63,7 +63,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
 def timed(call: object) -> float:
     """Milliseconds of one call."""
     began = time.perf_counter()
-    call()  # type: ignore[operator]
+    call()
     return (time.perf_counter() - began) * 1000
 
 
@@ -72,12 +72,12 @@ def serve(url: str, database: str, told: object) -> None:
     tokens = Settings.from_env({"OPSDASH_API_TOKENS": f"bench:viewer:{TOKEN}"}).api_tokens
     settings = Settings.from_env({}, redis_url=url, database_url=database, auth="dev", api_tokens=tokens)
     with serving(assemble(settings)) as api:
-        told.send(api.port)  # type: ignore[attr-defined]
+        told.send(api.port)
         threading.Event().wait()
 
 
 @contextlib.contextmanager
-def crowd(api: Client):  # type: ignore[no-untyped-def]
+def crowd(api: Client):
     """Programs that read the status as fast as they are answered, and others that follow the events."""
     over = threading.Event()
 
@@ -106,7 +106,7 @@ def crowd(api: Client):  # type: ignore[no-untyped-def]
 
 
 @contextlib.contextmanager
-def hogs():  # type: ignore[no-untyped-def]
+def hogs():
     """Four processes that want the whole of a core each."""
     context = multiprocessing.get_context("spawn")
     running = [context.Process(target=spin, daemon=True) for _ in range(4)]

@@ -61,7 +61,7 @@ def soak(tasks: int, pauses: int) -> dict[str, float]:
             paused = time.time()
             epoch = flags.pause(None, by="bench", reason="", ttl_s=6_000).epoch
             names = {running.hostname for _, running in fleet.values()}
-            eventually(lambda epoch=epoch, names=names: confirmed(workers, names, epoch), what="all confirm")  # type: ignore[misc]
+            eventually(lambda epoch=epoch, names=names: confirmed(workers, names, epoch), what="all confirm")
             acknowledged = time.time()
             time.sleep(KILLED_AFTER_S)
             pool = random.choice(POOLS)

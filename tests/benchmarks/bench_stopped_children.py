@@ -18,7 +18,7 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
         for _ in range(2 if quick else 12):
             with deploy(broker) as made, worker(pool="prefork", concurrency=2, env=made.env) as running:
                 made.redis.flushall()
-                eventually(lambda made=made, w=running: made.health(w.hostname), what="a report")  # type: ignore[misc]
+                eventually(lambda made=made, w=running: made.health(w.hostname), what="a report")
                 children = made.children(running.hostname)
                 with made.stopped(children):
                     ids = made.send(TASKS)

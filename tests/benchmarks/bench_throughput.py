@@ -60,7 +60,7 @@ def rounds_of(pool: str, rounds: int, tasks: int) -> Iterator[tuple[str, float, 
                 spent_s = cpu_s(pids[way])
                 began = store.time()
                 let_go(store)
-                if not until(lambda store=store: store.llen(STARTED) > 0, timeout_s=120):  # type: ignore[misc]
+                if not until(lambda store=store: store.llen(STARTED) > 0, timeout_s=120):
                     raise RuntimeError(f"{pool}, {way}: the last task did not start")
                 ended = store.time()
                 took_s = (ended[0] - began[0]) + (ended[1] - began[1]) / 1e6

@@ -39,6 +39,7 @@ BENCHMARKS = {
     "snapshot": "everything the page shows: ops.snapshot(), LLEN per queue and inspect()",
     "volume": "500,000 stories, 50,000 reports, fields of 50 MB, messages of 20 MB: a look, a pause, memory",
     "hold-up": "a pause beside ten viewers that refresh and search, and with a silent database: to its flag",
+    "frames": "100,003 audit entries as a pandas frame: opsdash, an object per entry, pandas.read_sql",
     "audit": "acts a second against a bare INSERT; verifying 1,000,000 entries; pages of 5,000,000",
 }
 

@@ -28,12 +28,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def worker(started: dict[str, int], **over: object) -> WorkerStats:
-    return WorkerStats(hostname="w1", state="online", heartbeat_at=NOW, pid=1, started=started, **over)  # type: ignore[arg-type]
+    return WorkerStats(hostname="w1", state="online", heartbeat_at=NOW, pid=1, started=started, **over)
 
 
 def snapshot(waiting: int = 3, *workers: WorkerStats, **over: object) -> Snapshot:
     queues = (QueueStats(name="celery", waiting=waiting), QueueStats(name="emails", waiting=0))
-    return Snapshot(taken_at=NOW, redis_age_s=0.0, queues=queues, workers=workers, redis_ms=0.5, **over)  # type: ignore[arg-type]
+    return Snapshot(taken_at=NOW, redis_age_s=0.0, queues=queues, workers=workers, redis_ms=0.5, **over)
 
 
 def next_bucket(broker: Broker) -> None:
@@ -58,11 +58,11 @@ def test_each_bucket_is_written_once_however_many_consoles_record(broker: Broker
     next_bucket(broker)
     for number, console in enumerate(consoles):
         console.record(snapshot(number))
-    assert [point["queues"]["celery"][0] for point in points(broker)] == [0]  # type: ignore[index]
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [0]
     next_bucket(broker)
     for number, console in enumerate(reversed(consoles)):
         console.record(snapshot(10 + number))
-    assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 12]  # type: ignore[index]
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [0, 12]
 
 
 def test_one_console_writes_the_history_until_it_dies_and_then_another_does(
@@ -75,14 +75,14 @@ def test_one_console_writes_the_history_until_it_dies_and_then_another_does(
         if number:
             other.record(snapshot(99))
         writer.record(snapshot(number))
-    seen = [point["queues"]["celery"][0] for point in points(broker)]  # type: ignore[index]
+    seen = [point["queues"]["celery"][0] for point in points(broker)]
     assert seen == [3, 4, 5][-len(seen) :]  # on a busy machine a bucket is over before the next one is written
     assert 0 < broker.client.pttl(broker.keys.history_writer) <= STEP_MS * 2
     while broker.client.exists(broker.keys.history_writer):  # `writer` records no more
         time.sleep(0.01)
     next_bucket(broker)
     other.record(snapshot(6))
-    assert points(broker)[-1]["queues"]["celery"][0] == 6  # type: ignore[index]
+    assert points(broker)[-1]["queues"]["celery"][0] == 6
 
 
 def test_the_series_is_bounded_and_ends_by_itself(broker: Broker) -> None:
@@ -90,7 +90,7 @@ def test_the_series_is_bounded_and_ends_by_itself(broker: Broker) -> None:
     for number in range(5):
         next_bucket(broker)
         console.record(snapshot(number))
-    seen = [point["queues"]["celery"][0] for point in points(broker)]  # type: ignore[index]
+    seen = [point["queues"]["celery"][0] for point in points(broker)]
     assert seen == [2, 3, 4][-len(seen) :]
     assert 0 < broker.client.pttl(broker.keys.history("short")) <= 3 * STEP_MS
 
@@ -104,7 +104,7 @@ def test_throughput_is_what_the_same_worker_process_has_started_since(broker: Br
     console.record(snapshot(3, worker({"celery": 140, "emails": 7}), again))
     first, second = points(broker)
     assert first["queues"] == {"celery": [3, None], "emails": [0, None]}  # nobody knows yet
-    rates = {name: rate for name, (_, rate) in second["queues"].items()}  # type: ignore[attr-defined]
+    rates = {name: rate for name, (_, rate) in second["queues"].items()}
     assert rates["emails"] > 0
     assert rates["celery"] == pytest.approx(rates["emails"] * 40 / 7, rel=0.01)
 
@@ -259,4 +259,4 @@ def test_what_somebody_left_in_the_historys_keys_does_not_end_it(broker: Broker,
         case _:
             client.xadd(keys.history("short"), {"point": "{}"}, id=f"{2**60}-0")
     History(broker).record(snapshot(3))
-    assert [point["queues"]["celery"][0] for point in points(broker)] == [3]  # type: ignore[index]
+    assert [point["queues"]["celery"][0] for point in points(broker)] == [3]

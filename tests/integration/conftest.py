@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.cli import Result, off_a_terminal
 from support.deployment import Deployment, deploy
 from support.services import Valkey
 
@@ -22,3 +23,13 @@ def deployment(valkey: Valkey) -> Iterator[Deployment]:
     """A broker, a producer and the records of what ran; a test starts its own workers."""
     with deploy(valkey) as made:
         yield made
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], deployment: Deployment, sqlite_url: str
+) -> Callable[..., Result]:
+    """``opsdash ARGS`` on that deployment."""
+    monkeypatch.setenv("OPSDASH_REDIS_URL", deployment.server.url)
+    monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
+    return off_a_terminal(monkeypatch, capsys)

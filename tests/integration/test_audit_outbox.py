@@ -31,9 +31,9 @@ def console(console_for: Callable[..., Console], postgres_url: str) -> Console:
 
 
 def pause(console: Console, **over: object) -> AuditEntry:
-    effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", **over)  # type: ignore[arg-type]
+    effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES", **over)
     return AuditEntry(
-        id=effect.audit_id,  # type: ignore[arg-type]
+        id=effect.audit_id,
         timestamp=datetime.now(UTC),
         user="maria",
         operation="pause_processing",
@@ -143,7 +143,7 @@ def test_a_database_that_was_restarted_between_two_steps_loses_and_doubles_nothi
 
     def executing(*args: object) -> object:
         restart(postgres)
-        return execute(*args)  # type: ignore[arg-type]
+        return execute(*args)
 
     monkeypatch.setattr(opsdash.PauseProcessing, "execute", executing)
     restart(postgres)

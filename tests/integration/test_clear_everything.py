@@ -35,7 +35,7 @@ def ops(console_for: Callable[..., Console]) -> Iterator[Console]:
 
 def clear(ops: Console, preview: Preview | None = None, **over: object) -> Effect:
     operation = opsdash.ClearQueue(queue="celery", everything=True)
-    return ops.run(operation, actor="maria", confirm="YES", reviewed=preview, **over)  # type: ignore[arg-type]
+    return ops.run(operation, actor="maria", confirm="YES", reviewed=preview, **over)
 
 
 def look(ops: Console) -> Preview:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from support.acts import EVERY_OPERATION
+from support.errors import fails
 from support.previews import texts
 from support.services import Postgres, Valkey, until
 
@@ -101,7 +102,7 @@ def test_pause_and_resume_are_done_and_audited(console: Console):
 
 @pytest.mark.parametrize("actor", ["", "  ", 3, None, Actor(name="", role=Role.ADMIN)])
 def test_nobody_does_nothing(console: Console, actor: Any):
-    with pytest.raises(Invalid, match=r"^actor: expected the name of a user, got .* Nothing was changed"):
+    with fails(Invalid, field="actor", changed="nothing"):
         console.run(opsdash.PauseProcessing(), actor=actor, confirm="YES")
     assert not console.is_processing_paused()
     assert not console.get_recent_operations()
@@ -156,14 +157,14 @@ def test_the_preview_of_a_clear_shows_what_it_will_not_remove(console: Console):
 @pytest.mark.parametrize("operation", [opsdash.ClearQueue(queue="emials"), opsdash.PauseProcessing(queue="emials")])
 def test_an_unknown_queue_is_refused_with_the_names_that_exist(console: Console, operation):
     for act in (lambda: console.preview(operation), lambda: console.run(operation, actor=MARIA, confirm="YES")):
-        with pytest.raises(Refused, match=r"'emials' is not known. Nothing was changed. Known queues: celery, emails"):
+        with fails(Refused, field="queue", hint="Known queues: celery, emails."):
             act()
     assert console.get_recent_operations()[0].status is Status.REFUSED
 
 
 def test_redis_gone_means_nothing_was_changed_and_the_attempt_is_audited(console: Console, valkey: Valkey):
     valkey.stop()
-    with pytest.raises(Unavailable, match=r"Redis at .* did not answer .* Nothing was changed"):
+    with fails(Unavailable, silent=True, changed="nothing"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     (entry,) = console.get_recent_operations()
     assert (entry.status, entry.details["error"]) == (Status.FAILURE, "Unavailable")
@@ -203,7 +204,7 @@ def test_the_database_gone_reads_still_show_and_operations_work_and_are_audited_
     effect = console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     assert console.is_processing_paused()
     assert console.snapshot().spooled == 2, "intent and outcome"
-    with pytest.raises(Refused, match="not confirmed"):
+    with fails(Refused, field="confirm"):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="yes")
     postgres.start()
     snapshot = console.snapshot()
@@ -216,7 +217,7 @@ def test_the_database_gone_reads_still_show_and_operations_work_and_are_audited_
 def test_a_strict_audit_log_refuses_while_the_database_is_down(console_for, postgres: Postgres, postgres_url: str):
     console = console_for(database_url=postgres_url, audit="strict")
     postgres.stop()
-    with pytest.raises(Unavailable, match="did not answer"):
+    with fails(Unavailable, silent=True):
         console.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     assert not console.is_processing_paused()
     postgres.start()
@@ -381,8 +382,19 @@ def test_a_clear_leaves_what_arrived_after_its_preview_and_can_be_undone(console
     assert (effect.affected, client.lrange(key, 0, -1)) == (2, ["new"])
     assert "1 task arrived after the preview and stays." in effect.message
     restored = console.run(opsdash.RestoreQueue(trash_id=effect.details["trash_id"]), actor=MARIA, confirm="YES")
-    assert restored.message == "Restored 2 tasks to emails."
+    assert restored.affected == 2
     assert client.lrange(key, 0, -1) == ["new", "old 2", "old 1"]
+
+
+def test_a_pause_that_is_too_short_or_too_long_names_where_its_duration_came_from(console_for):
+    console = console_for()
+    for duration_s in (0, 10**9):
+        with pytest.raises(opsdash.Invalid) as refused:
+            console.preview(opsdash.PauseProcessing(duration_s=duration_s))
+        assert (refused.value.field, refused.value.setting) == ("duration_s", "")
+    with pytest.raises(opsdash.Invalid) as refused:
+        console_for(pause_ttl_s=0).preview(opsdash.PauseProcessing())
+    assert (refused.value.field, refused.value.setting) == ("", "OPSDASH_PAUSE_TTL_S")
 
 
 def test_only_the_tasks_of_that_name_are_cleared(console_for):
@@ -390,7 +402,7 @@ def test_only_the_tasks_of_that_name_are_cleared(console_for):
     client, key = console.broker.client, console.broker.lists("emails")[0]
     client.lpush(key, *(f'{{"headers": {{"task": "shop.{name}"}}}}' for name in ("mail", "bill", "mail")))
     effect = console.run(opsdash.ClearTasks(queue="emails", task="shop.m*"), actor=MARIA, confirm="YES")
-    assert effect.message == "Cleared 2 tasks named shop.m* from emails."
+    assert effect.affected == 2
     assert effect.undo == opsdash.RestoreQueue(trash_id=effect.details["trash_id"])
     assert client.lrange(key, 0, -1) == ['{"headers": {"task": "shop.bill"}}']
     with pytest.raises(opsdash.Invalid, match="Say which tasks"):

@@ -190,7 +190,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         home = tmp_path_factory.mktemp("demo")
         running = Demo("--no-browser", "--port", port, "--data-dir", str(home / "my data"), temp=home)
         try:
-            running.asked_for = port  # type: ignore[attr-defined]
+            running.asked_for = port
             yield running.wait_ready()
         finally:
             running.close()
@@ -209,7 +209,7 @@ def test_each_step_is_said_with_its_time_then_the_address_and_ready(demo: Demo) 
 
 
 def test_a_taken_port_is_moved_and_said(demo: Demo) -> None:
-    asked_for = demo.asked_for  # type: ignore[attr-defined]
+    asked_for = demo.asked_for
     port = demo.url.split(":")[2].split("/")[0]
     assert demo.step("port") == f"{asked_for} is taken; the page is moved to {port}"
     assert port != asked_for

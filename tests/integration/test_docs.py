@@ -296,7 +296,16 @@ def stamped(space: dict[str, Any]) -> None:
     space["stamp"].__globals__["before_task_publish"].disconnect(space["stamp"])
 
 
-NAMESPACES: dict[str, Callable[[dict[str, Any]], None]] = {"README.md": two_lines, "queues.md": stamped}
+def confirmed(space: dict[str, Any]) -> None:
+    """The models of the page have come to its end."""
+    assert (space["pending"].operation, space["status"].condition) == (None, "UNKNOWN")
+
+
+NAMESPACES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "README.md": two_lines,
+    "queues.md": stamped,
+    "testing-with-param.md": confirmed,
+}
 
 
 @pytest.mark.parametrize("page", NAMESPACES)

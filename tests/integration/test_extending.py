@@ -63,7 +63,7 @@ from click.testing import CliRunner
 import opsdash
 from opsdash.api.operations import Run
 from opsdash.api.openapi import document
-from opsdash.api.requests import request_of
+from opsdash.api.requests import operation_of, request_of
 from opsdash.cli import cli
 from opsdash.model import Actor, Role
 from opsdash.operation import registry
@@ -98,6 +98,10 @@ def post(name, **body):
     handler = SimpleNamespace(console=ops, actor=Actor(name="bot", role=Role.ADMIN, surface="api"))
     return msgspec.to_builtins(Run._run(handler, made, msgspec.convert(body, request_of(made))))
 
+def preview(name, **body):
+    kind = registry()[name]
+    return msgspec.to_builtins(ops.preview(operation_of(kind, msgspec.convert(body, request_of(kind)))))
+
 found = {
     "help": cli_run(cli, ["--help"]).output,
     "empty": cli_run(cli, ["close-shop", "", "--dry-run"]).output,
@@ -109,6 +113,8 @@ found = {
     "before": sign(),
     "run": cli_run(cli, ["close-shop", "Back at six", "--for", "2h", "--confirm", "YES"]).output,
     "ttl": ops.broker.client.ttl("shop:closed"),
+    "closed_already": cli_run(cli, ["close-shop", "Gone fishing", "--dry-run"]).output,
+    "api_dry": preview("close_shop", params={"sign": "Gone fishing"}),
 }
 pasted = found["run"].partition(": opsdash ")[2].split()
 found["undone"] = cli_run(cli, [*pasted, "--confirm", "YES"]).output
@@ -168,6 +174,14 @@ def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
     assert 950 < baskets["value"] < 1050
     assert (baskets["label"], baskets["unit"], baskets["exactness"]) == ("open baskets", "baskets", "estimated")
     assert found["path"] == "Show customers a sign instead of the checkout, for a limited time."
+
+
+def test_a_shop_that_is_closed_already_is_a_warning_on_the_command_line_and_in_the_api(found: dict[str, Any]):
+    warning = "The shop is already closed with 'Back at six'. This replaces that sign."
+    assert found["closed_already"].count(f"\n  {warning}\n") == 1
+    assert {"kind": "warning", "text": warning} in found["api_dry"]["lines"]
+    assert [line["kind"] for line in found["api_dry"]["lines"]].count("warning") == 1
+    assert figure(found["api_dry"], "closed") is True
 
 
 def test_on_the_command_line_it_runs_and_the_undo_can_be_pasted(found: dict[str, Any]):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.cli import Result, off_a_terminal
+from support.cli import Result
 from support.deployment import Deployment
 from support.workers import GREEN, Worker, eventually, worker
 
@@ -20,19 +20,6 @@ from opsdash.model import HistoryPoint
 from opsdash.operations import ClearQueue
 from opsdash.services.console import Console
 from opsdash.services.monitoring import history
-
-
-@pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    deployment: Deployment,
-    sqlite_url: str,
-) -> Callable[..., Result]:
-    """``opsdash ARGS`` on that deployment."""
-    monkeypatch.setenv("OPSDASH_REDIS_URL", deployment.server.url)
-    monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
-    return off_a_terminal(monkeypatch, capsys)
 
 
 def inspected(deployment: Deployment, running: Worker) -> dict[str, int]:

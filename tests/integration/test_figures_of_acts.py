@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-from support.cli import Result, off_a_terminal
+from support.cli import Result
 from support.deployment import Deployment
 from support.workers import eventually, worker
 
@@ -20,18 +19,6 @@ from opsdash.operations import (
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.services.console import Console
 from opsdash.services.queues.receipt import receipt_text
-
-
-@pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    deployment: Deployment,
-    sqlite_url: str,
-) -> Callable[..., Result]:
-    monkeypatch.setenv("OPSDASH_REDIS_URL", deployment.server.url)
-    monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
-    return off_a_terminal(monkeypatch, capsys)
 
 
 def test_restored_tasks_run_where_the_preview_says_at_the_front_of_their_priority(

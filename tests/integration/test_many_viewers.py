@@ -246,7 +246,7 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
     assert until(lambda: gate.held == occupied)
 
     async def asked() -> None:
-        desk = login.PasswordChecks(users, None, "")  # type: ignore[arg-type] # nobody gets a ticket here
+        desk = login.PasswordChecks(users, None, "")  # nobody gets a ticket here
         assert await desk.knows("maria", "a password that is long enough")
         assert await PROBES.run(lambda: "ready") == "ready"
         assert await SIGN_INS.run(lambda: "in") == "in"
@@ -305,7 +305,7 @@ def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[
     """A page of somebody's: what its browser says, and what it is told."""
     channel = Channel()
     desk, told = Desk(Session(console, actor, channel)), list[dict[str, Any]]()
-    channel._send_msg = told.append  # type: ignore[method-assign]
+    channel._send_msg = told.append
 
     async def say(**message: Any) -> None:
         assert desk.__panel__() is channel

@@ -57,7 +57,7 @@ def test_a_green_worker_is_woken_over_its_new_connections_too(deployment: Deploy
         for number in (1, 2):
             eventually(lambda: deployment.unacked() == 0, what="all acknowledged")  # up to 2 s later before Celery 5.7
             deployment.cut_connections()
-            eventually(lambda n=number: running.log.count("Connection to broker lost") == n, what="it noticed")  # type: ignore[misc]
+            eventually(lambda n=number: running.log.count("Connection to broker lost") == n, what="it noticed")
             ids += deployment.send(2)  # they run as soon as it is connected again
             deployment.records.wait_for(len(ids))
             ids += pause_and_resume(deployment, running, 2)

@@ -19,6 +19,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from support.errors import fails
 from support.proxy import proxy
 from support.services import Postgres, until
 
@@ -127,7 +128,7 @@ def test_a_strict_log_refuses_soon_and_what_it_takes_too_late_is_closed(
     url, lock = locked
     console = console_for(database_url=url, audit="strict")
     with lock:
-        with pytest.raises(Unavailable, match="did not answer"):
+        with fails(Unavailable, silent=True):
             pause(console)
         assert console.audit.writing.hangs, "refused while the lock was held"
         assert not console.is_processing_paused()
@@ -182,7 +183,7 @@ def test_the_same_request_again_is_not_done_again_while_nobody_can_say_how_it_en
         console = console_for(database_url=url)
         pause(console, request_id=request_id)
         console.run(opsdash.ResumeProcessing(), actor=MARIA, confirm="YES")
-        with pytest.raises(Unavailable, match="was made before"):
+        with fails(Unavailable, retry=True):
             pause(console, request_id=request_id)
         assert not console.is_processing_paused()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.errors import fails
 from support.tenants import execute, preview, stored, sync
 
 from opsdash.bootstrap import connect
@@ -54,7 +55,7 @@ def test_the_documented_table_is_read_as_the_docs_say(console_with, database_url
     execute(console, insert, id=7, title="Acme", options=options, at="2026-01-02 03:04:05")
     execute(console, insert, id=8, title="Zen", options=None, at="2026-01-02 03:04:05")
     assert preview(console).startswith("2 tenants in the database: 2 will be added")
-    assert sync(console).message == "Synced 2 tenant configs."
+    assert sync(console).affected == 2
     written = stored(console, "7")
     assert written["settings"].pop("password").startswith("hmac-sha256:")
     assert written == {
@@ -85,7 +86,7 @@ def test_the_documented_callable_is_called_as_the_docs_say(
     monkeypatch.syspath_prepend(tmp_path)
     console = console_with(sqlite_url, exported(shell))
     assert preview(console).startswith("2 tenants in the database: 2 will be added")
-    assert sync(console).message == "Synced 2 tenant configs."
+    assert sync(console).affected == 2
     assert stored(console, "acme-2")["settings"] == {"plan": "free"}
     assert stored(console, "acme-2")["enabled"] is True
     assert sync(console).affected == 0
@@ -161,7 +162,7 @@ def test_a_callable_that_can_not_be_loaded_is_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "broken_host", raising=False)
     console = console_with(sqlite_url, {"OPSDASH_TENANT_SOURCE": "broken_host:rows"})
-    with pytest.raises(Invalid, match="OPSDASH_TENANT_SOURCE") as error:
+    with fails(Invalid, setting="OPSDASH_TENANT_SOURCE") as error:
         sync(console)
     assert says in str(error.value)
     assert console.snapshot().operations, "the page shows the rest"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opsdash.redaction import HIDDEN, LogFilter, cleaned, is_secret_name, is_secret_text, masked
-from opsdash.services.audit.log import _stored
+from opsdash.services.audit.details import stored as kept_details
 from opsdash.services.queues.peek import describe
 from opsdash.services.tenants.redaction import changes, public_config
 
@@ -176,7 +176,7 @@ def test_a_planted_secret_is_not_seen_in_a_queue(value: Any, keyword: bool) -> N
 @given(ANYWHERE)
 def test_a_planted_secret_reaches_neither_trail_nor_log(value: Any) -> None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    stored = _stored({"params": {"given": value}, "message": text, "figures": [text, {text: text}]})
+    stored = kept_details({"params": {"given": value}, "message": text, "figures": [text, {text: text}]})
     assert SECRET not in repr(stored)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "lost: %s", (text,), None)
     LogFilter().filter(record)

@@ -57,7 +57,7 @@ class Proxy:
             ready.register(server, selectors.EVENT_READ, client)
             while not self._over.is_set():
                 for key, _ in ready.select(0.5):
-                    data = key.fileobj.recv(65_536)  # type: ignore[union-attr]
+                    data = key.fileobj.recv(65_536)
                     self._whole.wait()
                     if not data:
                         return

@@ -223,15 +223,15 @@ def _break(what: str) -> None:
     if what == "private-name":
         from opsdash.worker import message_origin
 
-        message_origin.QOS = (*message_origin.QOS, "moved_on")  # type: ignore[assignment]
+        message_origin.QOS = (*message_origin.QOS, "moved_on")
     elif what == "bell":
         from opsdash.worker.celery_private import green_loop as private
 
-        private.POLLER = (*private.POLLER, "moved_on")  # type: ignore[assignment]
+        private.POLLER = (*private.POLLER, "moved_on")
     elif what == "endings":
         from opsdash.worker.celery_private import failures as private
 
-        private.HOOKS = (*private.HOOKS, "moved_on")  # type: ignore[assignment]
+        private.HOOKS = (*private.HOOKS, "moved_on")
     elif what == "late-listener":
         from opsdash.worker.watcher import FlagWatch
 
@@ -241,14 +241,14 @@ def _break(what: str) -> None:
             time.sleep(1.5)
             run(self)
 
-        FlagWatch._run = run_late  # type: ignore[method-assign]
+        FlagWatch._run = run_late
     elif what == "start":
         from opsdash.worker.watcher import FlagWatch
 
         def read_now(self: FlagWatch) -> bool:
             raise RuntimeError("broken on purpose")
 
-        FlagWatch.read_now = read_now  # type: ignore[method-assign]
+        FlagWatch.read_now = read_now
     elif what == "unreadable":
         from opsdash.worker import watcher
 
@@ -266,14 +266,14 @@ def _break(what: str) -> None:
         def run(self: Recall) -> int:
             raise RuntimeError("broken on purpose")
 
-        Recall.run = run  # type: ignore[method-assign]
+        Recall.run = run
     elif what == "children":
         from opsdash.worker import prefork_guard
 
         def install(self: Any, consumer: Any) -> None:
             raise RuntimeError("broken on purpose")
 
-        prefork_guard.PreforkGuard.__init__ = install  # type: ignore[method-assign]
+        prefork_guard.PreforkGuard.__init__ = install
     elif what == "clock":
         true_time = time.time
 

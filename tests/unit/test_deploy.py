@@ -69,7 +69,7 @@ def pods() -> Iterator[dict[str, Any]]:
 def unit(name: str) -> configparser.ConfigParser:
     """A systemd unit; a key may stand more than once there, so only the last counts here."""
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#", ";"))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str
     parser.read(DEPLOY / "systemd" / name)
     return parser
 

@@ -95,7 +95,7 @@ def test_nobody_reads_a_meaning_out_of_an_errors_text() -> None:
             text = ast.unparse(node) if A_TEXT.match(read_in(node)) else ""
             of_others = any(mark in text and at.startswith(where) for mark, where in OF_OTHERS.items())
             if text and not of_others:
-                found.append(f"{at}:{node.lineno}: {text}")  # type: ignore[attr-defined]
+                found.append(f"{at}:{node.lineno}: {text}")
     assert found == []
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
+from support.errors import fails
 
 import opsdash
 from opsdash.cli import cli
@@ -63,15 +64,15 @@ def test_every_operation_takes_a_reason_and_asks_for_it_last():
 
 @pytest.mark.parametrize("text", ["x" * 1_001, "a\0b", "\udcff"])
 def test_text_that_no_store_could_take_is_refused_and_named(text: str):
-    with pytest.raises(opsdash.Invalid, match=r"reason: .* Nothing was changed"):
+    with fails(opsdash.Invalid, field="reason", changed="nothing"):
         opsdash.PauseProcessing(reason=text)
 
 
 @pytest.mark.parametrize("value", [1.5, True, "2h", [60]])
 def test_another_type_than_declared_is_refused_before_anything_is_begun(value: Any):
-    with pytest.raises(opsdash.Invalid, match=r"^duration_s: expected `int \| null`, got `\w+`. Nothing was changed"):
+    with fails(opsdash.Invalid, field="duration_s", changed="nothing"):
         opsdash.PauseProcessing(duration_s=value)
-    with pytest.raises(opsdash.Invalid, match=r"^reason: expected `str`, got `\w+`. Nothing was changed"):
+    with fails(opsdash.Invalid, field="reason", changed="nothing"):
         opsdash.ClearQueue(reason=5)
 
 
@@ -133,4 +134,4 @@ def test_what_takes_something_away_is_declared_as_dangerous():
             title: ClassVar[str] = "Loud"
             help: ClassVar[str] = "Loud."
             warning: ClassVar[str] = "Loud."
-            danger: ClassVar[bool] = "yes"  # type: ignore[assignment]
+            danger: ClassVar[bool] = "yes"

@@ -14,7 +14,7 @@ def test_what_will_be_done_is_read_first_then_warnings_then_what_stays() -> None
 
 def test_a_line_of_a_kind_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="kind: expected one of will, warning, will_not, note, got 'danger'"):
-        Line("danger", "It burns.")  # type: ignore[arg-type]
+        Line("danger", "It burns.")
 
 
 def test_a_figure_is_found_by_its_name() -> None:

@@ -28,7 +28,8 @@ from opsdash.model import (
     untrusted,
 )
 from opsdash.model.untrusted import Unread
-from opsdash.services.audit.log import AuditLog, public_params
+from opsdash.services.audit.details import public_params
+from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.text import format_duration

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -18,13 +18,12 @@ import redis
 import sqlalchemy as sa
 
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
-from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status, to_plain
-from opsdash.redaction import HIDDEN, cleaned, masked
-from opsdash.services import dataframes
+from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
+from opsdash.services.audit import frame, query, rows
 from opsdash.services.audit import prune as audit_prune
-from opsdash.services.audit import query, rows
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
+from opsdash.services.audit.details import stored
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
@@ -32,7 +31,6 @@ from opsdash.services.audit.verify import Verification
 from opsdash.services.database.engine import answering, short_label, transaction
 from opsdash.services.database.tables import audit_head, audit_log
 from opsdash.services.database.time_limit import TimeLimit
-from opsdash.text import safe as _safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +109,7 @@ class AuditLog:
         """
         now = datetime.now(UTC)
         took_s = round((now - entry.timestamp).total_seconds(), 3)
-        added = {name: value for name, value in _stored(details).items() if name != "broker"}
+        added = {name: value for name, value in stored(details).items() if name != "broker"}
         done = replace(entry, status=status, finished_at=now, details={**entry.details, **added, "took_s": took_s})
         self._keep("finish", done)
         return done
@@ -133,7 +131,7 @@ class AuditLog:
             user=user,
             operation=operation,
             status=status,
-            details=self._here(_stored(details)),
+            details=self._here(stored(details)),
             request_id=request_id,
             finished_at=timestamp,
         )
@@ -151,9 +149,44 @@ class AuditLog:
         """One page, newest first; see `query.page`."""
         return query.page(self.engine, self._meant(chosen), limit=limit, after=after)
 
-    def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
-        """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
-        return dataframes.of_audit(islice(query.entries(self.engine, self._meant(chosen)), limit))
+    def to_frame(
+        self,
+        chosen: Filter = ALL,
+        *,
+        since: frame.Time = None,
+        until: frame.Time = None,
+        user: str = "",
+        operation: str = "",
+        status: str = "",
+        broker: str = "",
+        details: bool = False,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """All entries that are chosen as a typed pandas frame, newest first.
+
+        Cost: short statements, a thousand entries each. Memory: that of the frame; measured in
+        ``tests/benchmarks/RESULTS.md``.
+
+        Args:
+            chosen: A filter; what follows narrows it.
+            since: Begun at or after this; ``until``: before this. ISO text, an age such as ``2h``, a datetime, a date
+                or a Timestamp; one without a zone is UTC.
+            status: One of ``in_progress``, ``success``, ``failure``, ``refused``, ``unknown``.
+            broker: Of one broker; ``this``: of this console's.
+            details: With a column ``details``: the whole JSON of each entry as text, for ``json.loads`` where you need
+                it.
+            limit: So many of the newest; a warning says of how many, if there are more.
+
+        Raises:
+            Invalid: ``since``, ``until``, ``status`` or ``limit`` can't be used.
+            Unavailable: The database did not answer.
+        """
+        given = {"user": user, "operation": operation, "status": status, "broker": broker}
+        meant = self._meant(frame.narrowed(chosen, since, until, given))
+        read, said = frame.of_log(self.engine, meant, details=details, limit=limit)
+        if said:
+            warnings.warn(said, stacklevel=2)
+        return read
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `query.total`."""
@@ -325,14 +358,14 @@ class AuditLog:
     ) -> AuditEntry:
         now = datetime.now(UTC)
         origin = {"client": actor.client} if actor.client else {}
-        stored = _stored({"params": operation.params(), "surface": actor.surface, **origin, **details})
+        kept = stored({"params": operation.params(), "surface": actor.surface, **origin, **details})
         return AuditEntry(
             id=uuid4(),
             timestamp=now,
             user=actor.name,
             operation=operation.name,
             status=status,
-            details=self._here(stored),
+            details=self._here(kept),
             request_id=request_id or uuid4(),
             finished_at=None if status is Status.IN_PROGRESS else now,
         )
@@ -344,30 +377,6 @@ class AuditLog:
 
     def _meant(self, chosen: Filter) -> Filter:
         return replace(chosen, broker=self.here()) if chosen.broker == THIS else chosen
-
-
-def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as the trail and the page show them: what looks like a secret is hidden."""
-    return _safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
-
-
-def _stored(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Details as they are kept: text that databases and screens take, without secrets.
-
-    Names are looked at in the parameters alone: elsewhere they are data, such as the names of tasks with their number.
-    """
-    plain = dict(_safe(to_plain(details)))
-    params = plain.pop("params", None)
-    kept: dict[str, Any] = {name: _masked(value) for name, value in plain.items()}
-    return ({"params": public_params(params)} if isinstance(params, Mapping) else {}) | kept
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, dict):
-        return {masked(name): _masked(inner) for name, inner in value.items()}
-    return [_masked(inner) for inner in value] if isinstance(value, list) else value
 
 
 class DuplicateRequest(Refused):

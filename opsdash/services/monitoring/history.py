@@ -12,16 +12,22 @@ import os
 import secrets
 import socket
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import HistoryPoint, QueueStats, Snapshot, WorkerStats, untrusted
+from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.text import format_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +115,17 @@ class History:
             key = self._key(series)
             entries = bounded_reads.points(self._broker.client, key, since, until, series.points, LARGE_POINT)
         return tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
+
+    def to_frame(self, span_s: float = FINE.span_s) -> pd.DataFrame:
+        """The same as a typed pandas frame: a row per point and queue, with ``paused`` (its own pause, or that of all).
+
+        Warns where the history does not go back so far.
+        """
+        if span_s > COARSE.span_s:
+            kept = format_duration(COARSE.span_s)
+            said = f"The history goes back {kept}; the frame has no more of the {format_duration(span_s)} asked for."
+            warnings.warn(said, stacklevel=2)
+        return dataframes.of_history(self.read(span_s))
 
     def arriving_per_s(self, queue: str, span_s: float = 120.0) -> float | None:
         """Tasks that came into a queue per second lately: what was started, and what there is more. None: not known."""

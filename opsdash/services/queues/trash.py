@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
 from opsdash.model.untrusted import Unread
+from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
@@ -19,6 +21,9 @@ from opsdash.services.queues.lock import locked
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.text import count, format_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STEP = "step:"
 """Fields of a trash entry's info that count the messages of one priority step."""
@@ -75,6 +80,13 @@ class Trash:
             unread.append(Unread(what="clears that can be undone", names=tuple(untrusted.words(one) for one in bad)))
         fit = [entry for entry in found if entry.queue]
         return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as a typed pandas frame, the newest first; warns of what is left out. Cost: as ``look``."""
+        entries, unread = self.look()
+        for one in unread:
+            warnings.warn(one.message, stacklevel=2)
+        return dataframes.of_trash(entries)
 
     def find(self, trash_id: str) -> TrashEntry:
         """One entry.

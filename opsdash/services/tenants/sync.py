@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
 from opsdash.errors import Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import TenantDrift
+from opsdash.services import dataframes
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import QueueLock
 from opsdash.services.tenants.drift import DriftWatch
 from opsdash.services.tenants.index import CHUNK, Config, TenantIndex, in_steps
-from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, public_config
+from opsdash.services.tenants.redaction import MAX_ID_LENGTH, changes, id_of, instant, public_config
 from opsdash.services.tenants.source import TenantSource, Version
 from opsdash.text import count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SyncReport", "TenantPlan", "Tenants", "public_config"]
 
@@ -146,6 +152,41 @@ class Tenants:
             plan.orphaned, plan.known = self.orphans()
         plan.seen.unchanged = plan.seen.rows - plan.seen.unreadable - plan.added - plan.changed
         return plan
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every tenant as a typed pandas frame: how row and key compare, and its configuration, without secrets.
+
+        Changes nothing. Warns where more rows are unreadable than are named. Cost: as ``plan``; memory: that of the
+        frame.
+
+        Raises:
+            Unavailable: The database or Redis did not answer.
+        """
+        seen = SyncReport()
+        with self.broker.reading():
+            found = dataframes.of_tenants(self._compared(seen))
+        if seen.unreadable > len(seen.failed):
+            said = f"The frame names {len(seen.failed):,} of {seen.unreadable:,} unreadable rows."
+            warnings.warn(said, stacklevel=2)
+        return found
+
+    def _compared(self, seen: SyncReport) -> Iterator[dict[str, Any]]:
+        secret = self.secret()
+        for rows in self.source.chunks():
+            for part in in_steps(self._configs(rows, secret, seen)):
+                held = {config.tenant_id: text for config, text in self.index.differing(part)}
+                for config in part:
+                    public = json.loads(config.text)
+                    state = "missing" if held.get(config.tenant_id, "") is None else "changed"
+                    yield {
+                        **public,
+                        "state": state if config.tenant_id in held else "synced",
+                        "name": None if public["name"] is None else str(public["name"]),
+                        "updated_at": instant(public["updated_at"]),
+                        "settings": json.dumps(public["settings"], ensure_ascii=False),
+                    }
+        yield from ({"tenant_id": one, "state": "unreadable", "problem": why} for one, why in seen.failed.items())
+        yield from ({"tenant_id": one, "state": "orphaned"} for one in self.orphans()[0])
 
     def orphans(self) -> tuple[list[str], int]:
         """Tenants with a key and without a row, and how many have a key at all.

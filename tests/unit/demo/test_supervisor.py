@@ -63,7 +63,7 @@ def up(child: Child) -> str | None:
 
 
 def part(name: str, code: str = OBEDIENT, **changes: object) -> Part:
-    return Part(name=name, command=lambda: [sys.executable, "-c", code], ready=up, **changes)  # type: ignore[arg-type]
+    return Part(name=name, command=lambda: [sys.executable, "-c", code], ready=up, **changes)
 
 
 def gone(pid: int) -> bool:

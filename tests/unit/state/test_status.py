@@ -166,3 +166,29 @@ def test_a_disagreement_about_the_layout_stands_on_the_page_while_it_lasts():
     assert status.stale == (conflict.message.rstrip("."),)
     status.update(Snapshot(taken_at=NOW, redis_age_s=0.0))
     assert status.stale == ()
+
+
+def test_the_example_of_a_snapshot_is_a_deployment_that_is_well() -> None:
+    status = SystemStatus()
+    status.update(Snapshot.example())
+    assert (status.condition, status.stale, status.can_pause) == ("RUNNING", (), True)
+    assert {queue.name: queue.waiting for queue in status.queues} == {"celery": 0, "emails": 3}
+
+
+def test_the_example_of_a_pause_is_paused_everywhere() -> None:
+    everything = Snapshot.example(pause=PAUSE)
+    assert [queue.paused for queue in everything.queues] == [True, True]
+    assert everything.workers[0].paused
+    one = Snapshot.example(paused_queues={"emails": PAUSE})
+    assert {queue.name: queue.paused for queue in one.queues} == {"celery": False, "emails": True}
+    assert one.workers[0].paused_queues == ("emails",)
+    status = SystemStatus()
+    status.update(one)
+    assert status.condition == "PARTLY PAUSED"
+
+
+def test_a_field_of_the_example_is_replaced_by_what_is_given() -> None:
+    assert Snapshot.example(taken_at=NOW, queues=QUEUES, workers=()).workers == ()
+    assert Snapshot.example(taken_at=NOW).workers[0].heartbeat_at == NOW
+    with pytest.raises(TypeError, match="paussed"):
+        Snapshot.example(paussed=True)

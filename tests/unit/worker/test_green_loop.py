@@ -112,7 +112,7 @@ def test_a_scheduled_task_leaves_once_however_often_a_green_worker_is_told_meanw
         holds=lambda request: not request.acknowledged,
         channel=SimpleNamespace(_in_poll=False, qos=SimpleNamespace(_delivered={})),
     )
-    recall = Recall(consumer, gate, None)  # type: ignore[arg-type]
+    recall = Recall(consumer, gate, None)
 
     def put_back(request: Any) -> bool:
         recall.run_scheduled()  # another greenlet, while this one waits for Redis

@@ -51,7 +51,7 @@ class Link:
 def watch(link: Link, gate: Gate, **health_does: Any) -> FlagWatch:
     health: Any = SimpleNamespace(**health_does)
     return FlagWatch(
-        link,  # type: ignore[arg-type]
+        link,
         gate,
         health,
         queues=list,
