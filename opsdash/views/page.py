@@ -12,6 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewer
 
 from opsdash.capacity import Full
+from opsdash.views import last_reading
 from opsdash.views.components import ASSETS, Channel, ClosedDoor
 from opsdash.views.identity import Closed, identify
 from opsdash.views.open_pages import OpenPages, open_pages
@@ -50,7 +51,7 @@ def _operations_page(console: Console) -> Viewer | ClosedDoor:
     desk = Desk(session)
     session.channel.constants = constants(session)
     session.attach()
-    _dress()
+    _dress(last_reading.html_of(console))
     return desk
 
 
@@ -68,13 +69,18 @@ def closed_page(heading: str, lines: Iterable[str], commands: str = "") -> Close
     return ClosedDoor(heading=heading, lines=list(lines), commands=commands, sizing_mode="stretch_width", margin=0)
 
 
-def _dress() -> None:
-    """Gives the document its title and our HTML around it: language, background, colours before the first paint."""
+def _dress(words: str = "") -> None:
+    """Gives the document its title and our HTML around it: language, background, colours before the first paint.
+
+    Args:
+        words: The last reading as HTML, for who may see it.
+    """
     doc = pn.state.curdoc
     if doc is None or doc.session_context is None:
         return
     doc.title = TITLE
     doc.template = _TEMPLATE
+    doc.template_variables["last_reading"] = words
     doc.add_next_tick_callback(partial(_keep_styles_local, doc))
 
 

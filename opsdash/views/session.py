@@ -60,7 +60,7 @@ class Session:
         self._unsubscribe: Callable[[], None] = _nothing
         self._told_at_s = self._shown_at_s = 0.0
         self._shown: Snapshot | None = None
-        self._joining = False
+        self._joining = self._drawn = False
         self._cancelled = threading.Event()
 
     def attach(self) -> None:
@@ -102,7 +102,10 @@ class Session:
         if bulletin.snapshot is self._shown:
             return
         self._shown = bulletin.snapshot
-        self._tell("patch", seq=bulletin.seq, patch=bulletin.patch)
+        if self._drawn:
+            self._tell("patch", seq=bulletin.seq, patch=bulletin.patch)
+        else:  # it is drawn with these at once, and does not jump
+            self.channel.param.update(state=bulletin.state, seq=bulletin.seq)
         for follow in self.followers:
             follow()
 
@@ -114,6 +117,7 @@ class Session:
 
     def hello(self, seq: object) -> None:
         """A page has been drawn with the state of this number; it may be an old one, or none."""
+        self._drawn = True
         latest = self._bulletins.latest(self.role)
         if latest is not None and latest.seq != seq:
             self.tell_all()

@@ -48,6 +48,7 @@ class WidgetSession(Session):
         status.fed_by = self
         self._closed = False
         self._order = threading.RLock()
+        self._drawn = True  # in a notebook: at once, and in several places
 
     def attach(self) -> None:
         """Joins the poller until the widget is closed or nobody holds it any more, or its browser session ends."""

@@ -20,7 +20,7 @@ _SCRIPT = re.compile(rb"<script(?=[\s>])")
 
 
 class SecurityHeaders(OutputTransform):
-    """Tornado calls it for each answer, before any compression: it marks the scripts a page comes with."""
+    """Tornado calls it for each answer: it marks the scripts a page comes with."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         """Needs nothing of the request."""
@@ -38,7 +38,7 @@ class SecurityHeaders(OutputTransform):
             headers["Cache-Control"] = "no-store"
             headers.pop("Etag", None)  # of the text without its nonce
             nonce = secrets.token_urlsafe(16)
-            # What others wrote is not in here: the figures come by the websocket, the rest is escaped JSON.
+            # What others wrote can't bring one: the last reading and the JSON are escaped, all else comes by websocket.
             chunk = _SCRIPT.sub(f'<script nonce="{nonce}"'.encode(), chunk)
             if "Content-Length" in headers:
                 headers["Content-Length"] = str(len(chunk))

@@ -20,7 +20,7 @@ from panel.auth import OAuthProvider
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import StreamClosedError
 from tornado.routing import Rule
-from tornado.web import Application, GZipContentEncoding
+from tornado.web import Application
 from tornado.websocket import WebSocketClosedError
 
 from opsdash import api
@@ -33,6 +33,7 @@ from opsdash.text import without_folders
 from opsdash.views import operations_page
 from opsdash.views.identity import cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
+from opsdash.web import static_files
 from opsdash.web.auth.provider import TOKEN_LIFETIME_S, SignIn
 from opsdash.web.connections import Connections
 from opsdash.web.errors import keep_inside
@@ -136,11 +137,12 @@ def create_server(
         cookie_secret=_cookie_key(settings),
         # opsdash's own routes beside the page, relative to the prefix, as Tornado takes them. `RequestFilter` and
         # `SecurityHeaders` apply to each; each route must check the role itself.
-        extra_patterns=[("/healthz", Alive), *api.routes(console)],
-        transforms=[SecurityHeaders, *([] if is_loopback(address) else [GZipContentEncoding])],
+        extra_patterns=[("/healthz", Alive), *api.routes(console), *static_files.routes()],
+        transforms=[SecurityHeaders],  # and no compression: static files come compressed, nothing else may be
         opsdash=settings,
         serve_traceback=False,
     )
+    static_files.prepare()
     application: Application = server._tornado  # nothing public gives it
     Connections(settings).guard(server._http)  # as above
     # Before every route, Bokeh's and Panel's own included.

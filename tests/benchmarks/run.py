@@ -31,6 +31,7 @@ BENCHMARKS = {
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
     "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
+    "first-paint": "a first look at the page: bytes, state readable, usable; --control PATH: another build beside it",
     "browser-sessions": "an open page, and twenty of them: opsdash, Flower",
     "page-soak": "twenty pages open for half an hour: memory of the server, of the pages' scripts",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",
@@ -76,12 +77,15 @@ def main() -> int:
     parser.add_argument("name", nargs="?", choices=BENCHMARKS)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
+    parser.add_argument("--control", type=Path, help="a checkout of another build, for what compares builds")
     chosen = parser.parse_args()
     if chosen.name is None:
         for name, what in BENCHMARKS.items():
             print(f"{name:18} {what}")
         return 0
-    figures, pairs, unit = import_module("bench_" + chosen.name.replace("-", "_")).measure(quick=chosen.quick)
+    options = {"control": chosen.control} if chosen.control else {}
+    measure = import_module("bench_" + chosen.name.replace("-", "_")).measure
+    figures, pairs, unit = measure(quick=chosen.quick, **options)
     result = summary(figures, pairs, unit, chosen.name)
     if chosen.json:
         print(json.dumps(result, indent=2))

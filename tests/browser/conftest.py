@@ -148,6 +148,7 @@ def visit(browser: Browser, everyday: BrowserContext, watch: Watch) -> Iterator[
         page = watch.follow(context.new_page())
         opened.insert(0, page)
         page.goto(url)
+        page.locator("#reading").wait_for(state="detached")  # the words that the page comes with
         page.get_by_text(ready).first.wait_for()
         return page
 
