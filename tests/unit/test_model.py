@@ -41,7 +41,17 @@ def test_what_is_shown_as_a_duration_can_be_typed_as_one(seconds: int):
 
 @pytest.mark.parametrize(
     ("sent", "read"),
-    [(0, 0.0), ("0", 0.0), ("2.5", 2.5), (60, 60.0), (61, None), (-1, None), ("nan", None), ("inf", None), (True, None)],
+    [
+        (0, 0.0),
+        ("0", 0.0),
+        ("2.5", 2.5),
+        (60, 60.0),
+        (61, None),
+        (-1, None),
+        ("nan", None),
+        ("inf", None),
+        (True, None),
+    ],
 )
 def test_a_measure_that_somebody_sent_is_from_zero_to_its_bound_or_none(sent: object, read: float | None):
     assert untrusted.figure(sent, most=60) == read
