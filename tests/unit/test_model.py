@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model import AuditEntry, Role, Status, to_plain
+from opsdash.model import AuditEntry, Role, Status, to_plain, untrusted
 from opsdash.text import count, format_duration, parse_duration
 
 
@@ -37,6 +37,24 @@ def test_what_is_no_duration_is_refused_with_examples(text: str):
 @given(st.integers(1, 10**7))
 def test_what_is_shown_as_a_duration_can_be_typed_as_one(seconds: int):
     assert parse_duration(format_duration(seconds).replace(" ", "")) == seconds
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (0, 0.0),
+        ("0", 0.0),
+        ("2.5", 2.5),
+        (60, 60.0),
+        (61, None),
+        (-1, None),
+        ("nan", None),
+        ("inf", None),
+        (True, None),
+    ],
+)
+def test_a_measure_that_somebody_sent_is_from_zero_to_its_bound_or_none(sent: object, read: float | None):
+    assert untrusted.figure(sent, most=60) == read
 
 
 def entry(**details: object) -> AuditEntry:
