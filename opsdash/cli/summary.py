@@ -169,9 +169,15 @@ def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.approvals:
         number = len(snapshot.approvals)
         yield f"{count(number, 'pending approval')}: opsdash approvals"
-    if snapshot.trash:
-        tasks = sum(entry.count for entry in snapshot.trash)
-        yield f"{count(len(snapshot.trash), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
+    kept = [entry for entry in snapshot.trash if entry.state != "restoring"]
+    if kept:
+        tasks = sum(entry.count for entry in kept)
+        yield f"{count(len(kept), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
+    for entry in [entry for entry in snapshot.trash if entry.state == "restoring"][:MOST_WARNINGS]:
+        yield (
+            f"A restore of queue {entry.queue} is not finished: {count(entry.count, 'task')} left,"
+            f" {entry.set_aside:,} newer set aside: opsdash restore-queue {entry.id}"
+        )
 
 
 def _warnings(snapshot: Snapshot) -> Iterator[str]:

@@ -47,6 +47,7 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)
         watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
         holds = held_by_workers(services.workers, services.queues, self.queue)
@@ -96,6 +97,7 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)
         if not self.everything:
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None

@@ -177,3 +177,4 @@ class ClearTasks(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)
