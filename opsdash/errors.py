@@ -28,7 +28,7 @@ class OpsdashError(Exception):
         field: The parameter of an operation, or the option, that is at fault.
         setting: The wrong environment variable, such as ``OPSDASH_REDIS_URL``: the text begins with its name
             and a colon.
-        changed: ``nothing``, or ``perhaps``: then look before trying again. It belongs to the class, like the exit code.
+        changed: ``nothing``, or ``perhaps``: then look before trying again. As the exit code, of the class.
         retry: The same may work later, as it is.
         silent: There was no answer at all: an outage. Any other fault needs a person to read and repair it.
     """

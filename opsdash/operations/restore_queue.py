@@ -34,8 +34,9 @@ class RestoreQueue(Operation):
         """What comes back, where to, and what runs after it."""
         entry = services.trash.find(self.trash_id)
         (stats,) = services.queues.read([entry.queue])
+        left_of = " left" if entry.state == "restoring" else ""
         back = (
-            f"{count(entry.count, 'task')}{' left' if entry.state == 'restoring' else ''} of queue {entry.queue} will be"
+            f"{count(entry.count, 'task')}{left_of} of queue {entry.queue} will be"
             f" restored, cleared by {entry.by or 'unknown'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
         )

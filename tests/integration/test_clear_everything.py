@@ -93,7 +93,7 @@ def test_scheduled_tasks_of_an_empty_queue_are_cleared_and_later_ones_stay(
             clear(ops, plain)
         preview = look(ops)
         assert "5" not in texts(preview)[0]
-        assert any("0 reserved and 7 scheduled tasks of all their queues" in line for line in texts(preview))
+        assert any("in 1 worker, of 5 in all its workers" in line for line in texts(preview))
         later = deployment.send(4, eta=due)
         eventually(lambda: deployment.unacked() == 11, what="the worker holds the later ones too")
         effect = clear(ops, preview)
