@@ -209,7 +209,7 @@ def test_a_task_that_a_busy_solo_worker_runs_is_found_by_its_report(deployment: 
 
 
 def test_a_message_too_large_to_be_looked_into_may_be_the_task(console_for):
-    console: Console = console_for(queues=("celery",))
+    console: Console = console_for(queues=("celery",), separator=":")
     console.broker.client.lpush("celery", "x" * 2_000_000)
     warned = console.preview(RevokeTask(task_id="0123"))
     assert warned.in_order[0].kind == "warning"
