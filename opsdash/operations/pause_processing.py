@@ -25,7 +25,7 @@ from opsdash.model import (
 )
 from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.resume_processing import ResumeProcessing
+from opsdash.operations.resume_processing import ResumeProcessing, as_it_was
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import NO_WORKER, describe, remedies
@@ -164,7 +164,7 @@ class PauseProcessing(Operation):
         return Effect(
             affected=1,
             followed=followed,
-            undo=ResumeProcessing(queue=self.queue),
+            undo=as_it_was(self.queue, before) if before else ResumeProcessing(queue=self.queue),
             message=done + (f" Replaced the one {_pause_details(before)}." if before else "") + result,
             details={
                 "epoch": info.epoch,

@@ -101,7 +101,7 @@ class Reaper:
             log.debug("a running act could not say so: %s", error)
 
     def close_dead(self) -> None:
-        """Closes what two looks in a row found dead, or one that is sure. Never raises for an outage: the next look tries again."""
+        """Closes what two looks in a row found dead, or one that is sure. An outage is not raised: it looks again."""
         if time.monotonic() - self._looked_s < LOOK_S:
             return
         self._looked_s = time.monotonic()
