@@ -286,8 +286,12 @@ def undo_details(effect: Effect) -> dict[str, Any]:
     return {"undo": {**(undo_of(effect) or {}), **until}}
 
 
-def with_recorded_undo(effect: Effect) -> Effect:
-    """What the details of its entry say of the undo, as an operation."""
+def with_recorded_undo(effect: Effect, look: Callable[[], Snapshot]) -> Effect:
+    """What the details of its entry say of the undo, as an operation; none where its time is over, or it was done.
+
+    Args:
+        look: Called where the undo brings back something that is kept for a while: whether it still is.
+    """
     stored = effect.details.get("undo")
     if not isinstance(stored, Mapping):  # there is none, or the entry is older than that
         return effect
@@ -297,4 +301,6 @@ def with_recorded_undo(effect: Effect) -> Effect:
     )
     left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
     details = {name: value for name, value in effect.details.items() if name != "undo"}
+    if undo is not None and left_s is not None and (left_s == 0 or not undo.still_possible(look())):
+        undo = left_s = None
     return replace(effect, details=details, undo=undo, undo_s=left_s)

@@ -161,7 +161,7 @@ def _own_rules(kind: type[Operation]) -> Iterator[None]:
             raise
         names = {field.name: _called(field) for field in parameters(kind)}
         text = error.fault_of(names.get(error.field, error.field))
-        raise Refused(text, hint=error.hint, field=error.field, changed=error.changed) from error
+        raise Refused(text, hint=error.hint, field=error.field) from error
 
 
 def _advised(error: Refused, do: str) -> Refused:
