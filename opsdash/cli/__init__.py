@@ -20,6 +20,7 @@ from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
+from opsdash.cli.strict import Group
 from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
 from opsdash.redaction import LogFilter
@@ -45,7 +46,7 @@ class _ReaderGoneError(Exception):
     """The reader of our output has closed it."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Adds it, unless its name is taken: another package's operation never replaces a command of ours."""
         if (name or cmd.name) in self.commands:

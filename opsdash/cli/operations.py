@@ -16,6 +16,7 @@ import opsdash.bootstrap  # noqa: F401 - loads the operations
 from opsdash.cli.output import changing, clean, print_json, print_line, print_styled, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import Command
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
@@ -37,13 +38,14 @@ REPEAT_S = 10.0
 """After this time a line is printed again if only its figures have changed."""
 
 
-class OperationCommand(click.Command):
+class OperationCommand(Command):
     """Runs one operation.
 
     Attributes:
         turn_on: Where not everybody uses what it is about, how that is turned on: it is listed last.
     """
 
+    changes = True
     turn_on = ""
 
 
