@@ -16,8 +16,8 @@ from rich.text import Text
 
 import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
-from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
 from opsdash.cli.strict import Command
+from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts

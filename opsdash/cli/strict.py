@@ -1,4 +1,4 @@
-"""Commands that refuse what click reads in silence: an option given twice, and an option taken as another one's text."""
+"""Commands that refuse what click reads in silence: an option given twice, or taken as another's text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Strict(click.Command):
     def _refuse_swallowed(self, ctx: click.Context, values: dict[str, object]) -> None:
         """``--reason --dry-run``: click would take the second as the reason, and act."""
         options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
-        names = {name for one in options for name in (*one.opts, *one.secondary_opts)}
+        names = {name for one in options for name in (*one.opts, *one.secondary_opts)} | {*ctx.help_option_names}
         for option in options:
             value = values.get(option.name or "")
             for typed in value if isinstance(value, list | tuple) else (value,):

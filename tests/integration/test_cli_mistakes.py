@@ -222,3 +222,23 @@ def test_an_option_is_never_taken_as_the_text_of_another_one(opsdash, console, o
 
 def test_a_text_that_only_starts_with_a_dash_is_a_text(opsdash):
     assert opsdash("pause-processing", "--reason", "-- see INC-7", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["pause-processing", "--for", "15", "--confirm", "YES"],
+        ["clear-tasks", "emails", "--older-than", "15", "--confirm", "YES"],
+        ["pause-processing", "--wait", "--timeout", "15", "--confirm", "YES"],
+        ["prune-audit-log", "15", "--confirm", "YES"],
+    ],
+)
+def test_a_duration_without_a_unit_is_asked_about_and_nothing_is_done(opsdash, console, args):
+    result = opsdash(*args)
+    assert (result.code, result.out) == (2, "")
+    assert "15 of what? Write 15m or 15s" in result.err
+    assert console.snapshot().pause is None
+
+
+def test_a_pause_says_how_long_it_is_and_when_it_ends(opsdash):
+    assert " UTC (15 minutes)." in opsdash("pause-processing", "--for", "15m", "--confirm", "YES").out
