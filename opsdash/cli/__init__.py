@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
 
 EPILOG = """\b
 Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing changed
-4 unavailable, nothing changed · 5 uncertain, look."""
+4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
 READS = (status, queues, workers, peek, trash, approvals, audit)
@@ -135,8 +135,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         warn(_one_line(error.format_message()))
         code = EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("opsdash: interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as error:
+        warn(str(error) or "interrupted")
         code = EXIT_INTERRUPTED
     except _ReaderGoneError:  # opsdash audit | head
         _write_nothing_more()
