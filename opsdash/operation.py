@@ -17,6 +17,7 @@ from opsdash.model import Act as Act
 from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.key_layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
+from opsdash.text import parse_duration, typed_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -254,15 +255,17 @@ def heading_of(entry: AuditEntry) -> str:
 
 def command_line(operation: DeclaredOperation) -> str:
     """As it is typed, ready to be pasted into a shell: ``opsdash restore-queue 4f5e``."""
-    options, targets = [], []
+    options: list[str] = []
+    targets: list[str] = []
     for field in parameters(type(operation)):
         value, meta = getattr(operation, field.name), field.metadata
+        typed = typed_duration(value) if meta["parse"] is parse_duration and value is not None else str(value)
         if meta["positional"]:
-            targets.append(str(value))
+            targets.append(typed)
         elif value is True:
             options.append(spelled(field))
         elif value not in (None, False, field.default):
-            options += [spelled(field), str(value)]
+            options += [spelled(field), typed]
     last = ["--"] if any(target.startswith("-") for target in targets) else []
     return shlex.join(["opsdash", operation.name.replace("_", "-"), *options, *last, *targets])
 

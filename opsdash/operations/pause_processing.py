@@ -153,10 +153,11 @@ class PauseProcessing(Operation):
         """Sets the flag, its story and the next epoch in one step, and nudges the workers."""
         self._check(services)
         before = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
-        info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(services))
+        ttl_s = self._ttl_s(services)
+        info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         what = "everything" if self.queue is None else f"queue {self.queue}"
         sent, result = self._cancel(services) if self.cancel_consumer else ({}, "")
-        until = f"until {_moment(info.expires_at)}."
+        until = f"until {_moment(info.expires_at)} ({_span(ttl_s)})."
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(services):
             followed = _nobody_is_there(services)

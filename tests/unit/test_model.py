@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.model import AuditEntry, Role, Status, to_plain, untrusted
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.text import count, format_duration, parse_duration, typed_duration
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_duration_reads_as_an_operator_says_it(seconds: float, text: str):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("45s", 45), ("10m", 600), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), (" 2H ", 7_200)],
+    [("45s", 45), ("10m", 600), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), (" 2H ", 7_200)],
 )
 def test_a_typed_duration_is_understood(text: str, seconds: int):
     assert parse_duration(text) == seconds
@@ -32,6 +32,18 @@ def test_a_typed_duration_is_understood(text: str, seconds: int):
 def test_what_is_no_duration_is_refused_with_examples(text: str):
     with pytest.raises(ValueError, match="write for example"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["15", " 90 ", "007"])
+def test_a_number_without_a_unit_is_asked_about_and_never_taken_as_seconds(text: str):
+    bare = text.strip()
+    with pytest.raises(ValueError, match=f"^{bare} of what\\? Write {bare}m or {bare}s$"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**7))
+def test_what_a_command_prints_as_a_duration_can_be_pasted(seconds: int):
+    assert parse_duration(typed_duration(seconds)) == seconds
 
 
 @given(st.integers(1, 10**7))
