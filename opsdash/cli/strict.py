@@ -19,7 +19,7 @@ class _Strict(click.Command):
     changes = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parses, after a look at which option was given how often and what stands as its value."""
+        """Parses, after a look at which option was given how often and what its value is."""
         if not ctx.resilient_parsing:
             values, _, given = self.make_parser(ctx).parse_args(list(args))
             self._refuse_repeated(ctx, given)

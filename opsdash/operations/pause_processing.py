@@ -285,10 +285,10 @@ def _concerned(worker: WorkerStats, queue: str | None) -> bool:
 
 
 def _unstarted(workers: Iterable[WorkerStats], queue: str | None, own: set[str]) -> tuple[int, int, int]:
-    """Unstarted tasks that a pause of their own holds on, those that run after the resume, and those that may.
+    """Unstarted tasks that their own pause holds on, those that run after the resume, and those that may.
 
     Args:
-        own: Queues with a pause of their own, where all is to be paused.
+        own: Queues with their own pause, where all is to be paused.
     """
     staying = running = perhaps = 0
     for worker in workers:
@@ -323,7 +323,7 @@ def _perhaps(unstarted: int, queue: str | None) -> list[Line]:
     text = (
         f"{count(unstarted, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
         if queue is not None
-        else f"{count(unstarted, 'more unstarted task')} may be of queues with a pause of their own, and stay then."
+        else f"{count(unstarted, 'more unstarted task')} may be of queues with their own pause, and stay then."
     )
     return [Line("note", text)]
 

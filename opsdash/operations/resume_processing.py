@@ -123,7 +123,7 @@ class ResumeProcessing(Operation):
 
 
 def as_it_was(queue: str | None, before: PauseInfo | None, *, cancel_consumer: bool = False) -> Operation:
-    """Sets a pause anew, for the time that it had left. One without an end gets the usual duration.
+    """Sets a pause again, for the time that it had left. One without an end gets the usual duration.
 
     Args:
         cancel_consumer: Unmanaged workers were stopped with it.

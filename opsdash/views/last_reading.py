@@ -98,7 +98,7 @@ def last_reading(snapshot: Snapshot | None, interval_s: float, now: datetime) ->
     old = read_at is not None and _is_old(read_at, interval_s, now)
     queues = status.queues if status.known else []
     return LastReading(
-        word=status.condition,
+        word=status.processing_status,
         tone=rows.status_tone(status),
         story=_bounded(_story(status)),
         why=_bounded(status.pause_reason),

@@ -123,7 +123,7 @@ class Reaper:
             log.warning("interrupted operations can't be checked: %s", error)
 
     def _is_surely_dead(self, entry: AuditEntry) -> bool:
-        """Nobody has renewed its marks for ``SURE_S``, and Redis was there to be told. Cost: two round trips."""
+        """Nobody has renewed its marks for ``SURE_S``, and Redis was there to take them. Cost: two round trips."""
         left_ms = int(self._broker.client.pttl(self._broker.keys.begun(str(entry.id))))  # the last renewal shows in it
         up_s = untrusted.whole(self._broker.client.info("server").get("uptime_in_seconds"))
         return left_ms > 0 and BEGUN_S - left_ms / 1000 > SURE_S and up_s is not None and up_s > SURE_S

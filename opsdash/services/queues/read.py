@@ -96,7 +96,7 @@ class Queues:
                 raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
 
     def check_restores(self, queue: str) -> None:
-        """Refuses a clear while a restore of the queue is unfinished: see `selective_clear.check_restores`."""
+        """Refuses a clear while a restore of the queue was interrupted: see `selective_clear.check_restores`."""
         check_restores(self.broker, queue)
 
     def check_priorities(self, queue: str) -> None:
@@ -242,7 +242,7 @@ class Queues:
                 meanwhile.
 
         Raises:
-            Refused: Another operation has the queue lock, a restore is unfinished, or the previewed messages are gone.
+            Refused: Another operation has the queue lock, a restore was interrupted, or the previewed messages are gone.
         """
         trash_id = trash_id or secrets.token_hex(8)
         keys, lists = self.broker.keys, self.broker.lists(queue)

@@ -136,7 +136,7 @@ class SelectiveClear:
         """Before a clear: completes those that were killed half-way, and refuses where a restore was.
 
         Raises:
-            Refused: Newer tasks are still set aside in the trash of an unfinished restore.
+            Refused: Newer tasks are still set aside in the trash of an interrupted restore.
         """
         check_restores(self.broker, queue)
         self.finish_broken(lock, queue)
@@ -185,7 +185,7 @@ def unfinished(broker: Broker, queue: str, state: str) -> list[str]:
 
 
 def check_restores(broker: Broker, queue: str) -> None:
-    """Refuses a clear while a restore is unfinished: the newer tasks that it set aside would come back later.
+    """Refuses a clear while a restore was interrupted: the newer tasks that it set aside would come back later.
 
     Raises:
         Refused: With the command that finishes it.
