@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from opsdash.model import Act as Act
 from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.key_layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
-from opsdash.text import parse_duration, typed_duration
+from opsdash.text import parse_duration, shell_word, typed_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -267,7 +266,7 @@ def command_line(operation: DeclaredOperation) -> str:
         elif value not in (None, False, field.default):
             options += [spelled(field), typed]
     last = ["--"] if any(target.startswith("-") for target in targets) else []
-    return shlex.join(["opsdash", operation.name.replace("_", "-"), *options, *last, *targets])
+    return " ".join(map(shell_word, ["opsdash", operation.name.replace("_", "-"), *options, *last, *targets]))
 
 
 def undo_of(effect: Effect) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 
@@ -111,6 +112,21 @@ def searched(number: int, of: int | None, *, further: bool = False) -> str:
     """
     which = "a further" if further else "the newest"
     return f"Searched {which} {number:,} {'entries' if of is None else f'of {of:,} entries'}"
+
+
+def shell_word(text: str) -> str:
+    r"""One word of a command to paste. With control characters it is bash's ``$'…'``: a terminal would change them."""
+    if all(char.isprintable() for char in text):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 
 def count(number: int, noun: str) -> str:

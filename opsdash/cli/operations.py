@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from opsdash.operation import CONFIRMATION, Operation, command_line, parameters,
 from opsdash.services.best_effort import best_effort
 from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.queues.trash import span
-from opsdash.text import format_duration, parse_duration
+from opsdash.text import format_duration, parse_duration, shell_word
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -116,7 +115,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 if confirm is None:
                     raise _advised(error, f"pass --confirm {CONFIRMATION}") from None
                 if phrase is None and isinstance(error, PhraseMissing):
-                    raise _advised(error, f"add --phrase {shlex.quote(error.expected)}") from None
+                    raise _advised(error, f"add --phrase {shell_word(error.expected)}") from None
                 raise
             meta[BEGUN] = "The operation has ended: see opsdash audit."
             if effect.ok and not as_json:
@@ -309,7 +308,7 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
     if reason:
         lines.append(Line("note", f"Reason: {reason}"))
     if preview.phrase:
-        note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}"
+        note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shell_word(preview.phrase)}"
         lines.append(Line("note", note))
     if err:  # stdout is kept for the JSON of the result
         for text in (preview.title, preview.warning, *(line.text for line in lines)):

@@ -51,7 +51,7 @@ class ClearQueue(Operation):
         services.queues.check_restores(self.queue)
         watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        holds = held_by_workers(services, self.queue)
+        holds = held_by_workers(services.workers, services.queues, services.unmanaged, self.queue)
         lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
         priorities = sorted(stats.by_priority.items())
         if len(priorities) > 1:

@@ -26,9 +26,13 @@ class RestoreQueue(Operation):
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
 
+    def heading(self) -> str:
+        """Which clear: its queue is not known before Redis was asked."""
+        return f"Restore trash {self.trash_id}".rstrip()
+
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
         """Of which queue, where the operation came so far that it is known."""
-        return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.title
+        return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
         """What comes back, where to, and what runs after it."""

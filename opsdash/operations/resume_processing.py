@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +11,7 @@ import redis
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats, times
 from opsdash.operation import Act, Operation, argument
-from opsdash.text import count
+from opsdash.text import count, shell_word
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -103,7 +102,7 @@ class ResumeProcessing(Operation):
             return ""
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         stay = "Queue {} stays" if len(names) == 1 else "Queues {} stay"
-        lifts = f"opsdash resume-processing --queue {shlex.quote(names[0])}"
+        lifts = f"opsdash resume-processing --queue {shell_word(names[0])}"
         return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: {lifts} lifts that."
 
     @staticmethod

@@ -119,7 +119,7 @@ def test_titles_name_their_target_also_in_the_log():
 
     assert logged("restore_queue", {"queue": "emails"}, trash_id="4f5e") == "Restore queue emails"
     assert logged("delete_trash", {"queue": "emails"}, trash_id="4f5e") == "Delete trash of queue emails"
-    assert logged("restore_queue", trash_id="4f5e") == "Restore Queue", "it was refused: nobody knows its queue"
+    assert logged("restore_queue", trash_id="4f5e") == "Restore trash 4f5e", "it was refused or is not finished"
     assert logged("clear_queue", queue="emails", reason="") == "Clear queue emails"
     assert logged("pause_processing", queue=None) == "Pause Processing"
     assert logged("clear_queue", colour="red") == "Clear Queue", "of another version"

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from opsdash.model import Breakdown, Figure, Line, Part, WorkerStats
 from opsdash.services.broker.messages import envelope, expires_at
 from opsdash.services.queues.held import HeldByWorkers
+from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import TaskSample
+from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import at_least
 
-if TYPE_CHECKING:
-    from opsdash.services.services import Services
 
-
-def held_by_workers(services: Services, queue: str) -> HeldByWorkers:
+def held_by_workers(workers: Workers, queues: Queues, unmanaged: UnmanagedWorkers, queue: str) -> HeldByWorkers:
     """Read now. Cost: three round trips, and the first time a second for unmanaged workers to answer."""
-    others = services.unmanaged.known()
+    others = unmanaged.known()
     return HeldByWorkers(
         queue=queue,
-        workers=[w for w in services.workers.read() if _concerned(w, queue)],
+        workers=[w for w in workers.read() if _concerned(w, queue)],
         others=None if others is None else [other for other in others if queue in other.queues],
-        unacked=services.queues.unacked(),
+        unacked=queues.unacked(),
     )
 
 
