@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -154,6 +154,10 @@ class AuditLog:
     def to_frame(self, chosen: Filter = ALL, *, limit: int = 10_000) -> pd.DataFrame:
         """The newest entries that are chosen as a typed pandas frame, newest first; ``limit`` keeps it in memory."""
         return dataframes.of_audit(islice(query.entries(self.engine, self._meant(chosen)), limit))
+
+    def named(self, chosen: Filter, installed: Collection[str]) -> Filter:
+        """With the operation as the log calls it; see `query.named`."""
+        return query.named(self.engine, chosen, installed)
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `query.total`."""
