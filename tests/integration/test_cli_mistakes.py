@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from support.cli import Result, off_a_terminal
 from support.services import until
 from support.workers import producer
@@ -242,3 +243,23 @@ def test_a_duration_without_a_unit_is_asked_about_and_nothing_is_done(opsdash, c
 
 def test_a_pause_says_how_long_it_is_and_when_it_ends(opsdash):
     assert " UTC (15 minutes)." in opsdash("pause-processing", "--for", "15m", "--confirm", "YES").out
+
+
+def test_an_operation_that_is_not_known_is_named_and_never_taken_as_one_without_entries(opsdash):
+    for args in (["audit"], ["audit", "export"], ["audit", "--csv"]):
+        result = opsdash(*args, "--operation", "clear")
+        assert (result.code, result.out) == (2, "")
+        assert "there is no operation 'clear'" in result.err
+        assert "clear_queue, clear_tasks" in result.err
+
+
+def test_the_log_is_asked_for_a_command_as_it_is_typed(opsdash):
+    assert opsdash("clear-queue", "emails", "--confirm", "YES").code == 0
+    assert "Clear queue emails" in opsdash("audit", "--operation", "clear-queue").out
+
+
+def test_entries_of_an_operation_that_is_no_longer_installed_are_still_found(opsdash, console):
+    assert opsdash("clear-queue", "emails", "--confirm", "YES").code == 0
+    with console.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE audit_log SET operation = 'burn_down'"))
+    assert "Burn Down" in opsdash("audit", "--operation", "burn_down").out
