@@ -60,20 +60,24 @@ def at_least(seconds: float, *, unsure: bool) -> str:
 
 MOST_CHARS = 40
 """Of a typed duration: a number of more digits is none that could be meant."""
+MOST_BARE_DIGITS = 8
+"""Of a number without a unit that is asked about: a longer one is no duration with any."""
 LONGEST_DURATION_S = 100 * 365 * 86_400
 """What can be typed: above every act's own bound, and below what a calendar can't reckon with."""
 
 
 def parse_duration(text: str) -> int:
-    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
+    """``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
+
+    A number alone is refused: who types 15 may mean minutes.
 
     Raises:
         ValueError: With a sentence for the operator.
     """
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     stripped = text.strip().lower()
-    if stripped.isascii() and stripped.isdigit():
-        stripped += "s"
+    if stripped.isascii() and stripped.isdigit() and len(stripped) <= MOST_BARE_DIGITS and int(stripped):
+        raise ValueError(f"{stripped} of what? Write {stripped}m or {stripped}s")
     total, digits = 0, ""
     for char in stripped[:MOST_CHARS]:
         if char.isascii() and char.isdigit():
@@ -90,6 +94,12 @@ def parse_duration(text: str) -> int:
     if total > LONGEST_DURATION_S or len(stripped) > MOST_CHARS:
         raise ValueError(f"expected a duration of at most {LONGEST_DURATION_S // 86_400:,} days")
     return total
+
+
+def typed_duration(seconds: int) -> str:
+    """Seconds as ``parse_duration`` reads them: ``14m40s``, ``2h``."""
+    parts = [part for part in format_duration(seconds).split() if part[:-1] != "0"]
+    return "".join(parts) or "0s"
 
 
 def searched(number: int, of: int | None, *, further: bool = False) -> str:

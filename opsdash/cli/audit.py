@@ -14,6 +14,7 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import Group
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, times, to_plain
 from opsdash.operation import heading_of
@@ -69,7 +70,7 @@ def _filters(command: Any) -> Any:
     return command
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
 @click.option("--after", help="Start after this entry: the last line of the previous page shows the value.")

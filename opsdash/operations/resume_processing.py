@@ -82,16 +82,8 @@ class ResumeProcessing(Operation):
             affected=int(removed),
             message=message,
             details={"add_consumer": sent} if sent else {},
-            undo=self._undo(before) if removed else None,
+            undo=as_it_was(self.queue, before, cancel_consumer=bool(sent)) if removed else None,
         )
-
-    def _undo(self, before: PauseInfo | None) -> Operation:
-        """The pause as it was, for the time that it had left."""
-        from opsdash.operations.pause_processing import PauseProcessing  # each undoes the other
-
-        ends = before.expires_at if before else None
-        left_s = None if ends is None else max(1, round((ends - datetime.now(UTC)).total_seconds()))
-        return PauseProcessing(queue=self.queue, duration_s=left_s, reason=before.reason if before else "")
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether there is still a pause."""
@@ -128,6 +120,20 @@ class ResumeProcessing(Operation):
         # A queue that nobody names any more may still have a flag: it can be lifted.
         if self.queue is not None and self.queue not in services.pause.read([self.queue]):
             services.queues.check(self.queue, services.queue_names())
+
+
+def as_it_was(queue: str | None, before: PauseInfo | None, *, cancel_consumer: bool = False) -> Operation:
+    """Sets a pause anew, for the time that it had left. One without an end gets the usual duration.
+
+    Args:
+        cancel_consumer: Unmanaged workers were stopped with it.
+    """
+    from opsdash.operations.pause_processing import MAX_TTL_S, PauseProcessing  # each undoes the other
+
+    ends = before.expires_at if before else None
+    left_s = None if ends is None else min(MAX_TTL_S, max(1, round((ends - datetime.now(UTC)).total_seconds())))
+    reason = before.reason if before else ""
+    return PauseProcessing(queue=queue, duration_s=left_s, reason=reason, cancel_consumer=cancel_consumer)
 
 
 def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
