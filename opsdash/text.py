@@ -67,10 +67,14 @@ LONGEST_DURATION_S = 100 * 365 * 86_400
 """What can be typed: above every act's own bound, and below what a calendar can't reckon with."""
 
 
-def parse_duration(text: str) -> int:
+def parse_duration(text: str, *, bare_seconds: bool = False) -> int:
     """``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
 
     A number alone is refused: who types 15 may mean minutes.
+
+    Args:
+        text: As it was typed.
+        bare_seconds: A number alone is seconds: in what a file says, as a container's hook, nobody meant minutes.
 
     Raises:
         ValueError: With a sentence for the operator.
@@ -78,7 +82,10 @@ def parse_duration(text: str) -> int:
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     stripped = text.strip().lower()
     if stripped.isascii() and stripped.isdigit() and len(stripped) <= MOST_BARE_DIGITS and int(stripped):
-        raise ValueError(f"{stripped} of what? Write {stripped}m or {stripped}s")
+        if bare_seconds:
+            stripped += "s"
+        else:
+            raise ValueError(f"{stripped} of what? Write {stripped}m or {stripped}s")
     total, digits = 0, ""
     for char in stripped[:MOST_CHARS]:
         if char.isascii() and char.isdigit():

@@ -103,3 +103,9 @@ def test_an_entry_is_plain_json():
 
 def test_one_task_is_not_one_tasks():
     assert (count(0, "task"), count(1, "task"), count(1204, "task")) == ("0 tasks", "1 task", "1,204 tasks")
+
+
+def test_a_number_alone_is_seconds_only_where_a_file_says_it() -> None:
+    assert parse_duration("1500", bare_seconds=True) == 1_500
+    with pytest.raises(ValueError, match="1500 of what"):
+        parse_duration("1500")
