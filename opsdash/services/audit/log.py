@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
-<<<<<<< HEAD
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-=======
 from collections.abc import Callable, Collection, Iterator, Mapping
->>>>>>> h-clifix
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
