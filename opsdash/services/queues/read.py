@@ -242,7 +242,8 @@ class Queues:
                 meanwhile.
 
         Raises:
-            Refused: Another operation has the queue lock, a restore was interrupted, or the previewed messages are gone.
+            Refused: Another operation has the queue lock, a restore was interrupted, or the previewed messages are
+                gone.
         """
         trash_id = trash_id or secrets.token_hex(8)
         keys, lists = self.broker.keys, self.broker.lists(queue)
