@@ -48,7 +48,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def compressions(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Contents that were compressed since; not those of a server's own bundles, which go on in a thread of their test."""
+    """Contents that were compressed since, without those of a server that another test has started."""
     made: list[bytes] = []
     compress = gzip.compress
 
