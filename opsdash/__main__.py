@@ -19,6 +19,9 @@ def main() -> None:
             sys.exit(0)
         sys.stderr.write(f"opsdash: {line}\n")
         sys.exit(2)
+    except KeyboardInterrupt:  # the imports take most of a second
+        sys.stderr.write("opsdash: interrupted. Nothing was changed.\n")
+        sys.exit(130)
     cli.main()
 
 

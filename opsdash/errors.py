@@ -28,7 +28,7 @@ class OpsdashError(Exception):
         field: The parameter of an operation, or the option, that is at fault.
         setting: The wrong environment variable, such as ``OPSDASH_REDIS_URL``: the text begins with its name
             and a colon.
-        changed: ``nothing``, or ``perhaps``: then look before trying again.
+        changed: ``nothing``, or ``perhaps``: then look before trying again. As the exit code, of the class.
         retry: The same may work later, as it is.
         silent: There was no answer at all: an outage. Any other fault needs a person to read and repair it.
     """
@@ -36,7 +36,7 @@ class OpsdashError(Exception):
     exit_code: ClassVar[int] = 1
     status: ClassVar[str] = "failure"
     """Status of an audit entry whose operation ended so."""
-    default_changed: ClassVar[Changed] = "nothing"
+    changed: ClassVar[Changed] = "nothing"
     default_retry: ClassVar[bool] = False
 
     def __init__(
@@ -46,7 +46,6 @@ class OpsdashError(Exception):
         hint: str = "",
         field: str = "",
         setting: str = "",
-        changed: Changed | None = None,
         retry: bool | None = None,
         silent: bool = False,
     ) -> None:
@@ -55,7 +54,6 @@ class OpsdashError(Exception):
         self.hint = hint
         self.field = field
         self.setting = setting
-        self.changed: Changed = self.default_changed if changed is None else changed
         self.retry = self.default_retry if retry is None else retry
         self.silent = silent
 
@@ -143,7 +141,7 @@ class Uncertain(OpsdashError):
 
     exit_code = 5
     status = "unknown"
-    default_changed = "perhaps"
+    changed = "perhaps"
 
 
 def explained(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from opsdash.model import Act as Act
 from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.key_layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
+from opsdash.text import parse_duration, shell_word, typed_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -254,17 +254,19 @@ def heading_of(entry: AuditEntry) -> str:
 
 def command_line(operation: DeclaredOperation) -> str:
     """As it is typed, ready to be pasted into a shell: ``opsdash restore-queue 4f5e``."""
-    options, targets = [], []
+    options: list[str] = []
+    targets: list[str] = []
     for field in parameters(type(operation)):
         value, meta = getattr(operation, field.name), field.metadata
+        typed = typed_duration(value) if meta["parse"] is parse_duration and value is not None else str(value)
         if meta["positional"]:
-            targets.append(str(value))
+            targets.append(typed)
         elif value is True:
             options.append(spelled(field))
         elif value not in (None, False, field.default):
-            options += [spelled(field), str(value)]
+            options += [spelled(field), typed]
     last = ["--"] if any(target.startswith("-") for target in targets) else []
-    return shlex.join(["opsdash", operation.name.replace("_", "-"), *options, *last, *targets])
+    return " ".join(map(shell_word, ["opsdash", operation.name.replace("_", "-"), *options, *last, *targets]))
 
 
 def undo_of(effect: Effect) -> dict[str, Any] | None:
@@ -286,8 +288,12 @@ def undo_details(effect: Effect) -> dict[str, Any]:
     return {"undo": {**(undo_of(effect) or {}), **until}}
 
 
-def with_recorded_undo(effect: Effect) -> Effect:
-    """What the details of its entry say of the undo, as an operation."""
+def with_recorded_undo(effect: Effect, look: Callable[[], Snapshot]) -> Effect:
+    """What the details of its entry say of the undo, as an operation; none where its time is over, or it was done.
+
+    Args:
+        look: Called where the undo brings back something that is kept for a while: whether it still is.
+    """
     stored = effect.details.get("undo")
     if not isinstance(stored, Mapping):  # there is none, or the entry is older than that
         return effect
@@ -297,4 +303,6 @@ def with_recorded_undo(effect: Effect) -> Effect:
     )
     left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
     details = {name: value for name, value in effect.details.items() if name != "undo"}
+    if undo is not None and left_s is not None and (left_s == 0 or not undo.still_possible(look())):
+        undo = left_s = None
     return replace(effect, details=details, undo=undo, undo_s=left_s)

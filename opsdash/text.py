@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 
@@ -60,20 +61,31 @@ def at_least(seconds: float, *, unsure: bool) -> str:
 
 MOST_CHARS = 40
 """Of a typed duration: a number of more digits is none that could be meant."""
+MOST_BARE_DIGITS = 8
+"""Of a number without a unit that is asked about: a longer one is no duration with any."""
 LONGEST_DURATION_S = 100 * 365 * 86_400
 """What can be typed: above every act's own bound, and below what a calendar can't reckon with."""
 
 
-def parse_duration(text: str) -> int:
-    """``90``, ``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
+def parse_duration(text: str, *, bare_seconds: bool = False) -> int:
+    """``45s``, ``10m``, ``2h``, ``1d`` or ``1h30m`` as seconds, ``LONGEST_DURATION_S`` at most.
+
+    A number alone is refused: who types 15 may mean minutes.
+
+    Args:
+        text: As it was typed.
+        bare_seconds: A number alone is seconds: in what a file says, as a container's hook, nobody meant minutes.
 
     Raises:
         ValueError: With a sentence for the operator.
     """
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     stripped = text.strip().lower()
-    if stripped.isascii() and stripped.isdigit():
-        stripped += "s"
+    if stripped.isascii() and stripped.isdigit() and len(stripped) <= MOST_BARE_DIGITS and int(stripped):
+        if bare_seconds:
+            stripped += "s"
+        else:
+            raise ValueError(f"{stripped} of what? Write {stripped}m or {stripped}s")
     total, digits = 0, ""
     for char in stripped[:MOST_CHARS]:
         if char.isascii() and char.isdigit():
@@ -92,6 +104,12 @@ def parse_duration(text: str) -> int:
     return total
 
 
+def typed_duration(seconds: int) -> str:
+    """Seconds as ``parse_duration`` reads them: ``14m40s``, ``2h``."""
+    parts = [part for part in format_duration(seconds).split() if part[:-1] != "0"]
+    return "".join(parts) or "0s"
+
+
 def searched(number: int, of: int | None, *, further: bool = False) -> str:
     """What a search for a text has looked through, where that was not everything.
 
@@ -101,6 +119,21 @@ def searched(number: int, of: int | None, *, further: bool = False) -> str:
     """
     which = "a further" if further else "the newest"
     return f"Searched {which} {number:,} {'entries' if of is None else f'of {of:,} entries'}"
+
+
+def shell_word(text: str) -> str:
+    r"""One word of a command to paste. With control characters it is bash's ``$'…'``: a terminal would change them."""
+    if all(char.isprintable() for char in text):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_escaped, text)) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\U{ord(char):08x}"
 
 
 def count(number: int, noun: str) -> str:

@@ -110,7 +110,11 @@ class Audit(Handler):
         def read() -> tuple[Page | None, int | None]:
             self.console.audit.drain()
             try:
-                page = self.console.audit.page(query.filter(), limit=query.limit, after=after)
+                chosen = self.console.audit.named(query.filter(), registry())
+            except Invalid as error:
+                raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", str(error), changed="nothing") from error
+            try:
+                page = self.console.audit.page(chosen, limit=query.limit, after=after)
             except Invalid:
                 if after is None:
                     raise

@@ -20,6 +20,7 @@ from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
+from opsdash.cli.strict import Group
 from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
 from opsdash.redaction import LogFilter
@@ -30,7 +31,7 @@ EXIT_INTERRUPTED = 130  # the shell's own code for Ctrl-C
 
 EPILOG = """\b
 Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing changed
-4 unavailable, nothing changed · 5 uncertain, look."""
+4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
 READS = (status, queues, workers, peek, trash, approvals, audit)
@@ -45,7 +46,7 @@ class _ReaderGoneError(Exception):
     """The reader of our output has closed it."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Adds it, unless its name is taken: another package's operation never replaces a command of ours."""
         if (name or cmd.name) in self.commands:
@@ -134,8 +135,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         warn(_one_line(error.format_message()))
         code = EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("opsdash: interrupted", err=True)
+    except (KeyboardInterrupt, click.Abort) as error:
+        warn(str(error) or "interrupted")
         code = EXIT_INTERRUPTED
     except _ReaderGoneError:  # opsdash audit | head
         _write_nothing_more()

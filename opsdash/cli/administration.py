@@ -9,6 +9,7 @@ import click
 
 import opsdash
 from opsdash.cli.output import changing, json_option, print_json, print_line, warn
+from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 
@@ -19,7 +20,7 @@ port_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @port_option
 @click.option(
     "--data-dir",
@@ -34,7 +35,7 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
     click.get_current_context().exit(run(port=port, data_dir=data_dir, open_browser=not no_browser))
 
 
-@click.command()
+@click.command(cls=Command)
 @port_option
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--prefix", default="", help="Path prefix of every route, e.g. /ops behind a proxy.")
@@ -70,7 +71,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
         raise Invalid(f"can't listen on {address}:{port}: {error.strerror}", field="--port, --address") from error
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """The database: bring its tables up to date, or ask how they are."""
 

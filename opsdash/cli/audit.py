@@ -14,13 +14,15 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_line, print_table, warn
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import Group
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Status, times, to_plain
-from opsdash.operation import heading_of
+from opsdash.operation import heading_of, registry
 from opsdash.text import searched
 
 if TYPE_CHECKING:
     from opsdash.services.audit.query import Filter
+    from opsdash.services.console import Console
 
 NO_OPERATIONS = "No operations logged yet."
 
@@ -39,10 +41,13 @@ class _Moment(click.ParamType):  # type: ignore[type-arg] # generic in newer cli
             self.fail(str(error), param, ctx)
 
 
-def _filter(chosen: Mapping[str, Any]) -> Filter:
+def _filter(console: Console, chosen: Mapping[str, Any]) -> Filter:
     from opsdash.services.audit.query import Filter  # SQLAlchemy: --help does without
 
-    return Filter(**chosen)
+    try:
+        return console.audit.named(Filter(**chosen), registry())
+    except Invalid as error:
+        raise Invalid(error.message, hint=error.hint, field=f"--{error.field}") from error
 
 
 def _filters(command: Any) -> Any:
@@ -69,7 +74,7 @@ def _filters(command: Any) -> Any:
     return command
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @json_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, newest first.")
 @click.option("--after", help="Start after this entry: the last line of the previous page shows the value.")
@@ -84,11 +89,11 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
         raise click.UsageError("--csv and --json exclude each other")
     with connected() as console:
         if as_csv:
-            for line in console.audit.export(_filter(chosen)):
+            for line in console.audit.export(_filter(console, chosen)):
                 sys.stdout.write(line)
             return
         console.audit.drain()
-        page = console.audit.page(_filter(chosen), limit=limit, after=after)
+        page = console.audit.page(_filter(console, chosen), limit=limit, after=after)
         waiting, here = console.audit.outbox_length(), console.broker.identity
     if page.searched is not None:
         warn(f"{searched(page.searched, page.of, further=after is not None)}; continue with --after {page.after}")
@@ -136,8 +141,8 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
     written = 0
     with connected() as console:
         shows = output is not None and sys.stderr.isatty()
-        total = console.audit.total(_filter(chosen)) if shows else None
-        lines = console.audit.export(_filter(chosen), form=form)
+        total = console.audit.total(_filter(console, chosen)) if shows else None
+        lines = console.audit.export(_filter(console, chosen), form=form)
         with (
             _target(output) as out,
             click.progressbar(

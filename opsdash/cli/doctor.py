@@ -8,6 +8,7 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_line
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import Command
 from opsdash.errors import Invalid, Unavailable
 from opsdash.text import count
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from opsdash.services.doctor import Finding
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @click.option("--full", is_flag=True, help="Check the whole hash chain of the audit log, not only the newest entries.")
 def doctor(*, as_json: bool, full: bool) -> None:

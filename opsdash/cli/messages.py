@@ -8,6 +8,7 @@ import click
 
 from opsdash.cli.output import json_option, print_json, print_table, warn
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import Command
 from opsdash.operations.approve import described
 from opsdash.services.queues.trash import time_left
 from opsdash.text import format_duration, format_size
@@ -16,7 +17,7 @@ NO_TRASH = "The trash is empty: there are no cleared tasks to restore or delete.
 UNREAD_TRASH = "The trash has no readable entries."
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 def trash(*, as_json: bool) -> None:
     """Cleared tasks that can be restored: how many, by whom, for how long still."""
@@ -45,7 +46,7 @@ def trash(*, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 def approvals(*, as_json: bool) -> None:
     """What waits for a different operator's YES: opsdash approve ID does it."""
@@ -73,7 +74,7 @@ def approvals(*, as_json: bool) -> None:
     )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("queue")
 @json_option
 @click.option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +15,14 @@ import opsdash.bootstrap  # noqa: F401 - loads the operations
 from opsdash.cli.output import changing, clean, print_json, print_line, print_styled, warn
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
+from opsdash.cli.strict import UNCHANGED, Command
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
 from opsdash.services.best_effort import best_effort
 from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.queues.trash import span
-from opsdash.text import format_duration, parse_duration
+from opsdash.text import format_duration, parse_duration, shell_word
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOOKS = {"will": "", "warning": "yellow", "will_not": "dim", "note": ""}
 """Kind of a preview's line → how a terminal shows it."""
 WAIT_STEP_S = 0.2
+BEGUN = "opsdash.begun"
+"""In the command's ``meta``: what an interrupt says once the operation has begun."""
+PERHAPS = "It may be done, in part or as a whole: see opsdash audit."
 UNSEEN = Progress(done=False, message="It is done; its progress could not be read.", final=True)
 AGREED_S = 6.0
 """Longer than one look for other workers is from the next: so long the same is known, and nothing will change it."""
@@ -37,14 +40,22 @@ REPEAT_S = 10.0
 """After this time a line is printed again if only its figures have changed."""
 
 
-class OperationCommand(click.Command):
+class OperationCommand(Command):
     """Runs one operation.
 
     Attributes:
         turn_on: Where not everybody uses what it is about, how that is turned on: it is listed last.
     """
 
+    changes = True
     turn_on = ""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs it; of an interrupt it is said whether something was changed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort(f"interrupted. {ctx.meta.get(BEGUN, UNCHANGED)}") from None
 
 
 def operation_commands() -> Iterator[click.Command]:
@@ -84,10 +95,12 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 if confirm is None:
                     reviewed = console.preview(operation)
                     _print_preview(reviewed, operation.reason, as_json=False, err=as_json)
-                    confirm = _prompt(f"Type {CONFIRMATION} to confirm")
+                    confirm = _confirmation()
                 if confirm == CONFIRMATION and phrase is None and (expected := _expected(console, operation, reviewed)):
                     phrase = _prompt(f"Type {clean(expected)} as well")
+            meta = click.get_current_context().meta
             try:
+                meta[BEGUN] = PERHAPS
                 with Bar() as bar, stopping() as cancelled:
                     effect = console.run(
                         operation,
@@ -102,8 +115,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                 if confirm is None:
                     raise _advised(error, f"pass --confirm {CONFIRMATION}") from None
                 if phrase is None and isinstance(error, PhraseMissing):
-                    raise _advised(error, f"add --phrase {shlex.quote(error.expected)}") from None
+                    raise _advised(error, f"add --phrase {shell_word(error.expected)}") from None
                 raise
+            meta[BEGUN] = "The operation has ended: see opsdash audit."
             if effect.ok and not as_json:
                 print_line(effect.message)
                 if receipt := receipt_text(effect.details):
@@ -117,6 +131,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                     progress = best_effort("waiting", lambda: _wait(console, operation, timeout)) or UNSEEN
             except KeyboardInterrupt:
                 warn(f"{effect.message} This was done. Only the wait was stopped.")
+                meta[BEGUN] = "This was done."
                 raise
         if as_json:
             status = Status.SUCCESS if effect.ok else Status.FAILURE
@@ -161,7 +176,7 @@ def _own_rules(kind: type[Operation]) -> Iterator[None]:
             raise
         names = {field.name: _called(field) for field in parameters(kind)}
         text = error.fault_of(names.get(error.field, error.field))
-        raise Refused(text, hint=error.hint, field=error.field, changed=error.changed) from error
+        raise Refused(text, hint=error.hint, field=error.field) from error
 
 
 def _advised(error: Refused, do: str) -> Refused:
@@ -200,11 +215,26 @@ def _expected(console: Console, operation: Operation, reviewed: Preview | None) 
         return ""
 
 
+def _confirmation() -> str:
+    """What is typed; a ``yes`` in other letters is asked for once more."""
+    typed = _prompt(f"Type {CONFIRMATION} to confirm")
+    if typed != CONFIRMATION and typed.strip().lower() in ("y", "yes"):
+        typed = _prompt(f"Type {CONFIRMATION} in capital letters")
+    return typed
+
+
 def _prompt(question: str) -> str:
+    """The answer; empty for Ctrl-D.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
     try:
         return str(click.prompt(question, default="", show_default=False, err=True))
-    except click.Abort:  # Ctrl-C or Ctrl-D at the question is an answer: no
+    except click.Abort as error:  # click's for both
         click.echo(err=True)
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         return ""
 
 
@@ -278,7 +308,7 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
     if reason:
         lines.append(Line("note", f"Reason: {reason}"))
     if preview.phrase:
-        note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shlex.quote(preview.phrase)}"
+        note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shell_word(preview.phrase)}"
         lines.append(Line("note", note))
     if err:  # stdout is kept for the JSON of the result
         for text in (preview.title, preview.warning, *(line.text for line in lines)):

@@ -16,6 +16,7 @@ from rich.text import Text
 
 import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
+from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
 from opsdash.errors import Refused, Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
@@ -39,7 +40,7 @@ def connected() -> Iterator[Console]:
         console.close()
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @click.option(
     "--watch",
@@ -99,7 +100,7 @@ def _picture(console: Console, every_s: float) -> Group:
     return Group(head, *(line(f"! {warning}") for warning in summary.warnings), *summary.shown)
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 def queues(*, as_json: bool) -> None:
     """Pending tasks of each queue, by priority."""
@@ -119,7 +120,7 @@ def queues(*, as_json: bool) -> None:
         screen().print(in_workers(snapshot))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("hostname", required=False)
 @json_option
 def workers(*, hostname: str | None, as_json: bool) -> None:

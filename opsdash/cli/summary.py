@@ -100,12 +100,26 @@ def in_workers(snapshot: Snapshot) -> RenderableType:
     """
     counted = _counted(snapshot)
     number = sum(worker.active + worker.reserved + worker.scheduled for worker in counted)
+    least = "" if snapshot.others is not None and not snapshot.others else "at least "
     text = (
-        f"{number:,} more in workers (running, reserved or scheduled)"
+        f"{least}{number:,} more in workers (running, reserved or scheduled{_reporting(snapshot, counted)})"
         if counted
         else "The tasks in workers are not known"
     )
     return line(f"{text}; {count(snapshot.unacked, 'task')} fetched and not acknowledged yet")
+
+
+def _reporting(snapshot: Snapshot, counted: list[WorkerStats]) -> str:
+    """Whose figures are not in the sum, and whose are old."""
+    parts = []
+    if snapshot.others is None:
+        parts.append("unmanaged workers could not be asked")
+    elif snapshot.others:
+        number = len(snapshot.others)
+        parts.append(f"{count(number, 'worker')} {'does' if number == 1 else 'do'} not report")
+    if silent := [worker.silent_s for worker in counted if worker.state == "silent"]:
+        parts.append(f"up to {format_duration(max(silent))} old")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _pause_details(pause: PauseInfo | None) -> str:
@@ -169,9 +183,15 @@ def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.approvals:
         number = len(snapshot.approvals)
         yield f"{count(number, 'pending approval')}: opsdash approvals"
-    if snapshot.trash:
-        tasks = sum(entry.count for entry in snapshot.trash)
-        yield f"{count(len(snapshot.trash), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
+    kept = [entry for entry in snapshot.trash if entry.state != "restoring"]
+    if kept:
+        tasks = sum(entry.count for entry in kept)
+        yield f"{count(len(kept), 'clear')} can be undone, {count(tasks, 'task')}: opsdash trash"
+    for entry in [entry for entry in snapshot.trash if entry.state == "restoring"][:MOST_WARNINGS]:
+        yield (
+            f"A restore of queue {entry.queue} is not finished: {count(entry.count, 'task')} left,"
+            f" {entry.set_aside:,} newer set aside: opsdash restore-queue {entry.id}"
+        )
 
 
 def _warnings(snapshot: Snapshot) -> Iterator[str]:

@@ -7,12 +7,13 @@ import sys
 import click
 
 from opsdash.cli.output import changing, json_option, print_json, print_line
+from opsdash.cli.strict import Group
 from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 
 
-@click.group()
+@click.group(cls=Group)
 def user() -> None:
     """Users of OPSDASH_AUTH=basic: add, remove, list. Their roles come from OPSDASH_ADMINS and its like."""
 

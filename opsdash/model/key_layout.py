@@ -108,7 +108,8 @@ class Disagreement:
         # It was said by the setting already: then that may be what is wrong.
         by_setting = any(self.setting in who for who in self.said.values())
         decide = f"correct {self.setting}" if by_setting else f"say it by {self.setting}"
-        return f"The {_NAMES[self.fact]} differs: {values}. Make them agree, or {decide}."
+        verb = "differ" if _NAMES[self.fact].endswith("s") else "differs"
+        return f"The {_NAMES[self.fact]} {verb}: {values}. Make them agree, or {decide}."
 
 
 def resolve(claims: tuple[Claim, ...]) -> Layout:

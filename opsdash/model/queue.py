@@ -36,7 +36,8 @@ class TrashEntry:
 
     Attributes:
         id: What ``restore-queue`` takes.
-        count: Messages that were cleared, by all priorities.
+        count: Messages that it still has of the clear, by all priorities: after an interrupted restore what is left.
+        set_aside: Newer messages of the queue that a restore has put behind them; they go back with the last ones.
         size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
@@ -51,3 +52,4 @@ class TrashEntry:
     at: datetime | None = None
     expires_at: datetime | None = None
     state: str = "kept"
+    set_aside: int = 0

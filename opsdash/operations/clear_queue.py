@@ -10,7 +10,8 @@ from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.restore_queue import RestoreQueue
-from opsdash.services.queues.clear_preview import HeldByWorkers, age, arriving, by_task, figures, held_by_workers
+from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
+from opsdash.services.queues.held import HeldByWorkers
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.reclaim import PAUSE_S, REASON, Reclaim, seen_in
@@ -47,9 +48,10 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)
         watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
-        holds = held_by_workers(services.workers, services.queues, self.queue)
+        holds = held_by_workers(services.workers, services.queues, services.unmanaged, self.queue)
         lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
         priorities = sorted(stats.by_priority.items())
         if len(priorities) > 1:
@@ -63,7 +65,7 @@ class ClearQueue(Operation):
             lines += self._everything(services, holds)
             watermark["held"] = _reclaim(services).delivery_tags(self.queue)
         else:
-            lines.append(holds.stays())
+            lines += holds.stays(everything=True)
         per_s = services.history.arriving_per_s(self.queue)
         lines.append(arriving(per_s))
         return Preview(
@@ -83,7 +85,7 @@ class ClearQueue(Operation):
                     parts=tuple(Part(name=str(step), value=n) for step, n in priorities),
                 ),
             ),
-            choices=("everything",) if self.everything or holds.reserved or holds.scheduled else (),
+            choices=("everything",) if self.everything or any(holds.unstarted) else (),
             boundary=watermark,
         )
 
@@ -96,6 +98,7 @@ class ClearQueue(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)
         if not self.everything:
             return self._clear(services, act)
         reviewed = act.reviewed.boundary if act.reviewed else None
@@ -161,15 +164,19 @@ class ClearQueue(Operation):
             if paused
             else "The queue is paused for this, and resumed afterwards."
         )
+        sure, perhaps = holds.unstarted
+        more = f", and perhaps {perhaps:,} more" if perhaps else ""
+        least = "" if holds.complete else "at least "
         removed = (
-            f"Also removed: the unstarted tasks of this queue in {count(len(reach.reached), 'worker')}, which have"
-            f" {holds.reserved:,} reserved and {holds.scheduled:,} scheduled tasks of all their queues."
+            f"Also removed: the unstarted tasks of this queue in {count(len(reach.reached), 'worker')}, of {least}"
+            f"{sure:,}{more} in all its workers."
         )
         left_out = reach.sentence().strip()
         return [
             Line("will", removed),
             Line("will", paused_for),
-            Line("will_not", f"Not removed: {holds.active:,} running."),
+            Line("will_not", f"Not removed: {least}{holds.active[0]:,} running."),
+            *holds.unsure(),
             *([Line("will_not", left_out)] if left_out else []),
         ]
 

@@ -65,7 +65,7 @@ class ClearTasks(Operation):
         watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
         made_of = sample_tasks(services.broker, self.queue, self._selection(watermark))
-        holds = held_by_workers(services.workers, services.queues, self.queue)
+        holds = held_by_workers(services.workers, services.queues, services.unmanaged, self.queue)
         # More may have come since: what is removed ends where the queue did when it was looked at.
         made_of = dataclasses.replace(made_of, number=min(made_of.number, stats.waiting))
         number = f"{made_of.number:,}" if made_of.counted else f"About {made_of.number:,} (± {made_of.number_error:,})"
@@ -83,7 +83,7 @@ class ClearTasks(Operation):
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = services.history.arriving_per_s(self.queue)
-        lines += [holds.stays(), arriving(per_s)]
+        lines += [*holds.stays(), arriving(per_s)]
         return Preview(
             lines=tuple(lines),
             figures=(
@@ -177,3 +177,4 @@ class ClearTasks(Operation):
         services.queues.check(self.queue, services.queue_names())
         services.queues.check_lists(self.queue)
         services.queues.check_priorities(self.queue)
+        services.queues.check_restores(self.queue)

@@ -27,9 +27,13 @@ class DeleteTrash(Operation):
 
     trash_id: str = argument(default="", positional=True, help="The trash id of the clear; opsdash trash lists them.")
 
+    def heading(self) -> str:
+        """Which clear: its queue is not known before Redis was asked."""
+        return f"Delete trash {self.trash_id}".rstrip()
+
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
         """Of which queue, where the operation came so far that it is known."""
-        return f"Delete trash of queue {details['queue']}" if isinstance(details.get("queue"), str) else self.title
+        return f"Delete trash of queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
         """What is lost."""
@@ -45,7 +49,8 @@ class DeleteTrash(Operation):
             Figure(name="queue", value=entry.queue),
             Figure(name="size_bytes", value=entry.size_bytes, unit="bytes", exactness="estimated"),
         )
-        return Preview(lines=(Line("will", deleted), left), figures=figures)
+        title = f"Delete trash of queue {entry.queue}"
+        return Preview(title=title, lines=(Line("will", deleted), left), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""

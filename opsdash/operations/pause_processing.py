@@ -23,13 +23,14 @@ from opsdash.model import (
     to_plain,
     untrusted,
 )
-from opsdash.model.preview import Exactness, Kind
+from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, argument
-from opsdash.operations.resume_processing import ResumeProcessing
+from opsdash.operations.resume_processing import ResumeProcessing, as_it_was
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
-from opsdash.services.pause.verdict_text import NAMED, NO_WORKER, describe, remedies
+from opsdash.services.pause.verdict_text import NO_WORKER, describe, remedies
 from opsdash.services.queues.clear_preview import expire_by, expiring
+from opsdash.services.queues.held import figure, silent_lines, total
 from opsdash.services.queues.known_products import Noticing
 from opsdash.services.queues.sampling import Matches, TaskSample, sample_tasks
 from opsdash.text import count, format_duration, parse_duration
@@ -81,39 +82,47 @@ class PauseProcessing(Operation):
         known = [w for w in services.workers.read() if _concerned(w, self.queue)]
         workers = [w for w in known if w.reports]
         names = services.queue_names() if self.queue is None else (self.queue,)
-        waiting = sum(queue.waiting for queue in services.queues.read(names))
+        read = services.queues.read(names)
+        waiting = sum(queue.waiting for queue in read)
         noticing = Noticing(_expiring_within(ttl_s))
         expiring_tasks = _waiting(services, names, noticing)
-        active, perhaps_active = _sum(w.runs_of(self.queue) for w in workers)
-        unstarted, perhaps_unstarted = _sum(w.holds_of(self.queue) for w in workers)
+        active, perhaps_active = total(w.runs_of(self.queue) for w in workers)
+        pauses = services.pause.read(names)
+        own = {name for name in pauses if name is not None} if self.queue is None else set[str]()
+        stay_waiting = sum(queue.waiting for queue in read if queue.name in own)
+        staying, unstarted, perhaps_unstarted = _unstarted(workers, self.queue, own)
+        silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
+        others = services.unmanaged.known()
+        free = None if others is None else [w for w in others if _serves(w.queues, self.queue)]
+        complete = free is not None and not free
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
+        finishing = _finishing(active, perhaps_active, complete=complete and not silent)
         lines = [
-            Line("will", f"{stop}; {_finishing(active, perhaps_active)}.")
+            Line("will", f"{stop}; {finishing}.")
             if workers
             else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting, 'task')} waiting and {unstarted:,} unstarted in workers{_of(self.queue)} run after"
-                " the resume.",
+                f"{count(waiting - stay_waiting, 'task')} waiting and {unstarted:,} unstarted in workers"
+                f"{_of(self.queue)} run after the resume.",
             ),
+            *_own_pauses(stay_waiting, staying),
             *_perhaps(perhaps_unstarted, self.queue),
             *expiring(expiring_tasks),
             *(Line("warning", product.paused) for product in noticing.found),
             Line("will", f"It ends after {_span(ttl_s)}."),
         ]
-        if (before := services.pause.read(names).get(self.queue)) is not None:
+        if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))
         unable = [f"{w.hostname} can't pause: {w.pausing}" for w in workers if w.pausing != "ready"]
         lines += [Line("warning", text) for text in unable]
-        silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
-        lines += _silent(silent)
-        others = services.unmanaged.known()
-        lines += self._about(others)
+        lines += silent_lines(silent)
+        lines += self._about(free)
         figures = (
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
-            _figure("active", "running", active, perhaps_active),
-            _figure("held", "unstarted in workers", unstarted, perhaps_unstarted),
+            figure("active", "running", active, perhaps_active, complete=complete),
+            figure("held", "unstarted in workers", unstarted, perhaps_unstarted, complete=complete),
             Figure(
                 name="others",
                 label="unmanaged workers",
@@ -144,10 +153,11 @@ class PauseProcessing(Operation):
         """Sets the flag, its story and the next epoch in one step, and nudges the workers."""
         self._check(services)
         before = services.pause.read([] if self.queue is None else [self.queue]).get(self.queue)
-        info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=self._ttl_s(services))
+        ttl_s = self._ttl_s(services)
+        info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         what = "everything" if self.queue is None else f"queue {self.queue}"
         sent, result = self._cancel(services) if self.cancel_consumer else ({}, "")
-        until = f"until {_moment(info.expires_at)}."
+        until = f"until {_moment(info.expires_at)} ({_span(ttl_s)})."
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(services):
             followed = _nobody_is_there(services)
@@ -155,7 +165,7 @@ class PauseProcessing(Operation):
         return Effect(
             affected=1,
             followed=followed,
-            undo=ResumeProcessing(queue=self.queue),
+            undo=as_it_was(self.queue, before) if before else ResumeProcessing(queue=self.queue),
             message=done + (f" Replaced the one {_pause_details(before)}." if before else "") + result,
             details={
                 "epoch": info.epoch,
@@ -185,12 +195,12 @@ class PauseProcessing(Operation):
         except OpsdashError:
             return False
 
-    def _about(self, others: tuple[OtherWorker, ...] | None) -> list[Line]:
+    def _about(self, others: Sequence[OtherWorker] | None) -> list[Line]:
         if others is None:
             return [Line("warning", "Unmanaged workers could not be asked.")]
-        free = [w.hostname for w in others if _serves(w.queues, self.queue)]
-        if not free:
+        if not others:
             return []
+        free = [w.hostname for w in others]
         kind: Kind = "will" if self.cancel_consumer else "will_not"
         then = "sent cancel_consumer" if self.cancel_consumer else "not paused, unless cancel_consumer is also sent"
         return [Line(kind, f"Not managed by opsdash: {', '.join(free)}: {then}.")]
@@ -265,20 +275,6 @@ def _waiting(services: Services, names: Iterable[str], matches: Matches) -> Task
         return None
 
 
-def _silent(workers: Sequence[WorkerStats]) -> list[Line]:
-    """Those whose reports have stopped: nobody knows whether they still run what they ran."""
-    lines = [
-        f"{w.hostname} is silent for {format_duration(w.silent_s)}; in its last report it ran"
-        f" {count(w.active, 'task')} and had {w.reserved + w.scheduled:,} more."
-        for w in workers[:NAMED]
-    ]
-    if len(workers) > NAMED:
-        lines.append(
-            f"And {count(len(workers) - NAMED, 'more worker')} {'is' if len(workers) == NAMED + 1 else 'are'} silent."
-        )
-    return [Line("warning", text) for text in lines]
-
-
 def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
     return queue is None or queue in queues
 
@@ -288,20 +284,37 @@ def _concerned(worker: WorkerStats, queue: str | None) -> bool:
     return _serves(worker.queues, queue) or any((worker.runs_of(queue)[0], worker.holds_of(queue)[0]))
 
 
-def _sum(counted: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    rows = list(counted)
-    return sum(sure for sure, _ in rows), sum(perhaps for _, perhaps in rows)
+def _unstarted(workers: Iterable[WorkerStats], queue: str | None, own: set[str]) -> tuple[int, int, int]:
+    """Unstarted tasks that their own pause holds on, those that run after the resume, and those that may.
+
+    Args:
+        own: Queues with their own pause, where all is to be paused.
+    """
+    staying = running = perhaps = 0
+    for worker in workers:
+        sure, more = worker.holds_of(queue)
+        if own and worker.held_by_queue is None:
+            sure, more = (0, sure) if own & {*worker.queues} else (sure, 0)
+        kept = sum(worker.held_by_queue.get(name, 0) for name in own) if worker.held_by_queue else 0
+        staying, running, perhaps = staying + kept, running + max(0, sure - kept), perhaps + more
+    return staying, running, perhaps
 
 
-def _figure(name: str, label: str, number: int, perhaps: int) -> Figure:
-    """Counted; or so many at least, where some workers do not say of which queue theirs are."""
-    exactness: Exactness = "estimated" if perhaps else "exact"
-    return Figure(name=name, label=label, value=number, unit="tasks", exactness=exactness, error=perhaps or None)
+def _own_pauses(waiting: int, unstarted: int) -> list[Line]:
+    if not waiting + unstarted:
+        return []
+    text = (
+        f"{count(waiting, 'task')} waiting and {unstarted:,} unstarted in workers stay: their queues have own pauses."
+    )
+    return [Line("will_not", text)]
 
 
-def _finishing(active: int, perhaps: int) -> str:
+def _finishing(active: int, perhaps: int, *, complete: bool) -> str:
     also = f", and {count(perhaps, 'task')} of any queue" if perhaps else ""
-    return f"{count(active, 'task')} running now{also} will finish" if active or perhaps else "nothing runs now"
+    least = "" if complete else "at least "
+    if active or perhaps:
+        return f"{least}{count(active, 'task')} running now{also} will finish"
+    return "nothing runs now" if complete else "nothing runs now in those that report"
 
 
 def _perhaps(unstarted: int, queue: str | None) -> list[Line]:
@@ -309,6 +322,8 @@ def _perhaps(unstarted: int, queue: str | None) -> list[Line]:
         return []
     text = (
         f"{count(unstarted, 'more unstarted task')} in these workers may be of {queue}: they do not report the queue."
+        if queue is not None
+        else f"{count(unstarted, 'more unstarted task')} may be of queues with their own pause, and stay then."
     )
     return [Line("note", text)]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot
+from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot, TrashEntry
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.trash import time_left
@@ -26,16 +26,22 @@ class RestoreQueue(Operation):
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
 
+    def heading(self) -> str:
+        """Which clear: its queue is not known before Redis was asked."""
+        return f"Restore trash {self.trash_id}".rstrip()
+
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
         """Of which queue, where the operation came so far that it is known."""
-        return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.title
+        return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
         """What comes back, where to, and what runs after it."""
         entry = services.trash.find(self.trash_id)
         (stats,) = services.queues.read([entry.queue])
+        left_of = " left" if entry.state == "restoring" else ""
         back = (
-            f"{count(entry.count, 'task')} of queue {entry.queue} will be restored, cleared by {entry.by or 'unknown'}"
+            f"{count(entry.count, 'task')}{left_of} of queue {entry.queue} will be"
+            f" restored, cleared by {entry.by or 'unknown'}"
             + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC." if entry.at else ".")
         )
         waits, restored = stats.by_priority, services.trash.by_priority(self.trash_id)
@@ -54,7 +60,7 @@ class RestoreQueue(Operation):
         left = (
             f"Time left for the undo: {time_left(entry)}."
             if entry.state == "kept"
-            else "It was interrupted: this continues where it stopped."
+            else f"It was interrupted: this continues where it stopped.{_aside(entry)}"
         )
         lines = (
             Line("will", back),
@@ -64,6 +70,7 @@ class RestoreQueue(Operation):
         )
         figures = (
             Figure(name="count", label="cleared tasks", value=entry.count, unit="tasks"),
+            Figure(name="set_aside", value=entry.set_aside, unit="tasks"),
             Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),
             Figure(name="run_before", label="waiting, run before", value=before, unit="tasks"),
             Figure(name="run_after", label="waiting, run after", value=stats.waiting - before, unit="tasks"),
@@ -96,9 +103,10 @@ class RestoreQueue(Operation):
         entry, restored, receipt = services.trash.restore(
             self.trash_id, by=act.actor.name, others=services.queue_names(), on_progress=on_progress
         )
+        again = " This finished a restore that was interrupted." if entry.state == "restoring" else ""
         message = (
-            f"Restored {count(restored, 'task')} to {entry.queue}."
-            if restored
+            f"Restored {count(restored, 'task')} to {entry.queue}.{again}"
+            if receipt is not None or restored
             else f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
         )
         details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(receipt)}
@@ -112,7 +120,16 @@ class RestoreQueue(Operation):
             return {"message": gone.message}
         if kept.state == "kept":
             return {"message": f"Nothing was restored. The trash has {count(kept.count, 'task')}.", "count": kept.count}
-        return {"message": "It was interrupted: run it again, it continues where it stopped.", "count": kept.count}
+        left = f"{count(kept.count, 'task')} {'is' if kept.count == 1 else 'are'} left to restore."
+        return {"message": f"It was interrupted, {left}{_aside(kept)} Run it again.", "count": kept.count}
+
+
+def _aside(entry: TrashEntry) -> str:
+    """Newer tasks that an interrupted restore has taken out of the queue."""
+    if not entry.set_aside:
+        return ""
+    are = "is" if entry.set_aside == 1 else "are"
+    return f" {count(entry.set_aside, 'newer task')} {are} set aside until it is finished."
 
 
 def _waiting(numbers: Iterable[int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +11,7 @@ import redis
 from opsdash.errors import OpsdashError
 from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats, times
 from opsdash.operation import Act, Operation, argument
-from opsdash.text import count
+from opsdash.text import count, shell_word
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -82,16 +81,8 @@ class ResumeProcessing(Operation):
             affected=int(removed),
             message=message,
             details={"add_consumer": sent} if sent else {},
-            undo=self._undo(before) if removed else None,
+            undo=as_it_was(self.queue, before, cancel_consumer=bool(sent)) if removed else None,
         )
-
-    def _undo(self, before: PauseInfo | None) -> Operation:
-        """The pause as it was, for the time that it had left."""
-        from opsdash.operations.pause_processing import PauseProcessing  # each undoes the other
-
-        ends = before.expires_at if before else None
-        left_s = None if ends is None else max(1, round((ends - datetime.now(UTC)).total_seconds()))
-        return PauseProcessing(queue=self.queue, duration_s=left_s, reason=before.reason if before else "")
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether there is still a pause."""
@@ -111,7 +102,7 @@ class ResumeProcessing(Operation):
             return ""
         more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
         stay = "Queue {} stays" if len(names) == 1 else "Queues {} stay"
-        lifts = f"opsdash resume-processing --queue {shlex.quote(names[0])}"
+        lifts = f"opsdash resume-processing --queue {shell_word(names[0])}"
         return f" {stay.format(', '.join(names[:NAMED]) + more)} paused: {lifts} lifts that."
 
     @staticmethod
@@ -128,6 +119,20 @@ class ResumeProcessing(Operation):
         # A queue that nobody names any more may still have a flag: it can be lifted.
         if self.queue is not None and self.queue not in services.pause.read([self.queue]):
             services.queues.check(self.queue, services.queue_names())
+
+
+def as_it_was(queue: str | None, before: PauseInfo | None, *, cancel_consumer: bool = False) -> Operation:
+    """Sets a pause again, for the time that it had left. One without an end gets the usual duration.
+
+    Args:
+        cancel_consumer: Unmanaged workers were stopped with it.
+    """
+    from opsdash.operations.pause_processing import MAX_TTL_S, PauseProcessing  # each undoes the other
+
+    ends = before.expires_at if before else None
+    left_s = None if ends is None else min(MAX_TTL_S, max(1, round((ends - datetime.now(UTC)).total_seconds())))
+    reason = before.reason if before else ""
+    return PauseProcessing(queue=queue, duration_s=left_s, reason=reason, cancel_consumer=cancel_consumer)
 
 
 def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:

@@ -335,7 +335,7 @@ class Console(Reads):
     def _answered(self, operation: Operation, actor: Actor, error: DuplicateRequest) -> Effect:
         """The same request, sent again by who made it: what it did the first time."""
         try:
-            return with_recorded_undo(answered(self.audit, operation, actor, error))
+            return with_recorded_undo(answered(self.audit, operation, actor, error), self.snapshot)
         except (TakenRequest, ElsewhereRequest) as taken:
             self._record_refusal(operation, actor, taken, None, {})
             raise

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", action="append", default=[], metavar="HOSTNAME", help="this worker, of several here")
     chosen = parser.parse_args(arguments)
     try:
-        within_s = parse_duration(chosen.within)
+        within_s = parse_duration(chosen.within, bare_seconds=True)
         if within_s < LEAST_S:
             raise ValueError(f"--within: expected {LEAST_S}s or more: an outage of the broker is not noted sooner")  # noqa: TRY301 - reported like parse_duration's own
         found = local_client.choose(local_client.look(), chosen.name, everyone=True)

@@ -96,7 +96,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--release", action="store_true", help="undo it: take tasks again")
     options = parser.parse_args(arguments)
     try:
-        options.timeout_s = parse_duration(options.timeout)
+        options.timeout_s = parse_duration(options.timeout, bare_seconds=True)
     except ValueError as error:
         parser.error(f"--timeout: {error}")
     if not 0 < options.timeout_s <= LONGEST_S:

@@ -138,6 +138,7 @@ def test_a_page_of_another_site_is_refused_even_with_a_token(api: Client, consol
         ("GET", "/api/v1/audit?until=0.5", None, 422, "invalid"),
         ("GET", "/api/v1/audit?until=null", None, 422, "invalid"),
         ("GET", "/api/v1/audit?after=nonsense", None, 404, "no-page"),
+        ("GET", "/api/v1/audit?operation=clear", None, 422, "invalid"),
         *(
             ("GET", f"/api/v1/audit?{name}={edge}{page}", None, 422, "invalid")
             for name, page in (("since", ""), ("until", ""), ("after", f"~{uuid.UUID(int=1)}"))

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -76,7 +77,8 @@ def test_a_pause_is_seen_in_the_status_with_who_and_why(opsdash):
     assert "(payment provider is down)" in shown
     resumed, undo = opsdash("resume-processing", "--confirm", "YES").out.splitlines()
     assert resumed == "Resumed all processing."
-    assert re.fullmatch(r"Undo: opsdash pause-processing --for 7\d+ --reason 'payment provider is down'", undo)
+    again = r"Undo: opsdash pause-processing --for (2h|1h59m[0-9]+s) --reason 'payment provider is down'"
+    assert re.fullmatch(again, undo)
 
 
 def test_a_resume_says_which_pauses_hold_on(opsdash, console: Console):
@@ -274,11 +276,23 @@ def test_a_queue_name_that_is_no_list_costs_its_row_and_not_the_screen(opsdash, 
 
 
 @pytest.mark.parametrize(
-    ("typed", "code", "left"), [("YES\n", 0, 0), ("yes\n", 3, 2), ("\n", 3, 2), (CTRL_C, 3, 2), (CTRL_D, 3, 2)]
+    ("typed", "code", "left"),
+    [
+        (["YES\n"], 0, 0),
+        (["yes\n", "YES\n"], 0, 0),
+        (["y\n", "yes\n"], 3, 2),
+        (["\n"], 3, 2),
+        ([CTRL_C], 130, 2),
+        ([CTRL_D], 3, 2),
+    ],
 )
-def test_on_a_terminal_it_shows_the_preview_and_asks(console: Console, environment, typed: str, code: int, left: int):
+def test_on_a_terminal_it_shows_the_preview_and_asks(
+    console: Console, environment, typed: list[str], code: int, left: int
+):
     console.broker.client.rpush("emails", "a", "b")
-    ended, screen = on_a_terminal(environment, [typed], "clear-queue", "emails")
+    ended, screen = on_a_terminal(environment, typed, "clear-queue", "emails")
+    assert ("interrupted. Nothing was changed." in screen) is (code == 130)
+    assert ("Type YES in capital letters" in screen) is (len(typed) == 2)
     assert "2 pending tasks of queue emails will be removed." in screen
     assert ended == code, screen
     assert "Traceback" not in screen
@@ -426,6 +440,28 @@ def test_the_head_of_the_chain_is_printed_to_be_kept_elsewhere(opsdash, console:
     assert re.fullmatch(r"1:[0-9a-f]{64}", kept)
     assert opsdash("audit", "verify", "--head", kept).code == 0
     assert opsdash("audit", "verify", "--head", f"1:{'0' * 64}").code == 3
+
+
+def test_ctrl_c_during_an_operation_says_that_it_may_be_done(opsdash, monkeypatch: pytest.MonkeyPatch):
+    def ctrl_c(*_: object, **_named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("opsdash.services.console.Console.run", ctrl_c)
+    done = opsdash("pause-processing", "--confirm", "YES")
+    assert done.code == 130
+    assert "interrupted. It may be done, in part or as a whole: see opsdash audit." in done.err
+
+
+def test_ctrl_c_while_the_command_line_is_still_imported_is_one_line(tmp_path: Path):
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, "-m", "opsdash", "status"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "opsdash: interrupted. Nothing was changed.\n")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from support.cli import Result, off_a_terminal
 from support.services import until
 from support.workers import producer
@@ -189,3 +190,76 @@ def test_a_slip_in_the_address_of_a_sqlite_file_makes_neither_file_nor_folder(
     monkeypatch.setenv("OPSDASH_DATABASE_URL", f"sqlite:///{tmp_path}/typo/x.sqlite3")
     assert "the file does not exist; to create it, run: opsdash db upgrade" in opsdash("audit").err
     assert not list(tmp_path.glob("typo*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "args"),
+    [
+        ("--queue", ["pause-processing", "--queue", "emails", "--queue", "celery", "--confirm", "YES"]),
+        ("--reason", ["clear-queue", "emails", "--reason=a", "--reason", "b", "--confirm", "YES"]),
+        ("--task", ["clear-tasks", "emails", "--task", "a", "--task", "b", "--confirm", "YES"]),
+        ("--user", ["audit", "--user", "a", "--user", "b"]),
+        ("--status", ["audit", "export", "--status", "success", "--status", "refused"]),
+    ],
+)
+def test_an_option_given_twice_is_refused_and_neither_value_is_used(opsdash, console, option, args):
+    result = opsdash(*args)
+    assert (result.code, result.out) == (2, "")
+    assert f"{option} was given twice: run the command for each." in result.err
+    assert not console.snapshot().paused_queues
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--confirm=YES"], ["-h"], ["--for", "10m"]])
+@pytest.mark.parametrize("option", ["--reason", "--queue"])
+def test_an_option_is_never_taken_as_the_text_of_another_one(opsdash, console, option, more):
+    result = opsdash("pause-processing", option, *more, "--confirm", "YES")
+    assert (result.code, result.out) == (2, "")
+    assert (
+        f"{option} needs a text after it: {more[0].partition('=')[0]} is an option. Nothing was changed." in result.err
+    )
+    assert console.snapshot().pause is None
+    assert not console.snapshot().paused_queues
+
+
+def test_a_text_that_only_starts_with_a_dash_is_a_text(opsdash):
+    assert opsdash("pause-processing", "--reason", "-- see INC-7", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["pause-processing", "--for", "15", "--confirm", "YES"],
+        ["clear-tasks", "emails", "--older-than", "15", "--confirm", "YES"],
+        ["pause-processing", "--wait", "--timeout", "15", "--confirm", "YES"],
+        ["prune-audit-log", "15", "--confirm", "YES"],
+    ],
+)
+def test_a_duration_without_a_unit_is_asked_about_and_nothing_is_done(opsdash, console, args):
+    result = opsdash(*args)
+    assert (result.code, result.out) == (2, "")
+    assert "15 of what? Write 15m or 15s" in result.err
+    assert console.snapshot().pause is None
+
+
+def test_a_pause_says_how_long_it_is_and_when_it_ends(opsdash):
+    assert " UTC (15 minutes)." in opsdash("pause-processing", "--for", "15m", "--confirm", "YES").out
+
+
+def test_an_operation_that_is_not_known_is_named_and_never_taken_as_one_without_entries(opsdash):
+    for args in (["audit"], ["audit", "export"], ["audit", "--csv"]):
+        result = opsdash(*args, "--operation", "clear")
+        assert (result.code, result.out) == (2, "")
+        assert "there is no operation 'clear'" in result.err
+        assert "clear_queue, clear_tasks" in result.err
+
+
+def test_the_log_is_asked_for_a_command_as_it_is_typed(opsdash):
+    assert opsdash("clear-queue", "emails", "--confirm", "YES").code == 0
+    assert "Clear queue emails" in opsdash("audit", "--operation", "clear-queue").out
+
+
+def test_entries_of_an_operation_that_is_no_longer_installed_are_still_found(opsdash, console):
+    assert opsdash("clear-queue", "emails", "--confirm", "YES").code == 0
+    with console.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE audit_log SET operation = 'burn_down'"))
+    assert "Burn Down" in opsdash("audit", "--operation", "burn_down").out

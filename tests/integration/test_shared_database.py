@@ -15,6 +15,7 @@ from support.cli import Result, off_a_terminal
 from support.errors import fails
 from support.previews import texts
 from support.services import Valkey
+from support.workers import eventually
 
 import opsdash
 from opsdash.errors import NeedsApproval, Refused
@@ -354,3 +355,38 @@ def test_a_database_of_a_newer_opsdash_is_no_reason_to_upgrade_with_this_one(
     assert "db upgrade" not in checked.err
     two.a.run(PAUSE, actor=MARIA, confirm="YES")
     assert two.a.audit.verify().ok
+
+
+def test_one_look_closes_what_has_long_been_dead_and_nothing_that_may_be_alive(
+    console_for: Callable[..., Console], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "ALIVE_S", -5)
+    monkeypatch.setattr(reaper, "SURE_S", 1)
+    settings: dict[str, Any] = {"database_url": sqlite_url, "queues": ("celery",)}
+    console = console_for(**settings)
+    client, keys = console.broker.client, console.broker.keys
+
+    def begun(renewed_s: int) -> AuditEntry:
+        """An operation whose marks were renewed so long ago."""
+        entry = console.audit.begin(PAUSE, MARIA)
+        client.set(keys.begun(str(entry.id)), "1", px=(reaper.BEGUN_S - renewed_s) * 1000)
+        return entry
+
+    dead, recent, alive = begun(90), begun(-60), begun(90)
+    client.set(keys.running(str(alive.id)), "1", ex=60)
+    eventually(lambda: client.info("server")["uptime_in_seconds"] > 1, what="Redis is there for a while")
+    console_for(**settings).reaper.close_dead()  # as a command does that looks once and ends
+    statuses = [told(console, entry).status for entry in (dead, recent, alive)]
+    assert statuses == [Status.UNKNOWN, Status.IN_PROGRESS, Status.IN_PROGRESS]
+
+
+def test_a_running_operation_renews_both_of_its_marks(
+    console_for: Callable[..., Console], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper, "ALIVE_S", 1)
+    console = console_for(database_url=sqlite_url, queues=("celery",))
+    client, keys = console.broker.client, console.broker.keys
+    entry = console.audit.begin(PAUSE, MARIA)
+    with console.reaper.running(entry):
+        client.pexpire(keys.begun(str(entry.id)), 5_000)
+        eventually(lambda: client.pttl(keys.begun(str(entry.id))) > 50_000, what="it was renewed")

@@ -208,6 +208,17 @@ def test_a_task_that_a_busy_solo_worker_runs_is_found_by_its_report(deployment: 
         assert warned.in_order[0].kind == "warning", "what else it has is not known"
 
 
+def test_a_message_too_large_to_be_looked_into_may_be_the_task(console_for):
+    console: Console = console_for(queues=("celery",), separator=":")
+    console.broker.client.lpush("celery", "x" * 2_000_000)
+    warned = console.preview(RevokeTask(task_id="0123"))
+    assert warned.in_order[0].kind == "warning"
+    assert "not all pending tasks were searched" in warned.in_order[0].text
+    console.broker.client.delete("celery")
+    console.broker.client.hset(console.broker.unacked, "tag", "x" * 2_000_000)
+    assert console.preview(RevokeTask(task_id="0123")).in_order[0].kind == "warning"
+
+
 def revoke(console: Console, task_id: str):
     return console.run(RevokeTask(task_id=task_id), actor="maria", confirm="YES")
 

@@ -27,7 +27,7 @@ NOTHING = "Nothing was changed."
 BOB = Actor(name="bob", role=Role.ADMIN, surface="api")
 ERRORS: dict[str, Callable[[], OpsdashError]] = {
     "refused": lambda: Refused("Queue x is not known.", field="queue", hint="Known: a."),
-    "half_done": lambda: Refused("It was away.", changed="perhaps", hint="Run it again.", retry=True),
+    "half_done": lambda: Uncertain("It was away.", hint="Run it again.", retry=True),
     "phrase": lambda: PhraseMissing("Clear Queue", "emails"),
     "approval": lambda: NeedsApproval("Clear Queue", "a1", "12:00"),
     "duplicate": lambda: DuplicateRequest(cast(Any, "0-0")),

@@ -105,7 +105,7 @@ def test_nobody_reads_a_meaning_out_of_an_errors_text() -> None:
         (Refused("It runs."), "It runs. Nothing was changed.", "It runs."),
         (Refused("It runs.", hint="Stop it."), "It runs. Nothing was changed. Stop it.", "It runs. Stop it."),
         (Refused("No queue x.", field="queue"), "No queue x. Nothing was changed.", "No queue x."),
-        (Refused("It was away.", changed="perhaps", hint="Look."), "It was away. Look.", "It was away. Look."),
+        (Uncertain("It was away.", hint="Look.", retry=True), "It was away. Look.", "It was away. Look."),
         (Unavailable("Redis is full"), "Redis is full. Nothing was changed.", "Redis is full"),
         (Invalid("at most 3", field="reason"), "reason: at most 3. Nothing was changed.", "reason: at most 3"),
         (Invalid("say which"), "say which. Nothing was changed.", "say which"),

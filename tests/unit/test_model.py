@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.model import AuditEntry, Role, Status, to_plain
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.model import AuditEntry, Role, Status, to_plain, untrusted
+from opsdash.text import count, format_duration, parse_duration, typed_duration
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_duration_reads_as_an_operator_says_it(seconds: float, text: str):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("45s", 45), ("10m", 600), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), (" 2H ", 7_200)],
+    [("45s", 45), ("10m", 600), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), (" 2H ", 7_200)],
 )
 def test_a_typed_duration_is_understood(text: str, seconds: int):
     assert parse_duration(text) == seconds
@@ -34,9 +34,39 @@ def test_what_is_no_duration_is_refused_with_examples(text: str):
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["15", " 90 ", "007"])
+def test_a_number_without_a_unit_is_asked_about_and_never_taken_as_seconds(text: str):
+    bare = text.strip()
+    with pytest.raises(ValueError, match=f"^{bare} of what\\? Write {bare}m or {bare}s$"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10**7))
+def test_what_a_command_prints_as_a_duration_can_be_pasted(seconds: int):
+    assert parse_duration(typed_duration(seconds)) == seconds
+
+
 @given(st.integers(1, 10**7))
 def test_what_is_shown_as_a_duration_can_be_typed_as_one(seconds: int):
     assert parse_duration(format_duration(seconds).replace(" ", "")) == seconds
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (0, 0.0),
+        ("0", 0.0),
+        ("2.5", 2.5),
+        (60, 60.0),
+        (61, None),
+        (-1, None),
+        ("nan", None),
+        ("inf", None),
+        (True, None),
+    ],
+)
+def test_a_measure_that_somebody_sent_is_from_zero_to_its_bound_or_none(sent: object, read: float | None):
+    assert untrusted.figure(sent, most=60) == read
 
 
 def entry(**details: object) -> AuditEntry:
@@ -73,3 +103,9 @@ def test_an_entry_is_plain_json():
 
 def test_one_task_is_not_one_tasks():
     assert (count(0, "task"), count(1, "task"), count(1204, "task")) == ("0 tasks", "1 task", "1,204 tasks")
+
+
+def test_a_number_alone_is_seconds_only_where_a_file_says_it() -> None:
+    assert parse_duration("1500", bare_seconds=True) == 1_500
+    with pytest.raises(ValueError, match="1500 of what"):
+        parse_duration("1500")

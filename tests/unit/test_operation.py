@@ -88,9 +88,12 @@ def test_any_other_text_is_taken():
         (opsdash.ResumeProcessing(queue="two words"), "opsdash resume-processing --queue 'two words'"),
         (opsdash.RestoreQueue(trash_id="4f5e"), "opsdash restore-queue 4f5e"),
         (opsdash.RestoreQueue(trash_id="-x"), "opsdash restore-queue -- -x"),
-        (opsdash.PauseProcessing(duration_s=90, reason="INC 7"), "opsdash pause-processing --for 90 --reason 'INC 7'"),
+        (
+            opsdash.PauseProcessing(duration_s=90, reason="INC 7"),
+            "opsdash pause-processing --for 1m30s --reason 'INC 7'",
+        ),
         (opsdash.ClearQueue(queue="emails", everything=True), "opsdash clear-queue --everything emails"),
-        (opsdash.PruneAuditLog(older_than_s=172_800), "opsdash prune-audit-log 172800"),
+        (opsdash.PruneAuditLog(older_than_s=172_800), "opsdash prune-audit-log 2d"),
     ],
 )
 def test_an_operation_is_written_as_a_command_that_can_be_pasted_and_means_the_same(operation: Operation, typed: str):
@@ -116,7 +119,7 @@ def test_titles_name_their_target_also_in_the_log():
 
     assert logged("restore_queue", {"queue": "emails"}, trash_id="4f5e") == "Restore queue emails"
     assert logged("delete_trash", {"queue": "emails"}, trash_id="4f5e") == "Delete trash of queue emails"
-    assert logged("restore_queue", trash_id="4f5e") == "Restore Queue", "it was refused: nobody knows its queue"
+    assert logged("restore_queue", trash_id="4f5e") == "Restore trash 4f5e", "it was refused or is not finished"
     assert logged("clear_queue", queue="emails", reason="") == "Clear queue emails"
     assert logged("pause_processing", queue=None) == "Pause Processing"
     assert logged("clear_queue", colour="red") == "Clear Queue", "of another version"

@@ -1,4 +1,4 @@
-"""The audit log as a pandas frame, built column by column while the rows come: an entry is no object of its own."""
+"""The audit log as a pandas frame, built column by column while the rows come: no entry becomes an object."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Time = str | date | None
 """What is taken for a time; a datetime is a date too, and pandas' Timestamp is a datetime."""
 NO_OBJECT = "The details of this entry are not a JSON object."
 SHARED = 10_000
-"""Different texts of a column of which a repetition takes no memory of its own."""
+"""So many different texts of a column are kept once, however often each comes."""
 
 
 def narrowed(chosen: Filter, since: Time, until: Time, words: Mapping[str, str]) -> Filter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,10 @@ class AuditLog:
         if said:
             warnings.warn(said, stacklevel=2)
         return read
+
+    def named(self, chosen: Filter, installed: Collection[str]) -> Filter:
+        """With the operation as the log calls it; see `query.named`."""
+        return query.named(self.engine, chosen, installed)
 
     def total(self, chosen: Filter = ALL, *, most: int | None = None) -> int | None:
         """How many entries; see `query.total`."""

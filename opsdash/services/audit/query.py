@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -98,6 +98,8 @@ class Filter:
 
 
 ALL = Filter()
+MOST_ECHO = 80
+"""Characters of a wrong name that an error repeats."""
 THIS = "this"
 """In place of a broker: the one of the console that is asked. No broker is called that."""
 
@@ -239,6 +241,29 @@ def is_alone(engine: sa.Engine, here: str) -> bool:
     ends = [sa.select(end(audit_log.c.broker)).scalar_subquery() for end in (sa.func.min, sa.func.max)]
     with answering(engine), engine.connect() as connection:
         return {*connection.execute(sa.select(*ends)).one()} <= {here, None}
+
+
+def named(engine: sa.Engine, chosen: Filter, installed: Collection[str]) -> Filter:
+    """The filter with its operation as the log calls it: ``clear-queue`` is ``clear_queue``.
+
+    Cost: nothing for an installed operation; else one look into the index, since the log keeps what once was installed.
+
+    Args:
+        installed: Names of the operations.
+
+    Raises:
+        Invalid: There is no such operation, and no entry of one.
+        Unavailable: The database did not answer.
+    """
+    typed, usual = chosen.operation, chosen.operation.replace("-", "_")
+    for name in (typed, usual):
+        if not name or name in installed or page(engine, Filter(operation=name), limit=1).entries:
+            return replace(chosen, operation=name)
+    raise Invalid(
+        f"there is no operation {typed[:MOST_ECHO]!r}, and the log has no entry of one",
+        hint=f"Operations: {', '.join(sorted(installed))}.",
+        field="operation",
+    )
 
 
 def newest_first() -> sa.Select[Any]:

@@ -14,7 +14,7 @@ from uuid import UUID
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Status
+from opsdash.model import AuditEntry, Status, untrusted
 from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import writes
@@ -27,6 +27,9 @@ ALIVE_S = 30
 BEGUN_S = 86_400
 """So long Redis itself knows which acts were begun on it, and an entry that names no broker is left to its own."""
 LOOK_S = 10.0
+SURE_S = 60
+"""A mark that was not renewed for so long, by a Redis that was there all the while, needs no second look: its process
+is gone. So a command that looks once closes the entry too."""
 
 
 class Reaper:
@@ -52,16 +55,17 @@ class Reaper:
         self._looked_s = float("-inf")
         self._suspects: set[UUID] = set()
         self._lock = threading.Lock()
-        self._marks: set[str] = set()
+        self._marks: dict[str, Mapping[str, float]] = {}
         self._keeper: threading.Thread | None = None
 
     @contextmanager
     def running(self, entry: AuditEntry) -> Iterator[None]:
         """While this lasts, no console takes the act for dead. Cost: two round trips; one thread for all acts."""
         key, begun = self._broker.keys.running(str(entry.id)), self._broker.keys.begun(str(entry.id))
-        self._set_marks({key: ALIVE_S, begun: BEGUN_S})
+        marks = {key: ALIVE_S, begun: BEGUN_S}
+        self._set_marks(marks)
         with self._lock:
-            self._marks.add(key)
+            self._marks[key] = marks
             if self._keeper is None or not self._keeper.is_alive():
                 self._keeper = threading.Thread(target=self._keep, name="opsdash-running", daemon=True)
                 self._keeper.start()
@@ -69,7 +73,7 @@ class Reaper:
             yield
         finally:
             with self._lock:
-                self._marks.discard(key)
+                self._marks.pop(key, None)
             try:
                 self._broker.client.delete(key, begun)
             except redis.RedisError as error:
@@ -80,12 +84,12 @@ class Reaper:
         while True:
             time.sleep(max(0.1, ALIVE_S / 3))
             with self._lock:
-                marks = tuple(self._marks)
+                marks = tuple(self._marks.values())
                 if not marks:
                     self._keeper = None
                     return
-            for key in marks:
-                self._set_marks({key: ALIVE_S})
+            for one in marks:
+                self._set_marks(one)
 
     def _set_marks(self, marks: Mapping[str, float]) -> None:
         try:
@@ -97,7 +101,7 @@ class Reaper:
             log.debug("a running act could not say so: %s", error)
 
     def close_dead(self) -> None:
-        """Closes what two looks in a row found dead. Never raises for an outage: the next look tries again."""
+        """Closes what two looks in a row found dead, or one that is sure. An outage is not raised: it looks again."""
         if time.monotonic() - self._looked_s < LOOK_S:
             return
         self._looked_s = time.monotonic()
@@ -112,11 +116,17 @@ class Reaper:
                 and not self._approvals.waits(entry)
             ]
             for entry in dead:
-                if entry.id in self._suspects:
+                if entry.id in self._suspects or self._is_surely_dead(entry):
                     self._close(entry)
             self._suspects = {entry.id for entry in dead}
         except (OpsdashError, redis.RedisError) as error:
             log.warning("interrupted operations can't be checked: %s", error)
+
+    def _is_surely_dead(self, entry: AuditEntry) -> bool:
+        """Nobody has renewed its marks for ``SURE_S``, and Redis was there to take them. Cost: two round trips."""
+        left_ms = int(self._broker.client.pttl(self._broker.keys.begun(str(entry.id))))  # the last renewal shows in it
+        up_s = untrusted.whole(self._broker.client.info("server").get("uptime_in_seconds"))
+        return left_ms > 0 and BEGUN_S - left_ms / 1000 > SURE_S and up_s is not None and up_s > SURE_S
 
     def _is_here(self, entry: AuditEntry) -> bool:
         return self._audit.is_here(entry) or bool(self._broker.client.exists(self._broker.keys.begun(str(entry.id))))

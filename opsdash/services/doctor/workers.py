@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 
 from opsdash import __version__
@@ -10,7 +9,7 @@ from opsdash.model import untrusted
 from opsdash.model.worker import WorkerStats
 from opsdash.services.broker import bounded_reads, connected_clients
 from opsdash.services.doctor.finding import SKEW_S, Examined, Findings, error, ok, skew, warning
-from opsdash.text import count, format_duration
+from opsdash.text import count, format_duration, shell_word
 
 NAMED = 10
 FAR_ABOVE = 10
@@ -29,7 +28,7 @@ def plugin(patient: Examined) -> Findings:
         if worker.state == "stalled":
             yield error("workers", f"{about}: its event loop is blocked.", "Check its log; restart it.")
         elif worker.state == "silent":
-            todo = f"Check whether it still runs. If it has ended: opsdash dismiss-worker {shlex.quote(worker.record)}"
+            todo = f"Check whether it still runs. If it has ended: opsdash dismiss-worker {shell_word(worker.record)}"
             since = f"is silent for {format_duration(worker.silent_s)}, without a shutdown notice"
             yield warning("workers", f"{about} {since}; it ran {count(worker.active, 'task')}.", todo)
         elif worker.pausing != "ready":

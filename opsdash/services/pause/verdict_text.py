@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from opsdash.model import WorkerStats, builds
 from opsdash.model.verdict import Kind, Reason, State, Verdict
-from opsdash.text import count, format_duration
+from opsdash.text import count, format_duration, shell_word
 
 NAMED = 3
 """Workers named in a sentence; the rest is only counted."""
@@ -119,7 +118,7 @@ def _remedy(reason: Reason) -> str:
         case Kind.TAKES_TASKS | Kind.MAY_TAKE_TASKS:
             return "Find the process with that connection, and stop it if it is a worker."
         case Kind.SILENT:
-            who = shlex.quote(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
+            who = shell_word(reason.workers[0]) if len(reason.workers) == 1 else "NAME"
             return f"Check whether its process still runs. If it has ended: opsdash dismiss-worker {who}"
         case Kind.SAME_NAME:
             return "Give each worker its own name: celery worker -n NAME@%h."

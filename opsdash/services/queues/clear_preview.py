@@ -3,61 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
-from opsdash.model import Breakdown, Figure, Line, Part
+from opsdash.model import Breakdown, Figure, Line, Part, WorkerStats
 from opsdash.services.broker.messages import envelope, expires_at
+from opsdash.services.queues.held import HeldByWorkers
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.sampling import TaskSample
 from opsdash.services.workers.reports import Workers
-from opsdash.text import at_least, count
+from opsdash.services.workers.unmanaged import UnmanagedWorkers
+from opsdash.text import at_least
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldByWorkers:
-    """What the workers on one queue hold, of all their queues together: a worker does not say which.
-
-    Attributes:
-        unacked: Messages fetched and not acknowledged yet, of all queues and workers: one count of Redis.
-    """
-
-    workers: int
-    active: int
-    reserved: int
-    scheduled: int
-    unacked: int
-
-    def figures(self) -> tuple[Figure, ...]:
-        """The same as figures of a preview."""
-        return (
-            Figure(name="active", label="running", value=self.active, unit="tasks"),
-            Figure(name="reserved", label="reserved", value=self.reserved, unit="tasks"),
-            Figure(name="scheduled", label="scheduled", value=self.scheduled, unit="tasks"),
-            Figure(name="unacked", value=self.unacked, unit="tasks"),
-        )
-
-    def stays(self) -> Line:
-        """What a clear of what waits leaves alone."""
-        return Line(
-            "will_not",
-            f"Not removed by this: {self.active:,} running, {self.reserved:,} reserved and {self.scheduled:,} scheduled"
-            f" tasks of the {count(self.workers, 'worker')} on this queue ({self.unacked:,} unacknowledged in all"
-            " queues).",
-        )
-
-
-def held_by_workers(workers: Workers, queues: Queues, queue: str) -> HeldByWorkers:
-    """Read now. Cost: three round trips."""
-    serving = [w for w in workers.read() if w.state != "offline" and queue in w.queues]
-    reserved, scheduled, active = (sum(getattr(w, f) for w in serving) for f in ("reserved", "scheduled", "active"))
+def held_by_workers(workers: Workers, queues: Queues, unmanaged: UnmanagedWorkers, queue: str) -> HeldByWorkers:
+    """Read now. Cost: three round trips, and the first time a second for unmanaged workers to answer."""
+    others = unmanaged.known()
     return HeldByWorkers(
-        workers=len(serving),
-        active=active,
-        reserved=reserved,
-        scheduled=scheduled,
+        queue=queue,
+        workers=[w for w in workers.read() if _concerned(w, queue)],
+        others=None if others is None else [other for other in others if queue in other.queues],
         unacked=queues.unacked(),
     )
+
+
+def _concerned(worker: WorkerStats, queue: str) -> bool:
+    """It takes tasks of the queue, or has some that it took before; of one that is offline its last tasks count."""
+    has = any((*worker.runs_of(queue), *worker.holds_of(queue)))
+    if queue not in worker.queues:
+        return bool(worker.runs_of(queue)[0] or worker.holds_of(queue)[0])
+    return has or worker.state != "offline"
 
 
 def age(oldest_s: float | None, *, unsure: bool = False) -> Line:

@@ -23,7 +23,7 @@ class Found:
     Attributes:
         queue: It waits there; empty: in none that was looked through.
         fetched: A worker has fetched it and not acknowledged it.
-        complete: Every message was looked at: what was not found is not there.
+        complete: Every message was looked into: what was not found is not there.
     """
 
     queue: str = ""
@@ -40,7 +40,7 @@ class Whereabouts:
             ``reserved``, or another word of Celery's for one that waits for its time.
         queue: It waits there; empty: in no queue that was looked through. ``fetched``: some worker has fetched it.
         silent: Workers that did not answer, and may have it.
-        complete: All that waits was looked at.
+        complete: All that waits was looked into.
     """
 
     holders: Mapping[str, tuple[str, str]]
@@ -78,12 +78,13 @@ def find_everywhere(broker: Broker, remote: Remote, queues: Iterable[str], task_
 def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
     """Looks through the queues, what runs next first, and through what was fetched; ``MOST`` messages at most.
 
-    Cost: a round trip per ``READ`` messages. One that is too large to be looked into is passed over.
+    Cost: a round trip per ``READ`` messages. One that is too large to be looked into may be it: the look
+    is not complete then.
 
     Raises:
         Unavailable: Redis did not answer.
     """
-    encoded_id, left = task_id.encode(), MOST
+    encoded_id, left, complete = task_id.encode(), MOST, True
     with broker.reading():
         cursor = 0
         while True:
@@ -92,6 +93,7 @@ def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
             )
             if any(task_id in value and _is_of_fetched(value, task_id) for value in values):
                 return Found(fetched=True)
+            complete = complete and all(values)
             left -= len(values)
             if not cursor or left <= 0:
                 break
@@ -101,9 +103,10 @@ def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
                 while left > 0 and (texts := bounded_reads.messages(broker.client, key, -1 - at, READ, step=-1)):
                     if any(encoded_id in text and _is_of(text, task_id) for text in texts):
                         return Found(queue=queue)
+                    complete = complete and not any(map(bounded_reads.is_mark, texts))
                     at += len(texts)
                     left -= len(texts)
-    return Found(complete=left > 0)
+    return Found(complete=complete and left > 0)
 
 
 def _is_of(text: str | bytes, task_id: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import redis
 
 from opsdash import lua
-from opsdash.errors import Refused
+from opsdash.errors import LOOK_FIRST, Refused, Uncertain
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
@@ -67,18 +67,16 @@ class QueueLock:
         """Runs a script that includes ``lock_guard.lua``.
 
         Raises:
-            Refused: The lease was lost: this process was away for longer than it lasts.
+            Refused: The lease was lost before anything was done: this process was away for longer than it lasts.
+            Uncertain: It was lost later, when some of the act was done.
         """
         self.between()
         broker = self.broker
         answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
-            raise Refused(
-                "Lost the queue lock.",
-                hint="Try again.",
-                changed="perhaps",
-                retry=True,
-            )
+            if writes.possible():
+                raise Uncertain("Lost the queue lock. It may be partly done.", hint=LOOK_FIRST, retry=True)
+            raise Refused("Lost the queue lock.", hint="Try again.", retry=True)
         return answer
 
     def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:

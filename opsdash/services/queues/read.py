@@ -22,7 +22,7 @@ from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.lock import busy, locked
 from opsdash.services.queues.peek import LARGE, describe, too_large
 from opsdash.services.queues.receipt import Receipt, Scope
-from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.selective_clear import SelectiveClear, check_restores
 from opsdash.services.queues.watermark import NOTHING, Mark, find
 from opsdash.services.workers.reports import Workers
 
@@ -94,6 +94,10 @@ class Queues:
         for key, kind in zip(keys, kinds, strict=True):
             if kind not in {"list", "none"}:
                 raise Refused(f"The key {key!r} of queue {queue} is a {kind}, not a list.")
+
+    def check_restores(self, queue: str) -> None:
+        """Refuses a clear while a restore of the queue was interrupted: see `selective_clear.check_restores`."""
+        check_restores(self.broker, queue)
 
     def check_priorities(self, queue: str) -> None:
         """Refuses a queue with tasks of an unknown priority step: a clear would leave them behind.
@@ -238,7 +242,8 @@ class Queues:
                 meanwhile.
 
         Raises:
-            Refused: Another operation has the queue lock, or the previewed messages are gone. Nothing was changed.
+            Refused: Another operation has the queue lock, a restore was interrupted, or the previewed messages are
+                gone.
         """
         trash_id = trash_id or secrets.token_hex(8)
         keys, lists = self.broker.keys, self.broker.lists(queue)
@@ -289,10 +294,10 @@ class Queues:
         return any(at == NOTHING and self.broker.client.llen(lists[step]) for step, (at, _) in found.items())
 
     def _finish_broken(self, queue: str, by: str) -> None:
-        """A clear that was killed half-way has messages aside that belong to this queue."""
+        """A clear or a restore that was killed half-way has messages aside that belong to this queue."""
         if self.broker.client.zcount(self.broker.keys.trash_index, "+inf", "+inf"):
             with locked(self.broker, queue, by=by, what="clear") as lock:
-                SelectiveClear(self.broker).finish_broken(lock, queue)
+                SelectiveClear(self.broker).prepare(lock, queue)
 
 
 _WHY_NOT = {

@@ -67,6 +67,8 @@ def receipt_text(details: Mapping[str, Any]) -> str:
         parts.append(f"as they were: {_few(kept)}")
     if moved:
         parts.append(f"changed meanwhile by others: {_few(moved)}")
+    if not receipt.get("at_once"):
+        parts.append("counted before and after; workers and producers went on meanwhile")
     return f"Receipt: {'; '.join(parts)}."
 
 

@@ -149,7 +149,7 @@ class Reclaim:
             False when it was cancelled.
 
         Raises:
-            Refused: A worker did not within ``WAIT_S``, or the pause was ended.
+            Uncertain: A worker did not within ``WAIT_S``, or the pause was ended: tasks may be back in the queue.
             Unavailable: Redis did not answer.
         """
         deadline, quiet, met = time.monotonic() + WAIT_S, 0, set[str]()
@@ -162,9 +162,8 @@ class Reclaim:
                 on_progress(Progress(done=False, message=f"Waiting for {late}"))
             if quiet < 2:
                 if time.monotonic() > deadline:
-                    raise Refused(
+                    raise Uncertain(  # tasks have gone back to the queue
                         f"Not all tasks were put back within {WAIT_S:g} s: {late or 'workers'}. Nothing was cleared.",
-                        changed="perhaps",  # tasks with an ETA went back to the queue
                         retry=True,
                     )
                 time.sleep(LOOK_S)
@@ -175,7 +174,7 @@ class Reclaim:
         pauses = self.pause.read([queue])
         epoch = max((info.epoch or 0 for info in pauses.values()), default=None)
         if epoch is None:
-            raise Refused(f"The pause of {queue} was ended meanwhile. Nothing was cleared.", changed="perhaps")
+            raise Uncertain(f"The pause of {queue} was ended meanwhile. Nothing was cleared.")
         reach = self.reach(queue, met)
         names = {w.hostname for w in reach.reached}
         met |= names

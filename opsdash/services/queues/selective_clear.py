@@ -96,7 +96,7 @@ class SelectiveClear:
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
         with locked(broker, queue, by=by, what="selective clear" if matches else "clear") as lock:
-            self.finish_broken(lock, queue)
+            self.prepare(lock, queue)
             if watermark and _restores(broker, queue) != watermark["restores"]:
                 raise Refused("Tasks were restored to this queue after the preview.", hint=LOOK_AGAIN)
             marks = find(broker, queue, watermark)
@@ -132,15 +132,18 @@ class SelectiveClear:
             receipt=receipt,
         )
 
+    def prepare(self, lock: QueueLock, queue: str) -> None:
+        """Before a clear: completes those that were killed half-way, and refuses where a restore was.
+
+        Raises:
+            Refused: Newer tasks are still set aside in the trash of an interrupted restore.
+        """
+        check_restores(self.broker, queue)
+        self.finish_broken(lock, queue)
+
     def finish_broken(self, lock: QueueLock, queue: str) -> int:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
-        client, keys = self.broker.client, self.broker.keys
-        begun = [
-            name for name, _ in bounded_reads.read_members(client, keys.trash_index, low="+inf", most=MOST_BEGUN).found
-        ]
-        infos = bounded_reads.fields(self.broker.client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
-        unfinished = {"queue": queue, "state": "clearing"}
-        left = [trash_id for trash_id, fields in zip(begun, infos, strict=True) if fields == unfinished]
+        left = unfinished(self.broker, queue, "clearing")
         for trash_id in left:
             self._finish(lock, queue, trash_id)
         return len(left)
@@ -165,6 +168,35 @@ class SelectiveClear:
         kept = [keys.trash(trash_id, str(step)) for step in lists]
         names = [info, keys.trash_index, keys.restores, *kept]
         lock.run(_END, names, trash_id, keep_s, int(time.time()), queue)
+
+
+def unfinished(broker: Broker, queue: str, state: str) -> list[str]:
+    """Trash ids of what was begun with this queue and is not at its end: ``clearing`` or ``restoring``.
+
+    Cost: two round trips; at most ``MOST_BEGUN`` entries.
+    """
+    client, keys = broker.client, broker.keys
+    begun = [
+        name for name, _ in bounded_reads.read_members(client, keys.trash_index, low="+inf", most=MOST_BEGUN).found
+    ]
+    infos = bounded_reads.fields(client, [keys.trash(one, "info") for one in begun], ["queue", "state"])
+    wanted = {"queue": queue, "state": state}
+    return [trash_id for trash_id, fields in zip(begun, infos, strict=True) if fields == wanted]
+
+
+def check_restores(broker: Broker, queue: str) -> None:
+    """Refuses a clear while a restore was interrupted: the newer tasks that it set aside would come back later.
+
+    Raises:
+        Refused: With the command that finishes it.
+    """
+    with broker.reading():
+        left = unfinished(broker, queue, "restoring")
+    if left:
+        raise Refused(
+            f"A restore of queue {queue} is not finished; its trash still has tasks of the queue.",
+            hint=f"To finish it: opsdash restore-queue {untrusted.words(left[0])}",
+        )
 
 
 def _restores(broker: Broker, queue: str) -> str:

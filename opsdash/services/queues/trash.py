@@ -67,10 +67,8 @@ class Trash:
                 self.broker.client, [keys.trash(trash_id, "info") for trash_id, _ in ends.found]
             )
         known = [(trash_id, end_s, info) for (trash_id, end_s), info in zip(ends.found, infos, strict=True) if info]
-        sizes = self._sizes([(trash_id, info) for trash_id, _, info in known])
-        found = [
-            _entry(trash_id, end_s, info, size) for (trash_id, end_s, info), size in zip(known, sizes, strict=True)
-        ]
+        kept = self._kept([(trash_id, info) for trash_id, _, info in known])
+        found = [_entry(trash_id, end_s, info, of) for (trash_id, end_s, info), of in zip(known, kept, strict=True)]
         unread = ends.unread("clears that can be undone", keys.trash_index) if len(ends.found) == MOST_ENTRIES else []
         if ends.total is None:
             unread = ends.unread("clears that can be undone", keys.trash_index)
@@ -119,7 +117,8 @@ class Trash:
                 ones.
 
         Returns:
-            The entry, how many messages came back, and the receipt: none when they had come back before.
+            The entry as it was before, how many messages this run brought back, and the receipt: none when all had
+            come back before.
 
         Raises:
             Refused: The trash is gone, or another operation has the queue lock. Nothing was changed.
@@ -150,7 +149,7 @@ class Trash:
         return entry, entry.count, receipt
 
     def by_priority(self, trash_id: str) -> dict[int, int]:
-        """Priority step that they go back to → messages; see `elsewhere`. Cost: one read of the entry.
+        """Priority step that they go back to → messages; see `elsewhere`. Cost: two reads of the entry.
 
         Raises:
             Refused: There is none of that id.
@@ -158,10 +157,11 @@ class Trash:
         info = self._info(trash_id)
         lists = self.broker.lists(info["queue"])
         found: dict[int, int] = {}
-        for step in sorted(_steps(info)):
+        (kept,) = self._kept([(trash_id, info)])
+        for step, (left, _) in sorted(_left(info, kept.lengths).items()):
             at = _nearest(step, lists)
-            found[at] = found.get(at, 0) + (untrusted.whole(info[f"{STEP}{step}"]) or 0)
-        return found
+            found[at] = found.get(at, 0) + left
+        return {step: left for step, left in found.items() if left}
 
     def elsewhere(self, trash_id: str) -> dict[int, int]:
         """Priority steps that the app has no more → where their messages go: as kombu would put them."""
@@ -195,38 +195,64 @@ class Trash:
         return info
 
     def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
-        (size,) = self._sizes([(trash_id, info)])
-        return _entry(trash_id, end_s, info, size)
+        (kept,) = self._kept([(trash_id, info)])
+        return _entry(trash_id, end_s, info, kept)
 
-    def _sizes(self, infos: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[int | None, ...]:
-        """Bytes of each entry's messages, estimated from a few of them. Cost: one round trip; reads no message."""
+    def _kept(self, infos: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[_Kept, ...]:
+        """What each entry has now, its size estimated from a few messages. Cost: one round trip; reads no message."""
+        found = tuple(_Kept({}, {}) for _ in infos)
         lists = [(at, step, trash_id) for at, (trash_id, info) in enumerate(infos) for step in sorted(_steps(info))]
         if not lists:
-            return (None,) * len(infos)
+            return found
         keys = [self.broker.keys.trash(trash_id, str(step)) for _, step, trash_id in lists]
         with self.broker.reading(), self.broker.client.pipeline(transaction=False) as pipe:
             for start in range(0, len(keys), bounded_reads.BATCH):
                 part = keys[start : start + bounded_reads.BATCH]
                 pipe.eval(_WEIGH, len(part), *part, WEIGHED)
-            weights = [int(weight) for reply in pipe.execute() for weight in reply]
-        sizes = [0] * len(infos)
-        for (at, step, _), weight in zip(lists, weights, strict=True):
-            sizes[at] += (untrusted.whole(infos[at][1][f"{STEP}{step}"]) or 0) * weight
-        return tuple(size or None for size in sizes)
+            rows = [row for reply in pipe.execute() for row in reply]
+        for (at, step, _), (weight, length) in zip(lists, rows, strict=True):
+            found[at].weights[step], found[at].lengths[step] = int(weight), int(length)
+        return found
 
 
-def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], size_bytes: int | None) -> TrashEntry:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Of one entry's lists: priority step → mean size of a message in bytes, and → length."""
+
+    weights: dict[int, int]
+    lengths: dict[int, int]
+
+
+def _left(info: Mapping[str, str], lengths: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """Priority step → messages that are still to be restored, and newer ones that a restore has put behind them.
+
+    A list goes back as a whole, in one step; until then newer messages are added to it.
+    """
+    cleared = {step: untrusted.whole(info[f"{STEP}{step}"]) or 0 for step in _steps(info)}
+    if info.get("state") != "restoring":
+        return {step: (number, 0) for step, number in cleared.items()}
+    return {
+        step: (min(number, lengths.get(step, 0)), max(0, lengths.get(step, 0) - number))
+        for step, number in cleared.items()
+    }
+
+
+def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _Kept) -> TrashEntry:
+    left = _left(info, kept.lengths)
+    size_bytes = sum(number * kept.weights.get(step, 0) for step, (number, _) in left.items())
+    restoring = info.get("state") == "restoring"
     state = untrusted.words(info.get("state", "kept"))
     end = untrusted.instant(info.get("until") if end_s is None else end_s)
     return TrashEntry(
         id=trash_id,
         queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG else "",
-        count=untrusted.whole(info.get("count")) or 0,
-        size_bytes=size_bytes,
+        count=sum(number for number, _ in left.values()) if restoring else untrusted.whole(info.get("count")) or 0,
+        size_bytes=size_bytes or None,
         by=untrusted.words(info.get("by")),
         at=untrusted.moment(info.get("at")),
         expires_at=end if state == "kept" and end is not None and end.timestamp() > 0 else None,
         state=state,
+        set_aside=sum(newer for _, newer in left.values()),
     )
 
 

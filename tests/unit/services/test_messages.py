@@ -118,6 +118,13 @@ def test_nonsense_in_a_message_is_no_traceback(over: dict[str, Any]):
     assert seen(message(**over)).unreadable == ""
 
 
+@pytest.mark.parametrize("body", [b"5", b'"two words"', b"true", b"[[1]]", b"[]"])
+def test_a_body_that_is_no_pair_of_arguments_shows_none(body: bytes):
+    shown = seen(message(body=base64.b64encode(body).decode()))
+    assert (shown.name, shown.unreadable) == ("shop.mail", "")
+    assert shown.arguments.startswith("not shown")
+
+
 def test_a_message_of_celerys_first_protocol_is_read_too():
     body = base64.b64encode(
         json.dumps({"task": "old.task", "id": "9", "args": [1], "kwargs": {"token": "planted"}}).encode()

@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_be_held_is_not_waited_for(told: Told, capsys: pyte
 def test_what_a_worker_still_holds_is_told_when_the_time_is_over(told: Told, capsys: pytest.CaptureFixture[str]):
     told.facts = told.facts | {"drained": False, "active": 2, "scheduled": 1}
     told.door.open()
-    assert drain.main(["--timeout", "1"]) == 5
+    assert drain.main(["--timeout", "1s"]) == 5
     assert f"{NAME} is not drained after 1s: has 2 running, 1 scheduled" in capsys.readouterr().err
 
 

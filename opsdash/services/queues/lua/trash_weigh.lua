@@ -1,4 +1,4 @@
--- Mean size of the first messages of each list. KEYS: lists. ARGV: how many messages.
+-- Mean size of the first messages of each list, and its length. KEYS: lists. ARGV: how many messages.
 local found = {}
 for i, key in ipairs(KEYS) do
   local size, number = 0, 0
@@ -7,6 +7,7 @@ for i, key in ipairs(KEYS) do
     if type(message) ~= 'string' then break end
     size, number = size + #message, number + 1
   end
-  found[i] = number > 0 and math.floor(size / number) or 0
+  local length = redis.pcall('LLEN', key)
+  found[i] = {number > 0 and math.floor(size / number) or 0, type(length) == 'number' and length or 0}
 end
 return found
