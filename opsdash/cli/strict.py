@@ -21,10 +21,29 @@ class _Strict(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parses, after a look at which option was given how often and what its value is."""
         if not ctx.resilient_parsing:
-            values, _, given = self.make_parser(ctx).parse_args(list(args))
+            try:
+                values, rest, given = self.make_parser(ctx).parse_args(list(args))
+            except click.NoSuchOption as error:
+                raise self._explained(ctx, error) from error
             self._refuse_repeated(ctx, given)
             self._refuse_swallowed(ctx, values)
+            self._refuse_unnamed(ctx, values, rest)
         return super().parse_args(ctx, args)
+
+    def _explained(self, ctx: click.Context, error: click.NoSuchOption) -> click.UsageError:
+        """What was meant: ``--queue`` where the queue is an argument, ``--yes`` where a text confirms."""
+        name = error.option_name.lstrip("-")
+        arguments = {one.name for one in self.get_params(ctx) if isinstance(one, click.Argument)}
+        options = {name for one in self.get_params(ctx) for name in one.opts}
+        if name in arguments:
+            return click.UsageError(
+                self._said(f"Write: {ctx.command_path} {name.upper()}, without {error.option_name}."), ctx
+            )
+        if name in {"yes", "y", "force", "f"} and "--confirm" in options:
+            return click.UsageError(
+                self._said(f"No such option {error.option_name!r}. Did you mean --confirm YES?"), ctx
+            )
+        return error
 
     def _refuse_repeated(self, ctx: click.Context, given: list[click.Parameter]) -> None:
         """Of two values click would keep the last, and nobody would learn of the first."""
@@ -43,6 +62,13 @@ class _Strict(click.Command):
                 if isinstance(typed, str) and typed.partition("=")[0] in names:
                     text = f"{option.opts[0]} needs a text after it: {typed.partition('=')[0]} is an option."
                     raise click.UsageError(self._said(text), ctx)
+
+    def _refuse_unnamed(self, ctx: click.Context, values: dict[str, object], rest: list[str]) -> None:
+        """``pause-processing emails``: what all commands about one queue take, some take by an option."""
+        takes = any(isinstance(one, click.Argument) for one in self.get_params(ctx))
+        if rest and not takes and "queue" in {one.name for one in self.get_params(ctx)} and not values.get("queue"):
+            text = f"For one queue write --queue {rest[0]}."
+            raise click.UsageError(self._said(text), ctx)
 
     def _said(self, text: str) -> str:
         return f"{text} {UNCHANGED}" if self.changes else text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
-from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.model import PauseInfo, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.operation import heading_of
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
@@ -44,7 +44,7 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
-        line("Processing Status:", processing(snapshot), _pause_details(snapshot.pause)),
+        line("Processing Status:", processing(snapshot), _pause_details(snapshot.pause) or _but(snapshot)),
         line(f"{broker}{answered}"),
         *_queues(snapshot),
         *(line(text) for text in _workers(snapshot)),
@@ -52,7 +52,8 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     ]
     own = [entry for entry in snapshot.operations if entry.broker in (None, here)]
     if own and not snapshot.database_error:
-        last = own[0]
+        # What was refused has changed nothing: it must not hide what did.
+        last = next((entry for entry in own if entry.status is not Status.REFUSED), own[0])
         when = f"{last.timestamp:%Y-%m-%d %H:%M:%S} UTC"
         shown.append(line(f"Last operation: {when} {last.user} {heading_of(last)}", last.status.value))
     return Summary(shown, list(_warnings(snapshot)))
@@ -120,6 +121,16 @@ def _reporting(snapshot: Snapshot, counted: list[WorkerStats]) -> str:
     if silent := [worker.silent_s for worker in counted if worker.state == "silent"]:
         parts.append(f"up to {format_duration(max(silent))} old")
     return "".join(f"; {part}" for part in parts)
+
+
+def _but(snapshot: Snapshot) -> str:
+    """What a reader of the first line alone must know: queues with their own pause."""
+    names = sorted(snapshot.paused_queues)
+    if not names:
+        return ""
+    shown = ", ".join(names[:MOST_QUEUES])
+    left = f" and {len(names) - MOST_QUEUES} more" if len(names) > MOST_QUEUES else ""
+    return f"except {shown}{left}: {'this queue has its' if len(names) == 1 else 'these queues have their'} own pause"
 
 
 def _pause_details(pause: PauseInfo | None) -> str:

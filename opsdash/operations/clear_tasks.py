@@ -129,6 +129,8 @@ class ClearTasks(Operation):
             cancelled=act.cancelled,
         )
         message = f"Cleared {count(done.total, 'task')} {self._meant()} from {self.queue}."
+        if not done.total:
+            message = f"No task {self._meant()} was found in {self.queue}. Nothing was cleared."
         if done.cancelled:
             message = f"Cancelled. {message} The rest was not checked."
         if done.newer and act.reviewed:

@@ -241,6 +241,26 @@ def test_a_duration_without_a_unit_is_asked_about_and_nothing_is_done(opsdash, c
     assert console.snapshot().pause is None
 
 
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["clear-queue", "--queue", "emails"], "Write: opsdash clear-queue QUEUE, without --queue."),
+        (["pause-processing", "emails"], "For one queue write --queue emails."),
+        (["resume-processing", "emails", "--confirm", "YES"], "For one queue write --queue emails."),
+        (["clear-queue", "emails", "--yes"], "Did you mean --confirm YES?"),
+    ],
+)
+def test_a_form_that_another_command_has_is_explained(opsdash, args, hint):
+    result = opsdash(*args)
+    assert (result.code, result.out) == (2, "")
+    assert f"{hint} Nothing was changed." in " ".join(result.err.split())
+
+
+def test_a_clear_that_finds_nothing_does_not_sound_like_a_clear(opsdash):
+    result = opsdash("clear-tasks", "emails", "--task", "emails.newsleter", "--confirm", "YES")
+    assert "No task named emails.newsleter was found in emails. Nothing was cleared." in result.out
+
+
 def test_a_pause_says_how_long_it_is_and_when_it_ends(opsdash):
     assert " UTC (15 minutes)." in opsdash("pause-processing", "--for", "15m", "--confirm", "YES").out
 

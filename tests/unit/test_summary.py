@@ -129,6 +129,7 @@ def test_a_queue_s_own_pause_says_by_whom_until_when_and_why_also_below_a_pause_
         " (bad template)."
     )
     assert f"{story} No worker reports" in text(alone)
+    assert text(alone).splitlines()[0] == "Processing Status: RUNNING except emails: this queue has its own pause"
     both = text(replace(alone, pause=PauseInfo(queue=None, by="ben", at=NOW)))
     assert f"{story}\n" in both
     assert both.count("No worker reports") == 1
@@ -146,6 +147,8 @@ def test_the_last_operation_names_its_queue():
     )
     shown = text(replace(CALM, operations=(last,)))
     assert "maria Pause queue emails success" in shown
+    refused = replace(last, id=UUID(int=3), user="ben", status=Status.REFUSED)
+    assert text(replace(CALM, operations=(refused, last))) == shown, "what was refused hides nothing that was done"
 
 
 def test_which_builds_run_is_told_where_workers_name_them_and_how_many_are_drained_while_something_is_held():
