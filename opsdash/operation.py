@@ -303,6 +303,8 @@ def with_recorded_undo(effect: Effect, look: Callable[[], Snapshot]) -> Effect:
     )
     left_s = None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
     details = {name: value for name, value in effect.details.items() if name != "undo"}
-    if undo is not None and left_s is not None and (left_s == 0 or not undo.still_possible(look())):
-        undo = left_s = None
+    if undo is not None and left_s is not None:
+        knows = type(undo).still_possible is not Operation.still_possible  # else it can't say, and may well be
+        if left_s == 0 or (knows and not undo.still_possible(look())):
+            undo = left_s = None
     return replace(effect, details=details, undo=undo, undo_s=left_s)

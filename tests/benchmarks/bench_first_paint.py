@@ -133,5 +133,6 @@ def served(tree: Path, broker_url: str, queues: str) -> Iterator[str]:
         port = services.free_port()
         command = [*opsdash, "serve", "--port", str(port)]
         with running(command, environment, f"http://127.0.0.1:{port}/healthz"):
-            time.sleep(4)  # it has read, as one that runs always has
+            # Two readings, so that it is like one that has run for long; the control has no address that says so.
+            time.sleep(4)
             yield f"http://127.0.0.1:{port}/operations"

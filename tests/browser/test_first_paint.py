@@ -89,7 +89,7 @@ def test_the_words_are_there_before_the_scripts_and_go_without_a_jump(served: An
 def test_whoever_has_no_javascript_reads_the_state_and_that_operating_needs_it(
     served: Any, browser: Browser, shoot: Callable[..., None], size: Any, theme: str
 ) -> None:
-    context = browser.new_context(viewport=size, java_script_enabled=False, color_scheme=theme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=size, java_script_enabled=False, color_scheme=theme)
     page = context.new_page()
     page.goto(served.url)
     expect(page.get_by_text("Processing Status: ")).to_be_visible()
@@ -128,7 +128,7 @@ def test_axe_finds_nothing_in_the_words_running_or_paused(served: Any, slow: Any
 
 
 def test_where_scripts_never_come_the_words_stay_with_their_time(served: Any, browser: Browser) -> None:
-    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESKTOP)
     page = context.new_page()
     page.route("**/static/**", lambda route: route.abort())
     page.goto(served.url)

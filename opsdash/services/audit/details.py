@@ -12,7 +12,7 @@ from opsdash.text import safe
 
 def public_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters as the trail and the page show them: what looks like a secret is hidden."""
-    return safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return]
+    return safe(cleaned(dict(to_plain(params)), lambda _secret: HIDDEN))  # type: ignore[no-any-return] # what JSON can say
 
 
 def stored(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def _client(url: BrokerUrl, sentinels: Mapping[str, Any] | None = None) -> redis
     if url.master_name:  # asked for at every new connection
         of_sentinels = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         of_sentinels |= {**url.sentinel_kwargs, **(sentinels or {})}
-        found: Any = Sentinel(url.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+        found: Any = Sentinel(url.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call] # of redis-py
         client: redis.Redis = found.master_for(url.master_name, writes.Client, ssl=url.tls, **options)
         return client
     if url.path:

@@ -74,9 +74,7 @@ class QueueLock:
         broker = self.broker
         answer = broker.client.eval(script, 1 + len(keys), self.key, *keys, self.value, int(LEASE_S * 1000), *args)
         if answer == LOST:
-            if writes.possible():
-                raise Uncertain("Lost the queue lock. It may be partly done.", hint=LOOK_FIRST, retry=True)
-            raise Refused("Lost the queue lock.", hint="Try again.", retry=True)
+            raise lost("the queue lock")
         return answer
 
     def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:
@@ -87,6 +85,13 @@ class QueueLock:
         pace = Pace()
         while left := pace.timed(lambda step: self.run(_JOIN, [source, queue], step)):
             on_progress(left)
+
+
+def lost(what: str) -> Refused | Uncertain:
+    """The error of an act whose lock another process may have: a refusal only where nothing was written yet."""
+    if writes.possible():
+        return Uncertain(f"Lost {what}. It may be partly done.", hint=LOOK_FIRST, retry=True)
+    return Refused(f"Lost {what}.", hint="Try again.", retry=True)
 
 
 @contextmanager

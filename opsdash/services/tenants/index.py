@@ -23,7 +23,7 @@ from opsdash.errors import Refused
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.queues.lock import LEASE_S, LOST, QueueLock
+from opsdash.services.queues.lock import LEASE_S, LOST, QueueLock, lost
 from opsdash.services.tenants.redaction import MAX_CONFIG_BYTES, digest, usable
 
 CHUNK = 500
@@ -66,7 +66,8 @@ class TenantIndex:
         configurations have.
 
         Raises:
-            Refused: The lease was lost.
+            Refused: The lease was lost before anything was written.
+            Uncertain: It was lost later.
         """
         if not configs:
             return []
@@ -75,7 +76,7 @@ class TenantIndex:
             if lock is not None:
                 renewed = self.broker.client.eval(_RENEW, 1, lock.key, lock.value, str(int(LEASE_S * 1000)))
                 if renewed == LOST:
-                    raise Refused("Another sync may have begun meanwhile.")
+                    raise lost("the lock of the sync")
             named = [(one.tenant_id, keys.tenant_config(one.tenant_id), len(one.text.encode())) for one in configs]
             texts = {
                 one.name: one

@@ -14,7 +14,7 @@ PAUSE = PauseInfo(queue=None, by="maria", reason="deploy", at=NOW, expires_at=No
 
 
 def worker(**over: object) -> WorkerStats:
-    return WorkerStats(**{"hostname": "w1", "state": "online", "heartbeat_at": NOW, "queues": ("emails",), **over})  # type: ignore[arg-type] # a worker by keywords
+    return WorkerStats(**{"hostname": "w1", "state": "online", "heartbeat_at": NOW, "queues": ("emails",), **over})
 
 
 def snapshot(**over: object) -> Snapshot:
