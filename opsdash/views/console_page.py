@@ -11,7 +11,7 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.state.location import ADDRESS, TABS
-from opsdash.views import rows
+from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
@@ -116,6 +116,8 @@ class Console(View):
             read_at=self.status.read_at,
             theme=self.param.theme,
         )
+        if self.whole:
+            shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
         self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
         return masthead
 

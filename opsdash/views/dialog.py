@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -103,6 +103,7 @@ class ConfirmationDialog(Viewer):
             self.param.update(problem=problem, stale=False)
             self.pending.request(operation, preview)
             self._make_fields(operation, preview, half or {})
+            self._cancel.label, self._confirm_button.visible = "Cancel", True
             self._review()
             self._keep()
             self._dialog.open = True
@@ -111,6 +112,18 @@ class ConfirmationDialog(Viewer):
         """The same for an operation that exists: an Undo."""
         asked = form.asking(operation)
         await self.ask(asked["name"], asked["args"], asked["half"])
+
+    def tell(self, title: str, about: Iterable[tuple[str, str]], *fields: Viewable) -> None:
+        """Shows something with nothing to confirm; what was pending is not any more."""
+        self._close()
+        with pn.io.hold():
+            self.param.update(problem="", stale=False)
+            self._dialog.param.update(
+                title=title, about=[list(one) for one in about], warning="", danger=False, **form.review(None)
+            )
+            self._cancel.label, self._confirm_button.visible = "Close", False
+            self._dialog.objects = list(fields)
+            self._dialog.open = True
 
     async def _found(self, event: param.parameterized.Event) -> None:
         """The browser had a half-filled dialog before it was reloaded; it is not to be trusted."""
@@ -135,6 +148,8 @@ class ConfirmationDialog(Viewer):
         }
         for field in self._fields.values():
             field.param.watch(self._refill, "value_input" if hasattr(field, "value_input") else "value")
+            if "enter_pressed" in field.param:
+                field.param.watch(self._confirm, "enter_pressed")
         phrase = preview.phrase if preview else ""
         typed = [self._typed(f"Type {phrase} too", "phrase_typed")] if phrase else []
         self._dialog.objects = [*self._fields.values(), *typed, self._typed(f"Type {CONFIRMATION} to confirm", "typed")]

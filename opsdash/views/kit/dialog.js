@@ -1,5 +1,5 @@
 // A modal dialog. What it asks, shows and allows comes from the server; nothing is judged here.
-const {begin, el, focused, number, place, put, stops, unique, wayBack} =
+const {begin, el, focused, number, place, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const tile = ({label, value, unit, exactness}) => {
@@ -84,26 +84,14 @@ export function render({model, view}) {
   })
   model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'wide'], say)
   // A half-filled dialog outlives a reload: a server that was restarted, a key pressed by mistake.
-  const KEPT = 'opsdash.half'
-  const keep = () => {
-    try {
-      if (model.kept.name) sessionStorage.setItem(KEPT, JSON.stringify(model.kept))
-      else sessionStorage.removeItem(KEPT)
-    } catch { /* a private window: not kept, then */ }
-  }
-  const find = () => {
-    if (!model.keeps) return
-    try {
-      const found = JSON.parse(sessionStorage.getItem(KEPT))
-      if (found) model.found = found
-    } catch { /* nothing that can be read */ }
-  }
+  const half = model.keeps && recall('half', 'sessionStorage')
+  const keep = () => remember('half', model.kept.name ? model.kept : null, 'sessionStorage')
   if (model.keeps) model.on('kept', keep)
   model.on(['objects', 'actions'], fill)
   model.on(['open', 'after_render'], show)
   life.end(() => node.close())
   say()
   fill()
-  find()
+  if (half) model.found = half
   return node
 }
