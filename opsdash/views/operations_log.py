@@ -19,7 +19,7 @@ from opsdash.services.audit.query import COUNTED, Filter, Page
 from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
-from opsdash.views.design import OpsDesign, button, line, search, stack
+from opsdash.views.design import button, choice, line, search, stack
 from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.log_export import log_export
 from opsdash.views.view import View
@@ -93,7 +93,7 @@ class RecentOperations(View):
         def select(name: str, options: Mapping[str, str]) -> Viewable:
             value = getattr(location, name)
             known = value if value in options.values() else ""
-            field = pn.widgets.Select(options=dict(options), value=known, width=150, margin=0, design=OpsDesign)
+            field = choice(next(iter(options)), options, value=known, width=150)
             field.link(location, value=name, bidirectional=True)
             return field
 

@@ -87,6 +87,7 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
     assert served.console.pause.read(())[None].reason == "deploying"
     button(page, "Resume Processing").click()
+    expect(page.get_by_role("dialog", name="Resume Processing")).to_be_visible()
     yes.press_sequentially("YES")
     yes.press("Enter")
     expect(page.get_by_text(PROCESSING)).to_be_visible()

@@ -35,4 +35,4 @@ def message(page: Page, text: str = "") -> Locator:
 def act(page: Page, row: str, name: str) -> None:
     """Chooses an act from the menu of a row, such as ``Clear`` of the queue ``emails``."""
     button(page, f"More for {row}").first.click()
-    page.get_by_role("menuitem", name=re.compile(f"^{name}")).first.click()
+    page.get_by_role("menuitem", name=re.compile(f"^{name} ?([A-Z]|$)")).first.click()

@@ -131,6 +131,10 @@ const around = (host) => {
   return painted(host) || (canvas ? 'dark' : 'light')
 }
 
+// Bokeh takes what the server has sent later for the browser's own news: the first word about it would send all of it back.
+const known = () => { for (const doc of globalThis.Bokeh?.documents || []) doc._new_models?.clear() }
+for (const kind of ['pointerdown', 'keydown', 'input', 'click']) document.addEventListener(kind, known, true)
+
 const beats = new Set()
 setInterval(() => { for (const act of beats) act() }, 1000)
 for (const node of [document.documentElement, document.body])
@@ -140,6 +144,7 @@ for (const node of [document.documentElement, document.body])
 // may draw a component again: the life before ends then, too.
 export const begin = (model, view) => {
   const host = view.el, mine = new Set()
+  known()
   host.__end?.()
   const end = (act) => mine.add(act), every = (act) => { beats.add(act); end(() => beats.delete(act)) }
   host.__end = () => { for (const act of mine) act(); mine.clear() }

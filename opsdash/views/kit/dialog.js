@@ -63,7 +63,7 @@ export function render({model, view}) {
   }
   node.addEventListener('close', () => {
     if (model.open) model.open = false
-    back?.()
+    if (!focused()) back?.() // else the browser has put it back, or it has gone on already
     back = null
   })
   // A click beside it, and not a text that was marked beyond its edge.
