@@ -154,6 +154,10 @@ class Console(Reads):
             phrase=found.phrase(self.services),
         )
 
+    def suggest(self, operation: DeclaredOperation) -> Mapping[str, tuple[str, ...]]:
+        """Texts to offer for the operation's parameters, by name; raises as ``preview`` does."""
+        return checked(operation).suggest(self.services)
+
     def run(
         self,
         operation: DeclaredOperation,
