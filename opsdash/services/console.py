@@ -98,7 +98,7 @@ class Console(Reads):
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
-        self.workers = Workers(self.broker)
+        self.workers = Workers(self.broker, redact=settings.redact)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)

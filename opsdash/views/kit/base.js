@@ -54,10 +54,11 @@ const SAID = {
   left: (v, now) => (v > now ? duration(v - now) : 'over'),
   ago: (v, now) => `${duration(now - v)} ago`,
   time: moment,
+  clock,
   state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
   bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
 }
-export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time']), STILL = new Set(['acts', 'spark'])
+export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time', 'clock']), STILL = new Set(['acts', 'spark'])
 export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 export const said = (column, row, now) => {
   const value = row[column.field]
