@@ -101,10 +101,10 @@ def queue_rows(
             acts.append(act(ResumeProcessing, "Resume", "End the pause of this queue", usual=True))
         if own is None and status.known and may(PauseProcessing):
             acts.append(act(PauseProcessing, "Pause", "Pause this queue only", usual=True))
-        acts.append({"name": PEEK, "label": "Peek", "help": "The first and last pending tasks", "usual": True})
+        acts.append({"name": PEEK, "label": "Peek", "help": "What waits in it", "usual": True})
         if may(ClearQueue):
-            acts.append(act(ClearTasks, "Clear some", "Clear the tasks that match a name, an age or a text"))
-            acts.append(act(ClearQueue, "Clear", "Clear all pending tasks"))
+            acts.append(act(ClearTasks, "Clear some", "Those that match a name, an age or a text"))
+            acts.append(act(ClearQueue, "Clear", "All pending tasks of this queue"))
         rows[queue.name] = known(
             rank=rank,
             name=queue.name,

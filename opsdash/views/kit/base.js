@@ -47,7 +47,8 @@ export const duration = (seconds) => {
 }
 const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
 export const clock = (seconds) => stamp(seconds, [11, 19]), moment = (seconds) => stamp(seconds, [0, 19])
-export const here = (seconds) => `${moment(seconds - new Date(seconds * 1000).getTimezoneOffset() * 60)} here`
+export const here = (seconds) =>
+  `${moment(seconds)} UTC, ${moment(seconds - new Date(seconds * 1000).getTimezoneOffset() * 60)} here`
 
 // What a field says, by the kind of its column.
 const SAID = {
@@ -60,10 +61,11 @@ const SAID = {
   left: (v, now) => (v > now ? duration(v - now) : 'over'),
   ago: (v, now) => `${duration(now - v)} ago`,
   time: moment,
+  clock,
   state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
   bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
 }
-export const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time', 'clock']), STILL = new Set(['acts', 'spark'])
 export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 export const said = (column, row, now) => {
   const value = row[column.field]
@@ -104,6 +106,13 @@ export const wayBack = () => {
       if (to) return to.focus({preventScroll: true})
     }
   }
+}
+
+// Into the clipboard, which a page without TLS does not have. The button says that it is done.
+export const copy = (text, button) => {
+  const was = (button.dataset.was ||= button.textContent), say = (word) => { button.textContent = word }
+  const done = () => { say('Copied'); setTimeout(say, 1500, was) }, ask = () => prompt('To copy:', text)
+  navigator.clipboard ? navigator.clipboard.writeText(text).then(done, ask) : ask()
 }
 
 // Puts nodes into another, and leaves what is there already where it is, with the focus that may be in it.
