@@ -10,7 +10,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
-from opsdash.state.location import ADDRESS, TABS
+from opsdash.state.location import ADDRESS, TABS, shortened
 from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
@@ -46,17 +46,21 @@ class Console(View):
     whole = param.Boolean(default=False, constant=True)
 
     _tabs: Tabs | None = None
+    _linked = False
 
     def _build(self) -> Viewable:
         session, location = self._session, self._session.location
         if self.whole and pn.state.location is not None:
+            location.take(pn.state.location.search[1:])
             pn.state.location.sync(location, ADDRESS)
-        if location.queue and session.status.queue(location.queue) is not None:
-            session.status.selected_queue = location.queue
+            pn.state.location.param.watch(_shorten, "search")
+            _shorten()
+        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self._chose_queue()
         makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
-            "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
+            "workers": self._workers,
             "tenants": partial(self._view, TenantDrift, detailed=True),
             "operations": self._operations,
         }
@@ -97,8 +101,17 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        span = self._session.location.span
-        return stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
+        location = self._session.location
+        chart = self._view(QueueChart, span=location.span)
+        chart.param.watch(lambda event: setattr(location, "span", event.new), "span")
+        return stack(self._view(QueueTable), chart, self._view(ClearedTasks))
+
+    def _workers(self) -> Viewable:
+        location = self._session.location
+        view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
+        view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
+        view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
+        return view
 
     def _operations(self) -> Viewable:
         return stack(
@@ -121,9 +134,29 @@ class Console(View):
         self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
         return masthead
 
+    def _chose_queue(self, *_events: object) -> None:
+        """A link's queue is chosen once it is known to exist; then the address says which one is."""
+        status, location = self.status, self._session.location
+        if not status.queues:
+            return
+        if not self._linked:
+            self._linked = True
+            if status.queue(location.queue) is not None:
+                status.selected_queue = location.queue
+        if location.queue or status.selected_queue != status.queues[0].name:
+            location.queue = status.selected_queue
+
     def _went(self, event: param.parameterized.Event) -> None:
         self._session.location.tab = TABS[event.new]
 
     def _go(self, event: param.parameterized.Event) -> None:
         if self._tabs is not None:
             self._tabs.active = TABS.index(event.new)
+
+
+def _shorten(*_events: object) -> None:
+    """Panel writes every parameter into the address, also those that are as usual."""
+    address = pn.state.location
+    if address is not None:
+        query = shortened(address.search[1:])
+        address.search = f"?{query}" if query else ""

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import redis
 from bokeh.document import Document
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import PROCESSING, act, button, confirm_button
+from support.dialogs import PROCESSING, act, button, confirm_button, waiting
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
@@ -99,12 +99,6 @@ def test_however_many_pages_are_open_the_figures_are_read_once(
     reads.clear()
     pages[0].wait_for_timeout(2_200)
     assert 1 <= len(reads) <= 3
-
-
-def waiting(page: Page, queue: str, number: str) -> Locator:
-    """The cell that says how many tasks wait in a queue, if it says this number."""
-    row = page.get_by_role("region", name="Queue Operations").locator("tbody tr", has_text=queue)
-    return row.get_by_role("cell", name=number, exact=True)
 
 
 COUNTING = Path(__file__).parents[1] / "support" / "counted_serve.py"

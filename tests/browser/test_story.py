@@ -129,7 +129,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
             "Recent Operations",
         ):
             expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
-        expect(page.get_by_role("cell", name=busy_worker.hostname)).to_be_visible()
+        expect(page.get_by_role("cell", name=busy_worker.hostname, exact=True)).to_be_visible()
         expect(button(page, "Resume Processing")).to_be_disabled()
         records.wait_for(20)
         shoot(page, "running", all_forms=True)

@@ -36,3 +36,9 @@ def act(page: Page, row: str, name: str) -> None:
     """Chooses an act from the menu of a row, such as ``Clear`` of the queue ``emails``."""
     button(page, f"More for {row}").first.click()
     page.get_by_role("menuitem", name=re.compile(f"^{name} ?([A-Z]|$)")).first.click()
+
+
+def waiting(page: Page, queue: str, number: str) -> Locator:
+    """The cell that says how many tasks wait in a queue, if it says this number."""
+    row = page.get_by_role("region", name="Queue Operations").locator("tbody tr", has_text=queue)
+    return row.get_by_role("cell", name=number, exact=True)
