@@ -234,7 +234,7 @@ class ConfirmationDialog(Viewer):
         preview, filled = None, None
         try:
             filled = form.filled(operation, values)
-            if form.without_reason(filled) == self._reviewed and not self.stale:
+            if form.without_reason(filled) == self._reviewed and not self.stale and not self.problem:
                 return
             self.stale = True
             await asyncio.sleep(SETTLED_S)  # not a wait for something: a pause in typing

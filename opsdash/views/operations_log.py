@@ -20,7 +20,7 @@ from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
 from opsdash.views.design import button, choice, line, search, stack
-from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.kit import Card, KeyedTable, RowAction
 from opsdash.views.log_export import log_export
 from opsdash.views.view import View
 
@@ -183,7 +183,12 @@ class RecentOperations(View):
     def _details(self, key: str) -> Viewable:
         shown = self._table.rows if self._table is not None else ()
         row: dict[str, Any] = next((row for row in shown if row["key"] == key), {})
-        return pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width")
+        told = [("Reason", row.get("why")), ("Broker", row.get("broker"))]
+        return Card(
+            pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width"),
+            lines=[["mute", f"{label}: {text}"] for label, text in told if text],
+            theme=self.param.theme,
+        )
 
     async def _act(self, action: RowAction) -> None:
         row: dict[str, Any] = next((row for row in self.status.operation_rows if row["key"] == action.key), {})

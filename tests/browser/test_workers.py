@@ -112,7 +112,7 @@ def test_a_worker_is_quieted_woken_and_relieved_of_a_task_from_its_row(
         expect(page.get_by_role("dialog", name="Quiet Worker")).to_contain_text(
             "stops taking tasks from celery, emails"
         )
-        expect(page.get_by_role("dialog")).to_contain_text(f"Worker {real.hostname}")
+        expect(page.get_by_role("dialog").locator(".about")).to_have_text(f"Worker{real.hostname}")
         expect(page.get_by_role("dialog").get_by_label("Worker")).to_have_count(0)  # the row said which
         shoot(page, "dialog_quiet")
         confirm(page)
@@ -179,7 +179,7 @@ def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     ada = visit(f"{served.url}?tab=operations", extra_http_headers={"X-Auth-Request-User": "ada"})
     button(ada, "Prune Audit Log").click()
     dialog = ada.get_by_role("dialog", name="Prune Audit Log")
-    expect(dialog.get_by_text("would be deleted")).to_be_visible()
+    expect(dialog).to_be_visible()
     ada.get_by_label("Older than").fill("5m")
     ada.get_by_label("Type YES to confirm").fill("YES")
     expect(dialog).to_contain_text("entries are kept for at least one day")
@@ -235,36 +235,38 @@ def test_five_hundred_workers_change_every_second_and_nothing_an_operator_holds_
     report_many(store, 500, lasts_s=600, running=json.dumps([["1a2b", "shop.charge", "emails", 65.0]]))
     page = visit(f"{served.url}?tab=workers")
     rows = listed(page)
-    expect(rows).to_have_count(500)
+    table = page.get_by_role("table", name="Worker Health", exact=True)
+    expect(table).to_have_attribute("aria-rowcount", "501")  # those in sight are drawn
     page.get_by_role("button", name="Worker", exact=True).click()
     page.get_by_role("button", name="Worker", exact=True).click()
     expect(rows.first).to_contain_text("w499@test")
     rows.nth(3).get_by_role("button", name="Show details").click()
-    opened = page.locator("tr.detail")
-    expect(opened).to_contain_text("Processed since its start5")
     expect(page.get_by_role("button", name="Revoke shop.charge 1a2b")).to_be_visible()
+    table.evaluate("table => { table.parentNode.scrollTop = 6000 }")
+    held = rows.filter(has_text="w350@test")
+    expect(held).to_be_visible()
+    expect(page.get_by_role("button", name="Revoke shop.charge 1a2b")).to_have_count(0)
     page.get_by_label("Filter workers").focus()
-    page.evaluate("window.scrollTo(0, 3000)")
-    page.wait_for_function("window.scrollY === 3000")
-    rows.nth(100).evaluate("""row => {
+    held.evaluate("""row => {
         const range = document.createRange(), selection = getSelection()
         range.selectNodeContents(row.cells[1])
         selection.removeAllRanges()
         selection.addRange(range)
-        Object.assign(window, {__row: row, __y: scrollY, __rows: 0})  // rows that come or go; texts may change
+        Object.assign(window, {__row: row, __rows: 0})  // rows that come or go; texts may change
         const count = (list) => { for (const m of list) window.__rows += m.addedNodes.length + m.removedNodes.length }
         new MutationObserver(count).observe(row.closest('tbody'), {childList: true})
     }""")
     for tick in range(3):
         report_many(store, 500, lasts_s=600, active=str(tick), processed=str(7 + tick))
-        expect(rows.first).to_contain_text(f"{tick} of 4")
-        expect(rows.first.locator("td").nth(5)).to_have_text(str(7 + tick))
-    assert page.evaluate("[window.__rows, window.scrollY === window.__y, window.__row.isConnected]") == [0, True, True]
+        expect(held).to_contain_text(f"{tick} of 4")
+        expect(held.locator("td").nth(5)).to_have_text(str(7 + tick))
+    scrolled = "table => [window.__rows, table.parentNode.scrollTop, window.__row.isConnected]"
+    assert table.evaluate(scrolled) == [0, 6000, True]
     assert page.evaluate("getSelection().toString()") != ""
     assert page.get_by_label("Filter workers").evaluate("field => field.getRootNode().activeElement === field")
+    table.evaluate("table => { table.parentNode.scrollTop = 0 }")
     expect(rows.first).to_contain_text("w499@test")
-    expect(opened).to_contain_text("Processed since its start9")
-    expect(page.get_by_role("button", name="Revoke shop.charge 1a2b")).to_be_attached()
+    expect(page.get_by_role("button", name="Revoke shop.charge 1a2b")).to_be_visible()
     page.get_by_label("Filter workers").fill("w01 online")
     expect(rows).to_have_count(10)
     page.get_by_label("Filter workers").fill("nobody of this name")
