@@ -19,9 +19,9 @@ const draw = (tag, props, ...children) => {
 export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
 export const put = (node, text) => { if (node.textContent !== text) node.textContent = text }
 export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
-// What the browser keeps: for good, or with `sessionStorage` as long as the tab is open. A private window keeps nothing.
+// What the browser keeps: for good, or with `sessionStorage` as long as the tab is open.
 export const remember = (name, value, store = 'localStorage') => {
-  try { window[store].setItem(`opsdash.${name}`, JSON.stringify(value)) } catch { /* not kept, then */ }
+  try { window[store].setItem(`opsdash.${name}`, JSON.stringify(value)) } catch { /* a private window: not kept, then */ }
 }
 export const recall = (name, store = 'localStorage') => {
   try { return JSON.parse(window[store].getItem(`opsdash.${name}`)) } catch { return null }
@@ -65,7 +65,8 @@ const SAID = {
   state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
   bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
 }
-export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time', 'clock']), STILL = new Set(['acts', 'spark'])
+export const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+export const MOMENTS = new Set([...MOVING, 'time', 'clock'])
 export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 export const said = (column, row, now) => {
   const value = row[column.field]
