@@ -12,6 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
+from opsdash.state.location import ADDRESS
 from opsdash.views import last_reading
 from opsdash.views.console_page import Console
 from opsdash.views.dialog import ConfirmationDialog
@@ -53,10 +54,20 @@ def _operations_page(console: Service) -> Viewable:
         return closed_page(_too_many(full, pages))
     session = Session(console, actor)
     session.attach()
+    if pn.state.location is not None:
+        pn.state.location.sync(session.location, ADDRESS)
+    _dress(last_reading.html_of(console))
+    whole = pn.Column(margin=0, sizing_mode="stretch_width")
+    # The HTML goes out with the last reading in words. What follows is made while the browser loads the scripts.
+    session.one_by_one([partial(_fill, whole, session)])
+    return whole
+
+
+def _fill(whole: pn.Column, session: Session) -> None:
     session.dialog = ConfirmationDialog(session, keeps=True)
     page = Console(session=session, whole=True)
-    _dress(last_reading.html_of(console))
-    return pn.Column(page, session.dialog, session.messages, margin=0, sizing_mode="stretch_width")
+    whole.append(page)
+    session.one_by_one([partial(whole.extend, [session.dialog, session.messages])])
 
 
 def _too_many(full: Full, pages: OpenPages) -> Closed:
