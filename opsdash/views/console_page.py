@@ -11,7 +11,7 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.state.location import TABS
-from opsdash.views import rows
+from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
@@ -46,11 +46,12 @@ class Console(View):
     whole = param.Boolean(default=False, constant=True)
 
     _tabs: Tabs | None = None
+    _linked = False
 
     def _build(self) -> Viewable:
         session, location = self._session, self._session.location
-        if location.queue and session.status.queue(location.queue) is not None:
-            session.status.selected_queue = location.queue
+        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self._chose_queue()
         page = pn.Column(margin=0, sizing_mode="stretch_width")
         body = stack(
             pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
@@ -65,7 +66,7 @@ class Console(View):
         makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
-            "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
+            "workers": self._workers,
             "tenants": partial(self._view, TenantDrift, detailed=True),
             "operations": self._operations,
         }
@@ -100,13 +101,22 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        span = self._session.location.span
         return self._add(
-            stack(),
-            partial(self._view, QueueTable),
-            partial(self._view, QueueChart, span=span),
-            partial(self._view, ClearedTasks),
+            stack(), partial(self._view, QueueTable), self._charts, partial(self._view, ClearedTasks)
         )
+
+    def _charts(self) -> Viewable:
+        location = self._session.location
+        chart = self._view(QueueChart, span=location.span)
+        chart.param.watch(lambda event: setattr(location, "span", event.new), "span")
+        return chart
+
+    def _workers(self) -> Viewable:
+        location = self._session.location
+        view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
+        view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
+        view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
+        return view
 
     def _operations(self) -> Viewable:
         return self._add(
@@ -135,8 +145,22 @@ class Console(View):
             read_at=self.status.read_at,
             theme=self.param.theme,
         )
+        if self.whole:
+            shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
         self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
         return masthead
+
+    def _chose_queue(self, *_events: object) -> None:
+        """A link's queue is chosen once it is known to exist; then the address says which one is."""
+        status, location = self.status, self._session.location
+        if not status.queues:
+            return
+        if not self._linked:
+            self._linked = True
+            if status.queue(location.queue) is not None:
+                status.selected_queue = location.queue
+        if location.queue or status.selected_queue != status.queues[0].name:
+            location.queue = status.selected_queue
 
     def _went(self, event: param.parameterized.Event) -> None:
         self._session.location.tab = TABS[event.new]

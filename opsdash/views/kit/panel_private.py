@@ -13,6 +13,7 @@ For upstream, each with what would make it public:
   ``stylesheets`` alone: half of what a tick costs, for each widget.
 * ``_get_properties`` and ``_get_children`` ask for each Parameter by ``self.param[name]``, which copies it for the
   instance: a fifth of what a session costs. Those of the class would do.
+* ``FileDownload._async_sync_data`` has no way to say that there is no file, and keeps ``data`` for good.
 * ``_render_esm`` inlines one file. Two components can't share a module: it would need an address for ``_esm_shared``
   beyond ``panel compile``.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -38,6 +39,7 @@ _NEEDED: dict[Any, tuple[str, ...]] = {
     Parameterized: ("_param__private",),
     Syncable: ("_process_param_change", "_update_properties", "_apply_update"),
     JSComponent: ("_send_msg", "_handle_msg"),
+    pn.widgets.FileDownload: ("_async_sync_data",),
     _model: ("apply_changes_without_dispatch",),
 }
 
@@ -124,6 +126,19 @@ class FileComponent(JSComponent):
                 model.data.update(**{k: value for k, value in plain.items() if pending.get(k, ...) != value})
         if msg or any(name in model.children for name in events):
             super()._update_model(events, msg, root, model, doc, comm)
+
+
+class NoFile(Exception):
+    """What a download asks has no file to give, and has said why."""
+
+
+class Download(pn.widgets.FileDownload):
+    """A download whose callback may raise ``NoFile``, and that forgets what the browser has got."""
+
+    async def _async_sync_data(self) -> None:
+        with suppress(NoFile):
+            await super()._async_sync_data()
+        self.data = None  # else the session would hold the file as long as it lasts
 
 
 @contextmanager
