@@ -8,6 +8,7 @@ TABS = ("overview", "queues", "workers", "tenants", "operations")
 SPANS = ("15m", "1h", "24h")
 MAX_CHARS = 200
 """An address is outside input: anything longer is cut."""
+TEXTS = ("queue", "workers", "chart", "scale", "text", "user", "operation", "status", "since", "until")
 
 
 class Location(param.Parameterized):
@@ -21,12 +22,14 @@ class Location(param.Parameterized):
     workers = param.String(default="", doc="The filter of the workers.")
     worker = param.String(default="", doc="Workers whose rows are open, with a comma between them.")
     span: param.Selector[str] = param.Selector(default="15m", objects=list(SPANS), check_on_set=False)
-    chart = param.String(default="", doc="The queue of the charts; empty: all.")
+    chart = param.String(default="", doc="``all``: the charts show the first few queues; empty: the chosen one.")
+    scale = param.String(default="", doc="``log``: the charts have a logarithmic axis.")
     text = param.String(default="", doc="The log's filters: what the details hold.")
     user = param.String(default="")
     operation = param.String(default="")
     status = param.String(default="")
-    since = param.String(default="", doc="Seconds to look back.")
+    since = param.String(default="", doc="Seconds to look back, or a time as ``opsdash audit --since`` takes it.")
+    until = param.String(default="", doc="A time as ``opsdash audit --until`` takes it.")
     broker = param.String(default="", doc="``this``, or empty: all brokers.")
 
     @param.depends("tab", "span", watch=True, on_init=True)
@@ -35,9 +38,9 @@ class Location(param.Parameterized):
             if getattr(self, name) not in self.param[name].objects:
                 setattr(self, name, self.param[name].default)
 
-    @param.depends("queue", "workers", "worker", "chart", "text", "user", "operation", "status", "since", watch=True)
+    @param.depends(*TEXTS, watch=True)
     def _cut(self) -> None:
-        for name in ("queue", "workers", "chart", "text", "user", "operation", "status", "since"):
+        for name in TEXTS:
             if len(getattr(self, name)) > MAX_CHARS:
                 setattr(self, name, getattr(self, name)[:MAX_CHARS])
 
@@ -53,7 +56,7 @@ class Location(param.Parameterized):
     @property
     def log_filter(self) -> dict[str, str]:
         """The filters of the log that are set, by name."""
-        names = ("text", "user", "operation", "status", "since", "broker")
+        names = ("text", "user", "operation", "status", "since", "until", "broker")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 

@@ -97,8 +97,18 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        span = self._session.location.span
-        return stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
+        return stack(self._view(QueueTable), self._chart(), self._view(ClearedTasks))
+
+    def _chart(self) -> View:
+        location = self._session.location
+        choice = {"span": location.span, "every": location.chart == "all", "log": location.scale == "log"}
+        chart = QueueChart(session=self._session, theme=self.theme, **choice)
+
+        def keep(*_events: object) -> None:
+            location.param.update(span=chart.span, chart="all" if chart.every else "", scale="log" if chart.log else "")
+
+        chart.param.watch(keep, list(choice))
+        return chart
 
     def _operations(self) -> Viewable:
         return stack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import panel as pn
@@ -48,6 +49,22 @@ def search(placeholder: str, *, width: int = 180, **params: Any) -> pn.widgets.T
     """A field to search with; its placeholder is its name to a screen reader, too."""
     return pn.widgets.TextInput(
         **{"placeholder": placeholder, "width": width, "max_length": 200, "margin": 0, "design": OpsDesign, **params}
+    )
+
+
+def segments(options: Mapping[str, Any], **params: Any) -> pn.widgets.RadioBoxGroup:
+    """A choice of a few, side by side. Radio buttons, for of Bokeh's pressed buttons no screen reader hears."""
+    return pn.widgets.RadioBoxGroup(
+        options=dict(options), inline=True, **{"margin": 0, "design": OpsDesign, "css_classes": ["segments"], **params}
+    )
+
+
+def choice(label: str, options: Mapping[str, str], *, width: int = 150, **params: Any) -> pn.widgets.Select:
+    """A list to choose from, with a name that only a screen reader says: what is chosen says it to the others."""
+    return pn.widgets.Select(
+        label=label,
+        options=dict(options),
+        **{"width": width, "margin": 0, "design": OpsDesign, "css_classes": ["unnamed"], **params},
     )
 
 
