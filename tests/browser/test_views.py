@@ -223,7 +223,7 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     with saved.open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["refused"] * 3
     page.reload()
-    expect(rows).to_have_count(3)  # the filter is in the address
+    expect(rows).to_have_count(3, timeout=15_000)  # the filter is in the address
     page.get_by_label("Search in the details").fill("no such text")
     page.get_by_label("Search in the details").press("Enter")
     expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
