@@ -98,6 +98,7 @@ class PauseProcessing(Operation):
         complete = free is not None and not free
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         finishing = _finishing(active, perhaps_active, complete=complete and not silent)
+        unless = ", if nobody resumes it before" if self.duration_s is None else ""
         lines = [
             Line("will", f"{stop}; {finishing}.")
             if workers
@@ -111,7 +112,7 @@ class PauseProcessing(Operation):
             *_perhaps(perhaps_unstarted, self.queue),
             *expiring(expiring_tasks),
             *(Line("warning", product.paused) for product in noticing.found),
-            Line("will", f"It ends after {_span(ttl_s)}{', if nobody resumes it before' if self.duration_s is None else ''}."),
+            Line("will", f"It ends after {_span(ttl_s)}{unless}."),
         ]
         if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))

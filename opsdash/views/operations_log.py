@@ -72,10 +72,10 @@ class RecentOperations(View):
         self._show()
         if not self.detailed:
             return self._table
-        filters = self._filters()
+        whole = stack(self._filters(), self._table, self._paging())
         self._offer_brokers()
-        self._session.later(self._read)
-        return stack(filters, self._table, self._paging())
+        self._session.later(self._read)  # outside of a server that is at once
+        return whole
 
     def _buttons(self) -> list[Viewable]:
         export = log_export(self._session, lambda: chosen(self._session.location.log_filter, datetime.now(UTC)))

@@ -59,15 +59,19 @@ def _schedule(doc: Document, what: Callable[[], Any]) -> None:
         return
     if is_loading(doc):
         with set_curdoc(doc):
-            # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
-            pn.state.onload(partial(doc.add_next_tick_callback, what))
+            pn.state.onload(partial(_next_turn, doc, what))
     else:
         doc.add_next_tick_callback(what)
 
 
+def _next_turn(doc: Document, what: Callable[[], Any]) -> None:
+    # Panel calls what waits for the load until nothing does, and then says that it is loaded: this must not ask again.
+    doc.add_next_tick_callback(what)
+
+
 def is_loading(doc: Document) -> bool:
     """A browser fetches the document, and has not said that it has it: Panel drops what changes in it meanwhile."""
-    session = doc.session_context.session if doc.session_context is not None else None
+    session = getattr(doc.session_context, "session", None)
     if session is None or not session.connection_count:
         return False
     with set_curdoc(doc):

@@ -358,7 +358,8 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
             // As a browser that went to sleep: what has changed last it has never heard of.
             const lose = () => {
                 const told = JSON.parse(data.patch)
-                if (window.__lost++ < 1) data.setv({patch: JSON.stringify({...told, from: -1, version: -2})}, {sync: false})
+                const other = JSON.stringify({...told, from: -1, version: -2})
+                if (window.__lost++ < 1) data.setv({patch: other}, {sync: false})
             }
             data.properties.patch.change.connect(lose)
         }
