@@ -59,7 +59,8 @@ def _schedule(doc: Document, what: Callable[[], Any]) -> None:
         return
     if is_loading(doc):
         with set_curdoc(doc):
-            pn.state.onload(partial(_schedule, doc, what))
+            # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
+            pn.state.onload(partial(doc.add_next_tick_callback, what))
     else:
         doc.add_next_tick_callback(what)
 
