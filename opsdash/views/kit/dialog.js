@@ -80,26 +80,15 @@ export function render({model, view}) {
   })
   model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'side'], say)
   // A half-filled dialog outlives a reload: a server that was restarted, a key pressed by mistake.
-  const KEPT = 'opsdash.half'
-  const keep = () => {
-    try {
-      if (model.kept.name) sessionStorage.setItem(KEPT, JSON.stringify(model.kept))
-      else sessionStorage.removeItem(KEPT)
-    } catch { /* a private window: not kept, then */ }
-  }
-  const find = () => {
-    if (!model.keeps) return
-    try {
-      const found = JSON.parse(sessionStorage.getItem(KEPT))
-      if (found) model.found = found
-    } catch { /* nothing that can be read */ }
-  }
-  if (model.keeps) model.on('kept', keep)
+  const KEPT = 'opsdash.half', may = model.keeps
+  const kept = (act) => { try { return may && act(sessionStorage) } catch { /* a private window: not kept, then */ } }
+  const keep = () => kept((s) => (model.kept.name ? s.setItem(KEPT, JSON.stringify(model.kept)) : s.removeItem(KEPT)))
+  model.on('kept', keep)
   model.on(['objects', 'actions'], fill)
   model.on(['open', 'after_render'], show)
   life.end(() => node.close())
   say()
   fill()
-  find()
+  model.found = kept((session) => JSON.parse(session.getItem(KEPT))) || {}
   return node
 }
