@@ -10,8 +10,10 @@ from opsdash.services.queues.browse import MOST, browse, search
 
 
 def test_a_page_goes_on_where_the_last_one_ended_and_shows_the_end_as_well(broker: Broker, client: redis.Redis) -> None:
-    ids = fill(client, "celery", 30)
-    client.lpush("celery\x06\x163", *client.lrange("celery", 0, -1))  # a second priority step behind it
+    ids = fill(client, broker.lists("celery")[0], 30)
+    client.lpush(
+        broker.lists("celery")[3], *client.lrange(broker.lists("celery")[0], 0, -1)
+    )  # a second priority step behind it
     look = browse(broker, "celery", 1, 20, last=5)
     assert [message.position for message in look.messages] == [*range(1, 21), *range(56, 61)]
     assert [message.id for message in look.messages][:20] == ids[:20]
@@ -25,9 +27,9 @@ def test_a_page_goes_on_where_the_last_one_ended_and_shows_the_end_as_well(broke
 
 
 def test_a_search_finds_by_id_name_and_argument_and_says_how_far_it_looked(broker: Broker, client: redis.Redis) -> None:
-    first, *_ = fill(client, "celery", 10)
-    wanted = send(client, "celery", "shop.refund", ["Order 4711"])
-    fill(client, "celery", 10)
+    first, *_ = fill(client, broker.lists("celery")[0], 10)
+    wanted = send(client, broker.lists("celery")[0], "shop.refund", ["Order 4711"])
+    fill(client, broker.lists("celery")[0], 10)
     for text in (wanted, "REFUND", "order 4711"):
         look = search(broker, "celery", text, 1, 20)
         assert [message.position for message in look.messages] == [11], text
@@ -38,14 +40,15 @@ def test_a_search_finds_by_id_name_and_argument_and_says_how_far_it_looked(broke
 
 
 def test_a_search_never_tells_what_is_hidden(broker: Broker, client: redis.Redis) -> None:
-    send(client, "celery", args=[{"password": "hunter2-and-more"}])
+    send(client, broker.lists("celery")[0], args=[{"password": "hunter2-and-more"}])
     assert search(broker, "celery", "hunter2", 1, 20).messages == ()
-    send(client, "celery", args=["card 4711"])
+    send(client, broker.lists("celery")[0], args=["card 4711"])
     assert search(broker, "celery", "4711", 1, 20, redact="card").messages == ()
 
 
 def test_a_search_ends_in_time_in_a_long_queue(broker: Broker, client: redis.Redis) -> None:
-    send(client, "celery")
-    client.lpush("celery", *client.lrange("celery", 0, 0) * (MOST + 10))
+    send(client, broker.lists("celery")[0])
+    key = broker.lists("celery")[0]
+    client.lpush(key, *client.lrange(key, 0, 0) * (MOST + 10))
     look = search(broker, "celery", "nowhere", 1, 20)
     assert (look.upto, look.waiting) == (MOST, MOST + 11)

@@ -15,7 +15,9 @@ from opsdash.keys import Keys
 KEYS = Keys()
 
 
-def send(store: redis.Redis, queue: str, task: str = "shop.charge", args: Any = (), *, age_s: float | None = None) -> str:
+def send(
+    store: redis.Redis, queue: str, task: str = "shop.charge", args: Any = (), *, age_s: float | None = None
+) -> str:
     """One task into a queue, as Celery writes it; its id."""
     task_id = str(uuid.uuid4())
     headers = {"task": task, "id": task_id, **({} if age_s is None else {"sent_at": time.time() - age_s})}

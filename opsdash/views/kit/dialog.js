@@ -89,6 +89,7 @@ export function render({model, view}) {
   life.end(() => node.close())
   say()
   fill()
-  model.found = kept((session) => JSON.parse(session.getItem(KEPT))) || {}
+  const found = kept((session) => JSON.parse(session.getItem(KEPT)))
+  if (found) model.found = found
   return node
 }
