@@ -10,8 +10,8 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
-from opsdash.state.location import ADDRESS, TABS
-from opsdash.views import rows
+from opsdash.state.location import TABS
+from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
@@ -46,17 +46,27 @@ class Console(View):
     whole = param.Boolean(default=False, constant=True)
 
     _tabs: Tabs | None = None
+    _linked = False
 
     def _build(self) -> Viewable:
         session, location = self._session, self._session.location
-        if self.whole and pn.state.location is not None:
-            pn.state.location.sync(location, ADDRESS)
-        if location.queue and session.status.queue(location.queue) is not None:
-            session.status.selected_queue = location.queue
+        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self._chose_queue()
+        page = pn.Column(margin=0, sizing_mode="stretch_width")
+        body = stack(
+            pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
+            styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"},
+        )
+        self._add(page, self._masthead, lambda: body)
+        self._add(body, partial(self._view, SystemState), self._views)
+        return page
+
+    def _views(self) -> Viewable:
+        location = self._session.location
         makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
-            "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
+            "workers": self._workers,
             "tenants": partial(self._view, TenantDrift, detailed=True),
             "operations": self._operations,
         }
@@ -66,13 +76,7 @@ class Console(View):
         self._tabs.param.watch(self._went, "active")
         location.param.watch(self._go, "tab")
         self._offer_tabs()
-        body = stack(
-            pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
-            self._view(SystemState),
-            self._tabs,
-            styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"},
-        )
-        return pn.Column(self._masthead(), body, margin=0, sizing_mode="stretch_width")
+        return self._tabs
 
     @param.depends("status.tenants_card", watch=True)
     def _offer_tabs(self) -> None:
@@ -83,27 +87,52 @@ class Console(View):
         return kind(session=self._session, theme=self.theme, **params)
 
     def _overview(self) -> Viewable:
-        pair = line(
-            self._view(QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
-            self._view(TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
-            styles={"gap": "12px", "flex-wrap": "wrap", "align-items": "flex-start"},
-        )
-        return stack(
-            self._view(PendingApprovals),
+        pair = line(styles={"gap": "12px", "flex-wrap": "wrap", "align-items": "flex-start"})
+        self._add(
             pair,
-            self._view(ClearedTasks),
-            self._view(WorkerHealth, detailed=False),
-            self._view(RecentOperations),
+            partial(self._view, QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
+            partial(self._view, TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
+        )
+        return self._add(
+            stack(self._view(PendingApprovals), pair),
+            partial(self._view, ClearedTasks),
+            partial(self._view, WorkerHealth, detailed=False),
+            partial(self._view, RecentOperations),
         )
 
     def _queues(self) -> Viewable:
-        span = self._session.location.span
-        return stack(self._view(QueueTable), self._view(QueueChart, span=span), self._view(ClearedTasks))
+        return self._add(
+            stack(), partial(self._view, QueueTable), self._charts, partial(self._view, ClearedTasks)
+        )
+
+    def _charts(self) -> Viewable:
+        location = self._session.location
+        chart = self._view(QueueChart, span=location.span)
+        chart.param.watch(lambda event: setattr(location, "span", event.new), "span")
+        return chart
+
+    def _workers(self) -> Viewable:
+        location = self._session.location
+        view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
+        view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
+        view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
+        return view
 
     def _operations(self) -> Viewable:
-        return stack(
-            self._view(PendingApprovals), self._view(RecentOperations, detailed=True), self._view(OtherOperations)
+        return self._add(
+            stack(self._view(PendingApprovals)),
+            partial(self._view, RecentOperations, detailed=True),
+            partial(self._view, OtherOperations),
         )
+
+    def _add(self, layout: pn.Column | pn.Row, *cards: Callable[[], Viewable]) -> pn.Column | pn.Row:
+        """Puts cards into a layout one by one: each is some 20 ms of work."""
+
+        def put(card: Callable[[], Viewable]) -> None:
+            layout.append(card())
+
+        self._session.one_by_one(partial(put, card) for card in cards)
+        return layout
 
     def _masthead(self) -> Viewable:
         settings, actor = self._session.console.settings, self._session.actor
@@ -116,8 +145,22 @@ class Console(View):
             read_at=self.status.read_at,
             theme=self.param.theme,
         )
+        if self.whole:
+            shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
         self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
         return masthead
+
+    def _chose_queue(self, *_events: object) -> None:
+        """A link's queue is chosen once it is known to exist; then the address says which one is."""
+        status, location = self.status, self._session.location
+        if not status.queues:
+            return
+        if not self._linked:
+            self._linked = True
+            if status.queue(location.queue) is not None:
+                status.selected_queue = location.queue
+        if location.queue or status.selected_queue != status.queues[0].name:
+            location.queue = status.selected_queue
 
     def _went(self, event: param.parameterized.Event) -> None:
         self._session.location.tab = TABS[event.new]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import panel as pn
@@ -45,9 +46,32 @@ def button(text: str, look: str = "", **params: Any) -> pn.widgets.Button:
 
 
 def search(placeholder: str, *, width: int = 180, **params: Any) -> pn.widgets.TextInput:
-    """A field to search with; its placeholder is its name to a screen reader, too."""
+    """A field to search with; its placeholder is its label too, which only a screen reader hears."""
     return pn.widgets.TextInput(
-        **{"placeholder": placeholder, "width": width, "max_length": 200, "margin": 0, "design": OpsDesign, **params}
+        **{
+            "label": placeholder,
+            "css_classes": ["unlabelled"],
+            "placeholder": placeholder,
+            "width": width,
+            "max_length": 200,
+            "margin": 0,
+            "design": OpsDesign,
+            **params,
+        }
+    )
+
+
+def choice(label: str, options: Mapping[str, Any], **params: Any) -> pn.widgets.Select:
+    """One of some; its label is heard by a screen reader alone, so an option has to say what is chosen."""
+    return pn.widgets.Select(
+        **{
+            "label": label,
+            "css_classes": ["unlabelled"],
+            "options": dict(options),
+            "margin": 0,
+            "design": OpsDesign,
+            **params,
+        }
     )
 
 

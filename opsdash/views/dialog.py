@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,7 @@ class ConfirmationDialog(Viewer):
             self.param.update(problem=problem, stale=False)
             self.pending.request(operation, preview)
             self._make_fields(operation, preview, half or {})
+            self._cancel.label, self._confirm_button.visible = "Cancel", True
             self._review()
             self._keep()
             self._dialog.open = True
@@ -118,6 +119,18 @@ class ConfirmationDialog(Viewer):
         """The same for an operation that exists: an Undo."""
         asked = form.asking(operation)
         await self.ask(asked["name"], asked["args"], asked["half"])
+
+    def tell(self, title: str, about: Iterable[tuple[str, str]], *fields: Viewable) -> None:
+        """Shows something with nothing to confirm; what was pending is not any more."""
+        self._close()
+        with pn.io.hold():
+            self.param.update(problem="", stale=False)
+            self._dialog.param.update(
+                title=title, about=[list(one) for one in about], warning="", danger=False, **form.review(None)
+            )
+            self._cancel.label, self._confirm_button.visible = "Close", False
+            self._dialog.objects = list(fields)
+            self._dialog.open = True
 
     async def _found(self, event: param.parameterized.Event) -> None:
         """The browser had a half-filled dialog before it was reloaded; it is not to be trusted."""
@@ -140,6 +153,8 @@ class ConfirmationDialog(Viewer):
         self._fields = {field["name"]: form.widget(field, half.get(field["name"])) for field in asked}
         for field in self._fields.values():
             field.param.watch(self._refill, "value_input" if hasattr(field, "value_input") else "value")
+            if "enter_pressed" in field.param:
+                field.param.watch(self._confirm, "enter_pressed")
         phrase = preview.phrase if preview else ""
         self._typed = [self._typing(f"Type {phrase} too", "phrase_typed")] if phrase else []
         self._typed.append(self._typing(f"Type {CONFIRMATION} to confirm", "typed"))
@@ -219,7 +234,7 @@ class ConfirmationDialog(Viewer):
         preview, filled = None, None
         try:
             filled = form.filled(operation, values)
-            if form.without_reason(filled) == self._reviewed and not self.stale:
+            if form.without_reason(filled) == self._reviewed and not self.stale and not self.problem:
                 return
             self.stale = True
             await asyncio.sleep(SETTLED_S)  # not a wait for something: a pause in typing

@@ -12,8 +12,10 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
+from opsdash.state.location import ADDRESS, shortened
 from opsdash.views import last_reading
 from opsdash.views.console_page import Console
+from opsdash.views.design import OpsDesign, stack
 from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.identity import Closed, identify
 from opsdash.views.open_pages import OpenPages, open_pages
@@ -53,10 +55,31 @@ def _operations_page(console: Service) -> Viewable:
         return closed_page(_too_many(full, pages))
     session = Session(console, actor)
     session.attach()
+    if pn.state.location is not None:
+        session.location.take(pn.state.location.search[1:])
+        pn.state.location.sync(session.location, ADDRESS)
+        pn.state.location.param.watch(_shorten, "search")
+        _shorten()
+    _dress(last_reading.html_of(console))
+    whole = pn.Column(margin=0, sizing_mode="stretch_width")
+    # The HTML goes out with the last reading in words. What follows is made while the browser loads the scripts.
+    session.one_by_one([partial(_fill, whole, session)])
+    return whole
+
+
+def _shorten(*_events: object) -> None:
+    """Panel writes every parameter into the address, also those that are as usual."""
+    address = pn.state.location
+    if address is not None:
+        query = shortened(address.search[1:])
+        address.search = f"?{query}" if query else ""
+
+
+def _fill(whole: pn.Column, session: Session) -> None:
     session.dialog = ConfirmationDialog(session, keeps=True)
     page = Console(session=session, whole=True)
-    _dress(last_reading.html_of(console))
-    return pn.Column(page, session.dialog, session.messages, margin=0, sizing_mode="stretch_width")
+    whole.append(page)
+    session.one_by_one([partial(whole.extend, [session.dialog, session.messages])])
 
 
 def _too_many(full: Full, pages: OpenPages) -> Closed:
@@ -70,7 +93,8 @@ def _too_many(full: Full, pages: OpenPages) -> Closed:
 def closed_page(why: Closed) -> Viewable:
     """A page that shows nothing but why, and what to do."""
     _dress()
-    return closed_card(why)
+    heading = pn.pane.HTML(f"<h1>{TITLE}</h1>", margin=0, design=OpsDesign, sizing_mode="stretch_width")
+    return stack(heading, closed_card(why), styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"})
 
 
 def _dress(words: str = "") -> None:

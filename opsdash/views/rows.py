@@ -40,6 +40,7 @@ from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.text import count
 from opsdash.views.form import asking
+from opsdash.views.kit.sparkline import sparkline
 from opsdash.views.strip import latest_rates, spark_point
 
 Row = dict[str, Any]
@@ -114,7 +115,7 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=[spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
+            spark=sparkline([spark_point(p, p.waiting.get(queue.name)) for p in thinned]) if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows

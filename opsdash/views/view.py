@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pyviz_comms import Comm
 
     from opsdash.services.console import Console as Service
+
+log = logging.getLogger(__name__)
 
 THEMES = ["auto", "light", "dark"]
 
@@ -70,13 +73,15 @@ class View(PyComponent):
     ) -> None:
         who, alone = (session.actor, False) if session is not None else (_who(_needed(ops, type(self)), actor), True)
         queue = params.get("queue")
-        status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
-        if session is None and ops is not None and isinstance(who, Actor):
-            session = Session(ops, who, status)
+        if session is None:
+            status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
+            session = Session(ops, who, status) if ops is not None and isinstance(who, Actor) else None
+        else:
+            status = session.status
         self._alone, self._closed = alone, who if isinstance(who, Closed) else None
         self._callbacks: list[Callable[[Effect], Any]] = []
         if session is not None:
-            self._session, status = session, session.status
+            self._session = session
         theme = params.get("theme", "auto")
         if isinstance(theme, str) and theme not in THEMES:
             raise Invalid(f"got {theme!r}; expected auto, light or dark", field="theme")
@@ -98,7 +103,14 @@ class View(PyComponent):
     def __panel__(self) -> Viewable:
         if self._closed is not None:
             return closed_card(self._closed)
-        card = self._build()
+        try:
+            card = self._build()
+        except Exception:
+            if not self._session.served:
+                raise
+            # Panel would show its traceback to the client; and the other cards are fine.
+            log.exception("%s could not be made", type(self).__name__)
+            return closed_card(Closed(heading="This could not be made", lines=("opsdash's log says why.",)))
         if not self._alone:
             return card
         self._session.messages.param.update(theme=self.theme, embedded=True, reloads=False)

@@ -110,7 +110,7 @@ class WorkerHealth(View):
         self._table.param.update(
             rows=rows,
             note=f"Last updated {read_at:%H:%M:%S} UTC" if read_at is not None else "Not read yet",
-            empty="No worker matches this filter." if words else NO_WORKERS,
+            empty="No worker matches this filter." if words else NO_WORKERS if self.status.known else "",
             **self.clock(),
         )
         for key in self._contents:

@@ -1,5 +1,5 @@
 // A modal dialog. What it asks, shows and allows comes from the server; nothing is judged here.
-const {begin, el, focused, number, place, put, stops, unique, wayBack} =
+const {begin, el, focused, number, place, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const tile = ({label, value, unit, exactness}) => {
@@ -61,7 +61,8 @@ export function render({model, view}) {
     node.scrollTop = 0
     focus()
   }
-  node.addEventListener('close', () => { if (model.open) model.open = false; back = back?.() })
+  // Where the browser has put the focus back already, or it has gone on, it stays.
+  node.addEventListener('close', () => { if (model.open) model.open = false; back = !focused() && back?.() })
   // A click beside it, and not a text that was marked beyond its edge.
   const beside = (event) => {
     const {left, right, top, bottom} = node.getBoundingClientRect(), {clientX: x, clientY: y} = event
@@ -80,16 +81,14 @@ export function render({model, view}) {
   })
   model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'side'], say)
   // A half-filled dialog outlives a reload: a server that was restarted, a key pressed by mistake.
-  const KEPT = 'opsdash.half', may = model.keeps
-  const kept = (act) => { try { return may && act(sessionStorage) } catch { /* a private window: not kept, then */ } }
-  const keep = () => kept((s) => (model.kept.name ? s.setItem(KEPT, JSON.stringify(model.kept)) : s.removeItem(KEPT)))
-  model.on('kept', keep)
+  const half = model.keeps && recall('half', 'sessionStorage')
+  const keep = () => remember('half', model.kept.name ? model.kept : null, 'sessionStorage')
+  if (model.keeps) model.on('kept', keep)
   model.on(['objects', 'actions'], fill)
   model.on(['open', 'after_render'], show)
   life.end(() => node.close())
   say()
   fill()
-  const found = kept((session) => JSON.parse(session.getItem(KEPT)))
-  if (found) model.found = found
+  if (half) model.found = half
   return node
 }

@@ -13,7 +13,7 @@ const CELLS = {
     td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, (100 * value) / row[column.of]) : 0}%`
     put(td.lastChild, said(column, row))
   },
-  spark: (td, points) => td.replaceChildren(...[sparkline(points, {height: 24})].filter(Boolean))
+  spark: (td, line) => td.replaceChildren(sparkline(line))
 }
 
 export function render({model, view}) {

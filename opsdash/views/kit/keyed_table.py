@@ -36,7 +36,7 @@ class KeyedTable(Headed):
 
     * ``kind``: text, number, rate, decimal, bytes, time, clock, since, left, ago (seconds since 1970; the tooltip says
       when that is, in UTC and here), state (``[tone, word, remark]``), bar (with ``of``, the field of the whole), spark
-      (``[[second, value], …]``) or acts.
+      (what ``sparkline`` makes of points) or acts.
     * ``priority``: 1 always stays; of 2 (the default), 3 and 4 the highest number goes first where it is narrow. What
       has gone is said below the first cell, up to 3, else in its title; an open row has all of it.
     * ``pin``: stays in sight while the others scroll. ``rank``: the field to sort by. ``least``: the field that says
