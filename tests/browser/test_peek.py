@@ -101,6 +101,7 @@ def test_a_task_is_copied_as_json_and_revoked_from_the_panel(
     assert "hunter2" not in json.dumps(copied)
     revoke = button(page, f"Revoke shop.refund {task_id}")
     revoke.click()
+    page.wait_for_timeout(4000); print("TOAST", page.locator(".toast").all_inner_texts(), page.get_by_role("dialog").all_inner_texts()[-1][:200])
     asked = page.get_by_role("dialog", name=f"Revoke task {task_id}", exact=True)
     expect(asked).to_be_visible()
     page.keyboard.press("Escape")
