@@ -101,9 +101,7 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        return self._add(
-            stack(), partial(self._view, QueueTable), self._charts, partial(self._view, ClearedTasks)
-        )
+        return self._add(stack(), partial(self._view, QueueTable), self._charts, partial(self._view, ClearedTasks))
 
     def _charts(self) -> Viewable:
         location = self._session.location

@@ -80,7 +80,7 @@ class Peek(View):
             self._find.param.update(value="", value_input="")
         return await self._read()
 
-    def show(self) -> None:
+    def open(self) -> None:
         """Shows what was looked at. It has its place by now."""
         if self._panel is not None:
             self._panel.param.update(title=f"Waiting tasks of {self._queue}", open=True)
@@ -103,11 +103,19 @@ class Peek(View):
             try:
                 self._look = await READS.run(look, caller=self._session.caller)
             except OpsdashError as error:
-                self._session.say(error.explanation, "bad")
+                self._tell(error.explanation)
                 return False
+        self._tell("")
         self._looked = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._show()
         return True
+
+    def _tell(self, why: str) -> None:
+        """An error; in the panel where it is open, because a message of the page would be behind it."""
+        if self._panel is not None and self._panel.open:
+            self._panel.problem = why
+        elif why:
+            self._session.say(why, "bad")
 
     def _show(self) -> None:
         if self._panel is None:
@@ -148,7 +156,8 @@ class Peek(View):
 
     async def _act(self, action: RowAction) -> None:
         task_id = next((str(row["id"]) for row in self._table.rows if row["key"] == action.key), "")
-        await self._dialog.ask(action.name, {"task_id": task_id})
+        self._tell("")
+        await self._dialog.ask(action.name, {"task_id": task_id}, tell=self._tell)
 
 
 def peeked(look: Look, *, may: bool, gaps: bool = True) -> list[rows.Row]:

@@ -82,7 +82,7 @@ class QueueTable(View):
                 with pn.io.hold():
                     if self._peek not in self._column:
                         self._column.append(self._peek)
-                    self._peek.show()
+                    self._peek.open()
         else:
             await self._dialog.ask(action.name, {"queue": action.key})
 

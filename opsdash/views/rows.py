@@ -115,7 +115,9 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=sparkline([spark_point(p, p.waiting.get(queue.name)) for p in thinned]) if rank < MAX_SPARKS else None,
+            spark=sparkline([spark_point(p, p.waiting.get(queue.name)) for p in thinned])
+            if rank < MAX_SPARKS
+            else None,
             acts=acts,
         )
     return rows
