@@ -14,7 +14,7 @@ MAX_CHARS = 200
 """An address is outside input: anything longer is cut."""
 
 
-class _Text(param.String):
+class _Text(param.String):  # type: ignore[type-arg]
     """Text of a bounded length. Panel reads ``?queue=42`` as a number: what is no text is not taken."""
 
     @instance_descriptor  # type: ignore[untyped-decorator]
@@ -42,12 +42,14 @@ class Location(param.Parameterized):
     workers = _Text(default="", doc="The filter of the workers.")
     worker = _Text(default="", doc="Workers whose rows are open, with a comma between them.")
     span: param.Selector[str] = _OneOf(default="15m", objects=list(SPANS))
-    chart = _Text(default="", doc="The queue of the charts; empty: all.")
+    chart = _Text(default="", doc="``all``: the charts show the first few queues; empty: the chosen one.")
+    scale = _Text(default="", doc="``log``: the charts have a logarithmic axis.")
     text = _Text(default="", doc="The log's filters: what the details hold.")
     user = _Text(default="")
     operation = _Text(default="")
     status = _Text(default="")
-    since = _Text(default="", doc="Seconds to look back.")
+    since = _Text(default="", doc="Seconds to look back, or a time as ``opsdash audit --since`` takes it.")
+    until = _Text(default="", doc="A time as ``opsdash audit --until`` takes it.")
     broker = _Text(default="", doc="``this``, or empty: all brokers.")
 
     @property
@@ -62,9 +64,8 @@ class Location(param.Parameterized):
     @property
     def log_filter(self) -> dict[str, str]:
         """The filters of the log that are set, by name."""
-        names = ("text", "user", "operation", "status", "since", "broker")
+        names = ("text", "user", "operation", "status", "since", "until", "broker")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
-
 
     def take(self, query: str) -> None:
         """Takes over what the address holds, each value as the text that it is.

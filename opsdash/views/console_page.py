@@ -49,8 +49,7 @@ class Console(View):
     _linked = False
 
     def _build(self) -> Viewable:
-        session, location = self._session, self._session.location
-        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
         self._chose_queue()
         page = pn.Column(margin=0, sizing_mode="stretch_width")
         body = stack(
@@ -101,12 +100,17 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        return self._add(stack(), partial(self._view, QueueTable), self._charts, partial(self._view, ClearedTasks))
+        return self._add(stack(), partial(self._view, QueueTable), self._chart, partial(self._view, ClearedTasks))
 
-    def _charts(self) -> Viewable:
+    def _chart(self) -> View:
         location = self._session.location
-        chart = self._view(QueueChart, span=location.span)
-        chart.param.watch(lambda event: setattr(location, "span", event.new), "span")
+        choice = {"span": location.span, "every": location.chart == "all", "log": location.scale == "log"}
+        chart = QueueChart(session=self._session, theme=self.theme, **choice)
+
+        def keep(*_events: object) -> None:
+            location.param.update(span=chart.span, chart="all" if chart.every else "", scale="log" if chart.log else "")
+
+        chart.param.watch(keep, list(choice))
         return chart
 
     def _workers(self) -> Viewable:

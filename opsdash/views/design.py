@@ -75,6 +75,13 @@ def choice(label: str, options: Mapping[str, Any], **params: Any) -> pn.widgets.
     )
 
 
+def segments(options: Mapping[str, Any], **params: Any) -> pn.widgets.RadioBoxGroup:
+    """A choice of a few, side by side. Radio buttons, for of Bokeh's pressed buttons no screen reader hears."""
+    return pn.widgets.RadioBoxGroup(
+        options=dict(options), inline=True, **{"margin": 0, "design": OpsDesign, "css_classes": ["segments"], **params}
+    )
+
+
 def stack(*parts: Any, **params: Any) -> pn.Column:
     """Parts below each other, with the page's distance between them."""
     return pn.Column(*parts, **{"margin": 0, "sizing_mode": "stretch_width", "styles": {"gap": "12px"}, **params})

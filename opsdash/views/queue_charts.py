@@ -13,12 +13,11 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, HistoryPoint
 from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.state.location import SPANS
-from opsdash.views.charts import NAMED, SPANS_S, Charts
-from opsdash.views.design import OpsDesign
+from opsdash.views.charts import NAMED, SPANS_S, Charts, Drawing
+from opsdash.views.design import segments
 from opsdash.views.kit import ChartCard
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.view import View
@@ -35,6 +34,7 @@ class QueueChart(View):
 
     span: param.Selector[str] = param.Selector(default="15m", objects=list(SPANS), doc="How far it looks back.")
     every = param.Boolean(default=False, doc="The first few queues in one chart, not the chosen one alone.")
+    log = param.Boolean(default=False, doc="Values on a logarithmic axis.")
     dark = param.Boolean(default=False, doc="Colours for a dark page; follows what is around it.")
 
     _card: ChartCard | None = None
@@ -44,19 +44,16 @@ class QueueChart(View):
         self._placed: Charts | None = None
         self._drawn_at_s = 0.0
         self._drawing = asyncio.Lock()
-        span = pn.widgets.RadioButtonGroup(
-            options={"15 min": "15m", "1 hour": "1h", "24 hours": "24h"}, value=self.span, margin=0, design=OpsDesign
-        )
-        span.link(self, value="span", bidirectional=True)
-        which = pn.widgets.RadioButtonGroup(
-            options={"Chosen queue": False, "All": True}, value=self.every, margin=0, design=OpsDesign
-        )
-        which.link(self, value="every", bidirectional=True)
+        span = segments({"15 min": "15m", "1 hour": "1h", "24 hours": "24h"}, value=self.span)
+        which = segments({"Chosen queue": False, "All": True}, value=self.every)
+        scale = segments({"Linear": False, "Log": True}, value=self.log)
+        for widget, name in ((span, "span"), (which, "every"), (scale, "log")):
+            widget.link(self, value=name, bidirectional=True)
         self._frame = pn.Column(margin=0, sizing_mode="stretch_width")
         self._card = ChartCard(
             self._frame,
             title="Depth and throughput",
-            actions=[which, span],
+            actions=[which, span, scale],
             words="Reading the history …",
             theme=self.param.theme,
         )
@@ -64,7 +61,7 @@ class QueueChart(View):
         self._session.later(self._draw)
         return self._card
 
-    @param.depends("queue", "span", "every", "dark", watch=True)
+    @param.depends("queue", "span", "every", "log", "dark", watch=True)
     def _other(self) -> None:
         if self._card is not None:
             self._session.later(self._draw)
@@ -83,33 +80,29 @@ class QueueChart(View):
     async def _draw(self) -> None:
         async with self._drawing:
             self._drawn_at_s = time.monotonic()
-            names, dark, span_s = self._shown_queues, self.dark, SPANS_S[self.span]
+            names, dark, log, span_s = self._shown_queues, self.dark, self.log, SPANS_S[self.span]
             made = self._charts
-            if made is None or (made.queues, made.dark) != (names, dark):
+            if made is None or (made.queues, made.dark, made.log) != (names, dark, log):
                 # 40 ms, so not on the event loop.
-                made = self._charts = await READS.run(partial(Charts, names, dark=dark), caller=self._session.caller)
+                make = partial(Charts, names, dark=dark, log=log)
+                made = self._charts = await READS.run(make, caller=self._session.caller)
             with contextlib.suppress(OpsdashError):  # the strip says that it is old; what is drawn stays
-                points, entries = await READS.run(partial(self._read, span_s), caller=self._session.caller)
+                drawing = await READS.run(partial(self._read, made, span_s), caller=self._session.caller)
                 # In the document's next turn: after an await, its lock is another's.
-                self._session.later(partial(self._show, made, points, entries, datetime.now(UTC), span_s))
+                self._session.later(partial(self._show, made, drawing))
 
-    def _read(self, span_s: float) -> tuple[tuple[HistoryPoint, ...], tuple[AuditEntry, ...]]:
+    def _read(self, charts: Charts, span_s: float) -> Drawing:
         # What another deployment on the same database has done moved nothing here.
-        wanted = Filter(since=datetime.now(UTC) - timedelta(seconds=span_s), broker=THIS, or_no_broker=True)
+        now = datetime.now(UTC)
+        wanted = Filter(since=now - timedelta(seconds=span_s), broker=THIS, or_no_broker=True)
         console = self._session.console
-        return console.history.read(span_s), console.audit.page(wanted, limit=MARKED).entries
+        entries = console.audit.page(wanted, limit=MARKED).entries
+        return charts.drawing(console.history.read(span_s), entries, now, span_s)
 
-    def _show(
-        self,
-        charts: Charts,
-        points: tuple[HistoryPoint, ...],
-        entries: tuple[AuditEntry, ...],
-        now: datetime,
-        span_s: float,
-    ) -> None:
+    def _show(self, charts: Charts, drawing: Drawing) -> None:
         if charts is not self._charts or self._card is None:
             return  # others were asked for meanwhile
-        charts.show(points, entries, now, span_s)
+        charts.show(drawing)
         if self._placed is not charts:
             self._placed = charts
             first, *others = charts.figures
@@ -118,11 +111,7 @@ class QueueChart(View):
             for figure in others:
                 self._session.later(partial(self._place_too, charts, figure))
         nothing = "Nothing was recorded in this time: a console records while it runs."
-        self._card.param.update(
-            words=nothing if charts.empty else "",
-            legend=[["line", name, hue] for name, hue in charts.legend]
-            + [["act", "an operation", ""], ["held", "paused", ""]],
-        )
+        self._card.param.update(words=nothing if charts.empty else "", legend=charts.legend)
 
     def _place_too(self, charts: Charts, figure: object) -> None:
         if charts is self._placed:

@@ -206,14 +206,14 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     go(page, "Operations")
     log = page.get_by_role("region", name="Recent Operations")
     rows = log.locator("tbody tr:not(.detail, .under)")
-    log.get_by_label("User").fill("zoe")
-    log.get_by_label("User").press("Enter")
+    page.get_by_label("User", exact=True).fill("zoe")
+    page.get_by_label("User", exact=True).press("Enter")
     expect(log.get_by_text("1 to 50 of 63")).to_be_visible()
     button(page, "Older").click()
     expect(log.get_by_text("51 to 63 of 63")).to_be_visible()
     expect(rows).to_have_count(13)
     button(page, "Newest").click()
-    log.get_by_label("All statuses").select_option("refused")
+    page.get_by_label("All statuses").select_option("refused")
     expect(rows).to_have_count(3)
     shoot(page, "operations", all_forms=True)
     with page.expect_download() as download:
@@ -224,8 +224,8 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
         assert [row["status"] for row in csv.DictReader(file)] == ["refused"] * 3
     page.reload()
     expect(rows).to_have_count(3)  # the filter is in the address
-    log.get_by_label("Search in the details").fill("no such text")
-    log.get_by_label("Search in the details").press("Enter")
+    page.get_by_label("Search in the details").fill("no such text")
+    page.get_by_label("Search in the details").press("Enter")
     expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
 
 
@@ -235,13 +235,13 @@ def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_le
     other = AuditLog(served.console.engine, served.console.audit.signer, here=lambda: "redis-b:6379/0")
     page = visit(f"{served.url}?tab=operations")
     log = page.get_by_role("region", name="Recent Operations")
-    brokers = log.get_by_label("All brokers")
+    brokers = page.get_by_label("All brokers")
     expect(brokers).to_be_hidden()  # there is nothing to choose
     other.finish(other.begin(opsdash.ResumeProcessing(), Actor(name="pia", role=Role.OPERATOR)), Status.SUCCESS, {})
     row = log.get_by_role("row").filter(has_text="pia")
-    button(row, "Show details").click()
+    row.get_by_role("button", name="Show details").click()
     expect(log.get_by_text("Broker: redis-b:6379/0")).to_be_visible()
-    brokers.select_option("this")
+    brokers.select_option("This broker")
     expect(row).to_have_count(0)
     expect(brokers).to_be_visible()
 
@@ -281,7 +281,7 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
     expect(page.get_by_text("orphaned keys")).to_be_visible()
     shoot(page, "tenants", all_forms=True)
     assert store.get(KEYS.tenant_config("gone")) == "{}"
-    expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC, \d+s ago$"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC$"))).to_be_visible()
     sync(served.console)
     expect(page.get_by_text("orphaned keys")).to_be_hidden()  # what it said is not so any more
 
@@ -289,9 +289,10 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
 @pytest.mark.slow
 def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url, timezone_id="Asia/Kolkata")
-    note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC · \d\d:\d\d:\d\d here"))
-    expect(note).to_be_visible()
-    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", note.inner_text()))
+    note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC"))
+    expect(note).to_have_attribute("title", re.compile("here$"))
+    told = f"{note.inner_text()} {note.get_attribute('title')}"
+    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", told))
     (utc_hour, utc_minute), (hour, minute) = there, here
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
 

@@ -128,17 +128,17 @@ class FileComponent(JSComponent):
             super()._update_model(events, msg, root, model, doc, comm)
 
 
-class NoFile(Exception):
+class NoFileError(Exception):
     """What a download asks has no file to give, and has said why."""
 
 
 class Download(pn.widgets.FileDownload):
-    """A download whose callback may raise ``NoFile``, and that forgets what the browser has got."""
+    """A download whose callback may raise ``NoFileError``, and that forgets what the browser has got."""
 
     async def _async_sync_data(self) -> None:
-        with suppress(NoFile):
+        with suppress(NoFileError):
             await super()._async_sync_data()
-        self.data = None  # else the session would hold the file as long as it lasts
+        self.data = ""  # else the session would hold the file as long as it lasts
 
 
 @contextmanager
