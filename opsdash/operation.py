@@ -42,6 +42,7 @@ def argument(
     parse: Callable[[str], Any] = str,
     label: str = "",
     placeholder: str = "",
+    suggestions: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     """Declares one parameter of an operation.
 
@@ -55,6 +56,7 @@ def argument(
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
         placeholder: Text in the empty field.
+        suggestions: What the dialog's buttons below the field say, and the text that each fills in.
     """
     return dataclasses.field(
         default=default,
@@ -65,6 +67,7 @@ def argument(
             "parse": parse,
             "label": label,
             "placeholder": placeholder,
+            "suggestions": suggestions,
         },
     )
 
@@ -177,6 +180,15 @@ class Operation:
             Unavailable: Redis or the database does not answer.
         """
         raise NotImplementedError
+
+    def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
+        """Texts that a dialog offers for a field, by the parameter's name; none as a rule.
+
+        Raises:
+            Refused: The parameters name something that does not exist.
+            Unavailable: Redis or the database does not answer.
+        """
+        return {}
 
     def phrase(self, services: Services) -> str:
         """The text that must now be typed beside ``YES``, exactly; empty: none.

@@ -190,7 +190,7 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
     now = datetime.now(UTC)
     silent = f"runs {count(more, 'task')}, and does not report which" if more else "runs nothing"
     print_table(
-        ["Task", "Id", "Queue", "Since (UTC)", "For"],
+        ["Task", "Id", "Queue", "Since (UTC)", "For", "Arguments"],
         [
             (
                 task.name,
@@ -198,6 +198,7 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
                 task.queue or "-",
                 f"{task.started_at:%Y-%m-%d %H:%M:%S}" if task.started_at else "-",
                 format_duration((now - task.started_at).total_seconds()) if task.started_at else "not known",
+                task.arguments or "not known",
             )
             for task in running
         ],

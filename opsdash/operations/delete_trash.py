@@ -50,7 +50,8 @@ class DeleteTrash(Operation):
             Figure(name="size_bytes", value=entry.size_bytes, unit="bytes", exactness="estimated"),
         )
         title = f"Delete trash of queue {entry.queue}"
-        return Preview(title=title, lines=(Line("will", deleted), left), figures=figures)
+        button = f"Delete {count(entry.count, 'task')}"
+        return Preview(title=title, button=button, lines=(Line("will", deleted), left), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""

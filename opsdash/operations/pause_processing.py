@@ -64,6 +64,7 @@ class PauseProcessing(Operation):
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
         label="Ends after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
+        suggestions={"15 min": "15m", "30 min": "30m", "1 h": "1h", "Until I resume": ""},
     )
     cancel_consumer: bool = argument(
         default=False,

@@ -53,7 +53,7 @@ class ResumeProcessing(Operation):
         elif self.queue is not None and stays:
             lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
-            lines = [Line("will", f"{count(waiting, 'task')} waiting will run.")]
+            lines = [Line("will", f"{count(waiting, 'task')} waiting will run.", repeats=("waiting",))]
         if self.queue is None:
             lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
         elif None in pauses:

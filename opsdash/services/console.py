@@ -98,7 +98,7 @@ class Console(Reads):
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
-        self.workers = Workers(self.broker)
+        self.workers = Workers(self.broker, redact=settings.redact)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
@@ -153,6 +153,10 @@ class Console(Reads):
             warning=preview.warning or found.warning,
             phrase=found.phrase(self.services),
         )
+
+    def suggest(self, operation: DeclaredOperation) -> Mapping[str, tuple[str, ...]]:
+        """Texts to offer for the operation's parameters, by name; raises as ``preview`` does."""
+        return checked(operation).suggest(self.services)
 
     def run(
         self,

@@ -10,8 +10,8 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
-from opsdash.state.location import ADDRESS, TABS
-from opsdash.views import rows
+from opsdash.state.location import ADDRESS, TABS, shortened
+from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
@@ -46,17 +46,21 @@ class Console(View):
     whole = param.Boolean(default=False, constant=True)
 
     _tabs: Tabs | None = None
+    _linked = False
 
     def _build(self) -> Viewable:
         session, location = self._session, self._session.location
         if self.whole and pn.state.location is not None:
+            location.take(pn.state.location.search[1:])
             pn.state.location.sync(location, ADDRESS)
-        if location.queue and session.status.queue(location.queue) is not None:
-            session.status.selected_queue = location.queue
+            pn.state.location.param.watch(_shorten, "search")
+            _shorten()
+        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self._chose_queue()
         makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
-            "workers": partial(self._view, WorkerHealth, selection=location.open_workers, find=location.workers),
+            "workers": self._workers,
             "tenants": partial(self._view, TenantDrift, detailed=True),
             "operations": self._operations,
         }
@@ -110,6 +114,13 @@ class Console(View):
         chart.param.watch(keep, list(choice))
         return chart
 
+    def _workers(self) -> Viewable:
+        location = self._session.location
+        view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
+        view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
+        view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
+        return view
+
     def _operations(self) -> Viewable:
         return stack(
             self._view(PendingApprovals), self._view(RecentOperations, detailed=True), self._view(OtherOperations)
@@ -126,8 +137,22 @@ class Console(View):
             read_at=self.status.read_at,
             theme=self.param.theme,
         )
+        if self.whole:
+            shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
         self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
         return masthead
+
+    def _chose_queue(self, *_events: object) -> None:
+        """A link's queue is chosen once it is known to exist; then the address says which one is."""
+        status, location = self.status, self._session.location
+        if not status.queues:
+            return
+        if not self._linked:
+            self._linked = True
+            if status.queue(location.queue) is not None:
+                status.selected_queue = location.queue
+        if location.queue or status.selected_queue != status.queues[0].name:
+            location.queue = status.selected_queue
 
     def _went(self, event: param.parameterized.Event) -> None:
         self._session.location.tab = TABS[event.new]
@@ -135,3 +160,11 @@ class Console(View):
     def _go(self, event: param.parameterized.Event) -> None:
         if self._tabs is not None:
             self._tabs.active = TABS.index(event.new)
+
+
+def _shorten(*_events: object) -> None:
+    """Panel writes every parameter into the address, also those that are as usual."""
+    address = pn.state.location
+    if address is not None:
+        query = shortened(address.search[1:])
+        address.search = f"?{query}" if query else ""

@@ -46,9 +46,32 @@ def button(text: str, look: str = "", **params: Any) -> pn.widgets.Button:
 
 
 def search(placeholder: str, *, width: int = 180, **params: Any) -> pn.widgets.TextInput:
-    """A field to search with; its placeholder is its name to a screen reader, too."""
+    """A field to search with; its placeholder is its label too, which only a screen reader hears."""
     return pn.widgets.TextInput(
-        **{"placeholder": placeholder, "width": width, "max_length": 200, "margin": 0, "design": OpsDesign, **params}
+        **{
+            "label": placeholder,
+            "css_classes": ["unlabelled"],
+            "placeholder": placeholder,
+            "width": width,
+            "max_length": 200,
+            "margin": 0,
+            "design": OpsDesign,
+            **params,
+        }
+    )
+
+
+def choice(label: str, options: Mapping[str, Any], **params: Any) -> pn.widgets.Select:
+    """One of some; its label is heard by a screen reader alone, so an option has to say what is chosen."""
+    return pn.widgets.Select(
+        **{
+            "label": label,
+            "css_classes": ["unlabelled"],
+            "options": dict(options),
+            "margin": 0,
+            "design": OpsDesign,
+            **params,
+        }
     )
 
 
@@ -56,15 +79,6 @@ def segments(options: Mapping[str, Any], **params: Any) -> pn.widgets.RadioBoxGr
     """A choice of a few, side by side. Radio buttons, for of Bokeh's pressed buttons no screen reader hears."""
     return pn.widgets.RadioBoxGroup(
         options=dict(options), inline=True, **{"margin": 0, "design": OpsDesign, "css_classes": ["segments"], **params}
-    )
-
-
-def choice(label: str, options: Mapping[str, str], *, width: int = 150, **params: Any) -> pn.widgets.Select:
-    """A list to choose from, with a name that only a screen reader says: what is chosen says it to the others."""
-    return pn.widgets.Select(
-        label=label,
-        options=dict(options),
-        **{"width": width, "margin": 0, "design": OpsDesign, "css_classes": ["unnamed"], **params},
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
@@ -13,6 +15,7 @@ from panel.viewable import Viewable, Viewer
 from opsdash.errors import Invalid, OpsdashError
 from opsdash.model import Effect, Preview
 from opsdash.operation import CONFIRMATION, Operation
+from opsdash.services.threads import READS
 from opsdash.state import PendingConfirmation
 from opsdash.views import form
 from opsdash.views.design import OpsDesign, button
@@ -47,7 +50,9 @@ class ConfirmationDialog(Viewer):
         self._fields: dict[str, Any] = {}
         self._given: Mapping[str, Any] = {}
         self._reviewed: Operation | None = None
-        self._asked = 0
+        self._asked = self._asked_for = 0
+        self._typed: list[pn.widgets.TextInput] = []
+        self._chips: dict[str, pn.widgets.RadioButtonGroup] = {}
         self._effects: list[Callable[[Effect], Any]] = []
         self._cancel = button("Cancel", css_classes=["quiet"], on_click=self._cancelled)
         self._confirm_button = button("Confirm", disabled=self.param.ready.rx.not_(), on_click=self._confirm)
@@ -103,14 +108,29 @@ class ConfirmationDialog(Viewer):
             self.param.update(problem=problem, stale=False)
             self.pending.request(operation, preview)
             self._make_fields(operation, preview, half or {})
+            self._cancel.label, self._confirm_button.visible = "Cancel", True
             self._review()
             self._keep()
             self._dialog.open = True
+            self._asked_for = asked
+        await self._suggest(operation, asked)
 
     async def ask_for(self, operation: Operation) -> None:
         """The same for an operation that exists: an Undo."""
         asked = form.asking(operation)
         await self.ask(asked["name"], asked["args"], asked["half"])
+
+    def tell(self, title: str, about: Iterable[tuple[str, str]], *fields: Viewable) -> None:
+        """Shows something with nothing to confirm; what was pending is not any more."""
+        self._close()
+        with pn.io.hold():
+            self.param.update(problem="", stale=False)
+            self._dialog.param.update(
+                title=title, about=[list(one) for one in about], warning="", danger=False, **form.review(None)
+            )
+            self._cancel.label, self._confirm_button.visible = "Close", False
+            self._dialog.objects = list(fields)
+            self._dialog.open = True
 
     async def _found(self, event: param.parameterized.Event) -> None:
         """The browser had a half-filled dialog before it was reloaded; it is not to be trusted."""
@@ -129,17 +149,46 @@ class ConfirmationDialog(Viewer):
             return None, form.in_words(operation, error)
 
     def _make_fields(self, operation: Operation, preview: Preview | None, half: Mapping[str, Any]) -> None:
-        self._fields = {
-            field["name"]: form.widget(field, half.get(field["name"]))
-            for field in form.fields(operation, preview, self._given)
-        }
+        asked = form.fields(operation, preview, self._given)
+        self._fields = {field["name"]: form.widget(field, half.get(field["name"])) for field in asked}
         for field in self._fields.values():
             field.param.watch(self._refill, "value_input" if hasattr(field, "value_input") else "value")
+            if "enter_pressed" in field.param:
+                field.param.watch(self._confirm, "enter_pressed")
         phrase = preview.phrase if preview else ""
-        typed = [self._typed(f"Type {phrase} too", "phrase_typed")] if phrase else []
-        self._dialog.objects = [*self._fields.values(), *typed, self._typed(f"Type {CONFIRMATION} to confirm", "typed")]
+        self._typed = [self._typing(f"Type {phrase} too", "phrase_typed")] if phrase else []
+        self._typed.append(self._typing(f"Type {CONFIRMATION} to confirm", "typed"))
+        self._chips = {
+            field["name"]: form.chips(field["suggestions"], self._fields[field["name"]])
+            for field in asked
+            if field["suggestions"]
+        }
+        self._place_fields()
 
-    def _typed(self, label: str, follows: str) -> pn.widgets.TextInput:
+    def _place_fields(self) -> None:
+        """Each field, the buttons that fill it in below it, and at the end what is typed to confirm."""
+        below = {name: [field, *filter(None, [self._chips.get(name)])] for name, field in self._fields.items()}
+        self._dialog.objects = [*itertools.chain.from_iterable(below.values()), *self._typed]
+
+    async def _suggest(self, operation: Operation, asked: int) -> None:
+        """Offers what the operation finds for its fields; the dialog is there already, and goes without on an error."""
+        if type(operation).suggest is Operation.suggest:
+            return
+        look = partial(self._session.console.suggest, operation)
+        try:
+            found = await READS.run(look, caller=self._session.caller)
+        except OpsdashError:
+            return  # the preview says what is wrong
+        wanted = {name: texts for name, texts in found.items() if texts and name in self._fields}
+        if self.pending.operation is None or asked != self._asked_for or not wanted:
+            return
+        with pn.io.hold():
+            self._chips |= {
+                name: form.chips({text: text for text in texts}, self._fields[name]) for name, texts in wanted.items()
+            }
+            self._place_fields()
+
+    def _typing(self, label: str, follows: str) -> pn.widgets.TextInput:
         field = pn.widgets.TextInput(label=label, margin=0, sizing_mode="stretch_width", design=OpsDesign)
         field.link(self.pending, value_input=follows)
         field.param.watch(self._confirm, "enter_pressed")
@@ -157,7 +206,8 @@ class ConfirmationDialog(Viewer):
             about=[list(one) for one in form.about(operation, self._given)],
             **form.review(preview),
         )
-        self._confirm_button.param.update(label=title, button_type="danger" if operation.danger else "primary")
+        label = preview.button if preview and preview.button else title
+        self._confirm_button.param.update(label=label, button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)
     def _derive_ready(self) -> None:
@@ -184,7 +234,7 @@ class ConfirmationDialog(Viewer):
         preview, filled = None, None
         try:
             filled = form.filled(operation, values)
-            if form.without_reason(filled) == self._reviewed and not self.stale:
+            if form.without_reason(filled) == self._reviewed and not self.stale and not self.problem:
                 return
             self.stale = True
             await asyncio.sleep(SETTLED_S)  # not a wait for something: a pause in typing

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import panel as pn
+import param
 
 from opsdash.errors import Invalid, sentences
 from opsdash.model import Preview
@@ -51,7 +52,7 @@ def asking(operation: Operation) -> dict[str, Any]:
     return {"name": operation.name, "args": text, "half": flags}
 
 
-def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, str]]:
+def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, Any]]:
     """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices.
 
     Args:
@@ -64,6 +65,7 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
             "label": field.metadata["label"],
             "kind": "flag" if isinstance(field.default, bool) else "text",
             "placeholder": field.metadata["placeholder"],
+            "suggestions": dict(field.metadata["suggestions"]),
         }
         for field in _asked(operation)
         if field.name not in known and (field.name in choices or not isinstance(field.default, bool))
@@ -108,25 +110,36 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
 
 
 def review(preview: Preview | None) -> dict[str, Any]:
-    """What the dialog shows of a preview, as parameters of ``Dialog``; a figure of nothing is left out."""
+    """What the dialog shows of a preview, as parameters of ``Dialog``.
+
+    Neither a figure of nothing nor a sentence that only repeats what is shown as figures is there; where nothing at
+    all is affected, the sentence is what says so.
+    """
     shown = preview or Preview()
+    figures = [one for one in shown.figures if one.shown and one.value]
+    breakdowns = [one for one in shown.breakdowns[:1] if one.label and any(part.value for part in one.parts)]
+    seen = {one.name for one in figures} | {one.name for one in breakdowns}
+    silent = {one.name for one in shown.figures if one.shown and not one.value}  # nothing of it: no tile, no sentence
     return {
         "figures": [
             {"label": one.label, "value": one.value, "unit": one.shown_unit, "exactness": one.exactness}
-            for one in shown.figures
-            if one.shown
+            for one in figures
         ],
         "breakdown": [
             [part.name, part.value, one.exactness == "exact"]
-            for one in shown.breakdowns[:1]
-            if one.label and one.parts
+            for one in breakdowns
             for part in one.first(MAX_KINDS)
+            if part.value
         ],
-        "lines": [[line.kind, line.text] for line in shown.in_order],
+        "lines": [
+            [line.kind, line.text]
+            for line in shown.in_order
+            if not seen.intersection(line.repeats) or set(line.repeats) - seen - silent
+        ],
     }
 
 
-def widget(field: Mapping[str, str], value: Any = None) -> Any:
+def widget(field: Mapping[str, Any], value: Any = None) -> Any:
     """The widget of Panel's that asks for one field, with what is filled in already.
 
     A yes-or-no field is a group of one: Panel's own checkbox has no name for a screen reader.
@@ -147,6 +160,29 @@ def widget(field: Mapping[str, str], value: Any = None) -> Any:
         design=OpsDesign,
         sizing_mode="stretch_width",
     )
+
+
+def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.widgets.RadioButtonGroup:
+    """Buttons that fill in a text field, below it; the one that says what is in the field looks pressed.
+
+    Args:
+        suggestions: What a button says, and what it fills in. Either may be other people's text.
+    """
+    choice = pn.widgets.RadioButtonGroup(
+        options=dict(suggestions), value=None, css_classes=["chips"], margin=(-8, 0, 0, 0), design=OpsDesign
+    )
+
+    def fill(event: param.parameterized.Event) -> None:
+        if event.new is not None and event.new != field.value_input:
+            field.param.update(value=event.new, value_input=event.new)
+
+    def follow(_event: object) -> None:
+        choice.value = field.value_input if field.value_input in suggestions.values() else None
+
+    follow(None)
+    choice.param.watch(fill, "value")
+    field.param.watch(follow, "value_input")
+    return choice
 
 
 def value_of(field: Any) -> Any:

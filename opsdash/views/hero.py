@@ -6,12 +6,19 @@ from typing import Any
 
 from opsdash.model import Role
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
-from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, SystemStatus
+from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, UNKNOWN, SystemStatus
 from opsdash.text import count
 from opsdash.views import rows
 
 MOST_CHIPS = 8
 TONES = {RUNNING: "ok", PARTLY_PAUSED: "warn", PAUSED: "warn", DEGRADED: "bad"}
+HEARD = {
+    RUNNING: "Workers take tasks again.",
+    PARTLY_PAUSED: "Some queues are held now.",
+    PAUSED: "Workers are held now.",
+    DEGRADED: "Something needs a look.",
+    UNKNOWN: "The state is not known.",
+}
 LABELS = {
     "waiting": "Waiting",
     "rate": "Throughput",
@@ -26,6 +33,7 @@ def words(status: SystemStatus) -> dict[str, Any]:
     """Parameters of ``StatusStrip`` that follow from the status."""
     return {
         "word": status.condition,
+        "heard": HEARD[status.condition],
         "tone": rows.status_tone(status) if status.condition != DEGRADED else TONES[DEGRADED],
         "story": rows.pause_story(status),
         "reason": status.pause_reason,

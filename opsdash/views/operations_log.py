@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +19,9 @@ from opsdash.services.audit.query import COUNTED, Filter, Page
 from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
-from opsdash.views.design import OpsDesign, button, icon, line, search, stack
-from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.design import button, choice, line, search, stack
+from opsdash.views.kit import Card, KeyedTable, RowAction
+from opsdash.views.log_export import log_export
 from opsdash.views.view import View
 
 PAGE = 50
@@ -75,28 +75,12 @@ class RecentOperations(View):
         return stack(self._filters(), self._table, self._paging())
 
     def _buttons(self) -> list[Viewable]:
-        export = pn.widgets.FileDownload(
-            callback=self._export,
-            filename="opsdash-operations.csv",
-            label="Export Logs",
-            icon=icon("export"),
-            margin=0,
-            design=OpsDesign,
-        )
+        export = log_export(self._session, lambda: chosen(self._session.location.log_filter, datetime.now(UTC)))
         if not self.detailed:
             return [export]
         prune = button("Prune Audit Log", "clear", css_classes=["danger"], on_click=self._dialog.asks(PruneAuditLog))
         prune.visible = self._session.may(PruneAuditLog)
         return [prune, export]
-
-    def _export(self) -> io.StringIO:
-        """The CSV of what is filtered, made when it is asked for."""
-        name = f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
-        for one in self._table.actions if self._table else ():
-            if isinstance(one, pn.widgets.FileDownload):
-                one.filename = name
-        wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
-        return io.StringIO("".join(self._session.console.audit.export(wanted)))
 
     def _filters(self) -> Viewable:
         location = self._session.location
@@ -109,7 +93,7 @@ class RecentOperations(View):
         def select(name: str, options: Mapping[str, str]) -> Viewable:
             value = getattr(location, name)
             known = value if value in options.values() else ""
-            field = pn.widgets.Select(options=dict(options), value=known, width=150, margin=0, design=OpsDesign)
+            field = choice(next(iter(options)), options, value=known, width=150)
             field.link(location, value=name, bidirectional=True)
             return field
 
@@ -199,7 +183,12 @@ class RecentOperations(View):
     def _details(self, key: str) -> Viewable:
         shown = self._table.rows if self._table is not None else ()
         row: dict[str, Any] = next((row for row in shown if row["key"] == key), {})
-        return pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width")
+        told = [("Reason", row.get("why")), ("Broker", row.get("broker"))]
+        return Card(
+            pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width"),
+            lines=[["mute", f"{label}: {text}"] for label, text in told if text],
+            theme=self.param.theme,
+        )
 
     async def _act(self, action: RowAction) -> None:
         row: dict[str, Any] = next((row for row in self.status.operation_rows if row["key"] == action.key), {})

@@ -14,6 +14,7 @@ from panel.viewable import Viewable
 from opsdash.capacity import Full
 from opsdash.views import last_reading
 from opsdash.views.console_page import Console
+from opsdash.views.design import OpsDesign, stack
 from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.identity import Closed, identify
 from opsdash.views.open_pages import OpenPages, open_pages
@@ -70,7 +71,8 @@ def _too_many(full: Full, pages: OpenPages) -> Closed:
 def closed_page(why: Closed) -> Viewable:
     """A page that shows nothing but why, and what to do."""
     _dress()
-    return closed_card(why)
+    heading = pn.pane.HTML(f"<h1>{TITLE}</h1>", margin=0, design=OpsDesign, sizing_mode="stretch_width")
+    return stack(heading, closed_card(why), styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"})
 
 
 def _dress(words: str = "") -> None:

@@ -1,128 +1,196 @@
-"""A look at both ends of a queue, as the server describes its messages: redacted, never unpickled."""
+"""A look into a queue, beside the page: by pages, and what a search finds. Redacted by the server, never unpickled."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import param
 from panel.viewable import Viewable
 
 from opsdash.errors import OpsdashError
+from opsdash.model import to_plain
 from opsdash.operations import RevokeTask
 from opsdash.services.broker.messages import Message
+from opsdash.services.queues.browse import Look, browse, search
 from opsdash.services.threads import READS
-from opsdash.text import format_duration
+from opsdash.text import count, in_words
 from opsdash.views import rows
-from opsdash.views.design import button, search
-from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.design import button
+from opsdash.views.design import search as search_field
+from opsdash.views.kit import Dialog, KeyedTable, RowAction
 from opsdash.views.view import View
 
-PEEKED = 10
-"""Messages at either end of a queue that a look shows."""
+PAGE = 20
+"""Messages of one page."""
+LAST = 5
+"""Messages of the queue's end that a page has below it."""
 COLUMNS = [
     {"field": "position", "title": "Place", "kind": "number", "priority": 1},
     {"field": "name", "title": "Task", "priority": 1},
-    {"field": "priority", "title": "Priority", "kind": "number", "priority": 3},
     {"field": "arguments", "title": "Arguments", "priority": 2},
-    {"field": "age", "title": "Age", "priority": 2},
+    {"field": "age", "title": "Sent", "priority": 2, "whole": True},
+    {"field": "priority", "title": "Priority", "kind": "number", "priority": 4},
     {"field": "retries", "title": "Retries", "kind": "number", "priority": 4},
     {"field": "size", "title": "Size", "kind": "bytes", "priority": 4},
-    {"field": "id", "title": "Id", "priority": 3},
+    {"field": "id", "title": "Id", "priority": 3, "whole": True},
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]
-GAP = "…"
 
 
 class Peek(View):
-    """The first and the last tasks that wait in a queue. It is shown once something was looked at."""
+    """What waits in a queue, as a panel at the side of the page. It is shown once something was looked at."""
 
     find = param.String(default="", doc="Shows the tasks whose id, name or arguments hold this text.")
 
-    _table: KeyedTable | None = None
+    _panel: Dialog | None = None
 
     def _build(self) -> Viewable:
-        self._seen: tuple[Message, ...] = ()
-        self._looked_at = ""
-        find = search("Id, name or argument")
-        find.link(self, value_input="find")
+        self._look = Look(waiting=0)
+        self._looked = self._queue = ""
+        self._starts = [1]  # of the pages up to the one that is shown
+        self._find = search_field("Id, name or argument", width=220)
+        self._find.link(self, value_input="find")
         self._table = KeyedTable(
-            title="Waiting tasks",
-            actions=[find, button("Close", "close", on_click=self._leave)],
+            title="In the order workers take them",
+            actions=[self._find],
             columns=self.shown_columns(COLUMNS),
-            empty="Nothing waits in this queue.",
             theme=self.param.theme,
         )
         self._table.on_action(self._act)
-        return self._table
+        self._back = button("Previous", on_click=self._go_back)
+        self._next = button("Next", on_click=self._go_on)
+        self._panel = Dialog(
+            self._table,
+            side=True,
+            theme=self.param.theme,
+            actions=[
+                self._back,
+                self._next,
+                button("Refresh", on_click=self._again),
+                button("Close", on_click=self._leave),
+            ],
+        )
+        return self._panel
 
     async def open(self, queue: str) -> None:
-        """Looks, and shows what is there; on an error it tells the operator and shows nothing new."""
-        console = self._session.console
+        """Looks at the first page, and shows it; on an error it tells the operator and shows nothing new."""
+        if self._panel is None:
+            return
+        self._queue, self._starts = queue, [1]
+        self._find.param.update(value="", value_input="")
+        if await self._read():
+            self._panel.param.update(title=f"Waiting tasks of {queue}", open=True)
 
-        def look() -> tuple[Message, ...]:
+    async def _read(self) -> bool:
+        console, queue, text, first = self._session.console, self._queue, self.find, self._starts[-1]
+
+        def look() -> Look:
             console.queues.check(queue, console.queue_names())
-            return console.queues.peek(queue, PEEKED, console.settings.redact)
+            console.queues.check_lists(queue)
+            redact = console.settings.redact
+            if text:
+                return search(console.broker, queue, text, first, PAGE, redact=redact)
+            return browse(console.broker, queue, first, PAGE, last=LAST, redact=redact)
 
         async with self._session.turn("peek") as mine:
             if not mine:
-                return
+                return False
             try:
-                self._seen = await READS.run(look, caller=self._session.caller)
+                self._look = await READS.run(look, caller=self._session.caller)
             except OpsdashError as error:
                 self._session.say(error.explanation, "bad")
-                return
-        self._looked_at = f"Looked at {datetime.now(UTC):%H:%M:%S} UTC"
-        if self._table is not None:
-            self._table.title = f"First and last tasks of {queue}"
-        self.visible = True
+                return False
+        self._looked = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._show()
+        return True
+
+    def _show(self) -> None:
+        look, first, found = self._look, self._starts[-1], len(self._look.messages)
+        may = self.actions and self._session.may(RevokeTask)
+        places = f"{first:,} to {look.upto:,} of {look.waiting:,}"
+        searched = f"{count(found, 'task')} found in {places}" if self.find else places
+        nothing = f"Nothing in {places} matches this text." if self.find else "Nothing waits in this queue."
+        self._table.param.update(
+            rows=peeked(look, may=may, gaps=not self.find),
+            note=f"{searched}, read {self._looked}" if look.upto >= first else f"Read {self._looked}",
+            empty=nothing if look.waiting else "Nothing waits in this queue.",
+        )
+        self._back.disabled = len(self._starts) == 1
+        self._next.disabled = look.upto >= look.waiting
 
     @param.depends("find", watch=True)
-    def _show(self) -> None:
-        if self._table is None:
-            return
-        shown = [row for row in peeked(self._seen, may=self._session.may(RevokeTask)) if _holds(row, self.find)]
-        nothing = "No task here matches this text." if self.find else "Nothing waits in this queue."
-        self._table.param.update(rows=shown, note=self._looked_at, empty=nothing)
+    async def _search(self) -> None:
+        self._starts = [1]
+        if self._queue:
+            await self._read()
+
+    async def _go_on(self, _event: object) -> None:
+        self._starts.append(self._look.upto + 1)
+        await self._read()
+
+    async def _go_back(self, _event: object) -> None:
+        self._starts = self._starts[:-1] or [1]
+        await self._read()
+
+    async def _again(self, _event: object) -> None:
+        await self._read()
 
     def _leave(self, _event: object) -> None:
-        self.visible = False
+        if self._panel is not None:
+            self._panel.open = False
 
     async def _act(self, action: RowAction) -> None:
-        await self._dialog.ask(action.name, {"task_id": action.key})
+        task_id = next((str(row["id"]) for row in self._table.rows if row["key"] == action.key), "")
+        await self._dialog.ask(action.name, {"task_id": task_id})
 
 
-def peeked(messages: tuple[Message, ...], *, may: bool) -> list[rows.Row]:
-    """One row per message, and one for those between the first and the last that were not looked at."""
+def peeked(look: Look, *, may: bool, gaps: bool = True) -> list[rows.Row]:
+    """One row per message, and one for those before, between and behind that are not shown.
+
+    Args:
+        may: Who looks may revoke. ``gaps``: what is not shown is a row.
+    """
     found: list[rows.Row] = []
-    last = 0
-    for message in messages:
-        if last and message.position > last + 1:
-            found.append(
-                {"key": f"gap:{last}", "name": GAP, "arguments": f"{message.position - last - 1:,} more tasks"}
-            )
-        last = message.position
-        acts = (
-            [[RevokeTask.name, "Revoke", "It is discarded when a worker receives it"]] if may and message.id else None
-        )
-        found.append(
-            rows.known(
-                key=message.id or f"place:{message.position}",
-                called=f"{message.name} {message.id}",
-                position=message.position,
-                name=message.name or message.unreadable,
-                priority=message.priority,
-                arguments=message.arguments,
-                age="not known" if message.age_s is None else format_duration(message.age_s),
-                retries=message.retries,
-                size=message.size_bytes,
-                id=message.id,
-                acts=acts,
-            )
-        )
-    return found
+    last, keys = 0, set[str]()
+    for message in look.messages:
+        if gaps:
+            found += _gap(last, message.position)
+        last, row = message.position, _row(message, may=may)
+        if row["key"] in keys:  # a message that was sent twice
+            row["key"] += f" at {message.position}"
+        keys.add(row["key"])
+        found.append(row)
+    return found + _gap(last, look.waiting + 1) if gaps else found
 
 
-def _holds(row: rows.Row, text: str) -> bool:
-    words = " ".join(str(row.get(name, "")) for name in ("id", "name", "arguments")).lower()
-    return (row["name"] == GAP and not text) or text.lower() in words
+def _gap(last: int, following: int) -> list[rows.Row]:
+    if following <= last + 1:
+        return []
+    return [{"key": f"gap:{last}", "name": f"… {count(following - last - 1, 'task')} not shown"}]
+
+
+def _ago(age_s: float) -> str:
+    return f"{in_words(age_s)} ago" if age_s >= 1 else "just now"
+
+
+def _row(message: Message, *, may: bool) -> rows.Row:
+    """One message. Its button is there if it can be revoked by its id."""
+    acts = [{"name": "copy", "label": "Copy", "help": "Copy as JSON", "copies": "json", "usual": True}]
+    if may and message.id:
+        revoke = rows.act(RevokeTask, "Revoke", "It is discarded when a worker receives it", usual=True)
+        acts.append(revoke)
+    return rows.known(
+        key=message.id or f"place:{message.position}",
+        called=f"{message.name} {message.id}",
+        position=message.position,
+        name=message.name or message.unreadable,
+        priority=message.priority,
+        arguments=message.arguments,
+        age="not known" if message.age_s is None else _ago(message.age_s),
+        retries=message.retries,
+        size=message.size_bytes,
+        id=message.id,
+        json=json.dumps(to_plain(message), indent=2, ensure_ascii=False),
+        acts=acts,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import panel as pn
 import param
 from panel.viewable import Viewable
 
@@ -37,11 +38,11 @@ class QueueTable(View):
     """Queues with what waits in each; pause, resume, peek and clear where the role allows them."""
 
     _table: KeyedTable | None = None
+    _peek: Peek | None = None
 
     queues = param.List(default=[], item_type=str, doc="Only these; empty: all that are known.")
 
     def _build(self) -> Viewable:
-        self._peek = Peek(session=self._session, actions=self.actions, visible=False)
         self._table = KeyedTable(
             title="Queue Operations",
             columns=self.shown_columns(COLUMNS),
@@ -52,7 +53,8 @@ class QueueTable(View):
         self._show()
         self._table.param.watch(self._chosen_in_table, "selected")
         self._table.on_action(self._act)
-        return self._table
+        self._column = pn.Column(self._table, margin=0, sizing_mode="stretch_width")
+        return self._column
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = self.status.queue_rows
@@ -74,6 +76,9 @@ class QueueTable(View):
 
     async def _act(self, action: RowAction) -> None:
         if action.name == PEEK:
+            if self._peek is None:  # most pages are left without a look
+                self._peek = Peek(session=self._session, actions=self.actions, theme=self.theme)
+                self._column.append(self._peek)
             await self._peek.open(action.key)
         else:
             await self._dialog.ask(action.name, {"queue": action.key})

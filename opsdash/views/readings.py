@@ -20,6 +20,7 @@ from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
 from opsdash.views import hero, rows, strip, worker_rows
 from opsdash.views.kit.shared import Figures, Rows, SharedFigures, SharedRows
+from opsdash.views.kit.sparkline import sparkline
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -40,7 +41,7 @@ class PageStatus(SystemStatus):
     trash_rows = SharedRows(default=Rows(), doc="Clears that can be undone, newest first.")
     approval_rows = SharedRows(default=Rows(), doc="Acts that wait for a second person.")
     figures = SharedFigures(default=Figures(), doc="Figure -> [value, unit]; what is not known is not there.")
-    sparks = SharedFigures(default=Figures(), doc="Figure -> [[second, value], …]; a missing value is a gap.")
+    sparks = SharedFigures(default=Figures(), doc="Figure -> its small line; None: too few values.")
     hero = SharedFigures(default=Figures(), doc="Parameters of the status strip.")
     tenants_card = SharedFigures(default=Figures(), doc="What the card of tenants says.")
     read_at = param.Number(default=0, doc="When Redis was read, in seconds; 0: not yet.")
@@ -142,7 +143,7 @@ def shown(
     }
     words = {
         "figures": strip.figures(status, recent),
-        "sparks": strip.sparks(recent),
+        "sparks": {name: sparkline(points) for name, points in strip.sparks(recent).items()},
         "hero": hero.words(status),
         "tenants_card": rows.tenants_card(status),
     }

@@ -40,6 +40,7 @@ from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.text import count
 from opsdash.views.form import asking
+from opsdash.views.kit.sparkline import sparkline
 from opsdash.views.strip import latest_rates, spark_point
 
 Row = dict[str, Any]
@@ -100,10 +101,10 @@ def queue_rows(
             acts.append(act(ResumeProcessing, "Resume", "End the pause of this queue", usual=True))
         if own is None and status.known and may(PauseProcessing):
             acts.append(act(PauseProcessing, "Pause", "Pause this queue only", usual=True))
-        acts.append({"name": PEEK, "label": "Peek", "help": "The first and last pending tasks", "usual": True})
+        acts.append({"name": PEEK, "label": "Peek", "help": "What waits in it", "usual": True})
         if may(ClearQueue):
-            acts.append(act(ClearTasks, "Clear some", "Clear the tasks that match a name, an age or a text"))
-            acts.append(act(ClearQueue, "Clear", "Clear all pending tasks"))
+            acts.append(act(ClearTasks, "Clear some", "Those that match a name, an age or a text"))
+            acts.append(act(ClearQueue, "Clear", "All pending tasks of this queue"))
         rows[queue.name] = known(
             rank=rank,
             name=queue.name,
@@ -114,7 +115,7 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=[spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
+            spark=sparkline([spark_point(p, p.waiting.get(queue.name)) for p in thinned]) if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pyviz_comms import Comm
 
     from opsdash.services.console import Console as Service
+
+log = logging.getLogger(__name__)
 
 THEMES = ["auto", "light", "dark"]
 
@@ -98,7 +101,14 @@ class View(PyComponent):
     def __panel__(self) -> Viewable:
         if self._closed is not None:
             return closed_card(self._closed)
-        card = self._build()
+        try:
+            card = self._build()
+        except Exception:
+            if not self._session.served:
+                raise
+            # Panel would show its traceback to the client; and the other cards are fine.
+            log.exception("%s could not be made", type(self).__name__)
+            return closed_card(Closed(heading="This could not be made", lines=("opsdash's log says why.",)))
         if not self._alone:
             return card
         self._session.messages.param.update(theme=self.theme, embedded=True, reloads=False)

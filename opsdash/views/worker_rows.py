@@ -14,7 +14,9 @@ from opsdash.views.rows import May, Row, act, known, steady
 FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
 _TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "silent": "bad", "offline": "bad"}
-_ORDER = {"silent": 1, "stalled": 1, "draining": 2, "drained": 2, "quiet": 2, "online": 3, "offline": 4}
+_ORDER = {"silent": 1, "stalled": 1, "offline": 4}
+"""What somebody has made quiet stays in its place, or the row would go from under the pointer."""
+_TAKING = 3
 
 
 def worker_rows(
@@ -42,11 +44,12 @@ def worker_rows(
 
 def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row, may: May) -> Row:
     heard_s, state = worker.heartbeat_at.timestamp(), worker.condition
+    served = list(worker.queues) or before.get("served") or sorted(worker.started)
     silent_s = 0.0 if now is None else (now - worker.heartbeat_at).total_seconds()
     return known(
-        rank=_ORDER.get(state, 5),
+        rank=_ORDER.get(state, _TAKING),
         hostname=worker.hostname,
-        state=[_TONES.get(state, "warn"), state, _remark(worker, state)],
+        state=[_TONES.get(state, "warn"), state, _remark(worker, state, served)],
         since=steady(heard_s - worker.uptime_s, before.get("since")) if worker.reports else None,
         active=worker.active,
         slots=worker.concurrency,
@@ -59,6 +62,7 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         memory=worker.memory_bytes,
         seen=round(heard_s) if silent_s > FRESH_S else None,
         queues=", ".join(worker.queues) or None,
+        served=served,
         started=", ".join(f"{queue} {total:,}" for queue, total in sorted(worker.started.items())),
         pool=f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}" if worker.concurrency else worker.pool,
         pid=worker.pid,
@@ -104,13 +108,14 @@ def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
     )
 
 
-def _remark(worker: WorkerStats, state: str) -> str:
+def _remark(worker: WorkerStats, state: str, served: Iterable[str]) -> str:
+    before = f"; served {', '.join(served)}" if served and not worker.queues else ""
     if state == "stalled":
         return "reports, but its event loop is blocked"
     if state == "quiet":
-        return "takes no tasks"
+        return f"takes no tasks{before}"
     if state in {"draining", "drained"}:
-        return "takes no tasks: it is being drained"
+        return f"takes no tasks: it is being drained{before}"
     if state == "silent":
         return f"for {format_duration(worker.silent_s)}"
     return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
@@ -135,15 +140,17 @@ def running_rows(
         before: The rows of the last read: a beginning that moved by less than two seconds has not moved.
     """
     acts = [act(RevokeTask, "Revoke", "It is discarded, or ended", usual=True)] if may(RevokeTask) else None
-    return {
-        task.task_id: known(
+    rows = {}
+    for task in tasks:
+        at, last = task.started_at, before.get(task.task_id, {}).get("since")
+        since = steady(at.timestamp(), last) if at else None
+        rows[task.task_id] = known(
             name=task.name,
             called=f"{task.name} {task.task_id}",
+            arguments=task.arguments or None,
             queue=task.queue,
-            since=steady(task.started_at.timestamp(), before.get(task.task_id, {}).get("since"))
-            if task.started_at
-            else None,
+            started=since,
+            since=since,
             acts=acts,
         )
-        for task in tasks
-    }
+    return rows

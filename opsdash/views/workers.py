@@ -34,9 +34,11 @@ MORE = {"seen", "pool", "version"}
 """Columns of the workers' own tab."""
 RUNNING = [
     {"field": "name", "title": "Task", "priority": 1},
-    {"field": "key", "title": "Id", "priority": 2},
-    {"field": "queue", "title": "Queue", "priority": 3},
+    {"field": "arguments", "title": "Arguments", "priority": 2},
+    {"field": "started", "title": "Started (UTC)", "kind": "clock", "priority": 3},
     {"field": "since", "title": "Running for", "kind": "since", "priority": 1},
+    {"field": "queue", "title": "Queue", "priority": 3},
+    {"field": "key", "title": "Id", "priority": 4, "whole": True},
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]
 FACTS = {
@@ -108,7 +110,7 @@ class WorkerHealth(View):
         self._table.param.update(
             rows=rows,
             note=f"Last updated {read_at:%H:%M:%S} UTC" if read_at is not None else "Not read yet",
-            empty="No worker matches this filter." if words else NO_WORKERS,
+            empty="No worker matches this filter." if words else NO_WORKERS if self.status.known else "",
             **self.clock(),
         )
         for key in self._contents:
@@ -159,13 +161,13 @@ class _Details:
         self._other = key.startswith("other:")
         self.table = KeyedTable(title="Running now", columns=columns, empty="Reading …", theme=view.param.theme)
         self.table.on_action(view.act_on_task)
-        self.facts = Card(title="Facts", theme=view.param.theme)
+        self.facts = Card(theme=view.param.theme)
         self.card = stack(self.table, self.facts)
 
     def show(self, row: dict[str, Any]) -> None:
         known = [[label, str(row[name])] for name, label in FACTS.items() if row.get(name) not in (None, "")]
         state = row.get("state", ["none", "", ""])
-        self.facts.lines = [["mute", f"{label}: {value}"] for label, value in known]
+        self.facts.lines = [["mute", " · ".join(f"{label}: {value}" for label, value in known)]]
         self.table.title = "Running when it last reported" if state[1] in {"silent", "offline"} else "Running now"
         if self._other:
             self.table.empty = "An unmanaged worker does not report its running tasks."

@@ -20,6 +20,7 @@ from opsdash.worker.connection import Link
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
+from opsdash.worker.running_arguments import RunningArguments
 
 logger = get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Health:
         self._ticked = self._started = time.monotonic()
         self.identity = identify()
         self.build = build()
+        self._arguments = RunningArguments()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer, self._count_failure)
@@ -92,6 +94,7 @@ class Health:
             "failed": "" if self._uncounted else str(self._failed),
             "oldest_s": age(running[0].time_start) if running else "",
             "running": running_json(running),
+            "running_arguments": self._arguments.as_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
             "held_by_queue": ""
             if (reserved := celery_private.held_by_queue(consumer)) is None
@@ -153,10 +156,7 @@ def age(since: float) -> str:
 
 
 def running_json(requests: Iterable[Any]) -> str:
-    """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``.
-
-    Arguments are not reported: they may contain secrets.
-    """
+    """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``."""
     tasks: list[str] = []
     size = 2
     for request in islice(requests, MOST_TASKS):

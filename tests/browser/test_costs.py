@@ -15,7 +15,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import confirm_button
+from support.dialogs import PROCESSING, confirm_button
 
 STALL_S = 0.05
 TRIES = 4
@@ -104,7 +104,7 @@ def test_a_page_is_small_and_an_update_is_smaller(served: Any, visit: Callable[.
     page = visit(served.url)
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: frames.append(len(data))))
     page.reload()
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     page.wait_for_timeout(1_000)
     whole = sum(frames)
     assert whole < 300_000

@@ -17,7 +17,7 @@ import panel as pn
 import pytest
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import confirm_button
+from support.dialogs import PROCESSING, confirm_button
 from support.workers import eventually
 
 import opsdash
@@ -72,7 +72,7 @@ def test_the_page_and_its_widgets_are_served_beside_other_panel_applications(
         report = visit(f"http://127.0.0.1:{port}/report", ready="Worker Health")
         expect(report.get_by_text("0 wait")).to_be_visible()
         page = visit(f"http://127.0.0.1:{port}/operations")
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        expect(page.get_by_text(PROCESSING)).to_be_visible()
         page.get_by_role("button", name="Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
         confirm_button(page).click()
@@ -95,7 +95,7 @@ def test_the_page_is_served_inside_fastapi_to_whom_the_proxy_names(
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert b"/operations" in answer.read()
         page = visit(
-            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
+            f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"}
         )
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")
@@ -125,7 +125,7 @@ def test_the_page_is_served_inside_django_beside_its_own_pages(
             with urllib.request.urlopen(address, timeout=20) as answered:
                 assert answered.read() == answer
         page = visit(
-            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
+            f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"}
         )
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")

@@ -11,7 +11,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import button, confirm, confirm_button
+from support.dialogs import PROCESSING, button, confirm, confirm_button, message
 from support.workers import worker
 
 import opsdash
@@ -69,20 +69,11 @@ def test_a_duration_that_is_none_is_told_in_the_dialog_and_nothing_is_paused(
 def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_seen(
     served: Any, visit: Callable[..., Page]
 ) -> None:
-    at_once = """(field, then) => {
-        const press = (key) => field.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))
-        const write = (text) => {
-            field.value = text
-            field.dispatchEvent(new Event('input', {bubbles: true}))
-        }
-        write('YES')
-        press('Enter')
-        if (then) write(then)
-    }"""
     page = visit(served.url)
     yes, duration = page.get_by_label("Type YES to confirm"), page.get_by_label("Ends after")
     button(page, "Pause Processing").click()
-    yes.evaluate(at_once, "YES, no")  # what is typed after it takes it back
+    yes.press_sequentially("YES, no")
+    yes.press("Enter")
     expect(confirm_button(page)).to_be_disabled()
     yes.fill("YES")
     expect(confirm_button(page)).to_be_enabled()
@@ -96,8 +87,10 @@ def test_enter_confirms_however_soon_it_follows_yes_and_never_what_nobody_has_se
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
     assert served.console.pause.read(())[None].reason == "deploying"
     button(page, "Resume Processing").click()
-    yes.evaluate(at_once, "")
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Resume Processing")).to_be_visible()
+    yes.press_sequentially("YES")
+    yes.press("Enter")
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
 
 
 def test_one_queue_is_paused_and_resumed_by_itself(
@@ -108,15 +101,15 @@ def test_one_queue_is_paused_and_resumed_by_itself(
     button(page, "Pause emails").click()
     expect(page.get_by_role("dialog", name="Pause Queue emails")).to_be_visible()
     confirm(page)
-    expect(page.get_by_role("alert").filter(has_text="The flag is set until")).to_be_visible()
+    expect(message(page, "The flag is set until")).to_be_visible()
     expect(button(page, "Pause emails")).to_have_count(0)
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     with redis.Redis.from_url(broker.url, decode_responses=True) as store:
         assert (store.exists(KEYS.pause("emails")), store.exists(KEYS.pause())) == (1, 0)
     expect(button(page, "Pause reports")).to_be_enabled()
     button(page, "Resume emails").click()
     confirm(page)
-    expect(page.get_by_role("alert").filter(has_text="Resumed queue emails.")).to_be_visible()
+    expect(message(page, "Resumed queue emails.")).to_be_visible()
     expect(button(page, "Pause emails")).to_be_enabled()
 
 
@@ -140,7 +133,7 @@ def test_every_button_of_a_paused_queue_stays_in_its_card_and_nothing_of_the_log
             return [...card.querySelectorAll('td button')].filter(hidden).map((one) => one.getAttribute('aria-label'))
         }""")
         assert outside == [], width
-        wrap = card.get_by_role("group", name="Queues, table")
+        wrap = card.get_by_role("group", name="Queue Operations, table")
         assert wrap.evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), f"scrolls sideways at {width}"
     expect(card.get_by_text(reason)).to_be_visible()
     log = page.get_by_role("region", name="Recent Operations")
@@ -163,11 +156,11 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
         expect(page.get_by_text("sent cancel_consumer.")).to_be_visible()
         shoot(page, "dialog_cancel_consumer")
         confirm(page)
-        expect(page.get_by_role("alert").filter(has_text="1 of 1 unmanaged worker")).to_be_visible()
+        expect(message(page, "1 of 1 unmanaged worker")).to_be_visible()
         expect(row).to_contain_text("sent cancel_consumer")
         shoot(page, "paused_others", all_forms=True)
         assert served.console.unmanaged.look()[0].queues == ()
         button(page, "Resume Processing").click()
         confirm(page)
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        expect(page.get_by_text(PROCESSING)).to_be_visible()
         assert set(served.console.unmanaged.look()[0].queues) == {"celery", "emails", "reports"}

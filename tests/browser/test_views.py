@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
-from support.dialogs import button, confirm, confirm_button
+from support.dialogs import act, button, confirm, confirm_button, message, waiting
 from support.reports import report_many
 from support.tenants import add, remove, sync
 from support.workers import eventually
@@ -54,20 +55,20 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     fill(store, "emails", 3, "shop.mail")
     fill(store, "emails", 2, "shop.charge")
     page = visit(served.url)
-    expect(page.get_by_role("radio", name="emails 5")).to_be_visible()
+    expect(waiting(page, "emails", "5")).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": 600})
     button(page, "Peek reports").click()
-    long = page.get_by_role("dialog", name="First and last tasks of reports")
-    expect(long.get_by_role("heading")).to_be_in_viewport(ratio=1)  # longer than the window: it opens at its beginning
-    assert long.locator(".wrap").evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), "every id is whole"
+    long = page.get_by_role("dialog", name="Waiting tasks of reports")
+    expect(long.get_by_role("heading").first).to_be_in_viewport(ratio=1)  # it opens at its beginning
+    assert long.locator(".wrap").evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), "nothing is cut"
     button(page, "Close").click()
     button(page, "Peek emails").click()
-    seen = page.get_by_role("dialog", name="First and last tasks of emails")
-    expect(seen.locator("tbody tr")).to_have_count(5)
+    seen = page.get_by_role("dialog", name="Waiting tasks of emails")
+    expect(seen.locator("tbody tr:not(.detail, .under)")).to_have_count(5)
     expect(seen.locator("tbody tr").first).to_contain_text("shop.mail")
     shoot(page, "dialog_peek")
     button(page, "Close").click()
-    button(page, "Clear some emails").click()
+    act(page, "emails", "Clear some")
     expect(page.get_by_role("dialog", name="Clear Tasks")).to_be_visible()
     page.get_by_label("Type YES to confirm").fill("YES")
     expect(page.get_by_text("Say which tasks")).to_be_visible()
@@ -79,7 +80,7 @@ def test_a_queues_own_row_clears_what_matches_and_shows_what_waits(
     ).to_be_visible()
     shoot(page, "dialog_clear_tasks")
     confirm_button(page).click()
-    expect(page.get_by_role("alert").filter(has_text="Cleared 3 tasks named shop.ma*")).to_be_visible()
+    expect(message(page, "Cleared 3 tasks named shop.ma*")).to_be_visible()
     assert store.llen("emails") == 2
 
 
@@ -88,8 +89,7 @@ def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
 ) -> None:
     fill(store, "emails", 2)
     page = visit(serve_page(environment="production").url)
-    page.get_by_role("radio", name="emails").check()
-    button(page, "Clear Queue").click()
+    act(page, "emails", "Clear")
     page.get_by_label("Type YES to confirm").fill("YES")
     second = page.get_by_label("Type emails too")
     for typed in ("", "Emails", "emails "):
@@ -99,7 +99,7 @@ def test_where_more_can_be_lost_the_dialog_asks_for_the_queues_name_too(
     expect(confirm_button(page)).to_be_enabled()
     shoot(page, "dialog_phrase")
     second.press("Enter")
-    expect(page.get_by_role("alert").filter(has_text="Cleared 2 tasks from emails.")).to_be_visible()
+    expect(message(page, "Cleared 2 tasks from emails.")).to_be_visible()
 
 
 def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_else(
@@ -109,10 +109,9 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     served = serve_page(auth="header", operators=("maria", "bob"), approval=("clear_queue",))
     maria = visit(served.url, extra_http_headers={"X-Auth-Request-User": "maria"})
     bob = visit(served.url, extra_http_headers={"X-Auth-Request-User": "bob"})
-    maria.get_by_role("radio", name="emails").check()
-    button(maria, "Clear Queue").click()
+    act(maria, "emails", "Clear")
     confirm(maria)
-    expect(maria.get_by_role("alert").filter(has_text="waits for a different operator's YES")).to_be_visible()
+    expect(message(maria, "waits for a different operator's YES")).to_be_visible()
     waiting = maria.get_by_role("region", name="Pending approvals")
     expect(waiting).to_contain_text("Clear Queue (queue: emails)")
     expect(waiting.get_by_role("button", name="Approve")).to_have_count(0)
@@ -121,7 +120,7 @@ def test_what_needs_a_second_person_waits_in_a_row_and_is_approved_by_somebody_e
     expect(bob.get_by_text("requested by maria")).to_be_visible()
     shoot(bob, "dialog_approve")
     confirm(bob)
-    expect(bob.get_by_role("alert").filter(has_text="Cleared 4 tasks from emails")).to_be_visible()
+    expect(message(bob, "Cleared 4 tasks from emails")).to_be_visible()
     expect(waiting).to_be_hidden()
     assert store.llen("emails") == 0
 
@@ -133,22 +132,30 @@ def test_a_link_opens_what_it_names_and_survives_a_reload_and_the_dark_page_is_r
     page = visit(f"{served.url}?tab=queues&queue=emails", color_scheme="light")
     for _ in range(2):
         expect(page.get_by_role("tab", name="Queues")).to_have_attribute("aria-selected", "true")
-        expect(page.get_by_role("radio", name="emails")).to_be_checked()
-        expect(page.get_by_label("Queue of the charts")).to_have_value("emails")
+        expect(page.get_by_role("radio", name="emails").last).to_be_checked()
+        button(page, "1 hour").click()
+        expect(page).to_have_url(re.compile("span=1h"))
         page.reload()
     go(page, "Workers")
     page.get_by_label("Filter workers").fill("w00")
     button(page, "Toggle theme").click()
+    expect(page).to_have_url(re.compile("workers=w00"))
     page.reload()
     expect(page.get_by_label("Filter workers")).to_have_value("w00")
-    assert page.url.endswith("?tab=workers&queue=emails&workers=w00")
+    assert address(page) == {"tab": "workers", "queue": "emails", "workers": "w00", "span": "1h"}
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.goto(f"{served.url}?tab=queues&queue=gone")
-    expect(page.get_by_label("Queue of the charts")).to_have_value("")
-    expect(page).to_have_url(re.compile(r"\?tab=queues&queue=celery$"))
+    expect(page).to_have_url(re.compile("queue=celery"))
+    assert address(page) == {"tab": "queues", "queue": "celery"}
     page.goto(f"{served.url}?tab=nonsense&queue=gone")
     expect(page.get_by_role("tab", name="Overview")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("radio", name="celery")).to_be_checked()
+
+
+def address(page: Page) -> dict[str, str]:
+    """What the address holds beside what is as usual."""
+    usual = {"tab": "overview", "span": "15m"}
+    return {name: value for name, value in parse_qsl(urlsplit(page.url).query) if value != usual.get(name)}
 
 
 @pytest.mark.slow
@@ -198,7 +205,7 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     page = visit(served.url)
     go(page, "Operations")
     log = page.get_by_role("region", name="Recent Operations")
-    rows = log.locator("tbody tr:not(.detail)")
+    rows = log.locator("tbody tr:not(.detail, .under)")
     log.get_by_label("User").fill("zoe")
     log.get_by_label("User").press("Enter")
     expect(log.get_by_text("1 to 50 of 63")).to_be_visible()
@@ -319,9 +326,9 @@ def test_the_page_fits_every_width_without_scrolling_sideways(
 def test_what_was_half_typed_is_there_again_after_the_server_has_restarted(
     serve_page: Callable[..., Any], visit: Callable[..., Page], watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opsdash.views.components import Channel
+    from opsdash.views.kit import Messages
 
-    monkeypatch.setattr(Channel.param.limit_ms, "default", 2_500)
+    monkeypatch.setattr(Messages.param.limit_ms, "default", 2_500)
     watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)", "not connected so cannot send")
     served = serve_page()
     page = visit(served.url)
@@ -357,7 +364,7 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
     }""")
     fill(store, "emails", 7)
     eventually(lambda: page.evaluate("window.__lost") == 2, what="two lost updates")
-    expect(page.get_by_role("radio", name="emails 7")).to_be_visible()
+    expect(waiting(page, "emails", "7")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -383,7 +390,7 @@ def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
         }""",
         junk,
     )
-    expect(page.get_by_role("alert").filter(has_text="'no such queue' is not known").first).to_be_visible()
+    expect(message(page, "'no such queue' is not known").first).to_be_visible()
     fill(store, "emails", 6)
-    expect(page.get_by_role("radio", name="emails 6")).to_be_visible()
+    expect(waiting(page, "emails", "6")).to_be_visible()
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]

@@ -8,6 +8,7 @@ from opsdash.views.kit.keyed_table import KeyedTable, RowAction
 from opsdash.views.kit.masthead import Masthead
 from opsdash.views.kit.messages import Messages
 from opsdash.views.kit.shared import Figures, Rows, changes
+from opsdash.views.kit.sparkline import sparkline
 from opsdash.views.kit.status_strip import StatusStrip
 from opsdash.views.kit.tabs import Tabs
 
@@ -26,4 +27,5 @@ __all__ = [
     "StatusStrip",
     "Tabs",
     "changes",
+    "sparkline",
 ]

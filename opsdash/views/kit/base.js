@@ -19,6 +19,13 @@ const draw = (tag, props, ...children) => {
 export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
 export const put = (node, text) => { if (node.textContent !== text) node.textContent = text }
 export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
+// What the browser keeps: for good, or with `sessionStorage` as long as the tab is open. A private window keeps nothing.
+export const remember = (name, value, store = 'localStorage') => {
+  try { window[store].setItem(`opsdash.${name}`, JSON.stringify(value)) } catch { /* not kept, then */ }
+}
+export const recall = (name, store = 'localStorage') => {
+  try { return JSON.parse(window[store].getItem(`opsdash.${name}`)) } catch { return null }
+}
 let counter = 0
 export const unique = (stem) => `${stem}-${++counter}`
 
@@ -40,7 +47,8 @@ export const duration = (seconds) => {
 }
 const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
 export const clock = (seconds) => stamp(seconds, [11, 19]), moment = (seconds) => stamp(seconds, [0, 19])
-export const here = (seconds) => `${moment(seconds - new Date(seconds * 1000).getTimezoneOffset() * 60)} here`
+export const here = (seconds) =>
+  `${moment(seconds)} UTC, ${moment(seconds - new Date(seconds * 1000).getTimezoneOffset() * 60)} here`
 
 // What a field says, by the kind of its column.
 const SAID = {
@@ -53,10 +61,11 @@ const SAID = {
   left: (v, now) => (v > now ? duration(v - now) : 'over'),
   ago: (v, now) => `${duration(now - v)} ago`,
   time: moment,
+  clock,
   state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
   bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
 }
-export const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time', 'clock']), STILL = new Set(['acts', 'spark'])
 export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 export const said = (column, row, now) => {
   const value = row[column.field]
@@ -64,34 +73,12 @@ export const said = (column, row, now) => {
   return (row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
 }
 
-// A line over time; a missing value is a gap, drawn as one. `points` are [second, value] or [second], and two of them
-// that lie further apart than three usual steps have a gap between them, too. Its title says least and most.
-export const sparkline = (points, {width = 96, height = 28, say = number} = {}) => {
-  const known = points.filter((p) => p.length > 1 && p[1] != null)
-  if (known.length < 2) return null
-  const steps = points.slice(1).map((p, i) => p[0] - points[i][0]).sort((a, b) => a - b)
-  const far = 3 * steps[Math.floor(steps.length / 2)], first = points[0][0]
-  const span = Math.max(1, points.at(-1)[0] - first), values = known.map((p) => p[1]), most = Math.max(...values)
-  const x = (p) => (((p[0] - first) / span) * (width - 2) + 1).toFixed(1)
-  const y = (p) => (height - 2 - (p[1] / (most || 1)) * (height - 4)).toFixed(1)
-  const runs = [[]]
-  for (const p of points) {
-    const run = runs.at(-1)
-    if (run.length && (p[1] == null || p[0] - run.at(-1)[0] > far)) runs.push([])
-    if (p[1] != null) runs.at(-1).push(p)
-  }
-  const drawn = runs.filter((run) => run.length).map((run) => (run.length > 1 ? run : [run[0], run[0]]))
-  const through = (run) => run.map((p) => `${x(p)} ${y(p)}`).join('L')
-  const line = drawn.map((run) => `M${through(run)}`).join('')
-  const area = drawn.map((run) => `M${x(run[0])} ${height}L${through(run)}L${x(run.at(-1))} ${height}Z`).join('')
-  const title = draw('title', {})
-  title.textContent = `${duration(span)}: least ${say(Math.min(...values))}, most ${say(most)}`
-  const props = {viewBox: `0 0 ${width} ${height}`, class: 'spark', role: 'img', preserveAspectRatio: 'none'}
-  return draw(
-    'svg', {...props, 'aria-label': title.textContent}, title, draw('path', {d: area, class: 'area'}),
-    draw('path', {d: line, class: 'line', 'vector-effect': 'non-scaling-stroke'})
-  )
-}
+// A small line, as `sparkline` of Python gives it: its path, the one of the area below it, and what it says.
+export const sparkline = ([line, area, text]) => draw(
+  'svg', {viewBox: '0 0 96 28', class: 'spark', role: 'img', preserveAspectRatio: 'none', 'aria-label': text},
+  draw('title', {}, text), draw('path', {d: area, class: 'area'}),
+  draw('path', {d: line, class: 'line', 'vector-effect': 'non-scaling-stroke'})
+)
 
 // The node that has the focus, in whatever shadow root; what was pressed last, for browsers that don't focus buttons.
 export const focused = () => {
@@ -102,10 +89,10 @@ export const focused = () => {
 let pressed = null
 document.addEventListener('click', (e) => { pressed = e.composedPath().find((n) => n.matches?.('button, a[href]')) }, true)
 const STOPS = 'button, input, select, textarea, a[href], [tabindex="0"]'
-export const stops = (node) =>
+export const stops = (node, least = 0) =>
   [...node.querySelectorAll('*')].flatMap((n) => [
-    ...(n.matches(STOPS) && !n.disabled && n.tabIndex >= 0 && n.checkVisibility({visibilityProperty: true}) ? [n] : []),
-    ...(n.shadowRoot ? stops(n.shadowRoot) : [])
+    ...(n.matches(STOPS) && !n.disabled && n.tabIndex >= least && n.checkVisibility({visibilityProperty: true}) ? [n] : []),
+    ...(n.shadowRoot ? stops(n.shadowRoot, least) : [])
   ])
 // Remembers where the focus is, and gives a function that puts it back there: or, where that has gone or is disabled
 // by now, to the nearest thing around it.
@@ -119,6 +106,13 @@ export const wayBack = () => {
       if (to) return to.focus({preventScroll: true})
     }
   }
+}
+
+// Into the clipboard, which a page without TLS does not have. The button says that it is done.
+export const copy = (text, button) => {
+  const was = (button.dataset.was ||= button.textContent), say = (word) => { button.textContent = word }
+  const done = () => { say('Copied'); setTimeout(say, 1500, was) }, ask = () => prompt('To copy:', text)
+  navigator.clipboard ? navigator.clipboard.writeText(text).then(done, ask) : ask()
 }
 
 // Puts nodes into another, and leaves what is there already where it is, with the focus that may be in it.
@@ -146,6 +140,10 @@ const around = (host) => {
   return painted(host) || (canvas ? 'dark' : 'light')
 }
 
+// Bokeh takes what the server has sent later for the browser's own news: the first word about it would send all of it back.
+const known = () => { for (const doc of globalThis.Bokeh?.documents || []) doc._new_models?.clear() }
+for (const kind of ['pointerdown', 'keydown', 'input', 'click']) document.addEventListener(kind, known, true)
+
 const beats = new Set()
 setInterval(() => { for (const act of beats) act() }, 1000)
 for (const node of [document.documentElement, document.body])
@@ -155,6 +153,7 @@ for (const node of [document.documentElement, document.body])
 // may draw a component again: the life before ends then, too.
 export const begin = (model, view) => {
   const host = view.el, mine = new Set()
+  known()
   host.__end?.()
   const end = (act) => mine.add(act), every = (act) => { beats.add(act); end(() => beats.delete(act)) }
   host.__end = () => { for (const act of mine) act(); mine.clear() }

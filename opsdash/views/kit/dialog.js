@@ -1,5 +1,5 @@
 // A modal dialog. What it asks, shows and allows comes from the server; nothing is judged here.
-const {begin, el, focused, number, place, put, stops, unique, wayBack} =
+const {begin, el, focused, number, place, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const tile = ({label, value, unit, exactness}) => {
@@ -21,18 +21,18 @@ export function render({model, view}) {
   let back = null, began = null
   const say = () => {
     node.classList.toggle('danger', model.danger)
-    node.classList.toggle('wide', model.wide)
+    node.classList.toggle('side', model.side)
     for (const [part, text] of [[title, model.title], [warning, model.warning], [problem, model.problem]]) put(part, text)
     facts.replaceChildren(...model.about.map(([text, value]) => el('div', {}, el('dt', {text}), el('dd', {text: value}))))
     review.classList.toggle('stale', model.stale)
     review.setAttribute('aria-busy', String(model.stale))
-    const kinds = model.breakdown.filter(([, count]) => count > 0), total = kinds.reduce((sum, [, count]) => sum + count, 0)
+    const kinds = model.breakdown, total = kinds.reduce((sum, [, count]) => sum + count, 0)
     const hue = (name, i) => el('span', {class: name, 'data-hue': Math.min(i, 5)})
     const bar = kinds.map(([, count], i) => { const part = hue('part', i); part.style.flexGrow = count; return part })
     const said = (name, text) => el('span', {class: name, text})
     const legend = kinds.map(([kind, count, exact], i) =>
       el('li', {}, hue('swatch', i), said('kind', kind), said('share', share(count, total, exact))))
-    const tiles = model.figures.filter(({value}) => value != null && value !== 0).map(tile)
+    const tiles = model.figures.map(tile)
     const lines = model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text}))
     const lists = [['div', 'tiles', tiles], ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]
     review.replaceChildren(...lists.filter(([,, all]) => all.length).map(([tag, name, all]) => el(tag, {class: name}, ...all)))
@@ -61,11 +61,8 @@ export function render({model, view}) {
     node.scrollTop = 0
     focus()
   }
-  node.addEventListener('close', () => {
-    if (model.open) model.open = false
-    back?.()
-    back = null
-  })
+  // Where the browser has put the focus back already, or it has gone on, it stays.
+  node.addEventListener('close', () => { if (model.open) model.open = false; back = !focused() && back?.() })
   // A click beside it, and not a text that was marked beyond its edge.
   const beside = (event) => {
     const {left, right, top, bottom} = node.getBoundingClientRect(), {clientX: x, clientY: y} = event
@@ -82,28 +79,16 @@ export function render({model, view}) {
       all.at(event.shiftKey ? -1 : 0).focus()
     }
   })
-  model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'wide'], say)
+  model.on(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'side'], say)
   // A half-filled dialog outlives a reload: a server that was restarted, a key pressed by mistake.
-  const KEPT = 'opsdash.half'
-  const keep = () => {
-    try {
-      if (model.kept.name) sessionStorage.setItem(KEPT, JSON.stringify(model.kept))
-      else sessionStorage.removeItem(KEPT)
-    } catch { /* a private window: not kept, then */ }
-  }
-  const find = () => {
-    if (!model.keeps) return
-    try {
-      const found = JSON.parse(sessionStorage.getItem(KEPT))
-      if (found) model.found = found
-    } catch { /* nothing that can be read */ }
-  }
+  const half = model.keeps && recall('half', 'sessionStorage')
+  const keep = () => remember('half', model.kept.name ? model.kept : null, 'sessionStorage')
   if (model.keeps) model.on('kept', keep)
   model.on(['objects', 'actions'], fill)
   model.on(['open', 'after_render'], show)
   life.end(() => node.close())
   say()
   fill()
-  find()
+  if (half) model.found = half
   return node
 }

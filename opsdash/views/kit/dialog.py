@@ -20,15 +20,13 @@ class Dialog(Component):
     title = param.String(doc="Its heading, and its name.")
     warning = param.String(doc="One sentence that must not be overlooked.")
     danger = param.Boolean(default=False, doc="What it confirms can't be taken back easily.")
-    figures = param.List(
-        default=[], item_type=dict, doc="{label, value, unit, exactness}: a tile each, unless the value is 0 or None."
-    )
+    figures = param.List(default=[], item_type=dict, doc="{label, value, unit, exactness}: a tile each.")
     breakdown = param.List(default=[], item_type=list, doc="[[kind, count, exact], …]: the shares of a whole.")
     lines = param.List(default=[], item_type=list, doc="[[kind, text], …]; kind: will, will_not, warning or note.")
     about = param.List(default=[], item_type=list, doc="[[label, value], …]: what it is about.")
     problem = param.String(doc="Why what is filled in can't be taken.")
     stale = param.Boolean(default=False, doc="Figures and lines are of what was filled in before: new ones are read.")
-    wide = param.Boolean(default=False, doc="It takes the room of a table.")
+    side = param.Boolean(default=False, doc="A panel at the side of the page, of its whole height.")
     keeps = param.Boolean(default=False, doc="It has the browser tab to itself: what is half-filled outlives a reload.")
     kept = param.Dict(default={}, doc="What a reload of the page brings back; empty: nothing. Kept by the browser tab.")
     found = param.Dict(default={}, doc="What was kept when the page was opened: the browser's own word.")

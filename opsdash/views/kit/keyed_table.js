@@ -1,6 +1,6 @@
 // A keyed table: only changed cells touch the DOM, so scroll, selection, focus, sort order and open rows stay. From
 // `limit` rows on, only those in sight are in it. Where it is narrow, whole columns give way by their priority.
-const {begin, dot, el, headed, here, MOVING, place, put, RIGHT, rowMenu, said, sparkline, STILL, unique} =
+const {begin, copy, dot, el, headed, here, MOMENTS, MOVING, place, put, RIGHT, rowMenu, said, sparkline, STILL, unique} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const CELLS = {
@@ -13,7 +13,7 @@ const CELLS = {
     td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, (100 * value) / row[column.of]) : 0}%`
     put(td.lastChild, said(column, row))
   },
-  spark: (td, points) => td.replaceChildren(...[sparkline(points, {height: 24})].filter(Boolean))
+  spark: (td, line) => td.replaceChildren(sparkline(line))
 }
 
 export function render({model, view}) {
@@ -44,7 +44,7 @@ export function render({model, view}) {
     if (kind === 'acts') return actions(td, value || [], row)
     if (custom) CELLS[kind](td, value, row, column)
     else put(td, kind === 'spark' ? '' : mark)
-    if (kind === 'time' && value !== null) td.title = here(value)
+    if (MOMENTS.has(kind) && value !== null) td.title = here(value)
     else if (title || (windowed() && kind === 'text')) td.title = [kind === 'text' && mark, title].filter(Boolean).join(' · ')
     else td.removeAttribute('title')
   }
@@ -55,9 +55,9 @@ export function render({model, view}) {
     const acts = given.map((one) => (Array.isArray(one) ? {name: one[0], label: one[1], help: one[2], usual: true} : one))
     const had = td.getRootNode().activeElement, word = td.contains(had) ? had.textContent : null
     const usual = acts.filter((one) => one.usual), rest = acts.filter((one) => !one.usual)
-    const button = ({name, label, help, danger}) => el('button', {
-      type: 'button', class: `button small${danger || /^(clear|delete)/.test(name) ? ' danger' : ''}`, title: help,
-      text: label, 'aria-label': `${label} ${call(row)}`, onclick: () => act(row.key, name)
+    const button = ({name, label, help, danger, copies}) => el('button', {
+      type: 'button', class: danger ? 'button small danger' : 'button small', title: help, text: label,
+      'aria-label': `${label} ${call(row)}`, onclick: ({target}) => (copies ? copy(row[copies], target) : act(row.key, name))
     })
     const again = () => (live.get(row.key)?.__under || live.get(row.key))?.querySelector('.more') || wrap
     const more = menu.opener(call(row), rest, (name) => act(row.key, name), again)

@@ -34,15 +34,17 @@ class KeyedTable(Headed):
 
     A column is ``{"field": …, "title": …}`` and what else applies:
 
-    * ``kind``: text, number, rate, decimal, bytes, time, since, left, ago (seconds since 1970), state (``[tone, word,
-      remark]``), bar (with ``of``, the field of the whole), spark (``[[second, value], …]``) or acts.
+    * ``kind``: text, number, rate, decimal, bytes, time, clock, since, left, ago (seconds since 1970; the tooltip says
+      when that is, in UTC and here), state (``[tone, word, remark]``), bar (with ``of``, the field of the whole), spark
+      (what ``sparkline`` makes of points) or acts.
     * ``priority``: 1 always stays; of 2 (the default), 3 and 4 the highest number goes first where it is narrow. What
       has gone is said below the first cell, up to 3, else in its title; an open row has all of it.
     * ``pin``: stays in sight while the others scroll. ``rank``: the field to sort by. ``least``: the field that says
       that the value is at least so much. ``help``: what the title means. ``whole``: is never broken.
 
-    ``acts`` are ``[name, label, help]``, or dicts with ``name``, ``label``, ``help``, ``usual`` and ``danger``: the
-    usual ones are buttons, the rest is in the row's menu. ``called`` of a row is its name to a screen reader.
+    ``acts`` are ``[name, label, help]``, or dicts with ``name``, ``label``, ``help``, ``usual``, ``danger`` and
+    ``copies``: the usual ones are buttons, the rest is in the row's menu. One that ``copies`` a field of its row puts
+    it into the clipboard, and needs nobody else. ``called`` of a row is its name to a screen reader.
 
     Args:
         row_content: Makes what an open row shows, from its key; rows open if it is given.

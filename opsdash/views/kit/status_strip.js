@@ -2,10 +2,6 @@
 const {begin, clock, dot, duration, el, focused, here, place, put, sparkline, stops} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const HEARD = {
-  RUNNING: 'Workers take tasks again.', 'PARTLY PAUSED': 'Some queues are held now.', PAUSED: 'Workers are held now.',
-  DEGRADED: 'Something needs a look.', UNKNOWN: 'The state is not known.'
-}
 const figure = (value) => Number(value).toLocaleString('en-US', {maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0})
 
 export function render({model, view}) {
@@ -40,7 +36,7 @@ export function render({model, view}) {
     notices.replaceChildren(...model.notices.map((one) => el('p', {class: 'notice'}, dot('bad'), el('span', {text: one}))))
     tick()
     if (before === model.word) return
-    if (before) put(heard, HEARD[model.word])
+    if (before) put(heard, model.heard)
     if (model.titled) document.title = model.word === 'RUNNING' ? page : `${model.word} · ${page}`
     before = model.word
   }
@@ -75,7 +71,7 @@ export function render({model, view}) {
   }
   const sparks = () => {
     const given = JSON.parse(model.sparks)
-    for (const [key, {trend}] of live) place(trend, [Object.hasOwn(given, key) && sparkline(given[key], {say: figure})])
+    for (const [key, {trend}] of live) place(trend, [Object.hasOwn(given, key) && given[key] && sparkline(given[key])])
   }
   const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
   const fill = () => place(actions, model.get_child('actions'))

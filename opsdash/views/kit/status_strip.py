@@ -18,6 +18,7 @@ class StatusStrip(Component):
     """
 
     word: param.Selector[str] = param.Selector(default="UNKNOWN", objects=WORDS)
+    heard = param.String(doc="What a screen reader is told when the word has become another.")
     tone: param.Selector[str] = param.Selector(default="none", objects=["ok", "warn", "bad", "info", "none"])
     story = param.String(doc="Who paused and since when, or what needs a look.")
     reason = param.String(doc="Why it is paused, as a user wrote it.")
@@ -37,7 +38,7 @@ class StatusStrip(Component):
     figures = SharedFigures(
         default=Figures(), doc="Figure -> [value, unit] or [value, unit, tone]; what is not known is not there."
     )
-    sparks = SharedFigures(default=Figures(), doc="Figure -> [[second, value], …]; [second] alone is a gap.")
+    sparks = SharedFigures(default=Figures(), doc="Figure -> what `sparkline` makes of its points; None: nothing yet.")
     titled = param.Boolean(default=False, doc="The browser's title says the word, too, unless it is RUNNING.")
 
     actions = Children(doc="What can be done about the state.")
