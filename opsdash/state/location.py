@@ -14,7 +14,7 @@ MAX_CHARS = 200
 """An address is outside input: anything longer is cut."""
 
 
-class _Text(param.String):
+class _Text(param.String):  # type: ignore[type-arg]
     """Text of a bounded length. Panel reads ``?queue=42`` as a number: what is no text is not taken."""
 
     @instance_descriptor  # type: ignore[untyped-decorator]
@@ -66,7 +66,6 @@ class Location(param.Parameterized):
         """The filters of the log that are set, by name."""
         names = ("text", "user", "operation", "status", "since", "until", "broker")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
-
 
     def take(self, query: str) -> None:
         """Takes over what the address holds, each value as the text that it is.

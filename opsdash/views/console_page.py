@@ -10,7 +10,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
-from opsdash.state.location import ADDRESS, TABS, shortened
+from opsdash.state.location import TABS
 from opsdash.views import rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
@@ -49,14 +49,19 @@ class Console(View):
     _linked = False
 
     def _build(self) -> Viewable:
-        session, location = self._session, self._session.location
-        if self.whole and pn.state.location is not None:
-            location.take(pn.state.location.search[1:])
-            pn.state.location.sync(location, ADDRESS)
-            pn.state.location.param.watch(_shorten, "search")
-            _shorten()
-        session.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
+        self.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
         self._chose_queue()
+        page = pn.Column(margin=0, sizing_mode="stretch_width")
+        body = stack(
+            pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
+            styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"},
+        )
+        self._add(page, self._masthead, lambda: body)
+        self._add(body, partial(self._view, SystemState), self._views)
+        return page
+
+    def _views(self) -> Viewable:
+        location = self._session.location
         makers: dict[str, Callable[[], Viewable]] = {
             "overview": self._overview,
             "queues": self._queues,
@@ -70,13 +75,7 @@ class Console(View):
         self._tabs.param.watch(self._went, "active")
         location.param.watch(self._go, "tab")
         self._offer_tabs()
-        body = stack(
-            pn.pane.HTML(_HEADING, margin=0, design=OpsDesign, sizing_mode="stretch_width"),
-            self._view(SystemState),
-            self._tabs,
-            styles={"gap": "12px", "padding": "14px clamp(14px, 2vw, 24px) 40px"},
-        )
-        return pn.Column(self._masthead(), body, margin=0, sizing_mode="stretch_width")
+        return self._tabs
 
     @param.depends("status.tenants_card", watch=True)
     def _offer_tabs(self) -> None:
@@ -87,21 +86,21 @@ class Console(View):
         return kind(session=self._session, theme=self.theme, **params)
 
     def _overview(self) -> Viewable:
-        pair = line(
-            self._view(QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
-            self._view(TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
-            styles={"gap": "12px", "flex-wrap": "wrap", "align-items": "flex-start"},
-        )
-        return stack(
-            self._view(PendingApprovals),
+        pair = line(styles={"gap": "12px", "flex-wrap": "wrap", "align-items": "flex-start"})
+        self._add(
             pair,
-            self._view(ClearedTasks),
-            self._view(WorkerHealth, detailed=False),
-            self._view(RecentOperations),
+            partial(self._view, QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
+            partial(self._view, TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
+        )
+        return self._add(
+            stack(self._view(PendingApprovals), pair),
+            partial(self._view, ClearedTasks),
+            partial(self._view, WorkerHealth, detailed=False),
+            partial(self._view, RecentOperations),
         )
 
     def _queues(self) -> Viewable:
-        return stack(self._view(QueueTable), self._chart(), self._view(ClearedTasks))
+        return self._add(stack(), partial(self._view, QueueTable), self._chart, partial(self._view, ClearedTasks))
 
     def _chart(self) -> View:
         location = self._session.location
@@ -122,9 +121,20 @@ class Console(View):
         return view
 
     def _operations(self) -> Viewable:
-        return stack(
-            self._view(PendingApprovals), self._view(RecentOperations, detailed=True), self._view(OtherOperations)
+        return self._add(
+            stack(self._view(PendingApprovals)),
+            partial(self._view, RecentOperations, detailed=True),
+            partial(self._view, OtherOperations),
         )
+
+    def _add(self, layout: pn.Column | pn.Row, *cards: Callable[[], Viewable]) -> pn.Column | pn.Row:
+        """Puts cards into a layout one by one: each is some 20 ms of work."""
+
+        def put(card: Callable[[], Viewable]) -> None:
+            layout.append(card())
+
+        self._session.one_by_one(partial(put, card) for card in cards)
+        return layout
 
     def _masthead(self) -> Viewable:
         settings, actor = self._session.console.settings, self._session.actor
@@ -160,11 +170,3 @@ class Console(View):
     def _go(self, event: param.parameterized.Event) -> None:
         if self._tabs is not None:
             self._tabs.active = TABS.index(event.new)
-
-
-def _shorten(*_events: object) -> None:
-    """Panel writes every parameter into the address, also those that are as usual."""
-    address = pn.state.location
-    if address is not None:
-        query = shortened(address.search[1:])
-        address.search = f"?{query}" if query else ""

@@ -13,7 +13,7 @@ from opsdash.errors import OpsdashError, Refused
 from opsdash.services.audit.query import Filter
 from opsdash.services.threads import SEARCHES
 from opsdash.views.design import OpsDesign, icon
-from opsdash.views.kit.panel_private import Download, NoFile
+from opsdash.views.kit.panel_private import Download, NoFileError
 
 if TYPE_CHECKING:
     from opsdash.views.session import Session
@@ -35,12 +35,12 @@ def log_export(session: Session, wanted: Callable[[], Filter], label: str = "Exp
     async def read() -> io.BytesIO:
         async with session.turn("export") as mine:
             if not mine:
-                raise NoFile
+                raise NoFileError
             try:
                 file = await _whole(session, wanted())
             except OpsdashError as error:
                 session.say(error.explanation, "bad")
-                raise NoFile from error
+                raise NoFileError from error
         button.filename = f"opsdash-operations-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
         return file
 

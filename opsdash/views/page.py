@@ -12,6 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
+from opsdash.state.location import ADDRESS, shortened
 from opsdash.views import last_reading
 from opsdash.views.console_page import Console
 from opsdash.views.design import OpsDesign, stack
@@ -54,10 +55,31 @@ def _operations_page(console: Service) -> Viewable:
         return closed_page(_too_many(full, pages))
     session = Session(console, actor)
     session.attach()
+    if pn.state.location is not None:
+        session.location.take(pn.state.location.search[1:])
+        pn.state.location.sync(session.location, ADDRESS)
+        pn.state.location.param.watch(_shorten, "search")
+        _shorten()
+    _dress(last_reading.html_of(console))
+    whole = pn.Column(margin=0, sizing_mode="stretch_width")
+    # The HTML goes out with the last reading in words. What follows is made while the browser loads the scripts.
+    session.one_by_one([partial(_fill, whole, session)])
+    return whole
+
+
+def _shorten(*_events: object) -> None:
+    """Panel writes every parameter into the address, also those that are as usual."""
+    address = pn.state.location
+    if address is not None:
+        query = shortened(address.search[1:])
+        address.search = f"?{query}" if query else ""
+
+
+def _fill(whole: pn.Column, session: Session) -> None:
     session.dialog = ConfirmationDialog(session, keeps=True)
     page = Console(session=session, whole=True)
-    _dress(last_reading.html_of(console))
-    return pn.Column(page, session.dialog, session.messages, margin=0, sizing_mode="stretch_width")
+    whole.append(page)
+    session.one_by_one([partial(whole.extend, [session.dialog, session.messages])])
 
 
 def _too_many(full: Full, pages: OpenPages) -> Closed:

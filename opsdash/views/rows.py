@@ -78,6 +78,10 @@ def steady(at: float, before: float | None) -> int:
     return round(at) if before is None or abs(at - before) >= 2 else round(before)
 
 
+def _spark(queue: str, points: Iterable[HistoryPoint]) -> Any:
+    return sparkline([spark_point(point, point.waiting.get(queue)) for point in points])
+
+
 def queue_rows(
     queues: Iterable[QueueStats],
     status: SystemStatus,
@@ -115,7 +119,7 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=sparkline([spark_point(p, p.waiting.get(queue.name)) for p in thinned]) if rank < MAX_SPARKS else None,
+            spark=_spark(queue.name, thinned) if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ class Session:
         self._joining = False
         self._shown_at_s = 0.0
         self._cancelled = threading.Event()
+        self._steps: deque[Callable[[], Any]] = deque()
         self.messages.param.watch(self._stop, "stopped")
 
     @property
@@ -170,6 +172,32 @@ class Session:
         """Calls, or awaits, something in the turn of the document or the kernel; without either, here and now."""
         if not turns.later(what, self._doc, self._loop):
             self.close()
+
+    def one_by_one(self, steps: Iterable[Callable[[], Any]]) -> None:
+        """Does each step in a turn of its own, in order: in between, a server goes on for its other visitors.
+
+        Outside of a server all of them are done before it returns.
+        """
+        if self._doc is None:
+            for step in steps:
+                step()
+            return
+        idle = not self._steps
+        self._steps.extend(steps)
+        if idle and self._steps:
+            self.later(self._step)
+
+    def _step(self) -> None:
+        if self.closed:
+            self._steps.clear()
+            return
+        try:
+            with pn.io.hold():
+                self._steps[0]()
+        finally:
+            self._steps.popleft()
+            if self._steps:
+                self.later(self._step)
 
     async def refresh(self) -> None:
         """Reads now; the figures reach this and every other open page by the poller."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opsdash.views.session import Session
 
 SHORTCUTS = (
-    ("1 – 5", "Go to a tab"),
+    ("1 to 5", "Go to a tab"),
     ("p", "Pause or resume processing"),
     ("r", "Read the figures now"),
     ("/", "Filter or search"),

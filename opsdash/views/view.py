@@ -73,13 +73,15 @@ class View(PyComponent):
     ) -> None:
         who, alone = (session.actor, False) if session is not None else (_who(_needed(ops, type(self)), actor), True)
         queue = params.get("queue")
-        status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
-        if session is None and ops is not None and isinstance(who, Actor):
-            session = Session(ops, who, status)
+        if session is None:
+            status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
+            session = Session(ops, who, status) if ops is not None and isinstance(who, Actor) else None
+        else:
+            status = session.status
         self._alone, self._closed = alone, who if isinstance(who, Closed) else None
         self._callbacks: list[Callable[[Effect], Any]] = []
         if session is not None:
-            self._session, status = session, session.status
+            self._session = session
         theme = params.get("theme", "auto")
         if isinstance(theme, str) and theme not in THEMES:
             raise Invalid(f"got {theme!r}; expected auto, light or dark", field="theme")

@@ -140,7 +140,9 @@ def visit(browser: Browser, everyday: BrowserContext, watch: Watch) -> Iterator[
     """Opens an address and waits for a text. ``apart=True``: another operator, another machine."""
     opened: list[Page | BrowserContext] = []
 
-    def open_page(url: str, ready: str | re.Pattern[str] = "Processing Status: ", *, apart: bool = False, **options: Any) -> Page:
+    def open_page(
+        url: str, ready: str | re.Pattern[str] = "Processing Status: ", *, apart: bool = False, **options: Any
+    ) -> Page:
         context = everyday
         if apart or options:
             context = browser.new_context(viewport=DESKTOP, **options)  # type: ignore[arg-type]

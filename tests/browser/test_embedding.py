@@ -94,9 +94,7 @@ def test_the_page_is_served_inside_fastapi_to_whom_the_proxy_names(
     with served("app:app", tmp_path) as url:
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert b"/operations" in answer.read()
-        page = visit(
-            f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"}
-        )
+        page = visit(f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"})
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")
     with served("app:app", tmp_path, OPSDASH_TRUSTED_PROXIES="10.0.0.0/24") as url:
@@ -124,9 +122,7 @@ def test_the_page_is_served_inside_django_beside_its_own_pages(
         for address, answer in ((url, b"of Django"), (f"{url}assets/own", b"also of Django")):
             with urllib.request.urlopen(address, timeout=20) as answered:
                 assert answered.read() == answer
-        page = visit(
-            f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"}
-        )
+        page = visit(f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"})
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")
 

@@ -27,15 +27,15 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
     broker.stop()
     try:
         confirm_button(page).click()
-        expect(message(page)).to_contain_text(
-            re.compile("Redis .*did not answer.* nothing was changed", re.IGNORECASE)
-        )
+        expect(message(page)).to_contain_text(re.compile("Redis .*did not answer.* nothing was changed", re.IGNORECASE))
         notice = page.get_by_text(re.compile(r"^Redis did not answer; figures are \d+ s old$"))
         expect(notice).to_be_visible()
         age = int(re.findall(r"\d+", notice.inner_text())[0])
         expect(page.get_by_text(f"Redis did not answer; figures are {age + 2} s old")).to_be_visible()  # it grows
         expect(page.get_by_text("Processing Status: UNKNOWN")).to_be_visible()
-        expect(page.locator("[data-figure=waiting]")).to_contain_text(re.compile(r"0\s*in 3 queues"))  # stale beats blank
+        expect(page.locator("[data-figure=waiting]")).to_contain_text(
+            re.compile(r"0\s*in 3 queues")
+        )  # stale beats blank
         expect(page.get_by_text(re.compile(r"^As of \d+ s ago; Redis does not answer$"))).to_be_visible()
         ink = "of => getComputedStyle(of).color"
         headline, label = page.get_by_text("Processing Status: UNKNOWN"), page.locator(".cell .label").first

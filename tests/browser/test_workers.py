@@ -35,7 +35,9 @@ def store(broker: services.Valkey) -> Iterator[redis.Redis]:
 
 def listed(page: Page) -> Locator:
     """The rows of the table of workers, without those that they open to."""
-    return page.get_by_role("table", name="Worker Health", exact=True).locator("> tbody > tr:not(.detail, .under, .space)")
+    return page.get_by_role("table", name="Worker Health", exact=True).locator(
+        "> tbody > tr:not(.detail, .under, .space)"
+    )
 
 
 def running(*tasks: str) -> str:

@@ -65,7 +65,8 @@ const SAID = {
   state: ([, word, remark]) => [word, remark].filter(Boolean).join(', '),
   bar: (v, now, of) => (of ? `${number(v)} of ${number(of)}` : number(v))
 }
-export const MOVING = new Set(['since', 'left', 'ago']), MOMENTS = new Set([...MOVING, 'time', 'clock']), STILL = new Set(['acts', 'spark'])
+export const MOVING = new Set(['since', 'left', 'ago']), STILL = new Set(['acts', 'spark'])
+export const MOMENTS = new Set([...MOVING, 'time', 'clock'])
 export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'left', 'ago'])
 export const said = (column, row, now) => {
   const value = row[column.field]

@@ -24,7 +24,7 @@ class Masthead(Component):
     show_clock = param.Boolean(default=True, doc="It says when the figures were read, and the local time in a tooltip.")
     keys = param.Dict(
         default={},
-        doc="Key -> names: a single key presses, or enters, the first of these that is there; without a name it is told.",
+        doc="Key -> names: a single key presses, or enters, the first of these that is there; no name: it is sent.",
     )
     keys_work = param.Boolean(default=True, doc="Single keys do that. The browser remembers it.")
     has_help = param.Boolean(default=False, doc="It has a button for the keyboard shortcuts, `help`.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from opsdash.text import format_duration
 
@@ -34,8 +35,9 @@ def sparkline(points: Sequence[Sequence[float]]) -> list[str] | None:
 
 def _runs(points: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
     """Points that are drawn as one line."""
-    steps = sorted(later[0] - point[0] for point, later in zip(points, points[1:], strict=False))
-    far, runs = FAR * steps[len(steps) // 2], []
+    steps = sorted(later[0] - point[0] for point, later in pairwise(points))
+    far = FAR * steps[len(steps) // 2]
+    runs: list[list[Sequence[float]]] = []
     last: Sequence[float] = ()
     for point in points:
         if len(point) > 1:
