@@ -32,7 +32,7 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
     """Start a broker, workers, sample tasks and the page, all on this machine; Ctrl-C ends it."""
     from opsdash.demo.launch import run
 
-    click.get_current_context().exit(run(port=port, data_dir=data_dir, open_browser=not no_browser))
+    run(port=port, data_dir=data_dir, open_browser=not no_browser)
 
 
 @click.command(cls=Command)
