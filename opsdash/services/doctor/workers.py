@@ -118,6 +118,13 @@ def unmanaged(patient: Examined) -> Findings:
         yield warning("strangers", text, "Find what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
+def left_out(patient: Examined) -> Findings:
+    """Left out: what is in Redis and shown nowhere, because it is too long, too much or not readable."""
+    todo = "Find who writes it; opsdash shows it nowhere and leaves it as it is."
+    for unread in patient.console.snapshot().unread:
+        yield warning("left out", unread.message, todo)
+
+
 def prefetch(patient: Examined) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
     for worker, report in _reports(patient):
@@ -167,4 +174,4 @@ def _expiries(text: str | None) -> dict[str, int]:
     return {queue: ms for queue, ms in untrusted.counts(untrusted.parsed(text)).items() if ms}
 
 
-CHECKS = (plugin, names, unmanaged, prefetch, expiring, clocks)
+CHECKS = (plugin, names, unmanaged, prefetch, expiring, left_out, clocks)
