@@ -120,8 +120,12 @@ def unmanaged(patient: Examined) -> Findings:
 
 def left_out(patient: Examined) -> Findings:
     """Left out: what is in Redis and shown nowhere, because it is too long, too much or not readable."""
+    console = patient.console
+    reports = console.workers.look()
+    console.discovery.names(reports.workers, console.unmanaged.last)
     todo = "Find who writes it; opsdash shows it nowhere and leaves it as it is."
-    for unread in patient.console.snapshot().unread:
+    # Not of a snapshot: that one writes to the audit log what waits in the outbox.
+    for unread in (*reports.unread, *console.discovery.unread, *console.trash.look()[1], *console.approvals.look()[1]):
         yield warning("left out", unread.message, todo)
 
 
