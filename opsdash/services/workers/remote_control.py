@@ -25,13 +25,14 @@ class Answers:
 
     Attributes:
         confirmed: They will do it. ``ended``: they were running or holding the task, and end it.
-        failed: Hostname → why it can't.
+        failed: Hostname → why it can't. ``unable``: they run the task, and their pool can't end one.
         silent: They report, but did not answer: a worker without a free loop does it later, or never.
     """
 
     confirmed: tuple[str, ...]
     ended: tuple[str, ...] = ()
     failed: dict[str, str]
+    unable: tuple[str, ...] = ()
     silent: tuple[str, ...]
 
 
@@ -77,12 +78,16 @@ class Remote:
                 control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
             )
         by_host = {host: answer for one in answers for host, answer in one.items()}
+        failed = {host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer}
+        # Celery's words for a pool that has no ``terminate_job``: the task is revoked by then, and goes on.
+        unable = {host for host, why in failed.items() if why.startswith("NotImplementedError")}
         return Answers(
-            confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer)),
+            confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer or host in unable)),
             ended=tuple(
                 sorted(host for host, answer in by_host.items() if answer.get("ok") == f"terminate: {task_id}")
             ),
-            failed={host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer},
+            failed={host: why for host, why in failed.items() if host not in unable},
+            unable=tuple(sorted(unable)),
             silent=tuple(sorted(expected - by_host.keys())),
         )
 
