@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import changing, json_option, print_json, print_line, warn
+from opsdash.cli.output import changing, json_option, log_to_stderr, print_json, print_line, warn
 from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
@@ -51,6 +51,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     """Serve the page for an existing deployment."""
     from opsdash.web.server import serve as serve_page
 
+    log_to_stderr()
     console = opsdash.connect()
     logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
 
