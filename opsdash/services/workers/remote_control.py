@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.errors import Unavailable, Uncertain
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.reports import Workers, no_worker
 from opsdash.services.workers.unmanaged import ANSWER_S, UnmanagedWorkers
 
 QUIET_KEPT_S = 30 * 86_400
@@ -106,8 +106,8 @@ class Remote:
         with _as_question(), self.unmanaged.control() as (control, connection):
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
-            if hostname not in self.hostnames():
-                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
+            if hostname not in (known := self.hostnames()):
+                raise no_worker(hostname, known)
             raise Unavailable(f"{hostname} does not answer; a busy worker of the solo pool can't answer.", silent=True)
         return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
 
