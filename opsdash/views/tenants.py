@@ -65,7 +65,9 @@ class TenantDrift(View):
         if unused != self._unused:  # one line in the place of the card
             self._unused = unused
             actions = [] if unused else self._acts
-            self._card.param.update(title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table])
+            self._card.param.update(
+                title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table]
+            )
         if unused:
             self._card.lines = [["mute", told["unused"]]]
             return

@@ -60,14 +60,19 @@ def _schedule(doc: Document, what: Callable[[], Any]) -> None:
     if is_loading(doc):
         with set_curdoc(doc):
             # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
-            pn.state.onload(partial(doc.add_next_tick_callback, what))
+            pn.state.onload(partial(_next_tick, doc, what))
     else:
         doc.add_next_tick_callback(what)
 
 
+def _next_tick(doc: Document, what: Callable[[], Any]) -> None:
+    doc.add_next_tick_callback(what)
+
+
 def is_loading(doc: Document) -> bool:
     """A browser fetches the document, and has not said that it has it: Panel drops what changes in it meanwhile."""
-    session = doc.session_context.session if doc.session_context is not None else None
+    context: Any = doc.session_context  # a server's has its session
+    session = context.session if context is not None else None
     if session is None or not session.connection_count:
         return False
     with set_curdoc(doc):

@@ -74,9 +74,10 @@ def test_a_duration_is_one_press_and_a_typed_one_is_taken_as_well(
     field.fill("45m")
     expect(shown.get_by_text("It ends after 45 minutes.")).to_be_visible()
     expect(button(page, "30 min")).not_to_contain_class("bk-active")
-    button(page, "Until I resume").click()
-    expect(field).to_have_value("")
-    expect(shown.get_by_text("It ends after 24 hours.")).to_be_visible()  # of a forgotten pause, as the settings say
+    field.fill("")
+    expect(shown.get_by_text("It ends after 24 hours, if nobody resumes it before.")).to_be_visible()
+    page.get_by_label("Until I resume, without an end").check()
+    expect(shown.get_by_text("It has no end: it stays until someone resumes.")).to_be_visible()
 
 
 def test_the_names_of_waiting_tasks_are_offered_for_a_selective_clear(

@@ -135,7 +135,12 @@ def test_the_flat_export_has_one_column_per_fact_and_no_json_and_no_formula(fill
     fill(filled, [{"user": "=1+1", "operation": "clear_queue", "details": details}])
     read = list(csv.DictReader(io.StringIO("".join(filled.audit.export(form="flat")), newline="")))
     (row,) = [row for row in read if row["User"] == "'=1+1"]
-    assert (row["Operation"], row["Target"], row["Reason"], row["Affected"]) == ("Clear Queue", "emails", "'=cmd()", "3")
+    assert (row["Operation"], row["Target"], row["Reason"], row["Affected"]) == (
+        "Clear Queue",
+        "emails",
+        "'=cmd()",
+        "3",
+    )
     assert (row["Result"], row["Took (s)"]) == ("'@SUM(A1)", "0.5")
     assert not [cell for row in read for cell in row.values() if "{" in cell]
 
