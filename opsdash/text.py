@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
+from collections.abc import Iterable
 from typing import Any
+
+NAME, MANY = 100, 1_000
+"""Characters of a name to choose from, and names that are looked at for one like it."""
 
 
 def as_text(text: str) -> str:
@@ -147,3 +152,13 @@ def _escaped(char: str) -> str:
 def count(number: int, noun: str) -> str:
     """``1 task``, ``1,204 tasks``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def choices(names: Iterable[str], typed: str = "", most: int = 10) -> str:
+    """Names to choose from: those like what was typed first, and of many the first few; ``none`` for none at all."""
+    known = list(dict.fromkeys(names))
+    near = difflib.get_close_matches(typed[:NAME], known[:MANY], cutoff=0.6) if typed else []
+    ordered = [*near, *(name for name in known if name not in near)]
+    shown = [name if len(name) <= NAME else f"{name[: NAME - 1]}…" for name in ordered[:most]]
+    more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""
+    return ", ".join(shown) + more if shown else "none"

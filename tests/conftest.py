@@ -141,7 +141,8 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_sqlite_url(tmp_path: Path) -> str:
-    """A SQLite file that does not exist yet, in a folder that does not either."""
+    """A SQLite file that does not exist yet, in a folder of its own."""
+    (tmp_path / "new").mkdir()
     return f"sqlite:///{tmp_path / 'new' / 'opsdash.sqlite3'}"
 
 

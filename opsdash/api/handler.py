@@ -16,7 +16,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from opsdash.api.problems import CONTENT_TYPE, ProblemError, problem, problem_error
 from opsdash.config.addresses import client_address
 from opsdash.config.settings import Settings
-from opsdash.errors import NOTHING_CHANGED, OpsdashError, sentences
+from opsdash.errors import NOTHING_CHANGED, Changed, OpsdashError, sentences
 from opsdash.model import Actor
 from opsdash.operation import Operation
 from opsdash.services.console import Console
@@ -27,6 +27,11 @@ DROPPED_BODY_BYTES = 64_000_000
 """Up to so many bytes a body that is too large is read and forgotten, so that its sender hears why."""
 MAX_DETAIL = 500
 """Characters of a sentence that repeats what the client sent."""
+MAX_FIELD = 100
+_NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.*?)`(?: - at `[^`]*`)?$", re.DOTALL)
+_AT = re.compile(r" - at `\$\.(?:params\.)?(\w+)`$")
+_OURS = re.compile(r"(\w+): ")
+"""What msgspec writes about a request that does not fit, and what our own checks write."""
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -91,7 +96,8 @@ class Handler(RequestHandler):
         elif isinstance(error, HTTPError):
             found = problem(status_code, "request", str(error.log_message or error.reason or "The request is broken."))
         else:
-            found = problem(status_code, "bug", "A bug in opsdash; its log has the trace.")
+            changed: Changed = "nothing" if self.request.method == "GET" else "perhaps"
+            found = problem(status_code, "bug", "A bug in opsdash; its log has the trace.", changed=changed)
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(msgspec.json.encode(found))
 
@@ -158,7 +164,10 @@ class Handler(RequestHandler):
         for name, values in self.request.query_arguments.items():
             if len(values) > 1:
                 raise ProblemError(
-                    HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"The parameter {name[:50]!r} comes twice."
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    "invalid",
+                    f"The parameter {name[:50]!r} comes twice.",
+                    field=name[:MAX_FIELD],
                 )
             try:
                 given[name] = values[0].decode()
@@ -235,4 +244,10 @@ def _unauthorized(detail: str, more: str = "") -> ProblemError:
 
 def _unfit(error: msgspec.ValidationError) -> ProblemError:
     detail = sentences(str(error)[:MAX_DETAIL], NOTHING_CHANGED)
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, changed="nothing")
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, field=_field_of(str(error)))
+
+
+def _field_of(text: str) -> str:
+    """The parameter at fault, from msgspec's sentence; empty: it names none."""
+    named = _NAMED.match(text) or _AT.search(text) or _OURS.match(text)
+    return named[1][:MAX_FIELD] if named else ""

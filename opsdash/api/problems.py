@@ -26,8 +26,8 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     title: str
     status: int
     detail: str
-    changed: Changed | None = None
-    """``nothing``, or ``perhaps``: then look before trying again. Of what was to change something."""
+    changed: Changed
+    """``nothing``, or ``perhaps``: then look before trying again."""
     field: str = ""
     """The parameter at fault."""
     setting: str = ""
@@ -61,13 +61,14 @@ class ProblemError(HTTPError):
         self.problem = problem(status, kind, detail, **more)
 
 
-def problem(status: int, kind: str, detail: str, **more: Any) -> Problem:
+def problem(status: int, kind: str, detail: str, *, changed: Changed = "nothing", **more: Any) -> Problem:
     """A problem document; ``kind`` ends its type, ``more`` are its further members."""
     return Problem(
         type=f"urn:opsdash:problem:{kind}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
+        changed=changed,
         **more,
     )
 
@@ -85,7 +86,7 @@ def problem_error(
     detail = without_folders(error.explanation if operation is None else str(error))
     facts = {name: without_folders(fact) if isinstance(fact, str) else fact for name, fact in error.facts.items()}
     if operation is None:
-        del facts["changed"]  # a read changes nothing
+        facts["changed"] = "nothing"  # by a read, whatever its error says
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     return ProblemError(status, kind, detail, headers=headers, **facts, **more)
 

@@ -23,7 +23,6 @@ from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.strict import Group
 from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
-from opsdash.redaction import LogFilter
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
 EXIT_USAGE = 2
@@ -124,9 +123,7 @@ for command in (
 def main() -> NoReturn:
     """Runs the command line: one line for every mistake, the contract's exit codes, a traceback only for a bug."""
     _open_streams()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(LogFilter())
+    logging.getLogger().addHandler(logging.NullHandler())  # without any, Python prints warnings
     try:
         code = cli.main(prog_name="opsdash", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import opsdash
-from opsdash.cli.output import changing, json_option, print_json, print_line, warn
+from opsdash.cli.output import changing, json_option, log_to_stderr, print_json, print_line, warn
 from opsdash.cli.strict import Command, Group
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
@@ -32,7 +32,7 @@ def demo(*, port: int, data_dir: Path | None, no_browser: bool) -> None:
     """Start a broker, workers, sample tasks and the page, all on this machine; Ctrl-C ends it."""
     from opsdash.demo.launch import run
 
-    click.get_current_context().exit(run(port=port, data_dir=data_dir, open_browser=not no_browser))
+    run(port=port, data_dir=data_dir, open_browser=not no_browser)
 
 
 @click.command(cls=Command)
@@ -51,6 +51,7 @@ def serve(*, port: int, address: str, prefix: str, origins: tuple[str, ...], sho
     """Serve the page for an existing deployment."""
     from opsdash.web.server import serve as serve_page
 
+    log_to_stderr()
     console = opsdash.connect()
     logging.getLogger("opsdash.audit.head").setLevel(logging.INFO)
 

@@ -16,6 +16,7 @@ from opsdash.cli.output import changing, clean, print_json, print_line, print_st
 from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import UNCHANGED, Command
+from opsdash.cli.summary import outbox
 from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
@@ -118,6 +119,7 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                     raise _advised(error, f"add --phrase {shell_word(error.expected)}") from None
                 raise
             meta[BEGUN] = "The operation has ended: see opsdash audit."
+            spooled = console.audit.outbox_length()
             if effect.ok and not as_json:
                 print_line(effect.message)
                 if receipt := receipt_text(effect.details):
@@ -139,6 +141,8 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
             print_json({"operation": kind.name, "status": status, **plain, "progress": to_plain(progress)})
         elif progress is not None and progress.done:
             print_line(progress.message)
+        if spooled:
+            warn(outbox(spooled))
         if not effect.ok:
             warn(effect.message)
             if receipt := receipt_text(effect.details):

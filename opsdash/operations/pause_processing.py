@@ -30,7 +30,7 @@ from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import NO_WORKER, describe, remedies
 from opsdash.services.queues.clear_preview import expire_by, expiring
-from opsdash.services.queues.held import figure, silent_lines, total
+from opsdash.services.queues.held import figure, silent_lines, total, unstarted
 from opsdash.services.queues.known_products import Noticing
 from opsdash.services.queues.sampling import Matches, TaskSample, sample_tasks
 from opsdash.text import count, format_duration, parse_duration
@@ -64,7 +64,12 @@ class PauseProcessing(Operation):
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
         label="Ends after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
-        suggestions={"15 min": "15m", "30 min": "30m", "1 h": "1h", "Until I resume": ""},
+        suggestions={"15 min": "15m", "30 min": "30m", "1 h": "1h"},
+    )
+    without_end: bool = argument(
+        default=False,
+        help="Until someone resumes, in place of a duration.",
+        label="Until I resume, without an end",
     )
     cancel_consumer: bool = argument(
         default=False,
@@ -91,28 +96,29 @@ class PauseProcessing(Operation):
         pauses = services.pause.read(names)
         own = {name for name in pauses if name is not None} if self.queue is None else set[str]()
         stay_waiting = sum(queue.waiting for queue in read if queue.name in own)
-        staying, unstarted, perhaps_unstarted = _unstarted(workers, self.queue, own)
+        staying, held, perhaps_held = unstarted(workers, self.queue, own)
         silent = [w for w in known if w.state == "silent" or (not w.reports and w.active + w.reserved + w.scheduled)]
         others = services.unmanaged.known()
         free = None if others is None else [w for w in others if _serves(w.queues, self.queue)]
         complete = free is not None and not free
         stop = f"{count(len(workers), 'worker')} will start no more tasks{_of(self.queue)}"
         finishing = _finishing(active, perhaps_active, complete=complete and not silent)
-        unless = ", if nobody resumes it before" if self.duration_s is None else ""
         lines = [
             Line("will", f"{stop}; {finishing}.")
             if workers
             else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
             Line(
                 "will_not",
-                f"{count(waiting - stay_waiting, 'task')} waiting and {unstarted:,} unstarted in workers"
+                f"{count(waiting - stay_waiting, 'task')} waiting and {held:,} unstarted in workers"
                 f"{_of(self.queue)} run after the resume.",
             ),
             *_own_pauses(stay_waiting, staying),
-            *_perhaps(perhaps_unstarted, self.queue),
+            *_perhaps(perhaps_held, self.queue),
             *expiring(expiring_tasks),
             *(Line("warning", product.paused) for product in noticing.found),
-            Line("will", f"It ends after {_span(ttl_s)}{unless}."),
+            Line("warning", "It has no end: it stays until someone resumes.")
+            if ttl_s is None
+            else Line("will", f"It ends after {_span(ttl_s)}{_at_the_latest(self.duration_s)}."),
         ]
         if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))
@@ -124,7 +130,7 @@ class PauseProcessing(Operation):
             Figure(name="waiting", label="waiting", value=waiting, unit="tasks"),
             Figure(name="workers", label="workers", value=len(workers), unit="workers"),
             figure("active", "running", active, perhaps_active, complete=complete),
-            figure("held", "unstarted in workers", unstarted, perhaps_unstarted, complete=complete),
+            figure("held", "unstarted in workers", held, perhaps_held, complete=complete),
             Figure(
                 name="others",
                 label="unmanaged workers",
@@ -148,7 +154,8 @@ class PauseProcessing(Operation):
             else "Workers stop picking up tasks of this queue until someone resumes it or the pause expires.",
             lines=tuple(lines),
             figures=figures,
-            choices=("cancel_consumer",) if others else (),
+            # Asked only where it is set: by the undo of what replaced such a pause.
+            choices=(*(["without_end"] if self.without_end else []), *(["cancel_consumer"] if others else [])),
         )
 
     def execute(self, services: Services, act: Act) -> Effect:
@@ -159,7 +166,7 @@ class PauseProcessing(Operation):
         info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         what = "everything" if self.queue is None else f"queue {self.queue}"
         sent, result = self._cancel(services) if self.cancel_consumer else ({}, "")
-        until = f"until {_moment(info.expires_at)} ({_span(ttl_s)})."
+        until = "without an end." if ttl_s is None else f"until {_moment(info.expires_at)} ({_span(ttl_s)})."
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(services):
             followed = _nobody_is_there(services)
@@ -228,12 +235,16 @@ class PauseProcessing(Operation):
     def _check(self, services: Services) -> None:
         if self.queue is not None:
             services.queues.check(self.queue, services.queue_names())
+        if self.without_end and self.duration_s is not None:
+            raise Invalid("expected no duration beside it", field="without_end")
         ttl_s = self._ttl_s(services)
-        if not 1 <= ttl_s <= MAX_TTL_S:
+        if ttl_s is not None and not 1 <= ttl_s <= MAX_TTL_S:
             field, setting = ("", "OPSDASH_PAUSE_TTL_S") if self.duration_s is None else ("duration_s", "")
             raise Invalid(f"expected one second to {_span(MAX_TTL_S)}, got {ttl_s:,} s", field=field, setting=setting)
 
-    def _ttl_s(self, services: Services) -> int:
+    def _ttl_s(self, services: Services) -> int | None:
+        if self.without_end:
+            return None
         return services.settings.pause_ttl_s if self.duration_s is None else self.duration_s
 
 
@@ -264,9 +275,9 @@ def _just_started(services: Services) -> str:
     return f" Redis was started {format_duration(up_s)} ago: workers may still be reconnecting."
 
 
-def _expiring_within(ttl_s: int) -> Matches:
+def _expiring_within(ttl_s: int | None) -> Matches:
     now = datetime.now(UTC)
-    return expire_by(now, now + timedelta(seconds=ttl_s))
+    return expire_by(now, now + timedelta(seconds=MAX_TTL_S if ttl_s is None else ttl_s))
 
 
 def _waiting(services: Services, names: Iterable[str], matches: Matches) -> TaskSample | None:
@@ -284,22 +295,6 @@ def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
 def _concerned(worker: WorkerStats, queue: str | None) -> bool:
     """It takes tasks of the queue, or has some that it took before."""
     return _serves(worker.queues, queue) or any((worker.runs_of(queue)[0], worker.holds_of(queue)[0]))
-
-
-def _unstarted(workers: Iterable[WorkerStats], queue: str | None, own: set[str]) -> tuple[int, int, int]:
-    """Unstarted tasks that their own pause holds on, those that run after the resume, and those that may.
-
-    Args:
-        own: Queues with their own pause, where all is to be paused.
-    """
-    staying = running = perhaps = 0
-    for worker in workers:
-        sure, more = worker.holds_of(queue)
-        if own and worker.held_by_queue is None:
-            sure, more = (0, sure) if own & {*worker.queues} else (sure, 0)
-        kept = sum(worker.held_by_queue.get(name, 0) for name in own) if worker.held_by_queue else 0
-        staying, running, perhaps = staying + kept, running + max(0, sure - kept), perhaps + more
-    return staying, running, perhaps
 
 
 def _own_pauses(waiting: int, unstarted: int) -> list[Line]:
@@ -342,6 +337,10 @@ def _pause_details(pause: PauseInfo) -> str:
 
 def _moment(when: datetime | None) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else "further notice"
+
+
+def _at_the_latest(asked_s: int | None) -> str:
+    return ", if nobody resumes it before" if asked_s is None else ""
 
 
 def _span(seconds: int) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats, times
+from opsdash.model import AuditEntry, Effect, Figure, Line, PauseInfo, Preview, QueueStats, WorkerStats, times
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.queues.held import figure, unstarted
 from opsdash.text import count, shell_word
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Queues named in the result; for more of them, only their number."""
+MOST_LINES = 10
+"""Queues with their own pause that a preview names."""
 UNKNOWN = "It is not known whether all workers that got cancel_consumer got add_consumer"
 AGAIN = "The next read sends it again."
 
@@ -47,17 +50,23 @@ class ResumeProcessing(Operation):
         stays = {queue.name for queue in read if (queue.name if self.queue is None else None) in pauses}
         waiting = sum(queue.waiting for queue in read if queue.name not in stays)
         staying = sum(queue.waiting for queue in read if queue.name in stays)
+        workers = [worker for worker in services.workers.read() if worker.reports]
+        own = {name for name in stays if name is not None} if self.queue is None else set[str]()
+        held_staying, held, perhaps = unstarted(workers, self.queue, own)
+        if self.queue is not None and stays:
+            held_staying, held = held, 0
         what = "Processing" if self.queue is None else f"Queue {self.queue}"
         if self.queue not in pauses:
             lines, waiting, staying = [Line("warning", f"{what} is not paused: nothing will change.")], 0, 0
+            held_staying = held = perhaps = 0
         elif self.queue is not None and stays:
             lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
-            lines = [Line("will", f"{count(waiting, 'task')} waiting will run.", repeats=("waiting",))]
+            lines = [Line("will", f"{_tasks(waiting, held)} will run.", repeats=() if held else ("waiting",))]
         if self.queue is None:
-            lines += [_keeps(pause, read) for name, pause in pauses.items() if name is not None]
+            lines += _keep([pause for name, pause in pauses.items() if name is not None], read, workers)
         elif None in pauses:
-            number = f" and {count(staying, 'task')} waiting in {self.queue}" if staying else ""
+            number = f" and {_tasks(staying, held_staying)} of {self.queue}" if staying or held_staying else ""
             lines.append(Line("will_not", f"All processing{number} stays paused until you resume all processing too."))
         return Preview(
             warning=self.warning if self.queue is None else "Workers start all tasks of this queue, at once.",
@@ -65,6 +74,8 @@ class ResumeProcessing(Operation):
             figures=(
                 Figure(name="waiting", label="will run", value=waiting, unit="tasks"),
                 Figure(name="staying", label="stay", value=staying, unit="tasks"),
+                figure("held", "unstarted in workers, will run", held, perhaps),
+                Figure(name="held_staying", label="unstarted in workers, stay", value=held_staying, unit="tasks"),
             ),
         )
 
@@ -122,7 +133,7 @@ class ResumeProcessing(Operation):
 
 
 def as_it_was(queue: str | None, before: PauseInfo | None, *, cancel_consumer: bool = False) -> Operation:
-    """Sets a pause again, for the time that it had left. One without an end gets the usual duration.
+    """Sets a pause again, for the time that it had left, or without an end.
 
     Args:
         cancel_consumer: Unmanaged workers were stopped with it.
@@ -132,11 +143,31 @@ def as_it_was(queue: str | None, before: PauseInfo | None, *, cancel_consumer: b
     ends = before.expires_at if before else None
     left_s = None if ends is None else min(MAX_TTL_S, max(1, round((ends - datetime.now(UTC)).total_seconds())))
     reason = before.reason if before else ""
-    return PauseProcessing(queue=queue, duration_s=left_s, reason=reason, cancel_consumer=cancel_consumer)
+    endless = before is not None and ends is None
+    return PauseProcessing(
+        queue=queue, duration_s=left_s, without_end=endless, reason=reason, cancel_consumer=cancel_consumer
+    )
 
 
-def _keeps(pause: PauseInfo, read: Iterable[QueueStats]) -> Line:
-    """A queue's own pause that holds on."""
-    until = f" until {times.clock(pause.expires_at)}" if pause.expires_at else ""
-    waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
-    return Line("will_not", f"Queue {pause.queue} has its own pause{until}; {count(waiting, 'task')} stay in it.")
+def _tasks(waiting: int, held: int) -> str:
+    return f"{count(waiting, 'task')} waiting" + (f" and {held:,} unstarted in workers" if held else "")
+
+
+def _keep(pauses: Sequence[PauseInfo], read: Sequence[QueueStats], workers: Sequence[WorkerStats]) -> list[Line]:
+    """Queues' own pauses that hold on; of many the first few by name, and the others together."""
+    lines: list[Line] = []
+    more = more_held = 0
+    for pause in pauses:
+        waiting = sum(queue.waiting for queue in read if queue.name == pause.queue)
+        held = sum((worker.held_by_queue or {}).get(pause.queue or "", 0) for worker in workers)
+        until = f" until {times.clock(pause.expires_at)}" if pause.expires_at else ""
+        if len(lines) < MOST_LINES:
+            stay = "stays" if waiting + held == 1 else "stay"
+            lines.append(
+                Line("will_not", f"Queue {pause.queue} has its own pause{until}; {_tasks(waiting, held)} {stay}.")
+            )
+        else:
+            more, more_held = more + waiting, more_held + held
+    if rest := len(pauses) - len(lines):
+        lines.append(Line("will_not", f"{count(rest, 'more queue')} with own pauses; {_tasks(more, more_held)} stay."))
+    return lines

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[^\s*?<>\"'`]{1,255}")
 """A task's id: one word, and no pattern. Celery makes UUIDs; a sender may choose its own."""
+CANNOT_TERMINATE = {"threads", "solo"}
+"""Pools of Celery's that have no way to end a running task."""
 STATES = {"active": "is running it", "reserved": "has fetched it and not started it"}
 
 
@@ -56,7 +58,11 @@ class RevokeTask(Operation):
             lines.append(Line("will", "A worker has fetched it and does not answer. The command is sent to it anyway."))
         elif not found.found:
             lines.append(Line("warning", f"It is not known where it is, or whether it exists: {_why(found)}."))
-        if active and self.terminate:
+        pools = {worker.hostname: worker.pool for worker in services.workers.read()} if active else {}
+        unable = [host for host in active if pools.get(host) in CANNOT_TERMINATE]
+        if active and self.terminate and unable:
+            lines += [Line("will_not", _runs_on(host, pools[host])) for host in unable]
+        elif active and self.terminate:
             lines.append(Line("will", "Its process is ended in the middle of its work."))
         elif active:
             lines.append(Line("will_not", "A running task is not ended."))
@@ -80,7 +86,7 @@ class RevokeTask(Operation):
         revoked = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not revoked.confirmed and not revoked.failed:
             raise Uncertain(f"No worker confirmed that {self.task_id} is revoked. A busy worker may still do it.")
-        if not found.found and not revoked.ended:
+        if not found.found and not revoked.ended and not revoked.unable:
             raise Uncertain(
                 f"{count(len(revoked.confirmed), 'worker')} will discard {self.task_id} on receipt. It is not known"
                 f" whether it exists: {_why(found)}."
@@ -88,16 +94,22 @@ class RevokeTask(Operation):
         message = f"Revoked {self.task_id}: {count(len(revoked.confirmed), 'worker')} confirmed."
         if self.terminate:
             hosts = ", ".join(revoked.ended)
-            message += f" Ended, or not started, on {hosts}." if hosts else " No worker had it, so none was ended."
+            if hosts:
+                message += f" Ended, or not started, on {hosts}."
+            elif not revoked.unable:
+                message += " No worker had it, so none was ended."
+            pools = {worker.hostname: worker.pool for worker in services.workers.read()} if revoked.unable else {}
+            message += "".join(f" {_runs_on(host, pools.get(host, ''))}" for host in revoked.unable)
         message += "".join(f" {host} failed: {why}." for host, why in revoked.failed.items())
         message += f" No answer from {', '.join(revoked.silent)}." if revoked.silent else ""
         details = {
             "confirmed": revoked.confirmed,
             "ended": revoked.ended,
             "failed": revoked.failed,
+            "unable": revoked.unable,
             "silent": revoked.silent,
         }
-        return Effect(affected=1, message=message, details=details, ok=not revoked.failed)
+        return Effect(affected=1, message=message, details=details, ok=not revoked.failed and not revoked.unable)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Nothing: only the workers remember it."""
@@ -115,6 +127,11 @@ class RevokeTask(Operation):
     def _check(self) -> None:
         if not ID.fullmatch(self.task_id) or not self.task_id.isprintable():
             raise Invalid("expected one task's id.", field="task_id")
+
+
+def _runs_on(host: str, pool: str) -> str:
+    """That the worker can't end it."""
+    return f"The pool{f' {pool}' if pool else ''} of {host} can't terminate a task: it runs to its end there."
 
 
 def _why(found: Whereabouts) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from opsdash.model import AuditEntry, HistoryPoint
 from opsdash.operation import heading_of
 
@@ -25,8 +23,6 @@ PLACES = 6
 MOST_SAID = 4
 """Operations of one moment that a tooltip names; the rest is counted."""
 NOTHING = float("nan")
-TEXTS = frozenset("WRp") | {"when", "acts"}
-"""Columns that are said; of a queue's own by their first letter."""
 Columns = dict[str, list[Any]]
 
 
@@ -104,7 +100,7 @@ def columns(
 
 
 def _nearest(operations: Iterable[AuditEntry], points: Sequence[HistoryPoint]) -> dict[datetime, list[AuditEntry]]:
-    """Time of a point → what was done nearer to it than to others, oldest first; what was done in a gap is not told."""
+    """Time of a point → what was done nearer to it than to others, oldest first; what was done in a gap is left out."""
     times = [point.at for point in points]
     found: dict[datetime, list[AuditEntry]] = {}
     for entry in sorted(operations, key=lambda entry: entry.timestamp):
@@ -202,9 +198,9 @@ def feed(source: ColumnDataSource, before: Columns, now: Columns) -> None:
         return
     kept = _overlap(before, now)
     if kept:
-        source.stream({name: _sent(name, values[kept:]) for name, values in now.items()}, rollover=len(now["at"]))
+        source.stream({name: values[kept:] for name, values in now.items()}, rollover=len(now["at"]))
     else:
-        source.data = {name: _sent(name, values) for name, values in now.items()}
+        source.data = dict(now)
 
 
 def _overlap(before: Columns, now: Columns) -> int:
@@ -215,8 +211,3 @@ def _overlap(before: Columns, now: Columns) -> int:
     size = len(before["at"]) - first
     same = 0 < size <= len(now["at"]) and all(before[name][first:] == now[name][:size] for name in now)
     return size if same else 0
-
-
-def _sent(name: str, values: list[Any]) -> Any:
-    """Numbers as an array: it travels as bytes, which take a third."""
-    return values if name in TEXTS or name[0] in TEXTS else np.asarray(values, dtype=float)

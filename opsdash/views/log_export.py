@@ -24,11 +24,14 @@ MOST_BYTES = 50_000_000
 """A browser gets a file as one message, through this process's memory; the command line has no such bound."""
 
 
-def log_export(session: Session, wanted: Callable[[], Filter], label: str = "Export Logs", **params: Any) -> Download:
+def log_export(
+    session: Session, wanted: Callable[[], Filter], label: str = "Export Logs", *, form: str = "csv", **params: Any
+) -> Download:
     """A button that gives the log as CSV, over the session's own websocket: no address of it exists.
 
     Args:
         wanted: The filter, at each click.
+        form: As `AuditLog.export` has it.
         params: Parameters of ``FileDownload``.
     """
 
@@ -37,7 +40,7 @@ def log_export(session: Session, wanted: Callable[[], Filter], label: str = "Exp
             if not mine:
                 raise NoFileError
             try:
-                file = await _whole(session, wanted())
+                file = await _whole(session, wanted(), form)
             except OpsdashError as error:
                 session.say(error.explanation, "bad")
                 raise NoFileError from error
@@ -54,8 +57,8 @@ def log_export(session: Session, wanted: Callable[[], Filter], label: str = "Exp
     return button
 
 
-async def _whole(session: Session, wanted: Filter) -> io.BytesIO:
-    file, lines = io.BytesIO(), session.console.audit.export(wanted)
+async def _whole(session: Session, wanted: Filter, form: str) -> io.BytesIO:
+    file, lines = io.BytesIO(), session.console.audit.export(wanted, form=form)
     while not session.closed and (piece := await SEARCHES.run(partial(_piece, lines), caller=session.caller)):
         file.write(piece)
         if file.tell() > MOST_BYTES:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import panel as pn
 import param
 from panel.viewable import Viewable
 
@@ -20,29 +19,44 @@ from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
 from opsdash.views.design import button, choice, line, search, stack
-from opsdash.views.kit import Card, KeyedTable, RowAction
+from opsdash.views.hash_chain import HashChain
+from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.log_export import log_export
+from opsdash.views.log_facts import facts
 from opsdash.views.view import View
 
 PAGE = 50
+CUSTOM = "custom"
 SINCE = {
     "Any time": "",
     "Last hour": "3600",
     "Last 24 hours": "86400",
     "Last 7 days": "604800",
     "Last 30 days": "2592000",
+    "From … to …": CUSTOM,
 }
 COLUMNS: list[dict[str, Any]] = [
     {"field": "timestamp", "title": "Timestamp (UTC)", "kind": "time", "priority": 1},
     {"field": "user", "title": "User", "priority": 2},
     {"field": "operation", "title": "Operation", "priority": 1},
+    {"field": "act", "title": "Operation", "priority": 1},
+    {"field": "target", "title": "Target", "priority": 2},
+    {"field": "why", "title": "Reason", "priority": 3},
     {"field": "status", "title": "Status", "kind": "state", "priority": 1},
     {"field": "summary", "title": "Details", "priority": 2},
     {"field": "took", "title": "Took", "priority": 4},
     {"field": "surface", "title": "From", "priority": 4},
     {"field": "acts", "title": "", "kind": "acts", "priority": 1},
 ]
-MORE = {"took", "surface"}
+MORE = {"act", "target", "why", "took", "surface"}
+"""Columns of the whole log."""
+FACTS: list[dict[str, Any]] = [
+    {"field": "name", "title": "Fact", "priority": 1, "whole": True},
+    {"field": "value", "title": "Value", "priority": 1},
+    {"field": "acts", "title": "", "kind": "acts", "priority": 1},
+]
+LESS = {"operation"}
+"""Of the newest entries alone: the operation with its target in one column."""
 
 
 class RecentOperations(View):
@@ -56,8 +70,9 @@ class RecentOperations(View):
 
     def _build(self) -> Viewable:
         columns = self.shown_columns(COLUMNS)
-        if not self.detailed and not self.columns:
-            columns = [column for column in columns if column["field"] not in MORE]
+        if not self.columns:
+            left_out = LESS if self.detailed else MORE
+            columns = [column for column in columns if column["field"] not in left_out]
         self._found: Page | None = None
         self._pages: list[str] = []
         self._mark: list[Any] = []
@@ -72,18 +87,23 @@ class RecentOperations(View):
         self._show()
         if not self.detailed:
             return self._table
-        whole = stack(self._filters(), self._table, self._paging())
+        chain = HashChain(session=self._session, theme=self.theme, actions=self.actions)
+        whole = stack(self._filters(), self._table, self._paging(), chain)
         self._offer_brokers()
         self._session.later(self._read)  # outside of a server that is at once
         return whole
 
     def _buttons(self) -> list[Viewable]:
-        export = log_export(self._session, lambda: chosen(self._session.location.log_filter, datetime.now(UTC)))
+        def wanted() -> Filter:
+            return chosen(self._session.location.log_filter, datetime.now(UTC))
+
+        export = log_export(self._session, wanted)
         if not self.detailed:
             return [export]
+        flat = log_export(self._session, wanted, "For a spreadsheet", form="flat")
         prune = button("Prune Audit Log", "clear", css_classes=["danger"], on_click=self._dialog.asks(PruneAuditLog))
         prune.visible = self._session.may(PruneAuditLog)
-        return [prune, export]
+        return [prune, flat, export]
 
     def _filters(self) -> Viewable:
         location = self._session.location
@@ -102,16 +122,36 @@ class RecentOperations(View):
 
         operations = {kind.title: name for name, kind in registry().items()}
         statuses = {status.value.replace("_", " "): status.value for status in Status}
-        location.param.watch(self._filtered, ["text", "user", "operation", "status", "since", "broker"])
+        location.param.watch(self._filtered, ["text", "user", "operation", "status", "since", "until", "broker"])
         self._brokers = select("broker", {"All brokers": "", "This broker": "this"})
         return line(
             text("text", "Search in the details", 200),
             text("user", "User", 120),
             select("operation", {"All operations": "", **operations}),
             select("status", {"All statuses": "", **statuses}),
-            select("since", SINCE),
+            *self._range(text),
             self._brokers,
         )
+
+    def _range(self, text: Callable[[str, str, int], Viewable]) -> list[Viewable]:
+        """The usual ranges, and two fields for any other one."""
+        location = self._session.location
+        own = bool(location.until) or location.since not in SINCE.values()
+        usual = choice("Any time", SINCE, value=CUSTOM if own else location.since, width=150)
+        fields = [text("since", "From, as 2026-11-23 03:00 or 2h", 200), text("until", "To", 150)]
+        for field in fields:
+            field.visible = own
+
+        def chose(event: param.parameterized.Event) -> None:
+            for field in fields:
+                field.visible = event.new == CUSTOM
+            if event.new != CUSTOM:
+                location.param.update(since=event.new, until="")
+            elif location.since.isdigit():
+                location.since = ""
+
+        usual.param.watch(chose, "value")
+        return [usual, *fields]
 
     def _paging(self) -> Viewable:
         self._newest = button("Newest", on_click=self._to_newest, disabled=True)
@@ -192,14 +232,9 @@ class RecentOperations(View):
         return rows.NO_OPERATIONS if known and not self.status.operations else ""
 
     def _details(self, key: str) -> Viewable:
-        shown = self._table.rows if self._table is not None else ()
-        row: dict[str, Any] = next((row for row in shown if row["key"] == key), {})
-        told = [("Reason", row.get("why")), ("Broker", row.get("broker"))]
-        return Card(
-            pn.pane.JSON(row.get("json", "{}"), depth=3, margin=0, sizing_mode="stretch_width"),
-            lines=[["mute", f"{label}: {text}"] for label, text in told if text],
-            theme=self.param.theme,
-        )
+        known = [*(self._found.entries if self._found is not None else ()), *self.status.operations]
+        entry = next((entry for entry in known if str(entry.id) == key), None)
+        return KeyedTable(columns=FACTS, rows=facts(entry) if entry is not None else [], theme=self.param.theme)
 
     async def _act(self, action: RowAction) -> None:
         row: dict[str, Any] = next((row for row in self.status.operation_rows if row["key"] == action.key), {})
@@ -215,18 +250,24 @@ def chosen(given: Mapping[str, str], now: datetime) -> Filter:
     """The log's filter as an address has it; what is none of ours chooses nothing out.
 
     Raises:
-        Invalid: ``since``, the seconds to look back, is no such number.
+        Invalid: ``since`` or ``until`` is no time.
     """
-    since = given.get("since", "")
-    try:
-        moment = times.ago(int(since), now) if since else None
-    except ValueError:
-        raise Invalid(f"{since[:40]!r} is not a time to look back to.", field="Since") from None
     return Filter(
         user=given.get("user", ""),
         operation=given.get("operation", ""),
         status=given.get("status", ""),
         text=given.get("text", ""),
         broker=given.get("broker", ""),
-        since=moment,
+        since=_moment(given.get("since", ""), "From", now),
+        until=_moment(given.get("until", ""), "To", now),
     )
+
+
+def _moment(text: str, field: str, now: datetime) -> datetime | None:
+    """A time of the filter: seconds to look back, as the usual ranges have it, or as people type it."""
+    if not text or text == CUSTOM:
+        return None
+    try:
+        return times.ago(int(text), now) if text.isdigit() else times.typed(text)
+    except ValueError as error:
+        raise Invalid(f"{text[:40]!r} is not a time: {error}", field=field) from None

@@ -102,7 +102,13 @@ class QueueChart(View):
     def _show(self, charts: Charts, drawing: Drawing) -> None:
         if charts is not self._charts or self._card is None:
             return  # others were asked for meanwhile
-        charts.show(drawing)
+        if self._session.served and not pn.state.loaded:
+            # Panel puts off what comes between the websocket and the first paint, and of new figures nothing arrives.
+            pn.state.onload(partial(self._session.later, partial(self._show, charts, drawing)))
+            return
+        # By Panel's own queue, as the figures themselves: else what changes of them may arrive before they do.
+        with pn.io.unlocked():
+            charts.show(drawing)
         if self._placed is not charts:
             self._placed = charts
             first, *others = charts.figures

@@ -5,7 +5,6 @@ What is None is left out of a row: the browser shows a dash, and a merge patch m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -22,7 +21,6 @@ from opsdash.model import (
     TenantDrift,
     TrashEntry,
     times,
-    to_plain,
     untrusted,
 )
 from opsdash.operation import Operation, heading_of, recorded
@@ -142,7 +140,7 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
 def operation_rows(
     entries: Iterable[AuditEntry], undoable: Mapping[UUID, Operation] = MappingProxyType({}), here: str = ""
 ) -> dict[str, Row]:
-    """One row per audit entry by id, with the whole entry as JSON for who expands it.
+    """One row per audit entry by id; what its details hold is read when it is opened.
 
     Args:
         here: This console's broker; of an entry about another one the row says which.
@@ -154,6 +152,8 @@ def operation_rows(
             called=f"the operation at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
             operation=heading_of(entry),
+            act=entry.title if entry.target else heading_of(entry),
+            target=entry.target or None,
             status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
@@ -162,7 +162,6 @@ def operation_rows(
             broker=None if entry.broker == here else entry.broker,
             acts=[act(type(undo), "Undo", _until(entry), usual=True)] if (undo := undoable.get(entry.id)) else None,
             undo=asking(undo) if undo else None,
-            json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )
         for entry in entries
     }

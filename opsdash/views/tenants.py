@@ -64,8 +64,10 @@ class TenantDrift(View):
         unused = bool(told.get("unused"))
         if unused != self._unused:  # one line in the place of the card
             self._unused = unused
-            shown: dict[str, Any] = {"title": TITLE, "actions": self._acts, "objects": [self._table]}
-            self._card.param.update(**({"title": "", "actions": [], "objects": []} if unused else shown))
+            actions = [] if unused else self._acts
+            self._card.param.update(
+                title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table]
+            )
         if unused:
             self._card.lines = [["mute", told["unused"]]]
             return

@@ -59,19 +59,27 @@ def _schedule(doc: Document, what: Callable[[], Any]) -> None:
         return
     if is_loading(doc):
         with set_curdoc(doc):
-            pn.state.onload(partial(_next_turn, doc, what))
+            # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
+            pn.state.onload(partial(_next_tick, doc, what))
     else:
-        doc.add_next_tick_callback(what)
+        doc.add_next_tick_callback(partial(_in_turn, doc, what))
 
 
-def _next_turn(doc: Document, what: Callable[[], Any]) -> None:
-    # Panel calls what waits for the load until nothing does, and then says that it is loaded: this must not ask again.
+def _in_turn(doc: Document, what: Callable[[], Any]) -> Any:
+    if is_loading(doc):  # the browser has come between the call and its turn
+        _schedule(doc, what)
+        return None
+    return what()
+
+
+def _next_tick(doc: Document, what: Callable[[], Any]) -> None:
     doc.add_next_tick_callback(what)
 
 
 def is_loading(doc: Document) -> bool:
     """A browser fetches the document, and has not said that it has it: Panel drops what changes in it meanwhile."""
-    session = getattr(doc.session_context, "session", None)
+    context: Any = doc.session_context  # a server's has its session
+    session = context.session if context is not None else None
     if session is None or not session.connection_count:
         return False
     with set_curdoc(doc):

@@ -75,6 +75,27 @@ def test_a_key_of_another_type_costs_its_exchange_only(broker: Broker):
     assert Discovery(broker).names([], None) == ("celery", "emails", "emails-low")
 
 
+def test_a_queue_whose_name_is_too_long_is_counted_and_named_in_short(broker: Broker):
+    bind(broker, "celery", "reports")
+    bind(broker, "celery", "x" * 10_000)
+    bind(broker, "celery", "é" * 10_000, "")
+    discovery = Discovery(broker)
+    assert discovery.names([], ()) == ("celery", "emails", "reports")
+    (unread,) = discovery.unread
+    assert unread.names == (f"{'x' * 39}… (10,000 bytes)", f"{'é' * 39}… (20,000 bytes)")
+    assert unread.message.startswith("Not readable, and left out, of the queues: xxx")
+
+
+def test_of_many_queues_with_too_long_names_some_are_named(broker: Broker):
+    for number in range(300):
+        bind(broker, "celery", f"{number:03}" + "x" * 1_000)
+    discovery = Discovery(broker)
+    discovery.names([], ())
+    (unread,) = discovery.unread
+    assert len(unread.names) == 100
+    assert len(unread.message) < 400
+
+
 def test_a_queue_is_consumed_by_whoever_names_it():
     other = OtherWorker(hostname="o@x", queues=("slow",), active=0)
     assert consumed("emails", [worker("emails")], None) is True

@@ -150,3 +150,10 @@ def test_tasks_of_a_priority_that_nobody_has_told_of_are_not_left_behind_in_sile
     assert "OPSDASH_PRIORITY_STEPS" in refused.value.hint
     layout = replace(broker.layout, sources={"priority_steps": "setting"})
     Queues(replace(broker, layouts=Layouts.fixed(broker.client, layout))).check_priorities("emails")
+
+
+def test_of_many_known_queues_a_refusal_names_the_closest_and_some(broker: Broker):
+    known = [f"queue-{number:03}" for number in range(500)]
+    with pytest.raises(Refused, match=r"Known queues: queue-314, .* and 490 more") as caught:
+        Queues(broker).check("qeue-314", known)
+    assert len(str(caught.value)) < 300

@@ -93,7 +93,24 @@ def test_one_worker_is_shown_with_what_it_runs_and_how_much_more(opsdash: Opsdas
 
 def test_a_worker_that_nobody_knows_is_one_clear_line(opsdash: Opsdash) -> None:
     for name in ("nobody@host", ""):
-        assert opsdash("workers", name) == Result(3, "", f"opsdash: There is no worker {name!r}.\n")
+        assert opsdash("workers", name) == Result(
+            3, "", f"opsdash: There is no worker {name!r}. Known workers: none.\n"
+        )
+
+
+@pytest.mark.parametrize("command", [["workers"], ["quiet-worker"], ["dismiss-worker"]])
+def test_an_unknown_workers_name_is_answered_with_those_that_are_known(
+    opsdash: Opsdash, report: Callable[..., None], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSDASH_SEPARATOR", ":")
+    for number in range(30):
+        report(f"worker-{number:02}@host")
+    confirmed = ["--confirm", "YES"] if len(command[0]) > 7 else []
+    done = opsdash(*command, "wroker-17@host", *confirmed)
+    assert done.code == 3
+    assert "Known workers: worker-17@host, " in done.err, "the one that was meant is the first"
+    assert "and 20 more" in done.err
+    assert len(done.err) < 400
 
 
 def test_a_report_drives_no_terminal_and_hides_no_other_worker(opsdash: Opsdash, report: Callable[..., None]) -> None:

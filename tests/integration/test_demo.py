@@ -27,7 +27,7 @@ MARK = "MARK_OF_A_TESTED_DEMO"
 """In the environment of everything a demo starts, supervisor and keeper included. No OPSDASH_ name: those end there."""
 PROCESSES = 9
 """Supervisor, keeper, broker, page, producer, two workers, and two children of the prefork pool."""
-STEP = re.compile(r"^ +(\d+\.\d) s  (\w+) +(.+)$")
+STEP = re.compile(r"^ +(\d+\.\d) s  (\S+) +(.+)$")
 START_S = 100
 """Generous: the test machine may be busy. What a quiet one takes is measured elsewhere; see the printed times."""
 
@@ -199,8 +199,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def test_each_step_is_said_with_its_time_then_the_address_and_ready(demo: Demo) -> None:
     steps = [match for line in demo.lines if (match := STEP.match(line))]
     labels = [match[2] for match in steps]
-    assert {"folder", "broker", "database", "worker", "page", "producer"} <= set(labels)
-    assert labels.count("worker") == 2
+    assert {"folder", "broker", "database", "worker-prefork", "worker-threads", "page", "producer"} <= set(labels)
     times = [float(match[1]) for match in steps]
     assert times == sorted(times)
     assert "200 tenants" in demo.step("database")
@@ -287,8 +286,8 @@ def test_a_worker_that_is_killed_comes_back(demo: Demo) -> None:
     code = "import opsdash; print([w.pid for w in opsdash.connect().get_worker_stats() if w.pool == 'prefork'][0])"
     pid = int(demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"))
     os.kill(pid, signal.SIGKILL)
-    demo.read_until(lambda line: "worker-prefork ended (ended by SIGKILL); starting it again" in line, 10)
-    demo.read_until(lambda line: "worker-prefork is back" in line)
+    demo.read_until(lambda line: re.search(r"worker-prefork +ended \(by SIGKILL\); starting it again", line), 10)
+    demo.read_until(lambda line: re.search(r"worker-prefork +is back", line))
 
 
 def test_ctrl_c_stops_everything_and_keeps_the_users_folder(demo: Demo) -> None:
@@ -313,7 +312,7 @@ def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path
     try:
         guest, killed = (demo.wait_ready() for demo in demos)
         assert (len(guest.processes()), len(killed.processes())) == (PROCESSES - 1, PROCESSES)
-        assert guest.step("broker").startswith("OPSDASH_REDIS_URL is set: no broker is started; Valkey 9")
+        assert guest.step("broker").startswith(f"OPSDASH_REDIS_URL is set: {valkey_url}")
         assert guest.url != killed.url
         assert guest.folder.parent == killed.folder.parent == tmp_path
 
@@ -333,7 +332,7 @@ def test_two_demos_side_by_side_leave_nothing_after_sigterm_and_sigkill(tmp_path
             demo.close()
 
 
-def test_a_part_that_cannot_start_is_one_line_with_its_log_and_exit_4(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     services.provide("valkey", services.valkey_program)
     (tmp_path / "opsdash.sqlite3").write_text("this is no database, but long enough to look like one " * 20)
     demo = Demo("--no-browser", "--data-dir", str(tmp_path), temp=tmp_path)
@@ -341,8 +340,7 @@ def test_a_part_that_cannot_start_is_one_line_with_its_log_and_exit_4(tmp_path: 
         assert demo.process.wait(timeout=START_S) == 4
         assert demo.process.stdout
         lines = demo.process.stdout.read().decode().splitlines()
-        assert re.match(r"opsdash: database ended while it started \(exit code \d\)", lines[-1])
-        assert any("database |" in line and "not a database" in line for line in lines), lines
+        assert re.match(r"opsdash: .*opsdash\.sqlite3.*not a database", lines[-1]), lines
         wait_until(lambda: not demo.processes(), "a process of the demo is left")
     finally:
         demo.close()

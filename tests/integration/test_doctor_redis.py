@@ -301,3 +301,20 @@ def test_what_the_doctor_is_asked_with_is_never_more_than_a_line(
     assert not any("Traceback" in text or "broke" in text for text in said(found).splitlines())
     assert "ACL SETUSER narrow" in said(found)
     assert not any(finding.unreachable for finding in found)
+
+
+def test_a_queue_whose_name_is_too_long_is_a_warning_everywhere(
+    console_for: Callable[..., Console], monkeypatch: pytest.MonkeyPatch
+):
+    console = console_for()
+    broker, long = console.broker, "long-" * 2_000
+    broker.client.sadd(broker.layout.binding("celery"), broker.separator.join([long, "", long]))
+    (found,) = findings(console, "left out")
+    assert found.level == "warning"
+    assert "long-long-" in found.message
+    assert "10,000 bytes" in found.message
+    assert [one.what for one in console.snapshot().unread] == ["queues"]
+    monkeypatch.setattr(opsdash, "connect", lambda: console)
+    status = CliRunner().invoke(cli, ["status"])
+    assert "long-long-" in status.stderr
+    assert len(status.stderr) < 1_000

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from support.cli import Result
 from support.deployment import Deployment
+from support.reports import report
 from support.workers import eventually, worker
 
 from opsdash.operations import (
@@ -84,6 +85,33 @@ def test_a_resume_counts_what_will_run_and_leaves_out_what_another_pause_holds(
         assert (alone.figure("waiting").value, alone.figure("staying").value) == (3, 0)
     deployment.resume("emails")
     assert console.preview(ResumeProcessing()).figure("waiting").value == 0, "nothing is paused: nothing will change"
+
+
+def test_a_resume_says_what_stays_in_workers_of_queues_with_their_own_pause(
+    deployment: Deployment, console_for: Callable[..., Console]
+) -> None:
+    console = console_for(queues=("celery", "emails"))
+    report(
+        deployment.redis,
+        "w1@test",
+        queues='["celery", "emails"]',
+        reserved="5",
+        held_by_queue='{"celery": 2, "emails": 3}',
+    )
+    deployment.pause()
+    deployment.pause("emails")
+    deployment.send(1, queue="emails")
+    preview = console.preview(ResumeProcessing())
+    will, will_not = preview.lines
+    assert will.text == "0 tasks waiting and 2 unstarted in workers will run."
+    assert will_not.text.endswith("1 task waiting and 3 unstarted in workers stay.")
+    assert (preview.figure("held").value, preview.figure("held_staying").value) == (2, 3)
+    one = console.preview(ResumeProcessing(queue="emails"))
+    assert one.lines[-1].text.startswith("All processing and 1 task waiting and 3 unstarted in workers of emails stay")
+    deployment.resume()
+    deployment.redis.hdel(deployment.keys.worker("w1@test"), "held_by_queue")  # an older plug-in
+    older = console.preview(ResumeProcessing(queue="emails"))
+    assert (older.figure("held").value, older.figure("held").error) == (0, 5)
 
 
 def test_a_wake_names_as_paused_only_what_is_paused(

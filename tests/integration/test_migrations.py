@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from alembic.config import Config
 from support.errors import fails
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Invalid, Unavailable, Uncertain
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
@@ -383,10 +384,16 @@ def test_a_wrong_database_url_is_one_line_that_names_the_setting_and_repeats_no_
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_is_none_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Invalid, match=r"can't be made: (Not a directory|File exists)"):
+    with pytest.raises(Invalid, match=rf"there is no folder {tmp_path}/file"):
         database.connect(f"sqlite:///{tmp_path}/file/opsdash.sqlite3")
+
+
+def test_the_default_folder_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    database.connect(Settings.from_env({"OPSDASH_REDIS_URL": "redis://localhost"}).database_url).dispose()
+    assert (tmp_path / "share" / "opsdash").is_dir()
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])

@@ -126,10 +126,15 @@ def test_a_pool_that_can_not_end_a_task_is_a_failure_that_says_so(deployment: De
     with worker(pool="threads", env=deployment.env) as running:
         (long,) = deployment.send(1, kwargs={"seconds": 4})
         deployment.records.wait_for(1)
+        says = f"The pool threads of {running.hostname} can't terminate a task: it runs to its end there."
+        eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
+        lines = console.preview(RevokeTask(task_id=long, terminate=True)).lines
+        assert [line.kind for line in lines if line.text == says] == ["will_not"]
+        assert not [line for line in lines if "Its process is ended" in line.text]
         done = console.run(RevokeTask(task_id=long, terminate=True), actor="maria", confirm="YES")
         assert not done.ok
-        assert f"{running.hostname} failed: " in done.message
-        assert running.hostname in done.details["failed"]
+        assert done.message == f"Revoked {long}: 1 worker confirmed. {says}"
+        assert (done.details["unable"], done.details["failed"]) == ((running.hostname,), {})
     assert console.get_recent_operations()[0].status == "failure"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -39,3 +40,13 @@ def test_conda_users_get_the_same_names_and_versions_as_pip_users():
 def test_ci_runs_the_very_command_the_readme_gives():
     shown = subprocess.check_output([ROOT / ".ci" / "run", "--show-test-command"], text=True)
     assert shown == 'python -m pip install -e ".[test]" && pytest\n'
+
+
+def test_the_two_commands_of_the_readme_need_nothing_but_python3() -> None:
+    """Bare Debian has no ``python``, and its ``pip`` refuses outside a virtual environment."""
+    block = re.search(r"<!-- tested: the demo -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    lines = block[1].splitlines()
+    assert len(lines) == 2
+    programs = [command.split()[0] for line in lines for command in line.split(" && ")]
+    assert programs == ["python3", ".venv/bin/pip", ".venv/bin/opsdash"]

@@ -158,6 +158,10 @@ def test_a_proxy_is_an_address_or_a_network():
 
 def test_a_key_is_made_once_and_kept_beside_the_sqlite_file(tmp_path: Path):
     given = settings(DATABASE_URL=f"sqlite:///{tmp_path}/data/opsdash.sqlite3")
+    with fails(Invalid, setting="OPSDASH_DATABASE_URL"):
+        given.secret()
+    assert not (tmp_path / "data").exists(), "a slip in the path makes no folder"
+    (tmp_path / "data").mkdir()
     key = given.secret()
     assert given.secret() == key
     assert len(key) >= 32

@@ -183,9 +183,13 @@ def ask_some_fields(pipe: Any, key: str, number: int, most: int) -> Any:
     return pipe.eval(scripts.SOME_FIELDS, 1, key, number, most)
 
 
-def ask_set(pipe: Any, key: str, number: int) -> None:
-    """A set on a pipeline, or about ``number`` members of a larger one."""
-    pipe.eval(scripts.SOME_MEMBERS, 1, key, number, LONGEST_MEMBER)
+def ask_set(pipe: Any, key: str, number: int, *, separator: str = "") -> None:
+    """A set on a pipeline, or about ``number`` members of a larger one; without those that are too long.
+
+    Args:
+        separator: In place of each of those come, as a list, the size in bytes and the start of its third part.
+    """
+    pipe.eval(scripts.SOME_MEMBERS, 1, key, number, LONGEST_MEMBER, separator)
 
 
 def set_members(client: Any, key: str, number: int) -> set[str]:

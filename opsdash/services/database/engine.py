@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from opsdash.config.settings import NO_FOLDER, data_dir
 from opsdash.errors import LOOK_FIRST, Invalid, OpsdashError, Unavailable, Uncertain
 from opsdash.redaction import masked
 
@@ -29,6 +30,7 @@ LOCK_TIMEOUT_S = 5
 CONNECTIONS, CONNECTIONS_KEPT = 25, 5
 """More than there are threads that read (``threads``): reads that hang leave some for acts."""
 REASON_WIDTH = 160
+MISSING = f"If {VARIABLE} is right, run: opsdash db upgrade"
 
 _MISSING = ("no such table", "no such column", "has no column named")
 _MISSING_CODES = {"42P01", "42703"}  # PostgreSQL: undefined_table, undefined_column
@@ -42,10 +44,11 @@ def connect(url: str, *, create: bool = True) -> sa.Engine:
     Connections are checked before use, limited in time, and, on SQLite, in write-ahead mode with foreign keys enforced.
 
     Args:
-        create: A SQLite file, and its folder, are made when they are missing; else the first use says that they are.
+        create: A SQLite file, and the default one's folder, are made when they are missing; else the first use says
+            that they are.
 
     Raises:
-        Invalid: The URL can't be read, names a database that opsdash doesn't speak to, or a folder that can't be made.
+        Invalid: The URL can't be read, names a database that opsdash doesn't speak to, or a folder that isn't there.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -146,6 +149,8 @@ def _explain(engine: sa.Engine, error: DBAPIError) -> OpsdashError | None:
         return Unavailable(
             f"The database at {where} lacks a table or column of this opsdash", hint="Run: opsdash db upgrade"
         )
+    if isinstance(error.orig, _MissingFileError):
+        return Unavailable(f"There is no database file {where}", hint=MISSING)
     if any(part in text for part in _BAD_DSN):
         return Invalid(f"an option or the port in the URL means nothing to PostgreSQL; {EXPECTED}", setting=VARIABLE)
     if code == _DENIED_CODE:
@@ -205,13 +210,25 @@ def _connect_postgresql(url: sa.URL) -> sa.Engine:
     return engine
 
 
+class _MissingFileError(sqlite3.OperationalError):
+    """No such file, where none may be made."""
+
+
+def _check_folder(folder: Path) -> None:
+    """Makes the default folder. Another one must be there: a slip in its name must not leave a database elsewhere."""
+    try:
+        if folder == data_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            raise Invalid(f"there is no folder {folder}", hint=NO_FOLDER, setting=VARIABLE)
+    except OSError as error:
+        raise Invalid(f"the folder {folder} can't be made: {error.strerror}", setting=VARIABLE) from error
+
+
 def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
     path = str(url.database)
     if create and not path.startswith("file:"):
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Invalid(f"the folder of {path} can't be made: {error.strerror}", setting=VARIABLE) from error
+        _check_folder(Path(path).absolute().parent)
     engine = sa.create_engine(
         url,
         connect_args={"timeout": LOCK_TIMEOUT_S},
@@ -224,7 +241,7 @@ def _connect_sqlite(url: sa.URL, *, create: bool) -> sa.Engine:
     def look(_dialect: object, _record: object, _args: object, _options: object) -> None:
         # A slip in the URL must not leave an empty log behind, which an upgrade would then make look like the real one.
         if not create and not path.startswith("file:") and not Path(path).exists():
-            raise sqlite3.OperationalError("the file does not exist; to create it, run: opsdash db upgrade")
+            raise _MissingFileError
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

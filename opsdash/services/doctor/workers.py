@@ -118,6 +118,18 @@ def unmanaged(patient: Examined) -> Findings:
         yield warning("strangers", text, "Find what runs at these addresses; start it with -I opsdash.worker.auto.")
 
 
+def left_out(patient: Examined) -> Findings:
+    """Left out: what is in Redis and shown nowhere, because it is too long, too much or not readable."""
+    console = patient.console
+    reports = console.workers.look()
+    console.discovery.names(reports.workers, console.unmanaged.last)
+    todo = "Find who writes it; opsdash shows it nowhere and leaves it as it is."
+    # Not of a snapshot: that one writes to the audit log what waits in the outbox.
+    kept = (*console.trash.look()[1], *console.pending_approvals.look()[1])
+    for unread in (*reports.unread, *console.discovery.unread, *kept):
+        yield warning("left out", unread.message, todo)
+
+
 def prefetch(patient: Examined) -> Findings:
     """Prefetch: how many tasks workers fetch beyond those that run."""
     for worker, report in _reports(patient):
@@ -167,4 +179,4 @@ def _expiries(text: str | None) -> dict[str, int]:
     return {queue: ms for queue, ms in untrusted.counts(untrusted.parsed(text)).items() if ms}
 
 
-CHECKS = (plugin, names, unmanaged, prefetch, expiring, clocks)
+CHECKS = (plugin, names, unmanaged, prefetch, expiring, left_out, clocks)

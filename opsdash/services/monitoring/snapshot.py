@@ -94,6 +94,7 @@ class SnapshotReader:
         reports = self._workers.look()
         workers, unread = reports.workers, list(reports.unread)
         names = self._discovery.names(workers, self._unmanaged.last)
+        unread += self._discovery.unread
         started = time.perf_counter()
         with self._broker.reading(), self._broker.client.pipeline(transaction=True) as pipe:
             flags: tuple[str | None, ...] = (None, *names)

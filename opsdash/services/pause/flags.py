@@ -51,8 +51,11 @@ class PauseFlags:
 
     broker: Broker
 
-    def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int) -> PauseInfo:
+    def pause(self, queue: str | None, *, by: str, reason: str, ttl_s: int | None) -> PauseInfo:
         """Sets the flag (again): new TTL, new story, next epoch; suspends the expiry of the queues it holds.
+
+        Args:
+            ttl_s: None: without an end.
 
         Cost: one round trip, two scripts, O(queues that expire).
         """
@@ -63,14 +66,15 @@ class PauseFlags:
         info = self._pause(queue, by, reason, ttl_s, "new")
         return info if info.epoch else None
 
-    def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int, only: str) -> PauseInfo:
+    def _pause(self, queue: str | None, by: str, reason: str, ttl_s: int | None, only: str) -> PauseInfo:
         now = datetime.now(UTC)
-        expires_at = now + timedelta(seconds=ttl_s)
-        details = {"by": by, "at": now.isoformat(), "reason": reason, "expires_at": expires_at.isoformat()}
+        expires_at = None if ttl_s is None else now + timedelta(seconds=ttl_s)
+        details = {"by": by, "at": now.isoformat(), "reason": reason}
+        details |= {"expires_at": expires_at.isoformat()} if expires_at else {}
         epoch = self._run(
             _PAUSE,
             queue,
-            ttl_s,
+            "" if ttl_s is None else ttl_s,
             queue or EVERYTHING,
             json.dumps(details)[:-1],
             self.broker.keys.nudge,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import redis
 
-from opsdash.model import OtherWorker, WorkerStats
+from opsdash.model import OtherWorker, Unread, WorkerStats, untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.bindings import bound_queue, is_task_queue
 from opsdash.services.broker.client import Broker
@@ -20,6 +20,10 @@ LOOKED_AT = 1_000
 MOST_EXCHANGES = 200
 MOST_FOUND = 500
 """Queues that are shown only because they are bound: each costs a read at every look."""
+MOST_LONG = 100
+"""Queues whose names are too long and which are named, in ``NAMED`` characters."""
+NAMED = 40
+QUEUES = "queues"
 
 Others = Iterable[OtherWorker] | None
 
@@ -37,6 +41,8 @@ class Discovery:
         self._bound: tuple[str, ...] = ()
         self._default_waits = False
         self._looked_for: frozenset[str] = frozenset()
+        self.unread: tuple[Unread, ...] = ()
+        """Queues that are bound and left out, because nothing here has such a long name."""
 
     def names(self, workers: Sequence[WorkerStats], others: Others) -> tuple[str, ...]:
         """Those of settings and app, then those that workers consume, then those that are bound.
@@ -68,15 +74,20 @@ class Discovery:
         with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
             pipe.exists(*layout.lists(DEFAULT_QUEUE).values())
             for exchange in exchanges:
-                bounded_reads.ask_set(pipe, layout.binding(exchange), LOOKED_AT)
+                bounded_reads.ask_set(pipe, layout.binding(exchange), LOOKED_AT, separator=layout.separator)
             waits, *replies = pipe.execute(raise_on_error=False)
             if isinstance(waits, redis.RedisError) and not isinstance(waits, redis.exceptions.NoPermissionError):
                 raise waits
         found: dict[str, None] = {}
+        long: dict[str, None] = {}
         for exchange, reply in zip(exchanges, replies, strict=True):
             members = reply if isinstance(reply, list) else ()  # else this user of Redis may not read it
-            queues = (bound_queue(member, layout.separator, fanout=exchange not in sure) for member in members)
+            short = (member for member in members if isinstance(member, str))
+            queues = (bound_queue(member, layout.separator, fanout=exchange not in sure) for member in short)
             found |= dict.fromkeys(sorted(queue for queue in queues if queue))
+            cut = (member for member in members if isinstance(member, list))
+            long |= dict.fromkeys(f"{untrusted.words(name, NAMED)} ({size:,} bytes)" for size, name in cut)
+        self.unread = (Unread(what=QUEUES, names=tuple(sorted(long)[:MOST_LONG])),) if long else ()
         self._bound = self._allowed([name for name in found if name not in known][:MOST_FOUND])
         self._default_waits = isinstance(waits, int) and waits > 0
 

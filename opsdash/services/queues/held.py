@@ -136,3 +136,19 @@ def silent_lines(workers: Sequence[WorkerStats]) -> list[Line]:
             f"And {count(len(workers) - NAMED, 'more worker')} {'is' if len(workers) == NAMED + 1 else 'are'} silent."
         )
     return [Line("warning", text) for text in lines]
+
+
+def unstarted(workers: Iterable[WorkerStats], queue: str | None, own: set[str]) -> tuple[int, int, int]:
+    """Unstarted tasks that their own pause holds on, those that run after the resume, and those that may.
+
+    Args:
+        own: Queues with their own pause, where all is to be paused.
+    """
+    staying = running = perhaps = 0
+    for worker in workers:
+        sure, more = worker.holds_of(queue)
+        if own and worker.held_by_queue is None:
+            sure, more = (0, sure) if own & {*worker.queues} else (sure, 0)
+        kept = sum(worker.held_by_queue.get(name, 0) for name in own) if worker.held_by_queue else 0
+        staying, running, perhaps = staying + kept, running + max(0, sure - kept), perhaps + more
+    return staying, running, perhaps

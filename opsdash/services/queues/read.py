@@ -25,6 +25,7 @@ from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear, check_restores
 from opsdash.services.queues.watermark import NOTHING, Mark, find
 from opsdash.services.workers.reports import Workers
+from opsdash.text import choices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,8 +78,8 @@ class Queues:
             Refused: With the names that exist.
         """
         if queue not in known:
-            names = ", ".join(known) or "none"
-            raise Refused(f"Queue {queue!r} is not known.", hint=f"Known queues: {names}.", field="queue")
+            hint = f"Known queues: {choices(known, queue)}."
+            raise Refused(f"Queue {queue!r} is not known.", hint=hint, field="queue")
 
     def check_lists(self, queue: str) -> None:
         """Refuses a queue one of whose keys is no list. Cost: one round trip.

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from opsdash.errors import Refused, Unavailable, Uncertain
+from opsdash.errors import Unavailable, Uncertain
 from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
-from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.reports import Workers, no_worker
 from opsdash.services.workers.unmanaged import ANSWER_S, UnmanagedWorkers
 
 QUIET_KEPT_S = 30 * 86_400
@@ -25,13 +25,14 @@ class Answers:
 
     Attributes:
         confirmed: They will do it. ``ended``: they were running or holding the task, and end it.
-        failed: Hostname → why it can't.
+        failed: Hostname → why it can't. ``unable``: they run the task, and their pool can't end one.
         silent: They report, but did not answer: a worker without a free loop does it later, or never.
     """
 
     confirmed: tuple[str, ...]
     ended: tuple[str, ...] = ()
     failed: dict[str, str]
+    unable: tuple[str, ...] = ()
     silent: tuple[str, ...]
 
 
@@ -77,12 +78,16 @@ class Remote:
                 control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
             )
         by_host = {host: answer for one in answers for host, answer in one.items()}
+        failed = {host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer}
+        # Celery's words for a pool that has no ``terminate_job``: the task is revoked by then, and goes on.
+        unable = {host for host, why in failed.items() if why.startswith("NotImplementedError")}
         return Answers(
-            confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer)),
+            confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer or host in unable)),
             ended=tuple(
                 sorted(host for host, answer in by_host.items() if answer.get("ok") == f"terminate: {task_id}")
             ),
-            failed={host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer},
+            failed={host: why for host, why in failed.items() if host not in unable},
+            unable=tuple(sorted(unable)),
             silent=tuple(sorted(expected - by_host.keys())),
         )
 
@@ -101,8 +106,8 @@ class Remote:
         with _as_question(), self.unmanaged.control() as (control, connection):
             answers = control.inspect([hostname], timeout=ANSWER_S, connection=connection).active_queues() or {}
         if (queues := answers.get(hostname)) is None:
-            if hostname not in self.hostnames():
-                raise Refused(f"There is no worker {hostname!r}.", field="hostname")
+            if hostname not in (known := self.hostnames()):
+                raise no_worker(hostname, known)
             raise Unavailable(f"{hostname} does not answer; a busy worker of the solo pool can't answer.", silent=True)
         return sorted(queue["name"] for queue in queues if (queue.get("exchange") or {}).get("type") != "fanout")
 

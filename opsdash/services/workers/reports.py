@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import lua
+from opsdash.errors import Refused
 from opsdash.model import RunningTask, WorkerStats, untrusted
 from opsdash.model.untrusted import Unread
 from opsdash.redaction import HIDDEN
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.text import choices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,6 +176,12 @@ class Workers:
     def to_frame(self) -> pd.DataFrame:
         """The workers as a typed pandas frame, read now."""
         return dataframes.of_workers(self.read())
+
+
+def no_worker(hostname: str, known: Iterable[str]) -> Refused:
+    """That there is none of this name, with the names that there are."""
+    hint = f"Known workers: {choices(sorted(known), hostname)}."
+    return Refused(f"There is no worker {hostname!r}.", hint=hint, field="hostname")
 
 
 class _Report:

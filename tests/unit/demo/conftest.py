@@ -14,7 +14,7 @@ from opsdash.demo.folder import Folder
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
-    with contextlib.closing(Folder.at(tmp_path / "demo")) as folder:
+    with contextlib.closing(Folder(tmp_path / "demo")) as folder:
         yield folder
 
 
@@ -27,7 +27,7 @@ def deploy(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             for name, value in env.items():
                 monkeypatch.setenv(name, value)
             demo = Deployment(folder=folder, port=free_port(), external_url=external_url)
-            stack.callback(demo.client.close)
+            stack.callback(demo.close)
             return demo
 
         yield make

@@ -14,7 +14,7 @@ from opsdash.errors import Invalid
 
 
 def test_the_env_file_is_for_its_owner_and_survives_a_shell(tmp_path: Path) -> None:
-    folder = Folder.at(tmp_path / "my demo's data")
+    folder = Folder(tmp_path / "my demo's data")
     value = 'it\'s $HOME `date` "quoted" é'
     folder.write_env({"OPSDASH_REDIS_URL": value})
     assert stat.S_IMODE(folder.env.stat().st_mode) == 0o600
@@ -24,7 +24,7 @@ def test_the_env_file_is_for_its_owner_and_survives_a_shell(tmp_path: Path) -> N
 
 
 def test_a_kept_folder_keeps_its_data_and_loses_its_env_file(tmp_path: Path) -> None:
-    folder = Folder.at(tmp_path)
+    folder = Folder(tmp_path)
     (tmp_path / "opsdash.sqlite3").write_text("data")
     folder.write_env({})
     folder.close()
@@ -32,16 +32,16 @@ def test_a_kept_folder_keeps_its_data_and_loses_its_env_file(tmp_path: Path) -> 
 
 
 def test_a_folder_that_another_demo_uses_is_refused_and_free_after_it(tmp_path: Path) -> None:
-    first = Folder.at(tmp_path)
+    first = Folder(tmp_path)
     with pytest.raises(Invalid, match=rf"another demo is using it \(process {os.getpid()}\)"):
-        Folder.at(tmp_path)
+        Folder(tmp_path)
     first.close()
-    Folder.at(tmp_path).close()
+    Folder(tmp_path).close()
 
 
 def test_a_lock_that_a_killed_demo_left_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("4294967\n")
-    folder = Folder.at(tmp_path)
+    folder = Folder(tmp_path)
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     folder.close()
 
@@ -63,6 +63,6 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, n
     (tmp_path / "odd" / "logs").touch()
     (tmp_path / "project" / "env").mkdir(parents=True)  # a virtual environment, say
     with pytest.raises(Invalid, match=why) as caught:
-        Folder.at(tmp_path / name)
+        Folder(tmp_path / name)
     assert caught.value.field == "--data-dir"
     assert "\n" not in caught.value.explanation
