@@ -153,7 +153,7 @@ def test_a_click_on_the_page_does_not_wait_for_what_others_read(
             session, log, peek, _ = page(console, Actor(name=name, role=Role.VIEWER, surface="page"))
             session.location.text = "nothing"
             for _ in range(20):
-                for asks in (log._read(), peek.open("celery"), session.refresh()):
+                for asks in (log._read(), peek.look("celery"), session.refresh()):
                     crowd.append(asyncio.ensure_future(asks))
         session, _, _, said = page(console, Actor(name="maria", role=Role.OPERATOR, surface="page"))
         while gate.held < 1 + 4 + 1:
