@@ -206,17 +206,22 @@ def test_a_search_on_the_page_says_how_much_of_the_log_was_searched(
     for _ in range(5):
         console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
     monkeypatch.setattr(audit_reading, "SEARCHED", 2)
-    session, log, _, _ = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
 
-    def searched(turn: Callable[[object], Any]) -> str:
-        asyncio.run(turn(None))
-        return str(log._table.note)
+    async def asked() -> None:
+        session, log, _, _ = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
 
-    session.location.text = "no such text"
-    assert searched(log._to_newest) == "Searched the newest 2 of 5 entries"
-    assert searched(log._to_older) == "Searched a further 2 of 5 entries"
-    session.location.text = ""
-    assert searched(log._to_newest) == "1 to 5 of 5"
+        async def said(note: str) -> None:
+            while log._table.note != note:
+                await asyncio.sleep(0.01)
+
+        session.location.text = "no such text"
+        await asyncio.wait_for(said("Searched the newest 2 of 5 entries"), 20)
+        await log._to_older(None)
+        await asyncio.wait_for(said("Searched a further 2 of 5 entries"), 20)
+        session.location.text = ""
+        await asyncio.wait_for(said("1 to 5 of 5"), 20)
+
+    asyncio.run(asked())
 
 
 def test_the_command_line_pauses_while_the_server_is_searched(
