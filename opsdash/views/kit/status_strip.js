@@ -36,7 +36,6 @@ export function render({model, view}) {
     notices.replaceChildren(...model.notices.map((one) => el('p', {class: 'notice'}, dot('bad'), el('span', {text: one}))))
     tick()
     if (before === model.word) return
-    if (before) put(heard, model.heard)
     if (model.titled) document.title = model.word === 'RUNNING' ? page : `${model.word} · ${page}`
     before = model.word
   }
@@ -77,6 +76,7 @@ export function render({model, view}) {
   const fill = () => place(actions, model.get_child('actions'))
   actions.addEventListener('focusin', (event) => { last = event.composedPath()[0] })
   model.on(['word', 'tone', 'story', 'reason', 'chips', 'verdict', 'stale', 'of', 'stopped', 'notices', 'until'], say)
+  model.on('heard', () => put(heard, model.heard))
   model.on('now', set)
   model.on('labels', build)
   model.on('figures', figures)
