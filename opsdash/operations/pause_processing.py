@@ -111,7 +111,7 @@ class PauseProcessing(Operation):
             *_perhaps(perhaps_unstarted, self.queue),
             *expiring(expiring_tasks),
             *(Line("warning", product.paused) for product in noticing.found),
-            Line("will", f"It ends after {_span(ttl_s)}."),
+            Line("will", f"It ends after {_span(ttl_s)}{', if nobody resumes it before' if self.duration_s is None else ''}."),
         ]
         if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))

@@ -11,7 +11,7 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.state.location import TABS
-from opsdash.views import rows, shortcuts
+from opsdash.views import address, rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
@@ -49,6 +49,8 @@ class Console(View):
     _linked = False
 
     def _build(self) -> Viewable:
+        if self.whole and self._alone:  # the page has done it already
+            address.follow(self._session.location)
         self.status.param.watch(self._chose_queue, ["selected_queue", "queues"])
         self._chose_queue()
         page = pn.Column(margin=0, sizing_mode="stretch_width")

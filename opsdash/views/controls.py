@@ -10,7 +10,7 @@ from panel.viewable import Viewable
 
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
-from opsdash.views.design import button
+from opsdash.views.design import OpsDesign, button
 from opsdash.views.hero import LABELS, why_not
 from opsdash.views.kit import Card, StatusStrip
 from opsdash.views.view import View
@@ -25,9 +25,13 @@ class SystemState(View):
         self._pause = button("Pause Processing", "pause", on_click=self._dialog.asks(PauseProcessing))
         self._resume = button("Resume Processing", "play", on_click=self._dialog.asks(ResumeProcessing))
         self._extend = button("Extend", "clock", on_click=self._dialog.asks(PauseProcessing))
+        acts: list[Viewable] = [self._pause, self._resume, self._extend]
+        if note := why_not(self._session.role):  # our own words: nothing from outside is put into HTML
+            styles = {"max-width": "330px", "font-size": "12px", "text-align": "right"}
+            acts.append(pn.pane.HTML(f"<p>{note}</p>", margin=0, design=OpsDesign, styles=styles))
         self._strip = StatusStrip(
             labels=LABELS,
-            actions=[self._pause, self._resume, self._extend] if self.actions else [],
+            actions=acts if self.actions else [],
             titled=not self._alone,
             theme=self.param.theme,
         )

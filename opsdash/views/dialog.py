@@ -81,12 +81,20 @@ class ConfirmationDialog(Viewer):
 
         return ask
 
-    async def ask(self, name: str, args: Mapping[str, Any], half: Mapping[str, Any] | None = None) -> None:
+    async def ask(
+        self,
+        name: str,
+        args: Mapping[str, Any],
+        half: Mapping[str, Any] | None = None,
+        *,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
         """Reads the preview and opens the dialog; on an error it tells the operator and opens nothing.
 
         Args:
             name: Of the operation. It and ``args`` may come from a browser: neither is trusted.
             half: What is filled in already, by the field's name.
+            tell: Says an error where the operator is: a message of the page is behind a panel that is open.
         """
         self._asked += 1
         asked = self._asked
@@ -98,7 +106,7 @@ class ConfirmationDialog(Viewer):
                 filled = form.filled(operation, half or {})
                 preview, problem = await self._look(filled, args)
             except OpsdashError as error:
-                self._session.say(str(error), "bad")
+                (tell or partial(self._session.say, tone="bad"))(str(error))
                 return
         if asked != self._asked:
             return  # another was asked for meanwhile

@@ -169,7 +169,12 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
         suggestions: What a button says, and what it fills in. Either may be other people's text.
     """
     choice = pn.widgets.RadioButtonGroup(
-        options=dict(suggestions), value=None, css_classes=["chips"], margin=(-8, 0, 0, 0), design=OpsDesign
+        options=dict(suggestions),
+        value=None,
+        css_classes=["chips"],
+        margin=(-8, 0, 0, 0),
+        sizing_mode="stretch_width",
+        design=OpsDesign,
     )
 
     def fill(event: param.parameterized.Event) -> None:

@@ -66,6 +66,7 @@ class RecentOperations(View):
     page_size = param.Integer(default=PAGE, bounds=(1, 500), doc="Entries of one page.")
 
     _table: KeyedTable | None = None
+    _brokers: Viewable | None = None
 
     def _build(self) -> Viewable:
         columns = self.shown_columns(COLUMNS)
@@ -86,9 +87,11 @@ class RecentOperations(View):
         self._show()
         if not self.detailed:
             return self._table
+        filters = self._filters()
+        self._offer_brokers()
         self._session.later(self._read)
         chain = HashChain(session=self._session, theme=self.theme, actions=self.actions)
-        return stack(self._filters(), self._table, self._paging(), chain)
+        return stack(filters, self._table, self._paging(), chain)
 
     def _buttons(self) -> list[Viewable]:
         def wanted() -> Filter:
@@ -120,13 +123,14 @@ class RecentOperations(View):
         operations = {kind.title: name for name, kind in registry().items()}
         statuses = {status.value.replace("_", " "): status.value for status in Status}
         location.param.watch(self._filtered, ["text", "user", "operation", "status", "since", "until", "broker"])
+        self._brokers = select("broker", {"All brokers": "", "This broker": "this"})
         return line(
             text("text", "Search in the details", 200),
             text("user", "User", 120),
             select("operation", {"All operations": "", **operations}),
             select("status", {"All statuses": "", **statuses}),
             *self._range(text),
-            select("broker", {"All brokers": "", "This broker": "this"}),
+            self._brokers,
         )
 
     def _range(self, text: Callable[[str, str, int], Viewable]) -> list[Viewable]:
@@ -205,10 +209,17 @@ class RecentOperations(View):
         filtered = self.detailed and self._session.location.log_filter
         nothing = "No entry matches this filter." if filtered else self._nothing()
         self._table.param.update(rows=shown, empty=nothing, **self.clock())
+        self._offer_brokers()
         mark = [(row["key"], row["status"]) for row in live]
         if self.detailed and self._mark and mark != self._mark and not self._pages:
             self._session.later(self._read)  # something new was logged: the newest page shows it too
         self._mark = mark
+
+    def _offer_brokers(self) -> None:
+        """There is something to choose once the log holds an entry of another broker."""
+        if self._brokers is not None and self._table is not None:
+            others = any(row.get("broker") for row in (*self._table.rows, *self.status.operation_rows))
+            self._brokers.visible = others or bool(self._session.location.broker)
 
     def _merged(self, found_page: Page, live: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The page that was read, with what can be undone now."""

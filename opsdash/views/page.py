@@ -12,8 +12,7 @@ from panel.io.resources import LOCAL_DIST, _env, patch_model_css
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
-from opsdash.state.location import ADDRESS, shortened
-from opsdash.views import last_reading
+from opsdash.views import address, last_reading
 from opsdash.views.console_page import Console
 from opsdash.views.design import OpsDesign, stack
 from opsdash.views.dialog import ConfirmationDialog
@@ -55,24 +54,12 @@ def _operations_page(console: Service) -> Viewable:
         return closed_page(_too_many(full, pages))
     session = Session(console, actor)
     session.attach()
-    if pn.state.location is not None:
-        session.location.take(pn.state.location.search[1:])
-        pn.state.location.sync(session.location, ADDRESS)
-        pn.state.location.param.watch(_shorten, "search")
-        _shorten()
+    address.follow(session.location)
     _dress(last_reading.html_of(console))
     whole = pn.Column(margin=0, sizing_mode="stretch_width")
     # The HTML goes out with the last reading in words. What follows is made while the browser loads the scripts.
     session.one_by_one([partial(_fill, whole, session)])
     return whole
-
-
-def _shorten(*_events: object) -> None:
-    """Panel writes every parameter into the address, also those that are as usual."""
-    address = pn.state.location
-    if address is not None:
-        query = shortened(address.search[1:])
-        address.search = f"?{query}" if query else ""
 
 
 def _fill(whole: pn.Column, session: Session) -> None:

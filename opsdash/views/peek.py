@@ -44,11 +44,11 @@ class Peek(View):
     find = param.String(default="", doc="Shows the tasks whose id, name or arguments hold this text.")
 
     _panel: Dialog | None = None
+    _look, _looked, _queue = Look(waiting=0), "", ""
+    _starts: tuple[int, ...] = (1,)
+    """Of the pages up to the one that is shown."""
 
     def _build(self) -> Viewable:
-        self._look = Look(waiting=0)
-        self._looked = self._queue = ""
-        self._starts = [1]  # of the pages up to the one that is shown
         self._find = search_field("Id, name or argument", width=220)
         self._find.link(self, value_input="find")
         self._table = KeyedTable(
@@ -73,14 +73,18 @@ class Peek(View):
         )
         return self._panel
 
-    async def open(self, queue: str) -> None:
-        """Looks at the first page, and shows it; on an error it tells the operator and shows nothing new."""
-        if self._panel is None:
-            return
-        self._queue, self._starts = queue, [1]
-        self._find.param.update(value="", value_input="")
-        if await self._read():
-            self._panel.param.update(title=f"Waiting tasks of {queue}", open=True)
+    async def look(self, queue: str) -> bool:
+        """Looks at the first page; False where that failed, which the operator was told."""
+        self._queue, self._starts = queue, (1,)
+        if self._panel is not None:
+            self._find.param.update(value="", value_input="")
+        return await self._read()
+
+    def open(self) -> None:
+        """Shows what was looked at. It has its place by now."""
+        if self._panel is not None:
+            self._panel.param.update(title=f"Waiting tasks of {self._queue}", open=True)
+            self._show()
 
     async def _read(self) -> bool:
         console, queue, text, first = self._session.console, self._queue, self.find, self._starts[-1]
@@ -99,13 +103,23 @@ class Peek(View):
             try:
                 self._look = await READS.run(look, caller=self._session.caller)
             except OpsdashError as error:
-                self._session.say(error.explanation, "bad")
+                self._tell(error.explanation)
                 return False
+        self._tell("")
         self._looked = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._show()
         return True
 
+    def _tell(self, why: str) -> None:
+        """An error; in the panel where it is open, because a message of the page would be behind it."""
+        if self._panel is not None and self._panel.open:
+            self._panel.problem = why
+        elif why:
+            self._session.say(why, "bad")
+
     def _show(self) -> None:
+        if self._panel is None:
+            return
         look, first, found = self._look, self._starts[-1], len(self._look.messages)
         may = self.actions and self._session.may(RevokeTask)
         places = f"{first:,} to {look.upto:,} of {look.waiting:,}"
@@ -121,16 +135,16 @@ class Peek(View):
 
     @param.depends("find", watch=True)
     async def _search(self) -> None:
-        self._starts = [1]
+        self._starts = (1,)
         if self._queue:
             await self._read()
 
     async def _go_on(self, _event: object) -> None:
-        self._starts.append(self._look.upto + 1)
+        self._starts += (self._look.upto + 1,)
         await self._read()
 
     async def _go_back(self, _event: object) -> None:
-        self._starts = self._starts[:-1] or [1]
+        self._starts = self._starts[:-1] or (1,)
         await self._read()
 
     async def _again(self, _event: object) -> None:
@@ -142,7 +156,8 @@ class Peek(View):
 
     async def _act(self, action: RowAction) -> None:
         task_id = next((str(row["id"]) for row in self._table.rows if row["key"] == action.key), "")
-        await self._dialog.ask(action.name, {"task_id": task_id})
+        self._tell("")
+        await self._dialog.ask(action.name, {"task_id": task_id}, tell=self._tell)
 
 
 def peeked(look: Look, *, may: bool, gaps: bool = True) -> list[rows.Row]:

@@ -78,8 +78,11 @@ class QueueTable(View):
         if action.name == PEEK:
             if self._peek is None:  # most pages are left without a look
                 self._peek = Peek(session=self._session, actions=self.actions, theme=self.theme)
-                self._column.append(self._peek)
-            await self._peek.open(action.key)
+            if await self._peek.look(action.key):
+                with pn.io.hold():
+                    if self._peek not in self._column:
+                        self._column.append(self._peek)
+                    self._peek.open()
         else:
             await self._dialog.ask(action.name, {"queue": action.key})
 

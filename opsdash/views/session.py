@@ -164,6 +164,8 @@ class Session:
 
     def _beat(self) -> None:
         """Notices that readings have stopped, and says that the server is there."""
+        if self._doc is not None and turns.is_loading(self._doc):
+            return
         with pn.io.hold():
             self.status.tick(old_s=2 * self.console.poller.interval_s)
             self.messages.beat = time.time()

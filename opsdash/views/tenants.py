@@ -17,6 +17,7 @@ from opsdash.views.design import button
 from opsdash.views.kit import Card, KeyedTable
 from opsdash.views.view import View
 
+TITLE = "Tenant Configuration"
 WHAT = "A sync writes every tenant's configuration from the database to Redis, without secrets."
 MOST_NAMED = 50
 COLUMNS = [
@@ -43,7 +44,8 @@ class TenantDrift(View):
             visible=False,
             theme=self.param.theme,
         )
-        self._card = Card(self._table, title="Tenant Configuration", actions=self._buttons(), theme=self.param.theme)
+        self._acts, self._unused = self._buttons(), False
+        self._card = Card(self._table, title=TITLE, actions=self._acts, theme=self.param.theme)
         self._show()
         return self._card
 
@@ -59,7 +61,12 @@ class TenantDrift(View):
         if self._card is None:
             return
         told = self.status.tenants_card
-        if told.get("unused"):
+        unused = bool(told.get("unused"))
+        if unused != self._unused:  # one line in the place of the card
+            self._unused = unused
+            actions = [] if unused else self._acts
+            self._card.param.update(title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table])
+        if unused:
             self._card.lines = [["mute", told["unused"]]]
             return
         number = told.get("count")

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import panel as pn
+from panel.io.state import set_curdoc
+
 if TYPE_CHECKING:
     from bokeh.document import Document
 
@@ -52,8 +55,23 @@ def later(what: Callable[[], Any], doc: Document | None, loop: asyncio.AbstractE
 
 def _schedule(doc: Document, what: Callable[[], Any]) -> None:
     context = doc.session_context
-    if context is not None and not context.destroyed:
+    if context is None or context.destroyed:
+        return
+    if is_loading(doc):
+        with set_curdoc(doc):
+            # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
+            pn.state.onload(partial(doc.add_next_tick_callback, what))
+    else:
         doc.add_next_tick_callback(what)
+
+
+def is_loading(doc: Document) -> bool:
+    """A browser fetches the document, and has not said that it has it: Panel drops what changes in it meanwhile."""
+    session = doc.session_context.session if doc.session_context is not None else None
+    if session is None or not session.connection_count:
+        return False
+    with set_curdoc(doc):
+        return not pn.state.loaded
 
 
 def _begin(what: Callable[[], Any]) -> None:

@@ -32,6 +32,7 @@ BENCHMARKS = {
     "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "first-paint": "a first look at the page: bytes, state readable, usable; --control PATH: another build beside it",
+    "page-shape": "an open page's server: longest block, twenty pages, memory, click to dialog; --control PATH",
     "browser-sessions": "an open page, and twenty of them: opsdash, Flower",
     "page-soak": "twenty pages open for half an hour: memory of the server, of the pages' scripts",
     "tenants": "100,000 tenants, PostgreSQL to Redis: opsdash, SELECT all and one SET each",

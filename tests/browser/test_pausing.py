@@ -35,7 +35,7 @@ def test_a_pause_lasts_as_long_as_the_operator_says_and_the_dialog_says_it_first
 ) -> None:
     page = visit(served.url)
     button(page, "Pause Processing").click()
-    expect(page.get_by_text("It ends after 24 hours.")).to_be_visible()
+    expect(page.get_by_text("It ends after 24 hours, if nobody resumes it before.")).to_be_visible()
     field = page.get_by_label("Ends after")
     field.fill("2h")
     page.get_by_label("Reason").fill("payment provider is down")

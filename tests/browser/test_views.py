@@ -206,14 +206,14 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     go(page, "Operations")
     log = page.get_by_role("region", name="Recent Operations")
     rows = log.locator("tbody tr:not(.detail, .under)")
-    log.get_by_label("User").fill("zoe")
-    log.get_by_label("User").press("Enter")
+    page.get_by_label("User", exact=True).fill("zoe")
+    page.get_by_label("User", exact=True).press("Enter")
     expect(log.get_by_text("1 to 50 of 63")).to_be_visible()
     button(page, "Older").click()
     expect(log.get_by_text("51 to 63 of 63")).to_be_visible()
     expect(rows).to_have_count(13)
     button(page, "Newest").click()
-    log.get_by_label("All statuses").select_option("refused")
+    page.get_by_label("All statuses").select_option("refused")
     expect(rows).to_have_count(3)
     shoot(page, "operations", all_forms=True)
     with page.expect_download() as download:
@@ -223,9 +223,9 @@ def test_the_log_is_filtered_paged_and_exported_as_it_is_filtered(
     with saved.open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["refused"] * 3
     page.reload()
-    expect(rows).to_have_count(3)  # the filter is in the address
-    log.get_by_label("Search in the details").fill("no such text")
-    log.get_by_label("Search in the details").press("Enter")
+    expect(rows).to_have_count(3, timeout=15_000)  # the filter is in the address
+    page.get_by_label("Search in the details").fill("no such text")
+    page.get_by_label("Search in the details").press("Enter")
     expect(page.get_by_text("No entry matches this filter.")).to_be_visible()
 
 
@@ -235,13 +235,13 @@ def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_le
     other = AuditLog(served.console.engine, served.console.audit.signer, here=lambda: "redis-b:6379/0")
     page = visit(f"{served.url}?tab=operations")
     log = page.get_by_role("region", name="Recent Operations")
-    brokers = log.get_by_label("All brokers")
+    brokers = page.get_by_label("All brokers")
     expect(brokers).to_be_hidden()  # there is nothing to choose
     other.finish(other.begin(opsdash.ResumeProcessing(), Actor(name="pia", role=Role.OPERATOR)), Status.SUCCESS, {})
     row = log.get_by_role("row").filter(has_text="pia")
-    button(row, "Show details").click()
+    row.get_by_role("button", name="Show details").click()
     expect(log.get_by_text("Broker: redis-b:6379/0")).to_be_visible()
-    brokers.select_option("this")
+    brokers.select_option("This broker")
     expect(row).to_have_count(0)
     expect(brokers).to_be_visible()
 
@@ -252,7 +252,7 @@ def test_without_tenants_the_page_says_in_one_line_how_they_come_and_has_their_c
     served = serve_page(tenant_columns=())
     page = visit(served.url)
     card, tab = page.get_by_role("heading", name="Tenant Configuration"), page.get_by_role("tab", name="Tenants")
-    line = page.get_by_text("Tenants are used once tenant_config has rows")
+    line = page.get_by_text("Tenants are used once tenant_config has rows").filter(visible=True)
     expect(line).to_be_visible()
     expect(card).to_be_hidden()
     expect(tab).to_be_hidden()
@@ -281,7 +281,7 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
     expect(page.get_by_text("orphaned keys")).to_be_visible()
     shoot(page, "tenants", all_forms=True)
     assert store.get(KEYS.tenant_config("gone")) == "{}"
-    expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC, \d+s ago$"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC$"))).to_be_visible()
     sync(served.console)
     expect(page.get_by_text("orphaned keys")).to_be_hidden()  # what it said is not so any more
 
@@ -289,9 +289,10 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
 @pytest.mark.slow
 def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Callable[..., Page]) -> None:
     page = visit(served.url, timezone_id="Asia/Kolkata")
-    note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC · \d\d:\d\d:\d\d here"))
-    expect(note).to_be_visible()
-    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", note.inner_text()))
+    note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC"))
+    expect(note).to_have_attribute("title", re.compile("here$"))
+    told = f"{note.inner_text()} {note.get_attribute('title')}"
+    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", told)[:2])
     (utc_hour, utc_minute), (hour, minute) = there, here
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
 
@@ -350,21 +351,23 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
     served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
     page = visit(served.url)
-    page.get_by_role("tablist").evaluate("""tabs => {
+    page.get_by_role("tablist").evaluate("""() => {
         window.__lost = 0
-        for (const view of Object.values(Bokeh.index.roots || Bokeh.index)) {
-            const handlers = view._event_handlers
-            if (!handlers) continue
-            const real = handlers[0]
-            handlers[0] = (data) => {
-                if (data.type === 'patch' && window.__lost < 2) window.__lost += 1
-                else real(data)
+        for (const {data} of Bokeh.documents[0]._all_models.values()) {
+            if (data?.title !== 'Queue Operations') continue
+            // As a browser that went to sleep: what has changed last it has never heard of.
+            const lose = () => {
+                const told = JSON.parse(data.patch)
+                if (window.__lost++ < 1) data.setv({patch: JSON.stringify({...told, from: -1, version: -2})}, {sync: false})
             }
+            data.properties.patch.change.connect(lose)
         }
     }""")
     fill(store, "emails", 7)
-    eventually(lambda: page.evaluate("window.__lost") == 2, what="two lost updates")
     expect(waiting(page, "emails", "7")).to_be_visible()
+    fill(store, "emails", 2)
+    eventually(lambda: page.evaluate("window.__lost") >= 1, what="a lost update")
+    expect(waiting(page, "emails", "9")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -372,23 +375,22 @@ def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
     served: Any, visit: Callable[..., Page], store: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     page = visit(served.url)
-    junk: list[Any] = [None, 7, "ask", [], {}, {"type": 3}, {"type": "nonsense"}, {"type": "hello", "seq": {}}]
-    kinds = ("ask", "typed", "fill", "confirm", "close", "log", "peek", "chart", "export", "stop", "all")
-    for kind in kinds:
-        junk += [{"type": kind}, {"type": kind, "id": {}, "name": 3, "args": [1], "values": 9, "filter": "x"}]
-    junk += [
-        {"type": "ask", "name": "clear_queue", "args": {"queue": "no such queue"}},
-        {"type": "ask", "name": "pause_processing", "args": {"duration_s": "soon"}},
-        {"type": "log", "after": "nowhere", "filter": {"since": "9" * 40, "status": "x"}},
-        {"type": "peek", "queue": "__proto__"},
-        {"type": "chart", "queue": "x" * 10_000, "span": "1000y"},
-    ]
+    junk: list[Any] = [None, 7, "ask", [], {}, {"all": {}}, {"undo": {}}, {"undo": "x"}, {"undo": 10**30}, {"key": {}}]
+    junk += [{"key": "__proto__", "name": "clear_queue"}, {"key": "celery", "name": ["peek"]}, {"key": [], "name": 3}]
+    found: list[Any] = [{"name": 3, "args": {}, "values": {}}, {"name": "pause_processing", "args": [1], "values": 9}]
+    found += [{"name": "pause_processing", "args": {"duration_s": "soon"}, "values": {"reason": 3}}]
+    found += [{"name": "nonsense", "args": {}, "values": {}}]
+    found += [{"name": "clear_queue", "args": {"queue": "no such queue"}, "values": {}}]
     page.get_by_role("tablist").evaluate(
-        """(_, junk) => {
-            for (const view of Object.values(Bokeh.index.roots || Bokeh.index))
-                if (view._event_handlers) junk.forEach((msg) => view.model_proxy.send_msg(msg))
+        """(_, [junk, found]) => {
+            const walk = (view) => {
+                if (view.model_proxy) junk.forEach((msg) => view.model_proxy.send_msg(msg))
+                for (const child of view._child_views?.values() || []) walk(child)
+                if (view.model.data?.properties?.found) found.forEach((one) => { view.model.data.found = one })
+            }
+            for (const view of Object.values(Bokeh.index.roots || Bokeh.index)) walk(view)
         }""",
-        junk,
+        [junk, found],
     )
     expect(message(page, "'no such queue' is not known").first).to_be_visible()
     fill(store, "emails", 6)

@@ -19,9 +19,9 @@ const draw = (tag, props, ...children) => {
 export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
 export const put = (node, text) => { if (node.textContent !== text) node.textContent = text }
 export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
-// What the browser keeps: for good, or with `sessionStorage` as long as the tab is open. A private window keeps nothing.
+// What the browser keeps: for good, or with `sessionStorage` as long as the tab is open.
 export const remember = (name, value, store = 'localStorage') => {
-  try { window[store].setItem(`opsdash.${name}`, JSON.stringify(value)) } catch { /* not kept, then */ }
+  try { window[store].setItem(`opsdash.${name}`, JSON.stringify(value)) } catch { /* a private window: not kept, then */ }
 }
 export const recall = (name, store = 'localStorage') => {
   try { return JSON.parse(window[store].getItem(`opsdash.${name}`)) } catch { return null }

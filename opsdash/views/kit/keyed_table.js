@@ -77,9 +77,8 @@ export function render({model, view}) {
     for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
     tr.__under.hidden = !words.textContent && !acts.childNodes.length
   }
-  const toggle = (key) => {
-    model.expanded = model.expanded.includes(key) ? model.expanded.filter((k) => k !== key) : [...model.expanded, key]
-  }
+  const without = (key) => model.expanded.filter((other) => other !== key)
+  const toggle = (key) => { model.expanded = model.expanded.includes(key) ? without(key) : [...model.expanded, key] }
   const made = (key) => {
     const radio = () => el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
     const opener = () => el('button', {type: 'button', onclick: () => toggle(key)})
@@ -143,20 +142,13 @@ export function render({model, view}) {
     button.setAttribute('aria-label', `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`)
     if (tr.__detail && !(open && content)) tr.__detail = tr.__detail.remove()
     if (!open || !content) return
-    const inside = () => el('div', {class: 'inside'}, el('dl', {class: 'facts'}), el('div'))
+    const inside = () => el('div', {class: 'inside'}, el('p', {class: 'facts'}), el('div'))
     tr.__detail ||= el('tr', {class: 'detail'}, el('td', {colspan: span(), 'aria-label': 'Details'}, inside()))
-    const [facts, body] = tr.__detail.firstChild.firstChild.children, row = known.get(key)
+    const [facts, body] = tr.__detail.firstChild.firstChild.children
     place(body, [content])
-    const hidden = model.columns.filter((c) => gone.has(c.field) && !STILL.has(c.kind) && row[c.field] != null)
-    const told = hidden.map((c) => [c.title, said(c, row, now())])
-    if (facts.__mark === String(told)) return
-    facts.__mark = String(told)
-    facts.replaceChildren(...told.map(([title, text]) => el('div', {}, el('dt', {text: title}), el('dd', {text}))))
+    put(facts, left(known.get(key), 4))
   }
-  const drop = (key, tr) => {
-    for (const node of [tr, tr.__under, tr.__detail]) node?.remove()
-    live.delete(key)
-  }
+  const drop = (key, tr) => { for (const node of [tr, tr.__under, tr.__detail]) node?.remove(); live.delete(key) }
   const draw = () => {
     const keys = ordered(), [seen, before, after, from] = sight(keys), wanted = new Set(seen), open = new Set(model.expanded)
     const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null

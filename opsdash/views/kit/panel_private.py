@@ -138,7 +138,7 @@ class Download(pn.widgets.FileDownload):
     async def _async_sync_data(self) -> None:
         with suppress(NoFileError):
             await super()._async_sync_data()
-        self.data = None  # else the session would hold the file as long as it lasts
+        self.data = ""  # else the session would hold the file as long as it lasts
 
 
 @contextmanager
