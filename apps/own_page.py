@@ -1,7 +1,7 @@
 """Your own page from opsdash's widgets: ``panel serve apps/own_page.py``, then open ``/own_page``.
 
-``--args material`` lays it out with panel-material-ui (``pip install panel-material-ui``), else with Panel's own layouts.
-The environment configures opsdash (``OPSDASH_REDIS_URL`` …), and ``OPSDASH_AUTH=dev`` opens it to this machine. The script
+``--args material`` lays it out with panel-material-ui (``pip install panel-material-ui``), else Panel's own layouts do.
+The environment configures opsdash (``OPSDASH_REDIS_URL`` …); ``OPSDASH_AUTH=dev`` opens it to this machine. The script
 runs once per visitor; all of them share one console, which reads Redis as often for fifty as for one.
 """
 
