@@ -91,7 +91,7 @@ def test_a_program_that_calls_a_command_is_given_the_fields(failing, run, name: 
 
 
 @each
-def test_a_problem_document_has_the_fields_and_only_the_sentence_of_an_act_says_that_nothing_was_changed(
+def test_a_problem_document_has_the_fields_and_of_an_act_the_sentence_says_that_nothing_was_changed(
     name: str,
 ) -> None:
     error = ERRORS[name]()
