@@ -87,11 +87,11 @@ class RecentOperations(View):
         self._show()
         if not self.detailed:
             return self._table
-        filters = self._filters()
-        self._offer_brokers()
-        self._session.later(self._read)
         chain = HashChain(session=self._session, theme=self.theme, actions=self.actions)
-        return stack(filters, self._table, self._paging(), chain)
+        whole = stack(self._filters(), self._table, self._paging(), chain)
+        self._offer_brokers()
+        self._session.later(self._read)  # outside of a server that is at once
+        return whole
 
     def _buttons(self) -> list[Viewable]:
         def wanted() -> Filter:

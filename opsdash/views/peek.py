@@ -74,7 +74,7 @@ class Peek(View):
         return self._panel
 
     async def look(self, queue: str) -> bool:
-        """Looks at the first page; False where that failed, which the operator has seen."""
+        """Looks at the first page; False where that failed, which the page has said."""
         self._queue, self._starts = queue, (1,)
         if self._panel is not None:
             self._find.param.update(value="", value_input="")

@@ -62,7 +62,14 @@ def _schedule(doc: Document, what: Callable[[], Any]) -> None:
             # Panel calls these until there are none, and says that the document is loaded afterwards: none may ask.
             pn.state.onload(partial(_next_tick, doc, what))
     else:
-        doc.add_next_tick_callback(what)
+        doc.add_next_tick_callback(partial(_in_turn, doc, what))
+
+
+def _in_turn(doc: Document, what: Callable[[], Any]) -> Any:
+    if is_loading(doc):  # the browser has come between the call and its turn
+        _schedule(doc, what)
+        return None
+    return what()
 
 
 def _next_tick(doc: Document, what: Callable[[], Any]) -> None:

@@ -292,7 +292,7 @@ def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Call
     note = page.get_by_text(re.compile(r"Figures of \d\d:\d\d:\d\d UTC"))
     expect(note).to_have_attribute("title", re.compile("here$"))
     told = f"{note.inner_text()} {note.get_attribute('title')}"
-    there, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", told)[:2])
+    there, *_, here = ((int(h), int(m)) for h, m in re.findall(r"(\d\d):(\d\d):\d\d", told))
     (utc_hour, utc_minute), (hour, minute) = there, here
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
 
@@ -358,7 +358,8 @@ def test_a_page_that_missed_an_update_asks_for_all_of_it(
             // As a browser that went to sleep: what has changed last it has never heard of.
             const lose = () => {
                 const told = JSON.parse(data.patch)
-                if (window.__lost++ < 1) data.setv({patch: JSON.stringify({...told, from: -1, version: -2})}, {sync: false})
+                const other = JSON.stringify({...told, from: -1, version: -2})
+                if (window.__lost++ < 1) data.setv({patch: other}, {sync: false})
             }
             data.properties.patch.change.connect(lose)
         }
@@ -392,7 +393,7 @@ def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
         }""",
         [junk, found],
     )
-    expect(message(page, "'no such queue' is not known").first).to_be_visible()
+    expect(message(page, "'no such queue' is not known").first).to_be_visible(timeout=15_000)
     fill(store, "emails", 6)
     expect(waiting(page, "emails", "6")).to_be_visible()
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
