@@ -16,9 +16,9 @@ from opsdash.services.queues.browse import Look, browse, search
 from opsdash.services.threads import READS
 from opsdash.text import count, in_words
 from opsdash.views import rows
+from opsdash.views.components import Dialog, KeyedTable, RowAction
 from opsdash.views.design import button
 from opsdash.views.design import search as search_field
-from opsdash.views.kit import Dialog, KeyedTable, RowAction
 from opsdash.views.view import View
 
 PAGE = 20

@@ -21,7 +21,7 @@ from opsdash.state import PendingConfirmation
 from opsdash.state.location import Location
 from opsdash.text import without_folders
 from opsdash.views import turns
-from opsdash.views.kit import Messages
+from opsdash.views.components import Messages
 from opsdash.views.readings import PageStatus, Reading, readings
 from opsdash.views.request_queue import Turns
 

@@ -26,7 +26,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Any:
     assert text.count("\n") <= 60
     module = ModuleType("longest_waits")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(text, "longest_waits.py", "exec"), module.__dict__)  # noqa: S102 - our own text
+    exec(compile(text, "longest_waits.py", "exec"), module.__dict__)
     return module
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from support.dialogs import button
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
-from opsdash.views.kit import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs
+from opsdash.views.components import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs
 
 XSS = PAYLOADS[0]
 DARK, LIGHT = "rgb(18, 21, 28)", "rgb(255, 255, 255)"
