@@ -12,7 +12,11 @@ from playwright.sync_api import Page, expect
 from support.dialogs import button
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
+<<<<<<< HEAD:tests/browser/test_components.py
 from opsdash.views.components import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs
+=======
+from opsdash.views.components import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs, sparkline
+>>>>>>> h-btests:tests/browser/test_kit_components.py
 
 XSS = PAYLOADS[0]
 DARK, LIGHT = "rgb(18, 21, 28)", "rgb(255, 255, 255)"
@@ -42,7 +46,7 @@ class Parts:
         self.strip = StatusStrip(
             word="RUNNING", tone="ok", story="Workers pick up tasks from every queue", labels=LABELS,
             figures={"waiting": [12345, "in 3 queues"], "rate": [3.2, "started/s"], "failed": [4, "", "bad"]},
-            sparks={"waiting": points, "rate": points}, actions=[self.pause, self.resume, self.extend], titled=True,
+            sparks={"waiting": sparkline(points), "rate": sparkline(points)}, actions=[self.pause, self.resume, self.extend], titled=True,
         )  # fmt: skip
         self.reason, self.typed = text("Reason"), text("Type YES to confirm")
         self.cancel, self.confirm = press("Cancel"), press("Clear 312 tasks")
@@ -164,7 +168,7 @@ def test_the_countdown_runs_in_the_browser_and_stands_still_with_old_figures(
 
 
 def test_a_change_of_state_is_said_once_and_sparks_say_least_and_most(page: Page, stage: Stage, parts: Parts) -> None:
-    stage.set(parts.strip, word="PAUSED", tone="warn")
+    stage.set(parts.strip, word="PAUSED", heard="Workers are held now.", tone="warn")
     expect(page.get_by_text("Workers are held now.")).to_have_count(1)
     picture = page.get_by_role("img", name="14m 50s: least 0, most 6").first
     assert picture.locator("path.line").get_attribute("d").count("M") == 2
@@ -335,7 +339,7 @@ def test_text_of_others_is_text_in_every_component(page: Page, stage: Stage, par
     stage.set(parts.card, title=XSS, note=XSS, lines=[["ok", XSS], [XSS, XSS]])
     stage.set(parts.strip, story=XSS, reason=XSS, chips=[[XSS, XSS, XSS]], verdict=[XSS, XSS], notices=[XSS])
     stage.set(
-        parts.strip, labels={XSS: XSS, "__proto__": "x"}, figures={XSS: [XSS, XSS, XSS]}, sparks={XSS: [[1, 2], [2, 3]]}
+        parts.strip, labels={XSS: XSS, "__proto__": "x"}, figures={XSS: [XSS, XSS, XSS]}, sparks={XSS: [XSS, XSS, XSS]}
     )
     stage.set(
         parts.dialog, title=XSS, warning=XSS, figures=[{"label": XSS, "value": XSS, "unit": XSS}], about=[[XSS, XSS]]

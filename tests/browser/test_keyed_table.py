@@ -11,7 +11,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
+<<<<<<< HEAD:tests/browser/test_keyed_table.py
 from opsdash.views.components import KeyedTable, RowAction, Rows
+=======
+from opsdash.views.components import KeyedTable, RowAction, Rows, sparkline
+>>>>>>> h-btests:tests/browser/test_kit_keyed_table.py
 
 NOW = time.time()
 ACTS = [
@@ -37,7 +41,7 @@ FIELD = ":host { color: var(--ink) } input.bk-input { background: var(--paper); 
 def queue(name: str, waiting: int = 0, **over: Any) -> dict[str, Any]:
     spark = [[10 * i, (3 * i) % 7] if not 20 < i < 30 else [10 * i] for i in range(60)]
     row = {"key": name, "name": name, "state": ["ok", "running", ""], "waiting": waiting, "oldest": NOW - 300}
-    return {**row, "rate": 3.2, "spark": spark, "acts": ACTS, **over}
+    return {**row, "rate": 3.2, "spark": sparkline(spark), "acts": ACTS, **over}
 
 
 def worker(i: int, **over: Any) -> dict[str, Any]:
