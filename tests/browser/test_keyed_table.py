@@ -11,11 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
-<<<<<<< HEAD:tests/browser/test_keyed_table.py
-from opsdash.views.components import KeyedTable, RowAction, Rows
-=======
 from opsdash.views.components import KeyedTable, RowAction, Rows, sparkline
->>>>>>> h-btests:tests/browser/test_kit_keyed_table.py
 
 NOW = time.time()
 ACTS = [

@@ -98,11 +98,7 @@ def test_a_problem_document_has_the_fields_and_of_an_act_the_sentence_says_that_
     error = ERRORS[name]()
     act, read = problem_error(error, opsdash.ClearQueue, BOB).problem, problem_error(error).problem
     assert (act.detail, read.detail) == (str(error), error.explanation)
-<<<<<<< HEAD
-    assert (act.changed, read.changed) == (error.changed, "nothing")
-=======
     assert (act.changed, read.changed) == (error.changed, "nothing")  # a read changes nothing, whatever the error
->>>>>>> h-btests
     for problem in (act, read):
         fields = (problem.field, problem.setting, problem.hint, problem.retry)
         assert fields == (error.field, error.setting, error.hint, error.retry)

@@ -18,11 +18,7 @@ class StatusStrip(Component):
     """
 
     word: param.Selector[str] = param.Selector(default="UNKNOWN", objects=WORDS)
-<<<<<<< HEAD:opsdash/views/components/status_strip.py
-    heard = param.String(doc="What a screen reader says when the word has become another.")
-=======
     heard = param.String(doc="What a screen reader hears when the word has become another.")
->>>>>>> h-btests:opsdash/views/components/status_strip.py
     tone: param.Selector[str] = param.Selector(default="none", objects=["ok", "warn", "bad", "info", "none"])
     story = param.String(doc="Who paused and since when, or what needs a look.")
     reason = param.String(doc="Why it is paused, as a user wrote it.")
