@@ -1,7 +1,7 @@
-"""A page of your own from opsdash's widgets: ``panel serve apps/own_page.py``, then open ``/own_page``.
+"""Your own page from opsdash's widgets: ``panel serve apps/own_page.py``, then open ``/own_page``.
 
-``--args material`` lays it out with panel-material-ui (``pip install panel-material-ui``), else with Panel's own layouts.
-The environment configures opsdash (``OPSDASH_REDIS_URL`` …), and ``OPSDASH_AUTH=dev`` opens it to this machine. The script
+``--args material`` lays it out with panel-material-ui (``pip install panel-material-ui``), else Panel's own layouts do.
+The environment configures opsdash (``OPSDASH_REDIS_URL`` …); ``OPSDASH_AUTH=dev`` opens it to this machine. The script
 runs once per visitor; all of them share one console, which reads Redis as often for fifty as for one.
 """
 
@@ -35,7 +35,7 @@ def page(ops: Any) -> pn.viewable.Viewable:
     controls = opsdash.OperationControls(ops, theme=THEME)
     status = controls.status.param
     words = pn.bind(advice, status.condition, status.pending_tasks, status.safe)
-    # Panes show HTML as HTML: put only words of your own into them, never a queue's name or a reason.
+    # Panes show HTML as HTML: put only your own words into them, never a queue's name or a reason.
     sentence = pn.pane.Markdown(words)
     if "material" not in sys.argv:
         parts = ("# Before a deploy", sentence, pn.Row(controls, queues), workers)

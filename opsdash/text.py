@@ -155,9 +155,9 @@ def count(number: int, noun: str) -> str:
 
 
 def choices(names: Iterable[str], typed: str = "", most: int = 10) -> str:
-    """Names to choose from: those like what was typed first, and of many the first few; ``none`` for none at all."""
+    """Names to choose from; of many a few, those like what was typed first; ``none`` for none at all."""
     known = list(dict.fromkeys(names))
-    near = difflib.get_close_matches(typed[:NAME], known[:MANY], cutoff=0.6) if typed else []
+    near = difflib.get_close_matches(typed[:NAME], known[:MANY], cutoff=0.6) if typed and len(known) > most else []
     ordered = [*near, *(name for name in known if name not in near)]
     shown = [name if len(name) <= NAME else f"{name[: NAME - 1]}…" for name in ordered[:most]]
     more = f" and {len(ordered) - most:,} more" if len(ordered) > most else ""

@@ -116,6 +116,8 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
             for entry in page.entries
         ],
         empty="No entry of the audit log matches." if any(chosen.values()) else NO_OPERATIONS,
+        gives_way=(*["Broker"][:several], "Status"),
+        wraps=("Details", "Operation"),
     )
     if waiting is None:
         warn("it is not known whether steps of the audit log wait in the outbox: Redis did not answer")

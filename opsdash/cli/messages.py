@@ -43,6 +43,8 @@ def trash(*, as_json: bool) -> None:
             for entry in entries
         ],
         empty=UNREAD_TRASH if unread else NO_TRASH,
+        gives_way=("Size", "At (UTC)", "Cleared by"),
+        wraps=("Time left",),
     )
 
 
@@ -71,6 +73,8 @@ def approvals(*, as_json: bool) -> None:
             for one in waiting
         ],
         empty="There are no readable pending approvals." if unread else "There are no pending approvals.",
+        gives_way=("At (UTC)", "Asked by"),
+        wraps=("What",),
     )
 
 
@@ -104,4 +108,6 @@ def peek(*, queue: str, as_json: bool, limit: int) -> None:
             for message in seen
         ],
         empty=f"Queue {queue} is empty.",
+        gives_way=("Retries", "ETA", "Priority", "Age", "Arguments"),
+        wraps=("Arguments",),
     )

@@ -179,6 +179,8 @@ def _print_workers(stats: tuple[WorkerStats, ...]) -> None:
             for worker in stats
         ],
         empty=NO_WORKERS,
+        gives_way=("Load", "Pool", "Uptime", "Heartbeat", "Scheduled", "Processed", "Failed", "Reserved", "Running"),
+        wraps=("State", "Pause"),
     )
 
 
@@ -205,6 +207,7 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
             for task in running
         ],
         empty=f"{hostname} {silent}.",
+        gives_way=("Since (UTC)", "Queue"),
     )
     if running and more:
         print_line(f"and {count(more, 'more task')}")

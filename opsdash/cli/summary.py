@@ -80,6 +80,8 @@ def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
             for queue in queues
         ],
         empty="No queue is known.",
+        gives_way=("By priority", "Oldest"),
+        wraps=("State",),
     )
 
 

@@ -162,7 +162,7 @@ class RunningTask:
     """One task that a worker runs.
 
     Attributes:
-        arguments: As the worker told them, without what looks secret; empty: it did not tell them.
+        arguments: As the worker reports them, without what looks secret; empty: it does not report them.
         queue: The queue it came from; for a broadcast its routing key.
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
     """

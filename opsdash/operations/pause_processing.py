@@ -155,7 +155,7 @@ class PauseProcessing(Operation):
             lines=tuple(lines),
             figures=figures,
             # Asked only where it is set: by the undo of what replaced such a pause.
-            choices=(*(["without_end"] if self.without_end else []), *(["cancel_consumer"] if others else [])),
+            choices=("without_end", *(["cancel_consumer"] if others else [])),
         )
 
     def execute(self, services: Services, act: Act) -> Effect:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import param
 from panel.viewable import Viewable
 
-from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.view import View
 
 COLUMNS = [

@@ -37,7 +37,7 @@ _PAUSED = "#f59e0b"
 _FONT = (
     'Inter, Roboto, -apple-system, BlinkMacSystemFont, "Segoe UI", "Noto Sans", "Liberation Sans", Arial, sans-serif'
 )
-"""As kit/base.css has it: a tooltip of Bokeh's is outside of the card."""
+"""As components/base.css has it: a tooltip of Bokeh's is outside of the card."""
 _HEIGHT = 196
 _LANE = 0.05
 """Of the height of a figure: what a band of one queue's pause takes."""

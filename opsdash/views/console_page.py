@@ -13,9 +13,9 @@ from panel.viewable import Viewable
 from opsdash.state.location import TABS
 from opsdash.views import address, rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
+from opsdash.views.components import Masthead, Tabs
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
-from opsdash.views.kit import Masthead, Tabs
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.queue_charts import QueueChart

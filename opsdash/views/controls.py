@@ -10,9 +10,9 @@ from panel.viewable import Viewable
 
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+from opsdash.views.components import Card, StatusStrip
 from opsdash.views.design import OpsDesign, button
 from opsdash.views.hero import LABELS, why_not
-from opsdash.views.kit import Card, StatusStrip
 from opsdash.views.view import View
 
 

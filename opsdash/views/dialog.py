@@ -18,8 +18,8 @@ from opsdash.operation import CONFIRMATION, Operation
 from opsdash.services.threads import READS
 from opsdash.state import PendingConfirmation
 from opsdash.views import form
+from opsdash.views.components import Dialog
 from opsdash.views.design import OpsDesign, button
-from opsdash.views.kit import Dialog
 
 if TYPE_CHECKING:
     from opsdash.views.session import Session

@@ -12,8 +12,8 @@ from panel.viewable import Viewable
 from opsdash.errors import OpsdashError
 from opsdash.services.audit.verify import Verification
 from opsdash.services.threads import SEARCHES
+from opsdash.views.components import Card
 from opsdash.views.design import button
-from opsdash.views.kit import Card
 from opsdash.views.view import View
 
 if TYPE_CHECKING:

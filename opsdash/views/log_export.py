@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opsdash.errors import OpsdashError, Refused
 from opsdash.services.audit.query import Filter
 from opsdash.services.threads import SEARCHES
+from opsdash.views.components.panel_private import Download, NoFileError
 from opsdash.views.design import OpsDesign, icon
-from opsdash.views.kit.panel_private import Download, NoFileError
 
 if TYPE_CHECKING:
     from opsdash.views.session import Session

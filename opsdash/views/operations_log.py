@@ -18,9 +18,9 @@ from opsdash.services.audit.query import COUNTED, Filter, Page
 from opsdash.services.threads import READS, SEARCHES
 from opsdash.text import searched
 from opsdash.views import rows
+from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.design import button, choice, line, search, stack
 from opsdash.views.hash_chain import HashChain
-from opsdash.views.kit import KeyedTable, RowAction
 from opsdash.views.log_export import log_export
 from opsdash.views.log_facts import facts
 from opsdash.views.view import View

@@ -5,8 +5,8 @@ from __future__ import annotations
 from panel.viewable import Viewable
 
 from opsdash.operation import registry
+from opsdash.views.components import Card
 from opsdash.views.design import button, line
-from opsdash.views.kit import Card
 from opsdash.views.placement import others
 from opsdash.views.view import View
 

@@ -16,9 +16,9 @@ from opsdash.services.queues.browse import Look, browse, search
 from opsdash.services.threads import READS
 from opsdash.text import count, in_words
 from opsdash.views import rows
+from opsdash.views.components import Dialog, KeyedTable, RowAction
 from opsdash.views.design import button
 from opsdash.views.design import search as search_field
-from opsdash.views.kit import Dialog, KeyedTable, RowAction
 from opsdash.views.view import View
 
 PAGE = 20
@@ -74,7 +74,7 @@ class Peek(View):
         return self._panel
 
     async def look(self, queue: str) -> bool:
-        """Looks at the first page; False where that failed, which the operator was told."""
+        """Looks at the first page; False where that failed, which the page has said."""
         self._queue, self._starts = queue, (1,)
         if self._panel is not None:
             self._find.param.update(value="", value_input="")

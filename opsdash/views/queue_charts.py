@@ -17,8 +17,8 @@ from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.state.location import SPANS
 from opsdash.views.charts import NAMED, SPANS_S, Charts, Drawing
+from opsdash.views.components import ChartCard
 from opsdash.views.design import segments
-from opsdash.views.kit import ChartCard
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.view import View
 

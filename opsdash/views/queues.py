@@ -8,7 +8,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
-from opsdash.views.kit import KeyedTable, RowAction
+from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.peek import Peek
 from opsdash.views.rows import PEEK
 from opsdash.views.view import View

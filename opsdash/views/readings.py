@@ -19,8 +19,8 @@ from opsdash.operation import Operation
 from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
 from opsdash.views import hero, rows, strip, worker_rows
-from opsdash.views.kit.shared import Figures, Rows, SharedFigures, SharedRows
-from opsdash.views.kit.sparkline import sparkline
+from opsdash.views.components.shared import Figures, Rows, SharedFigures, SharedRows
+from opsdash.views.components.sparkline import sparkline
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console

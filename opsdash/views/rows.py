@@ -37,8 +37,8 @@ from opsdash.operations import (
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.text import count
+from opsdash.views.components.sparkline import sparkline
 from opsdash.views.form import asking
-from opsdash.views.kit.sparkline import sparkline
 from opsdash.views.strip import latest_rates, spark_point
 
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ from opsdash.state import PendingConfirmation
 from opsdash.state.location import Location
 from opsdash.text import without_folders
 from opsdash.views import turns
-from opsdash.views.kit import Messages
+from opsdash.views.components import Messages
 from opsdash.views.readings import PageStatus, Reading, readings
 from opsdash.views.request_queue import Turns
 
@@ -176,7 +176,7 @@ class Session:
             self.close()
 
     def one_by_one(self, steps: Iterable[Callable[[], Any]]) -> None:
-        """Does each step in a turn of its own, in order: in between, a server goes on for its other visitors.
+        """Does each step in its own turn, in order: in between, a server goes on for its other visitors.
 
         Outside of a server all of them are done before it returns.
         """

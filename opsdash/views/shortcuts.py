@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import panel as pn
 
+from opsdash.views.components import Masthead
 from opsdash.views.design import OpsDesign
-from opsdash.views.kit import Masthead
 
 if TYPE_CHECKING:
     from opsdash.views.session import Session

@@ -13,8 +13,8 @@ from opsdash.operations import SyncTenantConfigs
 from opsdash.services.tenants.sync import TenantPlan
 from opsdash.services.threads import READS
 from opsdash.text import count
+from opsdash.views.components import Card, KeyedTable
 from opsdash.views.design import button
-from opsdash.views.kit import Card, KeyedTable
 from opsdash.views.view import View
 
 TITLE = "Tenant Configuration"

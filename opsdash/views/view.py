@@ -13,9 +13,9 @@ from panel.viewable import Viewable
 
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Effect, usernames
+from opsdash.views.components import Card
 from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.identity import Closed, identify
-from opsdash.views.kit import Card
 from opsdash.views.readings import PageStatus
 from opsdash.views.session import Session
 

@@ -15,7 +15,7 @@ FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
 _TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "silent": "bad", "offline": "bad"}
 _ORDER = {"silent": 1, "stalled": 1, "offline": 4}
-"""What somebody has made quiet stays in its place, or the row would go from under the pointer."""
+"""What a user has made quiet stays in its place, or the row would go from under the pointer."""
 _TAKING = 3
 
 

@@ -8,8 +8,8 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.operations import RevokeTask
+from opsdash.views.components import Card, KeyedTable, RowAction
 from opsdash.views.design import button, search, stack
-from opsdash.views.kit import Card, KeyedTable, RowAction
 from opsdash.views.rows import NO_WORKERS
 from opsdash.views.running import RunningTasks
 from opsdash.views.view import View

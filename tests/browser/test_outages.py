@@ -14,7 +14,7 @@ from support.workers import eventually, worker
 
 from opsdash.model import Status
 from opsdash.operations import PauseProcessing
-from opsdash.views.kit import Messages
+from opsdash.views.components import Messages
 
 
 def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_itself(

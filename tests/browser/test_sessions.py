@@ -23,7 +23,7 @@ from support.dialogs import PROCESSING, act, button, confirm_button, waiting
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
-from opsdash.views.kit import Messages
+from opsdash.views.components import Messages
 from opsdash.views.session import Session
 from opsdash.views.view import View
 

@@ -327,7 +327,7 @@ def test_the_page_fits_every_width_without_scrolling_sideways(
 def test_what_was_half_typed_is_there_again_after_the_server_has_restarted(
     serve_page: Callable[..., Any], visit: Callable[..., Page], watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opsdash.views.kit import Messages
+    from opsdash.views.components import Messages
 
     monkeypatch.setattr(Messages.param.limit_ms, "default", 2_500)
     watch.tolerate = ("ERR_CONNECTION_REFUSED", "WebSocket", "404 (Not Found)", "not connected so cannot send")

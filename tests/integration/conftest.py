@@ -33,3 +33,24 @@ def cli(
     monkeypatch.setenv("OPSDASH_REDIS_URL", deployment.server.url)
     monkeypatch.setenv("OPSDASH_DATABASE_URL", sqlite_url)
     return off_a_terminal(monkeypatch, capsys)
+
+
+@pytest.fixture
+def environment(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings of a running deployment."""
+    variables = {
+        "OPSDASH_REDIS_URL": console.settings.redis_url,
+        "OPSDASH_DATABASE_URL": console.settings.database_url,
+        "OPSDASH_QUEUES": "celery,emails",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def opsdash(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Runs ``opsdash ARGS`` off a terminal."""
+    return off_a_terminal(monkeypatch, capsys)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from support.cli import Result, off_a_terminal
+from support.cli import Result
 from support.services import until
 from support.workers import producer
 
@@ -26,23 +26,6 @@ from opsdash.services.console import Console
 @pytest.fixture
 def console(console_for: Callable[..., Console]) -> Console:
     return console_for(queues=("celery", "emails"))
-
-
-@pytest.fixture
-def environment(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    variables = {
-        "OPSDASH_REDIS_URL": console.settings.redis_url,
-        "OPSDASH_DATABASE_URL": console.settings.database_url,
-        "OPSDASH_QUEUES": "celery,emails",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
-
-
-@pytest.fixture
-def opsdash(environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    return off_a_terminal(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(

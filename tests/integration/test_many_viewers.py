@@ -28,8 +28,8 @@ from opsdash.services.audit.query import Filter, Page
 from opsdash.services.console import Console
 from opsdash.services.queues.browse import Look
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
+from opsdash.views.components.panel_private import NoFileError
 from opsdash.views.dialog import ConfirmationDialog
-from opsdash.views.kit.panel_private import NoFileError
 from opsdash.views.log_export import log_export
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.peek import Peek

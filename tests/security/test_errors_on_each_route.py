@@ -21,7 +21,7 @@ from opsdash.errors import Invalid
 from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import page as page_module
-from opsdash.views.kit import Card
+from opsdash.views.components import Card
 from opsdash.web import handler
 from opsdash.web import server as serving
 from opsdash.web.auth import login

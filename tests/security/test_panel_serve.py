@@ -16,7 +16,7 @@ from support.services import free_port, until
 
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.views.kit import Card
+from opsdash.views.components import Card
 from opsdash.views.view import View
 from opsdash.web import server
 

@@ -1,6 +1,7 @@
 """A viewer calls every operation on every surface: each is refused by the service, and the attempt is in the audit log.
 
-The command line's walk is in ``tests/integration/test_cli.py``, a browser's click in ``tests/browser/test_safety.py``.
+The command line's walk is in ``tests/integration/test_cli_confirming.py``, a browser's click in
+``tests/browser/test_safety.py``.
 """
 
 from __future__ import annotations

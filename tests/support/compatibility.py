@@ -25,6 +25,8 @@ REDIS = [
     "tests/integration/test_clear_everything.py",
     "tests/integration/test_clear_tasks.py",
     "tests/integration/test_cli.py",
+    "tests/integration/test_cli_audit.py",
+    "tests/integration/test_cli_confirming.py",
     "tests/integration/test_doctor.py",
     "tests/integration/test_pause_cycle.py",
     "tests/integration/test_single_targets.py",

@@ -92,7 +92,9 @@ def test_a_program_that_calls_a_command_is_given_the_fields(failing, run, name: 
 
 
 @each
-def test_a_problem_document_has_the_fields_and_says_of_an_act_alone_that_nothing_was_changed(name: str) -> None:
+def test_a_problem_document_has_the_fields_and_of_an_act_the_sentence_says_that_nothing_was_changed(
+    name: str,
+) -> None:
     error = ERRORS[name]()
     act, read = problem_error(error, opsdash.ClearQueue, BOB).problem, problem_error(error).problem
     assert (act.detail, read.detail) == (str(error), error.explanation)

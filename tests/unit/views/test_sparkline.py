@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opsdash.views.kit import sparkline
+from opsdash.views.components import sparkline
 
 
 @pytest.mark.parametrize("points", [[], [[0, 1]], [[0], [10]], [[0, 5], [10]]])

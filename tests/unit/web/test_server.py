@@ -15,8 +15,8 @@ from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.services.console import Console
+from opsdash.views.components import Card
 from opsdash.views.identity import headers_needed
-from opsdash.views.kit import Card
 from opsdash.web import server as serving
 
 

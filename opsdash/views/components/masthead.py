@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 import param
 
-from opsdash.views.kit.base import HERE, Component
+from opsdash.views.components.base import HERE, Component
 
 
 class Masthead(Component):

@@ -7,7 +7,7 @@ from typing import Any
 import param
 from panel.viewable import Children
 
-from opsdash.views.kit.base import HERE, Headed
+from opsdash.views.components.base import HERE, Headed
 
 
 class Card(Headed):

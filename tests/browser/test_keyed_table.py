@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
-from opsdash.views.kit import KeyedTable, RowAction, Rows, sparkline
+from opsdash.views.components import KeyedTable, RowAction, Rows, sparkline
 
 NOW = time.time()
 ACTS = [

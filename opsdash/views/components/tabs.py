@@ -8,7 +8,7 @@ from typing import Any
 import param
 from panel.viewable import Children
 
-from opsdash.views.kit.base import HERE, Component
+from opsdash.views.components.base import HERE, Component
 
 
 class Tabs(Component):

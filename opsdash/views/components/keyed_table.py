@@ -10,9 +10,9 @@ import panel as pn
 import param
 from panel.viewable import Children
 
-from opsdash.views.kit.base import HERE, Headed
-from opsdash.views.kit.panel_private import apply_changes_without_dispatch, unheard
-from opsdash.views.kit.shared import Row, Rows, SharedRows
+from opsdash.views.components.base import HERE, Headed
+from opsdash.views.components.panel_private import apply_changes_without_dispatch, unheard
+from opsdash.views.components.shared import Row, Rows, SharedRows
 
 
 class RowAction(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import param
 from panel.viewable import Children
 
-from opsdash.views.kit.base import HERE, Component
-from opsdash.views.kit.shared import Figures, SharedFigures
+from opsdash.views.components.base import HERE, Component
+from opsdash.views.components.shared import Figures, SharedFigures
 
 WORDS = ["RUNNING", "PARTLY PAUSED", "PAUSED", "DEGRADED", "UNKNOWN"]
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from support.dialogs import button
 from support.stage import PAYLOADS, Stage, axe, dress, until_focused
 
-from opsdash.views.kit import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs, sparkline
+from opsdash.views.components import Card, Dialog, KeyedTable, Masthead, Messages, Rows, StatusStrip, Tabs, sparkline
 
 XSS = PAYLOADS[0]
 DARK, LIGHT = "rgb(18, 21, 28)", "rgb(255, 255, 255)"
@@ -42,7 +42,8 @@ class Parts:
         self.strip = StatusStrip(
             word="RUNNING", tone="ok", story="Workers pick up tasks from every queue", labels=LABELS,
             figures={"waiting": [12345, "in 3 queues"], "rate": [3.2, "started/s"], "failed": [4, "", "bad"]},
-            sparks={"waiting": sparkline(points), "rate": sparkline(points)}, actions=[self.pause, self.resume, self.extend], titled=True,
+            sparks={"waiting": sparkline(points), "rate": sparkline(points)},
+            actions=[self.pause, self.resume, self.extend], titled=True,
         )  # fmt: skip
         self.reason, self.typed = text("Reason"), text("Type YES to confirm")
         self.cancel, self.confirm = press("Cancel"), press("Clear 312 tasks")

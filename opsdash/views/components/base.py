@@ -8,8 +8,8 @@ from typing import Any
 import param
 from panel.viewable import Children
 
-from opsdash.views.kit.panel_private import FileComponent
-from opsdash.views.kit.shared import Figures, Rows
+from opsdash.views.components.panel_private import FileComponent
+from opsdash.views.components.shared import Figures, Rows
 
 HERE = Path(__file__).parent
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsdash.views import kit
-from opsdash.views.kit import Card, Figures, KeyedTable, Rows, StatusStrip, changes, panel_private
-from opsdash.views.kit.shared import as_json
+from opsdash.views import components
+from opsdash.views.components import Card, Figures, KeyedTable, Rows, StatusStrip, changes, panel_private
+from opsdash.views.components.shared import as_json
 
-FOLDER = Path(kit.__file__).parent
+FOLDER = Path(components.__file__).parent
 SCRIPTS = sorted(FOLDER.glob("*.js"))
 SEVEN = [
     f"{name}.js" for name in ("base", "card", "dialog", "keyed_table", "masthead", "messages", "status_strip", "tabs")
