@@ -16,7 +16,7 @@ from panel.io.resources import _env
 
 from opsdash.model import QueueStats, Snapshot
 from opsdash.state import SystemStatus
-from opsdash.state.status import STALE_AFTER_S, UNKNOWN
+from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import as_text, at_least, count, format_duration
 from opsdash.views import rows, strip
 
@@ -99,7 +99,7 @@ def last_reading(snapshot: Snapshot | None, interval_s: float, now: datetime) ->
     old = read_at is not None and _is_old(read_at, interval_s, now)
     queues = status.queues if status.known else []
     return LastReading(
-        word=UNKNOWN if status.condition == UNKNOWN else status.processing_status,
+        word=status.condition,
         tone=rows.status_tone(status),
         story=_bounded(_story(status)),
         why=_bounded(status.pause_reason),

@@ -64,7 +64,7 @@ def test_the_state_can_be_read_without_any_script() -> None:
     text = said(snapshot())
     for part in (
         "As of 12:03:05 UTC",
-        "Processing Status: RUNNING",
+        "Processing Status: PARTLY PAUSED",
         "Workers pick up tasks from every queue",
         "Pending Tasks 1,204 in 2 queues",
         "Unacknowledged 7",
