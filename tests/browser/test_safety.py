@@ -71,7 +71,7 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         for column in ("task", "at"):
             expect(page.get_by_role("cell", name=f"{column} {PAYLOAD}", exact=True)).to_be_visible()
         act(page, queue, "Clear")
-        expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
+        expect(page.get_by_role("heading", name=f"Clear queue {queue}", exact=True)).to_be_visible()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
         page.get_by_label("Type YES to confirm").fill("YES")
         confirm_button(page).click()
