@@ -68,7 +68,7 @@ def test_a_worker_that_can_not_read_the_flag_holds_for_the_grace_and_then_says_t
     with worker(pool="threads", env=behind(cable, deployment)) as running:
         paused_with_work(deployment, running)
         cable.cut()
-        running.wait_for_log(f"holds for {GRACE_S:g} s, then tasks run")
+        running.wait_for_log(f"stays for {GRACE_S:g} s, then tasks run")
         running.wait_for_log("the pause flag can't be read, so tasks run", timeout_s=GRACE_S + 10)
         cable.mend()
         running.wait_for_log("the pause flag can be read again")
