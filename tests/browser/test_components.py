@@ -215,7 +215,7 @@ def test_a_dialog_closes_by_a_click_beside_it_and_by_the_server(page: Page, stag
     until_focused(page, "Extend")  # the nearest that can take it
 
 
-def test_a_dialog_shows_estimates_as_such_and_a_stale_preview_looks_stale(page: Page, stage: Stage, parts: Parts) -> None:
+def test_estimates_look_like_estimates_and_a_stale_preview_looks_stale(page: Page, stage: Stage, parts: Parts) -> None:
     button(page, "Pause").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("≈ 1.5 MB")).to_be_visible()
