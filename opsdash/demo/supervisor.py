@@ -28,6 +28,7 @@ STOP_TIMEOUT_S = 12.0
 RESTART_DELAY_S = 2.0
 """Long enough to see on the page what the end of a worker looks like."""
 POLL_S = 0.1
+"""How often the parts are looked at: an end of one has no event to wait for that Ctrl-C would interrupt as well."""
 _STARTED = time.monotonic()
 
 
