@@ -75,7 +75,7 @@ class RecentOperations(View):
             columns = [column for column in columns if column["field"] not in left_out]
         self._found: Page | None = None
         self._pages: list[str] = []
-        self._mark: list[Any] = []
+        self._mark: list[Any] | None = None
         self._table = KeyedTable(
             title="Recent Operations",
             actions=self._buttons() if self.actions else [],
@@ -211,7 +211,7 @@ class RecentOperations(View):
         self._table.param.update(rows=shown, empty=nothing, **self.clock())
         self._offer_brokers()
         mark = [(row["key"], row["status"]) for row in live]
-        if self.detailed and self._mark and mark != self._mark and not self._pages:
+        if self.detailed and self._mark is not None and mark != self._mark and not self._pages:
             self._session.later(self._read)  # something new was logged: the newest page shows it too
         self._mark = mark
 

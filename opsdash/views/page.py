@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import panel as pn
-from panel.io.resources import LOCAL_DIST, _env, patch_model_css
+from panel.io.resources import LOCAL_DIST, _env
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
@@ -22,7 +22,6 @@ from opsdash.views.session import Session
 from opsdash.views.view import closed_card
 
 if TYPE_CHECKING:
-    from bokeh.document import Document
 
     from opsdash.services.console import Console as Service
 
@@ -96,10 +95,5 @@ def _dress(words: str = "") -> None:
     doc.title = TITLE
     doc.template = _TEMPLATE
     doc.template_variables["last_reading"] = words
-    doc.add_next_tick_callback(partial(_keep_styles_local, doc))
-
-
-def _keep_styles_local(doc: Document) -> None:
-    """Panel does this when it renders HTML; a session made again by its websocket would ask a CDN for its styles."""
-    for root in doc.roots:
-        patch_model_css(root, dist_url=LOCAL_DIST)
+    # Panel says so when it renders HTML; a session made again by its websocket would ask a CDN for its styles.
+    doc.template_variables["dist_url"] = LOCAL_DIST

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         acts = ["Resume Processing", "Sync Tenant Configs", "Clear queue celery", "Pause Processing"]
         eventually(lambda: log_rows(page) == [[USER, act, "success"] for act in acts], what="the log on the page")
         page.get_by_role("region", name="Recent Operations").get_by_role("button", name="Show details").nth(2).click()
-        expect(page.get_by_text("trash_id").first).to_be_visible()
+        expect(page.get_by_role("row", name=re.compile("^Trash id"))).to_be_visible()
         shoot(page, "log", all_forms=True)
         with page.expect_download() as download:
             button(page, "Export Logs").click()

@@ -240,7 +240,7 @@ def test_what_was_done_on_another_broker_says_so_when_it_is_opened_and_can_be_le
     other.finish(other.begin(opsdash.ResumeProcessing(), Actor(name="pia", role=Role.OPERATOR)), Status.SUCCESS, {})
     row = log.get_by_role("row").filter(has_text="pia")
     row.get_by_role("button", name="Show details").click()
-    expect(log.get_by_text("Broker: redis-b:6379/0")).to_be_visible()
+    expect(log.get_by_role("row", name="Broker redis-b:6379/0")).to_be_visible()
     brokers.select_option("This broker")
     expect(row).to_have_count(0)
     expect(brokers).to_be_visible()
