@@ -90,7 +90,7 @@ class Watch:
         self.tolerate: tuple[str, ...] = ()
 
     def follow(self, page: Page) -> Page:
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error.stack}"))
         page.on("console", self._console)
         page.on("request", self._request)
         return page
