@@ -22,7 +22,6 @@ from opsdash.views.session import Session
 from opsdash.views.view import closed_card
 
 if TYPE_CHECKING:
-
     from opsdash.services.console import Console as Service
 
 log = logging.getLogger(__name__)
