@@ -157,7 +157,7 @@ def test_a_worker_without_the_plug_in_is_shown_and_told_to_stop_only_when_asked(
         shoot(page, "dialog_cancel_consumer")
         confirm(page)
         expect(message(page, "1 of 1 unmanaged worker")).to_be_visible()
-        expect(row).to_contain_text("sent cancel_consumer")
+        expect(row).to_contain_text("sent cancel_consumer", timeout=15_000)  # workers are asked anew every few seconds
         shoot(page, "paused_others", all_forms=True)
         assert served.console.unmanaged.look()[0].queues == ()
         button(page, "Resume Processing").click()

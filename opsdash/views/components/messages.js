@@ -1,5 +1,5 @@
 // Messages that go by themselves, long work with Cancel, and the watchdog.
-const {begin, dot, el, put} =
+const {begin, dot, el, put, recall, remember} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 export function render({model, view}) {
@@ -32,8 +32,8 @@ export function render({model, view}) {
     if (of) Object.assign(meter, {max: of, value: at})
     else meter.removeAttribute('value')
   }
-  let last = performance.now(), asking = false
-  const alive = () => { last = performance.now(); bar.hidden = true; delete page.dataset.notLive }
+  let last = performance.now(), asking = false, wrong = false
+  const alive = () => { last = performance.now(); bar.hidden = !wrong; delete page.dataset.notLive }
   const watch = async () => {
     const silent = performance.now() - last
     if (silent < model.limit_ms) return
@@ -49,6 +49,21 @@ export function render({model, view}) {
       if (answer.status < 500 && performance.now() - last > model.limit_ms) location.reload()
     } catch { /* still away */ }
     asking = false
+  }
+  // A fault while an update is taken over leaves the rest of it out: nothing that is shown can be relied on.
+  const faulty = ({error, reason}) => {
+    if (!((error || reason) instanceof Error) || !model.reloads) return
+    if (Date.now() - (recall('faulty', 'sessionStorage') || 0) > 60000) {
+      remember('faulty', Date.now(), 'sessionStorage')
+      return location.reload()
+    }
+    put(bar, 'This page could not take over an update: figures may be wrong. Reload it.')
+    bar.hidden = false
+    wrong = true
+  }
+  for (const kind of ['error', 'unhandledrejection']) {
+    addEventListener(kind, faulty)
+    life.end(() => removeEventListener(kind, faulty))
   }
   model.on('msg:custom', (msg) => { alive(); say(msg) })
   model.on('work', () => { alive(); progress() })
