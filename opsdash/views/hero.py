@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opsdash.model import Role
+from opsdash.operation import heading_of
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
 from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, UNKNOWN, SystemStatus
 from opsdash.text import count
@@ -48,10 +49,20 @@ def words(status: SystemStatus) -> dict[str, Any]:
 
 
 def verdict(status: SystemStatus) -> list[str]:
-    """Tone and sentence of how far a pause has come; empty without one."""
+    """Tone and sentence of how far a pause has come; without one, what was done last. Empty: nothing is known."""
     if not status.drain:
-        return []
+        return last_operation(status)
     return ["none" if status.redis_stale else "ok" if status.safe else "warn", status.drain]
+
+
+def last_operation(status: SystemStatus) -> list[str]:
+    """Tone and sentence of the newest entry of the log: who looks at a quiet system asks that first."""
+    for entry in status.operations[:1]:
+        tone = rows.STATUS_TONES.get(entry.status, "warn")
+        ended = "" if tone == "ok" else f", {entry.status.value.replace('_', ' ')}"
+        at = rows.moment(entry.timestamp, status.updated_at)
+        return ["none" if tone == "ok" else tone, f"Last: {heading_of(entry)} by {entry.user}, {at} UTC{ended}"]
+    return []
 
 
 def chips(status: SystemStatus) -> list[list[str]]:

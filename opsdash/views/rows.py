@@ -52,7 +52,7 @@ SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
 """Queues that have such a line: 200 of them would be 100 kB every ten seconds for each page."""
-_STATUS_TONES = {
+STATUS_TONES = {
     Status.SUCCESS: "ok",
     Status.FAILURE: "bad",
     Status.REFUSED: "bad",
@@ -154,7 +154,7 @@ def operation_rows(
             operation=heading_of(entry),
             act=entry.title if entry.target else heading_of(entry),
             target=entry.target or None,
-            status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
+            status=[STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,

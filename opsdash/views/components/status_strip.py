@@ -28,7 +28,7 @@ class StatusStrip(Component):
         default=0, doc="When it resumes by itself, in seconds since 1970; 0: not at all. Counted down."
     )
     verdict = param.List(
-        default=[], item_type=str, doc="[tone, text]: whether a deploy may go on; empty: says nothing."
+        default=[], item_type=str, doc="[tone, text]: how far a pause has come, or what was done last; empty: nothing."
     )
     notices = param.List(default=[], item_type=str, doc="What is not fresh, a sentence each.")
     stale = param.Boolean(default=False, doc="The figures are old: they are grey, and nothing counts down.")
