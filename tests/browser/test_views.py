@@ -24,6 +24,7 @@ import opsdash
 from opsdash.keys import Keys
 from opsdash.model import Actor, Role, Status
 from opsdash.services.audit.log import AuditLog
+from opsdash.views.queues import QueueTable
 
 KEYS = Keys()
 MARIA = Actor(name="maria", role=Role.OPERATOR)
@@ -397,3 +398,17 @@ def test_whatever_a_browser_sends_ends_in_a_sentence_and_the_page_goes_on(
     fill(store, "emails", 6)
     expect(waiting(page, "emails", "6")).to_be_visible()
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}]
+
+
+def test_a_card_that_can_not_be_made_says_so_and_the_others_are_there(
+    served: Any, visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: QueueTable) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(QueueTable, "_build", broken)
+    page = visit(served.url)
+    expect(page.get_by_text("This could not be made")).to_be_visible()
+    expect(page.get_by_text("planted")).to_have_count(0)
+    expect(page.get_by_role("region", name="Worker Health")).to_be_visible()
+    expect(page.get_by_role("region", name="Recent Operations")).to_be_visible()
