@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import panel as pn
+from panel.io.resources import component_resource_path
 from panel.theme import Design
 from panel.viewable import Viewable
 
@@ -14,6 +15,11 @@ class OpsDesign(Design):
     """Colours are the CSS variables of the card that a widget is in, so light and dark need nothing here."""
 
     modifiers: ClassVar[dict[Any, Any]] = {Viewable: {"stylesheets": ["assets/widgets.css"]}}
+
+    @classmethod
+    def address(cls) -> str:
+        """Where a browser gets the style, seen from the page."""
+        return str(component_resource_path(cls, "modifiers", "assets/widgets.css"))
 
 
 _PATHS = {

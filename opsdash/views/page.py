@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import panel as pn
-from panel.io.resources import LOCAL_DIST, _env
+from panel.io.resources import JS_VERSION, LOCAL_DIST, _env
 from panel.viewable import Viewable
 
 from opsdash.capacity import Full
 from opsdash.views import address, last_reading
+from opsdash.views.components import Card, Component, Dialog, KeyedTable, Masthead, Messages, StatusStrip, Tabs
+from opsdash.views.components.panel_private import addresses
 from opsdash.views.console_page import Console
 from opsdash.views.design import OpsDesign, stack
 from opsdash.views.dialog import ConfirmationDialog
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TITLE = "System Operations"
+EARLY = (Component, Masthead, StatusStrip, KeyedTable, Card, Tabs, Dialog, Messages)
+"""What every page needs: asked for while the words are read, before the first of them is made."""
 ASSETS = Path(__file__).parent / "assets"
-_TEMPLATE = _env.from_string((ASSETS / "page.html").read_text(encoding="utf-8"))
+_TEMPLATE = _env.from_string(
+    (ASSETS / "page.html").read_text(encoding="utf-8"),
+    globals={"layouts": (ASSETS / "layouts.js").read_text(encoding="utf-8")},
+)
 
 
 def operations_page(console: Service) -> Viewable:
@@ -94,5 +101,8 @@ def _dress(words: str = "") -> None:
     doc.title = TITLE
     doc.template = _TEMPLATE
     doc.template_variables["last_reading"] = words
+    doc.template_variables.update(
+        early=[*addresses(*EARLY), ("style", OpsDesign.address())] if words else [], panel_version=JS_VERSION
+    )
     # Panel says so when it renders HTML; a session made again by its websocket would ask a CDN for its styles.
     doc.template_variables["dist_url"] = LOCAL_DIST

@@ -128,6 +128,16 @@ class FileComponent(JSComponent):
             super()._update_model(events, msg, root, model, doc, comm)
 
 
+def addresses(*components: type[FileComponent]) -> list[tuple[str, str]]:
+    """What a browser will ask for when it makes these: ``("fetch" | "style", address)``, seen from the page."""
+    found = []
+    for component in components:
+        script = component._component_resource_path(component._bundle, True)
+        found.append(("fetch", script))
+        found.append(("style", script.replace("/_bundle_path/", "/_bundle_css/").replace(".js?", ".css?")))
+    return found
+
+
 class NoFileError(Exception):
     """What a download asks has no file to give, and has said why."""
 
@@ -177,8 +187,7 @@ def _shared_style(cls: type[FileComponent]) -> Any:
     from bokeh.models import ImportedStyleSheet
 
     owner: Any = next(base for base in cls.__mro__ if "_shared" in vars(base))
-    path = owner._component_resource_path(owner._shared, True)
-    address = path.replace("/_bundle_path/", "/_bundle_css/").replace(".js?", ".css?")
+    address = addresses(owner)[1][1]
     kept = cast("dict[Any, Any]", pn.state._stylesheets).setdefault(pn.state.curdoc, {})
     if address not in kept:
         kept[address] = ImportedStyleSheet(url=address)
