@@ -159,7 +159,8 @@ ADDED_WHILE_BUILT = """async (turns) => {
   await made
   const texts = (node) => [...node.children].flatMap((one) =>
     [one.matches('.bk-clearfix') && one.textContent, ...(one.shadowRoot ? texts(one.shadowRoot) : []), ...texts(one)])
-  for (let tries = 0; tries < 50 && !texts(place).includes('second'); tries++) await new Promise((done) => setTimeout(done, 20))
+  for (let tries = 0; tries < 50 && !texts(place).includes('second'); tries++)
+    await new Promise((done) => setTimeout(done, 20))
   return texts(place).filter((text) => text)
 }"""
 
