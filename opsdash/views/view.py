@@ -105,6 +105,9 @@ class View(PyComponent):
             session.dialog = ConfirmationDialog(session, theme=self.param.theme)
         self._dialog: ConfirmationDialog = session.dialog
         self._dialog.on_effect(self._told)
+        names = [queue.name for queue in self.status.queues]
+        if queue and names and queue not in names:
+            raise _unknown(queue, names)
         self._offer_queues()
         self._follow_choice()
         if given is not queue:
@@ -125,7 +128,9 @@ class View(PyComponent):
             return card
         silence = SERVER_SILENT if self._session.served else KERNEL_SILENT
         self._session.messages.param.update(theme=self.param.theme, embedded=True, reloads=False, silence=silence)
-        return pn.Column(card, self._dialog, self._session.messages)  # Panel gives it the view's own layout keywords
+        scroll = param.bind(_scroll, self.param.height, self.param.max_height)
+        # Panel gives it the view's own layout keywords.
+        return pn.Column(card, self._dialog, self._session.messages, scroll=scroll)
 
     def _build(self) -> Viewable:
         """What it looks like."""
@@ -193,13 +198,12 @@ class View(PyComponent):
             choice.check_on_set = False
             choice.objects = names
             choice.check_on_set = True
-        wanted, self._wanted = (self._wanted, "") if names else ("", self._wanted)
-        if wanted and wanted not in names:
-            unknown = Invalid(f"there is no queue {wanted!r}; expected one of {', '.join(names)}", field="queue")
-            if not self._session.served:
-                raise unknown
-            log.error("%s: %s", type(self).__name__, unknown)  # the first reading has come after it was made
-            self._session.say(str(unknown), "bad")
+        if names and self._wanted and self._session.served:  # the first reading has come after it was made
+            wanted, self._wanted = self._wanted, ""
+            if wanted not in names:
+                unknown = _unknown(wanted, names)
+                log.error("%s: %s", type(self).__name__, unknown)
+                self._session.say(str(unknown), "bad")
 
     @param.depends("status.selected_queue", watch=True)
     def _follow_choice(self) -> None:
@@ -239,6 +243,15 @@ def _elsewhere() -> Card:
             ],
         ],
     )
+
+
+def _unknown(queue: str, names: list[str]) -> Invalid:
+    return Invalid(f"there is no queue {queue!r}; expected one of {', '.join(names)}", field="queue")
+
+
+def _scroll(height: int | None, max_height: int | None) -> str | bool:
+    """What is higher than it may be scrolls inside, and covers nothing below."""
+    return "y-auto" if height or max_height else False
 
 
 def _needed(ops: Service | None, kind: type[View]) -> Service:

@@ -2,7 +2,7 @@
 const {begin, el, focused, outermost, place, pressedIn, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const said = (name, text) => el('span', {class: name, text})
+const part = (name, text) => el('span', {class: name, text})
 const tile = ([number, unit, text]) =>
   el('div', {class: 'tile'}, el('strong', {}, number, unit && el('small', {text: ` ${unit}`})), el('span', {text}))
 
@@ -23,7 +23,7 @@ export function render({model, view}) {
     const hue = (name, i, grow) => el('span', {class: name, 'data-hue': Math.min(i, 5), style: `flex-grow: ${Number(grow)}`})
     const bar = model.breakdown.map(([, count], i) => hue('part', i, count))
     const legend = model.breakdown.map(([kind,, share], i) =>
-      el('li', {}, hue('swatch', i, 0), said('kind', kind), said('share', share)))
+      el('li', {}, hue('swatch', i, 0), part('kind', kind), part('share', share)))
     const lines = model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text}))
     const tiles = ['div', 'tiles', model.figures.map(tile)]
     const lists = [tiles, ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]

@@ -37,12 +37,12 @@ export function render({model, view}) {
   // A widget is dated from its first moment: it may be in a saved notebook. Of a restart JupyterLab knows at once.
   const aged = model.embedded ? Math.max(0, Date.now() - model.beat * 1000) : 0
   let last = performance.now() - aged, asking = false, had = false
-  const marked = () => (model.embedded && view.el.getRootNode().host) || document.documentElement
-  const alive = () => { last = performance.now(); bar.hidden = true; delete marked().dataset.notLive }
+  const marked = () => (model.embedded ? view.el.getRootNode().host : document.documentElement)
+  const alive = () => { last = performance.now(); bar.hidden = true; delete marked()?.dataset.notLive }
   const watch = async () => {
     const silent = performance.now() - last, kernel = globalThis.PyViz?.kernels?.[view.root.model.id]
     had ||= Boolean(kernel)
-    if (silent < model.limit_ms && (kernel || !had)) return
+    if (!marked() || (silent < model.limit_ms && (kernel || !had))) return
     const ago = `no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
     put(bar, model.embedded ? `Not live: as of ${moment(model.beat)} UTC. ${model.silence}` : `Not live: ${ago}`)
     bar.hidden = false
