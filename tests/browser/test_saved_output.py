@@ -75,7 +75,7 @@ def saved(broker: services.Valkey, database_file: Path, tmp_path_factory: pytest
 def page(request: pytest.FixtureRequest, saved: str, visit: Callable[..., Page], watch: Any) -> Page:
     theme, width = FORMS[request.param]
     watch.tolerate = ("404",)  # of the addresses that are left out above
-    opened = visit(f"{saved}/{theme}.html", ready="Queue Operations", apart=True, viewport=None)
+    opened = visit(f"{saved}/{theme}.html", ready="Queue Operations", apart=True)
     opened.set_viewport_size({"width": width, "height": 1000})
     opened.form = request.param  # type: ignore[attr-defined]
     return opened

@@ -51,7 +51,7 @@ def stage(broker: services.Valkey, database_file: Any) -> Iterator[Stage]:
         app.send_task("sample.short", [1], queue="emails-of-the-newsletter")
 
     def make() -> Any:
-        select = pn.widgets.Select(name="Queue", options=["celery", "emails-of-the-newsletter"])
+        select = pn.widgets.Select(label="Queue", options=["celery", "emails-of-the-newsletter"])
         queues = opsdash.QueueTable(ops, queue=select)
         status = queues.status.param
         waiting = pn.pane.Str(pn.bind("{} waits in {}".format, status.pending_tasks, status.selected_queue))
