@@ -32,7 +32,7 @@ def test_in_dev_mode_a_page_shows_a_changed_script_or_style_by_itself(
         try:
             url = f"http://127.0.0.1:{port}/operations"
             eventually(lambda: answers(url), timeout_s=60, what="it serves")
-            page = visit(f"{url}?tab=tenants", ready="Tenant Configuration")
+            page = visit(f"{url}?tab=operations", ready="Hash chain", apart=True, color_scheme="light")
             for file, old, new, seen in (
                 ("card.js", "{class: 'lines'}", "{class: 'lines', 'data-changed': 'script'}", "[data-changed=script]"),
                 ("base.js", "{class: 'box', ", "{class: 'box', 'data-changed': 'shared', ", "[data-changed=shared]"),
