@@ -109,7 +109,7 @@ def test_one_widget_in_two_cells_has_one_dialog_and_a_restart_or_a_reload_says_h
     folder = tmp_path / "lab"
     folder.mkdir()
     nbformat.write(notebook(*CELLS), folder / "twice.ipynb")
-    env = {"OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": sqlite_url}
+    env = {"OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": sqlite_url, "OPSDASH_AUTH": "dev"}
     with jupyterlab(folder, env) as url:
         page = opened(browser, watch, f"{url}/twice.ipynb")
         menu(page, "Run", "Run All Cells")
@@ -159,7 +159,6 @@ def test_whoever_imports_hvplot_after_the_extension_has_everything_in_the_notebo
         NotebookClient(run, timeout=120, kernel_name="python3").execute()
         sizes = [len(str(cell.outputs)) for cell in run.cells]
         assert (max(sizes) > 2_000_000) is inlined, sizes
-        assert ("https://cdn." in str(run.cells[0].outputs[0])) is not inlined
 
 
 def artifacts() -> Path:

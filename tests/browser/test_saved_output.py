@@ -24,7 +24,7 @@ from support.workers import producer
 AS_OF = re.compile(r"Not live: as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.")
 CELLS = (
     "import panel as pn\nimport opsdash\npn.extension(inline=True)\nops = opsdash.connect()",
-    "queues = opsdash.QueueTable(ops)\nqueues",
+    "queues = opsdash.QueueTable(ops)\nimport asyncio\nawait asyncio.sleep(3)\nqueues",
     "opsdash.OperationControls(ops, queue='emails')",
     "pn.Tabs(('workers', opsdash.WorkerHealth(ops)), ('log', opsdash.RecentOperations(ops, detailed=True)))",
     "opsdash.Console(ops)",
@@ -45,6 +45,7 @@ def saved(broker: services.Valkey, database_file: Path, tmp_path_factory: pytest
         "OPSDASH_REDIS_URL": broker.url,
         "OPSDASH_DATABASE_URL": f"sqlite:///{database_file}",
         "OPSDASH_QUEUES": "celery,emails",
+        "OPSDASH_AUTH": "dev",
         "IPYTHONDIR": str(folder / "ipython"),
     }
     before = {name: os.environ.get(name) for name in settings}
@@ -87,10 +88,13 @@ def test_a_saved_notebook_says_at_once_as_of_when_it_is_and_nothing_ages_on(page
     for at in (0, 1, 2, 4):
         expect(bars.nth(at)).to_be_visible()
     waited = page.get_by_role("row", name=re.compile("emails")).first
-    oldest = waited.locator("td").nth(4).inner_text()
+    oldest = waited.locator("td").nth(4).text_content()
+    assert re.search(r"\d+s", oldest or "")
     said = page.locator("body").inner_text()
     page.wait_for_timeout(2_500)
-    assert waited.locator("td").nth(4).inner_text() == oldest
+    assert waited.locator("td").nth(4).text_content() == oldest
+    table = page.get_by_role("heading", name="Queue Operations").first
+    assert bars.first.bounding_box()["y"] < table.bounding_box()["y"]  # type: ignore[index] # it is said first
     assert page.locator("body").inner_text() == said
     shoot(page, f"saved_notebook_{page.form}")  # type: ignore[attr-defined]
 
