@@ -55,7 +55,7 @@ class SystemState(View):
 
 
 class OperationControls(View):
-    """Pause, resume, clear a queue and sync tenant configs: each previewed and confirmed by typing ``YES``."""
+    """Pause, resume, clear the chosen queue and sync tenant configs: each previewed and confirmed by typing ``YES``."""
 
     _card: Card | None = None
 
@@ -79,7 +79,7 @@ class OperationControls(View):
 
         return ask
 
-    @param.depends("status.hero", "status.tenants_in_use", "status.selected_queue", "actions", watch=True)
+    @param.depends("status.hero", "status.tenants_in_use", "queue", "actions", watch=True)
     def _show(self) -> None:
         if self._card is None:
             return
@@ -87,11 +87,12 @@ class OperationControls(View):
         possible = {
             PauseProcessing: status.can_pause,
             ResumeProcessing: status.can_resume,
-            ClearQueue: bool(status.selected_queue) and not status.redis_stale,
+            ClearQueue: bool(self.queue) and not status.redis_stale,
             SyncTenantConfigs: status.tenants_in_use is not False,
         }
         for kind, one in self._buttons.items():
             _set(one, disabled=not (possible[kind] and self._session.may(kind)), visible=self.actions)
+        _set(self._buttons[ClearQueue], label=f"{ClearQueue.title} {self.queue}".strip())
         _set(self._buttons[SyncTenantConfigs], visible=self.actions and status.tenants_in_use is not False)
         state = status.hero
         note = why_not(self._session.role)
@@ -99,6 +100,8 @@ class OperationControls(View):
         if state.get("verdict"):
             lines.append(state["verdict"])
         lines += [["warn", text] for text in state.get("notices", ())]
+        if self.actions and not self.queue:
+            lines.append(["mute", f"{ClearQueue.title} needs a queue, and none is known yet."])
         self._card.lines = [*lines, *([["mute", note]] if note else [])]
 
 

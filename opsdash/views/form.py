@@ -10,7 +10,7 @@ import panel as pn
 import param
 
 from opsdash.errors import Invalid, sentences
-from opsdash.model import Preview
+from opsdash.model import Breakdown, Figure, Preview
 from opsdash.operation import MAX_TEXT, Operation, parameters, registry
 from opsdash.views.design import OpsDesign
 
@@ -121,22 +121,38 @@ def review(preview: Preview | None) -> dict[str, Any]:
     seen = {one.name for one in figures} | {one.name for one in breakdowns}
     silent = {one.name for one in shown.figures if one.shown and not one.value}  # nothing of it: no tile, no sentence
     return {
-        "figures": [
-            {"label": one.label, "value": one.value, "unit": one.shown_unit, "exactness": one.exactness}
-            for one in figures
-        ],
-        "breakdown": [
-            [part.name, part.value, one.exactness == "exact"]
-            for one in breakdowns
-            for part in one.first(MAX_KINDS)
-            if part.value
-        ],
+        "figures": [_tile(one) for one in figures],
+        "breakdown": [share for one in breakdowns for share in _shares(one)],
         "lines": [
             [line.kind, line.text]
             for line in shown.in_order
             if not seen.intersection(line.repeats) or set(line.repeats) - seen - silent
         ],
     }
+
+
+def _tile(figure: Figure) -> list[str]:
+    """Number, unit and what it counts, in words."""
+    value, label = figure.value, figure.label
+    number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
+    exact = figure.exactness != "estimated"
+    return [
+        number if exact else f"≈ {number}",
+        figure.shown_unit,
+        f"{label}, as last reported" if figure.exactness == "old" else label,
+    ]
+
+
+def _shares(breakdown: Breakdown) -> list[list[Any]]:
+    """Kind, count, and both in words. Of what was estimated no share is all."""
+    parts = [part for part in breakdown.first(MAX_KINDS) if part.value]
+    total, about = sum(part.value for part in parts), "" if breakdown.exactness == "exact" else "≈ "
+    found = []
+    for part in parts:
+        percent = 100 * part.value / total
+        share = "> 99" if about and percent > 99 else f"{about}< 1" if percent < 1 else f"{about}{percent:.0f}"
+        found.append([part.name, part.value, f"{about}{part.value:,} · {share} %"])
+    return found
 
 
 def widget(field: Mapping[str, Any], value: Any = None) -> Any:

@@ -69,17 +69,13 @@ class RecentOperations(View):
     _brokers: Viewable | None = None
 
     def _build(self) -> Viewable:
-        columns = self.shown_columns(COLUMNS)
-        if not self.columns:
-            left_out = LESS if self.detailed else MORE
-            columns = [column for column in columns if column["field"] not in left_out]
         self._found: Page | None = None
         self._pages: list[str] = []
         self._mark: list[Any] | None = None
         self._table = KeyedTable(
             title="Recent Operations",
             actions=self._buttons() if self.actions else [],
-            columns=columns,
+            columns=self._columns(),
             row_content=self._details,
             theme=self.param.theme,
         )
@@ -92,6 +88,21 @@ class RecentOperations(View):
         self._offer_brokers()
         self._session.later(self._read)  # outside of a server that is at once
         return whole
+
+    def _columns(self) -> list[dict[str, Any]]:
+        columns, left_out = self.shown_columns(COLUMNS), LESS if self.detailed else MORE
+        return columns if self.columns else [column for column in columns if column["field"] not in left_out]
+
+    @param.depends("columns", "actions", watch=True)
+    def _show_columns(self) -> None:
+        if self._table is not None:
+            self._table.param.update(columns=self._columns(), actions=self._buttons() if self.actions else [])
+
+    @param.depends("page_size", watch=True)
+    async def _show_pages(self) -> None:
+        if self._table is not None and self.detailed:
+            await self._to_newest(None)
+        self._show()
 
     def _buttons(self) -> list[Viewable]:
         def wanted() -> Filter:
@@ -205,7 +216,8 @@ class RecentOperations(View):
         if self._table is None:
             return
         live = self.status.operation_rows
-        shown = self._merged(self._found, live) if self.detailed and self._found is not None else live
+        newest = live if len(live) <= self.page_size else live[: self.page_size]
+        shown = self._merged(self._found, live) if self.detailed and self._found is not None else newest
         filtered = self.detailed and self._session.location.log_filter
         nothing = "No entry matches this filter." if filtered else self._nothing()
         self._table.param.update(rows=shown, empty=nothing, **self.clock())

@@ -17,7 +17,7 @@ from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
 from opsdash.state.location import SPANS
 from opsdash.views.charts import NAMED, SPANS_S, Charts, Drawing
-from opsdash.views.components import ChartCard
+from opsdash.views.components import Card
 from opsdash.views.design import segments
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.view import View
@@ -37,7 +37,7 @@ class QueueChart(View):
     log = param.Boolean(default=False, doc="Values on a logarithmic axis.")
     dark = param.Boolean(default=False, doc="Colours for a dark page; follows what is around it.")
 
-    _card: ChartCard | None = None
+    _card: Card | None = None
 
     def _build(self) -> Viewable:
         self._charts: Charts | None = None
@@ -50,11 +50,12 @@ class QueueChart(View):
         for widget, name in ((span, "span"), (which, "every"), (scale, "log")):
             widget.link(self, value=name, bidirectional=True)
         self._frame = pn.Column(margin=0, sizing_mode="stretch_width")
-        self._card = ChartCard(
+        self._card = Card(
             self._frame,
             title="Depth and throughput",
             actions=[which, span, scale],
-            words="Reading the history …",
+            lines=[["mute", "Reading the history …"]],
+            dark=self.dark,
             theme=self.param.theme,
         )
         self._card.param.watch(lambda event: setattr(self, "dark", event.new), "dark")
@@ -117,7 +118,7 @@ class QueueChart(View):
             for figure in others:
                 self._session.later(partial(self._place_too, charts, figure))
         nothing = "Nothing was recorded in this time: a console records while it runs."
-        self._card.param.update(words=nothing if charts.empty else "", legend=charts.legend)
+        self._card.param.update(lines=[["mute", nothing]] if charts.empty else [], legend=charts.legend)
 
     def _place_too(self, charts: Charts, figure: object) -> None:
         if charts is self._placed:

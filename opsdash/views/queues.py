@@ -56,6 +56,11 @@ class QueueTable(View):
         self._column = pn.Column(self._table, margin=0, sizing_mode="stretch_width")
         return self._column
 
+    @param.depends("columns", "actions", watch=True)
+    def _show_columns(self) -> None:
+        if self._table is not None:
+            self._table.columns = self.shown_columns(COLUMNS)
+
     def _rows(self) -> list[dict[str, Any]]:
         rows = self.status.queue_rows
         return [row for row in rows if row["key"] in self.queues] if self.queues else rows

@@ -40,7 +40,7 @@ class PageStatus(SystemStatus):
     operation_rows = SharedRows(default=Rows(), doc="The newest entries of the audit log.")
     trash_rows = SharedRows(default=Rows(), doc="Clears that can be undone, newest first.")
     approval_rows = SharedRows(default=Rows(), doc="Acts that wait for a second person.")
-    figures = SharedFigures(default=Figures(), doc="Figure -> [value, unit]; what is not known is not there.")
+    figures = SharedFigures(default=Figures(), doc="Figure -> [number, unit] as text; what is not known is not there.")
     sparks = SharedFigures(default=Figures(), doc="Figure -> its small line; None: too few values.")
     hero = SharedFigures(default=Figures(), doc="Parameters of the status strip.")
     tenants_card = SharedFigures(default=Figures(), doc="What the card of tenants says.")
@@ -142,7 +142,7 @@ def shown(
         ),
     }
     words = {
-        "figures": strip.figures(status, recent),
+        "figures": strip.as_words(strip.figures(status, recent)),
         "sparks": {name: sparkline(points) for name, points in strip.sparks(recent).items()},
         "hero": hero.words(status),
         "tenants_card": rows.tenants_card(status),

@@ -102,9 +102,12 @@ class Session:
                 self._take_over(latest)
             # Bound methods of the package: by then a served script's own globals are gone.
             pn.state.on_session_destroyed(self._ended)
-            pn.state.add_periodic_callback(self._beat, BEAT_MS)
+            pn.state.add_periodic_callback(self.beat, BEAT_MS)
         else:
             self._take_over(self._readings.of(self._fresh(), self.role))
+            if self._loop is not None:
+                turns.beat_weakly(self, self._loop, BEAT_MS / 1000)
+        self.messages.beat = time.time()
         self._joining = True
         self._unsubscribe = turns.subscribe_weakly(self.console.poller, self)
         self._joining = False
@@ -162,9 +165,9 @@ class Session:
             log.exception("a watcher of a widget's status failed; the widget goes on")
         self.messages.beat = time.time()
 
-    def _beat(self) -> None:
-        """Notices that readings have stopped, and says that the server is there."""
-        if self._doc is not None and turns.is_loading(self._doc):
+    def beat(self) -> None:
+        """Notices that readings have stopped, and says that the server or the kernel is there."""
+        if self.closed or (self._doc is not None and turns.is_loading(self._doc)):
             return
         with pn.io.hold():
             self.status.tick(old_s=2 * self.console.poller.interval_s)

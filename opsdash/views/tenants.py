@@ -56,6 +56,12 @@ class TenantDrift(View):
         sync.disabled = not self._session.may(SyncTenantConfigs)
         return [button("Compare now", "look", on_click=self._compare), sync] if self.detailed else [sync]
 
+    @param.depends("actions", "detailed", watch=True)
+    def _show_actions(self) -> None:
+        if self._card is not None:
+            self._acts = self._buttons()
+            self._card.actions = [] if self._unused else self._acts
+
     @param.depends("status.tenants_card", watch=True)
     def _show(self) -> None:
         if self._card is None:

@@ -112,3 +112,16 @@ def subscribe_weakly(poller: Poller, session: Session) -> Callable[[], None]:
 
     end.append(poller.subscribe(deliver))
     return end[0]
+
+
+def beat_weakly(session: Session, loop: asyncio.AbstractEventLoop, every_s: float) -> None:
+    """Calls ``session.beat`` from a kernel's loop until the session is closed or nobody holds it any more."""
+    held = weakref.ref(session)
+
+    def beat() -> None:
+        alive = held()
+        if alive is not None and not alive.closed:
+            alive.beat()
+            loop.call_later(every_s, beat)
+
+    loop.call_later(every_s, beat)

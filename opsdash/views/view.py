@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 import param
 from panel.custom import PyComponent
 from panel.viewable import Viewable
+from param.parameterized import resolve_ref, resolve_value, transform_reference
 
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Effect, usernames
@@ -29,6 +32,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 THEMES = ["auto", "light", "dark"]
+SERVER_SILENT = "The server has not answered since then, so the buttons are off."
+KERNEL_SILENT = (
+    "This is a saved copy, or the kernel is busy or has ended, or the widget is closed: the buttons are off. "
+    "For new figures run the cell again."
+)
 
 
 class View(PyComponent):
@@ -60,7 +68,8 @@ class View(PyComponent):
         objects=[""],
         check_on_set=False,
         allow_refs=True,
-        doc="The chosen queue: one of those that are known. The same as ``status.selected_queue``.",
+        doc="The chosen queue, one of those that are known; the same as ``status.selected_queue``. A widget or "
+        "parameter that the constructor gets is followed, and follows.",
     )
     theme: param.Selector[str] = param.Selector(
         default="auto", objects=THEMES, allow_refs=True, doc="Auto: as the page or notebook around it."
@@ -72,21 +81,23 @@ class View(PyComponent):
         self, ops: Service | None = None, *, actor: str = "", session: Session | None = None, **params: Any
     ) -> None:
         who, alone = (session.actor, False) if session is not None else (_who(_needed(ops, type(self)), actor), True)
-        queue = params.get("queue")
+        given = params.pop("queue", "")
+        queue = resolve_value(given) or ""
         if session is None:
-            status = PageStatus(selected_queue=queue if isinstance(queue, str) else "")
+            status = PageStatus(selected_queue=queue)
             session = Session(ops, who, status) if ops is not None and isinstance(who, Actor) else None
         else:
             status = session.status
         self._alone, self._closed = alone, who if isinstance(who, Closed) else None
         self._callbacks: list[Callable[[Effect], Any]] = []
+        self._wanted = queue
         if session is not None:
             self._session = session
         theme = params.get("theme", "auto")
         if isinstance(theme, str) and theme not in THEMES:
             raise Invalid(f"got {theme!r}; expected auto, light or dark", field="theme")
         params.setdefault("sizing_mode", "stretch_width")
-        super().__init__(status=status, **params)
+        super().__init__(status=status, queue=queue, **params)
         if session is None:
             return  # closed: nothing is read, and nothing shown but why
         if alone:
@@ -94,11 +105,13 @@ class View(PyComponent):
             session.dialog = ConfirmationDialog(session, theme=self.param.theme)
         self._dialog: ConfirmationDialog = session.dialog
         self._dialog.on_effect(self._told)
+        names = [queue.name for queue in self.status.queues]
+        if queue and names and queue not in names:
+            raise _unknown(queue, names)
         self._offer_queues()
-        if isinstance(queue, str) and queue and self.status.queues and self.status.queue(queue) is None:
-            known = ", ".join(queue.name for queue in self.status.queues)
-            raise Invalid(f"there is no queue {queue!r}; expected one of {known}", field="queue")
         self._follow_choice()
+        if given is not queue:
+            self._follow(given)
 
     def __panel__(self) -> Viewable:
         if self._closed is not None:
@@ -113,8 +126,11 @@ class View(PyComponent):
             return closed_card(Closed(heading="This could not be made", lines=("opsdash's log says why.",)))
         if not self._alone:
             return card
-        self._session.messages.param.update(theme=self.theme, embedded=True, reloads=False)
-        return pn.Column(card, self._dialog, self._session.messages)  # Panel gives it the view's own layout keywords
+        silence = SERVER_SILENT if self._session.served else KERNEL_SILENT
+        self._session.messages.param.update(theme=self.param.theme, embedded=True, reloads=False, silence=silence)
+        scroll = param.bind(_scroll, self.param.height, self.param.max_height)
+        # Panel gives it the view's own layout keywords.
+        return pn.Column(card, self._dialog, self._session.messages, scroll=scroll)
 
     def _build(self) -> Viewable:
         """What it looks like."""
@@ -138,7 +154,7 @@ class View(PyComponent):
         return {"now": at.timestamp() if at is not None else 0, "frozen": self.status.redis_stale}
 
     def on_action(self, callback: Callable[[Effect], Any]) -> None:
-        """Calls ``callback`` with the effect of each operation that was confirmed in it."""
+        """Calls, or awaits, ``callback`` with the effect of each operation that was confirmed in it."""
         self._callbacks.append(callback)
 
     def close(self) -> None:
@@ -148,7 +164,31 @@ class View(PyComponent):
 
     def _told(self, effect: Effect) -> None:
         for callback in self._callbacks:
-            callback(effect)
+            try:
+                pn.state.execute(partial(callback, effect), schedule=False)
+            except Exception:
+                # The user's own; what was done is done, and the widget goes on.
+                log.exception("a callback of on_action failed")
+
+    def _follow(self, source: Any) -> None:
+        """The queue is that of a widget or parameter, and the other way round where it is one.
+
+        Param would drop a reference at the first choice that is made here.
+        """
+
+        def take(_event: object) -> None:
+            if chosen := resolve_value(source):
+                self.queue = chosen
+
+        def give(event: param.parameterized.Event) -> None:
+            # A Select that does not offer this queue stays as it is.
+            with suppress(ValueError):
+                setattr(parameter.owner, parameter.name, event.new)
+
+        for one in resolve_ref(source):
+            one.owner.param.watch(take, one.name)
+        if isinstance(parameter := transform_reference(source), param.Parameter):
+            self.param.watch(give, "queue")
 
     @param.depends("status.queues", watch=True)
     def _offer_queues(self) -> None:
@@ -158,6 +198,12 @@ class View(PyComponent):
             choice.check_on_set = False
             choice.objects = names
             choice.check_on_set = True
+        if names and self._wanted and self._session.served:  # the first reading has come after it was made
+            wanted, self._wanted = self._wanted, ""
+            if wanted not in names:
+                unknown = _unknown(wanted, names)
+                log.error("%s: %s", type(self).__name__, unknown)
+                self._session.say(str(unknown), "bad")
 
     @param.depends("status.selected_queue", watch=True)
     def _follow_choice(self) -> None:
@@ -197,6 +243,15 @@ def _elsewhere() -> Card:
             ],
         ],
     )
+
+
+def _unknown(queue: str, names: list[str]) -> Invalid:
+    return Invalid(f"there is no queue {queue!r}; expected one of {', '.join(names)}", field="queue")
+
+
+def _scroll(height: int | None, max_height: int | None) -> str | bool:
+    """What is higher than it may be scrolls inside, and covers nothing below."""
+    return "y-auto" if height or max_height else False
 
 
 def _needed(ops: Service | None, kind: type[View]) -> Service:

@@ -70,15 +70,12 @@ class WorkerHealth(View):
     _table: KeyedTable | None = None
 
     def _build(self) -> Viewable:
-        columns = self.shown_columns(COLUMNS)
-        if not self.detailed and not self.columns:
-            columns = [column for column in columns if column["field"] not in MORE]
         self._contents: dict[str, _Details] = {}
         self._running = RunningTasks(self._session, self._told_running)
         self._table = KeyedTable(
             title="Worker Health",
             actions=self._buttons(),
-            columns=columns,
+            columns=self._columns(),
             expanded=self.selection,
             row_content=self._details,
             theme=self.param.theme,
@@ -88,6 +85,17 @@ class WorkerHealth(View):
         self._show()
         self._running.open(self.selection)
         return self._table
+
+    def _columns(self) -> list[dict[str, Any]]:
+        columns = self.shown_columns(COLUMNS)
+        if self.detailed or self.columns:
+            return columns
+        return [column for column in columns if column["field"] not in MORE]
+
+    @param.depends("columns", "actions", "detailed", watch=True)
+    def _show_columns(self) -> None:
+        if self._table is not None:
+            self._table.param.update(columns=self._columns(), actions=self._buttons())
 
     def _buttons(self) -> list[Viewable]:
         refresh = button("Refresh", "refresh", on_click=self._refresh)

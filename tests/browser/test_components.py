@@ -41,7 +41,7 @@ class Parts:
         points = [[10 * i, i % 7] if not 20 < i < 30 else [10 * i] for i in range(90)]
         self.strip = StatusStrip(
             word="RUNNING", tone="ok", story="Workers pick up tasks from every queue", labels=LABELS,
-            figures={"waiting": [12345, "in 3 queues"], "rate": [3.2, "started/s"], "failed": [4, "", "bad"]},
+            figures={"waiting": ["12,345", "in 3 queues"], "rate": ["3.2", "started/s"], "failed": ["4", "", "bad"]},
             sparks={"waiting": sparkline(points), "rate": sparkline(points)},
             actions=[self.pause, self.resume, self.extend], titled=True,
         )  # fmt: skip
@@ -49,9 +49,8 @@ class Parts:
         self.cancel, self.confirm = press("Cancel"), press("Clear 312 tasks")
         self.dialog = Dialog(
             self.reason, self.typed, title="Clear emails", warning="312 tasks are taken out of the queue.", danger=True,
-            figures=[{"label": "tasks", "value": 312, "exactness": "exact"},
-                     {"label": "size", "value": 1.5, "unit": "MB", "exactness": "estimated"}],
-            breakdown=[["shop.charge", 200, True], ["shop.mail", 112, True]],
+            figures=[["312", "", "tasks"], ["≈ 1.5", "MB", "size"]],
+            breakdown=[["shop.charge", 200, "200 · 64 %"], ["shop.mail", 112, "112 · 36 %"]],
             lines=[["will", "They can be restored for 24 h."], ["will_not", "Running tasks stay."], ["warning", "Hot"]],
             about=[["Queue", "emails"]], actions=[self.cancel, self.confirm],
         )  # fmt: skip
@@ -223,7 +222,7 @@ def test_estimates_look_like_estimates_and_a_stale_preview_looks_stale(page: Pag
     stage.set(parts.dialog, stale=True)
     expect(dialog.locator(".review")).to_have_attribute("aria-busy", "true")
     expect(page.get_by_label("Reason")).to_be_focused()
-    stage.set(parts.dialog, stale=False, breakdown=[["shop.charge", 995, False], ["shop.mail", 1, False]])
+    stage.set(parts.dialog, stale=False, breakdown=[["shop.charge", 995, "≈ 995 · > 99 %"]])
     expect(dialog.get_by_text("≈ 995 · > 99 %")).to_be_visible()
 
 
@@ -300,7 +299,7 @@ def test_long_work_shows_how_far_it_is_and_can_be_stopped_once(page: Page, stage
 def test_a_page_without_a_server_says_so_and_ages_stand_still(page: Page, stage: Stage, parts: Parts) -> None:
     stage.set(parts.messages, limit_ms=1000, beat=time.time())
     expect(page.get_by_text("Not live: no word from the server")).to_be_visible(timeout=6000)
-    assert page.evaluate("document.documentElement.dataset.notLive") == "true"
+    assert page.evaluate("document.documentElement.dataset.notLive").startswith("Not live")
     stage.set(parts.messages, limit_ms=60_000, beat=time.time() + 1)
     expect(page.get_by_text("Not live: no word from the server")).to_be_hidden()
     assert page.evaluate("document.documentElement.dataset.notLive") is None
@@ -343,8 +342,6 @@ def test_the_masthead_says_where_one_is_and_turns_the_page_dark(page: Page, stag
     assert "here" in page.get_by_text("Figures of ").get_attribute("title")
     button(page, "Toggle theme").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    page.wait_for_timeout(300)
-    assert parts.head.dark is True
     expect(page.locator("section.box").filter(has_text="Tenants")).to_have_css("background-color", DARK)
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.get_by_text("maria · admin")).to_be_visible()
@@ -365,10 +362,8 @@ def test_text_of_others_is_text_in_every_component(page: Page, stage: Stage, par
         figures={XSS: [XSS, XSS, XSS]},
         sparks={XSS: ["M0 0", "M0 0", XSS]},
     )
-    stage.set(
-        parts.dialog, title=XSS, warning=XSS, figures=[{"label": XSS, "value": XSS, "unit": XSS}], about=[[XSS, XSS]]
-    )
-    stage.set(parts.dialog, breakdown=[[XSS, 3, True]], lines=[[XSS, XSS]], problem=XSS)
+    stage.set(parts.dialog, title=XSS, warning=XSS, figures=[[XSS, XSS, XSS]], about=[[XSS, XSS]])
+    stage.set(parts.dialog, breakdown=[[XSS, 3, XSS]], lines=[[XSS, XSS]], problem=XSS)
     stage.set(parts.tabs, badges={"Log": XSS})
     stage.set(parts.messages, work={"text": XSS})
     stage.do(lambda: parts.messages.say(XSS, XSS, undo=lambda: None))

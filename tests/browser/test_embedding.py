@@ -172,7 +172,8 @@ def test_a_theme_that_is_asked_for_wins_over_the_visitors_own(
     try:
         eventually(lambda: listens(port), what="the server listens")
         page = visit(f"http://127.0.0.1:{port}/operations", apart=True, color_scheme=system)
-        expect(page.locator(".ops")).to_have_attribute("data-theme", seen)
+        paper = {"dark": "rgb(18, 21, 28)", "light": "rgb(255, 255, 255)"}[seen]
+        expect(page.locator("section.box").first).to_have_css("background-color", paper)
         page.close()
     finally:
         server.stop()

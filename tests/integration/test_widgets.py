@@ -219,6 +219,54 @@ def test_a_select_that_is_linked_chooses_what_the_buttons_act_on(ops: Console, d
     widget.close()
 
 
+@pytest.mark.parametrize(
+    "given", [lambda select: select, lambda select: select.param.value], ids=["widget", "parameter"]
+)
+def test_a_select_that_is_given_as_the_queue_follows_and_is_followed_however_often_either_changes(
+    ops: Console, given: Callable[[Any], Any]
+) -> None:
+    select = pn.widgets.Select(options=["celery", "emails"], value="emails")
+    table, controls = opsdash.QueueTable(ops, queue=given(select)), opsdash.OperationControls(ops, queue=given(select))
+    table.get_root()
+    controls.get_root()
+    assert (table.queue, table.status.selected_queue, select.value) == ("emails", "emails", "emails")
+    for choose, name in (
+        (lambda: setattr(select, "value", "celery"), "celery"),
+        (lambda: setattr(table._table, "selected", "emails"), "emails"),  # as its browser does
+        (lambda: setattr(select, "value", "celery"), "celery"),
+        (lambda: setattr(controls.status, "selected_queue", "emails"), "emails"),
+    ):
+        choose()
+        assert {table.queue, table.status.selected_queue, table._table.selected, controls.queue, select.value} == {name}
+    select.options = ["celery", "emails", "emailz"]
+    with pytest.raises(ValueError, match="emailz"):
+        select.value = "emailz"
+    table.close()
+    controls.close()
+
+
+def test_the_clear_button_of_the_controls_names_its_target(ops: Console, deployment: Deployment) -> None:
+    deployment.send(1, queue="emails")
+    widget = opsdash.OperationControls(ops)
+    widget.get_root()
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    for queue in ("celery", "emails"):
+        widget.queue = queue
+        assert (clear.label, clear.disabled) == (f"Clear Queue {queue}", False)
+    widget.close()
+
+
+def test_before_any_queue_is_known_there_is_nothing_to_clear_and_it_says_so(ops: Console, valkey: Any) -> None:
+    valkey.stop()
+    widget = opsdash.OperationControls(ops)
+    widget.get_root()
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    assert (clear.label, clear.disabled) == ("Clear Queue", True)
+    assert ["mute", "Clear Queue needs a queue, and none is known yet."] in widget._card.lines
+    widget.close()
+    valkey.start()
+
+
 def test_a_queue_that_nobody_knows_is_an_error_and_not_another_queue(ops: Console) -> None:
     with pytest.raises(Invalid, match="there is no queue 'emailz'"):
         opsdash.QueueTable(ops, queue="emailz")
@@ -259,6 +307,104 @@ def test_a_widget_takes_panels_layout_keywords_and_its_own_columns(ops: Console)
     assert [column["field"] for column in widget._table.columns] == ["name", "waiting", "acts"]
     with pytest.raises(Invalid, match="columns: has no 'nmae'"):
         opsdash.QueueTable(ops, columns=["nmae"]).get_root()
+
+
+def test_columns_and_actions_can_be_changed_while_a_widget_is_shown(ops: Console, deployment: Deployment) -> None:
+    for name in ("QueueTable", "WorkerHealth", "RecentOperations"):
+        widget = getattr(opsdash, name)(ops)
+        widget.get_root()
+        fields = [column["field"] for column in widget._table.columns]
+        widget.columns = fields[:2]
+        assert [column["field"] for column in widget._table.columns] == [*fields[:2], "acts"]
+        widget.actions = False
+        assert [column["field"] for column in widget._table.columns] == fields[:2]
+        assert not [one for one in widget._table.actions if isinstance(one, pn.widgets.Button)]
+        widget.close()
+
+
+def test_the_newest_operations_are_as_many_as_a_page_has(ops: Console, deployment: Deployment) -> None:
+    for _ in range(2):
+        ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+        ops.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+    widget = opsdash.RecentOperations(ops, page_size=3)
+    widget.get_root()
+    assert len(widget._table.rows) == 3
+    widget.page_size = 2
+    assert len(widget._table.rows) == 2
+    widget.close()
+
+
+LAYOUT: dict[str, Any] = {
+    "width": 420,
+    "height": 300,
+    "min_width": 200,
+    "max_width": 800,
+    "min_height": 100,
+    "max_height": 900,
+    "margin": (1, 2),
+    "sizing_mode": "fixed",
+    "align": "center",
+    "visible": False,
+    "css_classes": ["mine"],
+    "styles": {"opacity": "0.9"},
+}
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_widget_takes_every_layout_keyword_of_panels_also_later(ops: Console, name: str) -> None:
+    widget = getattr(opsdash, name)(ops, **LAYOUT)
+    root = widget.get_root()
+    assert {key: getattr(root, key) for key in LAYOUT if key not in ("css_classes", "align")} == {
+        key: value for key, value in LAYOUT.items() if key not in ("css_classes", "align")
+    }
+    assert "mine" in root.css_classes
+    widget.param.update(width=500, visible=True)
+    assert (root.width, root.visible) == (500, True)
+    widget.close()
+
+
+def test_what_a_widget_was_told_can_not_be_set_by_hand_and_comes_as_one_event(
+    ops: Console, deployment: Deployment
+) -> None:
+    widget, seen = opsdash.QueueTable(ops), []
+    forged = {"paused": True, "known": False, "condition": "PAUSED", "queues": [], "pending_tasks": 7, "queue_rows": []}
+    for name, value in forged.items():
+        with pytest.raises(TypeError, match="cannot be modified"):
+            setattr(widget.status, name, value)
+    status = widget.status
+
+    def watch(*events: Any) -> None:
+        consistent = status.pending_tasks == status.queue("celery").waiting and status.can_resume == status.paused
+        seen.append((consistent, {event.name for event in events}))
+
+    status.param.watch(watch, ["queues", "pending_tasks", "paused", "processing_status", "can_resume", "queue_rows"])
+    deployment.send(2)
+    deployment.pause()
+    eventually(lambda: status.paused and status.pending_tasks == 2, what="the status follows")
+    assert all(consistent for consistent, _ in seen)
+    assert any({"paused", "can_resume", "processing_status"} <= names for _, names in seen)
+    widget.close()
+
+
+def test_an_exception_in_a_callback_of_on_action_is_logged_and_the_next_is_called(
+    ops: Console, deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    widget, effects = opsdash.OperationControls(ops, actor="maria"), []
+
+    def broken(_effect: Any) -> None:
+        raise ZeroDivisionError
+
+    async def awaited(effect: Any) -> None:
+        effects.append(effect)
+
+    for callback in (broken, awaited):
+        widget.on_action(callback)
+    typed(asked(widget, "pause_processing"), "YES")
+    confirmed(widget._dialog)
+    assert ops.is_processing_paused()
+    eventually(lambda: len(effects) == 1, what="the second callback is awaited")
+    assert "ZeroDivisionError" in caplog.text
+    widget.close()
 
 
 def test_an_exception_in_somebody_elses_watcher_is_logged_and_the_widget_goes_on(

@@ -2,7 +2,6 @@
 
 from opsdash.views.components.base import Component, Headed
 from opsdash.views.components.card import Card
-from opsdash.views.components.chart_card import ChartCard
 from opsdash.views.components.dialog import Dialog
 from opsdash.views.components.keyed_table import KeyedTable, RowAction
 from opsdash.views.components.masthead import Masthead
@@ -14,7 +13,6 @@ from opsdash.views.components.tabs import Tabs
 
 __all__ = [
     "Card",
-    "ChartCard",
     "Component",
     "Dialog",
     "Figures",

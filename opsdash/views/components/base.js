@@ -53,13 +53,9 @@ export const bytes = (value) => {
   return `${number(value / size, size === 1e9 ? 1 : 0)} ${unit}`
 }
 export const duration = (seconds) => {
-  let left = Math.max(0, Math.floor(seconds))
-  const parts = []
-  for (const [size, unit] of [[86400, 'd'], [3600, 'h'], [60, 'm']]) {
-    if (left >= size || parts.length) parts.push(`${Math.floor(left / size)}${unit}`)
-    left %= size
-  }
-  return [...parts, `${left}s`].join(' ')
+  const left = Math.max(0, Math.floor(seconds)), units = [[86400, 1e9, 'd'], [3600, 24, 'h'], [60, 60, 'm'], [1, 60, 's']]
+  const needed = units.filter(([size]) => left >= size || size === 1)
+  return needed.map(([size, of, unit]) => `${Math.floor(left / size) % of}${unit}`).join(' ')
 }
 const stamp = (seconds, cut) => new Date(seconds * 1000).toISOString().slice(...cut).replace('T', ' ')
 export const clock = (seconds) => stamp(seconds, [11, 19]), moment = (seconds) => stamp(seconds, [0, 19])
@@ -103,14 +99,20 @@ export const focused = () => {
   while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement
   return node === document.body ? null : node
 }
-let pressed = null
-document.addEventListener('click', (e) => { pressed = e.composedPath().find((n) => n.matches?.('button, a[href]')) }, true)
+export const outermost = (node) => {
+  while (node?.getRootNode().host) node = node.getRootNode().host
+  return node
+}
+let pressed = null, pressedWithin = null
+export const pressedIn = () => pressedWithin
+document.addEventListener('click', (event) => {
+  pressed = event.composedPath().find((n) => n.matches?.('button, a[href]'))
+  pressedWithin = outermost(pressed)
+}, true)
 const STOPS = 'button, input, select, textarea, a[href], [tabindex="0"]'
-export const stops = (node, least = 0) =>
-  [...node.querySelectorAll('*')].flatMap((n) => [
-    ...(n.matches(STOPS) && !n.disabled && n.tabIndex >= least && n.checkVisibility({visibilityProperty: true}) ? [n] : []),
-    ...(n.shadowRoot ? stops(n.shadowRoot, least) : [])
-  ])
+const inside = (node) => [...node.querySelectorAll('*')].flatMap((n) => (n.shadowRoot ? [n, ...inside(n.shadowRoot)] : n))
+export const stops = (node, least = 0) => inside(node)
+  .filter((n) => n.matches(STOPS) && !n.disabled && n.tabIndex >= least && n.checkVisibility({visibilityProperty: true}))
 // Remembers where the focus is, and gives a function that puts it back there: or, where that has gone or is disabled
 // by now, to the nearest thing around it.
 export const wayBack = () => {
@@ -148,12 +150,16 @@ const painted = (node) => {
     if (b != null && a > 0.5) return 0.3 * r + 0.6 * g + 0.1 * b < 110 ? 'dark' : 'light'
   }
 }
+const nearest = (host, name) => {
+  for (let at = host.parentNode; at; at = at.parentNode || at.host) if (at.dataset?.[name]) return at.dataset[name]
+  return document.documentElement.dataset[name]
+}
 const around = (host) => {
-  for (let at = host.parentNode; at; at = at.parentNode || at.host) if (at.dataset?.theme) return at.dataset.theme
-  const page = document.documentElement, jupyter = document.body.dataset.jpThemeLight
-  if (page.dataset.theme || jupyter) return page.dataset.theme || (jupyter === 'false' ? 'dark' : 'light')
+  const told = nearest(host, 'theme'), jupyter = document.body.dataset.jpThemeLight
+  if (told || jupyter) return told || (jupyter === 'false' ? 'dark' : 'light')
   // What paints nothing shows the browser's own canvas, which is dark only where the page allows it to be.
-  const canvas = getComputedStyle(page).colorScheme.includes('dark') && matchMedia('(prefers-color-scheme: dark)').matches
+  const dark = matchMedia('(prefers-color-scheme: dark)').matches
+  const canvas = dark && getComputedStyle(document.documentElement).colorScheme.includes('dark')
   return painted(host) || (canvas ? 'dark' : 'light')
 }
 
@@ -166,36 +172,55 @@ setInterval(() => { for (const act of beats) act() }, 1000)
 for (const node of [document.documentElement, document.body])
   new MutationObserver(() => { for (const act of beats) act.theme?.() }).observe(node, {attributes: true})
 
-// Begins the life of a drawn component: it takes its colours, and `every` runs once a second until it is removed. Panel
-// may draw a component again: the life before ends then, too.
+// Where no Python answers, what needs it is off, and its tooltip says why; `data-own` does without. It is not `disabled`,
+// which Python says: so it is as Python says it once there is an answer again.
+const NEEDS = 'button:not(th button, [data-own]), input, select, textarea', OFF = '[aria-disabled=true]'
+const off = (host, why) => {
+  for (const node of inside(host.shadowRoot).filter((n) => n.matches(why ? `:is(${NEEDS}):not(${OFF})` : OFF))) {
+    if (why) node.__title = node.title
+    node.title = why || node.__title || ''
+    if (why) node.setAttribute('aria-disabled', 'true')
+    else node.removeAttribute('aria-disabled')
+  }
+}
+const held = (event) => {
+  if (!event.composedPath()[0].closest?.(OFF) || ['Tab', 'Escape'].includes(event.key)) return
+  event.preventDefault()
+  event.stopImmediatePropagation()
+}
+
+// Begins the life of a drawn component: it takes its colours, and `every` runs once a second until it is removed; what
+// `follow` is given runs now and when one of these changes. Panel may draw a component again: the life before ends then.
 export const begin = (model, view) => {
   const host = view.el, mine = new Set()
   known()
   host.__end?.()
   const end = (act) => mine.add(act), every = (act) => { beats.add(act); end(() => beats.delete(act)) }
+  const follow = (names, act) => { model.on(names, act); act() }
+  // What Python has made for a place: its nodes are put there, now and whenever they are others.
+  const children = (name, node, then) => follow(name, () => { place(node, model.get_child(name)); then?.() })
   host.__end = () => { for (const act of mine) act(); mine.clear() }
   const dress = () => {
-    const theme = model.theme === 'auto' ? around(host) : model.theme
+    const theme = model.theme === 'auto' ? around(host) : model.theme, why = nearest(host, 'notLive')
     if (host.dataset.theme !== theme) host.dataset.theme = theme
-    host.toggleAttribute('data-aged', Boolean(document.documentElement.dataset.notLive))
+    if (why || host.matches('[data-aged]')) off(host, why)
+    host.toggleAttribute('data-aged', Boolean(why))
   }
   dress.theme = dress
   every(dress)
-  model.on('theme', dress)
+  for (const kind of ['click', 'mousedown', 'keydown', 'beforeinput']) host.addEventListener(kind, held, true)
   model.on('after_render', () => {
     dress()
     // A notebook has keys for its cells: "y" must not turn one into code while YES is typed here.
-    let outer = host
-    while (outer.getRootNode().host) outer = outer.getRootNode().host
-    outer.dataset.lmSuppressShortcuts = 'true'
+    outermost(host).dataset.lmSuppressShortcuts = 'true'
   })
   model.on('remove', host.__end)
-  dress()
-  return {every, end}
+  follow('theme', dress)
+  return {every, end, follow, children}
 }
 
 // A named section with a head: title, note, actions; the parts below it as given.
-export const headed = (model, ...parts) => {
+export const headed = ({follow, children}, model, ...parts) => {
   const title = el('h2', {id: unique('title')}), note = el('span', {class: 'note'}), actions = el('div', {class: 'actions'})
   const head = el('div', {class: 'head'}, title, note, actions)
   const say = () => {
@@ -203,10 +228,8 @@ export const headed = (model, ...parts) => {
     put(note, model.note)
     head.hidden = !model.title && !model.note && !actions.childNodes.length
   }
-  const fill = () => { place(actions, model.get_child('actions')); say() }
-  model.on(['title', 'note'], say)
-  model.on('actions', fill)
-  fill()
+  children('actions', actions, say)
+  follow(['title', 'note'], say)
   return el('section', {class: 'box', 'aria-labelledby': title.id}, head, ...parts)
 }
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import panel as pn
 import param
+from panel.io.reload import watch
 from panel.viewable import Children
 
 from opsdash.views.components.panel_private import FileComponent
 from opsdash.views.components.shared import Figures, Rows
 
 HERE = Path(__file__).parent
+
+if pn.config.autoreload:  # `panel serve --dev`: Panel watches modules by itself, but neither styles nor a shared script
+    for _file in (*HERE.glob("*.js"), *HERE.glob("*.css"), *HERE.with_name("assets").glob("*.css")):
+        watch(str(_file))
 
 
 class Component(FileComponent):

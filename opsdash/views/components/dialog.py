@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import param
@@ -20,8 +21,8 @@ class Dialog(Component):
     title = param.String(doc="Its heading, and its name.")
     warning = param.String(doc="One sentence that must not be overlooked.")
     danger = param.Boolean(default=False, doc="What it confirms can't be taken back easily.")
-    figures = param.List(default=[], item_type=dict, doc="{label, value, unit, exactness}: a tile each.")
-    breakdown = param.List(default=[], item_type=list, doc="[[kind, count, exact], …]: the shares of a whole.")
+    figures = param.List(default=[], item_type=list, doc="[[number, unit, label], …]: a tile each.")
+    breakdown = param.List(default=[], item_type=list, doc="[[kind, count, share in words], …]: shares of a whole.")
     lines = param.List(default=[], item_type=list, doc="[[kind, text], …]; kind: will, will_not, warning or note.")
     about = param.List(default=[], item_type=list, doc="[[label, value], …]: what it is about.")
     problem = param.String(doc="Why what is filled in can't be taken.")
@@ -30,10 +31,14 @@ class Dialog(Component):
     keeps = param.Boolean(default=False, doc="It has the browser tab to itself: what is half-filled outlives a reload.")
     kept = param.Dict(default={}, doc="What a reload of the page brings back; empty: nothing. Kept by the browser tab.")
     found = param.Dict(default={}, doc="What was kept when the page was opened: the browser's own word.")
+    identity = param.String(
+        constant=True, doc="What it has in common with what else shows it: of one widget in two cells one is open."
+    )
     objects = Children(doc="Fields.")
     actions = Children(doc="Buttons.")
 
     _bundle = HERE / "dialog.js"
 
     def __init__(self, *objects: Any, **params: Any) -> None:
-        super().__init__(**({"objects": list(objects)} if objects else {}), **params)
+        given = {"identity": uuid.uuid4().hex, **({"objects": list(objects)} if objects else {})}
+        super().__init__(**given, **params)

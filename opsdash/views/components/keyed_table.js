@@ -8,11 +8,8 @@ const CELLS = {
     td.replaceChildren(dot(tone), el('span', {text: word}), ...(remark ? [el('small', {text: remark, title: remark})] : []))
     td.classList.toggle('long', (remark || '').length > 24)
   },
-  bar(td, value, row, column) {
-    if (!td.firstChild?.firstChild) td.replaceChildren(el('span', {class: 'meter'}, el('span')), el('span'))
-    td.firstChild.firstChild.style.width = `${row[column.of] ? Math.min(100, (100 * value) / row[column.of]) : 0}%`
-    put(td.lastChild, said(column, row))
-  },
+  bar: (td, value, row, column) => td.replaceChildren(
+    el('progress', {max: row[column.of] || 1, value, 'aria-hidden': 'true'}), el('span', {text: said(column, row)})),
   spark: (td, line) => td.replaceChildren(sparkline(line))
 }
 
@@ -21,13 +18,13 @@ export function render({model, view}) {
   const none = el('p', {class: 'none'}), table = el('table'), group = unique('choice'), style = el('style')
   const caption = table.createCaption(), head = table.createTHead().insertRow(), body = table.createTBody()
   const wrap = el('div', {class: 'wrap', tabindex: 0, role: 'group'}, table, none)
-  const box = headed(model, style, wrap, menu.node)
+  const box = headed(life, model, style, wrap, menu.node)
   const space = () => el('tr', {class: 'space', 'aria-hidden': 'true'}, el('td'))
   const above = space(), below = space(), live = new Map(), tall = new Map()
   caption.className = 'sr'
   let known = new Map(), version = 0, skew = 0, sort = null, gone = new Set(), slots = new Map()
-  let height = 38, width = 0, framed = 0, narrow = false
-  const frozen = () => model.frozen || Boolean(document.documentElement.dataset.notLive)
+  let height = 38, width = 0, framed = 0, narrow = false, still = false
+  const frozen = () => model.frozen || view.el.matches('[data-aged]')
   const now = () => (frozen() && model.now) || Date.now() / 1000 + skew
   const lead = () => (model.selectable ? 1 : 0) + (model.expandable ? 1 : 0), span = () => model.columns.length + lead()
   const windowed = () => known.size >= model.limit
@@ -56,7 +53,7 @@ export function render({model, view}) {
     const had = td.getRootNode().activeElement, word = td.contains(had) ? had.textContent : null
     const usual = acts.filter((one) => one.usual), rest = acts.filter((one) => !one.usual)
     const button = ({name, label, help, danger, copies}) => el('button', {
-      type: 'button', class: danger ? 'button small danger' : 'button small', title: help, text: label,
+      type: 'button', class: danger ? 'button small danger' : 'button small', title: help, text: label, 'data-own': copies,
       'aria-label': `${label} ${call(row)}`, onclick: ({target}) => (copies ? copy(row[copies], target) : act(row.key, name))
     })
     const again = () => (live.get(row.key)?.__under || live.get(row.key))?.querySelector('.more') || wrap
@@ -77,17 +74,16 @@ export function render({model, view}) {
     for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
     tr.__under.hidden = !words.textContent && !acts.childNodes.length
   }
-  const without = (key) => model.expanded.filter((other) => other !== key)
-  const toggle = (key) => { model.expanded = model.expanded.includes(key) ? without(key) : [...model.expanded, key] }
+  const toggle = (key) => { model.expanded = [...new Set(model.expanded).symmetricDifference(new Set([key]))] }
   const made = (key) => {
     const radio = () => el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
     const opener = () => el('button', {type: 'button', onclick: () => toggle(key)})
     const tr = el('tr'), x = (node) => el('td', {class: 'x'}, node)
     tr.append(...[model.selectable && x(radio()), model.expandable && x(opener())].filter(Boolean))
-    for (const {kind, pin, whole} of model.columns) {
-      const props = {'data-kind': kind || 'text', 'data-pin': pin, 'data-whole': whole, 'data-right': RIGHT.has(kind)}
-      tr.append(el('td', {...props, 'aria-label': kind === 'acts' ? 'Actions' : null}))
-    }
+    tr.append(...model.columns.map(({kind, pin, whole}) => el('td', {
+      'data-kind': kind || 'text', 'data-pin': pin, 'data-whole': whole, 'data-right': RIGHT.has(kind),
+      'aria-label': kind === 'acts' && 'Actions'
+    })))
     tr.onclick = (event) => {
       if (event.target.closest('button, input, a') || String(getSelection())) return
       if (model.selectable) model.selected = key
@@ -138,8 +134,7 @@ export function render({model, view}) {
   }
   const unfold = (tr, key, open) => {
     const content = slots.get(key), button = tr.querySelector('.x > button')
-    button.setAttribute('aria-expanded', String(open))
-    button.setAttribute('aria-label', `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`)
+    Object.assign(button, {ariaExpanded: open, ariaLabel: `${open ? 'Hide' : 'Show'} details of ${call(known.get(key))}`})
     if (tr.__detail && !(open && content)) tr.__detail = tr.__detail.remove()
     if (!open || !content) return
     const inside = () => el('div', {class: 'inside'}, el('p', {class: 'facts'}), el('div'))
@@ -161,8 +156,7 @@ export function render({model, view}) {
       live.set(key, tr)
       tr.__row = row
       columns.forEach((column, j) => paint(tr.cells[j + lead()], column, row, j === 0))
-      tr.toggleAttribute('aria-rowindex', windowed())
-      if (windowed()) tr.setAttribute('aria-rowindex', from + i + 2)
+      tr.ariaRowIndex = windowed() ? from + i + 2 : null
       if (model.selectable) {
         const radio = tr.cells[0].firstChild
         radio.setAttribute('aria-label', call(row))
@@ -186,23 +180,22 @@ export function render({model, view}) {
     }
     // A row that moved has lost the focus that was in it; one that is gone leaves it with the table.
     if (held && !body.contains(root.activeElement)) (held.isConnected ? held : wrap).focus({preventScroll: true})
+    table.ariaRowCount = windowed() ? keys.length + 1 : null
     if (windowed()) {
-      table.setAttribute('aria-rowcount', keys.length + 1)
       const first = live.get(seen[0])
       if (first?.offsetHeight) height = first.offsetHeight + (first.__under?.offsetHeight || 0)
       for (const [key, tr] of live) if (tr.__detail) tall.set(key, tr.__detail.offsetHeight)
-    } else table.removeAttribute('aria-rowcount')
+    }
     table.hidden = !keys.length
-    none.hidden = !!keys.length || !model.empty
-    put(none, model.empty)
+    put(none, keys.length ? '' : model.empty)
   }
   // Which columns there is room for: the highest priority goes first, from the right; then acts and remarks go below.
   const fit = () => {
     const room = wrap.clientWidth
     if (!room || !known.size) return
     const going = model.columns.map((column, i) => [column.priority || 2, i]).filter(([p]) => p > 1)
-    const rule = (i) => `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1}) { display: none }`
-    const hide = (i) => { style.textContent += rule(i) }
+    const cells = (i) => `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1})`
+    const hide = (i) => { style.textContent += `${cells(i)} { display: none }` }
     const measure = (below) => {
       narrow = below
       wrap.classList.toggle('narrow', narrow)
@@ -239,7 +232,6 @@ export function render({model, view}) {
     slots = new Map(model.opened.map((key, i) => [key, contents[i]]).filter(([, content]) => content))
     draw()
   }
-  const name = () => { put(caption, model.title); wrap.setAttribute('aria-label', `${model.title}, table`) }
   const change = () => {
     const had = known.size, may = model.columns.some((c) => (c.priority || 2) > 1 && !gone.has(c.field))
     follow(model.patch)
@@ -247,33 +239,31 @@ export function render({model, view}) {
     if (!had || (may && wrap.scrollWidth > wrap.clientWidth + 1)) fit()
   }
   const all = (text) => { take(JSON.parse(text)); draw(); fit() }
-  const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
-  // Only what moves: of a sorted table the order of ages stays as it is.
+  // Only what moves, and once more when that stops: of a sorted table the order of ages stays as it is.
   const tick = () => {
     const moving = model.columns.map((column, i) => [column, i + lead()]).filter(([c]) => MOVING.has(c.kind))
-    if (moving.length && !frozen()) for (const tr of live.values()) {
+    if (still && frozen()) return
+    still = frozen()
+    for (const tr of moving.length ? live.values() : []) {
       for (const [column, i] of moving) paint(tr.cells[i], column, tr.__row, i === lead())
       under(tr, tr.__row)
     }
   }
-  set()
-  name()
   take(JSON.parse(model.rows))
   heads()
   follow(model.patch)
-  model.on('now', set)
-  model.on('title', name)
+  life.follow('now', () => { skew = model.now ? model.now - Date.now() / 1000 : 0 })
+  life.follow('title', () => { put(caption, model.title); wrap.setAttribute('aria-label', `${model.title}, table`) })
   model.on('patch', change)
   model.on('rows', () => all(model.rows))
   model.on('msg:custom', (msg) => { if (msg.rows) all(msg.rows) })
   model.on(['selected', 'expanded', 'empty', 'frozen', 'limit'], draw)
-  model.on('contents', filled)
   model.on(['columns', 'selectable', 'expandable'], rebuild)
   life.every(tick)
   wrap.onscroll = () => { if (windowed()) framed ||= requestAnimationFrame(() => { framed = 0; draw() }) }
   const watch = new ResizeObserver(() => { if (wrap.clientWidth !== width) { width = wrap.clientWidth; fit() } })
   watch.observe(wrap)
   life.end(() => watch.disconnect())
-  filled()
+  life.follow('contents', filled)
   return box
 }

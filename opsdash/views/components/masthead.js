@@ -10,6 +10,7 @@ export function render({model, view}) {
   const [env, where, time, who, mode] = parts
   const round = (label, act) => el('button', {type: 'button', 'aria-label': label, title: label, onclick: act})
   const help = round('Keyboard shortcuts', () => { model.help = true }), toggle = round('Toggle theme', () => turn())
+  toggle.dataset.own = true
   const head = el('header', {}, el('span', {class: 'mark', text: 'opsdash'}), ...parts, help, toggle)
   const turn = () => {
     page.dataset.theme = view.el.dataset.theme === 'dark' ? 'light' : 'dark'
@@ -18,7 +19,6 @@ export function render({model, view}) {
   }
   const paint = () => {
     const dark = (page.dataset.theme || view.el.dataset.theme) === 'dark'
-    if (model.dark !== dark) model.dark = dark
     if (toggle.dataset.dark === String(dark)) return
     toggle.dataset.dark = String(dark)
     toggle.replaceChildren(icon(dark ? MOON : SUN))
@@ -28,10 +28,8 @@ export function render({model, view}) {
     for (const [node, text] of [[env, model.environment], [where, model.where], [who, model.who], [mode, model.mode]]) {
       put(node, text)
       node.title = text
-      node.hidden = !text
     }
     help.hidden = !model.has_help
-    time.hidden = !model.show_clock
     put(time, model.read_at ? `Figures of ${clock(model.read_at)} UTC` : 'No figures yet')
     time.title = model.read_at ? here(model.read_at) : ''
   }
@@ -55,9 +53,8 @@ export function render({model, view}) {
   if (recall('keys') === false) model.keys_work = false
   model.on('keys_work', () => remember('keys', model.keys_work))
   help.append(icon(HELP))
-  model.on(['environment', 'risk', 'where', 'who', 'mode', 'read_at', 'show_clock', 'has_help'], say)
+  life.follow(['environment', 'risk', 'where', 'who', 'mode', 'read_at', 'has_help'], say)
   life.every(paint)
-  say()
   paint()
   return head
 }

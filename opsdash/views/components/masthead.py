@@ -21,7 +21,6 @@ class Masthead(Component):
     who = param.String(doc="Who looks, with which role.")
     mode = param.String(doc="What is not as it should be in production.")
     read_at = param.Number(default=0, doc="When the figures were read, in seconds since 1970; 0: not yet.")
-    show_clock = param.Boolean(default=True, doc="It says when the figures were read, and the local time in a tooltip.")
     keys = param.Dict(
         default={},
         doc="Key -> names: a single key presses, or enters, the first of these that is there; no name: it is sent.",
@@ -29,7 +28,6 @@ class Masthead(Component):
     keys_work = param.Boolean(default=True, doc="Single keys do that. The browser remembers it.")
     has_help = param.Boolean(default=False, doc="It has a button for the keyboard shortcuts, `help`.")
     help = param.Event(doc="Keyboard shortcuts were asked for.")
-    dark = param.Boolean(default=False, doc="The page is dark: the browser's own word.")
 
     _bundle = HERE / "masthead.js"
 

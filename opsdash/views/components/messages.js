@@ -1,21 +1,27 @@
 // Messages that go by themselves, long work with Cancel, and the watchdog.
+<<<<<<< HEAD
 const {begin, dot, el, put, recall, remember} =
+=======
+const {begin, dot, el, moment, put} =
+>>>>>>> h-note20
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 export function render({model, view}) {
-  const life = begin(model, view), page = document.documentElement
+  const life = begin(model, view)
   const button = (text, act) => el('button', {type: 'button', class: 'button small', text, onclick: act})
-  const bar = el('div', {class: 'offline', role: 'status', hidden: true}), words = el('span')
+  const kind = model.embedded ? 'embedded' : '', words = el('span')
+  const bar = el('div', {class: `offline ${kind}`, role: 'status', hidden: true})
   const meter = el('progress', {'aria-label': 'Progress'})
   const stop = button('Cancel', () => { stop.disabled = true; model.stopped = true })
   const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
   // Two regions that are there from the start: a screen reader hears what comes into one that it knows.
   const calm = el('div', {role: 'status'}), loud = el('div', {role: 'alert'})
-  const toasts = el('div', {class: model.embedded ? 'toasts embedded' : 'toasts'}, work, calm, loud)
+  const toasts = el('div', {class: `toasts ${kind}`}, work, calm, loud)
   const say = ({text, tone, undo}) => {
-    const cross = {type: 'button', class: 'close', 'aria-label': 'Close the message', text: '×', onclick: () => toast.remove()}
+    const props = {type: 'button', class: 'close', 'aria-label': 'Close the message', 'data-own': true}
+    const cross = el('button', {...props, text: '×', onclick: () => toast.remove()})
     const again = undo && button('Undo', () => { toast.remove(); model.send_msg({undo}) })
-    const toast = el('div', {class: 'toast', 'data-tone': tone}, dot(tone), el('span', {text}), again, el('button', cross))
+    const toast = el('div', {class: 'toast', 'data-tone': tone}, dot(tone), el('span', {text}), again, cross)
     let timer = null
     const stay = () => clearTimeout(timer)
     const leave = () => { stay(); timer = setTimeout(() => toast.remove(), model.shown_ms * (undo ? 3 : 1)) }
@@ -32,14 +38,24 @@ export function render({model, view}) {
     if (of) Object.assign(meter, {max: of, value: at})
     else meter.removeAttribute('value')
   }
+<<<<<<< HEAD
   let last = performance.now(), asking = false, wrong = false
   const alive = () => { last = performance.now(); bar.hidden = !wrong; delete page.dataset.notLive }
+=======
+  // A widget is dated from its first moment: it may be in a saved notebook. Of a restart JupyterLab knows at once.
+  const aged = model.embedded ? Math.max(0, Date.now() - model.beat * 1000) : 0
+  let last = performance.now() - aged, asking = false, had = false
+  const marked = () => (model.embedded ? view.el.getRootNode().host : document.documentElement)
+  const alive = () => { last = performance.now(); bar.hidden = true; delete marked()?.dataset.notLive }
+>>>>>>> h-note20
   const watch = async () => {
-    const silent = performance.now() - last
-    if (silent < model.limit_ms) return
-    put(bar, `Not live: no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`)
+    const silent = performance.now() - last, kernel = globalThis.PyViz?.kernels?.[view.root.model.id]
+    had ||= Boolean(kernel)
+    if (!marked() || (silent < model.limit_ms && (kernel || !had))) return
+    const ago = `no word from the server for ${Math.round(silent / 1000)} s. The figures below may be out of date.`
+    put(bar, model.embedded ? `Not live: as of ${moment(model.beat)} UTC. ${model.silence}` : `Not live: ${ago}`)
     bar.hidden = false
-    page.dataset.notLive = 'true'
+    marked().dataset.notLive = model.embedded ? bar.textContent : 'Not live: no word from the server.'
     if (asking || !model.reloads) return
     asking = true
     // Not the page itself: each GET of it builds a session. Where the address is not served, a 404 is an answer too.
@@ -66,10 +82,10 @@ export function render({model, view}) {
     life.end(() => removeEventListener(kind, faulty))
   }
   model.on('msg:custom', (msg) => { alive(); say(msg) })
-  model.on('work', () => { alive(); progress() })
-  model.on('beat', alive)
+  model.on(['beat', 'work'], alive)
+  model.on('after_render', watch)
+  life.follow('work', progress)
   life.every(watch)
   life.end(alive)
-  progress()
   return el('div', {class: 'all'}, bar, toasts)
 }

@@ -17,12 +17,13 @@ _MOST_UNDOS = 50
 class Messages(Component):
     """Result messages that go by themselves, long work with a way to stop it, and the watchdog.
 
-    A page whose server has gone would show frozen figures for ever: it says so, the ages of all tables stop, and
-    it is loaded again once a server answers.
+    A page whose server has gone would show frozen figures for ever: it says so, the ages of all tables stop, what needs
+    Python is off, and it is loaded again once a server answers. A widget in a notebook says it of itself alone, with
+    the time of its figures: so does its copy in a saved notebook, from the first moment.
     """
 
     work = param.Dict(default={}, doc="{text, at, of} of long work; empty: none.")
-    beat = param.Number(default=0, doc="When the server last gave a sign of life; it changes at least every 3 s.")
+    beat = param.Number(default=0, doc="When Python last gave a sign of life; it changes at least every 3 s.")
     limit_ms = param.Integer(default=6500, bounds=(500, None), doc="Silence after which the page counts as not live.")
     shown_ms = param.Integer(
         default=3000, bounds=(0, None), doc="How long a message stays; with Undo three times that."
@@ -31,7 +32,10 @@ class Messages(Component):
     reloads = param.Boolean(
         default=True, doc="The page is loaded again when its server is back. A notebook must not be."
     )
-    embedded = param.Boolean(default=False, doc="Messages are shown where this is, not in a corner of the window.")
+    embedded = param.Boolean(
+        default=False, doc="Of one widget: messages are shown where this is, not in a corner of the window."
+    )
+    silence = param.String(doc="Why a widget may have no word from Python, as it says then.")
     stopped = param.Event(doc="Cancel was pressed.")
 
     _bundle = HERE / "messages.js"

@@ -2,8 +2,6 @@
 const {begin, clock, dot, duration, el, focused, here, place, put, sparkline, stops} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const figure = (value) => Number(value).toLocaleString('en-US', {maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0})
-
 export function render({model, view}) {
   const life = begin(model, view), title = el('strong'), story = el('p', {class: 'story'}), why = el('p', {class: 'why'})
   const chips = el('ul', {class: 'chips', 'aria-label': 'Causes'}), count = el('span', {class: 'count'})
@@ -13,7 +11,7 @@ export function render({model, view}) {
   const actions = el('div', {class: 'actions', role: 'group', 'aria-label': 'Processing'})
   const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, actions)
   const notices = el('div', {role: 'status'}), heard = el('p', {class: 'sr', 'aria-live': 'polite'}), page = document.title
-  const strip = el('div', {class: 'box strip'}, state, cells), live = new Map()
+  const strip = el('div', {class: 'box strip'}, state, cells)
   let before = null, skew = 0, last = null
   const say = () => {
     strip.dataset.word = model.word.toLowerCase().replace(' ', '-')
@@ -23,7 +21,6 @@ export function render({model, view}) {
     put(story, model.story)
     put(why, model.reason && `“${model.reason}”`)
     ;[why.title, story.title] = [model.reason, model.story]
-    chips.hidden = !model.chips.length
     const chip = ([tone, text, help]) => el('li', {title: help, 'data-tone': tone}, dot(tone), el('span', {text}))
     chips.replaceChildren(...model.chips.map(chip))
     const [tone, text] = model.verdict
@@ -40,52 +37,36 @@ export function render({model, view}) {
     before = model.word
   }
   const tick = () => {
-    const still = model.stale || document.documentElement.dataset.notLive
+    const still = model.stale || view.el.matches('[data-aged]')
     const left = model.until - (Date.now() / 1000 + skew), at = `at ${clock(model.until).slice(0, 5)} UTC`
-    count.hidden = !model.until
-    put(count, still ? `Resumes ${at}` : left > 0 ? `Resumes in ${duration(left)}, ${at}` : 'Resumes now')
+    put(count, !model.until ? '' : still ? `Resumes ${at}` : left > 0 ? `Resumes in ${duration(left)}, ${at}` : 'Resumes now')
     count.title = model.until ? here(model.until) : ''
     // A button that is disabled by now has lost the focus: the next one takes it.
     if (last?.disabled && !focused()) stops(actions)[0]?.focus()
   }
   const build = () => {
-    live.clear()
-    for (const [key, label] of Object.entries(model.labels)) {
-      const value = el('span', {class: 'value'}), unit = el('small'), trend = el('div', {class: 'trend'})
-      const parts = [el('div', {class: 'label', text: label}), el('div', {class: 'figure'}, value, unit), trend]
-      live.set(key, {node: el('div', {class: 'cell', 'data-figure': key}, ...parts), value, unit, trend})
-    }
-    cells.replaceChildren(...[...live.values()].map(({node}) => node))
-    figures()
-    sparks()
+    const row = (key, label) => el('div', {class: 'cell', 'data-figure': key}, el('div', {class: 'label', text: label}),
+      el('div', {class: 'figure'}, el('span', {class: 'value'}), el('small')), el('div', {class: 'trend'}))
+    cells.replaceChildren(...Object.entries(model.labels).map(([key, label]) => row(key, label)))
   }
-  const figures = () => {
-    const given = JSON.parse(model.figures)
-    for (const [key, {node, value, unit}] of live) {
-      const [amount, small, tone] = (Object.hasOwn(given, key) && given[key]) || []
-      put(value, amount == null ? '–' : typeof amount === 'number' ? figure(amount) : String(amount))
-      put(unit, small || '')
-      node.dataset.tone = tone || ''
-    }
+  const each = (text, show) => {
+    const given = new Map(Object.entries(JSON.parse(text)))
+    for (const cell of cells.children) show(cell.children, given.get(cell.dataset.figure), cell)
   }
-  const sparks = () => {
-    const given = JSON.parse(model.sparks)
-    for (const [key, {trend}] of live) place(trend, [Object.hasOwn(given, key) && given[key] && sparkline(given[key])])
-  }
-  const set = () => { skew = model.now ? model.now - Date.now() / 1000 : 0 }
-  const fill = () => place(actions, model.get_child('actions'))
+  const figures = () => each(model.figures, ([, {children: [value, unit]}], [text = '–', small = '', tone = ''] = [], cell) => {
+    put(value, text)
+    put(unit, small)
+    cell.dataset.tone = tone
+  })
+  const sparks = () => each(model.sparks, ([,, trend], line) => place(trend, [line && sparkline(line)]))
   actions.addEventListener('focusin', (event) => { last = event.composedPath()[0] })
-  model.on(['word', 'tone', 'story', 'reason', 'chips', 'verdict', 'stale', 'of', 'stopped', 'notices', 'until'], say)
   model.on('heard', () => put(heard, model.heard))
-  model.on('now', set)
-  model.on('labels', build)
-  model.on('figures', figures)
-  model.on('sparks', sparks)
-  model.on('actions', fill)
+  life.follow('now', () => { skew = model.now ? model.now - Date.now() / 1000 : 0 })
+  life.follow(['word', 'tone', 'story', 'reason', 'chips', 'verdict', 'stale', 'of', 'stopped', 'notices', 'until'], say)
+  life.follow('labels', build)
+  life.follow(['labels', 'figures'], figures)
+  life.follow(['labels', 'sparks'], sparks)
+  life.children('actions', actions)
   life.every(tick)
-  set()
-  say()
-  build()
-  fill()
   return el('div', {}, notices, strip, heard)
 }

@@ -36,7 +36,7 @@ class StatusStrip(Component):
     stopped = param.Integer(default=0, doc="How many of them have.")
     labels = param.Dict(default={}, doc="Figure -> what it is called, in their order.")
     figures = SharedFigures(
-        default=Figures(), doc="Figure -> [value, unit] or [value, unit, tone]; what is not known is not there."
+        default=Figures(), doc="Figure -> [number, unit] or [number, unit, tone]: text; what is not known is not there."
     )
     sparks = SharedFigures(default=Figures(), doc="Figure -> what `sparkline` makes of its points; None: nothing yet.")
     titled = param.Boolean(default=False, doc="The browser's title says the word, too, unless it is RUNNING.")

@@ -2,7 +2,7 @@ const {begin, el, place, put, unique} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 export function render({model, view}) {
-  begin(model, view)
+  const life = begin(model, view)
   const bar = el('div', {class: 'bar', role: 'tablist', 'aria-label': model.label}), board = el('div', {class: 'board'})
   const tabs = model.titles.map((text, at) => {
     const id = unique('tab'), props = {type: 'button', role: 'tab', id, 'aria-controls': `${id}-panel`, onclick: () => go(at)}
@@ -26,9 +26,10 @@ export function render({model, view}) {
     // On a phone what a tab shows begins below the first screen: one that was chosen must be seen to do something.
     if (board.getBoundingClientRect().top > innerHeight * 0.7) bar.scrollIntoView()
   }
+  // A tab that is made needs no Python to be looked at.
   const fill = () => {
     const contents = model.get_child('contents')
-    model.made.forEach((at, i) => place(panels[at], [contents[i]]))
+    model.made.forEach((at, i) => { tabs[at].dataset.own = true; place(panels[at], [contents[i]]) })
   }
   bar.onkeydown = (event) => {
     const there = tabs.filter((tab) => !tab.hidden), at = there.indexOf(tabs[model.active])
@@ -41,9 +42,7 @@ export function render({model, view}) {
   }
   bar.append(...tabs)
   board.append(...panels)
-  model.on(['active', 'badges', 'hidden'], mark)
-  model.on('contents', fill)
-  mark()
-  fill()
+  life.follow(['active', 'badges', 'hidden'], mark)
+  life.follow('contents', fill)
   return el('div', {}, bar, board)
 }

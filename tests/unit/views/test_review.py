@@ -17,7 +17,7 @@ def shown(*figures: tuple[str, int], parts: tuple[Part, ...] = ()) -> tuple[list
         breakdowns=(Breakdown(name="kinds", label="Kinds", parts=parts),),
     )
     told = review(preview)
-    return [one["label"] for one in told["figures"]], [text for _, text in told["lines"]]
+    return [label for *_, label in told["figures"]], [text for _, text in told["lines"]]
 
 
 def test_a_sentence_goes_where_the_tiles_and_the_bar_say_all_of_it() -> None:
