@@ -34,7 +34,7 @@ EARLY = (Component, Masthead, StatusStrip, KeyedTable, Card, Tabs, Dialog, Messa
 ASSETS = Path(__file__).parent / "assets"
 _TEMPLATE = _env.from_string(
     (ASSETS / "page.html").read_text(encoding="utf-8"),
-    globals={"layouts": (ASSETS / "layouts.js").read_text(encoding="utf-8")},
+    globals={"page_script": (ASSETS / "page.js").read_text(encoding="utf-8")},
 )
 
 

@@ -312,32 +312,6 @@ def test_a_page_is_loaded_again_once_its_server_is_back(page: Page, stage: Stage
     page.wait_for_function("() => window.before === undefined", timeout=15_000)
 
 
-FAULT = "setTimeout(() => { throw new Error('planted') })"
-
-
-def test_a_page_that_could_not_take_over_an_update_says_it_if_that_goes_on_and_is_loaded_again_else(
-    page: Page, stage: Stage, parts: Parts, watch: Any
-) -> None:
-    watch.tolerate = ("planted",)
-    stage.set(parts.messages, reloads=True)
-    page.evaluate("window.before = sessionStorage.setItem('opsdash.faulty', Date.now()) ?? true")
-    page.evaluate(FAULT)
-    expect(page.get_by_text("This page could not take over an update: figures may be wrong.")).to_be_visible()
-    page.evaluate("sessionStorage.setItem('opsdash.faulty', Date.now() - 61000)")
-    page.evaluate(FAULT)
-    page.wait_for_function("() => window.before === undefined", timeout=15_000)
-
-
-def test_a_control_that_is_switched_off_before_it_is_drawn_breaks_nothing(page: Page, stage: Stage) -> None:
-    page.evaluate("""() => {
-        const model = new (Bokeh.Models.get('Button'))({label: 'late'})
-        const view = new model.default_view({model, parent: null})
-        view.initialize()
-        view.connect_signals()
-        model.disabled = true
-    }""")
-
-
 def test_the_masthead_says_where_one_is_and_turns_the_page_dark(page: Page, stage: Stage, parts: Parts) -> None:
     assert "here" in page.get_by_text("Figures of ").get_attribute("title")
     button(page, "Toggle theme").click()

@@ -1,19 +1,3 @@
-// Bokeh 3.9 switches a control's elements off also before it has drawn them, and fails: what else came in that message
-// is lost then. It draws them as the model is, so those that are not there yet need nothing.
-const drawn = (Bokeh) => {
-  let proto = Bokeh?.Models.get('Button').prototype.default_view.prototype
-  while (proto && proto.constructor.__name__ !== 'ControlView') proto = Object.getPrototypeOf(proto)
-  if (!proto || proto.connect_signals.drawn) return
-  const connect = proto.connect_signals
-  proto.connect_signals = function () {
-    const all = this.controls
-    this.controls = function * () { for (const node of all.call(this)) if (node) yield node }
-    connect.call(this)
-  }
-  proto.connect_signals.drawn = true
-}
-drawn(window.Bokeh)
-
 // What every component here uses. Text from outside goes in by textContent; nothing here parses HTML.
 export const el = (tag, props = {}, ...children) => {
   const node = document.createElement(tag)

@@ -1,9 +1,5 @@
 // Messages that go by themselves, long work with Cancel, and the watchdog.
-<<<<<<< HEAD
-const {begin, dot, el, put, recall, remember} =
-=======
 const {begin, dot, el, moment, put} =
->>>>>>> h-note20
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 export function render({model, view}) {
@@ -38,16 +34,11 @@ export function render({model, view}) {
     if (of) Object.assign(meter, {max: of, value: at})
     else meter.removeAttribute('value')
   }
-<<<<<<< HEAD
-  let last = performance.now(), asking = false, wrong = false
-  const alive = () => { last = performance.now(); bar.hidden = !wrong; delete page.dataset.notLive }
-=======
   // A widget is dated from its first moment: it may be in a saved notebook. Of a restart JupyterLab knows at once.
   const aged = model.embedded ? Math.max(0, Date.now() - model.beat * 1000) : 0
   let last = performance.now() - aged, asking = false, had = false
   const marked = () => (model.embedded ? view.el.getRootNode().host : document.documentElement)
   const alive = () => { last = performance.now(); bar.hidden = true; delete marked()?.dataset.notLive }
->>>>>>> h-note20
   const watch = async () => {
     const silent = performance.now() - last, kernel = globalThis.PyViz?.kernels?.[view.root.model.id]
     had ||= Boolean(kernel)
@@ -65,21 +56,6 @@ export function render({model, view}) {
       if (answer.status < 500 && performance.now() - last > model.limit_ms) location.reload()
     } catch { /* still away */ }
     asking = false
-  }
-  // A fault while an update is taken over leaves the rest of it out: nothing that is shown can be relied on.
-  const faulty = ({error, reason}) => {
-    if (!((error || reason) instanceof Error) || !model.reloads) return
-    if (Date.now() - (recall('faulty', 'sessionStorage') || 0) > 60000) {
-      remember('faulty', Date.now(), 'sessionStorage')
-      return location.reload()
-    }
-    put(bar, 'This page could not take over an update: figures may be wrong. Reload it.')
-    bar.hidden = false
-    wrong = true
-  }
-  for (const kind of ['error', 'unhandledrejection']) {
-    addEventListener(kind, faulty)
-    life.end(() => removeEventListener(kind, faulty))
   }
   model.on('msg:custom', (msg) => { alive(); say(msg) })
   model.on(['beat', 'work'], alive)

@@ -1,0 +1,31 @@
+// What Bokeh 3.9 leaves out and a page that changes while it is made needs; for upstream. It runs before the first view.
+(() => {
+  const of = (name) => {
+    let proto = Bokeh.Models.get('Button').prototype.default_view.prototype
+    while (proto.constructor.__name__ !== name) proto = Object.getPrototypeOf(proto)
+    return proto
+  }
+  const layout = of('LayoutDOMView'), control = of('ControlView')
+  const {connect_signals: follow} = layout, {connect_signals: listen} = control
+  // The views of a layout's children are built before it listens to changes of them: what came in between is missed.
+  layout.connect_signals = function () {
+    follow.call(this)
+    if (this.child_models.some((model) => !this._child_views.has(model))) this.update_children()
+  }
+  // A control is switched off also before its elements are there, and the error takes the rest of the message with it.
+  control.connect_signals = function () {
+    const {controls} = this
+    this.controls = function * () { for (const node of controls.call(this)) if (node) yield node }
+    listen.call(this)
+  }
+  // A fault while a message is taken over leaves the rest of it out: nothing that is shown can be relied on.
+  const MINUTE_MS = 60000, LAST = 'opsdash.faulty'
+  const faulty = ({error, reason}) => {
+    if (!((error || reason) instanceof Error)) return
+    if (Date.now() - (sessionStorage.getItem(LAST) || 0) > MINUTE_MS) {
+      sessionStorage.setItem(LAST, Date.now())
+      location.reload()
+    } else document.getElementById('faulty').hidden = false
+  }
+  for (const kind of ['error', 'unhandledrejection']) addEventListener(kind, faulty)
+})()
