@@ -7,6 +7,7 @@ For upstream, each with what would make it public:
 * ``_component_resource_path`` gives a bundle an address without a version: a browser may keep yesterday's script.
   ``?v=`` and a hash of the file would let it be kept for good (``config.autoreload`` has it already).
 * ``_get_properties`` leaves the style beside a bundle out in notebooks and saved files (``css_bundle`` is None there).
+* ``_repr_mimebundle_`` puts styles into a notebook for what is displayed first; a widget that comes later asks the CDN.
 * ``_update_model`` looks each value up on the wrong model: ``ReactiveESM`` sets what belongs to ``model.data`` through
   ``Reactive._set_on_model``, whose ``lookup`` fails slowly (difflib suggests names) before the right one is asked.
 * ``_update_properties`` works out the parameters of the design at each update of any parameter, and uses them for
@@ -29,18 +30,28 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import panel as pn
+from bokeh.models.ui import UIElement
 from panel.custom import JSComponent, ReactiveESM
 from panel.io import model as _model
+from panel.io import notebook as _notebook
 from panel.reactive import Syncable
 from param import Parameterized
 
 _NEEDED: dict[Any, tuple[str, ...]] = {
-    ReactiveESM: ("_component_resource_path", "_render_esm", "_get_properties", "_update_model", "_bundle_css"),
+    ReactiveESM: (
+        "_component_resource_path",
+        "_render_esm",
+        "_get_properties",
+        "_get_children",
+        "_update_model",
+        "_bundle_css",
+    ),
     Parameterized: ("_param__private",),
     Syncable: ("_process_param_change", "_update_properties", "_apply_update"),
     JSComponent: ("_send_msg", "_handle_msg"),
     pn.widgets.FileDownload: ("_async_sync_data",),
     _model: ("apply_changes_without_dispatch",),
+    _notebook: ("patch_inline_stylesheets",),
 }
 
 
@@ -90,6 +101,16 @@ class FileComponent(JSComponent):
     def _get_model(self, doc: Any, root: Any = None, parent: Any = None, comm: Any = None) -> Any:
         with _parameters_of_the_class(type(self)):
             return super()._get_model(doc, root, parent, comm)
+
+    def _get_children(self, data_model: Any, doc: Any, root: Any, parent: Any, comm: Any) -> Any:
+        """In a notebook with ``inline``, what comes later has its styles in it, too."""
+        children, old = super()._get_children(data_model, doc, root, parent, comm)
+        if comm is not None and pn.config.inline:
+            for child in children.values():
+                for one in child if isinstance(child, list) else [child]:
+                    for model in one.select({"type": UIElement}) if one is not None else ():
+                        _notebook.patch_inline_stylesheets(model)
+        return children, old
 
     def _get_properties(self, doc: Any) -> dict[str, Any]:
         props: dict[str, Any] = super()._get_properties(doc)
