@@ -8,7 +8,7 @@ import io
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,7 @@ from support.deployment import Deployment
 from support.errors import fails
 from support.reports import report
 from support.workers import eventually
+from tornado.ioloop import IOLoop
 
 import opsdash
 from opsdash.errors import Invalid
@@ -36,6 +37,16 @@ WIDGETS = (
 EMBEDDED_BYTES = 300_000
 PAGE_BYTES = 500_000
 """Of all cards together: each brings its script along, because a saved file has no address to load it from."""
+
+
+@pytest.fixture(autouse=True)
+def _no_event_loop_is_left() -> Iterator[None]:
+    """Panel sends a notebook's changes by the thread's event loop, and makes one where a kernel would have its own."""
+    asyncio.set_event_loop(None)
+    yield
+    if (loop := IOLoop.current(instance=False)) is not None:
+        loop.close()
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
