@@ -19,7 +19,6 @@ from support.deployment import Deployment
 from support.errors import fails
 from support.reports import report
 from support.workers import eventually
-from tornado.ioloop import IOLoop
 
 import opsdash
 from opsdash.errors import Invalid
@@ -40,13 +39,20 @@ PAGE_BYTES = 500_000
 
 
 @pytest.fixture(autouse=True)
-def _no_event_loop_is_left() -> Iterator[None]:
+def _no_event_loop_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Panel sends a notebook's changes by the thread's event loop, and makes one where a kernel would have its own."""
-    asyncio.set_event_loop(None)
+    policy, made = asyncio.get_event_loop_policy(), list[asyncio.AbstractEventLoop]()
+    make = policy.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(policy, "new_event_loop", noted)
     yield
-    if (loop := IOLoop.current(instance=False)) is not None:
-        loop.close()
     asyncio.set_event_loop(None)
+    for loop in made:
+        loop.close()
 
 
 @pytest.fixture
