@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 import opsdash
 from opsdash.worker import celery_private, control, drain_state, message_origin, queue_expiry, requeue
 from opsdash.worker.connection import Link, describe_error
+from opsdash.worker.failures.plugin import Failures
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.local_server import LocalServer
@@ -56,8 +57,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 transport.driver_name,
             )
             return
-        self.gate = Gate(consumer.on_task_request, consumer.connection_errors)
+        self._failures = Failures(consumer)
+        self.gate = Gate(self._failures.pass_on, consumer.connection_errors)
         self.health = Health(consumer, self.gate)
+        self._failures.begin(self.gate, self.health.identity)
+        self.health.on_ended = self._failures.note
         self._guard: Any = None
         try:
             self._guard = celery_private.guard(consumer)
@@ -142,6 +146,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._watch is not None:
             self._watch.retire()
         if self.enabled:
+            self._failures.close()
             self._server.close()
 
     def info(self, consumer: Any) -> dict[str, Any]:
