@@ -79,7 +79,7 @@ class Held(NamedTuple):
     """A message that goes into the store in place of being run: it is no longer unacknowledged then.
 
     Attributes:
-        unacked: kombu's hash, and ``unacked_index``: its index, with the key prefix. ``field``: the message's name there.
+        unacked: kombu's hash, and ``unacked_index``: its index, with the key prefix. ``field``: the message there.
         runs: The key of what is known of its earlier runs.
     """
 
