@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from opsdash.model import untrusted
 from opsdash.model.failure import KILLED, UNREADABLE, UNREGISTERED, is_failure_id
 from opsdash.redaction.arguments import shown_body
-from opsdash.redaction.errors import hidden_values, shown_error, shown_traceback
+from opsdash.redaction.errors import hidden_values, shown_error, shown_traceback, without
 from opsdash.text import as_text
 from opsdash.worker import message_origin
 from opsdash.worker.failures.batch import Entry, Group
@@ -77,7 +77,7 @@ def entry_of(noted: Noted, worker: str, redact: str) -> tuple[Entry, str]:
         "message_text": as_text(text),
         "place": _safe(noted.group.place),
         "traceback": "" if noted.group.kind == KILLED else _traceback(ended, hidden, redact),
-        "arguments": as_text(_arguments(ended.message, body, redact)),
+        "arguments": as_text(without(_arguments(ended.message, body, redact), hidden or ())),
         "worker": _safe(worker),
         "retries": _count(headers.get("retries")),
         "eta": _name(headers.get("eta")),
