@@ -38,7 +38,7 @@ class Health:
     Times go out by Redis's clock, so that neither a wrong clock nor one that jumps on this machine hides a worker.
 
     Attributes:
-        on_ended: Is told of each task that ends without success, in the thread where it ends.
+        on_ended: Is called with each task that ends without success, in the thread where it ends.
     """
 
     def __init__(self, consumer: Any, gate: Gate) -> None:

@@ -25,7 +25,7 @@ UNUSABLE = {
     "on_unknown_message": UNREADABLE,
     "on_decode_error": UNREADABLE,
 }
-"""What Celery calls with a message that no task can be made of, and throws away → what that is."""
+"""What Celery calls with a message that no task can be made of, and discards → what that is."""
 ANNOUNCE = "_announce_revoked"
 """What Celery calls for a task that has expired, was revoked or terminated."""
 FAILED_EVENT, REJECTED_EVENT = "task-failed", "task-rejected"
@@ -35,8 +35,8 @@ NO_TASK = "kombu.exceptions.DecodeError"
 
 OnEnded = Callable[[Ended], None]
 _callbacks: dict[str, WeakMethod[OnEnded]] = {}
-"""A worker's hostname → what is told of its tasks. Celery's class of requests is changed once per process, though one
-process may build several workers, one after the other or side by side, as Celery's own pytest fixtures do."""
+"""A worker's hostname → what is called with its tasks' ends. Celery's class of requests is changed once per process,
+though one process may build several workers, in turn or side by side, as Celery's own pytest fixtures do."""
 
 
 def watch_failures(consumer: Any, on_ended: OnEnded) -> str:
@@ -45,7 +45,7 @@ def watch_failures(consumer: Any, on_ended: OnEnded) -> str:
     A failure is a task-failed event of Celery, also while events are switched off, and a hard time
     limit; and a task that will never run: one that has rejected its message, and a message that Celery discards because
     its task is not registered or it can't be read. A task that is retried or ignored is none. One whose message goes
-    back to its queue since its process is gone, and those that have expired or were revoked, are told as what they are.
+    back to its queue since its process is gone, and those that have expired or were revoked, are passed on as such.
     Cost: nothing for a task that succeeds, since Celery calls none of this then.
 
     Args:

@@ -46,7 +46,7 @@ class Ended(NamedTuple):
 
 
 def raised(kind: str, request: Any, exc_info: Any, *, goes_back: bool = False) -> Ended:
-    """Of Celery's request and what its ``on_failure`` was told."""
+    """Of Celery's request and the argument of its ``on_failure``."""
     error = exc_info.exception
     error = error.exc if isinstance(error, ExceptionWithTraceback) else error
     if kind == FAILED:

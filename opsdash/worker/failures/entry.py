@@ -42,7 +42,7 @@ class Noted(NamedTuple):
 
 
 def text_of(error: BaseException | None) -> str:
-    """What an exception says; its type is told beside it. Never fails: the text is made by code of its own."""
+    """What an exception says, without its type. Never fails: the text is made by the exception's own code."""
     if error is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Notes failed tasks where they fail, and has a thread of its own write them to Redis."""
+"""Notes failed tasks where they fail, and has its own thread write them to Redis."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class FailureKeeper:
         for one in noted:
             try:
                 entry, text = entry_of(one, self._hostname, self._settings.redact)
-            except Exception:  # one that can't be told must not keep the others from being written
+            except Exception:  # one that can't be described must not keep the others from being written
                 logger.exception("opsdash: a failed task could not be kept, and is counted")
                 self._not_kept(counts, one)
                 continue
@@ -171,7 +171,7 @@ class FailureKeeper:
                 if not self._failing:
                     logger.error("opsdash: failed tasks can't be written, they wait: %s", describe_error(error))
                 self._failing = True
-                link.close()  # the next one asks anew where Redis is
+                link.close()  # the next one asks again where Redis is
                 if isinstance(error, redis.ResponseError):
                     again_s = LONGEST_AGAIN_S  # a full Redis, or a right that is missing
                 if self._closing.wait(again_s):

@@ -2,7 +2,7 @@
 
 Only a task that was delivered before is looked at, which its message says. When such a task begins the worker writes
 that down, and while it runs renews that every ``RENEW_S``; when the task ends, however it ends, the worker takes that
-back. So when the task is delivered once more and such a note stands, there are two possibilities. The process that
+back. So when the task is delivered once more and there is such a note, there are two possibilities. The process that
 wrote it lives: then the task simply runs longer than the visibility timeout, and nothing is counted. Or the process is
 gone, and the task was running: that counts. Where a child of prefork alone is gone the worker itself has seen it.
 """
@@ -43,7 +43,7 @@ _REDELIVERED = lua.load(__name__, "redelivered")
 
 
 class PoisonWatch:
-    """Stands between the gate and the pool. Cost for a task that was not delivered before: two looks into dicts.
+    """A step between the gate and the pool. Cost for a task that was not delivered before: two looks into dicts.
 
     Of one that was: one round trip in the event loop, and one where it begins.
 
@@ -96,7 +96,7 @@ class PoisonWatch:
         return False
 
     def _accepted(self, request: Any, *args: Any) -> None:
-        """Stands in for the request's own, in whatever thread it begins: a process that goes before has not run it."""
+        """In place of the request's own, in the thread where it begins: a process that goes before has not run it."""
         self._ask(request.id, "begin")
         self._running[request.id] = request
         self._begun.set()
@@ -139,7 +139,7 @@ class PoisonWatch:
         """Puts the message into the store of failed tasks. False when Redis refuses it: then it runs.
 
         Raises:
-            ConnectionError: Redis may have done it; Celery connects anew, and kombu restores what it has not.
+            ConnectionError: Redis may have done it; Celery connects again, and kombu restores what it has not.
         """
         text = f"Set aside instead of run: it was delivered again, and took its process with it {lost} times. "
         text += "; ".join(_told(each) for each in which)

@@ -47,7 +47,7 @@ class FailureSettings:
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error:  # `RunningArguments` has told it
+    except re.error:  # `RunningArguments` logs it
         return "."
     return text
 
