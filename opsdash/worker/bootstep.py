@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 import opsdash
 from opsdash.worker import celery_private, control, drain_state, message_origin, queue_expiry, requeue
 from opsdash.worker.connection import Link, describe_error
+from opsdash.worker.failures.ended import unreadable
 from opsdash.worker.failures.plugin import Failures
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -116,6 +117,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         gate.channel = channel
         gate.fetches = message_origin.Fetches(channel)
+        gate.fetches.on_unreadable = self._keep_unreadable
         requeue.replace_restore(channel)
         if self._recall is None:
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
@@ -136,6 +138,13 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 celery_private.pool_name(consumer.pool),
                 ", ".join(sorted(celery_private.consumed_queues(consumer))) or "none",
             )
+
+    def _keep_unreadable(self, place: message_origin.Origin, error: Exception) -> bool:
+        """What was fetched is no message. Event loop only. Returns whether it is kept as a failed task."""
+        if self._failures.keeps:
+            logger.error("opsdash: what was fetched from %s is no message: %s", place.list, describe_error(error))
+            self.health.heed(unreadable(place, error))
+        return self._failures.keeps
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Lets other threads wake the event loop."""

@@ -51,7 +51,7 @@ class Health:
         self._arguments = RunningArguments()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
-        self._uncounted = celery_private.watch_failures(consumer, self._heed)
+        self._uncounted = celery_private.watch_failures(consumer, self.heed)
         if self._uncounted:
             logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 
@@ -64,7 +64,8 @@ class Health:
         """For how long the event loop has not been seen to turn."""
         return time.monotonic() - self._ticked
 
-    def _heed(self, ended: Ended) -> None:
+    def heed(self, ended: Ended) -> None:
+        """A task has ended without success. Any thread."""
         if not ended.goes_back and ended.kind not in COUNTED:
             with self._counting:  # pools of threads end tasks in several at once
                 self._failed += 1

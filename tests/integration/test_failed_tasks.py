@@ -89,6 +89,24 @@ def foreign(text: str) -> dict[str, Any]:
     return {"body": text, **kind, "headers": {}, "properties": properties}
 
 
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("solo", *GREEN))]
+)
+def test_what_is_no_message_at_all_is_kept_and_ends_no_worker(deployment: Deployment, pool: str) -> None:
+    garbage = [b"\xff\x00 no text", b"no JSON", b"[]", b"{}", b"17", b'{"body": 1, "properties": {}}']
+    for one in garbage:
+        deployment.redis.lpush("celery", one)
+    deployment.send(1)
+    with worker(pool=pool, env=deployment.env) as running:
+        failures = wait_for(deployment, len(garbage))
+        deployment.records.wait_for(1)
+        assert running.running
+    assert {failure.kind for failure in failures} == {"unreadable"}
+    kept = store_of(deployment).messages([failure.id for failure in failures])
+    assert {one.message for one in kept} == set(garbage)
+    assert deployment.health(running.hostname)["failed"] == str(len(garbage))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_that_was_revoked_is_counted_and_not_kept(deployment: Deployment, pool: str) -> None:

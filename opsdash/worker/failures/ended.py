@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sysconfig
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionWithTraceback
 from celery.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 
-from opsdash.model.failure import FAILED, KILLED, TIME_LIMIT, UNREGISTERED
+from opsdash.model.failure import FAILED, KILLED, TIME_LIMIT, UNREADABLE, UNREGISTERED
 from opsdash.worker.failures.batch import Group
+from opsdash.worker.message_origin import Origin
 
 LONG = 200
 """Characters of a task's name, an error's and a place."""
@@ -64,6 +66,13 @@ def raised(kind: str, request: Any, exc_info: Any, *, goes_back: bool = False) -
         frames=exc_info.tb,
         goes_back=goes_back,
     )
+
+
+def unreadable(place: Origin, error: Exception) -> Ended:
+    """What was fetched, and is no message."""
+    message = SimpleNamespace(headers={}, properties={}, delivery_info={}, body=place.raw, content_type="")
+    message.opsdash_origin = place
+    return Ended(kind=UNREADABLE, message=message, error=error)
 
 
 def group_of(ended: Ended) -> Group:

@@ -49,6 +49,11 @@ class Failures:
         if self._keeper is not None:
             self._keeper.note(ended)
 
+    @property
+    def keeps(self) -> bool:
+        """Failed tasks are kept."""
+        return self._settings.most > 0
+
     def close(self) -> None:
         """The worker ends on purpose, and its pool has been stopped."""
         if self._poison is not None:
