@@ -167,9 +167,9 @@ def test_a_broadcast_that_fails_is_kept_without_a_message_since_it_has_no_queue_
     deployment: Deployment,
 ) -> None:
     with worker(pool="threads", env=deployment.env):
-        deployment.celery.send_task("sample.fails", ["x"], exchange="news", queue="news")
+        deployment.celery.send_task("sample.broadcast", ["error"])
         (failure,) = wait_for(deployment, 1)
-    assert (failure.sendable, failure.list, failure.queue, failure.message_text) == (False, "", "", "no good: x")
+    assert (failure.sendable, failure.list, failure.queue, failure.message_text) == (False, "", "", "on purpose")
 
 
 def test_the_last_failures_are_written_before_a_worker_ends(deployment: Deployment) -> None:

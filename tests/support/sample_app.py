@@ -248,6 +248,8 @@ def late_reject(self: Any, argument: Any = None) -> None:
 def broadcast(self: Any, argument: Any = None) -> None:
     started = time.time()
     _record(started, self, argument)
+    if argument == "error":
+        raise ValueError("on purpose")
 
 
 @worker_process_init.connect

@@ -24,6 +24,8 @@ MOST_FAILURES = 20_000
 """Failures that a look goes through: twice what workers keep by default."""
 MOST_HOURS, MOST_NAMES = 168, 21
 """Hours, and queues or workers, of one group."""
+LARGE_GROUP = 24 * 1024
+"""Bytes of a group that is read: a worker writes up to 18 kB."""
 LARGE_MESSAGE = 256 * 1024
 """Bytes of the largest message that is kept with its failure."""
 READ = 500
@@ -130,7 +132,7 @@ class FailureStore:
             named = [name for name, _ in seen.found if _is_fingerprint(name)]
             with client.pipeline(transaction=False) as pipe:
                 for name in named:
-                    bounded_reads.ask_hash(pipe, keys.failed_group(name), most_fields=400)
+                    bounded_reads.ask_hash(pipe, keys.failed_group(name), most_fields=400, most=LARGE_GROUP)
                 for name in named:
                     pipe.zcount(keys.failed_group_entries(name), "-inf", "+inf")
                 replies = pipe.execute(raise_on_error=False)
