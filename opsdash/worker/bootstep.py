@@ -139,11 +139,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 ", ".join(sorted(celery_private.consumed_queues(consumer))) or "none",
             )
 
-    def _keep_unreadable(self, place: message_origin.Origin, error: Exception) -> bool:
-        """What was fetched is no message. Event loop only. Returns whether it is kept as a failed task."""
+    def _keep_unreadable(self, place: message_origin.Origin, error: Exception, message: Any) -> bool:
+        """What was fetched is no task. Event loop only. Returns whether it is kept as a failed one."""
         if self._failures.keeps:
-            logger.error("opsdash: what was fetched from %s is no message: %s", place.list, describe_error(error))
-            self.health.heed(unreadable(place, error))
+            logger.error("opsdash: a message from %s can't be read: %s", place.list, describe_error(error))
+            self.health.heed(unreadable(place, error, message))
         return self._failures.keeps
 
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:

@@ -94,6 +94,7 @@ def foreign(text: str) -> dict[str, Any]:
 )
 def test_what_is_no_message_at_all_is_kept_and_ends_no_worker(deployment: Deployment, pool: str) -> None:
     garbage = [b"\xff\x00 no text", b"no JSON", b"[]", b"{}", b"17", b'{"body": 1, "properties": {}}']
+    garbage.append(json.dumps({**foreign("17"), "headers": {"id": "x", "task": "sample.short"}}).encode())
     for one in garbage:
         deployment.redis.lpush("celery", one)
     deployment.send(1)

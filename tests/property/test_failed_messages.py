@@ -68,7 +68,7 @@ def failing(_valkey_server: Valkey) -> Iterator[Deployment]:
             yield made
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(raws=st.lists(messages() | st.binary(min_size=1, max_size=40), min_size=10, max_size=30, unique=True))
 def test_what_is_kept_is_the_message_byte_for_byte(failing: Deployment, raws: list[bytes]) -> None:
     store = store_of(failing)

@@ -63,15 +63,16 @@ def raised(kind: str, request: Any, exc_info: Any, *, goes_back: bool = False) -
         request=request,
         error=error,
         traceback=traceback if isinstance(traceback, str) else "",
-        frames=exc_info.tb,
+        frames=getattr(exc_info, "tb", None),
         goes_back=goes_back,
     )
 
 
-def unreadable(place: Origin, error: Exception) -> Ended:
-    """What was fetched, and is no message."""
-    message = SimpleNamespace(headers={}, properties={}, delivery_info={}, body=place.raw, content_type="")
-    message.opsdash_origin = place
+def unreadable(place: Origin, error: Exception, message: Any = None) -> Ended:
+    """What was fetched, and is no message, or a message that no task could be made of."""
+    if message is None:
+        message = SimpleNamespace(headers={}, properties={}, delivery_info={}, body=place.raw, content_type="")
+        message.opsdash_origin = place
     return Ended(kind=UNREADABLE, message=message, error=error)
 
 

@@ -45,7 +45,10 @@ class Failures:
     def note(self, ended: Ended) -> None:
         """A task has ended without success. Any thread; never fails."""
         if self._poison is not None:
-            self._poison.heed(ended)
+            try:
+                self._poison.heed(ended)
+            except Exception:  # Celery calls this in the middle of its own work
+                logger.exception("opsdash: that a redelivered task lost its process could not be noted")
         if self._keeper is not None:
             self._keeper.note(ended)
 
