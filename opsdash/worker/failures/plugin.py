@@ -47,7 +47,7 @@ class Failures:
         if self._poison is not None:
             try:
                 self._poison.heed(ended)
-            except Exception:  # Celery calls this in the middle of its own work
+            except Exception:  # Celery calls this, and is not to fail for it
                 logger.exception("opsdash: that a redelivered task lost its process could not be noted")
         if self._keeper is not None:
             self._keeper.note(ended)
