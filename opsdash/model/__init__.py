@@ -5,6 +5,7 @@ A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=Non
 
 from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
+from opsdash.model.failure import Failure, FailureGroup, FailurePage
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
@@ -27,6 +28,9 @@ __all__ = [
     "DeclaredOperation",
     "Disagreement",
     "Effect",
+    "Failure",
+    "FailureGroup",
+    "FailurePage",
     "Figure",
     "HistoryPoint",
     "Line",

@@ -146,6 +146,8 @@ def worker(place: Place) -> tuple[Right, ...]:
         _keys(f"{own}worker*", keys.workers, "its report"),
         _keys(f"{own}expires*", f"{place.prefix}opsdash:expires", "suspended expiries"),
         _keys(f"{own}busy:*", keys.busy("x"), "queues that the console works on"),
+        _keys(f"{own}failed*", keys.failed, "failed tasks"),
+        _keys(f"{own}redelivered:*", keys.redelivered("x"), "tasks that are redelivered"),
         _channel(keys.nudge, "SUBSCRIBE", "the nudge"),
         _channel(mailbox, "PSUBSCRIBE", "Celery's remote control"),
         _channel(f"{events}/worker.*", "PSUBSCRIBE", "gossip between workers"),
