@@ -16,7 +16,7 @@ from uuid import uuid4
 import redis
 
 from opsdash import lua
-from opsdash.errors import Uncertain
+from opsdash.errors import Unavailable, Uncertain
 from opsdash.model.failure import Failure
 from opsdash.services.broker import bounded_reads, writes
 from opsdash.services.broker.client import Broker
@@ -90,8 +90,8 @@ class Retry:
             cancelled: Called between two steps; true stops there.
 
         Raises:
-            Uncertain: The connection was lost, and something was sent.
-            redis.RedisError: Before anything was sent.
+            Uncertain: The connection was lost, and something was sent or may have been.
+            Unavailable: It was lost before. ``redis.RedisError``: as well.
         """
         sent, pace, at, next_s = Sent(), Pace(), 0, time.monotonic()
         of = len(plan.going)
@@ -112,11 +112,11 @@ class Retry:
                 if per_s is not None:  # no burst after a delay
                     next_s = max(next_s, time.monotonic() - SLICE_S) + done / per_s
                 on_progress(at, of)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            if not sent.total and not writes.possible():
+        except (redis.ConnectionError, redis.TimeoutError, Unavailable) as error:  # the latter of a read in between
+            if not sent.total and (isinstance(error, Unavailable) or not writes.possible()):
                 raise
             raise Uncertain(
-                f"{writes.interruption(error)} after {sent.total:,} of {of:,} tasks had been sent. Each other one is"
+                f"Lost the connection to Redis after {sent.total:,} of {of:,} tasks had been sent. Each other one is"
                 " either in its queue or still kept as failed, not both.",
                 hint="Run it again for those that are still kept.",
                 retry=True,

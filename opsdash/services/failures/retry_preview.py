@@ -37,8 +37,10 @@ _WHY = {
 def left_out(plan: RetryPlan) -> list[Line]:
     """What is not sent, by reason, with some ids, and what sends it too."""
     lines = []
-    for why, failures in plan.left_out.items():
-        text, option = _WHY[why]
+    for why, (text, option) in _WHY.items():
+        failures = plan.left_out.get(why, ())
+        if not failures:
+            continue
         one = len(failures) == 1
         text = text.format(are="is" if one else "are", have="has" if one else "have")
         also = f" To send {'it' if one else 'them'} too: {option}." if option else ""
