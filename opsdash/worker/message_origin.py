@@ -7,6 +7,7 @@ bound to it, or to none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ logger = get_logger(__name__)
 CHANNEL = ("client", "qos", "sep", "handlers", "_brpop_start", "_brpop_read", "global_keyprefix")
 QOS = ("append", "ack", "reject", "restore_unacked", "_delivered", "_quick_ack", "unacked_key", "unacked_index_key")
 """The private names of kombu that this and `put_back` lean on."""
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What kombu raises for what is no JSON, or not the JSON of a message."""
 COPY = "/"
 """Separates a delivery tag and a queue's name in the hash of unacknowledged messages."""
 
@@ -53,6 +56,9 @@ class Fetches:
     held: some senders that are not Celery give all of theirs the same.
 
     Cost per message: three calls, about 1 µs; no round trip.
+
+    Attributes:
+        on_unreadable: Called with what is no message, in place of an end of the worker; whether it has taken it.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -64,15 +70,27 @@ class Fetches:
         self._numbers = count(1)
         self._lists: dict[bytes, tuple[str, str]] = {}
         self.clients: list[int] | None = []
+        self.on_unreadable: Callable[[Origin, Exception], bool] | None = None
         channel.client.parse_response = self._parse_response
         channel.qos.append = self._append_with_origin
         channel._brpop_start = self._brpop_start
         channel._brpop_read = channel.handlers["BRPOP"] = self._brpop_read
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Stands in for the channel's own, which reads a reply and delivers the message in it."""
+        """Stands in for the channel's own, which reads a reply and delivers the message in it.
+
+        kombu raises what it can't make a message of in the middle of the worker's loop: that ends the worker, or has it
+        reconnect, and the message is lost either way.
+        """
         try:
             return self._read(**options)
+        except UNREADABLE as error:
+            if self._fetched is None or self.on_unreadable is None:  # another fault, or nobody who keeps the message
+                raise
+            key, raw = self._fetched
+            if not self.on_unreadable(Origin(*(self._lists.get(key) or self._list(key)), raw), error):
+                raise
+            return True
         finally:
             self._fetched = None  # a broadcast, which is appended too, comes another way
 

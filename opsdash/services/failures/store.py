@@ -21,7 +21,7 @@ from opsdash.services.broker.client import Broker
 MOST_GROUPS = 1_000
 """Groups that are read, those that came last: workers keep no more."""
 MOST_FAILURES = 20_000
-"""Failures that a look goes through: twice what workers keep unless they are told otherwise."""
+"""Failures that a look goes through: twice what workers keep by default."""
 MOST_HOURS, MOST_NAMES = 168, 21
 """Hours, and queues or workers, of one group."""
 LARGE_MESSAGE = 256 * 1024

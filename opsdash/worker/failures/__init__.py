@@ -1,1 +1,1 @@
-"""Failed tasks: noted when they fail, written to Redis in a thread of their own, in bounds, without secrets."""
+"""Failed tasks: noted when they fail, written to Redis in their own thread, in bounds, without secrets."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from opsdash import lua
 from opsdash.worker.connection import Link
@@ -75,6 +75,20 @@ class Entry:
         return length + 2 * len(self.id) + ENTRY_BYTES
 
 
+class Held(NamedTuple):
+    """A message that goes into the store in place of being run: it is no longer unacknowledged then.
+
+    Attributes:
+        unacked: kombu's hash, and ``unacked_index``: its index, with the key prefix. ``field``: the message there.
+        runs: The key of what is known of its earlier runs.
+    """
+
+    unacked: str
+    unacked_index: str
+    field: str
+    runs: str
+
+
 def write(
     link: Link,
     instance: str,
@@ -85,29 +99,38 @@ def write(
     worker: str,
     now: float,
     settings: FailureSettings,
-) -> None:
+    held: Held | None = None,
+) -> float | None:
     """Writes counts and entries, once however often the same number is written. Cost: one script.
 
     Args:
         instance: Of the worker; ``number`` grows with each of its batches.
         counts: Group and queue → how many failed, those that are kept included.
         now: The monotonic clock.
+        held: Whose entry it is, if it still has to be acknowledged.
+
+    Returns:
+        How long ago the youngest failed that had to make room, in seconds; None when none had to.
 
     Raises:
         LINK_ERRORS: Redis does not answer, then it may have done it; or refuses, then it did nothing.
     """
-    redis, keys = link.redis, link.keys  # the client first: it learns the key prefix
-    redis.eval(
+    redis = link.redis  # first: it learns the key prefix
+    keys = [link.keys.failed, link.keys.failed_batch(instance)]
+    if held is not None:
+        keys += [held.unacked, held.unacked_index, held.runs]
+    young: Any = redis.eval(
         _WRITE,
-        2,
-        keys.failed,
-        keys.failed_batch(instance),
+        len(keys),
+        *keys,
         *(str(each) for each in (number, settings.most, settings.ttl_s, MOST_BYTES, MOST_GROUPS, MOST_NAMES)),
         str(MOST_HOURS),
+        "" if held is None else held.field,
         str(len(counts)),
         *_of_counts(counts, worker, now),
         *_of_entries(entries, now),
     )
+    return None if young is None else float(young)
 
 
 def _of_counts(counts: Mapping[tuple[Group, str], Count], worker: str, now: float) -> Iterator[str]:

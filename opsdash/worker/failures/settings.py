@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -39,8 +40,16 @@ class FailureSettings:
             most=_number(environ, "OPSDASH_FAILED_MAX", plain.most, 0, 1_000_000),
             ttl_s=_number(environ, "OPSDASH_FAILED_TTL_S", plain.ttl_s, 60, 365 * DAY_S),
             poison_after=_number(environ, "OPSDASH_POISON_AFTER", plain.poison_after, 0, 1_000),
-            redact=environ.get("OPSDASH_REDACT", ""),
+            redact=_pattern(environ.get("OPSDASH_REDACT", "")),
         )
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error:  # `RunningArguments` logs it
+        return "."
+    return text
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

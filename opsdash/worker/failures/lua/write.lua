@@ -1,19 +1,20 @@
--- Writes what failed, once however often it is sent. KEYS: the index, the number of this instance's last batch. ARGV: the
--- batch's number, most entries, seconds to keep, most bytes, most groups, most queues or workers of a group, most hours;
--- how many counts follow, each: fingerprint, how often, how many of them are not kept, seconds ago, kind, task, error,
+-- Writes what failed, once however often it is sent. KEYS: the index, the number of this instance's last batch; for a
+-- message that is set aside instead of run also hash and index of what is unacknowledged, and what is known of its runs.
+-- ARGV: the batch's number, most entries, seconds to keep, most bytes, most groups, most queues or workers of a group,
+-- most hours, that message's field or nothing; how many counts follow, each: fingerprint, how often, how many of them are not kept, seconds ago, kind, task, error,
 -- place, text, queue, worker; then of each entry: id, fingerprint, bytes, seconds ago, number of words, fields and values.
--- Returns 1 when it did, 0 when it had before.
+-- Returns how long ago the youngest failed that had to make room, in seconds; nothing when none had to.
 local FAILED = KEYS[1]
 -- include ../../../model/lua/own_key.lua
 -- include ../../../model/lua/failed.lua
 local number, most, ttl_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local at = 8
+local at = 9
 local function next_word()
   at = at + 1
   return ARGV[at]
 end
 own_key(KEYS[2], 'string')
-if number <= (tonumber(redis.call('GET', KEYS[2]) or '') or 0) then return 0 end
+if number <= (tonumber(redis.call('GET', KEYS[2]) or '') or 0) then return false end
 -- The first write, and one that a full Redis refuses: then nothing of this is done.
 redis.call('SET', KEYS[2], number, 'EX', 86400)
 local time = redis.call('TIME')
@@ -44,7 +45,7 @@ local function lost(print)
   if print and redis.call('EXISTS', failed_group(print)) == 1 then add_to(failed_group(print), 'not_kept', 1) end
 end
 
-for _ = 1, tonumber(ARGV[8]) do
+for _ = 1, tonumber(ARGV[9]) do
   local print, times, not_kept, when = next_word(), next_word(), next_word(), stamp(next_word())
   local key = failed_group(print)
   own_key(key, 'hash')
@@ -96,10 +97,12 @@ local function too_much()
   if more_than(FAILED, most) then return true end
   return (tonumber(redis.call('HGET', FAILED .. ':bytes', '*') or '') or 0) > tonumber(ARGV[4])
 end
+local gone = false
 while left > 0 and too_much() do
-  local oldest = redis.call('ZRANGE', FAILED, 0, 0)[1]
-  if not oldest then break end
-  lost(failed_drop(oldest))
+  local oldest = redis.call('ZRANGE', FAILED, 0, 0, 'WITHSCORES')
+  if not oldest[1] then break end
+  gone = string.format('%.0f', math.max(0, now - tonumber(oldest[2])))
+  lost(failed_drop(oldest[1]))
   left = left - 1
 end
 while left > 0 and more_than(FAILED .. ':groups', tonumber(ARGV[5])) do
@@ -119,4 +122,9 @@ while left > 0 and more_than(FAILED .. ':groups', tonumber(ARGV[5])) do
 end
 if not more_than(FAILED, 0) then redis.call('DEL', FAILED .. ':bytes') end
 for _, key in ipairs({FAILED, FAILED .. ':bytes', FAILED .. ':groups'}) do redis.call('EXPIRE', key, ttl_s) end
-return 1
+if KEYS[3] then
+  redis.call('HDEL', KEYS[3], ARGV[8])
+  redis.call('ZREM', KEYS[4], ARGV[8])
+  redis.call('DEL', KEYS[5])
+end
+return gone
