@@ -200,6 +200,10 @@ class Keys:
         """Sorted set with a TTL: as ``failed``, those of one group."""
         return f"{self.failed_group(fingerprint)}:entries"
 
+    def failed_act(self, audit_id: str) -> str:
+        """Hash with a TTL: queue → failed tasks that the act of this audit entry has sent there."""
+        return f"{self.failed}:act:{audit_id}"
+
     def failed_batch(self, instance: str) -> str:
         """String with a TTL: number of the last failures that this instance of a worker has written."""
         return f"{self.failed}:batch:{instance}"

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from opsdash.api.schemas import Moment, Text, Whole
+from opsdash.api.schemas import NO_NUL, Moment, Text, Whole
 from opsdash.model import (
     Status,
     times,
@@ -86,8 +86,8 @@ def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
     for field in parameters(kind):
         meta = field.metadata
         text = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
-        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=text)]
-        required = meta["positional"] or field.default is dataclasses.MISSING
+        described: Any = Annotated[_bounded(hints[field.name], meta["longest"]), Meta(description=text)]
+        required = (meta["positional"] and not meta["several"]) or field.default is dataclasses.MISSING
         fields.append((field.name, described) if required else (field.name, described, field.default))
     named = "".join(part.title() for part in kind.name.split("_"))
     params = msgspec.defstruct(
@@ -126,13 +126,13 @@ def operation_of(kind: type[Operation], sent: Any) -> Operation:
     return kind(**{field: getattr(sent.params, field) for field in sent.params.__struct_fields__})
 
 
-def _bounded(hint: Any) -> Any:
+def _bounded(hint: Any, longest: int = MAX_TEXT) -> Any:
     """Text and whole numbers with the bounds that every surface keeps."""
     if hint is str:
-        return Text
+        return Text if longest == MAX_TEXT else Annotated[str, Meta(max_length=longest, pattern=NO_NUL)]
     if hint is int:
         return Whole
     if typing.get_args(hint):
-        bounded = tuple(_bounded(part) for part in typing.get_args(hint))
+        bounded = tuple(_bounded(part, longest) for part in typing.get_args(hint))
         return typing.Union[bounded] if type(None) in bounded else hint  # noqa: UP007 - made at run time
     return hint

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_STATES = ("online", "stalled", "silent", "offline")
+TRASH_KINDS = ("queue", "failed")
 TRASH_STATES = ("kept", "clearing", "restoring")
 TENANT_STATES = ("synced", "changed", "missing", "orphaned", "unreadable")
 TIME = "datetime64[us, UTC]"
@@ -54,6 +55,7 @@ HISTORY_TYPES = {
 }
 TRASH_TYPES = {
     "id": "string",
+    "kind": TRASH_KINDS,
     "queue": "category",
     "count": "Int64",
     "size_bytes": "Int64",

@@ -11,7 +11,7 @@ import param
 
 from opsdash.errors import Invalid, sentences
 from opsdash.model import Breakdown, Figure, Preview
-from opsdash.operation import MAX_TEXT, Operation, parameters, registry
+from opsdash.operation import Operation, parameters, registry
 from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
@@ -66,6 +66,7 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
             "kind": "flag" if isinstance(field.default, bool) else "text",
             "placeholder": field.metadata["placeholder"],
             "suggestions": dict(field.metadata["suggestions"]),
+            "longest": field.metadata["longest"],
         }
         for field in _asked(operation)
         if field.name not in known and (field.name in choices or not isinstance(field.default, bool))
@@ -165,13 +166,14 @@ def widget(field: Mapping[str, Any], value: Any = None) -> Any:
         return pn.widgets.CheckBoxGroup(
             options=[label], value=[label] if value is True else [], margin=0, design=OpsDesign
         )
-    text = value[:MAX_TEXT] if isinstance(value, str) else ""
+    longest = field["longest"]
+    text = value[:longest] if isinstance(value, str) else ""
     return pn.widgets.TextInput(
         label=field["label"],
         value=text,
         value_input=text,
         placeholder=field["placeholder"],
-        max_length=MAX_TEXT,
+        max_length=longest,
         margin=0,
         design=OpsDesign,
         sizing_mode="stretch_width",

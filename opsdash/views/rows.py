@@ -198,8 +198,8 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     return {
         entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
-            name=entry.queue,
-            queue=entry.queue,
+            name=entry.name,
+            queue=entry.name,
             count=entry.count,
             size=entry.size_bytes,
             by=entry.by,

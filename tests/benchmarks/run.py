@@ -23,6 +23,7 @@ BENCHMARKS = {
     "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
     "preview": "looking before a clear: opsdash's estimate, counting all",
     "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
+    "retry": "10,000 failed tasks to their queues: opsdash, three commands for each; discarded and restored",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "failures": "failing and successful tasks a second: failed ones kept, switched off, no plug-in; each pool",

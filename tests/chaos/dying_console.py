@@ -33,6 +33,8 @@ def operation(job: dict[str, Any]) -> opsdash.Operation:
         "clear everything": opsdash.ClearQueue(queue=QUEUE, everything=True),
         "selective clear": opsdash.ClearTasks(queue=QUEUE, task=MATCHING),
         "restore": opsdash.RestoreQueue(trash_id=job.get("trash_id", "")),
+        "retry": opsdash.RetryFailed(task="*"),
+        "discard": opsdash.DiscardFailed(task="*"),
         "delete": opsdash.DeleteTrash(trash_id=job.get("trash_id", "")),
     }
     return made[job["act"]]

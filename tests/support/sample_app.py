@@ -197,6 +197,15 @@ def fails(argument: Any = None) -> None:
     raise ValueError(f"no good: {argument}")
 
 
+@app.task(name="sample.until_mended", bind=True, max_retries=1, default_retry_delay=0, autoretry_for=(ConnectionError,))
+def until_mended(self: Any, argument: Any = None) -> None:
+    """Fails, with its last try, until the key that a test sets says that what it needs is there again."""
+    started = time.time()
+    if not _records(os.getpid()).exists("sample:mended"):
+        raise ConnectionError("not yet")
+    _record(started, self, argument)
+
+
 @app.task(name="sample.fails_late", acks_late=True)
 def fails_late(argument: Any = None) -> None:
     raise ValueError(f"no good: {argument}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
+from opsdash.model.queue import FAILED_TASKS
 from opsdash.model.untrusted import Unread
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
@@ -34,6 +35,8 @@ MOST_ENTRIES = 500
 MOST_STEPS = 1_000
 """Above every priority step."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+MEMBERS = "failed"
+"""Part of a trash of failed tasks: sorted set of their ids; each one's entry is beside it."""
 KEPT_INFO_S = 3_600
 """For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
 
@@ -76,7 +79,7 @@ class Trash:
         bad += [entry.id for entry, (_, _, info) in zip(found, known, strict=True) if _is_odd(entry, info)]
         if bad:
             unread.append(Unread(what="clears that can be undone", names=tuple(untrusted.words(one) for one in bad)))
-        fit = [entry for entry in found if entry.queue]
+        fit = [entry for entry in found if entry.queue or entry.kind == FAILED_TASKS]
         return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
 
     def to_frame(self) -> pd.DataFrame:
@@ -98,6 +101,14 @@ class Trash:
         with self.broker.reading():
             end_s: Any = self.broker.client.zscore(self.broker.keys.trash_index, trash_id)
         return self._one(trash_id, end_s, info)
+
+    def kind(self, trash_id: str) -> str:
+        """``queue``, or ``failed`` for failed tasks; also of one that was restored.
+
+        Raises:
+            Refused: There is none of that id.
+        """
+        return FAILED_TASKS if self._info(trash_id).get("kind") == FAILED_TASKS else "queue"
 
     def restore(
         self,
@@ -123,7 +134,7 @@ class Trash:
         Raises:
             Refused: The trash is gone, or another operation has the queue lock. Nothing was changed.
         """
-        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        keys, queue = self.broker.keys, self._of_queue(trash_id)["queue"]
         lists = self.broker.lists(queue)
         with locked(self.broker, queue, by=by, what="restore") as lock:
             SelectiveClear(self.broker).finish_broken(lock, queue)
@@ -136,8 +147,8 @@ class Trash:
             if begun == "restored":
                 return entry, 0, None
             if begun not in {"kept", "restoring"}:
-                raise Refused(_why_not(trash_id, begun))
-            into = {step: lists[_nearest(step, lists)] for step in kept}
+                raise Refused(why_not(trash_id, begun))
+            into = {step: lists[nearest_step(step, lists)] for step in kept}
             suspend(self.broker, queue, set(into.values()), info)
             scope = Scope.of(self.broker, queue, others)
             before = scope.count()
@@ -154,20 +165,20 @@ class Trash:
         Raises:
             Refused: There is none of that id.
         """
-        info = self._info(trash_id)
+        info = self._of_queue(trash_id)
         lists = self.broker.lists(info["queue"])
         found: dict[int, int] = {}
         (kept,) = self._kept([(trash_id, info)])
         for step, (left, _) in sorted(_left(info, kept.lengths).items()):
-            at = _nearest(step, lists)
+            at = nearest_step(step, lists)
             found[at] = found.get(at, 0) + left
         return {step: left for step, left in found.items() if left}
 
     def elsewhere(self, trash_id: str) -> dict[int, int]:
         """Priority steps that the app has no more → where their messages go: as kombu would put them."""
-        info = self._info(trash_id)
+        info = self._of_queue(trash_id)
         lists = self.broker.lists(info["queue"])
-        return {step: _nearest(step, lists) for step in sorted(_steps(info)) if step not in lists}
+        return {step: nearest_step(step, lists) for step in sorted(_steps(info)) if step not in lists}
 
     def delete(self, trash_id: str, *, by: str) -> TrashEntry:
         """Deletes cleared messages for good; memory is freed in the background.
@@ -175,7 +186,7 @@ class Trash:
         Raises:
             Refused: There are none of that id, or something was begun with them. Nothing was changed.
         """
-        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        keys, queue = self.broker.keys, self._of_queue(trash_id)["queue"]
         with locked(self.broker, queue, by=by, what="delete trash") as lock:
             SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
@@ -184,14 +195,20 @@ class Trash:
         if answer == "restored":
             raise Refused(_restored(trash_id, info))
         if answer != "deleted":
-            raise Refused(_why_not(trash_id, answer))
+            raise Refused(why_not(trash_id, answer))
         return self._one(trash_id, None, info)
 
     def _info(self, trash_id: str) -> Mapping[str, str]:
         with self.broker.reading():
             (info,) = bounded_reads.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
-        if not info or not info.get("queue"):
-            raise Refused(_why_not(trash_id, "gone"))
+        if not info or not (info.get("queue") or info.get("kind") == FAILED_TASKS):
+            raise Refused(why_not(trash_id, "gone"))
+        return info
+
+    def _of_queue(self, trash_id: str) -> Mapping[str, str]:
+        info = self._info(trash_id)
+        if info.get("kind") == FAILED_TASKS:
+            raise Refused(f"Trash {trash_id} has failed tasks, none of a queue.")
         return info
 
     def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
@@ -240,12 +257,16 @@ def _left(info: Mapping[str, str], lengths: Mapping[int, int]) -> dict[int, tupl
 def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _Kept) -> TrashEntry:
     left = _left(info, kept.lengths)
     size_bytes = sum(number * kept.weights.get(step, 0) for step, (number, _) in left.items())
+    failed = info.get("kind") == FAILED_TASKS
+    if failed:
+        size_bytes = untrusted.whole(info.get("size_bytes")) or 0
     restoring = info.get("state") == "restoring"
     state = untrusted.words(info.get("state", "kept"))
     end = untrusted.instant(info.get("until") if end_s is None else end_s)
     return TrashEntry(
         id=trash_id,
-        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG else "",
+        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG and not failed else "",
+        kind=FAILED_TASKS if failed else "queue",
         count=sum(number for number, _ in left.values()) if restoring else untrusted.whole(info.get("count")) or 0,
         size_bytes=size_bytes or None,
         by=untrusted.words(info.get("by")),
@@ -258,7 +279,11 @@ def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _K
 
 def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
     """Something of it is there and can't be read."""
-    return not entry.queue or entry.at is None or untrusted.whole(info.get("count")) is None
+    return (
+        (not entry.queue and entry.kind != FAILED_TASKS)
+        or entry.at is None
+        or untrusted.whole(info.get("count")) is None
+    )
 
 
 def time_left(entry: TrashEntry) -> str:
@@ -278,7 +303,7 @@ def _steps(info: Mapping[str, str]) -> set[int]:
     return {step for name in names if (step := untrusted.whole(name)) is not None and step < MOST_STEPS}
 
 
-def _nearest(step: int, lists: Iterable[int]) -> int:
+def nearest_step(step: int, lists: Iterable[int]) -> int:
     """Source: kombu's Redis transport, ``Channel.priority``."""
     return max((known for known in lists if known <= step), default=min(lists))
 
@@ -287,10 +312,13 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     at = untrusted.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
     tasks, by = count(untrusted.whole(info.get("count")) or 0, "task"), untrusted.words(info.get("restored_by"))
+    if info.get("kind") == FAILED_TASKS:
+        return f"The failed tasks of trash {trash_id} were restored{when}, by {by or 'somebody'}."
     return f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
 
 
-def _why_not(trash_id: str, answer: str) -> str:
+def why_not(trash_id: str, answer: str) -> str:
+    """The refusal, from what a script has answered."""
     why = {
         "gone": (
             "There is no such trash: its undo window has ended, it was deleted, or the id is wrong."
