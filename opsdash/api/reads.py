@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -12,23 +13,24 @@ import msgspec
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError, problem_error
-from opsdash.api.requests import AuditQuery, NoQuery, request_of
+from opsdash.api.requests import AuditQuery, NoQuery, TasksQuery, request_of
 from opsdash.api.schemas import (
     AuditRead,
     OperationRead,
     OperationsRead,
+    found_task_read,
     lasting,
     queues_read,
     status_read,
     worker_detail_read,
     workers_read,
 )
-from opsdash.errors import Invalid, Unavailable
-from opsdash.model import Snapshot
+from opsdash.errors import Invalid, Refused, Unavailable
+from opsdash.model import FoundTask, Snapshot, TaskPage
 from opsdash.operation import registry
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
-from opsdash.services.threads import READS, SEARCHES, caller_of
+from opsdash.services.threads import FINDS, READS, SEARCHES, caller_of
 
 FRESH_S = 10.0
 
@@ -99,6 +101,36 @@ class OneWorker(Reader):
         self.send(worker_detail_read(snapshot, worker, running))
 
 
+class OneTask(Handler):
+    """A task by its id."""
+
+    async def get(self, task_id: str) -> None:
+        """Where it is, looked for now: a second or two."""
+        self.query(NoQuery)
+
+        def find() -> FoundTask:
+            with _as_parameters():
+                return self.console.find_task(task_id)
+
+        self.send(found_task_read(await self.work(find, pool=(FINDS, caller_of(self.actor)))))
+
+
+class Tasks(Handler):
+    """A search through tasks."""
+
+    async def get(self) -> None:
+        """A page of those that match."""
+        query = self.query(TasksQuery)
+
+        def read() -> TaskPage:
+            with _as_parameters():
+                if query.queue:
+                    self.console.queues.check(query.queue, self.console.queue_names())
+                return self.console.tasks.page(query.asked(), after=query.after, limit=query.limit)
+
+        self.send(await self.work(read, pool=(FINDS, caller_of(self.actor))))
+
+
 class Audit(Handler):
     """The audit log."""
 
@@ -161,6 +193,17 @@ class Operations(Handler):
                 )
             )
         )
+
+
+@contextmanager
+def _as_parameters() -> Iterator[None]:
+    """A parameter that names nothing, or can't be, is the request's fault."""
+    try:
+        yield
+    except (Invalid, Refused) as error:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", error.explanation, changed="nothing", field=error.field
+        ) from error
 
 
 def recent(console: Console) -> Snapshot | None:

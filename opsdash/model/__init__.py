@@ -5,6 +5,7 @@ A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=Non
 
 from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
+from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
@@ -28,8 +29,10 @@ __all__ = [
     "Disagreement",
     "Effect",
     "Figure",
+    "FoundTask",
     "HistoryPoint",
     "Line",
+    "LookedAt",
     "OtherWorker",
     "Part",
     "PauseInfo",
@@ -40,6 +43,8 @@ __all__ = [
     "RunningTask",
     "Snapshot",
     "Status",
+    "TaskPage",
+    "TaskPlace",
     "TenantDrift",
     "TrashEntry",
     "UnmanagedLook",

@@ -41,6 +41,7 @@ class TrashEntry:
         size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
+        task_id: It is one task that was removed alone, and goes back to its own place; empty: a clear.
         state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
     """
 
@@ -53,3 +54,4 @@ class TrashEntry:
     expires_at: datetime | None = None
     state: str = "kept"
     set_aside: int = 0
+    task_id: str = ""

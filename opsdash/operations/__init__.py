@@ -9,6 +9,7 @@ from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
+from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.revoke_task import RevokeTask
@@ -24,6 +25,7 @@ __all__ = [
     "PauseProcessing",
     "PruneAuditLog",
     "QuietWorker",
+    "RemoveTask",
     "RestoreQueue",
     "ResumeProcessing",
     "RevokeTask",

@@ -60,7 +60,7 @@ def waiting(broker: Broker) -> Messages:
 
 def undo(broker: Broker) -> int:
     """Restores what there is in the trash, as an operator would who looks at the list."""
-    return sum(Trash(broker).restore(entry.id, by="otto")[1] for entry in Trash(broker).list())
+    return sum(Trash(broker).restore(entry.id, by="otto").tasks for entry in Trash(broker).list())
 
 
 class Stage:
