@@ -38,7 +38,7 @@ class TaskPlace:
         trash_id: Which clear it is in.
         result: The status in the result backend. ``ended_at``: when that was stored, in UTC.
         chord, group, chain: It is part of such a workflow, as its message says.
-        unreadable: Why its message is not looked into; empty: it is.
+        unreadable: Why its message is not looked into; empty: it is. ``size_bytes``: of the message.
     """
 
     id: str
@@ -61,6 +61,7 @@ class TaskPlace:
     group: bool = False
     chain: bool = False
     unreadable: str = ""
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "clear": "clearing one queue: opsdash, app.control.purge(), celery purge -f, DEL",
     "preview": "looking before a clear: opsdash's estimate, counting all",
     "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
+    "find-task": "one task among 1,000,000 waiting: opsdash, LRANGE and a look at each; removing it; a search",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "memory": "resident memory of a worker: plug-in, none",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from support.errors import fails
+from support.holders import Nobody
 from support.messages import fetched, first_protocol, hostile, message
 
 from opsdash.config.settings import Settings
@@ -23,20 +24,6 @@ from opsdash.services.queues.read import Queues
 from opsdash.services.queues.results import Results
 from opsdash.services.queues.trash import Trash
 from opsdash.services.workers.task_holders import Answers, HeldTask
-
-
-class Nobody:
-    """No worker has anything, unless it is said so."""
-
-    def __init__(self, *tasks: HeldTask, silent: Sequence[str] = ()) -> None:
-        self.tasks, self.silent = tasks, tuple(silent)
-
-    def have(self, ids: Sequence[str]) -> Answers:
-        return Answers(tasks=tuple(t for t in self.tasks if t.id in ids), answered=1, silent=self.silent)
-
-    def running(self, wanted: object) -> Answers:
-        assert callable(wanted)
-        return Answers(tasks=tuple(task for task in self.tasks if wanted(task.id)), answered=1, silent=self.silent)
 
 
 def finder(broker: Broker, *tasks: HeldTask, silent: Sequence[str] = ()) -> TaskFinder:

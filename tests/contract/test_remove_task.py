@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import redis
 from support.messages import message
 
+from opsdash.config.settings import Settings
 from opsdash.errors import Refused
-from opsdash.services.broker.client import Broker
+from opsdash.services.broker.client import Broker, connect
 from opsdash.services.queues import remove_task, selective_clear
 from opsdash.services.queues.lock import locked
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.remove_task import Removed, remove
 from opsdash.services.queues.trash import Trash
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    """A real server alone: fakeredis's scripts know no digests."""
+    made = connect(Settings.from_env({}, redis_url=valkey_url))
+    yield made.client
+    made.client.close()
 
 
 def push(broker: Broker, *ids: str, step: int = 0) -> None:

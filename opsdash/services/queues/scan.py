@@ -114,7 +114,7 @@ def find(broker: Broker, key: str, lists: Sequence[str], texts: Sequence[str], s
 def windows(broker: Broker, key: str, start: int = 0, seen: str = "") -> Iterator[Window]:
     """All messages of a list from a place on, the newest first.
 
-    What was pushed since the last step is not shown a second time; where that can't be told apart it may be.
+    What was pushed since the last step is not shown a second time; where that is not certain it may be.
 
     Cost: as `find`, and their bytes; 4 MB of one step at most.
 

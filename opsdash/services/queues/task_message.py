@@ -75,7 +75,7 @@ def meant_id(raw: bytes, wanted: Wanted) -> str:
     if not mark and (message := envelope(raw)) is not None:
         task_id = id_of(message)
         return task_id if wanted(task_id) else ""
-    if not mark and not raw.lstrip().startswith(b"{"):
+    if not mark and not _is_deep(raw):
         return ""  # no message of Celery's
     for text in _written(wanted.text):
         pattern = rb'"(?:correlation_)?id\\?"\s*:\s*\\?"(%s[^"\\]{0,255})' % re.escape(text.encode())
@@ -83,6 +83,16 @@ def meant_id(raw: bytes, wanted: Wanted) -> str:
             task_id = found[1].decode(errors="replace")
             return wanted.text if task_id == text else task_id if wanted(task_id) else ""
     return wanted.text if mark else ""  # its middle was not sent, and that it is there is known
+
+
+def _is_deep(raw: bytes) -> bool:
+    """It is a JSON object, and nested deeper than is read here."""
+    try:
+        return isinstance(json.loads(raw), dict)
+    except RecursionError:
+        return raw.lstrip().startswith(b"{")
+    except ValueError:
+        return False
 
 
 def place_of(
@@ -129,6 +139,7 @@ def about(message: Message) -> dict[str, Any]:
         "retries": message.retries,
         "arguments": message.arguments,
         "unreadable": message.unreadable,
+        "size_bytes": message.size_bytes,
     }
 
 

@@ -1,4 +1,4 @@
--- One message goes from its queue to a trash of its own, with the digests of its neighbours, so that it can go back
+-- One message goes from its queue to its own trash entry, with the digests of its neighbours, so that it can go back
 -- between them. KEYS: lease, list, info, trash index, trash list, suspended expiries. ARGV[3]: the message, where it was
 -- seen, how many may have been pushed since, neighbours to remember, seconds to keep it (0: not at all), now, trash id,
 -- step, then alternating field and value of the info. A trash id that is there already is answered: sent twice is done
