@@ -33,7 +33,7 @@ def trash(*, as_json: bool) -> None:
         [
             (
                 entry.id,
-                entry.queue,
+                f"{entry.queue}: {entry.task_id}" if entry.task_id else entry.queue,
                 entry.count,
                 format_size(entry.size_bytes) or "-",
                 entry.by or "-",

@@ -198,8 +198,8 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     return {
         entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
-            name=entry.queue,
-            queue=entry.queue,
+            name=_called(entry),
+            queue=_called(entry),
             count=entry.count,
             size=entry.size_bytes,
             by=entry.by,
@@ -209,6 +209,10 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
         )
         for entry in entries
     }
+
+
+def _called(entry: TrashEntry) -> str:
+    return f"{entry.queue}: {entry.task_id}" if entry.task_id else entry.queue
 
 
 def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:

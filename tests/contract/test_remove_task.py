@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -186,3 +187,41 @@ def test_a_removed_task_can_be_deleted_for_good_and_a_clear_goes_on_beside_it(br
     with pytest.raises(Refused):
         Trash(broker).restore("t3", by="maria")
     assert selective_clear.unfinished(broker, "celery", "restoring") == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_comes_and_goes_meanwhile_nothing_is_lost_or_doubled_and_each_is_where_it_belongs(
+    broker: Broker, seed: int
+) -> None:
+    chance, run_order = random.Random(seed), list[str]()
+    kept: dict[str, tuple[str, list[str], list[str]]] = {}
+    key = broker.lists("celery")[0]
+    for turn in range(120):
+        what = chance.choice(["push", "push", "pop", "remove", "remove", "put back", "put back", "give back"])
+        if what == "push":
+            ids = [f"{turn}-{n}" for n in range(chance.randint(1, 12))]
+            push(broker, *ids)
+            run_order += ids
+        elif what == "pop" and run_order:
+            number = chance.randint(1, 8)
+            broker.client.rpop(key, number)
+            del run_order[:number]
+        elif what == "give back":
+            broker.client.rpush(key, message(f"{turn}-back"))
+            run_order.insert(0, f"{turn}-back")
+        elif what == "remove" and run_order:
+            at = chance.randrange(len(run_order))
+            task_id = run_order.pop(at)
+            done = take_out(broker, task_id, trash_id=f"t{turn}")
+            assert done.position == at + 1
+            kept[f"t{turn}"] = (task_id, run_order[at : at + 5], run_order[max(0, at - 5) : at][::-1])
+        elif what == "put back" and kept:
+            trash_id = chance.choice(list(kept))
+            task_id, newer, older = kept.pop(trash_id)
+            at = next((run_order.index(one) for one in newer if one in run_order), -1)
+            if at < 0:
+                at = next((run_order.index(one) + 1 for one in older if one in run_order), 0)
+            Trash(broker).restore(trash_id, by="otto")
+            run_order.insert(at, task_id)
+        assert order(broker).split() == run_order, (turn, what)
+    assert {entry.id for entry in Trash(broker).list()} == set(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -148,7 +148,8 @@ def _place(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, st
     A neighbour that is newer than the task is best: it is taken after the task would have been.
 
     What was pushed since moves it away from the newest message, what was taken brings it nearer to the oldest one:
-    where only one of the two has happened its place is known, and it is between them otherwise.
+    where only one of the two has happened its place is known, and it is between them otherwise. Where others were
+    removed as well it may be before that: then all of the list is looked through.
     """
     newer, older = _digests(info, "newer_ones"), _digests(info, "older_ones")
     with broker.reading():
@@ -156,13 +157,9 @@ def _place(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, st
     from_newest = untrusted.whole(info.get("from_newest")) or 0
     from_oldest = untrusted.whole(info.get("from_oldest")) or 0
     start = max(0, max(from_newest, length - from_oldest) - len(newer))
-    seen: dict[str, int] = {}
-    for _, found in scan.places(broker, key, start, [*newer, *older]):
-        if seen and not found:
-            break
-        seen |= {one: at for one, at in found.items() if one not in seen}
-        if newer[:1] and newer[0] in seen:
-            break
+    seen = _seen(broker, key, start, newer, older)
+    if start and not seen.keys() & set(newer or older):
+        seen = {**_seen(broker, key, 0, newer, older), **seen}
     for digest in newer:
         if digest in seen:
             return "behind", digest, seen[digest]
@@ -170,6 +167,18 @@ def _place(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, st
         if digest in seen:
             return "before", digest, seen[digest]
     return "next", "", 0
+
+
+def _seen(broker: Broker, key: str, start: int, newer: Sequence[str], older: Sequence[str]) -> dict[str, int]:
+    """Where the neighbours are, from a place on; those that are looked for go on waiting side by side."""
+    seen: dict[str, int] = {}
+    for _, found in scan.places(broker, key, start, [*newer, *older]):
+        if seen and not found:
+            break
+        seen |= {one: at for one, at in found.items() if one not in seen}
+        if newer[:1] and newer[0] in seen:
+            break
+    return seen
 
 
 def _digests(info: Mapping[str, str], field: str) -> list[str]:
