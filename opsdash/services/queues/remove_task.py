@@ -23,7 +23,7 @@ NEIGHBOURS = 5
 """On either side that are remembered: as long as one of them waits, its place is known."""
 SLACK = (2, 50, 500)
 """Messages that may be pushed between the look and the step, in the first try and those after it."""
-ROOM = 500
+ROOM = 2_000
 """Messages at the end of a list that are moved aside and back in one step, at most; elsewhere Redis inserts one."""
 TASK = "task_id"
 """Field of a trash entry's info: it is of one task, which goes back to its own place."""
@@ -57,7 +57,8 @@ def remove(
 ) -> Removed:
     """Takes one task out of its queue, in one step, while workers go on taking others.
 
-    Cost: one search of the queue, and one LREM: it passes over the messages between this one and the nearer end.
+    Cost: one search of the queue, and one LREM, which passes over the messages between this one and the nearer end:
+    some 7 ms for each 100,000 of them.
 
     Args:
         keep_s: The undo window; 0 deletes it.
@@ -122,6 +123,8 @@ def put_back(
 ) -> tuple[str, Where]:
     """Puts a removed task back where it was, in one step.
 
+    Cost: near the oldest message, that of the messages behind it; elsewhere one LINSERT, as an LREM from the newest on.
+
     Args:
         step: The priority step that it was removed from. ``key``: the list that it goes to.
         left_s: For how long its return is remembered.
@@ -156,9 +159,9 @@ def _place(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, st
         length: int = broker.client.llen(key)
     from_newest = untrusted.whole(info.get("from_newest")) or 0
     from_oldest = untrusted.whole(info.get("from_oldest")) or 0
-    start = max(0, max(from_newest, length - from_oldest) - len(newer))
+    start = max(0, max(from_newest, length - from_oldest) - 2 * NEIGHBOURS)
     seen = _seen(broker, key, start, newer, older)
-    if start and not seen.keys() & set(newer or older):
+    if start and not seen.keys() & {*newer[:1], *(() if newer else older[:1])}:
         seen = {**_seen(broker, key, 0, newer, older), **seen}
     for digest in newer:
         if digest in seen:
@@ -176,7 +179,7 @@ def _seen(broker: Broker, key: str, start: int, newer: Sequence[str], older: Seq
         if seen and not found:
             break
         seen |= {one: at for one, at in found.items() if one not in seen}
-        if newer[:1] and newer[0] in seen:
+        if (newer or older) and (newer or older)[0] in seen:
             break
     return seen
 

@@ -18,8 +18,8 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import LARGEST
 from opsdash.services.queues.watermark import digest
 
-WINDOW_BYTES = 1_500_000
-"""Of messages that one step goes through: 2 to 3 ms."""
+WINDOW_BYTES = 1_000_000
+"""Of messages that one step goes through: 1 to 2 ms, and up to 1 ms to get there in a list of a million."""
 FIRST, LARGEST_WINDOW = 100, 4_000
 """Messages of the first step, and of the largest one. A step is twice the one before at most."""
 FETCHED = 500
