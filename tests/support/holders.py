@@ -16,6 +16,6 @@ class Nobody:
     def have(self, ids: Sequence[str]) -> Answers:
         return Answers(tasks=tuple(t for t in self.tasks if t.id in ids), answered=1, silent=self.silent)
 
-    def running(self, wanted: object = lambda _id: True) -> Answers:
+    def running(self, wanted: object = lambda _id: True, *, ask: bool = False) -> Answers:
         assert callable(wanted)
         return Answers(tasks=tuple(task for task in self.tasks if wanted(task.id)), answered=1, silent=self.silent)

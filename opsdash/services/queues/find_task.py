@@ -215,7 +215,7 @@ class _Search:
         try:
             answers = [holders.have(ids)]
             if self._wanted.is_prefix and not self.alive and not any(task.id == asked for task in answers[0].tasks):
-                answers.append(holders.running(self._wanted))
+                answers.append(holders.running(self._wanted, ask=True))
         except Unavailable as error:
             looked.lacks(error.message)
             return

@@ -83,15 +83,19 @@ class TaskHolders:
         """
         return self._ask("query_task", {"ids": list(ids)}, set(ids).__contains__)
 
-    def running(self, wanted: Wanted = lambda _id: True) -> Answers:
-        """What all workers run now; of those that report, as they reported it: they are not asked.
+    def running(self, wanted: Wanted = lambda _id: True, *, ask: bool = False) -> Answers:
+        """What all workers run.
 
         Args:
             wanted: Called with each id; others are left out.
+            ask: All of them. Else those that report are not asked, and what they run is as they reported it, two
+                seconds ago at most and 20 tasks of each; their answers would have all arguments in full.
 
         Raises:
             Unavailable: The broker did not answer, or workers can't be asked.
         """
+        if ask:
+            return self._ask("active", {"safe": False}, wanted)
         reporting = [worker.hostname for worker in self.workers.read() if worker.reports]
         told = self._reported(reporting, wanted)
         others = self.remote.unmanaged.known()
@@ -99,11 +103,8 @@ class TaskHolders:
             return Answers(tasks=told, answered=len(reporting))
         asked = self._ask("active", {"safe": False}, wanted)
         known = {task.id for task in asked.tasks}
-        return Answers(
-            tasks=(*asked.tasks, *(task for task in told if task.id not in known)),
-            answered=asked.answered,
-            silent=asked.silent,
-        )
+        more = tuple(task for task in told if task.id not in known)
+        return Answers(tasks=(*asked.tasks, *more), answered=asked.answered, silent=asked.silent)
 
     def _ask(self, command: str, arguments: Mapping[str, Any], wanted: Wanted) -> Answers:
         expected = self.remote.hostnames()
