@@ -125,11 +125,6 @@ class FoundTask:
         """It is there."""
         return bool(self.places)
 
-    @property
-    def nowhere(self) -> bool:
-        """It is known not to be there."""
-        return not self.places and self.complete
-
     def look(self, what: Looked) -> LookedAt | None:
         """What was looked at of one kind."""
         return next((one for one in self.looked_at if one.what == what), None)

@@ -40,7 +40,8 @@ class Looked:
     def lacks(self, why: str) -> None:
         """Something of it was not looked at."""
         self.complete = False
-        self.problems.append(why)
+        if why not in self.problems:
+            self.problems.append(why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
