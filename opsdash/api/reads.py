@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -25,12 +24,13 @@ from opsdash.api.schemas import (
     worker_detail_read,
     workers_read,
 )
-from opsdash.errors import Invalid, Refused, Unavailable
+from opsdash.errors import Invalid, Unavailable
 from opsdash.model import FoundTask, Snapshot, TaskPage
 from opsdash.operation import registry
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
 from opsdash.services.threads import FINDS, READS, SEARCHES, caller_of
+from opsdash.text import choices
 
 FRESH_S = 10.0
 
@@ -109,8 +109,10 @@ class OneTask(Handler):
         self.query(NoQuery)
 
         def find() -> FoundTask:
-            with _as_parameters():
+            try:
                 return self.console.find_task(task_id)
+            except Invalid as error:
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-task", "No task can have this id.") from error
 
         self.send(found_task_read(await self.work(find, pool=(FINDS, caller_of(self.actor)))))
 
@@ -123,10 +125,15 @@ class Tasks(Handler):
         query = self.query(TasksQuery)
 
         def read() -> TaskPage:
-            with _as_parameters():
-                if query.queue:
-                    self.console.queues.check(query.queue, self.console.queue_names())
+            names = self.console.queue_names()
+            if query.queue and query.queue not in names:
+                known = choices(names, query.queue)
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-queue", f"queue: there is none of this name, but {known}.")
+            try:
                 return self.console.tasks.page(query.asked(), after=query.after, limit=query.limit)
+            except Invalid as error:
+                why = "after: this is not the end of a page of tasks."
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", why) from error
 
         self.send(await self.work(read, pool=(FINDS, caller_of(self.actor))))
 
@@ -193,17 +200,6 @@ class Operations(Handler):
                 )
             )
         )
-
-
-@contextmanager
-def _as_parameters() -> Iterator[None]:
-    """A parameter that names nothing, or can't be, is the request's fault."""
-    try:
-        yield
-    except (Invalid, Refused) as error:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", error.explanation, changed="nothing", field=error.field
-        ) from error
 
 
 def recent(console: Console) -> Snapshot | None:

@@ -494,7 +494,7 @@ def test_a_program_finds_a_task_and_gets_the_operation_that_fits(api: Client, co
     nowhere = api.get("/api/v1/tasks/nowhere-1").json
     assert (nowhere["state"], nowhere["act"], nowhere["places"]) == ("not_found", None, [])
     for wrong in ("a%20b", "%2A", "x" * 300):
-        assert api.get(f"/api/v1/tasks/{wrong}").status in (400, 422)
+        assert api.get(f"/api/v1/tasks/{wrong}").status in (400, 404)
     assert api.run("remove_task", params={"task_id": "nowhere-1"}, confirm="YES").status == 409
 
 
@@ -512,5 +512,7 @@ def test_a_program_searches_tasks_page_by_page(api: Client, console: Console):
     assert (one["id"], one["position"], one["waiting"]) == ("t-17", 18, 30)
     assert "hunter2" not in json.dumps(one)
     assert api.get("/api/v1/tasks?text=hunter2").json["tasks"] == []
-    for wrong in ("after=x", "state=gone", "limit=0", "limit=x", "queue=nosuch", "nosuch=1"):
+    for wrong in ("state=gone", "limit=0", "limit=x", "nosuch=1"):
         assert api.get(f"/api/v1/tasks?{wrong}").status == 422, wrong
+    assert api.get("/api/v1/tasks?after=x").problem.startswith("no-page: ")
+    assert api.get("/api/v1/tasks?queue=nosuch").problem.startswith("no-queue: ")
