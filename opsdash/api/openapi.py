@@ -15,9 +15,10 @@ import msgspec
 from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
-from opsdash.api.requests import AuditQuery, NoQuery, RunQuery, request_of
+from opsdash.api.requests import AuditQuery, NoQuery, RunQuery, TasksQuery, request_of
 from opsdash.api.schemas import (
     AuditRead,
+    FoundTaskRead,
     OperationsRead,
     Outcome,
     QueuesRead,
@@ -26,7 +27,7 @@ from opsdash.api.schemas import (
     WorkerDetailRead,
     WorkersRead,
 )
-from opsdash.model import Preview
+from opsdash.model import Preview, TaskPage
 from opsdash.operation import registry
 
 V1 = "/api/v1"
@@ -37,6 +38,7 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
     ("workers", WorkersRead, NoQuery, "The last report of each worker."),
+    ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
 )
@@ -73,11 +75,12 @@ class Document(Handler):
 def document() -> dict[str, Any]:
     """The whole document, without the server's address."""
     requests = {name: request_of(kind) for name, kind in registry().items()}
-    answers = [*(read[1] for read in READS), WorkerDetailRead, Outcome, Preview, Problem, Ready]
+    answers = [*(read[1] for read in READS), WorkerDetailRead, FoundTaskRead, Outcome, Preview, Problem, Ready]
     schemas, components = msgspec.json.schema_components([*requests.values(), *answers], ref_template=REF)
     refs = dict(zip([*requests.values(), *answers], schemas, strict=True))
     paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
     paths[f"{V1}/workers/{{hostname}}"] = {"get": _worker(refs)}
+    paths[f"{V1}/tasks/{{task_id}}"] = {"get": _task(refs)}
     paths[f"{V1}/events"] = {"get": _events()}
     paths[f"{V1}/openapi.json"] = {"get": _own()}
     for name, kind in registry().items():
@@ -120,6 +123,17 @@ def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
     read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker and its running tasks.")
     text = "The hostname from /api/v1/workers."
     name = {"name": "hostname", "in": "path", "required": True, "description": text}
+    return {
+        **read,
+        "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],
+        "responses": {**read["responses"], **_errors({400: "The address can't be read."})},
+    }
+
+
+def _task(refs: Mapping[type, Any]) -> dict[str, Any]:
+    read = _read(refs, "task", FoundTaskRead, NoQuery, "Where a task is: in a queue, a worker, the trash, or finished.")
+    text = "The task's id, or 8 characters or more of its beginning."
+    name = {"name": "task_id", "in": "path", "required": True, "description": text}
     return {
         **read,
         "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],

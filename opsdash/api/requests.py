@@ -18,6 +18,10 @@ from opsdash.model import (
 )
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit.query import MAX_PAGE, Filter
+from opsdash.services.queues.search_tasks import MOST_PAGE, SEARCHED, SearchState, TaskQuery
+
+MAX_CURSOR = 4_000
+"""Characters of where a search goes on: it has a queue's name in it."""
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,6 +72,22 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
             text=self.text,
             broker=self.broker,
         )
+
+
+class TasksQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Which tasks a search means, and its pages."""
+
+    name: Annotated[Text, Meta(description="Name of the task; ``*`` matches any text.")] = ""
+    text: Annotated[Text, Meta(description="A text in the id, the name or the arguments, as they are shown.")] = ""
+    queue: Annotated[Text, Meta(description="Only of this queue.")] = ""
+    state: Annotated[SearchState | UnsetType, Meta(description="Only tasks in this state.")] = UNSET
+    limit: Annotated[int, Meta(ge=1, le=MOST_PAGE, description="Tasks in a page, about.")] = 50
+    after: Annotated[str, Meta(max_length=MAX_CURSOR, description="The ``after`` of the page before.")] = ""
+
+    def asked(self) -> TaskQuery:
+        """As the services take it."""
+        states = SEARCHED if self.state is UNSET else (self.state,)
+        return TaskQuery(name=self.name, text=self.text, queue=self.queue, states=states)
 
 
 _requests: dict[str, type[msgspec.Struct]] = {}

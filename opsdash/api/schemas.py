@@ -15,6 +15,7 @@ from opsdash.model import (
     AuditEntry,
     Build,
     Effect,
+    FoundTask,
     OtherWorker,
     PauseInfo,
     QueueStats,
@@ -24,6 +25,7 @@ from opsdash.model import (
     builds,
 )
 from opsdash.operation import MAX_TEXT
+from opsdash.operations.remove_task import act_on
 from opsdash.services.pause.verdict import verdicts
 
 MAX_WHOLE = 2**53 - 1
@@ -137,6 +139,25 @@ StatusRead = msgspec.defstruct(
 )
 
 
+class FittingAct(msgspec.Struct, kw_only=True):
+    """What can be done with a task where it is: POST ``params`` to ``href``, which is relative as in ``UndoRead``."""
+
+    operation: str
+    params: dict[str, Any]
+    href: str
+
+
+FoundTaskRead = msgspec.defstruct(
+    "FoundTaskRead",
+    [*_fields_of(FoundTask), ("act", FittingAct | None)],
+    kw_only=True,
+    namespace={
+        "__doc__": "Where a task is, and what was looked at, with how long ago (``age_s``). ``state`` is null where"
+        " several ids begin so. ``act``: the operation that fits; null: none does."
+    },
+)
+
+
 class AuditRead(msgspec.Struct, kw_only=True):
     """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last.
 
@@ -220,6 +241,15 @@ def undo_read(effect: Effect) -> UndoRead | None:
         return None
     name = effect.undo.name
     return UndoRead(operation=name, params=effect.undo.params(), href=f"/api/v1/operations/{name}")
+
+
+def found_task_read(found: FoundTask) -> msgspec.Struct:
+    """What was found of a task, and the operation that fits."""
+    act = act_on(found.places[0]) if len(found.ids) == 1 else None
+    fitting = None
+    if act is not None:
+        fitting = FittingAct(operation=act.name, params=act.params(), href=f"/api/v1/operations/{act.name}")
+    return FoundTaskRead(**_values(found), act=fitting)
 
 
 def queues_read(snapshot: Snapshot) -> QueuesRead:

@@ -6,6 +6,7 @@ A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=Non
 from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
 from opsdash.model.failure import Failure, FailureGroup, FailurePage
+from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
@@ -32,8 +33,10 @@ __all__ = [
     "FailureGroup",
     "FailurePage",
     "Figure",
+    "FoundTask",
     "HistoryPoint",
     "Line",
+    "LookedAt",
     "OtherWorker",
     "Part",
     "PauseInfo",
@@ -44,6 +47,8 @@ __all__ = [
     "RunningTask",
     "Snapshot",
     "Status",
+    "TaskPage",
+    "TaskPlace",
     "TenantDrift",
     "TrashEntry",
     "UnmanagedLook",

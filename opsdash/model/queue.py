@@ -46,6 +46,7 @@ class TrashEntry:
         size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
+        task_id: It is one task that was removed alone, and goes back to its own place; empty: a clear.
         state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
     """
 
@@ -59,6 +60,7 @@ class TrashEntry:
     state: str = "kept"
     set_aside: int = 0
     kind: str = "queue"
+    task_id: str = ""
 
     @property
     def source(self) -> str:
@@ -68,4 +70,6 @@ class TrashEntry:
     @property
     def name(self) -> str:
         """The same, for a column of queues' names."""
-        return "(failed tasks)" if self.kind == FAILED_TASKS else self.queue
+        if self.kind == FAILED_TASKS:
+            return "(failed tasks)"
+        return f"{self.queue}: {self.task_id}" if self.task_id else self.queue

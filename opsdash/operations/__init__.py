@@ -11,6 +11,7 @@ from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
+from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.retry_failed import RetryFailed
@@ -29,6 +30,7 @@ __all__ = [
     "PauseProcessing",
     "PruneAuditLog",
     "QuietWorker",
+    "RemoveTask",
     "RestoreQueue",
     "ResumeProcessing",
     "RetryFailed",

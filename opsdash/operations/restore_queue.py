@@ -11,11 +11,23 @@ from opsdash.model.queue import FAILED_TASKS
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.failures.discard import Discarded
 from opsdash.services.queues.receipt import receipt_details
+from opsdash.services.queues.remove_task import NEIGHBOURS
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
+
+PLACE = (
+    f"Its place is next to the nearest of {NEIGHBOURS} tasks on either side that still waits; where none does, it runs"
+    " next."
+)
+WHERE = {
+    "behind": "it runs right before the newer task that waited next to it",
+    "before": "it runs right after the older task that waited next to it",
+    "next": "it runs next, since none of the tasks around it waits any more",
+}
+"""Where a removed task went back to."""
 
 
 class RestoreQueue(Operation):
@@ -33,7 +45,9 @@ class RestoreQueue(Operation):
         return f"Restore trash {self.trash_id}".rstrip()
 
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
-        """Of which queue, where the operation came so far that it is known."""
+        """Of which queue or task, where the operation came so far that it is known."""
+        if isinstance(details.get("task_id"), str):
+            return f"Put back task {details['task_id']}"
         return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
@@ -41,6 +55,8 @@ class RestoreQueue(Operation):
         entry = services.trash.find(self.trash_id)
         if entry.kind == FAILED_TASKS:
             return _failed_preview(entry)
+        if entry.task_id:
+            return _preview_of_task(entry)
         (stats,) = services.queues.read([entry.queue])
         left_of = " left" if entry.state == "restoring" else ""
         back = (
@@ -106,17 +122,21 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored, receipt = services.trash.restore(
+        done = services.trash.restore(
             self.trash_id, by=act.actor.name, others=services.queue_names(), on_progress=on_progress
         )
+        entry = done.entry
         again = " This finished a restore that was interrupted." if entry.state == "restoring" else ""
-        message = (
-            f"Restored {count(restored, 'task')} to {entry.queue}.{again}"
-            if receipt is not None or restored
-            else f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
-        )
-        details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(receipt)}
-        return Effect(affected=restored, message=message, details=details)
+        if entry.task_id and done.tasks:
+            message = f"Put {entry.task_id} back into {entry.queue}: {WHERE[done.where]}."
+        elif done.receipt is not None or done.tasks:
+            message = f"Restored {count(done.tasks, 'task')} to {entry.queue}.{again}"
+        else:
+            message = f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
+        details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(done.receipt)}
+        if entry.task_id:
+            details |= {"task_id": entry.task_id, "placed": done.where}
+        return Effect(affected=done.tasks, message=message, details=details)
 
     def _restore_failed(self, services: Services, act: Act) -> Effect:
         def on_progress(left: int) -> None:
@@ -158,6 +178,24 @@ def _failed_preview(entry: TrashEntry) -> Preview:
         ),
         figures=(Figure(name="count", label="failed tasks", value=entry.count, unit="tasks"),),
     )
+
+
+def _preview_of_task(entry: TrashEntry) -> Preview:
+    """Of one task that was removed alone."""
+    cleared = f", removed by {entry.by or 'unknown'}" + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC" if entry.at else "")
+    lines = (
+        Line("will", f"Task {entry.task_id} goes back to its place in queue {entry.queue}{cleared}."),
+        Line("note", PLACE),
+        Line("note", f"Time left for the undo: {time_left(entry)}."),
+    )
+    figures = (
+        Figure(name="count", label="removed task", value=entry.count, unit="tasks"),
+        Figure(name="queue", value=entry.queue),
+        Figure(name="task_id", value=entry.task_id),
+        Figure(name="state", value=entry.state),
+    )
+    warning = "It runs when a worker takes it: where it waited before, other tasks may have gone on."
+    return Preview(title=f"Put back task {entry.task_id}", warning=warning, lines=lines, figures=figures)
 
 
 def _aside(entry: TrashEntry) -> str:

@@ -55,13 +55,17 @@ from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queries import Reads
 from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
+from opsdash.services.queues.results import Results
+from opsdash.services.queues.search_tasks import TaskSearch
 from opsdash.services.queues.trash import Trash
 from opsdash.services.services import Services
 from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.task_holders import TaskHolders
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import without_folders
 
@@ -103,6 +107,17 @@ class Console(Reads):
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
         self.discovery = Discovery(self.broker)
+        remote = Remote(self.broker, self.unmanaged)
+        holders = TaskHolders(remote, redact=settings.redact)
+        self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact)
+        self.finder = TaskFinder(
+            broker=self.broker,
+            holders=holders,
+            trash=self.trash,
+            results=Results(settings),
+            queue_names=self.queue_names,
+            redact=settings.redact,
+        )
         self._snapshots = SnapshotReader(
             broker=self.broker,
             pause=self.pause,
@@ -124,7 +139,8 @@ class Console(Reads):
             pause=self.pause,
             workers=self.workers,
             unmanaged=self.unmanaged,
-            remote=Remote(self.broker, self.unmanaged),
+            remote=remote,
+            finder=self.finder,
             tenants=self.tenants,
             history=self.history,
             audit=self.audit,

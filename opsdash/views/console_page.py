@@ -20,6 +20,7 @@ from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
+from opsdash.views.tasks import Tasks
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
 from opsdash.views.workers import WorkerHealth
@@ -102,7 +103,13 @@ class Console(View):
         )
 
     def _queues(self) -> Viewable:
-        return self._add(stack(), partial(self._view, QueueTable), self._chart, partial(self._view, ClearedTasks))
+        return self._add(
+            stack(),
+            partial(self._view, QueueTable),
+            partial(self._view, Tasks),
+            self._chart,
+            partial(self._view, ClearedTasks),
+        )
 
     def _chart(self) -> View:
         location = self._session.location

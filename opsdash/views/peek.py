@@ -9,10 +9,11 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.errors import OpsdashError
-from opsdash.model import to_plain
-from opsdash.operations import RevokeTask
+from opsdash.model import TaskPage, TaskPlace, to_plain
+from opsdash.operation import Operation
+from opsdash.operations import RemoveTask, RevokeTask
 from opsdash.services.broker.messages import Message
-from opsdash.services.queues.browse import Look, browse, search
+from opsdash.services.queues.browse import Look, browse
 from opsdash.services.threads import READS
 from opsdash.text import count, in_words
 from opsdash.views import rows
@@ -47,6 +48,9 @@ class Peek(View):
     _look, _looked, _queue = Look(waiting=0), "", ""
     _starts: tuple[int, ...] = (1,)
     """Of the pages up to the one that is shown."""
+    _found = TaskPage()
+    _afters: tuple[str, ...] = ("",)
+    """The same of a search."""
 
     def _build(self) -> Viewable:
         self._find = search_field("Id, name or argument", width=220)
@@ -75,7 +79,7 @@ class Peek(View):
 
     async def look(self, queue: str) -> bool:
         """Looks at the first page; False where that failed, which the page has said."""
-        self._queue, self._starts = queue, (1,)
+        self._queue, self._starts, self._afters = queue, (1,), ("",)
         if self._panel is not None:
             self._find.param.update(value="", value_input="")
         return await self._read()
@@ -88,23 +92,27 @@ class Peek(View):
 
     async def _read(self) -> bool:
         console, queue, text, first = self._session.console, self._queue, self.find, self._starts[-1]
+        after = self._afters[-1]
 
-        def look() -> Look:
+        def look() -> Look | TaskPage:
             console.queues.check(queue, console.queue_names())
             console.queues.check_lists(queue)
-            redact = console.settings.redact
             if text:
-                return search(console.broker, queue, text, first, PAGE, redact=redact)
-            return browse(console.broker, queue, first, PAGE, last=LAST, redact=redact)
+                return console.tasks.waiting(queue, text, after=after, limit=PAGE)
+            return browse(console.broker, queue, first, PAGE, last=LAST, redact=console.settings.redact)
 
         async with self._session.turn("peek") as mine:
             if not mine:
                 return False
             try:
-                self._look = await READS.run(look, caller=self._session.caller)
+                seen = await READS.run(look, caller=self._session.caller)
             except OpsdashError as error:
                 self._tell(error.explanation)
                 return False
+        if isinstance(seen, Look):
+            self._look = seen
+        else:
+            self._found = seen
         self._tell("")
         self._looked = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._show()
@@ -118,33 +126,55 @@ class Peek(View):
             self._session.say(why, "bad")
 
     def _show(self) -> None:
-        if self._panel is None:
-            return
-        look, first, found = self._look, self._starts[-1], len(self._look.messages)
-        may = self.actions and self._session.may(RevokeTask)
+        if self._panel is not None:
+            (self._show_found if self.find else self._show_look)()
+
+    def _show_look(self) -> None:
+        look, first = self._look, self._starts[-1]
         places = f"{first:,} to {look.upto:,} of {look.waiting:,}"
-        searched = f"{count(found, 'task')} found in {places}" if self.find else places
-        nothing = f"Nothing in {places} matches this text." if self.find else "Nothing waits in this queue."
         self._table.param.update(
-            rows=peeked(look, may=may, gaps=not self.find),
-            note=f"{searched}, read {self._looked}" if look.upto >= first else f"Read {self._looked}",
-            empty=nothing if look.waiting else "Nothing waits in this queue.",
+            title="In the order workers take them",
+            rows=peeked(look, may=self._may),
+            note=f"{places}, read {self._looked}" if look.upto >= first else f"Read {self._looked}",
+            empty="Nothing waits in this queue.",
         )
         self._back.disabled = len(self._starts) == 1
         self._next.disabled = look.upto >= look.waiting
 
+    def _show_found(self) -> None:
+        page = self._found
+        places = f"{page.looked_at:,} of {page.of:,}"
+        found = Look(waiting=page.of, messages=tuple(map(_message, page.tasks)))
+        self._table.param.update(
+            title="Newest first",
+            rows=peeked(found, may=self._may, gaps=False),
+            note=f"{count(len(page.tasks), 'task')} found in {places}, read {self._looked}",
+            empty=f"Nothing in {places} matches this text." if page.of else "Nothing waits in this queue.",
+        )
+        self._back.disabled = len(self._afters) == 1
+        self._next.disabled = not page.after
+
+    def _may(self, operation: type[Operation]) -> bool:
+        return bool(self.actions) and self._session.may(operation)
+
     @param.depends("find", watch=True)
     async def _search(self) -> None:
-        self._starts = (1,)
+        self._starts, self._afters = (1,), ("",)
         if self._queue:
             await self._read()
 
     async def _go_on(self, _event: object) -> None:
-        self._starts += (self._look.upto + 1,)
+        if self.find:
+            self._afters += (self._found.after,)
+        else:
+            self._starts += (self._look.upto + 1,)
         await self._read()
 
     async def _go_back(self, _event: object) -> None:
-        self._starts = self._starts[:-1] or (1,)
+        if self.find:
+            self._afters = self._afters[:-1] or ("",)
+        else:
+            self._starts = self._starts[:-1] or (1,)
         await self._read()
 
     async def _again(self, _event: object) -> None:
@@ -160,11 +190,29 @@ class Peek(View):
         await self._dialog.ask(action.name, {"task_id": task_id}, tell=self._tell)
 
 
-def peeked(look: Look, *, may: bool, gaps: bool = True) -> list[rows.Row]:
+def _message(place: TaskPlace) -> Message:
+    """A task that was found, as the table shows messages."""
+    now = datetime.now(UTC)
+    return Message(
+        position=place.position or 0,
+        name=place.name,
+        id=place.id,
+        priority=place.priority or 0,
+        sent_at=place.sent_at,
+        age_s=None if place.sent_at is None else max(0.0, (now - place.sent_at).total_seconds()),
+        eta=place.eta,
+        retries=place.retries,
+        arguments=place.arguments,
+        unreadable=place.unreadable,
+        size_bytes=place.size_bytes or 0,
+    )
+
+
+def peeked(look: Look, *, may: rows.May, gaps: bool = True) -> list[rows.Row]:
     """One row per message, and one for those before, between and behind that are not shown.
 
     Args:
-        may: Who looks may revoke. ``gaps``: what is not shown is a row.
+        may: Whether who looks may run an operation. ``gaps``: what is not shown is a row.
     """
     found: list[rows.Row] = []
     last, keys = 0, set[str]()
@@ -189,12 +237,13 @@ def _ago(age_s: float) -> str:
     return f"{in_words(age_s)} ago" if age_s >= 1 else "just now"
 
 
-def _row(message: Message, *, may: bool) -> rows.Row:
-    """One message. Its button is there if it can be revoked by its id."""
+def _row(message: Message, *, may: rows.May) -> rows.Row:
+    """One message. Its buttons are there if it has an id."""
     acts = [{"name": "copy", "label": "Copy", "help": "Copy as JSON", "copies": "json", "usual": True}]
-    if may and message.id:
-        revoke = rows.act(RevokeTask, "Revoke", "It is discarded when a worker receives it", usual=True)
-        acts.append(revoke)
+    if message.id and may(RemoveTask):
+        acts.append(rows.act(RemoveTask, "Remove", "It is taken out of its queue, with undo", usual=True))
+    if message.id and may(RevokeTask):
+        acts.append(rows.act(RevokeTask, "Revoke", "It is discarded when a worker receives it"))
     return rows.known(
         key=message.id or f"place:{message.position}",
         called=f"{message.name} {message.id}",

@@ -8,6 +8,7 @@ import panel as pn
 
 from opsdash.views.components import Masthead
 from opsdash.views.design import OpsDesign
+from opsdash.views.tasks import FIELD
 
 if TYPE_CHECKING:
     from opsdash.views.session import Session
@@ -26,7 +27,7 @@ REFRESH = "r"
 KEYS: dict[str, list[str]] = {
     "p": ["Pause Processing", "Resume Processing"],
     REFRESH: [],
-    "/": ["Id, name or argument", "Search in the details", "Filter workers", "Workers"],
+    "/": ["Id, name or argument", "Search in the details", "Filter workers", FIELD, "Queues"],
     "d": ["Toggle theme"],
     "?": ["Keyboard shortcuts"],
 }

@@ -138,6 +138,11 @@ def test_the_keyboard_reaches_everything_and_a_list_says_how(
     expect(page.get_by_role("tab", name="Queues", exact=True)).to_be_focused()
     page.keyboard.press("Home")
     page.keyboard.press("/")
+    expect(page.get_by_label("Task id, name or argument")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Workers", exact=True).click()
+    expect(page.get_by_label("Filter workers")).to_be_visible()
+    page.keyboard.press("/")
     expect(page.get_by_label("Filter workers")).to_be_focused()
     page.keyboard.type("p?1")  # in a field they are letters
     expect(page.get_by_label("Filter workers")).to_have_value("p?1")

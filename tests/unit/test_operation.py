@@ -136,6 +136,7 @@ def test_what_takes_something_away_is_declared_as_dangerous():
         "discard_failed",
         "edit_failed",
         "prune_audit_log",
+        "remove_task",
         "revoke_task",
     }
     with pytest.raises(TypeError, match="danger is 'yes'; expected True or False"):

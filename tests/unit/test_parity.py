@@ -42,6 +42,7 @@ CARDS = {
     "clear_queue",
     "sync_tenant_configs",
     "prune_audit_log",
+    "remove_task",
     "revoke_task",
 }
 """Buttons of cards; tests/browser clicks each of them."""

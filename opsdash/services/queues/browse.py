@@ -1,4 +1,4 @@
-"""A queue page by page, and a search in it by id, name and arguments: redacted, never unpickled."""
+"""A queue page by page, in the order workers take its tasks: redacted, never unpickled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import Message
 from opsdash.services.queues.peek import LARGE, describe, too_large
 
-MOST = 5_000
-"""Messages that one search looks at: about half a second."""
 READ = 500
 """Messages of one round trip."""
 
@@ -47,25 +45,6 @@ def browse(broker: Broker, queue: str, first: int, number: int, *, last: int = 0
     seen = list(_walk(broker, queue, lengths, first, upto, redact))
     end = list(_walk(broker, queue, lengths, max(upto + 1, waiting - last + 1), waiting, redact)) if last else []
     return Look(waiting=waiting, messages=(*seen, *end), upto=upto)
-
-
-def search(broker: Broker, queue: str, text: str, first: int, number: int, *, redact: str = "") -> Look:
-    """The first messages from one place on that hold a text in their id, name or arguments as they are shown.
-
-    What is hidden is not searched: a search would tell it. Cost: a round trip per ``READ`` messages, ``MOST`` at most.
-
-    Raises:
-        Unavailable: Redis did not answer.
-    """
-    lengths, wanted, found, upto = _lengths(broker, queue), text.casefold(), list[Message](), 0
-    waiting = sum(lengths.values())
-    for message in _walk(broker, queue, lengths, first, min(waiting, first + MOST - 1), redact):
-        upto = message.position
-        if wanted in f"{message.id}\n{message.name}\n{message.arguments}".casefold():
-            found.append(message)
-            if len(found) == number:
-                break
-    return Look(waiting=waiting, messages=tuple(found), upto=upto)
 
 
 def _lengths(broker: Broker, queue: str) -> dict[int, int]:

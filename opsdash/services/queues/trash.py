@@ -18,9 +18,11 @@ from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
-from opsdash.services.queues.lock import locked
+from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.receipt import Receipt, Scope
+from opsdash.services.queues.remove_task import TASK, left_to_remember_s, put_back
 from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.task_message import LONGEST_ID
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -44,6 +46,23 @@ _WEIGH = lua.load(__name__, "trash_weigh")
 _BEGIN = lua.load(__name__, "trash_begin")
 _END = lua.load(__name__, "trash_end")
 _DELETE = lua.load(__name__, "trash_delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore brought back.
+
+    Attributes:
+        entry: As it was before.
+        tasks: How many this run brought back; 0: all had come back before.
+        receipt: None when all had come back before.
+        where: Of one removed task: next to which message it is; see `remove_task.put_back`. Empty for a clear.
+    """
+
+    entry: TrashEntry
+    tasks: int = 0
+    receipt: Receipt | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,22 @@ class Trash:
         fit = [entry for entry in found if entry.queue or entry.kind == FAILED_TASKS]
         return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
 
+    def lists(self, entries: Sequence[TrashEntry]) -> Sequence[Sequence[tuple[int, str, bool]]]:
+        """Of each entry its lists: priority step, key, and whether that has what goes back to the queue at the end.
+
+        Cost: one round trip.
+        """
+        keys, known = self.broker.keys, self.broker.priority_steps
+        with self.broker.reading():
+            infos = bounded_reads.hashes(self.broker.client, [keys.trash(entry.id, "info") for entry in entries])
+        found = []
+        for entry, info in zip(entries, infos, strict=True):
+            lists = [(step, keys.trash(entry.id, str(step)), False) for step in sorted(_steps(info or {}))]
+            if entry.state != "kept":
+                lists += [(step, keys.trash(entry.id, f"kept:{step}"), True) for step in known]
+            found.append(lists)
+        return found
+
     def to_frame(self) -> pd.DataFrame:
         """The same as a typed pandas frame, the newest first; warns of what is left out. Cost: as ``look``."""
         entries, unread = self.look()
@@ -117,8 +152,8 @@ class Trash:
         by: str,
         others: Iterable[str] = (),
         on_progress: Callable[[int], None] = lambda _left: None,
-    ) -> tuple[TrashEntry, int, Receipt | None]:
-        """Puts cleared messages back, in order and priority, before what has come since.
+    ) -> Restored:
+        """Puts cleared messages back, in order and priority, before what has come since; one task to its own place.
 
         Safe to run again, whatever it was interrupted by; done twice it is done once.
 
@@ -126,10 +161,6 @@ class Trash:
             others: Other queues that the receipt counts.
             on_progress: Called after each step with the number of newer messages still to move behind the restored
                 ones.
-
-        Returns:
-            The entry as it was before, how many messages this run brought back, and the receipt: none when all had
-            come back before.
 
         Raises:
             Refused: The trash is gone, or another operation has the queue lock. Nothing was changed.
@@ -140,12 +171,14 @@ class Trash:
             SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
             entry = self._one(trash_id, None, info)
+            if entry.task_id:
+                return self._put_back(lock, entry, info, others, by)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
             # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
             kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
             begun = lock.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
-                return entry, 0, None
+                return Restored(entry=entry)
             if begun not in {"kept", "restoring"}:
                 raise Refused(why_not(trash_id, begun))
             into = {step: lists[nearest_step(step, lists)] for step in kept}
@@ -154,10 +187,27 @@ class Trash:
             before = scope.count()
             for step, key in kept.items():
                 lock.join(key, into[step], on_progress)
-            left_s = max(KEPT_INFO_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+            left_s = left_to_remember_s(info, KEPT_INFO_S)
             receipt = scope.since(before)
             lock.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
-        return entry, entry.count, receipt
+        return Restored(entry=entry, tasks=entry.count, receipt=receipt)
+
+    def _put_back(
+        self, lock: QueueLock, entry: TrashEntry, info: Mapping[str, str], others: Iterable[str], by: str
+    ) -> Restored:
+        if info.get("state") == "restored":
+            return Restored(entry=entry)
+        step = min(_steps(info), default=0)
+        lists = self.broker.lists(entry.queue)
+        key = lists[nearest_step(step, lists)]
+        suspend(self.broker, entry.queue, [key], info)
+        scope = Scope.of(self.broker, entry.queue, others)
+        before = scope.count()
+        left_s = left_to_remember_s(info, KEPT_INFO_S)
+        answer, where = put_back(lock, entry.id, info, step, key, by=by, left_s=left_s)
+        if answer != "done":
+            raise Refused(why_not(entry.id, answer))
+        return Restored(entry=entry, tasks=1, receipt=scope.since(before), where=where)
 
     def by_priority(self, trash_id: str) -> dict[int, int]:
         """Priority step that they go back to → messages; see `elsewhere`. Cost: two reads of the entry.
@@ -274,6 +324,7 @@ def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _K
         expires_at=end if state == "kept" and end is not None and end.timestamp() > 0 else None,
         state=state,
         set_aside=sum(newer for _, newer in left.values()),
+        task_id=untrusted.words(info.get(TASK), LONGEST_ID),
     )
 
 
