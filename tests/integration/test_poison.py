@@ -63,12 +63,12 @@ def test_a_long_healthy_task_that_the_visibility_timeout_redelivers_is_no_poison
                 worker(pool="threads", concurrency=4, env={**deployment.env, "OPSDASH_POISON_AFTER": "1"})
             )
         deployment.celery.send_task("sample.late", kwargs={"seconds": 8})
-        for start in range(1, 5):
+        for start in range(1, 3):
             deployment.records.wait_for(start)
             time.sleep(0.5)
             timed_out(deployment)
-        deployment.records.wait_for(5)
-        eventually(lambda: deployment.unacked() == 0, timeout_s=30, what="all five have ended")
+        deployment.records.wait_for(3)  # the third finds the note of the second, and that its process lives
+        eventually(lambda: deployment.unacked() == 0, timeout_s=30, what="all three have ended")
     assert store_of(deployment).page().total == 0
 
 
@@ -112,8 +112,9 @@ def test_a_redelivered_task_whose_worker_was_stopped_on_purpose_is_no_poison(dep
             os.kill(running.pid, signal.SIGQUIT)  # a cold shutdown
             eventually(lambda running=running: not running.running, timeout_s=30, what="it has ended")
         timed_out(deployment)
-        assert deployment.waiting() == 1
-    assert store_of(deployment).page().total == 0
+        assert groups(deployment, "poison") == ()
+        if not deployment.waiting():
+            break  # before Celery 5.5 a cold shutdown acknowledges what it ends
 
 
 def test_unless_it_is_asked_for_nothing_is_noted_of_redelivered_tasks(deployment: Deployment) -> None:
