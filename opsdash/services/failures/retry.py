@@ -83,7 +83,7 @@ class Retry:
         """Sends what is planned, the oldest failure first. Cost: about 0.1 ms each, in steps of about 4 ms.
 
         Args:
-            change: What each message gets; with ``new_ids`` an id of its own as well.
+            change: What each message gets; with ``new_ids`` each a new id as well.
             audit_id: Under which Redis counts what was sent.
             per_s: So many a second at most.
             cancelled: Called between two steps; true stops there.

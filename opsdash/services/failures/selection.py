@@ -182,7 +182,7 @@ def _target(broker: Broker, failure: Failure, known: frozenset[str]) -> tuple[st
     lists = broker.lists(failure.queue)
     if failure.list in lists.values():
         return failure.list, False
-    if not failure.list.startswith(broker.layout.prefix + failure.queue):
+    if not failure.list.startswith(broker.layout.prefix + failure.queue + broker.separator):
         return "", False
     return lists[nearest_step(failure.priority, lists)], True
 
