@@ -211,22 +211,16 @@ def test_a_broker_that_goes_in_the_middle_of_a_retry_is_told_with_numbers_and_ha
         server.kill()
 
 
-def test_a_redis_that_is_full_ends_a_retry_with_numbers_and_keeps_the_rest(console_for: Any) -> None:
+def test_a_redis_that_is_full_takes_what_is_retried_since_that_needs_no_room(console_for: Any) -> None:
     console: Console = console_for(queues=("celery",))
-    client = console.broker.client
-    keep(console.broker, [failed(f"t{number}") for number in range(300)])
-    seen: list[int] = []
-
-    def on_progress(at: int, _of: int) -> None:
-        seen.append(at)
-        if len(seen) == 1:
-            client.config_set("maxmemory", "1")
-
+    broker = console.broker
+    keep(broker, [failed(f"t{number}") for number in range(300)])
+    going = planned(broker)
+    broker.client.config_set("maxmemory", "1")
     try:
-        sent = Retry(console.broker).send(planned(console.broker), RESET, audit_id="a", on_progress=on_progress)
-        assert (sent.full, sent.total, sent.left) == (True, seen[0], 300 - seen[0])
+        assert Discarded(broker).take(going.going[:100], by="maria", keep_s=60, trash_id="t")[0] == 100
+        assert Retry(broker).send(going, RESET, audit_id="a").total == 200
+        assert Discarded(broker).restore("t", by="maria")[1].restored == 100
     finally:
-        client.config_set("maxmemory", "0")
-    assert len(in_queue(console.broker)) == seen[0]
-    assert len(in_store(console.broker)) == 300 - seen[0]
-    assert Retry(console.broker).send(planned(console.broker), RESET, audit_id="b").total == 300 - seen[0]
+        broker.client.config_set("maxmemory", "0")
+    assert (len(in_queue(broker)), len(in_store(broker)), in_trash(broker)) == (200, 100, [])

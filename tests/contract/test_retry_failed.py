@@ -120,12 +120,13 @@ def test_members_of_chords_and_what_has_no_message_and_unknown_queues_are_left_o
             failed("none", message=b""),
             failed("lost", queue="elsewhere"),
             failed("foreign", list="other:celery"),
+            failed("like", list=f"{broker.lists('celery')[0]}2"),
             failed("good"),
         ],
     )
     found = plan(broker)
     left = {why: {one.id for one in failures} for why, failures in found.left_out.items()}
-    assert left == {CHORD: {"chord"}, TOO_LARGE: {"large"}, NOT_KEPT: {"none"}, NO_QUEUE: {"lost", "foreign"}}
+    assert left == {CHORD: {"chord"}, TOO_LARGE: {"large"}, NOT_KEPT: {"none"}, NO_QUEUE: {"lost", "foreign", "like"}}
     assert [one.id for one in found.going] == ["good"]
     assert {one.id for one in plan(broker, chords=True).going} == {"good", "chord"}
 

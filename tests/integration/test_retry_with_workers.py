@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from celery import chord
 from support.deployment import Deployment
 from support.failures import store_of, wait_for
 from support.workers import GREEN, eventually, worker
@@ -82,10 +81,9 @@ def test_an_edited_task_runs_with_its_new_arguments(deployment: Deployment, cons
 
 
 def test_members_of_a_chord_are_left_out_unless_asked_for(deployment: Deployment, console: Console) -> None:
-    signature = deployment.celery.signature
-    deployment.celery.conf.result_backend = deployment.server.url
+    body = deployment.celery.signature("sample.short")
     with worker(pool="threads", env={**deployment.env, "SAMPLE_RESULTS": "yes"}):
-        chord([signature("sample.until_mended", args=(n,)) for n in range(2)])(signature("sample.short"))
+        deployment.send(2, "sample.until_mended", group_id="g", chord=body)
         failures = wait_for(deployment, 2)
         assert all(failure.chord for failure in failures)
         values = console.preview(opsdash.RetryFailed(task="*")).values()

@@ -1,6 +1,6 @@
 """Changes a few fields of a stored message, and not one byte besides: unknown headers and any body survive.
 
-The message is never made again from what was read of it: numbers, order and spelling of the rest stay as the
+The message is never written from what was read of it: numbers, order and spelling of the rest stay as the
 producer wrote them. Nothing here runs or unpickles anything.
 """
 

@@ -56,7 +56,6 @@ class Sent:
     no_list: int = 0
     left: int = 0
     cancelled: bool = False
-    full: bool = False
 
     @property
     def total(self) -> int:
@@ -84,7 +83,7 @@ class Retry:
         """Sends what is planned, the oldest failure first. Cost: about 0.1 ms each, in steps of about 4 ms.
 
         Args:
-            change: What each message gets; with ``new_ids`` its own new id as well.
+            change: What each message gets; with ``new_ids`` each a new id as well.
             audit_id: Under which Redis counts what was sent.
             per_s: So many a second at most.
             cancelled: Called between two steps; true stops there.
@@ -96,7 +95,7 @@ class Retry:
         sent, pace, at, next_s = Sent(), Pace(), 0, time.monotonic()
         of = len(plan.going)
         try:
-            while at < of and not sent.full:
+            while at < of:
                 if cancelled():
                     sent.cancelled = True
                     break
@@ -157,13 +156,9 @@ class Retry:
             words += [failure.id, one.version, lists.index(plan.lists[failure.id]) + 1, failure.queue, message]
         if going:
             keys = [self.broker.keys.failed, self.broker.keys.failed_act(audit_id), *lists]
-            try:
-                answers: Any = pace.timed(
-                    lambda _number: self.broker.client.eval(_SEND, len(keys), *keys, REMEMBERED_S, *words)
-                )
-            except redis.OutOfMemoryError:  # refused at the first push: nothing of the step was done
-                sent.full = True
-                return 0
+            answers: Any = pace.timed(
+                lambda _number: self.broker.client.eval(_SEND, len(keys), *keys, REMEMBERED_S, *words)
+            )
             for failure, answer in zip(going, answers, strict=True):
                 if answer == 1:
                     sent.by_queue[failure.queue] += 1

@@ -19,7 +19,6 @@ def effect(chosen: RetryPlan, sent: Sent) -> Effect:
         f"{sent.unable:,} can't be changed and stay as they are": sent.unable,
         f"{sent.as_it_was:,} of them could not be read and were sent as they were": sent.as_it_was,
         f"{sent.no_list:,} stay: the key of their queue is not a list": sent.no_list,
-        f"Redis is full: {sent.left:,} are still kept as failed": sent.left if sent.full else 0,
         f"{sent.left:,} are still kept as failed": sent.left if sent.cancelled else 0,
     }
     message = " ".join([message, *(f"{text}." for text, number in notes.items() if number)])
@@ -33,7 +32,7 @@ def effect(chosen: RetryPlan, sent: Sent) -> Effect:
             "left_out": {why: len(failures) for why, failures in chosen.left_out.items()},
             "ids": [one.id for one in chosen.going[:20]],
         },
-        ok=not (sent.cancelled or sent.full or sent.unable or sent.no_list),
+        ok=not (sent.cancelled or sent.unable or sent.no_list),
     )
 
 

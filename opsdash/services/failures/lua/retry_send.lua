@@ -5,7 +5,7 @@ local FAILED = KEYS[1]
 -- include ../../../model/lua/own_key.lua
 -- include ../../../model/lua/failed.lua
 -- include same_version.lua
--- Nothing may fail between a push and the end of its entry: what has another type is deleted before.
+-- Nothing may fail between the end of an entry and its push: what has another type is deleted before.
 own_key(FAILED, 'zset')
 own_key(FAILED .. ':bytes', 'hash')
 own_key(KEYS[2], 'hash')
@@ -17,8 +17,8 @@ for i = 2, #ARGV, 5 do
     local kind = redis.call('TYPE', list).ok
     answer = -1
     if kind == 'list' or kind == 'none' then
-      redis.call('LPUSH', list, ARGV[i + 4]) -- a full Redis refuses the first one: then nothing is done
-      failed_drop(id)
+      failed_drop(id) -- first: a full Redis takes a push only after a write that needs no room
+      redis.call('LPUSH', list, ARGV[i + 4])
       add_to(KEYS[2], ARGV[i + 3], 1)
       answer, sent = 1, true
     end
