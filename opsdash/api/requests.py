@@ -20,7 +20,7 @@ from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit.query import MAX_PAGE, Filter
 from opsdash.services.queues.search_tasks import MOST_PAGE, SEARCHED, SearchState, TaskQuery
 
-MAX_CURSOR = 4_000
+MAX_CURSOR = 2_000
 """Characters of where a search goes on: it has a queue's name in it."""
 
 
@@ -82,7 +82,9 @@ class TasksQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     queue: Annotated[Text, Meta(description="Only of this queue.")] = ""
     state: Annotated[SearchState | UnsetType, Meta(description="Only tasks in this state.")] = UNSET
     limit: Annotated[int, Meta(ge=1, le=MOST_PAGE, description="Tasks in a page, about.")] = 50
-    after: Annotated[str, Meta(max_length=MAX_CURSOR, description="The ``after`` of the page before.")] = ""
+    after: Annotated[
+        str, Meta(max_length=MAX_CURSOR, pattern=r"^[A-Za-z0-9_-]*$", description="The ``after`` of the page before.")
+    ] = ""
 
     def asked(self) -> TaskQuery:
         """As the services take it."""

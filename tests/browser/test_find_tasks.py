@@ -79,8 +79,9 @@ def test_what_was_found_is_whole_and_accessible_on_every_screen(
     page = visit(f"{served.url}?tab=queues", color_scheme=theme, reduced_motion="reduce")
     if size:
         page.set_viewport_size(size)
-    search(page, "shop.*")
     table = page.get_by_role("region", name="Find tasks")
+    expect(table).to_contain_text("Enter a task's id")
+    search(page, "shop.*")
     expect(table).to_contain_text("20 tasks found")
     button(page, "Next").click()
     expect(table).to_contain_text("10 tasks found")

@@ -90,7 +90,7 @@ class Cursor:
     def text(self) -> str:
         """For the next request."""
         parts = [self.stage, self.queue, self.step, self.at, self.seen]
-        return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(json.dumps(parts, ensure_ascii=False).encode()).decode().rstrip("=")
 
     @classmethod
     def of(cls, text: str) -> Cursor:

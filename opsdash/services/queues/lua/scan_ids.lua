@@ -4,7 +4,8 @@
 -- The bytes are -1 for a key that is no list.
 -- include ../../broker/lua/named.lua
 -- include scan_is_id.lua
-local from, size, found = tonumber(ARGV[1]), 0, {}
+local from, size, found, find = tonumber(ARGV[1]), 0, {}, string.find
+local first, more = ARGV[3], #ARGV > 3
 local window, lengths = redis.pcall('LRANGE', KEYS[1], from, from + ARGV[2] - 1), {}
 for i = 2, #KEYS do
   local length = redis.pcall('LLEN', KEYS[i])
@@ -13,7 +14,7 @@ end
 if window.err then return {0, -1, lengths} end
 for i, message in ipairs(window) do
   size = size + #message
-  if has_id(message, 3) and #found < MOST * 2 then
+  if (more or find(message, first, 1, true)) and has_id(message, 3) and #found < MOST * 2 then
     found[#found + 1], found[#found + 2] = from + i - 1, named(message)
   end
 end
