@@ -10,6 +10,7 @@ from typing import Any
 
 import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.api.events import Events
+from opsdash.api.failures import Failures, OneFailure
 from opsdash.api.handler import NotFound
 from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
@@ -33,6 +34,8 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
         (rf"{V1}/workers/([^/]+)", OneWorker, own),
         (f"{V1}/tasks", Tasks, own),
         (rf"{V1}/tasks/([^/]+)", OneTask, own),
+        (f"{V1}/failures", Failures, own),
+        (rf"{V1}/failures/([^/]+)", OneFailure, own),
         (f"{V1}/audit", Audit, own),
         (f"{V1}/operations", Operations, own),
         (rf"{V1}/operations/([^/]+)", Run, own),

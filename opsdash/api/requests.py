@@ -18,6 +18,7 @@ from opsdash.model import (
 )
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit.query import MAX_PAGE, Filter
+from opsdash.services.failures.store import MOST_FAILURES, FailureFilter
 from opsdash.services.queues.search_tasks import MOST_PAGE, SEARCHED, SearchState, TaskQuery
 
 MAX_CURSOR = 2_000
@@ -90,6 +91,28 @@ class TasksQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
         """As the services take it."""
         states = SEARCHED if self.state is UNSET else (self.state,)
         return TaskQuery(name=self.name, text=self.text, queue=self.queue, states=states)
+
+
+class FailuresQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Which failed tasks are meant; all that is given must hold."""
+
+    task: Annotated[Text, Meta(description="Name of the task; ``*`` matches any text.")] = ""
+    error: Annotated[Text, Meta(description="Type of the error; ``*`` matches any text.")] = ""
+    queue: Annotated[Text, Meta(description="Only from this queue.")] = ""
+    kind: Annotated[Text, Meta(description="How they failed: ``failed``, ``rejected``, ``time_limit`` …")] = ""
+    since: Annotated[Moment | UnsetType, Meta(description="Failed last at or after this time.")] = UNSET
+    group: Annotated[Text, Meta(description="A group by its fingerprint: its tasks are the ``entries``.")] = ""
+    first: Annotated[
+        int, Meta(ge=1, le=MOST_FAILURES, description="The first entry; 1 is the one that failed last.")
+    ] = 1
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
+
+    def filter(self) -> FailureFilter:
+        """As the services take it."""
+        since = None if self.since is UNSET else times.in_utc(self.since)
+        return FailureFilter(
+            task=self.task, error=self.error, queue=self.queue, kind=self.kind, fingerprint=self.group, since=since
+        )
 
 
 _requests: dict[str, type[msgspec.Struct]] = {}

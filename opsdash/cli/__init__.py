@@ -16,6 +16,7 @@ from opsdash import installed
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
+from opsdash.cli.failed import failed
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
@@ -34,7 +35,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (status, queues, workers, peek, find_task, tasks, trash, approvals, audit)
+READS = (status, queues, workers, failed, peek, find_task, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

@@ -13,7 +13,7 @@ from opsdash.config import broker_url, roles
 from opsdash.model import Role
 
 MIN_SECRET_LENGTH = 16
-TASK_PLACES = frozenset({"{id}", "{task}", "{queue}", "{trace}"})
+TASK_PLACES = frozenset({"{task_id}", "{task}", "{queue}", "{trace_id}"})
 """What an address of a task elsewhere may have in it."""
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
@@ -63,12 +63,15 @@ def text(value: str) -> str | None:
     return value.strip() or None
 
 
-def task_url(value: str) -> str:
-    """A web address with places for what a task is known by."""
-    places = re.findall(r"[{][^{}]*[}]|[{}]", value)
-    if not re.fullmatch(r"https?://[^\s\"'<>\\]+", value.strip()) or not places or not TASK_PLACES.issuperset(places):
-        raise ValueError(f"expected an address with {', '.join(sorted(TASK_PLACES))} in it, got {value!r}")
-    return value.strip()
+def task_urls(value: str) -> tuple[str, ...]:
+    """Web addresses with places for what a task is known by, with blanks between them."""
+    for address in (given := tuple(dict.fromkeys(value.split()))):
+        places = re.findall(r"[{][^{}]*[}]|[{}]", address)
+        if not re.fullmatch(r"https?://[^\s\"'<>\\{}/?#@]+(?:[/?#][^\s\"'<>\\]*)?", address):
+            raise ValueError(f"expected addresses that begin with http:// or https:// and a host, got {address!r}")
+        if not places or not TASK_PLACES.issuperset(places):
+            raise ValueError(f"expected an address with {', '.join(sorted(TASK_PLACES))} in it, got {address!r}")
+    return given
 
 
 def names(value: str) -> tuple[str, ...]:

@@ -192,10 +192,11 @@ class Settings:
         doc="In the workers' environment: how often a redelivered task may take its process with it before it is set "
         "aside as a failed one; 0: any number.",
     )
-    task_url: str | None = _setting(
-        default=None,
-        parse=parsers.task_url,
-        doc="Where else a task is shown, e.g. `https://flower.example/task/{id}`; also `{task}`, `{queue}`, `{trace}`.",
+    task_url: tuple[str, ...] = _setting(
+        default=(),
+        parse=parsers.task_urls,
+        doc="Where else a failed task is shown, e.g. `https://flower.example/task/{task_id}`; also `{trace_id}`, "
+        "`{task}`, `{queue}`. Several with blanks between them.",
     )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."

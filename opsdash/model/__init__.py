@@ -5,7 +5,7 @@ A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=Non
 
 from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
-from opsdash.model.failure import Failure, FailureGroup, FailurePage
+from opsdash.model.failure import Failure, FailureGroup, FailureOverview, FailurePage
 from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
@@ -31,6 +31,7 @@ __all__ = [
     "Effect",
     "Failure",
     "FailureGroup",
+    "FailureOverview",
     "FailurePage",
     "Figure",
     "FoundTask",

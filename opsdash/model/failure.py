@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 FAILED = "failed"
 REJECTED = "rejected"
@@ -22,6 +22,9 @@ COUNTED = (EXPIRED, REVOKED)
 """How a task can end without having failed: it is counted, and nothing of it is kept."""
 LONGEST_ID = 120
 """Characters of a task's id by which its failure goes."""
+_HOUR_S = 3_600.0
+_SHORTEST_S = 60.0
+"""A rate is of a minute at least: one failure just now is not thousands an hour."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
@@ -119,6 +122,23 @@ class FailureGroup:
     workers: Mapping[str, int] = field(default_factory=dict)
     hours: Mapping[datetime, int] = field(default_factory=dict)
 
+    @property
+    def queue(self) -> str:
+        """The queue that most of them came from; empty: not known."""
+        return max((name for name in self.queues if name != "*"), key=lambda name: self.queues[name], default="")
+
+    @property
+    def open(self) -> bool:
+        """There is something to look at: all that was kept of others was sent again, discarded, or has expired."""
+        return bool(self.kept or self.not_kept or self.kind in COUNTED)
+
+    def per_hour(self, now: datetime) -> float:
+        """How often it came lately: in this hour and the one before, or since it came first."""
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        seen_s = min(_HOUR_S + (now - hour).total_seconds(), max(_SHORTEST_S, (now - self.first_at).total_seconds()))
+        number = self.hours.get(hour, 0) + self.hours.get(hour - timedelta(seconds=_HOUR_S), 0)
+        return round(number * _HOUR_S / seen_s, 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailurePage:
@@ -131,3 +151,19 @@ class FailurePage:
     failures: tuple[Failure, ...] = ()
     total: int = 0
     upto: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureOverview:
+    """The groups that were asked for, and their sums.
+
+    Attributes:
+        total: Failed tasks that are kept and can be looked at. ``not_kept``: failures that were counted alone.
+        groups: Those that have something to look at, the one that came last first.
+        problems: What of the store can't be read, one sentence each.
+    """
+
+    total: int = 0
+    not_kept: int = 0
+    groups: tuple[FailureGroup, ...] = ()
+    problems: tuple[str, ...] = ()

@@ -36,7 +36,8 @@ class TaskPlace:
         eta: Not before this, in UTC.
         arguments: Redacted; else why they are not shown.
         trash_id: Which clear it is in.
-        result: The status in the result backend. ``ended_at``: when that was stored, in UTC.
+        result: The status in the result backend. ``ended_at``: when that was stored, or the task failed last, in UTC.
+        error: Of a failed one, the exception's type, or how it ended. ``sendable``: it can be sent again.
         chord, group, chain: It is part of such a workflow, as its message says.
         unreadable: Why its message is not looked into; empty: it is. ``size_bytes``: of the message.
     """
@@ -57,6 +58,8 @@ class TaskPlace:
     trash_id: str = ""
     result: str = ""
     ended_at: datetime | None = None
+    error: str = ""
+    sendable: bool = False
     chord: bool = False
     group: bool = False
     chain: bool = False
@@ -71,7 +74,8 @@ class LookedAt:
     Attributes:
         what: ``queues``, ``fetched`` (what workers have not acknowledged), ``workers`` (asked), ``trash``, ``failed``,
             ``results`` (the result backend).
-        number: Queues, workers that answered, clears in the trash. ``of``: workers that were expected to answer.
+        number: Queues, workers that answered, clears in the trash, failed tasks. ``of``: workers that were expected to
+            answer.
         messages: How many were looked at; None where that is not what was done.
         complete: All of it was looked at.
         problem: Why not; empty where there is nothing to say.

@@ -10,6 +10,7 @@ from opsdash.model import AuditEntry, Effect, Figure, FoundTask, Line, Preview, 
 from opsdash.operation import Act, Operation, argument, command_line
 from opsdash.operations.clear_queue import in_trash, undo
 from opsdash.operations.restore_queue import PLACE, RestoreQueue
+from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
 from opsdash.services.queues.find_task import checked_id
 from opsdash.services.queues.found_text import looked_at_line, missing, where
@@ -142,4 +143,6 @@ def act_on(place: TaskPlace) -> Operation | None:
         return RevokeTask(task_id=place.id, terminate=True)
     if place.state == "cleared" and place.trash_id:
         return RestoreQueue(trash_id=place.trash_id)
-    return None  # a failed one can be retried, once failed tasks are kept
+    if place.state == "failed" and place.sendable:
+        return RetryFailed(ids=place.id)
+    return None

@@ -49,6 +49,7 @@ from opsdash.services.best_effort import Listener, best_effort
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import connect
 from opsdash.services.database import engine
+from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
@@ -106,17 +107,13 @@ class Console(Reads):
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
+        self.failed = FailedTasks(self.broker, settings.task_url)
         self.discovery = Discovery(self.broker)
         remote = Remote(self.broker, self.unmanaged)
         holders = TaskHolders(remote, redact=settings.redact)
         self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact)
         self.finder = TaskFinder(
-            broker=self.broker,
-            holders=holders,
-            trash=self.trash,
-            results=Results(settings),
-            queue_names=self.queue_names,
-            redact=settings.redact,
+            self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
         )
         self._snapshots = SnapshotReader(
             broker=self.broker,

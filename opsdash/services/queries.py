@@ -7,6 +7,7 @@ from collections.abc import Callable
 from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
+from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.verdict import verdict
@@ -22,6 +23,7 @@ class Reads:
 
     audit: AuditLog
     discovery: Discovery
+    failed: FailedTasks
     finder: TaskFinder
     unmanaged: UnmanagedWorkers
     pause: PauseFlags

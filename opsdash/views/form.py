@@ -74,11 +74,11 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
 
 
 def about(operation: Operation, known: Collection[str]) -> list[tuple[str, str]]:
-    """What the dialog says instead of asking: label and value of what was clicked."""
+    """What the dialog says instead of asking: label and value of what was clicked; nothing of what was left empty."""
     return [
         (field.metadata["label"], str(getattr(operation, field.name)))
         for field in _asked(operation)
-        if field.name in known
+        if field.name in known and getattr(operation, field.name) not in ("", None)
     ]
 
 

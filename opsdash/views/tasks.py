@@ -36,6 +36,7 @@ ASK = "Enter a task's id, the beginning of one, a name (shop.*) or a text in the
 LABELS = {
     "remove_task": ("Remove", "It is taken out of its queue, with undo"),
     "revoke_task": ("Revoke", "It is discarded, or ended where it runs"),
+    "retry_failed": ("Retry", "It is sent to its queue again"),
     "restore_queue": ("Restore", "What was cleared goes back to its queue"),
 }
 

@@ -10,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from support.errors import fails
+from support.failed_tasks import CHARGE, failed, keep
 from support.holders import Nobody
 from support.messages import fetched, first_protocol, hostile, message
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.model import FoundTask, Progress
+from opsdash.operations import RetryFailed
+from opsdash.operations.remove_task import act_on
 from opsdash.services.broker.client import Broker
+from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.queues import find_in_lists, scan
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.found_text import looked_at, looked_at_line, summary
@@ -29,7 +33,8 @@ from opsdash.services.workers.task_holders import Answers, HeldTask
 def finder(broker: Broker, *tasks: HeldTask, silent: Sequence[str] = ()) -> TaskFinder:
     holders = Nobody(*tasks, silent=silent)
     results = Results(Settings.from_env({}))
-    return TaskFinder(broker, holders, Trash(broker), results, lambda: broker.queues)  # type: ignore[arg-type]
+    failed = FailedTasks(broker).find
+    return TaskFinder(broker, holders, Trash(broker), results, lambda: broker.queues, failed=failed)  # type: ignore[arg-type]
 
 
 def find(broker: Broker, task_id: str) -> FoundTask:
@@ -271,3 +276,22 @@ def test_what_is_no_id_is_refused(broker: Broker) -> None:
     for wrong in ("", "two ids", "an\x1bid", "*", "a" * 300, "<id>"):
         with fails(Invalid, field="task_id"):
             find(broker, wrong)
+
+
+def test_a_failed_task_is_found_with_its_error_and_can_be_retried(broker: Broker) -> None:
+    keep(broker, [failed("failed-1", queue="emails"), failed("failed-2", too_large="1", message=b"")])
+    found = find(broker, "failed-1")
+    assert (found.id, found.state, found.queue) == ("failed-1", "failed", "emails")
+    assert summary(found).startswith(f"Task failed-1 is failed with {CHARGE.error}, at ")
+    assert "2 failed tasks" in looked_at_line(found)
+    assert act_on(found.places[0]) == RetryFailed(ids="failed-1")
+    assert act_on(find(broker, "failed-2").places[0]) is None, "there is no message to send"
+    both = find(broker, "failed-")
+    assert (both.state, both.ids) == (None, ("failed-1", "failed-2"))
+
+
+def test_a_failed_task_that_waits_again_is_waiting(broker: Broker) -> None:
+    keep(broker, [failed("failed-1")])
+    push(broker, message("failed-1"))
+    found = find(broker, "failed-1")
+    assert (found.state, [place.state for place in found.places]) == ("waiting", ["waiting"])

@@ -17,7 +17,6 @@ from opsdash.model.found_task import STATES
 from opsdash.model.found_task import Looked as Kind
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
-from opsdash.services.queues.find_failed import find_failed
 from opsdash.services.queues.find_in_lists import Looked, OnProgress, Places, Source
 from opsdash.services.queues.results import UNREADABLE, Results
 from opsdash.services.queues.task_message import (
@@ -35,6 +34,10 @@ from opsdash.text import count
 
 def _ignore(_progress: Progress) -> None:
     return None
+
+
+def _none_failed(_wanted: Wanted) -> tuple[tuple[TaskPlace, ...], int]:
+    return (), 0
 
 
 def checked_id(text: str) -> str:
@@ -55,6 +58,7 @@ class TaskFinder:
     Attributes:
         queue_names: Every queue that is known now.
         redact: Regular expression: arguments that it finds are hidden as well; empty: none.
+        failed: Failed tasks that are meant, and how many there are at all.
     """
 
     broker: Broker
@@ -63,6 +67,7 @@ class TaskFinder:
     results: Results
     queue_names: Callable[[], Sequence[str]]
     redact: str = ""
+    failed: Callable[[Wanted], tuple[tuple[TaskPlace, ...], int]] = _none_failed
 
     def find(self, asked: str, on_progress: OnProgress = _ignore, *, whole: bool = False) -> FoundTask:
         """Where a task is, and what was looked at.
@@ -229,10 +234,8 @@ class _Search:
 
     def failed(self, looked: Looked) -> None:
         """Failed tasks that are kept."""
-        found = find_failed(self._broker, self._asked)
-        if found is None:
-            looked.problems.append("failed tasks are not kept")
-        for place in found or ():
+        found, looked.number = self._finder.failed(self._wanted)
+        for place in found:
             self.places.add(place)
 
     def results(self, looked: Looked) -> None:

@@ -17,7 +17,7 @@ def where(place: TaskPlace) -> str:
         "active": f"running in {_worker(place)}",
         "held": f"set aside from queue {place.queue} by an interrupted operation (trash {place.trash_id})",
         "cleared": f"cleared from queue {place.queue}, in trash {place.trash_id}",
-        "failed": "failed",
+        "failed": f"failed with {place.error}" if place.error else "failed",
         "finished": f"finished: {place.result}",
     }[place.state]
     if place.since is not None:
@@ -81,6 +81,8 @@ def _parts(one: LookedAt) -> Iterator[str]:
         yield f"{one.number:,} of {count(one.of, 'worker')} answered"
     elif one.what == "trash":
         yield f"{messages} in the trash"
+    elif one.what == "failed":
+        yield count(one.number, "failed task")
     elif one.what == "results" and one.number:
         yield "the result backend"
 
