@@ -28,9 +28,9 @@ def ops(console_for: Any) -> Console:
 
 
 @pytest.fixture
-def command(request: pytest.FixtureRequest) -> Any:
+def command(opsdash: Any) -> Any:
     """Runs ``opsdash ARGS`` off a terminal."""
-    return request.getfixturevalue("opsdash")
+    return opsdash
 
 
 def run(ops: Console, operation: Any, **more: Any) -> Any:
