@@ -57,8 +57,8 @@ def remove(
 ) -> Removed:
     """Takes one task out of its queue, in one step, while workers go on taking others.
 
-    Cost: one search of the queue, and one LREM, which passes over the messages between this one and the nearer end:
-    some 7 ms for each 100,000 of them.
+    Cost: one search of the queue, and one LREM, which passes over the messages between this one and the nearer end,
+    some 50 ms in the middle of 1,000,000.
 
     Args:
         keep_s: The undo window; 0 deletes it.

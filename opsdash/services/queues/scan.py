@@ -19,7 +19,7 @@ from opsdash.services.broker.messages import LARGEST
 from opsdash.services.queues.watermark import digest
 
 WINDOW_BYTES = 1_000_000
-"""Of messages that one step goes through: 1 to 2 ms, and up to 1 ms to get there in a list of a million."""
+"""Of messages that one step goes through: some milliseconds, with the way there in a list of a million."""
 FIRST, LARGEST_WINDOW = 100, 4_000
 """Messages of the first step, and of the largest one. A step is twice the one before at most."""
 FETCHED = 500
@@ -80,7 +80,7 @@ class _Size:
 def find(broker: Broker, key: str, lists: Sequence[str], texts: Sequence[str], start: int = 0) -> Iterator[Window]:
     """Looks for messages with one of these texts as their id, or as its beginning. Redis sends only those.
 
-    Cost: a round trip and 2 to 3 ms of Redis for each ``WINDOW_BYTES``; a large message costs what it weighs.
+    Cost: a round trip and some milliseconds of Redis for each ``WINDOW_BYTES``; a large message costs what it weighs.
 
     Args:
         lists: All lists of the queue, this one too: their lengths say which place a message has.
