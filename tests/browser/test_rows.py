@@ -18,7 +18,6 @@ from support.rows import fill, row, send
 
 from opsdash.model import Actor, Role
 from opsdash.operations import PauseProcessing
-from opsdash.services.workers.remote_control import Remote
 
 PHONE = {"width": 390, "height": 844}
 MARIA = Actor(name="maria", role=Role.OPERATOR)
@@ -103,9 +102,8 @@ def test_a_quiet_worker_keeps_its_place_and_says_what_it_served(
 
 
 def test_a_workers_row_shows_what_runs_with_its_arguments_start_and_duration(
-    served: Any, visit: Callable[..., Page], store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    served: Any, visit: Callable[..., Page], store: redis.Redis
 ) -> None:
-    monkeypatch.setattr(Remote, "holders", lambda *_args: ({"w1@test": ("active", "shop.charge")}, ()))
     running = json.dumps([["1a2b", "shop.charge", "emails", 65.0]])
     report(store, "w1@test", lasts_s=600, running=running, running_arguments=json.dumps(['"Order 4711", (hidden)']))
     page = visit(f"{served.url}?tab=workers", timezone_id="Asia/Tokyo")
