@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy as sa
 from support import steps
 from support.failed_tasks import failed, keep
+from support.messages import message
 from support.services import Postgres, Valkey
 from support.steps import BOB, STEPS
 from support.workers import eventually, worker
@@ -152,6 +153,11 @@ def revoke_scene(console: Console) -> Scene:
     return Scene(RevokeTask(task_id=task_id), lambda later: task_id in answer(later, "revoked", host))
 
 
+def remove_scene(console: Console) -> Scene:
+    console.broker.client.lpush("emails", message("removable"))
+    return Scene(opsdash.RemoveTask(task_id="removable"), lambda later: later.get_queue_length("emails") == 0)
+
+
 def kept_as_failed(console: Console) -> int:
     return FailureStore(console.broker).page().total
 
@@ -207,6 +213,7 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "quiet_worker": quiet_scene,
     "wake_worker": wake_scene,
     "revoke_task": revoke_scene,
+    "remove_task": remove_scene,
     "retry_failed": retry_scene,
     "discard_failed": discard_scene,
     "edit_failed": edit_scene,

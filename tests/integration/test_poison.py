@@ -10,7 +10,7 @@ import time
 
 import pytest
 from support.deployment import Deployment
-from support.failures import groups, store_of, wait_for
+from support.failures import groups, wait_for
 from support.workers import eventually, worker
 
 AFTER = {"OPSDASH_POISON_AFTER": "2"}
@@ -57,23 +57,6 @@ def test_a_task_that_takes_its_worker_with_it_each_time_is_set_aside(deployment:
 
 
 def test_a_long_healthy_task_that_the_visibility_timeout_redelivers_is_no_poison(deployment: Deployment) -> None:
-    with contextlib.ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(
-                worker(pool="threads", concurrency=4, env={**deployment.env, "OPSDASH_POISON_AFTER": "1"})
-            )
-        deployment.celery.send_task("sample.late", kwargs={"seconds": 8})
-        for start in range(1, 3):
-            deployment.records.wait_for(start)
-            time.sleep(0.5)
-            timed_out(deployment)
-        deployment.records.wait_for(3)  # the third finds the note of the second, and that its process lives
-        eventually(lambda: deployment.unacked() == 0, timeout_s=30, what="all three have ended")
-    assert store_of(deployment).page().total == 0
-
-
-@pytest.mark.slow
-def test_with_a_real_visibility_timeout_a_long_task_is_no_poison_either(deployment: Deployment) -> None:
     options = {"visibility_timeout": 3, "priority_steps": [0, 3, 6, 9], "queue_order_strategy": "priority"}
     env = {**deployment.env, "OPSDASH_POISON_AFTER": "1", "SAMPLE_OPTIONS": json.dumps(options)}
     deployment.celery.send_task("sample.late", kwargs={"seconds": 20})
