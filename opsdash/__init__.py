@@ -19,18 +19,21 @@ if TYPE_CHECKING:
         ClearQueue,
         ClearTasks,
         DeleteTrash,
+        DiscardFailed,
         DismissWorker,
+        EditFailed,
         PauseProcessing,
         PruneAuditLog,
         QuietWorker,
+        RemoveTask,
         RestoreQueue,
         ResumeProcessing,
+        RetryFailed,
         RevokeTask,
         SyncTenantConfigs,
         WakeWorker,
     )
-    from opsdash.views.identity import PeerAddress
-    from opsdash.views.widgets import (
+    from opsdash.views import (
         Console,
         OperationControls,
         QueueChart,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
         TenantDrift,
         WorkerHealth,
     )
+    from opsdash.views.identity import PeerAddress
 
 _HOMES = {
     "connect": "opsdash.bootstrap",
@@ -48,9 +52,13 @@ _HOMES = {
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
     "ClearTasks": "opsdash.operations",
+    "RemoveTask": "opsdash.operations",
     "RestoreQueue": "opsdash.operations",
     "DeleteTrash": "opsdash.operations",
     "DismissWorker": "opsdash.operations",
+    "RetryFailed": "opsdash.operations",
+    "DiscardFailed": "opsdash.operations",
+    "EditFailed": "opsdash.operations",
     "SyncTenantConfigs": "opsdash.operations",
     "RevokeTask": "opsdash.operations",
     "QuietWorker": "opsdash.operations",
@@ -62,14 +70,14 @@ _HOMES = {
     "Refused": "opsdash.errors",
     "Unavailable": "opsdash.errors",
     "Uncertain": "opsdash.errors",
-    "Console": "opsdash.views.widgets",
-    "OperationControls": "opsdash.views.widgets",
+    "Console": "opsdash.views",
+    "OperationControls": "opsdash.views",
     "PeerAddress": "opsdash.views.identity",
-    "QueueChart": "opsdash.views.widgets",
-    "QueueTable": "opsdash.views.widgets",
-    "RecentOperations": "opsdash.views.widgets",
-    "TenantDrift": "opsdash.views.widgets",
-    "WorkerHealth": "opsdash.views.widgets",
+    "QueueChart": "opsdash.views",
+    "QueueTable": "opsdash.views",
+    "RecentOperations": "opsdash.views",
+    "TenantDrift": "opsdash.views",
+    "WorkerHealth": "opsdash.views",
 }
 
 __all__ = [
@@ -78,7 +86,9 @@ __all__ = [
     "ClearTasks",
     "Console",
     "DeleteTrash",
+    "DiscardFailed",
     "DismissWorker",
+    "EditFailed",
     "Invalid",
     "NeedsApproval",
     "OperationControls",
@@ -92,8 +102,10 @@ __all__ = [
     "QuietWorker",
     "RecentOperations",
     "Refused",
+    "RemoveTask",
     "RestoreQueue",
     "ResumeProcessing",
+    "RetryFailed",
     "RevokeTask",
     "SyncTenantConfigs",
     "TenantDrift",

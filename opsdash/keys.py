@@ -172,3 +172,42 @@ class Keys:
     def tenants_busy(self) -> str:
         """String with a TTL: JSON of who syncs the tenants just now."""
         return f"{self.prefix}opsdash:tenants:busy"
+
+    @property
+    def failed(self) -> str:
+        """Sorted set with a TTL: id of a failed task → when it failed last, in seconds since the epoch."""
+        return f"{self.prefix}opsdash:failed"
+
+    def failed_entry(self, failure_id: str) -> str:
+        """Hash with a TTL: one failed task, its message as it was in its queue's list, and why it failed."""
+        return f"{self.failed}:entry:{failure_id}"
+
+    @property
+    def failed_bytes(self) -> str:
+        """Hash with a TTL: id of a failed task → ``{bytes}:{fingerprint}``; ``*`` → all their bytes."""
+        return f"{self.failed}:bytes"
+
+    @property
+    def failed_groups(self) -> str:
+        """Sorted set with a TTL: fingerprint of task, error and place → when it came last, since the epoch."""
+        return f"{self.failed}:groups"
+
+    def failed_group(self, fingerprint: str) -> str:
+        """Hash with a TTL: how often this failure came, when, from which queues and in which workers."""
+        return f"{self.failed}:group:{fingerprint}"
+
+    def failed_group_entries(self, fingerprint: str) -> str:
+        """Sorted set with a TTL: as ``failed``, those of one group."""
+        return f"{self.failed_group(fingerprint)}:entries"
+
+    def failed_act(self, audit_id: str) -> str:
+        """Hash with a TTL: queue → failed tasks that the act of this audit entry has sent there."""
+        return f"{self.failed}:act:{audit_id}"
+
+    def failed_batch(self, instance: str) -> str:
+        """String with a TTL: number of the last failures that this instance of a worker has written."""
+        return f"{self.failed}:batch:{instance}"
+
+    def redelivered(self, task_id: str) -> str:
+        """Hash with a TTL: which process runs a task that was delivered again, and how many it took with it."""
+        return f"{self.prefix}opsdash:redelivered:{task_id}"

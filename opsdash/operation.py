@@ -25,7 +25,7 @@ CONFIRMATION = "YES"
 """What an operator types to confirm: exactly this, no blanks, no other case."""
 
 MAX_TEXT = 1_000
-"""Characters of one text parameter."""
+"""Characters of one text parameter, unless it is declared otherwise."""
 
 RESERVED = frozenset({"confirm", "phrase", "dry_run", "as_json", "json", "wait", "timeout", "request_id"})
 """Names that every surface has for itself: no parameter takes them."""
@@ -42,6 +42,9 @@ def argument(
     parse: Callable[[str], Any] = str,
     label: str = "",
     placeholder: str = "",
+    suggestions: Mapping[str, str] = MappingProxyType({}),
+    several: bool = False,
+    longest: int = MAX_TEXT,
 ) -> Any:
     """Declares one parameter of an operation.
 
@@ -55,6 +58,9 @@ def argument(
         label: What the dialog calls its field; without one the dialog doesn't ask for it. A yes-or-no argument is asked
             only when the preview names it among its ``choices``.
         placeholder: Text in the empty field.
+        suggestions: What the dialog's buttons below the field say, and the text that each fills in.
+        several: A positional text of any number of words, none too; on the command line each is given for itself.
+        longest: Characters of a text at most.
     """
     return dataclasses.field(
         default=default,
@@ -65,6 +71,9 @@ def argument(
             "parse": parse,
             "label": label,
             "placeholder": placeholder,
+            "suggestions": suggestions,
+            "several": several,
+            "longest": longest,
         },
     )
 
@@ -141,6 +150,7 @@ class Operation:
         import msgspec  # here, because --help and completion declare every operation and make none
 
         kind: Any = type(self)
+        longest = {field.name: field.metadata["longest"] for field in dataclasses.fields(kind)}
         for field, hint in _hints(kind).items():
             value = getattr(self, field)
             try:
@@ -150,8 +160,8 @@ class Operation:
                 raise Invalid(f"{text[:1].lower()}{text[1:]}.", field=field) from None
             if not isinstance(value, str):
                 continue
-            if len(value) > MAX_TEXT:
-                raise Invalid(f"at most {MAX_TEXT:,} characters, got {len(value):,}.", field=field)
+            if len(value) > longest[field]:
+                raise Invalid(f"at most {longest[field]:,} characters, got {len(value):,}.", field=field)
             if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
                 raise Invalid("contains bytes that are not text.", field=field)
         object.__setattr__(self, "reason", masked(self.reason))  # everybody who looks sees it, on every surface
@@ -177,6 +187,15 @@ class Operation:
             Unavailable: Redis or the database does not answer.
         """
         raise NotImplementedError
+
+    def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
+        """Texts that a dialog offers for a field, by the parameter's name; none as a rule.
+
+        Raises:
+            Refused: The parameters name something that does not exist.
+            Unavailable: Redis or the database does not answer.
+        """
+        return {}
 
     def phrase(self, services: Services) -> str:
         """The text that must now be typed beside ``YES``, exactly; empty: none.
@@ -260,7 +279,7 @@ def command_line(operation: DeclaredOperation) -> str:
         value, meta = getattr(operation, field.name), field.metadata
         typed = typed_duration(value) if meta["parse"] is parse_duration and value is not None else str(value)
         if meta["positional"]:
-            targets.append(typed)
+            targets += typed.split() if meta["several"] else [typed]
         elif value is True:
             options.append(spelled(field))
         elif value not in (None, False, field.default):

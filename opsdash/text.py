@@ -48,6 +48,14 @@ def format_duration(seconds: float) -> str:
     return " ".join([*parts, f"{rest}s"])
 
 
+def in_words(seconds: float) -> str:
+    """A time as people say it: ``40 seconds``, ``5 minutes``, ``2 hours``, ``3 days``."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return count(int(seconds // size), unit)
+    return count(max(0, int(seconds)), "second")
+
+
 def format_size(size_bytes: int | None) -> str | None:
     """Bytes as an operator reads them: ``512 B``, ``6.3 kB``, ``1.2 GB``; None stays None."""
     if size_bytes is None:

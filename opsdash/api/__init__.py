@@ -10,12 +10,13 @@ from typing import Any
 
 import opsdash.operations  # noqa: F401 - registers the operations
 from opsdash.api.events import Events
+from opsdash.api.failures import Failures, OneFailure
 from opsdash.api.handler import NotFound
 from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
 from opsdash.api.openapi import V1, Document
 from opsdash.api.operations import Run
-from opsdash.api.reads import LOOKS, Audit, Look, OneWorker, Operations, View
+from opsdash.api.reads import LOOKS, Audit, Look, OneTask, OneWorker, Operations, Tasks, View
 from opsdash.capacity import Capacity
 from opsdash.services.console import Console
 
@@ -31,6 +32,10 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
     return [
         *((f"{V1}/{name}", Look, {**own, "view": view}) for name, view in views.items()),
         (rf"{V1}/workers/([^/]+)", OneWorker, own),
+        (f"{V1}/tasks", Tasks, own),
+        (rf"{V1}/tasks/([^/]+)", OneTask, own),
+        (f"{V1}/failures", Failures, own),
+        (rf"{V1}/failures/([^/]+)", OneFailure, own),
         (f"{V1}/audit", Audit, own),
         (f"{V1}/operations", Operations, own),
         (rf"{V1}/operations/([^/]+)", Run, own),

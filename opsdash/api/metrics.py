@@ -22,6 +22,7 @@ from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
 from opsdash.model.verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
+from opsdash.services.monitoring.failure_figures import FailureFigures
 from opsdash.services.monitoring.metrics import MetricsReader
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.threads import PROBES
@@ -29,6 +30,8 @@ from opsdash.services.threads import PROBES
 CONDITIONS = ("online", "quiet", "draining", "drained", "stalled", "silent", "offline")
 MAX_QUEUES = 200
 MAX_WORKERS = 1_000
+MAX_FAILED = 200
+"""Tasks whose failures have series by name, for each kind; those with the most."""
 MAX_NAMES = 50
 """Names of operations beyond the registry's, from other versions' entries."""
 OTHER = "other"
@@ -52,6 +55,7 @@ class Meter(Collector):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._metrics = MetricsReader(console.audit, self._count)
+        self._failures = FailureFigures(console.failed)
         self._following = False
         self._lock = threading.Lock()
         self._formats: dict[str, Callable[[CollectorRegistry], bytes]] = {}
@@ -117,6 +121,7 @@ class Meter(Collector):
     def _take(self, snapshot: Snapshot) -> None:
         self._begin(name for name, kind in registry().items() if kind.is_used(snapshot))
         self._metrics.take(snapshot)
+        self._failures.take(snapshot)
         self._ready = snapshot, {kind: render(self.registry) for kind, render in self._formats.items()}
 
     def collect(self) -> Iterator[Metric]:
@@ -135,6 +140,7 @@ class Meter(Collector):
         if snapshot.redis_age_s is not None and not snapshot.redis_error:
             yield from _of_queues(snapshot)
             yield from _of_workers(snapshot)
+            yield from _of_failures(self._failures)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
             if snapshot.spooled is not None:
@@ -269,6 +275,27 @@ def _of_reports(named: list[WorkerStats], rest: list[WorkerStats]) -> Iterator[M
         family.add_sample("opsdash_worker_failed_total", labels, number)
     yield family
     yield _gauge("opsdash_worker_load", "One-minute load average of the worker's machine.", loads)
+
+
+def _of_failures(figures: FailureFigures) -> Iterator[Metric]:
+    """What workers have kept and counted of failed tasks; nothing until it was read."""
+    if not figures.known:
+        return
+    tally: Tally[tuple[str, str]] = Tally()
+    for group in figures.groups:
+        tally[group.task, group.kind] += group.count
+    most = {task for (task, _), _ in tally.most_common(MAX_FAILED)}
+    told: Tally[tuple[str, str]] = Tally()
+    for (task, kind), number in tally.items():
+        told[task if task in most else OTHER, kind] += number
+    yield _gauge(
+        "opsdash_failures",
+        "Failures by task and kind, within the time for which they are kept.",
+        [({"task": task, "kind": kind}, number) for (task, kind), number in told.items()],
+    )
+    yield _gauge("opsdash_failures_kept", "Failed tasks that are kept.", [({}, figures.kept)])
+    yield _gauge("opsdash_failures_not_kept", "Failures that were counted and not kept.", [({}, figures.not_kept)])
+    yield _gauge("opsdash_failures_bytes", "Bytes of Redis that kept tasks take.", [({}, figures.size_bytes)])
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:

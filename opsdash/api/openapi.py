@@ -15,9 +15,12 @@ import msgspec
 from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
-from opsdash.api.requests import AuditQuery, NoQuery, RunQuery, request_of
+from opsdash.api.requests import AuditQuery, FailuresQuery, NoQuery, RunQuery, TasksQuery, request_of
 from opsdash.api.schemas import (
     AuditRead,
+    FailureRead,
+    FailuresRead,
+    FoundTaskRead,
     OperationsRead,
     Outcome,
     QueuesRead,
@@ -26,7 +29,7 @@ from opsdash.api.schemas import (
     WorkerDetailRead,
     WorkersRead,
 )
-from opsdash.model import Preview
+from opsdash.model import Preview, TaskPage
 from opsdash.operation import registry
 
 V1 = "/api/v1"
@@ -37,6 +40,8 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
     ("workers", WorkersRead, NoQuery, "The last report of each worker."),
+    ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
+    ("failures", FailuresRead, FailuresQuery, "Failed tasks by task and error, with the tasks of one group in pages."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
 )
@@ -73,11 +78,22 @@ class Document(Handler):
 def document() -> dict[str, Any]:
     """The whole document, without the server's address."""
     requests = {name: request_of(kind) for name, kind in registry().items()}
-    answers = [*(read[1] for read in READS), WorkerDetailRead, Outcome, Preview, Problem, Ready]
+    answers = [
+        *(read[1] for read in READS),
+        WorkerDetailRead,
+        FoundTaskRead,
+        FailureRead,
+        Outcome,
+        Preview,
+        Problem,
+        Ready,
+    ]
     schemas, components = msgspec.json.schema_components([*requests.values(), *answers], ref_template=REF)
     refs = dict(zip([*requests.values(), *answers], schemas, strict=True))
     paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
     paths[f"{V1}/workers/{{hostname}}"] = {"get": _worker(refs)}
+    paths[f"{V1}/tasks/{{task_id}}"] = {"get": _task(refs)}
+    paths[f"{V1}/failures/{{failure_id}}"] = {"get": _failure(refs)}
     paths[f"{V1}/events"] = {"get": _events()}
     paths[f"{V1}/openapi.json"] = {"get": _own()}
     for name, kind in registry().items():
@@ -118,11 +134,26 @@ def _read(refs: Mapping[type, Any], name: str, answer: type, query: type, summar
 
 def _worker(refs: Mapping[type, Any]) -> dict[str, Any]:
     read = _read(refs, "worker", WorkerDetailRead, NoQuery, "One worker and its running tasks.")
-    text = "The hostname from /api/v1/workers."
-    name = {"name": "hostname", "in": "path", "required": True, "description": text}
+    return _one(read, "hostname", "The hostname from /api/v1/workers.")
+
+
+def _task(refs: Mapping[type, Any]) -> dict[str, Any]:
+    text = "Where a task is: in a queue, a worker, the trash, failed or finished."
+    read = _read(refs, "task", FoundTaskRead, NoQuery, text)
+    return _one(read, "task_id", "The task's id, or 8 characters or more of its beginning.")
+
+
+def _failure(refs: Mapping[type, Any]) -> dict[str, Any]:
+    read = _read(refs, "failure", FailureRead, NoQuery, "One failed task: arguments, traceback, and where it is shown.")
+    return _one(read, "failure_id", "The id from /api/v1/failures: as a rule the task's own.")
+
+
+def _one(read: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    """A read of one thing that the address names."""
+    named = {"name": name, "in": "path", "required": True, "description": text}
     return {
         **read,
-        "parameters": [{**name, "schema": {"type": "string", "pattern": PART}}],
+        "parameters": [{**named, "schema": {"type": "string", "pattern": PART}}],
         "responses": {**read["responses"], **_errors({400: "The address can't be read."})},
     }
 
@@ -200,7 +231,9 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """One component with a sentence instead of a docstring, and with its times marked as times."""
     text = inspect.cleandoc(schema.get("description", "")).partition("\n\n")[0]
     described = {**schema, "description": text} if text else dict(schema)
-    source = getattr(model, {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot"}.get(name, name), None)
+    source = getattr(
+        model, {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot", "FailureRead": "Failure"}.get(name, name), None
+    )
     if dataclasses.is_dataclass(source):
         hints = typing.get_type_hints(source)
         times = [field for field, hint in hints.items() if datetime in (hint, *typing.get_args(hint))]

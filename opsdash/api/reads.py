@@ -12,11 +12,12 @@ import msgspec
 
 from opsdash.api.handler import Handler
 from opsdash.api.problems import ProblemError, problem_error
-from opsdash.api.requests import AuditQuery, NoQuery, request_of
+from opsdash.api.requests import AuditQuery, NoQuery, TasksQuery, request_of
 from opsdash.api.schemas import (
     AuditRead,
     OperationRead,
     OperationsRead,
+    found_task_read,
     lasting,
     queues_read,
     status_read,
@@ -24,11 +25,12 @@ from opsdash.api.schemas import (
     workers_read,
 )
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import Snapshot
+from opsdash.model import FoundTask, Snapshot, TaskPage
 from opsdash.operation import registry
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
-from opsdash.services.threads import READS, SEARCHES, caller_of
+from opsdash.services.threads import FINDS, READS, SEARCHES, caller_of
+from opsdash.text import choices
 
 FRESH_S = 10.0
 
@@ -97,6 +99,43 @@ class OneWorker(Reader):
         running = await self.work(lambda: self.console.workers.running(hostname))
         self.set_header("Cache-Control", "private, no-cache")
         self.send(worker_detail_read(snapshot, worker, running))
+
+
+class OneTask(Handler):
+    """A task by its id."""
+
+    async def get(self, task_id: str) -> None:
+        """Where it is, looked for now: a second or two."""
+        self.query(NoQuery)
+
+        def find() -> FoundTask:
+            try:
+                return self.console.find_task(task_id)
+            except Invalid as error:
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-task", "No task can have this id.") from error
+
+        self.send(found_task_read(await self.work(find, pool=(FINDS, caller_of(self.actor)))))
+
+
+class Tasks(Handler):
+    """A search through tasks."""
+
+    async def get(self) -> None:
+        """A page of those that match."""
+        query = self.query(TasksQuery)
+
+        def read() -> TaskPage:
+            names = self.console.queue_names()
+            if query.queue and query.queue not in names:
+                known = choices(names, query.queue)
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-queue", f"queue: there is none of this name, but {known}.")
+            try:
+                return self.console.tasks.page(query.asked(), after=query.after, limit=query.limit)
+            except Invalid as error:
+                why = "after: this is not the end of a page of tasks."
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-page", why) from error
+
+        self.send(await self.work(read, pool=(FINDS, caller_of(self.actor))))
 
 
 class Audit(Handler):

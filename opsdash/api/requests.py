@@ -11,13 +11,18 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from opsdash.api.schemas import Moment, Text, Whole
+from opsdash.api.schemas import NO_NUL, Moment, Text, Whole
 from opsdash.model import (
     Status,
     times,
 )
 from opsdash.operation import CONFIRMATION, MAX_TEXT, Operation, parameters
 from opsdash.services.audit.query import MAX_PAGE, Filter
+from opsdash.services.failures.store import MOST_FAILURES, FailureFilter
+from opsdash.services.queues.search_tasks import MOST_PAGE, SEARCHED, SearchState, TaskQuery
+
+MAX_CURSOR = 2_000
+"""Characters of where a search goes on: it has a queue's name in it."""
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +75,46 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
         )
 
 
+class TasksQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Which tasks a search means, and its pages."""
+
+    name: Annotated[Text, Meta(description="Name of the task; ``*`` matches any text.")] = ""
+    text: Annotated[Text, Meta(description="A text in the id, the name or the arguments, as they are shown.")] = ""
+    queue: Annotated[Text, Meta(description="Only of this queue.")] = ""
+    state: Annotated[SearchState | UnsetType, Meta(description="Only tasks in this state.")] = UNSET
+    limit: Annotated[int, Meta(ge=1, le=MOST_PAGE, description="Tasks in a page, about.")] = 50
+    after: Annotated[
+        str, Meta(max_length=MAX_CURSOR, pattern=r"^[A-Za-z0-9_-]*$", description="The ``after`` of the page before.")
+    ] = ""
+
+    def asked(self) -> TaskQuery:
+        """As the services take it."""
+        states = SEARCHED if self.state is UNSET else (self.state,)
+        return TaskQuery(name=self.name, text=self.text, queue=self.queue, states=states)
+
+
+class FailuresQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Which failed tasks are meant; all that is given must hold."""
+
+    task: Annotated[Text, Meta(description="Name of the task; ``*`` matches any text.")] = ""
+    error: Annotated[Text, Meta(description="Type of the error; ``*`` matches any text.")] = ""
+    queue: Annotated[Text, Meta(description="Only from this queue.")] = ""
+    kind: Annotated[Text, Meta(description="How they failed: ``failed``, ``rejected``, ``time_limit`` …")] = ""
+    since: Annotated[Moment | UnsetType, Meta(description="Failed last at or after this time.")] = UNSET
+    group: Annotated[Text, Meta(description="A group by its fingerprint: its tasks are the ``entries``.")] = ""
+    first: Annotated[
+        int, Meta(ge=1, le=MOST_FAILURES, description="The first entry; 1 is the one that failed last.")
+    ] = 1
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
+
+    def filter(self) -> FailureFilter:
+        """As the services take it."""
+        since = None if self.since is UNSET else times.in_utc(self.since)
+        return FailureFilter(
+            task=self.task, error=self.error, queue=self.queue, kind=self.kind, fingerprint=self.group, since=since
+        )
+
+
 _requests: dict[str, type[msgspec.Struct]] = {}
 
 
@@ -86,8 +131,8 @@ def _request_of(kind: type[Operation]) -> type[msgspec.Struct]:
     for field in parameters(kind):
         meta = field.metadata
         text = meta["help"] + (" In seconds." if field.name.endswith("_s") else "")
-        described: Any = Annotated[_bounded(hints[field.name]), Meta(description=text)]
-        required = meta["positional"] or field.default is dataclasses.MISSING
+        described: Any = Annotated[_bounded(hints[field.name], meta["longest"]), Meta(description=text)]
+        required = (meta["positional"] and not meta["several"]) or field.default is dataclasses.MISSING
         fields.append((field.name, described) if required else (field.name, described, field.default))
     named = "".join(part.title() for part in kind.name.split("_"))
     params = msgspec.defstruct(
@@ -126,13 +171,13 @@ def operation_of(kind: type[Operation], sent: Any) -> Operation:
     return kind(**{field: getattr(sent.params, field) for field in sent.params.__struct_fields__})
 
 
-def _bounded(hint: Any) -> Any:
+def _bounded(hint: Any, longest: int = MAX_TEXT) -> Any:
     """Text and whole numbers with the bounds that every surface keeps."""
     if hint is str:
-        return Text
+        return Text if longest == MAX_TEXT else Annotated[str, Meta(max_length=longest, pattern=NO_NUL)]
     if hint is int:
         return Whole
     if typing.get_args(hint):
-        bounded = tuple(_bounded(part) for part in typing.get_args(hint))
+        bounded = tuple(_bounded(part, longest) for part in typing.get_args(hint))
         return typing.Union[bounded] if type(None) in bounded else hint  # noqa: UP007 - made at run time
     return hint

@@ -15,6 +15,8 @@ from opsdash.model import (
     AuditEntry,
     Build,
     Effect,
+    Failure,
+    FoundTask,
     OtherWorker,
     PauseInfo,
     QueueStats,
@@ -24,6 +26,8 @@ from opsdash.model import (
     builds,
 )
 from opsdash.operation import MAX_TEXT
+from opsdash.operations.remove_task import act_on
+from opsdash.services.failures.facts import STORE_ONLY
 from opsdash.services.pause.verdict import verdicts
 
 MAX_WHOLE = 2**53 - 1
@@ -137,6 +141,76 @@ StatusRead = msgspec.defstruct(
 )
 
 
+class FittingAct(msgspec.Struct, kw_only=True):
+    """What can be done with a task where it is: POST ``params`` to ``href``, which is relative as in ``UndoRead``."""
+
+    operation: str
+    params: dict[str, Any]
+    href: str
+
+
+FoundTaskRead = msgspec.defstruct(
+    "FoundTaskRead",
+    [*_fields_of(FoundTask), ("act", FittingAct | None)],
+    kw_only=True,
+    namespace={
+        "__doc__": "Where a task is, and what was looked at, with how long ago (``age_s``). ``state`` is null where"
+        " several ids begin so. ``act``: the operation that fits; null: none does."
+    },
+)
+
+
+class FailureGroupRead(msgspec.Struct, kw_only=True):
+    """Failures of one kind, of one task, by one error in one place.
+
+    ``count``: all within the time for which failures are kept; ``kept``: those that can be looked at and sent again;
+    ``not_kept``: those that were counted alone. ``queue``: the one most came from. ``per_hour``: how often it comes
+    lately. ``hours``: when an hour began → failures in it.
+    """
+
+    fingerprint: str
+    kind: str
+    task: str
+    error: str
+    place: str
+    message_text: str
+    queue: str
+    count: int
+    kept: int
+    not_kept: int
+    first_at: Moment
+    last_at: Moment
+    per_hour: float
+    queues: dict[str, int]
+    workers: dict[str, int]
+    hours: dict[str, int]
+
+
+FailureRead = msgspec.defstruct(
+    "FailureRead",
+    [*(field for field in _fields_of(Failure) if field[0] not in STORE_ONLY), ("links", list[str])],
+    kw_only=True,
+    namespace={
+        "__doc__": "One failed task that is kept; what looks secret is hidden. ``sendable``: it can be sent again."
+        " ``links``: where else it is shown."
+    },
+)
+
+
+class FailuresRead(msgspec.Struct, kw_only=True):
+    """Failed tasks by group, those that failed last in front, and their sums.
+
+    ``total``: failed tasks that are kept; ``not_kept``: failures that were counted alone. ``entries``: some tasks of
+    the group that was asked for, from ``first`` on; null where none was.
+    """
+
+    total: int
+    not_kept: int
+    groups: list[FailureGroupRead]
+    entries: list[FailureRead] | None  # type: ignore[valid-type]
+    problems: list[str]
+
+
 class AuditRead(msgspec.Struct, kw_only=True):
     """A page of the audit log, newest first; ``after`` asks for the next one and is null on the last.
 
@@ -220,6 +294,15 @@ def undo_read(effect: Effect) -> UndoRead | None:
         return None
     name = effect.undo.name
     return UndoRead(operation=name, params=effect.undo.params(), href=f"/api/v1/operations/{name}")
+
+
+def found_task_read(found: FoundTask) -> msgspec.Struct:
+    """What was found of a task, and the operation that fits."""
+    act = act_on(found.places[0]) if len(found.ids) == 1 else None
+    fitting = None
+    if act is not None:
+        fitting = FittingAct(operation=act.name, params=act.params(), href=f"/api/v1/operations/{act.name}")
+    return FoundTaskRead(**_values(found), act=fitting)
 
 
 def queues_read(snapshot: Snapshot) -> QueuesRead:

@@ -16,11 +16,13 @@ from opsdash import installed
 from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
+from opsdash.cli.failed import failed
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.strict import Group
+from opsdash.cli.tasks import find_task, tasks
 from opsdash.cli.user import user
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
 
@@ -33,7 +35,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (status, queues, workers, peek, trash, approvals, audit)
+READS = (status, queues, workers, failed, peek, find_task, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

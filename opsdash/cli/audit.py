@@ -131,15 +131,15 @@ def audit(ctx: click.Context, /, *, as_json: bool, limit: int, after: str | None
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "jsonl"]),
+    type=click.Choice(["csv", "flat", "jsonl"]),
     default="csv",
     show_default=True,
-    help="CSV, or one JSON document a line.",
+    help="CSV with all columns, CSV with one column per fact, or one JSON document a line.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: stdout.")
 @_filters
 def export(*, form: str, output: Path | None, **chosen: Any) -> None:
-    """The log as CSV or JSON Lines, newest first, with every column."""
+    """The log as CSV or JSON Lines, newest first: every column, or `flat` with one column per fact."""
     written = 0
     with connected() as console:
         shows = output is not None and sys.stderr.isatty()
@@ -159,7 +159,7 @@ def export(*, form: str, output: Path | None, **chosen: Any) -> None:
                 out.write(line)
                 written += 1
     if output is not None:
-        print_line(f"Wrote {written - (form == 'csv'):,} entries to {output}.")
+        print_line(f"Wrote {written - (form != 'jsonl'):,} entries to {output}.")
 
 
 @audit.command()

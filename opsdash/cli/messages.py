@@ -33,7 +33,7 @@ def trash(*, as_json: bool) -> None:
         [
             (
                 entry.id,
-                entry.queue,
+                entry.name,
                 entry.count,
                 format_size(entry.size_bytes) or "-",
                 entry.by or "-",

@@ -252,7 +252,9 @@ def _targets(operation: type[Operation]) -> Iterator[str]:
 def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
     for field in parameters(operation):
         meta = field.metadata
-        if meta["positional"]:
+        if meta["several"]:
+            yield click.Argument([field.name], nargs=-1, callback=_in_one)
+        elif meta["positional"]:
             yield click.Argument([field.name], type=_Parsed(meta["parse"], field.name, meta["help"]))
         else:
             option = spelled(field)
@@ -267,6 +269,10 @@ def _parameters(operation: type[Operation]) -> Iterator[click.Parameter]:
                 required=field.default is dataclasses.MISSING,
                 help=meta["help"],
             )
+
+
+def _in_one(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]) -> str:
+    return " ".join(words)
 
 
 def _called(field: dataclasses.Field[Any]) -> str:

@@ -18,8 +18,8 @@ import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
 from opsdash.cli.strict import Command
 from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
-from opsdash.errors import Unavailable
-from opsdash.model import RunningTask, WorkerStats, to_plain
+from opsdash.errors import OpsdashError, Unavailable
+from opsdash.model import FailureOverview, RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
 from opsdash.services.pause.verdict_text import describe_builds
 from opsdash.text import count, format_duration
@@ -65,17 +65,25 @@ def status(*, as_json: bool, every_s: float | None) -> None:
             return
         console.broker.ping()  # an outage is reported once, not for each read
         console.unmanaged.look()
-        snapshot = console.snapshot()
+        snapshot, failed = console.snapshot(), _failed(console)
     if snapshot.redis_error:
         raise Unavailable(snapshot.redis_error)
     if as_json:
         print_json({"processing": processing(snapshot), **verdicts(snapshot), **to_plain(snapshot)})
         return
-    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, failed)
     for shown in summary.shown:
         screen().print(shown, soft_wrap=isinstance(shown, Text))
     for warning in summary.warnings:
         warn(warning)
+
+
+def _failed(console: Console) -> FailureOverview | None:
+    """The failed tasks that are kept; None where they can't be read: the snapshot says why."""
+    try:
+        return console.failed.overview()
+    except OpsdashError:
+        return None
 
 
 def _watch(console: Console, every_s: float) -> None:
@@ -94,7 +102,7 @@ def _watch(console: Console, every_s: float) -> None:
 
 def _picture(console: Console, every_s: float) -> Group:
     snapshot = console.snapshot()
-    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity)
+    summary = summarize(snapshot, console.settings.redis_label, console.broker.identity, _failed(console))
     name = f"{console.settings.environment} · " if console.settings.environment else ""
     head = line(f"{name}{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC, every {every_s:g} s; Ctrl-C ends")
     return Group(head, *(line(f"! {warning}") for warning in summary.warnings), *summary.shown)
@@ -194,7 +202,7 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
     now = datetime.now(UTC)
     silent = f"runs {count(more, 'task')}, and does not report which" if more else "runs nothing"
     print_table(
-        ["Task", "Id", "Queue", "Since (UTC)", "For"],
+        ["Task", "Id", "Queue", "Since (UTC)", "For", "Arguments"],
         [
             (
                 task.name,
@@ -202,6 +210,7 @@ def _print_running(hostname: str, running: tuple[RunningTask, ...], more: int) -
                 task.queue or "-",
                 f"{task.started_at:%Y-%m-%d %H:%M:%S}" if task.started_at else "-",
                 format_duration((now - task.started_at).total_seconds()) if task.started_at else "not known",
+                task.arguments or "not known",
             )
             for task in running
         ],

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from opsdash.cli.output import line, table
-from opsdash.model import PauseInfo, QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model import FailureOverview, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.operation import heading_of
+from opsdash.services.failures.failed_text import not_kept
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
@@ -36,11 +37,12 @@ class Summary:
     warnings: list[str]
 
 
-def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
+def summarize(snapshot: Snapshot, broker: str, here: str = "", failed: FailureOverview | None = None) -> Summary:
     """One screen of a snapshot.
 
     Args:
         broker: The broker's name for people. ``here``: as the audit log calls it; acts on others are not this one's.
+        failed: The failed tasks that are kept; None: not known.
     """
     answered = f", answered in {snapshot.redis_ms:.1f} ms" if snapshot.redis_ms is not None else ""
     shown: list[RenderableType] = [
@@ -49,6 +51,7 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "") -> Summary:
         line(f"{broker}{answered}"),
         *_queues(snapshot),
         *(line(text) for text in _workers(snapshot)),
+        *(line(text) for text in _failed(failed)),
         *(line(text) for text in _waiting_for_somebody(snapshot)),
     ]
     own = [entry for entry in snapshot.operations if entry.broker in (None, here)]
@@ -210,6 +213,14 @@ def _workers(snapshot: Snapshot) -> Iterator[str]:
         stand = None if whole else verdict(snapshot, queue)
         yield f"Queue {queue} has its own pause, {_pause_details(pause)}." + (f" {describe(stand)}" if stand else "")
         yield from (f"   → {todo}" for todo in (remedies(stand) if stand else ()))
+
+
+def _failed(failed: FailureOverview | None) -> Iterator[str]:
+    groups = [group for group in failed.groups if group.kept] if failed is not None else []
+    if failed is None or not groups:
+        return
+    last = f"the last one {groups[0].last_at:%Y-%m-%d %H:%M:%S} UTC, {groups[0].task or 'without a name'}"
+    yield f"{count(failed.total, 'failed task')} kept{not_kept(failed.not_kept)}, {last}: opsdash failed"
 
 
 def _waiting_for_somebody(snapshot: Snapshot) -> Iterator[str]:

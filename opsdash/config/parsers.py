@@ -13,6 +13,8 @@ from opsdash.config import broker_url, roles
 from opsdash.model import Role
 
 MIN_SECRET_LENGTH = 16
+TASK_PLACES = frozenset({"{task_id}", "{task}", "{queue}", "{trace_id}"})
+"""What an address of a task elsewhere may have in it."""
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
 """Every browser sends these, or the client's address is in them: none can name a user."""
@@ -59,6 +61,17 @@ def priority_steps(value: str) -> tuple[int, ...]:
 def text(value: str) -> str | None:
     """Any text; None where it is blank."""
     return value.strip() or None
+
+
+def task_urls(value: str) -> tuple[str, ...]:
+    """Web addresses with places for what a task is known by, with blanks between them."""
+    for address in (given := tuple(dict.fromkeys(value.split()))):
+        places = re.findall(r"[{][^{}]*[}]|[{}]", address)
+        if not re.fullmatch(r"https?://[^\s\"'<>\\{}/?#@]+(?:[/?#][^\s\"'<>\\]*)?", address):
+            raise ValueError(f"expected addresses that begin with http:// or https:// and a host, got {address!r}")
+        if not places or not TASK_PLACES.issuperset(places):
+            raise ValueError(f"expected an address with {', '.join(sorted(TASK_PLACES))} in it, got {address!r}")
+    return given
 
 
 def names(value: str) -> tuple[str, ...]:

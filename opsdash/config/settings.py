@@ -176,6 +176,28 @@ class Settings:
         parse=parsers.pattern,
         doc="Regular expression: task arguments whose name or text it finds are hidden, beside all that looks secret.",
     )
+    failed_max: int = _setting(
+        default=10_000,
+        parse=parsers.number(0, 1_000_000, int),
+        doc="Failed tasks that workers keep, with their messages (also set it in the workers' environment); 0: none.",
+    )
+    failed_ttl_s: int = _setting(
+        default=7 * _DAY_S,
+        parse=parsers.number(60, 365 * _DAY_S, int),
+        doc="Seconds for which they are kept (also set it in the workers' environment).",
+    )
+    poison_after: int = _setting(
+        default=0,
+        parse=parsers.number(0, 1_000, int),
+        doc="In the workers' environment: how often a redelivered task may take its process with it before it is set "
+        "aside as a failed one; 0: any number.",
+    )
+    task_url: tuple[str, ...] = _setting(
+        default=(),
+        parse=parsers.task_urls,
+        doc="Where else a failed task is shown, e.g. `https://flower.example/task/{task_id}`; also `{trace_id}`, "
+        "`{task}`, `{queue}`. Several with blanks between them.",
+    )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."
     )

@@ -5,6 +5,8 @@ A test builds a `Snapshot` by hand: ``Snapshot.example(pause=PauseInfo(queue=Non
 
 from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
+from opsdash.model.failure import Failure, FailureGroup, FailureOverview, FailurePage
+from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
@@ -27,9 +29,15 @@ __all__ = [
     "DeclaredOperation",
     "Disagreement",
     "Effect",
+    "Failure",
+    "FailureGroup",
+    "FailureOverview",
+    "FailurePage",
     "Figure",
+    "FoundTask",
     "HistoryPoint",
     "Line",
+    "LookedAt",
     "OtherWorker",
     "Part",
     "PauseInfo",
@@ -40,6 +48,8 @@ __all__ = [
     "RunningTask",
     "Snapshot",
     "Status",
+    "TaskPage",
+    "TaskPlace",
     "TenantDrift",
     "TrashEntry",
     "UnmanagedLook",

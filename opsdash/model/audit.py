@@ -14,6 +14,11 @@ DETAILS_WIDTH = 50
 """Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
 
 
+TARGETS = ("queue", "hostname", "task_id", "trash_id", "approval_id")
+"""Parameters that name what an operation is done to, the plainest first."""
+ALL_QUEUES = "all queues"
+
+
 class Status(enum.StrEnum):
     """How an audit entry ended."""
 
@@ -72,6 +77,16 @@ class AuditEntry:
     def title(self) -> str:
         """The operation's name for people, e.g. ``Clear Queue``."""
         return self.operation.replace("_", " ").title()
+
+    @property
+    def target(self) -> str:
+        """What it was done to: a queue, a worker, a task, or an id; empty where its parameters don't tell."""
+        params = self.details.get("params")
+        given = params if isinstance(params, Mapping) else {}
+        for named in (self.details.get("queue"), *(given.get(name) for name in TARGETS)):
+            if isinstance(named, str) and named:
+                return named
+        return ALL_QUEUES if "queue" in given else ""
 
     @property
     def reason(self) -> str:

@@ -18,10 +18,15 @@ Value = int | float | str | bool | tuple[Any, ...] | Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One sentence of a preview, and what kind of sentence it is."""
+    """One sentence of a preview, and what kind of sentence it is.
+
+    Attributes:
+        repeats: Names of the figures and breakdowns that say all of it: who sees them can do without the sentence.
+    """
 
     kind: Kind
     text: str
+    repeats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """A kind that no surface knows would be shown as nothing.
@@ -114,6 +119,7 @@ class Preview:
     Attributes:
         title: What is about to be done, with its target; empty: as the operation's ``heading`` says it.
         warning: One sentence: what this does to a running system; empty: the operation's own.
+        button: What the button that does it says, such as ``Clear 312 tasks``; empty: the title.
         lines: What would happen and what would not, one sentence each; ``in_order`` has them as they are read.
         taken_at: When it was read, in UTC: a confirmation that comes much later is refused.
         figures: The numbers. ``breakdowns``: what they are made of.
@@ -124,6 +130,7 @@ class Preview:
 
     title: str = ""
     warning: str = ""
+    button: str = ""
     lines: tuple[Line, ...] = ()
     figures: tuple[Figure, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()

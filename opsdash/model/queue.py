@@ -30,17 +30,23 @@ class QueueStats:
     consumed: bool | None = None
 
 
+FAILED_TASKS = "failed"
+"""Kind of a trash that has failed tasks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrashEntry:
-    """One clear whose messages are kept.
+    """One clear whose messages are kept, or failed tasks that were discarded.
 
     Attributes:
         id: What ``restore-queue`` takes.
+        kind: ``queue``, or ``failed`` for failed tasks: they are of no queue.
         count: Messages that it still has of the clear, by all priorities: after an interrupted restore what is left.
         set_aside: Newer messages of the queue that a restore has put behind them; they go back with the last ones.
         size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
         by: Who cleared them. ``at``: when, in UTC.
         expires_at: When the undo window ends, in UTC; None while something is under way: nothing expires then.
+        task_id: It is one task that was removed alone, and goes back to its own place; empty: a clear.
         state: ``kept``, or what was begun and has not come to its end: ``clearing`` or ``restoring``.
     """
 
@@ -53,3 +59,17 @@ class TrashEntry:
     expires_at: datetime | None = None
     state: str = "kept"
     set_aside: int = 0
+    kind: str = "queue"
+    task_id: str = ""
+
+    @property
+    def source(self) -> str:
+        """Where its tasks came from: the queue, or the failed tasks."""
+        return "failed tasks" if self.kind == FAILED_TASKS else f"queue {self.queue}"
+
+    @property
+    def name(self) -> str:
+        """The same, for a column of queues' names."""
+        if self.kind == FAILED_TASKS:
+            return "(failed tasks)"
+        return f"{self.queue}: {self.task_id}" if self.task_id else self.queue

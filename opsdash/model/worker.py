@@ -159,9 +159,10 @@ def builds(workers: Iterable[WorkerStats]) -> tuple[Build, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningTask:
-    """One task that a worker runs. Its arguments stay with the worker: they may hold secrets.
+    """One task that a worker runs.
 
     Attributes:
+        arguments: As the worker reports them, without what looks secret; empty: it does not report them.
         queue: The queue it came from; for a broadcast its routing key.
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
     """
@@ -170,6 +171,7 @@ class RunningTask:
     name: str
     queue: str
     started_at: datetime | None = None
+    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,12 +52,13 @@ class ClearQueue(Operation):
         watermark = take_watermark(services.broker, self.queue)
         (stats,) = services.queues.read([self.queue])
         holds = held_by_workers(services.workers, services.queues, services.unmanaged, self.queue)
-        lines = [Line("will", f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed.")]
+        removed = f"{count(stats.waiting, 'pending task')} of queue {self.queue} will be removed."
+        lines = [Line("will", removed, repeats=("waiting",))]
         priorities = sorted(stats.by_priority.items())
         if len(priorities) > 1:
             lines.append(Line("note", "By priority: " + ", ".join(f"{n:,} at {step}" for step, n in priorities) + "."))
         made_of = sample_tasks(services.broker, self.queue)
-        lines += (Line("note", text) for text in made_of.sentences())
+        lines += (Line("note", text, repeats=("by_task",)) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if stats.waiting:
             lines.append(age(stats.oldest_s, unsure=stats.oldest_at_least))
@@ -69,6 +70,7 @@ class ClearQueue(Operation):
         per_s = services.history.arriving_per_s(self.queue)
         lines.append(arriving(per_s))
         return Preview(
+            button=f"Clear {count(stats.waiting, 'task')}",
             lines=tuple(lines),
             figures=(
                 Figure(name="waiting", label="waiting", value=stats.waiting, unit="tasks"),

@@ -11,6 +11,7 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.clear_queue import in_trash, name_to_type, undo
+from opsdash.services.broker.messages import UNREADABLE
 from opsdash.services.queues.clear_preview import age, arriving, by_task, figures, held_by_workers
 from opsdash.services.queues.known_products import products_of
 from opsdash.services.queues.receipt import receipt_details
@@ -22,6 +23,10 @@ from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
+
+
+SUGGESTED = 8
+"""Names of tasks that the dialog offers."""
 
 
 class ClearTasks(Operation):
@@ -78,13 +83,14 @@ class ClearTasks(Operation):
         if not made_of.counted:
             text = f"Estimated from {made_of.looked_at:,} of them; the clear checks each one."
             lines.append(Line("note", text))
-        lines += (Line("note", text) for text in made_of.sentences())
+        lines += (Line("note", text, repeats=("by_task",)) for text in made_of.sentences())
         lines += (Line("warning", product.cleared) for product in products_of(made_of.by_task))
         if made_of.number:
             lines.append(age(made_of.oldest_s))
         per_s = services.history.arriving_per_s(self.queue)
         lines += [*holds.stays(), arriving(per_s)]
         return Preview(
+            button=f"Clear {'' if made_of.counted else 'about '}{count(made_of.number, 'task')}",
             lines=tuple(lines),
             figures=(
                 Figure(
@@ -103,6 +109,12 @@ class ClearTasks(Operation):
             breakdowns=(by_task(made_of),),
             boundary=watermark,
         )
+
+    def suggest(self, services: Services) -> Mapping[str, tuple[str, ...]]:
+        """The names of the tasks that wait most often in the queue."""
+        services.queues.check(self.queue, services.queue_names())
+        names = sample_tasks(services.broker, self.queue).by_task
+        return {"task": tuple(name for name in names if name != UNREADABLE)[:SUGGESTED]}
 
     def phrase(self, services: Services) -> str:
         """The queue's name, where a clear is risky."""

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, TrashEntry
+from opsdash.model.queue import FAILED_TASKS
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.failures.discard import Discarded
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
@@ -38,7 +40,7 @@ class DeleteTrash(Operation):
     def preview(self, services: Services) -> Preview:
         """What is lost."""
         entry = services.trash.find(self.trash_id)
-        deleted = f"{count(entry.count, 'task')} cleared from {entry.queue} by {entry.by or 'unknown'} will be deleted."
+        deleted = f"{_what(entry)} by {entry.by or 'unknown'} will be deleted."
         left = (
             Line("note", f"They can be restored for another {time_left(entry)}.")
             if entry.state == "kept"
@@ -49,16 +51,20 @@ class DeleteTrash(Operation):
             Figure(name="queue", value=entry.queue),
             Figure(name="size_bytes", value=entry.size_bytes, unit="bytes", exactness="estimated"),
         )
-        title = f"Delete trash of queue {entry.queue}"
-        return Preview(title=title, lines=(Line("will", deleted), left), figures=figures)
+        title = f"Delete trash of {entry.source}"
+        button = f"Delete {count(entry.count, 'task')}"
+        return Preview(title=title, button=button, lines=(Line("will", deleted), left), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""
-        entry = services.trash.delete(self.trash_id, by=act.actor.name)
+        if services.trash.kind(self.trash_id) == FAILED_TASKS:
+            entry = Discarded(services.broker).delete(self.trash_id)
+        else:
+            entry = services.trash.delete(self.trash_id, by=act.actor.name)
         return Effect(
             affected=entry.count,
-            message=f"Deleted {count(entry.count, 'task')} cleared from {entry.queue} for good.",
-            details={"queue": entry.queue, "trash_id": entry.id},
+            message=f"Deleted {_what(entry)} for good.",
+            details={**({"queue": entry.queue} if entry.queue else {}), "trash_id": entry.id},
         )
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
@@ -68,3 +74,10 @@ class DeleteTrash(Operation):
         except Refused as gone:
             return {"message": gone.message}
         return {"message": f"It was not deleted: {count(kept.count, 'task')} are in the trash.", "count": kept.count}
+
+
+def _what(entry: TrashEntry) -> str:
+    """``3 tasks cleared from emails``."""
+    if entry.kind == FAILED_TASKS:
+        return f"{count(entry.count, 'failed task')} discarded"
+    return f"{count(entry.count, 'task')} cleared from {entry.queue}"

@@ -64,11 +64,12 @@ class PauseProcessing(Operation):
         help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
         label="Ends after",
         placeholder="For example 90s, 10m, 2h or 1h30m",
+        suggestions={"15 min": "15m", "30 min": "30m", "1 h": "1h"},
     )
     without_end: bool = argument(
         default=False,
         help="Until someone resumes, in place of a duration.",
-        label="Without an end: until someone resumes",
+        label="Until I resume, without an end",
     )
     cancel_consumer: bool = argument(
         default=False,
@@ -117,7 +118,7 @@ class PauseProcessing(Operation):
             *(Line("warning", product.paused) for product in noticing.found),
             Line("warning", "It has no end: it stays until someone resumes.")
             if ttl_s is None
-            else Line("will", f"It ends after {_span(ttl_s)}."),
+            else Line("will", f"It ends after {_span(ttl_s)}{_at_the_latest(self.duration_s)}."),
         ]
         if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))
@@ -154,7 +155,7 @@ class PauseProcessing(Operation):
             lines=tuple(lines),
             figures=figures,
             # Asked only where it is set: by the undo of what replaced such a pause.
-            choices=(*(["without_end"] if self.without_end else []), *(["cancel_consumer"] if others else [])),
+            choices=("without_end", *(["cancel_consumer"] if others else [])),
         )
 
     def execute(self, services: Services, act: Act) -> Effect:
@@ -336,6 +337,10 @@ def _pause_details(pause: PauseInfo) -> str:
 
 def _moment(when: datetime | None) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else "further notice"
+
+
+def _at_the_latest(asked_s: int | None) -> str:
+    return ", if nobody resumes it before" if asked_s is None else ""
 
 
 def _span(seconds: int) -> str:

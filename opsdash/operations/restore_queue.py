@@ -1,4 +1,4 @@
-"""Restore: cleared messages go back to their queue."""
+"""Restore: cleared messages go back to their queue, discarded failures to the failed tasks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot, TrashEntry
+from opsdash.model.queue import FAILED_TASKS
 from opsdash.operation import Act, Operation, argument
+from opsdash.services.failures.discard import Discarded
 from opsdash.services.queues.receipt import receipt_details
+from opsdash.services.queues.remove_task import NEIGHBOURS
 from opsdash.services.queues.trash import time_left
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
+PLACE = (
+    f"Its place is next to the nearest of {NEIGHBOURS} tasks on either side that still waits; where none does, it runs"
+    " next."
+)
+WHERE = {
+    "behind": "it runs right before the newer task that waited next to it",
+    "before": "it runs right after the older task that waited next to it",
+    "next": "it runs next, since none of the tasks around it waits any more",
+}
+"""Where a removed task went back to."""
+
 
 class RestoreQueue(Operation):
-    """Undoes a clear: order and priority are kept, and what has come since runs afterwards."""
+    """Undoes a clear: order and priority are kept, and what has come since runs afterwards. Or undoes a discard."""
 
     name: ClassVar[str] = "restore_queue"
     title: ClassVar[str] = "Restore Queue"
-    help: ClassVar[str] = "Put cleared tasks back into their queue."
+    help: ClassVar[str] = "Put cleared tasks back into their queue, or discarded ones back to the failed tasks."
     warning: ClassVar[str] = "The restored tasks go to the front of their priority: they run before what waits there."
 
     trash_id: str = argument(default="", positional=True, help="Which clear to undo; opsdash trash lists them.")
@@ -31,12 +45,18 @@ class RestoreQueue(Operation):
         return f"Restore trash {self.trash_id}".rstrip()
 
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
-        """Of which queue, where the operation came so far that it is known."""
+        """Of which queue or task, where the operation came so far that it is known."""
+        if isinstance(details.get("task_id"), str):
+            return f"Put back task {details['task_id']}"
         return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
         """What comes back, where to, and what runs after it."""
         entry = services.trash.find(self.trash_id)
+        if entry.kind == FAILED_TASKS:
+            return _failed_preview(entry)
+        if entry.task_id:
+            return _preview_of_task(entry)
         (stats,) = services.queues.read([entry.queue])
         left_of = " left" if entry.state == "restoring" else ""
         back = (
@@ -91,6 +111,8 @@ class RestoreQueue(Operation):
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
+        if services.trash.kind(self.trash_id) == FAILED_TASKS:
+            return self._restore_failed(services, act)
         most = 0
 
         def on_progress(left: int) -> None:
@@ -100,17 +122,34 @@ class RestoreQueue(Operation):
                 Progress(done=False, message=f"{left:,} newer tasks to move behind", at=most - left, of=most)
             )
 
-        entry, restored, receipt = services.trash.restore(
+        done = services.trash.restore(
             self.trash_id, by=act.actor.name, others=services.queue_names(), on_progress=on_progress
         )
+        entry = done.entry
         again = " This finished a restore that was interrupted." if entry.state == "restoring" else ""
-        message = (
-            f"Restored {count(restored, 'task')} to {entry.queue}.{again}"
-            if receipt is not None or restored
-            else f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
-        )
-        details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(receipt)}
-        return Effect(affected=restored, message=message, details=details)
+        if entry.task_id and done.tasks:
+            message = f"Put {entry.task_id} back into {entry.queue}: {WHERE[done.where]}."
+        elif done.receipt is not None or done.tasks:
+            message = f"Restored {count(done.tasks, 'task')} to {entry.queue}.{again}"
+        else:
+            message = f"The {count(entry.count, 'task')} had already been restored to {entry.queue}; nothing changed."
+        details = {"queue": entry.queue, "trash_id": entry.id, **receipt_details(done.receipt)}
+        if entry.task_id:
+            details |= {"task_id": entry.task_id, "placed": done.where}
+        return Effect(affected=done.tasks, message=message, details=details)
+
+    def _restore_failed(self, services: Services, act: Act) -> Effect:
+        def on_progress(left: int) -> None:
+            act.on_progress(Progress(done=False, message=f"{left:,} left"))
+
+        entry, done = Discarded(services.broker).restore(self.trash_id, by=act.actor.name, on_progress=on_progress)
+        message = f"Restored {count(done.restored, 'failed task')}."
+        if done.newer:
+            message += f" {done.newer:,} had failed again meanwhile: the newer failures stay."
+        if done.gone:
+            message += f" {done.gone:,} were gone: deleted outside opsdash."
+        details = {"trash_id": entry.id, "failed_again": done.newer, "gone": done.gone}
+        return Effect(affected=done.restored, message=message, details=details)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether that trash is there, begun with, or back in its queue."""
@@ -122,6 +161,41 @@ class RestoreQueue(Operation):
             return {"message": f"Nothing was restored. The trash has {count(kept.count, 'task')}.", "count": kept.count}
         left = f"{count(kept.count, 'task')} {'is' if kept.count == 1 else 'are'} left to restore."
         return {"message": f"It was interrupted, {left}{_aside(kept)} Run it again.", "count": kept.count}
+
+
+def _failed_preview(entry: TrashEntry) -> Preview:
+    """Of discarded failures."""
+    back = f"{count(entry.count, 'failed task')} will be restored, discarded by {entry.by or 'unknown'}."
+    stays = "A task that has failed again since is there already: the newer failure stays."
+    return Preview(
+        title="Restore failed tasks",
+        warning="They are listed as failed again. No task runs by this.",
+        button=f"Restore {count(entry.count, 'failed task')}",
+        lines=(
+            Line("will", back),
+            Line("will_not", stays),
+            Line("note", f"Time left for the undo: {time_left(entry)}."),
+        ),
+        figures=(Figure(name="count", label="failed tasks", value=entry.count, unit="tasks"),),
+    )
+
+
+def _preview_of_task(entry: TrashEntry) -> Preview:
+    """Of one task that was removed alone."""
+    cleared = f", removed by {entry.by or 'unknown'}" + (f" at {entry.at:%Y-%m-%d %H:%M:%S} UTC" if entry.at else "")
+    lines = (
+        Line("will", f"Task {entry.task_id} goes back to its place in queue {entry.queue}{cleared}."),
+        Line("note", PLACE),
+        Line("note", f"Time left for the undo: {time_left(entry)}."),
+    )
+    figures = (
+        Figure(name="count", label="removed task", value=entry.count, unit="tasks"),
+        Figure(name="queue", value=entry.queue),
+        Figure(name="task_id", value=entry.task_id),
+        Figure(name="state", value=entry.state),
+    )
+    warning = "It runs when a worker takes it: where it waited before, other tasks may have gone on."
+    return Preview(title=f"Put back task {entry.task_id}", warning=warning, lines=lines, figures=figures)
 
 
 def _aside(entry: TrashEntry) -> str:

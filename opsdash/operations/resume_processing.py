@@ -62,7 +62,7 @@ class ResumeProcessing(Operation):
         elif self.queue is not None and stays:
             lines = [Line("will", "Its own pause ends. No task starts yet.")]
         else:
-            lines = [Line("will", f"{_tasks(waiting, held)} will run.")]
+            lines = [Line("will", f"{_tasks(waiting, held)} will run.", repeats=() if held else ("waiting",))]
         if self.queue is None:
             lines += _keep([pause for name, pause in pauses.items() if name is not None], read, workers)
         elif None in pauses:

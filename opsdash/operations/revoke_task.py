@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from opsdash.errors import Invalid, Refused, Uncertain
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
+from opsdash.errors import Refused, Uncertain
+from opsdash.model import AuditEntry, Effect, Figure, FoundTask, Line, Preview, TaskPlace
 from opsdash.operation import Act, Operation, argument
-from opsdash.services.queues.find_task import Whereabouts, find_everywhere
+from opsdash.services.queues.find_task import checked_id
+from opsdash.services.queues.found_text import missing, where
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
-ID = re.compile(r"[^\s*?<>\"'`]{1,255}")
-"""A task's id: one word, and no pattern. Celery makes UUIDs; a sender may choose its own."""
 CANNOT_TERMINATE = {"threads", "solo"}
 """Pools of Celery's that have no way to end a running task."""
-STATES = {"active": "is running it", "reserved": "has fetched it and not started it"}
+STATES = {
+    "active": "is running it",
+    "reserved": "has fetched it and not started it",
+    "scheduled": "has fetched it, with an ETA",
+}
 
 
 class RevokeTask(Operation):
@@ -45,19 +48,20 @@ class RevokeTask(Operation):
 
     def preview(self, services: Services) -> Preview:
         """Which worker holds it, under which name, and what Celery's revoke does not do."""
-        self._check()
         found = self._find(services)
-        active = [host for host, (state, _) in found.holders.items() if state == "active"]
-        lines = [
-            Line("will", f"{host} {STATES.get(state, 'has fetched it, with an ETA')}: {name}.")
-            for host, (state, name) in found.holders.items()
-        ]
-        if found.queue:
-            lines.append(Line("will", f"It waits in {found.queue}. A worker discards it when it receives it."))
-        elif found.fetched:
+        holders = {place.worker: place for place in found.places if place.state in STATES and place.worker}
+        active = [host for host, place in holders.items() if place.state == "active"]
+        waits = next((place for place in found.places if place.state == "waiting"), None)
+        lines = [Line("will", f"{host} {STATES[place.state]}: {place.name}.") for host, place in holders.items()]
+        if waits is not None and not holders:
+            lines.append(Line("will", f"It waits in {waits.queue}. A worker discards it when it receives it."))
+            lines.append(Line("note", f"To take it out of the queue, with undo: opsdash remove-task {self.task_id}"))
+        elif not holders and any(place.state in STATES for place in found.places):
             lines.append(Line("will", "A worker has fetched it and does not answer. The command is sent to it anyway."))
         elif not found.found:
-            lines.append(Line("warning", f"It is not known where it is, or whether it exists: {_why(found)}."))
+            lines.append(
+                Line("warning", f"It is not known where it is, or whether it exists: {missing(found.looked_at)}.")
+            )
         pools = {worker.hostname: worker.pool for worker in services.workers.read()} if active else {}
         unable = [host for host in active if pools.get(host) in CANNOT_TERMINATE]
         if active and self.terminate and unable:
@@ -72,16 +76,15 @@ class RevokeTask(Operation):
         )
         lines += [Line("will_not", stays), Line("note", "When all workers restart, they forget it.")]
         figures = (
-            Figure(name="held_by", value=tuple(found.holders)),
+            Figure(name="held_by", value=tuple(holders)),
             Figure(name="active_on", value=tuple(active)),
-            Figure(name="waits_in", value=found.queue),
+            Figure(name="waits_in", value="" if waits is None else waits.queue),
             Figure(name="found", value=found.found),
         )
         return Preview(lines=tuple(lines), figures=figures, choices=("terminate",))
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Broadcasts it, and tells who confirmed, who can't and who was silent."""
-        self._check()
         found = self._find(services)
         revoked = services.remote.revoke(self.task_id, terminate=self.terminate)
         if not revoked.confirmed and not revoked.failed:
@@ -89,7 +92,7 @@ class RevokeTask(Operation):
         if not found.found and not revoked.ended and not revoked.unable:
             raise Uncertain(
                 f"{count(len(revoked.confirmed), 'worker')} will discard {self.task_id} on receipt. It is not known"
-                f" whether it exists: {_why(found)}."
+                f" whether it exists: {missing(found.looked_at)}."
             )
         message = f"Revoked {self.task_id}: {count(len(revoked.confirmed), 'worker')} confirmed."
         if self.terminate:
@@ -115,27 +118,29 @@ class RevokeTask(Operation):
         """Nothing: only the workers remember it."""
         return {"message": "Workers may have received it or not. You can revoke the task again."}
 
-    def _find(self, services: Services) -> Whereabouts:
-        found = find_everywhere(services.broker, services.remote, services.queue_names(), self.task_id)
-        if found.nowhere:
-            raise Refused(
-                f"There is no task {self.task_id}: no worker has it, and no known queue has it. It may be finished.",
-                field="task_id",
-            )
-        return found
+    def _find(self, services: Services) -> FoundTask:
+        """Where it is, of the places that a revoke changes.
 
-    def _check(self) -> None:
-        if not ID.fullmatch(self.task_id) or not self.task_id.isprintable():
-            raise Invalid("expected one task's id.", field="task_id")
+        Raises:
+            Refused: It is in none of them.
+        """
+        checked_id(self.task_id)
+        services.unmanaged.askable()
+        found = services.finder.find(self.task_id, whole=True)
+        alive = tuple(place for place in found.places if place.state in {"waiting", *STATES})
+        looked_at = tuple(look for look in found.looked_at if look.what in {"queues", "fetched", "workers"})
+        if not alive and (found.places or not missing(looked_at)):
+            raise Refused(_not_there(self.task_id, found.places), field="task_id")
+        return replace(found, places=alive, looked_at=looked_at)
+
+
+def _not_there(task_id: str, places: tuple[TaskPlace, ...]) -> str:
+    """That nothing can be revoked, and where the task is instead."""
+    if places:
+        return f"Task {task_id} is {where(places[0])}: there is nothing to revoke."
+    return f"There is no task {task_id}: no worker has it, and no known queue has it. It may be finished."
 
 
 def _runs_on(host: str, pool: str) -> str:
     """That the worker can't end it."""
     return f"The pool{f' {pool}' if pool else ''} of {host} can't terminate a task: it runs to its end there."
-
-
-def _why(found: Whereabouts) -> str:
-    """Why it is not known."""
-    silent = f"no answer from {', '.join(found.silent)}" if found.silent else ""
-    more = "" if found.complete else "not all pending tasks were searched"
-    return " and ".join(filter(None, [silent, more]))

@@ -55,7 +55,8 @@ class SyncTenantConfigs(Operation):
         ]
         if plan.changed > len(plan.changes) > 0:
             written.append(f"… and {plan.changed - len(plan.changes):,} more that change.")
-        lines = [Line("will", text) for text in written]
+        told = ("tenants", "added", "changed", "unchanged")
+        lines = [Line("will", text, repeats=() if at else told) for at, text in enumerate(written)]
         if unreadable := plan.seen.unreadable:
             left_out = f"{count(unreadable, 'row')} can't be read and will not be written: {_with_why(plan.seen)}."
             lines.append(Line("will_not", left_out))
@@ -64,6 +65,7 @@ class SyncTenantConfigs(Operation):
         replaced = "Keyed fingerprints replace the API key and every setting whose name or value looks like a secret."
         lines.append(Line("note", replaced))
         return Preview(
+            button=f"Sync {count(plan.seen.rows, 'tenant')}",
             lines=tuple(lines),
             figures=(
                 Figure(name="tenants", label="tenants", value=plan.seen.rows, unit="tenants"),

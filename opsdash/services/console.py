@@ -49,19 +49,24 @@ from opsdash.services.best_effort import Listener, best_effort
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import connect
 from opsdash.services.database import engine
+from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.history import History
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.queries import Reads
 from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
+from opsdash.services.queues.results import Results
+from opsdash.services.queues.search_tasks import TaskSearch
 from opsdash.services.queues.trash import Trash
 from opsdash.services.services import Services
 from opsdash.services.tenants.source import source
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
+from opsdash.services.workers.task_holders import TaskHolders
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
 from opsdash.text import without_folders
 
@@ -98,11 +103,18 @@ class Console(Reads):
         self.pause = PauseFlags(self.broker)
         self.queues = Queues(self.broker)
         self.trash = Trash(self.broker)
-        self.workers = Workers(self.broker)
+        self.workers = Workers(self.broker, redact=settings.redact)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
+        self.failed = FailedTasks(self.broker, settings.task_url)
         self.discovery = Discovery(self.broker)
+        remote = Remote(self.broker, self.unmanaged)
+        holders = TaskHolders(remote, redact=settings.redact)
+        self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact)
+        self.finder = TaskFinder(
+            self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
+        )
         self._snapshots = SnapshotReader(
             broker=self.broker,
             pause=self.pause,
@@ -124,7 +136,8 @@ class Console(Reads):
             pause=self.pause,
             workers=self.workers,
             unmanaged=self.unmanaged,
-            remote=Remote(self.broker, self.unmanaged),
+            remote=remote,
+            finder=self.finder,
             tenants=self.tenants,
             history=self.history,
             audit=self.audit,
@@ -153,6 +166,10 @@ class Console(Reads):
             warning=preview.warning or found.warning,
             phrase=found.phrase(self.services),
         )
+
+    def suggest(self, operation: DeclaredOperation) -> Mapping[str, tuple[str, ...]]:
+        """Texts to offer for the operation's parameters, by name; raises as ``preview`` does."""
+        return checked(operation).suggest(self.services)
 
     def run(
         self,

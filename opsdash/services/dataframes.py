@@ -10,12 +10,14 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from opsdash.errors import Invalid
-from opsdash.model import HistoryPoint, QueueStats, TrashEntry, WorkerStats, times
+from opsdash.model import Failure, FailureGroup, HistoryPoint, QueueStats, TrashEntry, WorkerStats, times
+from opsdash.model.failure import COUNTED, KEPT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_STATES = ("online", "stalled", "silent", "offline")
+TRASH_KINDS = ("queue", "failed")
 TRASH_STATES = ("kept", "clearing", "restoring")
 TENANT_STATES = ("synced", "changed", "missing", "orphaned", "unreadable")
 TIME = "datetime64[us, UTC]"
@@ -54,6 +56,7 @@ HISTORY_TYPES = {
 }
 TRASH_TYPES = {
     "id": "string",
+    "kind": TRASH_KINDS,
     "queue": "category",
     "count": "Int64",
     "size_bytes": "Int64",
@@ -61,6 +64,45 @@ TRASH_TYPES = {
     "at": TIME,
     "expires_at": TIME,
     "state": TRASH_STATES,
+}
+FAILURE_GROUP_TYPES = {
+    "fingerprint": "string",
+    "kind": (*KEPT, *COUNTED),
+    "task": "category",
+    "error": "category",
+    "place": "string",
+    "queue": "category",
+    "count": "Int64",
+    "kept": "Int64",
+    "not_kept": "Int64",
+    "first_at": TIME,
+    "last_at": TIME,
+    "message_text": "string",
+    "queues": "object",
+    "workers": "object",
+    "hours": "object",
+}
+FAILURE_TYPES = {
+    "id": "string",
+    "kind": KEPT,
+    "task": "category",
+    "error": "category",
+    "queue": "category",
+    "worker": "category",
+    "at": TIME,
+    "first_at": TIME,
+    "times": "Int64",
+    "retries": "Int64",
+    "message_text": "string",
+    "arguments": "string",
+    "place": "string",
+    "traceback": "string",
+    "fingerprint": "string",
+    "root_id": "string",
+    "parent_id": "string",
+    "traceparent": "string",
+    "sendable": "boolean",
+    "message_bytes": "Int64",
 }
 TENANT_TYPES = {
     "tenant_id": "string",
@@ -113,6 +155,18 @@ def of_history(points: Iterable[HistoryPoint]) -> pd.DataFrame:
 def of_trash(entries: Iterable[TrashEntry]) -> pd.DataFrame:
     """One row per clear that can be undone, in the order given."""
     return _frame(({name: getattr(entry, name) for name in TRASH_TYPES} for entry in entries), TRASH_TYPES)
+
+
+def of_failure_groups(groups: Iterable[FailureGroup]) -> pd.DataFrame:
+    """One row per group of failed tasks, in the order given."""
+    return _frame(
+        ({name: getattr(group, name) for name in FAILURE_GROUP_TYPES} for group in groups), FAILURE_GROUP_TYPES
+    )
+
+
+def of_failures(failures: Iterable[Failure]) -> pd.DataFrame:
+    """One row per failed task that is kept, in the order given."""
+    return _frame(({name: getattr(one, name) for name in FAILURE_TYPES} for one in failures), FAILURE_TYPES)
 
 
 def of_tenants(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from opsdash.model import AuditEntry, Snapshot, WorkerStats
+from collections.abc import Callable
+
+from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
+from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.queues.discovery import Discovery
+from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
@@ -19,6 +23,8 @@ class Reads:
 
     audit: AuditLog
     discovery: Discovery
+    failed: FailedTasks
+    finder: TaskFinder
     unmanaged: UnmanagedWorkers
     pause: PauseFlags
     queues: Queues
@@ -53,6 +59,18 @@ class Reads:
     def get_active_workers(self) -> tuple[str, ...]:
         """Hostnames of the workers that report, read now."""
         return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
+
+    def find_task(self, task_id: str, on_progress: Callable[[Progress], None] = lambda _progress: None) -> FoundTask:
+        """Where a task is: it waits, a worker has it, it was cleared, failed or finished, or it is not found.
+
+        Args:
+            task_id: Its id, or eight characters or more of the beginning: then several may be found.
+            on_progress: Called with how much of what waits was looked at.
+
+        Raises:
+            Invalid: It is no id. Unavailable: Redis did not answer.
+        """
+        return self.finder.find(task_id, on_progress)
 
     def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
         """The newest audit entries, newest first, read now.

@@ -12,6 +12,7 @@ from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker.client import Broker
 from opsdash.services.monitoring.history import History
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
@@ -28,6 +29,7 @@ class Services:
         broker: Redis and the names of its keys. For anything without a service use ``broker.client``.
         unmanaged: Workers that are not managed by opsdash. ``workers``: those that report.
         remote: Single workers and tasks, by Celery's remote control.
+        finder: Where a task is, by its id.
         approvals: What waits for a second person.
         queue_names: Every queue that is known now.
         snapshot: One consistent read of everything; never raises for an outage.
@@ -43,6 +45,7 @@ class Services:
     workers: Workers
     unmanaged: UnmanagedWorkers
     remote: Remote
+    finder: TaskFinder
     tenants: Tenants
     history: History
     audit: AuditLog

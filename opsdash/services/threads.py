@@ -89,6 +89,8 @@ PREVIEWS = Pool("previews", 4)
 READS = Pool("reads", 4)
 SEARCHES = Pool("searches", 1)
 """For a text in the audit log, and exports of it: each keeps a core of the database busy."""
+FINDS = Pool("finds", 2)
+"""For a task by its id, and searches through tasks: each keeps Redis busy for half of its time."""
 FIGURES = Pool("figures", 3)
 """What all pages share: reading a snapshot, and making of it what pages are sent."""
 PROBES = Pool("probes", 4)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import param
+from param.parameterized import batch_call_watchers
 
 from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.pause.verdict import verdict
@@ -182,7 +183,8 @@ class SystemStatus(param.Parameterized):
         if names and selected not in names:
             selected = "celery" if "celery" in names else names[0]
         self._choose_among(names)
-        with self._open():
+        # What follows is worked out before any watcher runs: none of them sees half of a snapshot.
+        with batch_call_watchers(self), self._open():
             self.param.update(
                 known=snapshot.redis_age_s is not None,
                 paused=pause is not None,
@@ -220,6 +222,7 @@ class SystemStatus(param.Parameterized):
                 unread=list(snapshot.unread),
                 stalled_s=0,
             )
+            self._derive()
 
     def _choose_among(self, names: list[str]) -> None:
         """From now on ``selected_queue`` is one of these, and anything else a ``ValueError``; before, it may be any."""
@@ -234,13 +237,23 @@ class SystemStatus(param.Parameterized):
         """The last snapshot; None before the first."""
         return self._snapshot
 
-    def tick(self, now: datetime | None = None) -> None:
-        """Notices that snapshots have stopped coming; called by a timer."""
+    def tick(self, now: datetime | None = None, old_s: float = STALE_AFTER_S) -> None:
+        """Notices that snapshots have stopped coming; called by a timer.
+
+        Args:
+            now: Default: now. ``old_s``: Seconds after which they are called old; never less than ten.
+        """
         if self.updated_at is None:
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
-        with self._open():
-            self.stalled_s = int(silent_s) if silent_s > STALE_AFTER_S else 0
+        with batch_call_watchers(self), self._open():
+            self.stalled_s = int(silent_s) if silent_s > max(STALE_AFTER_S, old_s) else 0
+            self._derive()
+
+    def _derive(self) -> None:
+        self._derive_processing()
+        self._derive_condition()
+        self._derive_pending()
 
     @property
     def redis_stale(self) -> bool:

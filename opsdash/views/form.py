@@ -6,9 +6,13 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import panel as pn
+import param
+
 from opsdash.errors import Invalid, sentences
-from opsdash.model import Preview
+from opsdash.model import Breakdown, Figure, Preview
 from opsdash.operation import Operation, parameters, registry
+from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
 
@@ -48,7 +52,7 @@ def asking(operation: Operation) -> dict[str, Any]:
     return {"name": operation.name, "args": text, "half": flags}
 
 
-def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, str]]:
+def fields(operation: Operation, preview: Preview | None, known: Collection[str] = ()) -> list[dict[str, Any]]:
     """What the dialog asks: arguments with a label; a yes-or-no one only when the preview has it among its choices.
 
     Args:
@@ -61,6 +65,8 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
             "label": field.metadata["label"],
             "kind": "flag" if isinstance(field.default, bool) else "text",
             "placeholder": field.metadata["placeholder"],
+            "suggestions": dict(field.metadata["suggestions"]),
+            "longest": field.metadata["longest"],
         }
         for field in _asked(operation)
         if field.name not in known and (field.name in choices or not isinstance(field.default, bool))
@@ -68,11 +74,11 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
 
 
 def about(operation: Operation, known: Collection[str]) -> list[tuple[str, str]]:
-    """What the dialog says instead of asking: label and value of what was clicked."""
+    """What the dialog says instead of asking: label and value of what was clicked; nothing of what was left empty."""
     return [
         (field.metadata["label"], str(getattr(operation, field.name)))
         for field in _asked(operation)
-        if field.name in known
+        if field.name in known and getattr(operation, field.name) not in ("", None)
     ]
 
 
@@ -104,37 +110,112 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
     return dataclasses.replace(operation, **given)
 
 
-def review(preview: Preview | None, problem: str = "") -> dict[str, Any]:
-    """What the dialog shows of a preview: tiles, what they are made of, and the lines with their kind.
+def review(preview: Preview | None) -> dict[str, Any]:
+    """What the dialog shows of a preview, as parameters of ``Dialog``.
 
-    Args:
-        problem: Why what was filled in can't be taken.
+    Neither a figure of nothing nor a sentence that only repeats what is shown as figures is there; where nothing at
+    all is affected, the sentence is what says so.
     """
     shown = preview or Preview()
+    figures = [one for one in shown.figures if one.shown and one.value]
+    breakdowns = [one for one in shown.breakdowns[:1] if one.label and any(part.value for part in one.parts)]
+    seen = {one.name for one in figures} | {one.name for one in breakdowns}
+    silent = {one.name for one in shown.figures if one.shown and not one.value}  # nothing of it: no tile, no sentence
     return {
-        "tiles": [
-            {
-                "label": one.label,
-                "value": one.value,
-                "unit": one.shown_unit,
-                "exactness": one.exactness,
-            }
-            for one in shown.figures
-            if one.shown
+        "figures": [_tile(one) for one in figures],
+        "breakdown": [share for one in breakdowns for share in _shares(one)],
+        "lines": [
+            [line.kind, line.text]
+            for line in shown.in_order
+            if not seen.intersection(line.repeats) or set(line.repeats) - seen - silent
         ],
-        "bars": [
-            {
-                "label": one.label,
-                "exactness": one.exactness,
-                "parts": [[part.name, part.value, part.error] for part in one.first(MAX_KINDS)],
-            }
-            for one in shown.breakdowns
-            if one.label and one.parts
-        ],
-        "lines": [[line.text, line.kind] for line in shown.in_order],
-        "phrase": shown.phrase,
-        "problem": problem,
     }
+
+
+def _tile(figure: Figure) -> list[str]:
+    """Number, unit and what it counts, in words."""
+    value, label = figure.value, figure.label
+    number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
+    exact = figure.exactness != "estimated"
+    return [
+        number if exact else f"≈ {number}",
+        figure.shown_unit,
+        f"{label}, as last reported" if figure.exactness == "old" else label,
+    ]
+
+
+def _shares(breakdown: Breakdown) -> list[list[Any]]:
+    """Kind, count, and both in words. Of what was estimated no share is all."""
+    parts = [part for part in breakdown.first(MAX_KINDS) if part.value]
+    total, about = sum(part.value for part in parts), "" if breakdown.exactness == "exact" else "≈ "
+    found = []
+    for part in parts:
+        percent = 100 * part.value / total
+        share = "> 99" if about and percent > 99 else f"{about}< 1" if percent < 1 else f"{about}{percent:.0f}"
+        found.append([part.name, part.value, f"{about}{part.value:,} · {share} %"])
+    return found
+
+
+def widget(field: Mapping[str, Any], value: Any = None) -> Any:
+    """The widget of Panel's that asks for one field, with what is filled in already.
+
+    A yes-or-no field is a group of one: Panel's own checkbox has no name for a screen reader.
+    """
+    if field["kind"] == "flag":
+        label = field["label"]
+        return pn.widgets.CheckBoxGroup(
+            options=[label], value=[label] if value is True else [], margin=0, design=OpsDesign
+        )
+    longest = field["longest"]
+    text = value[:longest] if isinstance(value, str) else ""
+    return pn.widgets.TextInput(
+        label=field["label"],
+        value=text,
+        value_input=text,
+        placeholder=field["placeholder"],
+        max_length=longest,
+        margin=0,
+        design=OpsDesign,
+        sizing_mode="stretch_width",
+    )
+
+
+def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.widgets.RadioButtonGroup:
+    """Buttons that fill in a text field, below it; the one that says what is in the field looks pressed.
+
+    Args:
+        suggestions: What a button says, and what it fills in. Either may be other people's text.
+    """
+    choice = pn.widgets.RadioButtonGroup(
+        options=dict(suggestions),
+        value=None,
+        css_classes=["chips"],
+        margin=(-8, 0, 0, 0),
+        sizing_mode="stretch_width",
+        design=OpsDesign,
+    )
+
+    def fill(event: param.parameterized.Event) -> None:
+        if event.new is not None and event.new != field.value_input:
+            field.param.update(value=event.new, value_input=event.new)
+
+    def follow(_event: object) -> None:
+        choice.value = field.value_input if field.value_input in suggestions.values() else None
+
+    follow(None)
+    choice.param.watch(fill, "value")
+    field.param.watch(follow, "value_input")
+    return choice
+
+
+def value_of(field: Any) -> Any:
+    """What is filled in: a text, or yes or no."""
+    return bool(field.value) if isinstance(field, pn.widgets.CheckBoxGroup) else field.value_input
+
+
+def without_reason(operation: Operation) -> Operation:
+    """What makes a difference to the preview: a reason makes none, and reading one may take seconds."""
+    return dataclasses.replace(operation, reason="")
 
 
 def _asked(operation: Operation) -> list[dataclasses.Field[Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -15,10 +16,9 @@ from panel.io.resources import _env
 
 from opsdash.model import QueueStats, Snapshot
 from opsdash.state import SystemStatus
-from opsdash.state.status import STALE_AFTER_S, UNKNOWN
+from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import as_text, at_least, count, format_duration
 from opsdash.views import rows, strip
-from opsdash.views.components import ASSETS
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -29,7 +29,8 @@ MOST_CHARS = 300
 """Of one text that a user or a program wrote, such as a reason or a queue's name."""
 NOT_KNOWN = "–"  # noqa: RUF001 - what the tables show too
 
-_TEMPLATE = _env.overlay(autoescape=True).from_string((ASSETS / "last_reading.html").read_text(encoding="utf-8"))
+_HTML = Path(__file__).parent / "assets" / "last_reading.html"
+_TEMPLATE = _env.overlay(autoescape=True).from_string(_HTML.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def last_reading(snapshot: Snapshot | None, interval_s: float, now: datetime) ->
     old = read_at is not None and _is_old(read_at, interval_s, now)
     queues = status.queues if status.known else []
     return LastReading(
-        word=UNKNOWN if status.condition == UNKNOWN else status.processing_status,
+        word=status.condition,
         tone=rows.status_tone(status),
         story=_bounded(_story(status)),
         why=_bounded(status.pause_reason),

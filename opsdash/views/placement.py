@@ -15,6 +15,7 @@ PLACED = frozenset(
         "pause_processing",
         "prune_audit_log",
         "quiet_worker",
+        "remove_task",
         "restore_queue",
         "resume_processing",
         "revoke_task",

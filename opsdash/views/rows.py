@@ -5,7 +5,6 @@ What is None is left out of a row: the browser shows a dash, and a merge patch m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -22,7 +21,6 @@ from opsdash.model import (
     TenantDrift,
     TrashEntry,
     times,
-    to_plain,
     untrusted,
 )
 from opsdash.operation import Operation, heading_of, recorded
@@ -39,19 +37,22 @@ from opsdash.operations import (
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
 from opsdash.text import count
+from opsdash.views.components.sparkline import sparkline
 from opsdash.views.form import asking
 from opsdash.views.strip import latest_rates, spark_point
 
 Row = dict[str, Any]
 May = Callable[[type[Operation]], bool]
 
+PEEK = "peek"
+"""The act of a queue's row that is no operation."""
 NO_WORKERS = "No active workers detected. Check Celery deployment."
 NO_OPERATIONS = "No operations logged yet."
 SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
 """Queues that have such a line: 200 of them would be 100 kB every ten seconds for each page."""
-_STATUS_TONES = {
+STATUS_TONES = {
     Status.SUCCESS: "ok",
     Status.FAILURE: "bad",
     Status.REFUSED: "bad",
@@ -65,9 +66,18 @@ def known(**fields: Any) -> Row:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def act(operation: type[Operation], label: str, help_: str, *, usual: bool = False) -> Row:
+    """What may be done to a row; the usual acts are buttons, the others are in the row's menu."""
+    return {"name": operation.name, "label": label, "help": help_, "usual": usual, "danger": operation.danger}
+
+
 def steady(at: float, before: float | None) -> int:
     """A time that was given as an age, in whole seconds; one that moved by less than two seconds has not moved."""
     return round(at) if before is None or abs(at - before) >= 2 else round(before)
+
+
+def _spark(queue: str, points: Iterable[HistoryPoint]) -> Any:
+    return sparkline([spark_point(point, point.waiting.get(queue)) for point in points])
 
 
 def queue_rows(
@@ -88,14 +98,15 @@ def queue_rows(
     rows = {}
     for rank, queue in enumerate(queues):
         own = status.paused_queues.get(queue.name)
-        acts = [["peek", "Peek", "The first and last pending tasks"]]
+        acts = []
         if own is not None and may(ResumeProcessing):
-            acts.insert(0, [ResumeProcessing.name, "Resume", "End the pause of this queue"])
+            acts.append(act(ResumeProcessing, "Resume", "End the pause of this queue", usual=True))
         if own is None and status.known and may(PauseProcessing):
-            acts.insert(0, [PauseProcessing.name, "Pause", "Pause this queue only"])
+            acts.append(act(PauseProcessing, "Pause", "Pause this queue only", usual=True))
+        acts.append({"name": PEEK, "label": "Peek", "help": "What waits in it", "usual": True})
         if may(ClearQueue):
-            acts.append([ClearTasks.name, "Clear some", "Clear the tasks that match a name, an age or a text"])
-            acts.append([ClearQueue.name, "Clear", "Clear all pending tasks"])
+            acts.append(act(ClearTasks, "Clear some", "Those that match a name, an age or a text"))
+            acts.append(act(ClearQueue, "Clear", "All pending tasks of this queue"))
         rows[queue.name] = known(
             rank=rank,
             name=queue.name,
@@ -106,7 +117,7 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
-            spark=[spark_point(p, p.waiting.get(queue.name)) for p in thinned] if rank < MAX_SPARKS else None,
+            spark=_spark(queue.name, thinned) if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows
@@ -129,7 +140,7 @@ def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]
 def operation_rows(
     entries: Iterable[AuditEntry], undoable: Mapping[UUID, Operation] = MappingProxyType({}), here: str = ""
 ) -> dict[str, Row]:
-    """One row per audit entry by id, with the whole entry as JSON for who expands it.
+    """One row per audit entry by id; what its details hold is read when it is opened.
 
     Args:
         here: This console's broker; of an entry about another one the row says which.
@@ -141,15 +152,16 @@ def operation_rows(
             called=f"the operation at {entry.timestamp:%H:%M:%S}",
             user=entry.user,
             operation=heading_of(entry),
-            status=[_STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
+            act=entry.title if entry.target else heading_of(entry),
+            target=entry.target or None,
+            status=[STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
             took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
             broker=None if entry.broker == here else entry.broker,
-            acts=[[undo.name, "Undo", _until(entry)]] if (undo := undoable.get(entry.id)) else None,
+            acts=[act(type(undo), "Undo", _until(entry), usual=True)] if (undo := undoable.get(entry.id)) else None,
             undo=asking(undo) if undo else None,
-            json=json.dumps(to_plain(entry.details), indent=2, ensure_ascii=False, default=str),
         )
         for entry in entries
     }
@@ -179,12 +191,15 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
     Args:
         may: The user may restore and delete.
     """
-    acts = [[RestoreQueue.name, "Restore", "Put back into the queue"], [DeleteTrash.name, "Delete", "Permanently"]]
+    acts = [
+        act(RestoreQueue, "Restore", "Put back into the queue", usual=True),
+        act(DeleteTrash, "Delete", "Permanently"),
+    ]
     return {
         entry.id: known(
             at=entry.at.timestamp() if entry.at else None,
-            name=entry.queue,
-            queue=entry.queue,
+            name=entry.name,
+            queue=entry.name,
             count=entry.count,
             size=entry.size_bytes,
             by=entry.by,
@@ -210,7 +225,7 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
             by=waits.by,
             surface=waits.surface,
             until=round(waits.expires_at.timestamp()),
-            acts=[[ApproveOperation.name, "Approve", f"The request of {waits.by} runs then"]]
+            acts=[act(ApproveOperation, "Approve", f"The request of {waits.by} runs then", usual=True)]
             if may and not waits.problem
             else None,
         )

@@ -1,12 +1,12 @@
-"""One browser session: what it has pending, and how an operation gets from a click to the service."""
+"""One browser session, or one widget: what it knows and has pending, and how a click gets to the service."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from opsdash.operation import Operation
 from opsdash.services.queues.receipt import receipt_text
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, by_right, caller_of
 from opsdash.state import PendingConfirmation
-from opsdash.state.status import STALE_AFTER_S
+from opsdash.state.location import Location
 from opsdash.text import without_folders
-from opsdash.views.components import Channel
-from opsdash.views.form import asking
-from opsdash.views.page_state import PageState, bulletins
+from opsdash.views import turns
+from opsdash.views.components import Messages
+from opsdash.views.readings import PageStatus, Reading, readings
+from opsdash.views.request_queue import Turns
 
 if TYPE_CHECKING:
     from bokeh.document import Document
@@ -38,126 +39,181 @@ SHOWN_S = 0.2
 
 
 class Session:
-    """Owned by one Document and gone with it: nothing process-wide keeps a reference once the session is destroyed.
+    """What the views of one page, or of one widget, share. Nothing process-wide keeps it alive: it ends with them.
 
     Args:
         console: The process's console; its poller reads for all sessions together.
         actor: Who looks, with the role found when the page was opened. ``Console.run`` checks it again.
-        channel: The component that shows it.
+        status: Its state, where that exists already.
     """
 
-    def __init__(self, console: Console, actor: Actor, channel: Channel) -> None:
+    def __init__(self, console: Console, actor: Actor, status: PageStatus | None = None) -> None:
         self.console = console
         self.actor = actor
         self.role = actor.role or Role.VIEWER
         self.caller = caller_of(actor)
-        self.channel = channel
+        self.status = status or PageStatus()
+        self.location = Location()
         self.pending = PendingConfirmation()
-        self.followers: list[Callable[[], None]] = []
-        self._bulletins = bulletins(console)
+        self.messages = Messages()
+        self.dialog: Any = None  # the one of the page or widget; it needs the session first
+        self.closed = False
+        self.turn = Turns().turn
+        self._readings = readings(console)
         self._doc: Document | None = None
-        self._loop = running_loop()
+        self._loop = turns.running_loop()
         self._unsubscribe: Callable[[], None] = _nothing
-        self._told_at_s = self._shown_at_s = 0.0
-        self._shown: Snapshot | None = None
-        self._joining = self._drawn = False
+        self._newest: Reading | None = None
+        self._taken: Snapshot | None = None
+        self._taking = threading.RLock()
+        self._joining = False
+        self._shown_at_s = 0.0
         self._cancelled = threading.Event()
+        self._steps: deque[Callable[[], Any]] = deque()
+        self.messages.param.watch(self._stop, "stopped")
+
+    @property
+    def served(self) -> bool:
+        """It belongs to one browser session of a server."""
+        return self._doc is not None
+
+    @property
+    def has_turns(self) -> bool:
+        """There is an event loop, a server's or a kernel's, in which timers run."""
+        return self._doc is not None or self._loop is not None
+
+    def may(self, operation: type[Operation]) -> bool:
+        """Whether who looks may run it. A courtesy: the service is the guard."""
+        return bool(self.role >= operation.minimum_role)
 
     def attach(self) -> None:
-        """Joins the poller, until the browser session is destroyed."""
-        self._doc = pn.state.curdoc
-        latest = self._bulletins.latest(self.role)
-        if latest is not None and time.time() - latest.snapshot.taken_at.timestamp() < FRESH_S:
-            self._shown = latest.snapshot
-            self.channel.param.update(state=latest.state, seq=latest.seq)
-        else:
-            self.channel.state = self._bulletins.blank(self.role)
-        if self._doc is not None and self._doc.session_context is not None:
+        """Joins the poller until its browser session or its widget ends.
+
+        In a server nothing is read here: it begins with the last reading, if that is fresh. Elsewhere it reads now.
+
+        Raises:
+            OpsdashError: Never; what can't be read is in the status.
+        """
+        doc = pn.state.curdoc
+        if doc is not None and doc.session_context is not None:
+            self._doc = doc
+            latest = self._readings.latest(self.role)
+            if latest is not None and time.time() - latest.snapshot.taken_at.timestamp() < FRESH_S:
+                self._take_over(latest)
             # Bound methods of the package: by then a served script's own globals are gone.
-            pn.state.on_session_destroyed(self._detach)
-            self._doc.add_periodic_callback(self._beat, BEAT_MS)
+            pn.state.on_session_destroyed(self._ended)
+            pn.state.add_periodic_callback(self.beat, BEAT_MS)
+        else:
+            self._take_over(self._readings.of(self._fresh(), self.role))
+            if self._loop is not None:
+                turns.beat_weakly(self, self._loop, BEAT_MS / 1000)
+        self.messages.beat = time.time()
         self._joining = True
-        self._unsubscribe = self.console.poller.subscribe(self._deliver)
+        self._unsubscribe = turns.subscribe_weakly(self.console.poller, self)
         self._joining = False
 
-    def _detach(self, _context: object) -> None:
+    def close(self) -> None:
+        """Ends the subscription: nothing is read for it, and it shows nothing new. A second call does nothing."""
+        self.closed = True
         self._unsubscribe()
         self._unsubscribe = _nothing
 
-    def _deliver(self, snapshot: Snapshot) -> None:
-        """Runs in the poller's thread: the page state is made there, and a Document is touched in its own turn only."""
-        if self._doc is None or self._doc.session_context is None:
+    def _ended(self, _context: object) -> None:
+        self.close()
+
+    def _fresh(self) -> Snapshot:
+        latest = self.console.poller.latest
+        if latest is None or time.time() - latest.taken_at.timestamp() > FRESH_S:
+            return self.console.poller.refresh()
+        return latest
+
+    def deliver(self, snapshot: Snapshot) -> None:
+        """From the poller's thread: what is shown is made there, and a Document is touched in its own turn only."""
+        if self.closed or snapshot is self._taken:
             return
-        if self._joining:  # called by subscribe, on the event loop: nothing may be read there
-            if snapshot is not self._shown:
-                later: Any = partial(self._catch_up, snapshot)  # Bokeh awaits coroutines too
-                self._doc.add_next_tick_callback(later)
+        if self._joining and self._doc is not None:  # on the event loop: nothing may be read there
+            self.later(partial(self._catch_up, snapshot))
             return
-        self.later(partial(self._take, self._bulletins.of(snapshot, self.role)))
+        self._queue(self._readings.of(snapshot, self.role))
 
     async def _catch_up(self, snapshot: Snapshot) -> None:
-        self._take(await FIGURES.run(lambda: self._bulletins.of(snapshot, self.role)))
+        self._queue(await FIGURES.run(lambda: self._readings.of(snapshot, self.role)))
 
-    def _take(self, bulletin: PageState) -> None:
-        if bulletin.snapshot is self._shown:
+    def _queue(self, reading: Reading) -> None:
+        """On a busy machine turns must not pile up: one waits, and takes the newest."""
+        with self._taking:
+            waits, self._newest = self._newest, reading
+        if waits is None:
+            self.later(self._take)
+
+    def _take(self) -> None:
+        with self._taking:
+            reading, self._newest = self._newest, None
+            if reading is None or self.closed:
+                return
+            with pn.io.hold():  # one message to the browser, not one for each parameter
+                self._take_over(reading)
+
+    def _take_over(self, reading: Reading) -> None:
+        if reading.snapshot is self._taken:
             return
-        self._shown = bulletin.snapshot
-        if self._drawn:
-            self._tell("patch", seq=bulletin.seq, patch=bulletin.patch)
-        else:  # it is drawn with these at once, and does not jump
-            self.channel.param.update(state=bulletin.state, seq=bulletin.seq)
-        for follow in self.followers:
-            follow()
+        self._taken = reading.snapshot
+        try:
+            self.status.take(reading)
+        except Exception:
+            # Of a user's own watcher: ours come first (Param runs depends before watch), and the next reading comes.
+            log.exception("a watcher of a widget's status failed; the widget goes on")
+        self.messages.beat = time.time()
 
-    def tell_all(self) -> None:
-        """Sends the whole state: to a page that has missed something."""
-        latest = self._bulletins.latest(self.role)
-        if latest is not None:
-            self._tell("all", seq=latest.seq, state=latest.state)
-
-    def hello(self, seq: object) -> None:
-        """A page has been drawn with the state of this number; it may be an old one, or none."""
-        self._drawn = True
-        latest = self._bulletins.latest(self.role)
-        if latest is not None and latest.seq != seq:
-            self.tell_all()
-
-    def _tell(self, kind: str, **fields: Any) -> None:
-        self._told_at_s = time.monotonic()
-        self.channel.tell(kind, **fields)
-
-    def _beat(self) -> None:
-        # Figures that come anyway are sign of life enough; this is for a poller that waits on a dead Redis.
-        if time.monotonic() - self._told_at_s < BEAT_MS / 2_000:
+    def beat(self) -> None:
+        """Notices that readings have stopped, and says that the server or the kernel is there."""
+        if self.closed or (self._doc is not None and turns.is_loading(self._doc)):
             return
-        age_s = time.time() - self._shown.taken_at.timestamp() if self._shown else 0.0
-        old = age_s > max(STALE_AFTER_S, 2 * self.console.poller.interval_s)
-        said = f"No new figures for {age_s:.0f} s; the page may be out of date" if old else ""
-        self._tell("beat", silence=said)
+        with pn.io.hold():
+            self.status.tick(old_s=2 * self.console.poller.interval_s)
+            self.messages.beat = time.time()
 
     def later(self, what: Callable[[], Any]) -> None:
-        """Calls, or awaits, something in the document's next turn; never, where that has ended. From any thread.
+        """Calls, or awaits, something in the turn of the document or the kernel; without either, here and now."""
+        if not turns.later(what, self._doc, self._loop):
+            self.close()
 
-        Bokeh's ``add_next_tick_callback`` from another thread breaks on a Document that ends meanwhile, and leaves it
-        behind as everybody's ``curdoc``: so it is called in the thread of the event loop, where Documents end.
+    def one_by_one(self, steps: Iterable[Callable[[], Any]]) -> None:
+        """Does each step in its own turn, in order: in between, a server goes on for its other visitors.
+
+        Outside of a server all of them are done before it returns.
         """
-        if self._loop is None:
-            self._schedule(what)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._schedule, what)
+        if self._doc is None:
+            for step in steps:
+                step()
+            return
+        idle = not self._steps
+        self._steps.extend(steps)
+        if idle and self._steps:
+            self.later(self._step)
 
-    def _schedule(self, what: Callable[[], Any]) -> None:
-        context = self._doc.session_context if self._doc is not None else None
-        if self._doc is not None and context is not None and not context.destroyed:
-            self._doc.add_next_tick_callback(what)
+    def _step(self) -> None:
+        if self.closed:
+            self._steps.clear()
+            return
+        try:
+            with pn.io.hold():
+                self._steps[0]()
+        finally:
+            self._steps.popleft()
+            if self._steps:
+                self.later(self._step)
 
     async def refresh(self) -> None:
         """Reads now; the figures reach this and every other open page by the poller."""
-        await self.console.poller.refreshed()
+        async with self.turn("refresh") as mine:
+            if mine:
+                await self.console.poller.refreshed()
 
-    def say(self, text: str, tone: str, undo: dict[str, Any] | None = None) -> None:
-        """Shows one message for three seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
-        self._tell("say", text=without_folders(text), tone=tone, undo=undo)
+    def say(self, text: str, tone: str, undo: Operation | None = None) -> None:
+        """Shows one message for some seconds. ``tone`` is ok, bad or warn; ``undo``: what its Undo button asks for."""
+        asks = partial(self.dialog.ask_for, undo) if undo is not None else None
+        self.messages.say(without_folders(text), tone, undo=asks)
 
     async def preview(self, operation: Operation) -> Preview:
         """What ``operation`` would do.
@@ -174,7 +230,7 @@ class Session:
             log.exception("previewing %s failed", operation.name)
             raise Refused(f"{operation.title} could not be previewed: opsdash's log says why.") from error
 
-    def stop(self) -> None:
+    def _stop(self, _event: object) -> None:
         """Long work ends at its next whole step."""
         self._cancelled.set()
 
@@ -184,23 +240,21 @@ class Session:
         if now - self._shown_at_s < SHOWN_S:
             return
         self._shown_at_s = now
-        self.later(partial(self._tell, "work", text=progress.message, at=progress.at, of=progress.of))
+        work = {"text": progress.message, "at": progress.at, "of": progress.of}
+        self.later(partial(self.messages.param.update, work=work))
 
-    def _undo(self, effect: Effect) -> dict[str, Any] | None:
-        """What the Undo button of a result asks for; None where there is none, or this role may not."""
-        undo = effect.undo
-        if not isinstance(undo, Operation) or self.role < undo.minimum_role:
-            return None
-        return asking(undo)
-
-    async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> None:
+    async def run(self, operation: Operation, typed: str, phrase: str, reviewed: Preview | None) -> Effect | None:
         """Runs a confirmed operation off the event loop, says how it ended, and reads again.
 
         Args:
             typed: For ``YES``. ``phrase``: for what the preview asks to be typed beside it.
             reviewed: The preview that was on the screen when it was confirmed.
+
+        Returns:
+            The effect; None where there was none, which has been said.
         """
         self._cancelled = threading.Event()
+        effect = None
         try:
             act = partial(
                 self.console.run,
@@ -222,21 +276,15 @@ class Session:
             self.say(f"{operation.heading()} failed: opsdash's log says why. Look before trying again.", "bad")
         else:
             told = " ".join(filter(None, [effect.message, receipt_text(effect.details)]))
-            self.say(told, "ok" if effect.ok else "bad", self._undo(effect))
+            undo = effect.undo if isinstance(effect.undo, Operation) and self.may(type(effect.undo)) else None
+            self.say(told, "ok" if effect.ok else "bad", undo)
         finally:
-            self._tell("work", text="", at=None, of=None)
+            self.messages.work = {}
         try:
             await self.refresh()
         except Exception:  # whatever it is: what was done is done, and has been said
             log.exception("the refresh after an operation failed; the operation is done")
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that calls this, if one does."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        return effect
 
 
 def _nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opsdash.model import HistoryPoint
@@ -59,6 +59,15 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
     if (failures := _failures(points)) is not None:
         found["failed"] = failures
     return found
+
+
+def as_words(found: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+    """Figures as the strip takes them: a number with a digit behind the point only where it is small."""
+    return {name: [_number(value), *more] for name, (value, *more) in found.items()}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0") if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _failures(recent: Iterable[HistoryPoint]) -> list[Any] | None:

@@ -9,12 +9,14 @@ from types import MappingProxyType
 from opsdash.model import OtherWorker, RunningTask, WorkerStats
 from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.text import format_duration
-from opsdash.views.rows import May, Row, known, steady
+from opsdash.views.rows import May, Row, act, known, steady
 
 FRESH_S = 5.0
 """A worker reports every 2 s: up to here its heartbeat is "just now", and need not travel to every page."""
 _TONES = {"online": "ok", "quiet": "warn", "stalled": "warn", "silent": "bad", "offline": "bad"}
-_ORDER = {"silent": 1, "stalled": 1, "draining": 2, "drained": 2, "quiet": 2, "online": 3, "offline": 4}
+_ORDER = {"silent": 1, "stalled": 1, "offline": 4}
+"""What a user has made quiet stays in its place, or the row would go from under the pointer."""
+_TAKING = 3
 
 
 def worker_rows(
@@ -42,11 +44,12 @@ def worker_rows(
 
 def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row, may: May) -> Row:
     heard_s, state = worker.heartbeat_at.timestamp(), worker.condition
+    served = list(worker.queues) or before.get("served") or sorted(worker.started)
     silent_s = 0.0 if now is None else (now - worker.heartbeat_at).total_seconds()
     return known(
-        rank=_ORDER.get(state, 5),
+        rank=_ORDER.get(state, _TAKING),
         hostname=worker.hostname,
-        state=[_TONES.get(state, "warn"), state, _remark(worker, state)],
+        state=[_TONES.get(state, "warn"), state, _remark(worker, state, served)],
         since=steady(heard_s - worker.uptime_s, before.get("since")) if worker.reports else None,
         active=worker.active,
         slots=worker.concurrency,
@@ -59,6 +62,7 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         memory=worker.memory_bytes,
         seen=round(heard_s) if silent_s > FRESH_S else None,
         queues=", ".join(worker.queues) or None,
+        served=served,
         started=", ".join(f"{queue} {total:,}" for queue, total in sorted(worker.started.items())),
         pool=f"{worker.pool} \N{MULTIPLICATION SIGN} {worker.concurrency}" if worker.concurrency else worker.pool,
         pid=worker.pid,
@@ -75,18 +79,18 @@ def _name(worker: WorkerStats) -> str:
     return worker.record or worker.hostname
 
 
-def _acts(takes: bool, may: May) -> list[list[str]] | None:
+def _acts(takes: bool, may: May) -> list[Row] | None:
     """What may be done to a worker that answers. A courtesy: the service refuses what can't be."""
     if takes:
-        return [[QuietWorker.name, "Quiet", "Takes no more tasks"]] if may(QuietWorker) else None
-    return [[WakeWorker.name, "Wake", "Takes tasks again"]] if may(WakeWorker) else None
+        return [act(QuietWorker, "Quiet", "Takes no more tasks", usual=True)] if may(QuietWorker) else None
+    return [act(WakeWorker, "Wake", "Takes tasks again", usual=True)] if may(WakeWorker) else None
 
 
-def _gone(worker: WorkerStats, may: May) -> list[list[str]] | None:
+def _gone(worker: WorkerStats, may: May) -> list[Row] | None:
     """What may be done to one that does not report."""
     if worker.reports or not may(DismissWorker):
         return None
-    return [[DismissWorker.name, "Dismiss", "Forget it, once you know that its process has ended"]]
+    return [act(DismissWorker, "Dismiss", "Forget it, once you know that its process has ended", usual=True)]
 
 
 def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
@@ -104,13 +108,14 @@ def _other_row(other: OtherWorker, paused: bool, may: May) -> Row:
     )
 
 
-def _remark(worker: WorkerStats, state: str) -> str:
+def _remark(worker: WorkerStats, state: str, served: Iterable[str]) -> str:
+    before = f"; served {', '.join(served)}" if served and not worker.queues else ""
     if state == "stalled":
         return "reports, but its event loop is blocked"
     if state == "quiet":
-        return "takes no tasks"
+        return f"takes no tasks{before}"
     if state in {"draining", "drained"}:
-        return "takes no tasks: it is being drained"
+        return f"takes no tasks: it is being drained{before}"
     if state == "silent":
         return f"for {format_duration(worker.silent_s)}"
     return "" if state == "online" else f"last report {worker.heartbeat_at:%H:%M:%S}"
@@ -134,16 +139,18 @@ def running_rows(
     Args:
         before: The rows of the last read: a beginning that moved by less than two seconds has not moved.
     """
-    acts = [[RevokeTask.name, "Revoke", "It is discarded, or ended"]] if may(RevokeTask) else None
-    return {
-        task.task_id: known(
+    acts = [act(RevokeTask, "Revoke", "It is discarded, or ended", usual=True)] if may(RevokeTask) else None
+    rows = {}
+    for task in tasks:
+        at, last = task.started_at, before.get(task.task_id, {}).get("since")
+        since = steady(at.timestamp(), last) if at else None
+        rows[task.task_id] = known(
             name=task.name,
             called=f"{task.name} {task.task_id}",
+            arguments=task.arguments or None,
             queue=task.queue,
-            since=steady(task.started_at.timestamp(), before.get(task.task_id, {}).get("since"))
-            if task.started_at
-            else None,
+            started=since,
+            since=since,
             acts=acts,
         )
-        for task in tasks
-    }
+    return rows

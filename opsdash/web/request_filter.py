@@ -23,7 +23,9 @@ from opsdash.web.handler import Guarded
 from opsdash.web.rate_limit import RateLimit
 
 PAGE = "/operations"
-_COMPONENT = re.compile(r"/components/(opsdash(?:\.\w+)+)/(\w+)/(_bundle_(?:path|css))/[\w.-]+")
+_COMPONENT = re.compile(
+    r"/components/(opsdash(?:\.\w+)+)/(\w+)/(?:(_bundle_(?:path|css))/[\w.-]+|(modifiers)/assets/widgets\.css)"
+)
 """What of opsdash's own a page may load there. Panel's route imports whatever module an address names."""
 
 _UNREADABLE = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|$)")
@@ -121,7 +123,8 @@ class RequestFilter(Matcher):
         component = _COMPONENT.fullmatch(path)
         if component is None:
             return True
-        module, kind, bundle = component.groups()
+        module, kind, *parts = component.groups()
+        bundle = next(part for part in parts if part)
         # Panel's route breaks on a component that has no such part.
         return not getattr(getattr(sys.modules.get(module), kind, None), bundle, None)
 

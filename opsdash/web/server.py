@@ -31,7 +31,7 @@ from opsdash.errors import Invalid
 from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import operations_page
-from opsdash.views.identity import cookies_needed, headers_needed, session_key
+from opsdash.views.identity import Closed, cookies_needed, headers_needed, session_key
 from opsdash.views.page import TITLE, closed_page
 from opsdash.web import static_files
 from opsdash.web.auth.provider import TOKEN_LIFETIME_S, SignIn
@@ -122,7 +122,7 @@ def create_server(
         show=show,
         start=False,
         verbose=False,
-        location=False,
+        location=True,
         secret_key=key,
         sign_sessions=True,
         session_token_expiration=TOKEN_LIFETIME_S,
@@ -203,7 +203,7 @@ def page() -> Any:
         console = shared_console()
     except Invalid as error:
         log.error("%s", error.explanation)
-        return closed_page("opsdash is not configured", [without_folders(error.explanation)])
+        return closed_page(Closed(heading="opsdash is not configured", lines=(without_folders(error.explanation),)))
     return operations_page(console)
 
 

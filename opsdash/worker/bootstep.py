@@ -14,6 +14,8 @@ from celery.utils.log import get_logger
 import opsdash
 from opsdash.worker import celery_private, control, drain_state, message_origin, queue_expiry, requeue
 from opsdash.worker.connection import Link, describe_error
+from opsdash.worker.failures.ended import unreadable
+from opsdash.worker.failures.plugin import Failures
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.local_server import LocalServer
@@ -56,8 +58,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 transport.driver_name,
             )
             return
-        self.gate = Gate(consumer.on_task_request, consumer.connection_errors)
+        self._failures = Failures(consumer)
+        self.gate = Gate(self._failures.pass_on, consumer.connection_errors)
         self.health = Health(consumer, self.gate)
+        self._failures.begin(self.gate, self.health.identity)
+        self.health.on_ended = self._failures.note
         self._guard: Any = None
         try:
             self._guard = celery_private.guard(consumer)
@@ -112,6 +117,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             return
         gate.channel = channel
         gate.fetches = message_origin.Fetches(channel)
+        gate.fetches.on_unreadable = self._keep_unreadable
         requeue.replace_restore(channel)
         if self._recall is None:
             self._recall = Recall(consumer, gate, lambda request: self._soon(gate.put_back, request))
@@ -133,6 +139,13 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 ", ".join(sorted(celery_private.consumed_queues(consumer))) or "none",
             )
 
+    def _keep_unreadable(self, place: message_origin.Origin, error: Exception, message: Any) -> bool:
+        """What was fetched is no task. Event loop only. Returns whether it is kept as a failed one."""
+        if self._failures.keeps:
+            logger.error("opsdash: a message from %s can't be read: %s", place.list, describe_error(error))
+            self.health.heed(unreadable(place, error, message))
+        return self._failures.keeps
+
     def register_with_event_loop(self, consumer: Any, hub: Any) -> None:
         """Lets other threads wake the event loop."""
         self._usable_waker().listen_in_hub(hub)
@@ -142,6 +155,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         if self._watch is not None:
             self._watch.retire()
         if self.enabled:
+            self._failures.close()
             self._server.close()
 
     def info(self, consumer: Any) -> dict[str, Any]:

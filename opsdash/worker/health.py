@@ -7,19 +7,22 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 from celery.utils.log import get_logger
 
 import opsdash
+from opsdash.model.failure import COUNTED
 from opsdash.model.untrusted import words
 from opsdash.worker import celery_private, layout, message_origin
 from opsdash.worker.connection import Link
+from opsdash.worker.failures.ended import Ended
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
+from opsdash.worker.running_arguments import RunningArguments
 
 logger = get_logger(__name__)
 
@@ -33,17 +36,22 @@ class Health:
     """One worker's figures. Safe to use beside the event loop: it reads lengths and counters only.
 
     Times go out by Redis's clock, so that neither a wrong clock nor one that jumps on this machine hides a worker.
+
+    Attributes:
+        on_ended: Is called with each task that ends without success, in the thread where it ends.
     """
 
     def __init__(self, consumer: Any, gate: Gate) -> None:
+        self.on_ended: Callable[[Ended], None] | None = None
         self._consumer = consumer
         self._gate = gate
         self._ticked = self._started = time.monotonic()
         self.identity = identify()
         self.build = build()
+        self._arguments = RunningArguments()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
-        self._uncounted = celery_private.watch_failures(consumer, self._count_failure)
+        self._uncounted = celery_private.watch_failures(consumer, self.heed)
         if self._uncounted:
             logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 
@@ -56,9 +64,13 @@ class Health:
         """For how long the event loop has not been seen to turn."""
         return time.monotonic() - self._ticked
 
-    def _count_failure(self) -> None:
-        with self._counting:  # pools of threads end tasks in several at once
-            self._failed += 1
+    def heed(self, ended: Ended) -> None:
+        """A task has ended without success. Any thread."""
+        if not ended.goes_back and ended.kind not in COUNTED:
+            with self._counting:  # pools of threads end tasks in several at once
+                self._failed += 1
+        if self.on_ended is not None:
+            self.on_ended(ended)
 
     def busy(self) -> bool:
         """A task runs, or one that was fetched has not gone back yet."""
@@ -92,6 +104,7 @@ class Health:
             "failed": "" if self._uncounted else str(self._failed),
             "oldest_s": age(running[0].time_start) if running else "",
             "running": running_json(running),
+            "running_arguments": self._arguments.as_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
             "held_by_queue": ""
             if (reserved := celery_private.held_by_queue(consumer)) is None
@@ -153,10 +166,7 @@ def age(since: float) -> str:
 
 
 def running_json(requests: Iterable[Any]) -> str:
-    """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``.
-
-    Arguments are not reported: they may contain secrets.
-    """
+    """The first of these requests as JSON: ``[[id, name, queue, for how many seconds it runs], …]``."""
     tasks: list[str] = []
     size = 2
     for request in islice(requests, MOST_TASKS):

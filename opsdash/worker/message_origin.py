@@ -7,6 +7,7 @@ bound to it, or to none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ logger = get_logger(__name__)
 CHANNEL = ("client", "qos", "sep", "handlers", "_brpop_start", "_brpop_read", "global_keyprefix")
 QOS = ("append", "ack", "reject", "restore_unacked", "_delivered", "_quick_ack", "unacked_key", "unacked_index_key")
 """The private names of kombu that this and `put_back` lean on."""
+HANDED_ON = "on_task_request"
+"""The gate's method, which each task passes."""
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What kombu raises for what is no JSON, or not the JSON of a message."""
 COPY = "/"
 """Separates a delivery tag and a queue's name in the hash of unacknowledged messages."""
 
@@ -53,6 +58,10 @@ class Fetches:
     held: some senders that are not Celery give all of theirs the same.
 
     Cost per message: three calls, about 1 µs; no round trip.
+
+    Attributes:
+        on_unreadable: Called with what can't be read, why, and kombu's message if it became one, before that ends the
+            worker. Returns whether it has kept it.
     """
 
     def __init__(self, channel: Any) -> None:
@@ -64,17 +73,41 @@ class Fetches:
         self._numbers = count(1)
         self._lists: dict[bytes, tuple[str, str]] = {}
         self.clients: list[int] | None = []
+        self.on_unreadable: Callable[[Origin, Exception, Any], bool] | None = None
+        self._appended: Any = None
         channel.client.parse_response = self._parse_response
         channel.qos.append = self._append_with_origin
         channel._brpop_start = self._brpop_start
         channel._brpop_read = channel.handlers["BRPOP"] = self._brpop_read
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Stands in for the channel's own, which reads a reply and delivers the message in it."""
+        """Stands in for the channel's own, which reads a reply and delivers the message in it.
+
+        What kombu can't make a message of, and Celery no task, raises in the middle of the worker's loop. That ends the
+        worker, or has it reconnect: the message is lost, or ends the next worker.
+        """
         try:
             return self._read(**options)
+        except UNREADABLE as error:
+            if not self._is_taken(error):
+                raise
+            return True
         finally:
+            self._appended = None
             self._fetched = None  # a broadcast, which is appended too, comes another way
+
+    def _is_taken(self, error: Exception) -> bool:
+        """The error is of a message that can't be read, and that is kept elsewhere now."""
+        fetched, message = self._fetched, self._appended
+        if self.on_unreadable is None or _has_become_a_task(error):
+            return False
+        if fetched is not None:
+            place = Origin(*(self._lists.get(fetched[0]) or self._list(fetched[0])), fetched[1])
+            return self.on_unreadable(place, error, None)
+        if message is None or message.acknowledged or not self.on_unreadable(message.opsdash_origin, error, message):
+            return False
+        message.ack()
+        return True
 
     def _parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
         """Stands in for the client's own, which kombu reads the replies to its BRPOP with."""
@@ -92,6 +125,7 @@ class Fetches:
         key, raw = fetched
         queue, name = self._lists.get(key) or self._list(key)
         message.opsdash_origin = Origin(queue, name, raw)
+        self._appended = message
         info = message.delivery_info
         plain = not info.get("exchange") and info.get("routing_key") == queue
         field = delivery_tag if plain else f"{delivery_tag}{COPY}{queue}"
@@ -134,6 +168,16 @@ class Fetches:
             )
             self.clients = None
         self._socket = getattr(connection, "_sock", None)
+
+
+def _has_become_a_task(error: Exception) -> bool:
+    """The error came when the worker had handed the task on: then it says nothing of the message."""
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_name == HANDED_ON:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 import redis
 from support.deployment import Deployment, deploy
+from support.messages import message
 from support.served import Client, serving
 from support.services import Valkey, until
 from support.tenants import add
@@ -70,7 +71,8 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(api: Client, conso
     fill(3)
     preview = api.run("clear_queue", query="?dry_run=1", params={"queue": "celery"}, token=TOKENS["viewer"])
     assert preview.status == 200
-    assert {"kind": "will", "text": "3 pending tasks of queue celery will be removed."} in preview.json["lines"]
+    removed = {"kind": "will", "text": "3 pending tasks of queue celery will be removed.", "repeats": ["waiting"]}
+    assert removed in preview.json["lines"]
     assert console.get_queue_length("celery") == 3
     assert console.get_recent_operations() == ()
 
@@ -470,3 +472,47 @@ def test_a_verdict_carries_the_age_of_its_figures_and_is_unknown_while_redis_is_
     assert (old["state"], old["safe"], old["reasons"][-1]["kind"]) == ("unknown", False, "stale")
     assert old["age_s"] > 0
     assert old["message"].startswith("The figures are ")
+
+
+def test_a_program_finds_a_task_and_gets_the_operation_that_fits(api: Client, console: Console, fill):
+    fill(3)
+    wanted = message("wanted/1", "shop.mail", ["Order 4711", {"password": "hunter2-planted"}])
+    console.broker.client.lpush(console.broker.lists("celery")[0], message("wanted-1"), wanted)
+    found = api.get("/api/v1/tasks/wanted-1", token=TOKENS["viewer"])
+    assert found.status == 200
+    assert (found.json["id"], found.json["state"], found.json["queue"]) == ("wanted-1", "waiting", "celery")
+    assert (found.json["position"], found.json["waiting"], found.json["complete"]) == (4, 5, False)
+    looked = {one["what"]: one for one in found.json["looked_at"]}
+    assert (looked["queues"]["messages"], looked["queues"]["complete"]) == (5, True)
+    assert "separator is not known" in looked["workers"]["problem"]
+    href, params = found.json["act"]["href"], found.json["act"]["params"]
+    assert (href, params["task_id"]) == ("/api/v1/operations/remove_task", "wanted-1")
+    removed = api.run("remove_task", params={"task_id": "wanted-1"}, confirm="YES")
+    assert removed.json["undo"]["operation"] == "restore_queue"
+    cleared = api.get("/api/v1/tasks/wanted-1").json
+    assert (cleared["state"], cleared["act"]["operation"]) == ("cleared", "restore_queue")
+    nowhere = api.get("/api/v1/tasks/nowhere-1").json
+    assert (nowhere["state"], nowhere["act"], nowhere["places"]) == ("not_found", None, [])
+    for wrong in ("a%20b", "%2A", "x" * 300):
+        assert api.get(f"/api/v1/tasks/{wrong}").status in (400, 404)
+    assert api.run("remove_task", params={"task_id": "nowhere-1"}, confirm="YES").status == 409
+
+
+def test_a_program_searches_tasks_page_by_page(api: Client, console: Console):
+    texts = [message(f"t-{n}", "shop.mail", [f"Order {n}", {"password": "hunter2-planted"}]) for n in range(30)]
+    console.broker.client.lpush(console.broker.lists("celery")[0], *texts)
+    found, after = [], ""
+    for _ in range(20):
+        page = api.get(f"/api/v1/tasks?name=shop.*&limit=7&state=waiting&after={after}").json
+        found += [one["id"] for one in page["tasks"]]
+        if not (after := page["after"]):
+            break
+    assert found == [f"t-{n}" for n in reversed(range(30))]
+    (one,) = api.get("/api/v1/tasks?text=order%2017").json["tasks"]
+    assert (one["id"], one["position"], one["waiting"]) == ("t-17", 18, 30)
+    assert "hunter2" not in json.dumps(one)
+    assert api.get("/api/v1/tasks?text=hunter2").json["tasks"] == []
+    for wrong in ("state=gone", "limit=0", "limit=x", "nosuch=1"):
+        assert api.get(f"/api/v1/tasks?{wrong}").status == 422, wrong
+    assert api.get("/api/v1/tasks?after=x").problem.startswith("no-page: ")
+    assert api.get("/api/v1/tasks?queue=nosuch").problem.startswith("no-queue: ")

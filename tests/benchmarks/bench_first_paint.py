@@ -117,7 +117,14 @@ def opened(context: BrowserContext, url: str, *, slow: bool = False) -> dict[str
 
 @contextlib.contextmanager
 def served(tree: Path, broker_url: str, queues: str) -> Iterator[str]:
-    """A build's page, looking every two seconds, with a log of its own."""
+    """The address of a build's page."""
+    with server_of(tree, broker_url, queues) as (_, url):
+        yield url
+
+
+@contextlib.contextmanager
+def server_of(tree: Path, broker_url: str, queues: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A build's server and the address of its page, looking every two seconds, with a log of its own."""
     with tempfile.TemporaryDirectory() as home:
         over = {
             "REDIS_URL": broker_url,
@@ -125,6 +132,7 @@ def served(tree: Path, broker_url: str, queues: str) -> Iterator[str]:
             "AUTH": "dev",
             "QUEUES": queues,
             "PAGE_OPENS_PER_MINUTE": "100000",
+            "MAX_PAGES_EACH": "100",
         }
         environment = {**os.environ, **{f"OPSDASH_{name}": value for name, value in over.items()}}
         environment["PYTHONPATH"] = str(tree)
@@ -132,7 +140,7 @@ def served(tree: Path, broker_url: str, queues: str) -> Iterator[str]:
         subprocess.run([*opsdash, "db", "upgrade"], env=environment, cwd=tree, check=True, capture_output=True)
         port = services.free_port()
         command = [*opsdash, "serve", "--port", str(port)]
-        with running(command, environment, f"http://127.0.0.1:{port}/healthz"):
+        with running(command, environment, f"http://127.0.0.1:{port}/healthz") as process:
             # Two readings, so that it is like one that has run for long; the control has no address that says so.
             time.sleep(4)
-            yield f"http://127.0.0.1:{port}/operations"
+            yield process, f"http://127.0.0.1:{port}/operations"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Watch:
         self.tolerate: tuple[str, ...] = ()
 
     def follow(self, page: Page) -> Page:
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error.stack}"))
         page.on("console", self._console)
         page.on("request", self._request)
         return page
@@ -139,7 +140,9 @@ def visit(browser: Browser, everyday: BrowserContext, watch: Watch) -> Iterator[
     """Opens an address and waits for a text. ``apart=True``: another operator, another machine."""
     opened: list[Page | BrowserContext] = []
 
-    def open_page(url: str, ready: str = "Processing Status: ", *, apart: bool = False, **options: Any) -> Page:
+    def open_page(
+        url: str, ready: str | re.Pattern[str] = "Processing Status: ", *, apart: bool = False, **options: Any
+    ) -> Page:
         context = everyday
         if apart or options:
             context = browser.new_context(viewport=DESKTOP, **options)  # type: ignore[arg-type]

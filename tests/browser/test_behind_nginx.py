@@ -14,6 +14,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import create_engine, text
+from support.dialogs import PROCESSING, confirm_button
 from support.nginx import PREFIX, TOKEN, Proxied, ask
 from support.services import Valkey, until
 
@@ -35,7 +36,7 @@ def enter(browser: Browser, watch: Any) -> Iterator[Callable[[Proxied, str], Pag
         context.add_cookies([{"name": "who", "value": user, "url": f"http://127.0.0.1:{stack.nginx.port}"}])
         page = watch.follow(context.new_page())
         page.goto(stack.nginx.url)
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(PROCESSING)).to_be_visible(timeout=20_000)
         return page
 
     yield open_page
@@ -46,7 +47,7 @@ def enter(browser: Browser, watch: Any) -> Iterator[Callable[[Proxied, str], Pag
 def confirm(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
+    confirm_button(page).click()
 
 
 def entries(database_url: str) -> list[tuple[str, str]]:
@@ -90,7 +91,7 @@ def test_the_page_works_through_nginx_and_comes_back_by_itself_after_a_restart_o
         row = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
         expect(row).to_contain_text("ci", timeout=60_000)  # what came after the restart
         confirm(page, "Resume Processing")
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(PROCESSING)).to_be_visible(timeout=20_000)
         assert [status for _, status in entries(postgres_url)] == ["success"] * 3
 
 
@@ -122,7 +123,7 @@ def test_of_two_consoles_either_may_die_and_nothing_is_written_twice(
             assert pause(other.port, requests[-1]) == 200
             expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible(timeout=60_000)
             confirm(page, "Resume Processing")
-            expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible(timeout=20_000)
+            expect(page.get_by_text(PROCESSING)).to_be_visible(timeout=20_000)
             assert (
                 pause(stack.nginx.port, requests[0], queue="celery") == 200
             )  # said again after a console died: not done again

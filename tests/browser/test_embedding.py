@@ -17,6 +17,7 @@ import panel as pn
 import pytest
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import PROCESSING, confirm_button
 from support.workers import eventually
 
 import opsdash
@@ -71,10 +72,10 @@ def test_the_page_and_its_widgets_are_served_beside_other_panel_applications(
         report = visit(f"http://127.0.0.1:{port}/report", ready="Worker Health")
         expect(report.get_by_text("0 wait")).to_be_visible()
         page = visit(f"http://127.0.0.1:{port}/operations")
-        expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+        expect(page.get_by_text(PROCESSING)).to_be_visible()
         page.get_by_role("button", name="Pause Processing").click()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm").click()
+        confirm_button(page).click()
         expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
         assert "Panel" in page.title()  # it is one thing among others: the title is not its own
         page.close()
@@ -93,9 +94,7 @@ def test_the_page_is_served_inside_fastapi_to_whom_the_proxy_names(
     with served("app:app", tmp_path) as url:
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert b"/operations" in answer.read()
-        page = visit(
-            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
-        )
+        page = visit(f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"})
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")
     with served("app:app", tmp_path, OPSDASH_TRUSTED_PROXIES="10.0.0.0/24") as url:
@@ -123,9 +122,7 @@ def test_the_page_is_served_inside_django_beside_its_own_pages(
         for address, answer in ((url, b"of Django"), (f"{url}assets/own", b"also of Django")):
             with urllib.request.urlopen(address, timeout=20) as answered:
                 assert answered.read() == answer
-        page = visit(
-            f"{url}operations", "Processing Status: RUNNING", extra_http_headers={"X-Auth-Request-User": "maria"}
-        )
+        page = visit(f"{url}operations", PROCESSING, extra_http_headers={"X-Auth-Request-User": "maria"})
         expect(page.get_by_text("maria · admin")).to_be_visible()
         visit(f"{url}operations", "You are not signed in")
 
@@ -175,7 +172,8 @@ def test_a_theme_that_is_asked_for_wins_over_the_visitors_own(
     try:
         eventually(lambda: listens(port), what="the server listens")
         page = visit(f"http://127.0.0.1:{port}/operations", apart=True, color_scheme=system)
-        expect(page.locator(".ops")).to_have_attribute("data-theme", seen)
+        paper = {"dark": "rgb(18, 21, 28)", "light": "rgb(255, 255, 255)"}[seen]
+        expect(page.locator("section.box").first).to_have_css("background-color", paper)
         page.close()
     finally:
         server.stop()

@@ -145,3 +145,59 @@ def test_a_closed_page_comes_without_words_and_is_not_held_back(
     page = visit(closed.url, ready="opsdash is closed")
     expect(page.locator("#reading")).to_have_count(0)
     expect(page.get_by_text("As of")).to_have_count(0)
+
+
+ADDED_WHILE_BUILT = """async (turns) => {
+  const Column = Bokeh.Models.get('Column'), Div = Bokeh.Models.get('Div')
+  const child = (text) => new Column({children: [new Div({text}), new Column({children: [new Div({text: 'more'})]})]})
+  const layout = new Column({children: [child('first')]}), doc = new Bokeh.documents[0].constructor()
+  const place = document.body.appendChild(document.createElement('div'))
+  doc.add_root(layout)
+  const made = Bokeh.embed.add_document_standalone(doc, place)
+  for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+  layout.children = [...layout.children, child('second')]
+  await made
+  const texts = (node) => [...node.children].flatMap((one) =>
+    [one.matches('.bk-clearfix') && one.textContent, ...(one.shadowRoot ? texts(one.shadowRoot) : []), ...texts(one)])
+  for (let tries = 0; tries < 50 && !texts(place).includes('second'); tries++)
+    await new Promise((done) => setTimeout(done, 20))
+  return texts(place).filter((text) => text)
+}"""
+
+
+def test_a_card_that_comes_while_its_layout_is_being_built_is_there_once(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    page = visit(served.url)
+    for turns in range(0, 60, 4):
+        assert page.evaluate(ADDED_WHILE_BUILT, turns) == ["first", "more", "second", "more"]
+
+
+FAULT = "setTimeout(() => { throw new Error('planted') })"
+
+
+def test_a_page_that_could_not_take_over_an_update_says_it_if_that_goes_on_and_is_loaded_again_else(
+    served: Any, visit: Callable[..., Page], watch: Any
+) -> None:
+    watch.tolerate = ("planted",)
+    page, said = visit(served.url), "This page could not take over an update: figures may be wrong."
+    expect(page.get_by_text(said)).to_be_hidden()
+    page.evaluate("window.before = sessionStorage.setItem('opsdash.faulty', Date.now()) ?? true")
+    page.evaluate(FAULT)
+    expect(page.get_by_text(said)).to_be_visible()
+    page.evaluate("sessionStorage.setItem('opsdash.faulty', Date.now() - 61000)")
+    page.evaluate(FAULT)
+    page.wait_for_function("() => window.before === undefined", timeout=15_000)
+    expect(page.get_by_text(said)).to_be_hidden()
+
+
+def test_a_control_that_is_switched_off_before_it_is_drawn_breaks_nothing(
+    served: Any, visit: Callable[..., Page]
+) -> None:
+    visit(served.url).evaluate("""() => {
+        const model = new (Bokeh.Models.get('Button'))({label: 'late'})
+        const view = new model.default_view({model, parent: null})
+        view.initialize()
+        view.connect_signals()
+        model.disabled = true
+    }""")

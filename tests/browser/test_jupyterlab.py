@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import urllib.error
-import urllib.request
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
-from playwright.sync_api import Browser, expect
-from support import services
+from nbclient import NotebookClient
+from playwright.sync_api import Browser, Page, expect
 from support.demo import running_demo
-from support.workers import eventually
+from support.lab import jupyterlab, notebook
 
 import opsdash
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
-
-
-def answers(url: str) -> bool:
-    try:
-        return urllib.request.urlopen(url, timeout=2).status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+AS_OF = re.compile(r"Not live: as of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.")
 
 
 @pytest.fixture(params=["default", "vscode"])
@@ -40,62 +29,40 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path, watch: Any) -> Iterator[
     """
     if request.param == "vscode":  # Panel asks its CDN for styles there, `inline` or not; the widgets have their own
         watch.tolerate = ("https://cdn.holoviz.org/panel/", "ERR_NAME_NOT_RESOLVED", "ERR_INTERNET_DISCONNECTED")
-    folder, port = tmp_path / "lab", services.free_port()
+    folder = tmp_path / "lab"
     folder.mkdir()
     tour = (ROOT / "apps" / "operations.ipynb").read_text(encoding="utf-8")
     chosen = tour.replace("pn.extension(inline=True)", f"pn.extension(inline=True, comms='{request.param}')")
     assert chosen != tour
     (folder / "operations.ipynb").write_text(chosen, encoding="utf-8")
-    with running_demo(tmp_path) as env:
-        own = {
-            name: str(tmp_path / name)
-            for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-        }
-        with (tmp_path / "lab.log").open("w") as out:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-                    *(
-                        f"--port={port}",
-                        f"--ServerApp.root_dir={folder}",
-                        "--IdentityProvider.token=",
-                        "--LabApp.news_url=",
-                    ),
-                    "--ServerApp.disable_check_xsrf=True",
-                ],
-                env={**os.environ, **env, **own},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            eventually(lambda: answers(f"{url}/api"), timeout_s=90, what="JupyterLab answers")
-            yield f"{url}/lab/tree/operations.ipynb", env
-        finally:
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(15)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with running_demo(tmp_path) as env, jupyterlab(folder, env) as url:
+        yield f"{url}/operations.ipynb", env
+
+
+def opened(browser: Browser, watch: Any, url: str) -> Page:
+    """A notebook in JupyterLab, with an idle kernel."""
+    page: Page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
+    page.set_default_timeout(60_000)
+    page.goto(url)
+    expect(page.locator(".jp-Notebook")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
+    return page
+
+
+def menu(page: Page, name: str, item: str) -> None:
+    page.get_by_role("menuitem", name=name, exact=True).click()
+    page.get_by_text(item, exact=True).click()
 
 
 def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     lab: tuple[str, dict[str, str]], browser: Browser, watch: Any
 ) -> None:
     url, env = lab
-    page = watch.follow(browser.new_page(viewport={"width": 1400, "height": 1000}))
-    page.goto(url)
-    page.set_default_timeout(60_000)
-    expect(page.locator(".jp-Notebook")).to_be_visible(timeout=90_000)
+    page = opened(browser, watch, url)
     kinds = (
         "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].map((c) => c.className.match(/jp-\\w+Cell/)[0])"
     )
-    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=60_000)
-    page.get_by_text("Run", exact=True).first.click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    menu(page, "Run", "Run All Cells")
     for heading in ("Worker Health", "Queue Operations", "Depth and throughput", "Worker Control", "Recent Operations"):
         found = page.get_by_role("heading", name=heading)
         found.scroll_into_view_if_needed(timeout=120_000)
@@ -106,11 +73,11 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     button.click()
     dialog = page.get_by_role("dialog", name="Pause Processing")
     expect(dialog).to_be_visible()
-    expect(dialog.get_by_role("button", name="Confirm")).to_be_disabled()
+    expect(dialog.get_by_role("button").last).to_be_disabled()
     dialog.get_by_label("Type YES to confirm").press_sequentially("YES")
     page.screenshot(path=artifacts() / "jupyterlab_dialog.png")
-    expect(dialog.get_by_role("button", name="Confirm")).to_be_enabled()
-    dialog.get_by_role("button", name="Confirm").click()
+    expect(dialog.get_by_role("button").last).to_be_enabled()
+    dialog.get_by_role("button").last.click()
     expect(page.get_by_text("Processing Status: PAUSED")).to_be_visible()
     assert page.evaluate(kinds) == before  # no cell took the typed letters for its shortcuts
     ops = opsdash.connect(redis_url=env["OPSDASH_REDIS_URL"], database_url=env["OPSDASH_DATABASE_URL"])
@@ -124,6 +91,74 @@ def test_an_analyst_pauses_from_a_notebook_in_jupyterlab(
     for name, heading in (("workers", "Worker Health"), ("chart", "Depth and throughput")):
         page.get_by_role("heading", name=heading).scroll_into_view_if_needed()
         page.screenshot(path=artifacts() / f"jupyterlab_{name}.png")
+
+
+CELLS = (
+    "import panel as pn\nimport opsdash\npn.extension(inline=True)\nops = opsdash.connect()",
+    "controls = opsdash.OperationControls(ops)\ncontrols",
+    "controls",
+    "opsdash.WorkerHealth(ops)",
+    "chart = opsdash.QueueChart(ops)\nchart",
+    "chart",
+)
+
+
+def test_one_widget_in_two_cells_has_one_dialog_and_a_restart_or_a_reload_says_how_old_it_is(
+    tmp_path: Path, browser: Browser, watch: Any, valkey_url: str, sqlite_url: str
+) -> None:
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    nbformat.write(notebook(*CELLS), folder / "twice.ipynb")
+    env = {"OPSDASH_REDIS_URL": valkey_url, "OPSDASH_DATABASE_URL": sqlite_url, "OPSDASH_AUTH": "dev"}
+    with jupyterlab(folder, env) as url:
+        page = opened(browser, watch, f"{url}/twice.ipynb")
+        menu(page, "Run", "Run All Cells")
+        cells, pause = page.locator(".jp-CodeCell"), page.get_by_role("button", name="Pause Processing")
+        expect(pause).to_have_count(2, timeout=90_000)
+        for number in (2, 1):
+            button = cells.nth(number).get_by_role("button", name="Pause Processing")
+            button.scroll_into_view_if_needed()
+            expect(button).to_be_enabled()
+            button.click()
+            expect(page.locator("dialog[open]")).to_have_count(1)
+            expect(cells.nth(number).locator("dialog[open]")).to_have_count(1)
+            page.wait_for_timeout(500)  # no other follows
+            expect(page.locator("dialog[open]")).to_have_count(1)
+            page.keyboard.press("Escape")
+            expect(page.locator("dialog[open]")).to_have_count(0)
+        for number in (5, 4):
+            cells.nth(number).scroll_into_view_if_needed()
+            expect(cells.nth(number).locator("canvas").first).to_be_visible()
+        expect(page.get_by_text("Not live")).to_have_count(0)
+        page.keyboard.press("Control+s")
+        menu(page, "Kernel", "Restart Kernel…")
+        page.get_by_role("button", name="Restart", exact=True).click()
+        is_dated(page)
+        page.screenshot(path=artifacts() / "jupyterlab_restarted.png")
+        again = opened(browser, watch, f"{url}/twice.ipynb?reset")
+        is_dated(again)
+        again.screenshot(path=artifacts() / "jupyterlab_from_disk.png")
+
+
+def is_dated(page: Page) -> None:
+    """Every widget says when its figures were read, and its buttons are off."""
+    expect(page.get_by_text(AS_OF)).to_have_count(5, timeout=15_000)
+    for name in ("Pause Processing", "Refresh"):
+        button = page.get_by_role("button", name=name, exact=True).first
+        button.scroll_into_view_if_needed()
+        expect(button).to_be_disabled()
+        assert "as of" in (button.get_attribute("title") or "")
+
+
+def test_whoever_imports_hvplot_after_the_extension_has_everything_in_the_notebook(tmp_path: Path) -> None:
+    """What the documentation says of the order: the other way round, scripts come from a CDN."""
+    pytest.importorskip("hvplot")
+    extension, hvplot = "import panel as pn\npn.extension(inline=True)", "import hvplot.pandas"
+    for cells, inlined in (((extension, hvplot), True), ((hvplot, extension), False)):
+        run = notebook(*cells)
+        NotebookClient(run, timeout=120, kernel_name="python3").execute()
+        sizes = [len(str(cell.outputs)) for cell in run.cells]
+        assert (max(sizes) > 2_000_000) is inlined, sizes
 
 
 def artifacts() -> Path:

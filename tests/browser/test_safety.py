@@ -19,6 +19,7 @@ import pytest
 import redis
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import PROCESSING, act, confirm_button, message
 from support.reports import report
 from support.workers import eventually
 
@@ -66,16 +67,15 @@ def test_text_that_other_people_wrote_is_shown_and_never_run(
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
         page.keyboard.press("Escape")
         page.get_by_role("tab", name="Overview").click()
-        page.get_by_role("radio", name=queue).check()
         page.get_by_role("button", name="Show details").first.click()
-        for column in ("id", "task", "at"):
+        for column in ("task", "at"):
             expect(page.get_by_role("cell", name=f"{column} {PAYLOAD}", exact=True)).to_be_visible()
-        page.get_by_role("button", name="Clear Queue", exact=True).click()
-        expect(page.get_by_text(f"1 pending task of queue {queue} will be removed.")).to_be_visible()
+        act(page, queue, "Clear")
+        expect(page.get_by_role("heading", name=f"Clear queue {queue}", exact=True)).to_be_visible()
         expect(page.get_by_role("dialog").get_by_text(PAYLOAD, exact=True).first).to_be_visible()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm", exact=True).click()
-        expect(page.get_by_role("alert")).to_contain_text(PAYLOAD)
+        confirm_button(page).click()
+        expect(message(page)).to_contain_text(PAYLOAD)
         page.wait_for_timeout(300)
         assert page.evaluate("window.__opened") is None
     finally:
@@ -88,10 +88,10 @@ def test_a_viewer_sees_everything_and_is_told_why_the_buttons_are_off(
     page = visit(
         by_proxy.url, extra_http_headers={"X-Auth-Request-User": "paul", "X-Auth-Request-Groups": "dev,support"}
     )
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     expect(page.get_by_text("paul · viewer")).to_be_visible()
     expect(page.get_by_text("Your role is viewer")).to_be_visible()
-    for name in ("Pause Processing", "Resume Processing", "Clear Queue", "Sync Tenant Configs"):
+    for name in ("Pause Processing", "Resume Processing", "Sync Tenant Configs"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
     shoot(page, "viewer")
 
@@ -101,12 +101,12 @@ def test_a_viewer_who_crafts_the_messages_of_a_click_is_refused_and_the_attempt_
 ) -> None:
     eve = {"X-Auth-Request-User": "eve", "X-Auth-Request-Groups": "support", "X-Forwarded-For": "8.8.8.8, 203.0.113.9"}
     page = visit(by_proxy.url, extra_http_headers=eve)
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     pause = page.get_by_role("button", name="Pause Processing", exact=True)
     pause.evaluate("button => { button.disabled = false; button.click() }")
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("eve has the role viewer; Pause Processing needs operator.")
+    confirm_button(page).click()
+    expect(message(page)).to_contain_text("eve has the role viewer; Pause Processing needs operator.")
     assert not store.exists(KEYS.pause())
     newest = by_proxy.console.get_recent_operations(limit=1)[0]
     assert (newest.user, newest.operation, newest.status) == ("eve", "pause_processing", Status.REFUSED)
@@ -151,8 +151,8 @@ def test_a_tenants_name_and_the_users_own_are_shown_and_never_run(
         expect(page.get_by_text(f"{PAYLOAD} · operator")).to_be_visible()
         page.get_by_role("button", name="Sync Tenant Configs", exact=True).click()
         page.get_by_label("Type YES to confirm").fill("YES")
-        page.get_by_role("button", name="Confirm", exact=True).click()
-        expect(page.get_by_role("alert").first).to_be_visible()
+        confirm_button(page).click()
+        expect(message(page).first).to_be_visible()
         newest = page.get_by_role("region", name="Recent Operations").locator("tbody tr").first
         expect(newest).to_contain_text("Sync Tenant Configs")
         expect(newest).to_contain_text(PAYLOAD)
@@ -271,7 +271,7 @@ def test_a_small_team_signs_in_with_names_and_passwords(
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("maria · operator")).to_be_visible()
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     page.goto(f"{served.root}/logout")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in to opsdash")).to_be_visible()
@@ -305,7 +305,7 @@ def test_panel_serve_alone_serves_the_page(
         try:
             assert services.until(lambda: answers(port) or process.poll() is not None, timeout_s=30)
             page = visit(url)
-            expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+            expect(page.get_by_text(PROCESSING)).to_be_visible()
             expect(page.get_by_text("development mode")).to_be_visible()
             page.close()  # before its server goes: what it would ask for then is no fault of the page
         finally:

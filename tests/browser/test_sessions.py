@@ -19,14 +19,15 @@ import redis
 from bokeh.document import Document
 from playwright.sync_api import Page, expect
 from support import services
+from support.dialogs import PROCESSING, act, button, confirm_button, waiting
 from support.workers import eventually
 
 from opsdash.state import PendingConfirmation
-from opsdash.views.components import Channel
-from opsdash.views.page_requests import Desk
+from opsdash.views.components import Messages
 from opsdash.views.session import Session
+from opsdash.views.view import View
 
-COUNTED = (Document, Session, Desk, PendingConfirmation, Channel)
+COUNTED = (Document, Session, View, PendingConfirmation, Messages)
 
 
 def alive() -> Counter[str]:
@@ -75,16 +76,15 @@ def test_a_refresh_and_an_operation_show_at_once_however_slowly_the_figures_are_
 ) -> None:
     served = serve_page(poll_interval_s=10.0)
     page = visit(served.url)
-    expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
+    expect(page.get_by_text(PROCESSING)).to_be_visible()
     with redis.Redis.from_url(broker.url) as client:
         client.rpush("emails", *range(1_234))
-    page.get_by_role("button", name="Refresh", exact=True).click()
-    expect(page.get_by_role("radio", name="emails 1,234")).to_be_visible(timeout=3_000)
-    page.get_by_role("radio", name="emails").check()
-    page.get_by_role("button", name="Clear Queue", exact=True).click()
+    button(page, "Refresh").click()
+    expect(waiting(page, "emails", "1,234")).to_be_visible(timeout=3_000)
+    act(page, "emails", "Clear")
     page.get_by_label("Type YES to confirm").fill("YES")
-    page.get_by_role("button", name="Confirm", exact=True).click()
-    expect(page.get_by_role("radio", name="emails 0")).to_be_visible(timeout=3_000)
+    confirm_button(page).click()
+    expect(waiting(page, "emails", "0")).to_be_visible(timeout=3_000)
     expect(page.get_by_role("cell", name="Cleared 1,234 tasks from emails.")).to_be_visible(timeout=3_000)
 
 

@@ -32,7 +32,10 @@ def operation(job: dict[str, Any]) -> opsdash.Operation:
         "big clear": opsdash.ClearQueue(queue=QUEUE),
         "clear everything": opsdash.ClearQueue(queue=QUEUE, everything=True),
         "selective clear": opsdash.ClearTasks(queue=QUEUE, task=MATCHING),
+        "remove task": opsdash.RemoveTask(task_id=job.get("task_id", "")),
         "restore": opsdash.RestoreQueue(trash_id=job.get("trash_id", "")),
+        "retry": opsdash.RetryFailed(task="*"),
+        "discard": opsdash.DiscardFailed(task="*"),
         "delete": opsdash.DeleteTrash(trash_id=job.get("trash_id", "")),
     }
     return made[job["act"]]

@@ -23,6 +23,8 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from support import steps
+from support.failed_tasks import failed, keep
+from support.messages import message
 from support.services import Postgres, Valkey
 from support.steps import BOB, STEPS
 from support.workers import eventually, worker
@@ -37,6 +39,7 @@ from opsdash.services.audit.approvals import Approvals
 from opsdash.services.audit.chain import BEFORE
 from opsdash.services.console import Console
 from opsdash.services.database.tables import audit_log, tenant_config
+from opsdash.services.failures.store import FailureStore
 from opsdash.services.workers.unmanaged import ANSWER_S
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
@@ -150,6 +153,30 @@ def revoke_scene(console: Console) -> Scene:
     return Scene(RevokeTask(task_id=task_id), lambda later: task_id in answer(later, "revoked", host))
 
 
+def remove_scene(console: Console) -> Scene:
+    console.broker.client.lpush("emails", message("removable"))
+    return Scene(opsdash.RemoveTask(task_id="removable"), lambda later: later.get_queue_length("emails") == 0)
+
+
+def kept_as_failed(console: Console) -> int:
+    return FailureStore(console.broker).page().total
+
+
+def retry_scene(console: Console) -> Scene:
+    keep(console.broker, [failed(f"t{number}", queue="emails") for number in range(3)])
+    return Scene(opsdash.RetryFailed(task="*"), lambda later: later.get_queue_length("emails") == 3)
+
+
+def discard_scene(console: Console) -> Scene:
+    keep(console.broker, [failed(f"t{number}", queue="emails") for number in range(3)])
+    return Scene(opsdash.DiscardFailed(task="*"), lambda later: kept_as_failed(later) == 0)
+
+
+def edit_scene(console: Console) -> Scene:
+    keep(console.broker, [failed("t1", queue="emails")])
+    return Scene(opsdash.EditFailed(failure_id="t1", args="[1]"), lambda later: kept_as_failed(later) == 0)
+
+
 def hand_of(console: Console) -> str:
     """The hostname of the one real worker."""
     eventually(console.get_active_workers, what="the worker reports")
@@ -186,6 +213,10 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "quiet_worker": quiet_scene,
     "wake_worker": wake_scene,
     "revoke_task": revoke_scene,
+    "remove_task": remove_scene,
+    "retry_failed": retry_scene,
+    "discard_failed": discard_scene,
+    "edit_failed": edit_scene,
 }
 WITH_A_WORKER = {"quiet_worker", "wake_worker", "revoke_task"}
 FAULTS = ("redis", "database", "both")

@@ -24,6 +24,7 @@ from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues import lock, read
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.reclaim import PAUSE_S
+from opsdash.services.queues.remove_task import remove
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.queues.trash import Trash
@@ -60,7 +61,7 @@ def waiting(broker: Broker) -> Messages:
 
 def undo(broker: Broker) -> int:
     """Restores what there is in the trash, as an operator would who looks at the list."""
-    return sum(Trash(broker).restore(entry.id, by="otto")[1] for entry in Trash(broker).list())
+    return sum(Trash(broker).restore(entry.id, by="otto").tasks for entry in Trash(broker).list())
 
 
 class Stage:
@@ -192,6 +193,39 @@ def test_a_restore_killed_at_any_step_is_run_again_and_done_once(stage: Stage, n
         Trash(stage.broker).restore(trash_id or "", by="otto")
         assert stage.waiting() == joined(old, new), step
         assert all(stage.broker.client.ttl(key) == -1 for key in (stage.broker.lists("celery")[p] for p in PRIORITIES))
+        assert stage.nothing_left(), step
+        if not killed:
+            break
+    assert step > 8, "it was killed at least so often"
+
+
+def test_removing_a_task_killed_at_any_step_has_removed_it_or_not_and_can_be_undone(stage: Stage) -> None:
+    for step in range(1, 1_000):
+        old = some(0, 5)
+        stage.begin(old)
+        killed = stage.console("remove task", step, task_id="2")
+        stage.ten_seconds_later()
+        without = {p: [text for text in texts if '"id": "2"' not in text] for p, texts in old.items()}
+        left = stage.waiting()
+        assert left in (old, without), step
+        assert stage.undo() == (1 if left == without else 0), step
+        assert stage.waiting() == old, step
+        assert stage.nothing_left(), step
+        if not killed:
+            break
+    assert step > 8, "it was killed at least so often"
+
+
+def test_a_removed_task_whose_return_is_killed_at_any_step_is_back_once_and_in_its_place(stage: Stage) -> None:
+    for step in range(1, 1_000):
+        old, new = some(0, 5), some(50, 3)
+        stage.begin(old)
+        remove(stage.broker, "celery", "2", by="maria", keep_s=600, trash_id="one")
+        stage.send(new)
+        killed = stage.console("restore", step, trash_id="one")
+        stage.ten_seconds_later()
+        Trash(stage.broker).restore("one", by="otto")
+        assert stage.waiting() == joined(old, new), step
         assert stage.nothing_left(), step
         if not killed:
             break

@@ -46,10 +46,12 @@ def test_a_selective_clear_and_a_restore_end_with_a_receipt_too(broker: Broker) 
     assert (done.receipt.before, done.receipt.after, done.receipt.at_once) == ({0: 3}, {0: 2}, False)
     assert done.receipt.others == {"emails": (1, 1)}
     push(broker, "celery", 5)
-    _, number, receipt = Trash(broker).restore("one", by="maria", others=("emails",))
+    restored = Trash(broker).restore("one", by="maria", others=("emails",))
+    number, receipt = restored.tasks, restored.receipt
     assert receipt is not None
     assert (number, receipt.before, receipt.after, receipt.others) == (1, {0: 3}, {0: 4}, {"emails": (1, 1)})
-    assert Trash(broker).restore("one", by="maria")[1:] == (0, None)
+    again = Trash(broker).restore("one", by="maria")
+    assert (again.tasks, again.receipt) == (0, None)
 
 
 def test_how_many_of_a_trash_go_to_which_priority_is_known_before_they_do(broker: Broker) -> None:

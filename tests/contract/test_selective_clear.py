@@ -62,7 +62,7 @@ def test_what_matches_goes_to_the_trash_and_the_rest_keeps_its_order(broker: Bro
 def test_a_selective_clear_can_be_undone_in_order(broker: Broker):
     send(broker, *TEN)
     clear_selected(broker)
-    assert Trash(broker).restore("one", by="maria")[1] == 5
+    assert Trash(broker).restore("one", by="maria").tasks == 5
     assert run_order(broker) == ["m0", "m2", "m4", "m6", "m8", "m1", "m3", "m5", "m7", "m9"]
 
 
@@ -128,7 +128,7 @@ def test_killed_at_any_step_the_next_one_finishes_it_and_nothing_is_lost_or_out_
     assert run_order(broker) == [m for m in TEN if m not in cleared] + ["new"]
     assert left_over(broker) == set()
     if cleared:
-        assert Trash(broker).restore("one", by="maria")[1] == len(cleared)
+        assert Trash(broker).restore("one", by="maria").tasks == len(cleared)
     assert run_order(broker) == cleared + [m for m in TEN if m not in cleared] + ["new"]
 
 

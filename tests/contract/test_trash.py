@@ -43,7 +43,8 @@ def test_restored_tasks_run_first_in_their_order_and_newer_ones_after_them(
     trash_id = clear(broker)
     if new:
         send(broker, *new)
-    entry, number, _ = Trash(broker).restore(trash_id, by="otto")
+    restored = Trash(broker).restore(trash_id, by="otto")
+    entry, number = restored.entry, restored.tasks
     assert (entry.queue, number) == ("celery", cleared)
     assert run_order(broker) == old + new
     assert broker.client.ttl(broker.lists("celery")[0]) == -1, "the restored queue must not expire"
@@ -65,8 +66,8 @@ def test_each_priority_gets_its_own_tasks_back(broker: Broker):
 def test_a_restore_run_twice_is_done_once(broker: Broker):
     send(broker, "a", "b")
     trash_id = clear(broker)
-    assert Trash(broker).restore(trash_id, by="maria")[1] == 2
-    assert Trash(broker).restore(trash_id, by="maria")[1] == 0
+    assert Trash(broker).restore(trash_id, by="maria").tasks == 2
+    assert Trash(broker).restore(trash_id, by="maria").tasks == 0
     assert run_order(broker) == ["a", "b"]
     assert Trash(broker).list() == ()
     with pytest.raises(Refused, match=r"went back to celery at .*, by maria"):
@@ -228,7 +229,7 @@ def test_tasks_of_priorities_that_are_no_more_go_where_kombu_would_put_them(brok
     changed = replace(broker, layouts=Layouts.fixed(broker.client, layout))
     send(changed, "new", step=2)
     assert Trash(changed).elsewhere(trash_id) == {3: 2, 6: 2, 9: 8}
-    assert Trash(changed).restore(trash_id, by="maria")[1] == 6
+    assert Trash(changed).restore(trash_id, by="maria").tasks == 6
     assert run_order(changed) == ["urgent"]
     assert run_order(changed, 2) == ["a", "b", "c", "d", "new"], "what was more urgent runs first"
     assert run_order(changed, 8) == ["late"]

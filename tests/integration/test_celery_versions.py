@@ -18,6 +18,7 @@ INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 600
 BETWEEN = ["5.5.3", "5.6.3"]
 TESTS = [
+    "tests/integration/test_failed_tasks.py",
     "tests/integration/test_layout.py",
     "tests/integration/test_pause_cycle.py",
     "tests/integration/test_pause_green.py",
@@ -26,6 +27,7 @@ TESTS = [
     "tests/integration/test_pause_stops.py",
     "tests/integration/test_pause_topologies.py",
     "tests/integration/test_pause_workflows.py",
+    "tests/integration/test_poison.py",
     "tests/integration/test_worker_tasks.py",
 ]
 

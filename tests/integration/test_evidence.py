@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from support.acts import EVERY_OPERATION
+from support.failed_tasks import failed, keep
 
 import opsdash
 from opsdash.errors import NeedsApproval
@@ -56,6 +57,9 @@ BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
     "clear_tasks": ("It has no trash: it removed nothing", "It moved 1 task to the trash."),
     "restore_queue": ("Nothing was restored. The trash has 3 tasks.", "went back to emails at "),
     "dismiss_worker": ("gone@a is on the list of workers.", "gone@a is off the list of workers."),
+    "retry_failed": ("It sent no task: all are still kept as failed.", "It sent 1 failed task, each once"),
+    "discard_failed": ("It has no trash: it discarded nothing", "It moved 1 failed task to the trash."),
+    "edit_failed": ("It sent no task: all are still kept as failed.", "It sent 1 failed task, each once"),
     "delete_trash": ("It was not deleted: 3 tasks are in the trash.", "There is no such trash: "),
 }
 
@@ -66,6 +70,8 @@ def test_what_an_act_has_left_behind_says_whether_it_was_done(ops: Console, name
         ops.run(opsdash.PauseProcessing(), actor=MARIA, confirm="YES")
     if name == "dismiss_worker":
         ops.broker.client.zadd(ops.broker.keys.workers, {"gone@a": 1.0})
+    if name.endswith("_failed"):
+        keep(ops.broker, [failed("0123")])
     if name == "clear_tasks":
         ops.broker.client.rpush("emails", TASK)
     made: dict[str, Callable[[], Operation]] = {

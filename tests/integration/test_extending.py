@@ -68,7 +68,7 @@ from opsdash.cli import cli
 from opsdash.model import Actor, Role
 from opsdash.operation import registry
 from opsdash.views import form, placement, rows
-from opsdash.views.confirmation import Confirmation
+from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.session import Session
 
 kind, cli_run = registry()["close_shop"], CliRunner().invoke
@@ -76,22 +76,22 @@ ops = opsdash.connect()
 ops.broker.client.pfadd("shop:baskets", *range(1000))
 operation, maria = kind(sign="Back at six"), Actor(name="maria", role=Role.ADMIN, surface="page")
 sign = lambda: ops.broker.client.get("shop:closed")
-told, channel = [], SimpleNamespace(tell=lambda kind, **fields: told.append((kind, fields)))
+told = []
 
 async def clicks():
-    session = Session(ops, maria, channel)
-    page = Confirmation(session)
-    await page.ask("close_shop", {"sign": "Back at six"}, {})
-    dialog = told[-1][1]
-    page.typed(dialog["id"], "YES", "")
-    await page.confirm(dialog["id"], {})
-    said = next(fields for name, fields in told if name == "say")
+    session = Session(ops, maria)
+    page = session.dialog = ConfirmationDialog(session)
+    session.say = lambda text, tone, undo=None: told.append((text, undo))
+    shown = lambda: {n: getattr(page._dialog, n) for n in ("title", "danger", "warning", "about", "figures", "lines")}
+    await page.ask("close_shop", {"sign": "Back at six"})
+    dialog, page.pending.typed = shown(), "YES"
+    await page._confirm(None)
+    text, takes_back = told[-1]
     closed = sign()
-    await page.ask(said["undo"]["name"], said["undo"]["args"], said["undo"]["half"])
-    undo = told[-1][1]
-    page.typed(undo["id"], "YES", "")
-    await page.confirm(undo["id"], {})
-    return {"dialog": dialog, "say": said, "closed": closed, "undo": undo, "open": sign() is None}
+    await page.ask_for(takes_back)
+    undo, page.pending.typed = shown(), "YES"
+    await page._confirm(None)
+    return {"dialog": dialog, "say": text, "closed": closed, "undo": undo, "open": sign() is None}
 
 def post(name, **body):
     made = registry()[name]
@@ -179,7 +179,7 @@ def test_a_program_reads_its_preview_field_by_field(found: dict[str, Any]):
 def test_a_shop_that_is_closed_already_is_a_warning_on_the_command_line_and_in_the_api(found: dict[str, Any]):
     warning = "The shop is already closed with 'Back at six'. This replaces that sign."
     assert found["closed_already"].count(f"\n  {warning}\n") == 1
-    assert {"kind": "warning", "text": warning} in found["api_dry"]["lines"]
+    assert {"kind": "warning", "text": warning, "repeats": []} in found["api_dry"]["lines"]
     assert [line["kind"] for line in found["api_dry"]["lines"]].count("warning") == 1
     assert figure(found["api_dry"], "closed") is True
 
@@ -206,11 +206,10 @@ def test_its_dialog_on_the_page_has_title_warning_danger_tiles_and_lines(found: 
     assert (dialog["title"], dialog["danger"]) == ("Close shop for 10m 0s", True)
     assert dialog["warning"] == "Customers can't buy anything until the time is over."
     assert dialog["about"] == [["What customers read", "Back at six"]]
-    assert [(tile["label"], tile["unit"], tile["exactness"]) for tile in dialog["tiles"]] == [
-        ("open baskets", "", "estimated"),
-        ("closed for", "s", "exact"),
-    ]
-    assert [kind for _, kind in dialog["lines"]] == ["will", "will_not", "note"]
+    (baskets, *what), closed = dialog["figures"]
+    assert (baskets[:2], what) == ("≈ ", ["", "open baskets"])
+    assert closed == ["600", "s", "closed for"]
+    assert [kind for kind, _ in dialog["lines"]] == ["will", "will_not", "note"]
     assert found["asked"] == ["What customers read", "How long", "Reason"]
     assert ["close_shop", "Close Shop", "Show customers a sign instead of the checkout, for a limited time."] in found[
         "others"
@@ -219,10 +218,10 @@ def test_its_dialog_on_the_page_has_title_warning_danger_tiles_and_lines(found: 
 
 def test_a_click_on_undo_opens_the_dialog_that_takes_it_back(found: dict[str, Any]):
     page = found["page"]
-    assert page["say"]["text"] == "Closed for 10m 0s: 'Back at six'."
+    assert page["say"] == "Closed for 10m 0s: 'Back at six'."
     assert page["closed"] == "Back at six"
     assert (page["undo"]["title"], page["undo"]["danger"]) == ("Open Shop", False)
-    assert page["undo"]["lines"] == [["The sign 'Back at six' goes.", "will"]]
+    assert page["undo"]["lines"] == [["will", "The sign 'Back at six' goes."]]
     assert page["open"]
 
 

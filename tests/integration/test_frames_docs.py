@@ -71,11 +71,12 @@ def test_the_page_names_the_columns_and_dtypes_that_the_frames_have(
 ) -> None:
     rows = [line for line in (ROOT / "docs" / "frames.md").read_text().splitlines() if line.startswith("| `ops.")]
     ops = console_for(database_url=sqlite_url)
-    frames = {"audit": ops.audit.to_frame(details=True)}
-    for name in ("history", "queues", "workers", "trash", "tenants"):
-        frames[name] = getattr(ops, name).to_frame()
+    frames = {"audit.to_frame": ops.audit.to_frame(details=True)}
+    frames["failed.entries_to_frame"] = ops.failed.entries_to_frame()
+    for name in ("history", "queues", "workers", "trash", "failed", "tenants"):
+        frames[f"{name}.to_frame"] = getattr(ops, name).to_frame()
     assert len(rows) == len(frames)
     for row in rows:
-        name = row.split("`ops.")[1].split(".")[0]
+        name = row.split("`ops.")[1].split("(")[0]
         missing = [] if "and more" in row else [one for one in frames[name].columns if f"`{one}`" not in row]
         assert missing == [], name

@@ -24,11 +24,15 @@ from opsdash.config.passwords import Users
 from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
 from opsdash.services.audit import query as audit_reading
-from opsdash.services.audit.query import Page
+from opsdash.services.audit.query import Filter, Page
 from opsdash.services.console import Console
+from opsdash.services.queues.browse import Look
 from opsdash.services.threads import ACTS, FIGURES, PREVIEWS, PROBES, READS, SEARCHES, SIGN_INS, Pool
-from opsdash.views.components import Channel
-from opsdash.views.page_requests import Desk
+from opsdash.views.components.panel_private import NoFileError
+from opsdash.views.dialog import ConfirmationDialog
+from opsdash.views.log_export import log_export
+from opsdash.views.operations_log import RecentOperations
+from opsdash.views.peek import Peek
 from opsdash.views.session import Session
 from opsdash.web.auth import login
 
@@ -140,24 +144,24 @@ def test_a_click_on_the_page_does_not_wait_for_what_others_read(
     console: Console, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_reading, "_search", gate.before(NOTHING))
-    monkeypatch.setattr(type(console.queues), "peek", gate.before(()))
+    monkeypatch.setattr("opsdash.views.peek.browse", gate.before(Look(waiting=0)))
     monkeypatch.setattr(console.poller, "_read", gate.wait)
 
     async def pages() -> None:
         crowd = []
         for name in TOKENS:
-            say, _ = page(console, Actor(name=name, role=Role.VIEWER, surface="page"))
-            search = {"type": "log", "filter": {"text": "nothing"}}
-            for message in (search, {"type": "peek", "queue": "celery"}, {"type": "refresh"}) * 20:
-                crowd.append(asyncio.ensure_future(say(**message)))
-        say, told = page(console, Actor(name="maria", role=Role.OPERATOR, surface="page"))
+            session, log, peek, _ = page(console, Actor(name=name, role=Role.VIEWER, surface="page"))
+            session.location.text = "nothing"
+            for _ in range(20):
+                for asks in (log._read(), peek.look("celery"), session.refresh()):
+                    crowd.append(asyncio.ensure_future(asks))
+        session, _, _, said = page(console, Actor(name="maria", role=Role.OPERATOR, surface="page"))
         while gate.held < 1 + 4 + 1:
             await asyncio.sleep(0.01)
-        await say(type="ask", name="pause_processing")
-        (dialog,) = [message for message in told if message["type"] == "dialog"]
-        await say(type="typed", id=dialog["id"], text="YES")
-        confirmed = asyncio.ensure_future(say(type="confirm", id=dialog["id"]))
-        while not any(message["type"] == "say" for message in told):
+        await session.dialog.ask("pause_processing", {})
+        session.dialog.pending.typed = "YES"
+        confirmed = asyncio.ensure_future(session.dialog._confirm(None))
+        while not said:
             await asyncio.sleep(0.01)
         assert console.is_processing_paused()
         assert gate.held == 1 + 4 + 1, "nobody was let through meanwhile"
@@ -180,16 +184,18 @@ def test_of_what_one_page_asks_again_and_again_only_the_first_and_the_newest_are
     monkeypatch.setattr(type(console.audit), "page", read)
 
     async def asked() -> None:
-        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
-        all_of_them = [
-            asyncio.ensure_future(say(type="log", filter={"user": f"user {number}"})) for number in range(60)
-        ]
+        session, log, _, _ = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+        all_of_them = []
+        for number in range(60):
+            session.location.user = f"user {number}"
+            all_of_them.append(asyncio.ensure_future(log._read()))
+            await asyncio.sleep(0)
         while not wanted:
             await asyncio.sleep(0.01)
         gate.let_go()
         await asyncio.gather(*all_of_them)
-        assert wanted == ["user 0", "user 59"]
-        assert [message["type"] for message in told] == ["log", "log"]
+        assert len(wanted) == 2
+        assert wanted[-1] == "user 59"
 
     asyncio.run(asked())
 
@@ -200,16 +206,22 @@ def test_a_search_on_the_page_says_how_much_of_the_log_was_searched(
     for _ in range(5):
         console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
     monkeypatch.setattr(audit_reading, "SEARCHED", 2)
-    say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
 
-    def searched(after: str) -> str:
-        asyncio.run(say(type="log", filter={"text": "no such text"}, after=after))
-        return str(told[-1]["searched"])
+    async def asked() -> None:
+        session, log, _, _ = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
 
-    assert searched("") == "Searched the newest 2 of 5 entries"
-    assert searched(told[-1]["after"]) == "Searched a further 2 of 5 entries"
-    asyncio.run(say(type="log"))
-    assert (told[-1]["searched"], told[-1]["total"]) == ("", 5)
+        async def said(note: str) -> None:
+            while log._table.note != note:
+                await asyncio.sleep(0.01)
+
+        session.location.text = "no such text"
+        await asyncio.wait_for(said("Searched the newest 2 of 5 entries"), 20)
+        await log._to_older(None)
+        await asyncio.wait_for(said("Searched a further 2 of 5 entries"), 20)
+        session.location.text = ""
+        await asyncio.wait_for(said("1 to 5 of 5"), 20)
+
+    asyncio.run(asked())
 
 
 def test_the_command_line_pauses_while_the_server_is_searched(
@@ -256,59 +268,31 @@ def test_signing_in_and_being_ready_have_threads_of_their_own(
         assert client.get("/readyz").status == 200
 
 
-def test_an_export_is_read_as_fast_as_the_browser_takes_it(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsdash.views.page_requests.PIECE_CHARS", 100)
+def test_an_export_is_read_in_pieces_and_one_that_is_too_long_for_a_browser_says_so(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opsdash.views.log_export.PIECE", 2)
     for number in range(6):
         console.run(opsdash.ResumeProcessing(reason=f"number {number}"), actor="maria", confirm="YES")
-    read = list[str]()
-    real = type(console.audit).export
-    monkeypatch.setattr(
-        type(console.audit), "export", lambda *args: (read.append(line) or line for line in real(*args))
-    )
-
-    async def exported() -> None:
-        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
-        export = asyncio.ensure_future(say(type="export"))
-        pieces = 0
-        while not export.done():
-            new = [message for message in told if message["type"] == "piece"]
-            if len(new) > pieces:
-                assert len(new) == pieces + 1, "one at a time"
-                assert len(read) <= pieces + 3, "and no more is read than the next piece"
-                pieces += 1
-                await say(type="taken")
-            await asyncio.sleep(0)
-        await export
-        kinds = [message["type"] for message in told]
-        assert kinds == ["piece"] * pieces + ["file", "ready"]
-        assert pieces > 3
-        assert "".join(message.get("text", "") for message in told).count("number ") == 6
-
-    asyncio.run(exported())
+    session, _, _, said = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+    button = log_export(session, Filter)
+    file = asyncio.run(button.callback())
+    assert file.getvalue().count(b"number ") == 6
+    assert said == []
+    monkeypatch.setattr("opsdash.views.log_export.MOST_BYTES", 100)
+    with pytest.raises(NoFileError):
+        asyncio.run(button.callback())
+    assert [text for text, _ in said] == [
+        "The log is longer than the 0 MB that a browser gets. Filter it, or use opsdash audit --csv."
+    ]
 
 
-def test_an_export_that_nobody_takes_is_given_up_and_says_so(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opsdash.views.page_requests.TAKEN_S", 0.05)
-    monkeypatch.setattr("opsdash.views.page_requests.PIECE_CHARS", 10)
-    console.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
-
-    async def exported() -> None:
-        say, told = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
-        await say(type="export")
-        assert [message["type"] for message in told] == ["piece", "ready", "say"]
-        assert "The export was stopped" in told[-1]["text"]
-
-    asyncio.run(exported())
-
-
-def page(console: Console, actor: Actor) -> tuple[Callable[..., Any], list[dict[str, Any]]]:
-    """A page of somebody's: what its browser says, and what it is told."""
-    channel = Channel()
-    desk, told = Desk(Session(console, actor, channel)), list[dict[str, Any]]()
-    channel._send_msg = told.append
-
-    async def say(**message: Any) -> None:
-        assert desk.__panel__() is channel
-        await channel._handle_msg(message)
-
-    return say, told
+def page(console: Console, actor: Actor) -> tuple[Session, Any, Any, list[tuple[str, str]]]:
+    """A page of somebody's: its session, log and peek, and what it is told."""
+    session, said = Session(console, actor), list[tuple[str, str]]()
+    session.dialog = ConfirmationDialog(session)
+    session.say = lambda text, tone, _undo=None: said.append((text, tone))  # type: ignore[method-assign]
+    log, peek = RecentOperations(session=session, detailed=True), Peek(session=session)
+    for view in (log, peek):
+        view.__panel__()
+    return session, log, peek, said

@@ -11,6 +11,8 @@ import redis
 import sqlalchemy as sa
 from support.deployment import Deployment
 from support.errors import fails
+from support.failed_tasks import failed, keep
+from support.messages import message
 from support.reports import report
 from support.services import Valkey, until
 from support.workers import worker
@@ -23,12 +25,16 @@ from opsdash.operations import (
     ClearQueue,
     ClearTasks,
     DeleteTrash,
+    DiscardFailed,
     DismissWorker,
+    EditFailed,
     PauseProcessing,
     PruneAuditLog,
     QuietWorker,
+    RemoveTask,
     RestoreQueue,
     ResumeProcessing,
+    RetryFailed,
     RevokeTask,
     SyncTenantConfigs,
     WakeWorker,
@@ -53,6 +59,10 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "delete_trash": lambda trash: DeleteTrash(trash_id=trash),
     "dismiss_worker": lambda _: DismissWorker(hostname="silent@test"),
     "sync_tenant_configs": lambda _: SyncTenantConfigs(),
+    "retry_failed": lambda _: RetryFailed(task="*"),
+    "discard_failed": lambda _: DiscardFailed(task="*"),
+    "remove_task": lambda _: RemoveTask(task_id="removable"),
+    "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
 ELSEWHERE = {"approve", "prune_audit_log"}
@@ -66,14 +76,15 @@ def test_every_operation_is_tried():
 
 @pytest.fixture
 def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
-    """Something to pause, resume, clear, restore, delete and sync; returns the id of some trash."""
+    """Something to pause, resume, clear, restore, delete, retry and sync; returns the id of some trash."""
     console = console_for(queues=("celery", "emails"))
     with console.engine.begin() as connection:
         connection.execute(sa.insert(tenant_config).values(tenant_id="acme", name="Acme", enabled=True, settings={}))
     client = console.broker.client
     client.lpush("celery", "first")
     trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
-    client.lpush("celery", "second", "third")
+    client.lpush("celery", "second", "third", message("removable"))
+    keep(console.broker, [failed("failed")])
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
     return str(trash)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.deployment import Deployment
 from support.errors import fails
+from support.messages import fetched, message
 from support.previews import texts
 from support.workers import eventually, worker
 
@@ -14,7 +15,7 @@ from opsdash.errors import Invalid, Refused, Unavailable, Uncertain
 from opsdash.model import OtherWorker
 from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
 from opsdash.services.console import Console
-from opsdash.services.queues import find_task
+from opsdash.services.queues import find_in_lists
 
 ROOT = Path(__file__).parents[2]
 
@@ -189,15 +190,14 @@ def test_a_task_that_was_not_looked_for_everywhere_is_unknown_and_never_a_succes
     deployment: Deployment, console_for, monkeypatch: pytest.MonkeyPatch
 ):
     console: Console = console_for(queues=("celery",))
-    monkeypatch.setattr(find_task, "MOST", 1)
+    monkeypatch.setattr(find_in_lists, "LOOK_S", 0)
     with worker(pool="threads", env=deployment.env, queues=["emails"]) as running:
         eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
         deployment.send(3, queue="celery")
-        monkeypatch.setattr(find_task, "READ", 1)
         preview = console.preview(RevokeTask(task_id="0123"))
         assert not preview.figure("found").value
         assert preview.in_order[0].kind == "warning"
-        with pytest.raises(Uncertain, match="not all pending tasks were searched"):
+        with pytest.raises(Uncertain, match="the search ended after 0 s"):
             revoke(console, "0123")
     assert console.get_recent_operations()[0].status == "unknown"
 
@@ -213,15 +213,16 @@ def test_a_task_that_a_busy_solo_worker_runs_is_found_by_its_report(deployment: 
         assert warned.in_order[0].kind == "warning", "what else it has is not known"
 
 
-def test_a_message_too_large_to_be_looked_into_may_be_the_task(console_for):
+def test_a_large_message_is_the_task_if_it_has_its_id_and_only_then(console_for):
     console: Console = console_for(queues=("celery",), separator=":")
     console.broker.client.lpush("celery", "x" * 2_000_000)
-    warned = console.preview(RevokeTask(task_id="0123"))
-    assert warned.in_order[0].kind == "warning"
-    assert "not all pending tasks were searched" in warned.in_order[0].text
+    with pytest.raises(Refused, match="There is no task large-1"):
+        console.preview(RevokeTask(task_id="large-1"))
+    console.broker.client.lpush("celery", message("large-1", args=["x" * 2_000_000]))
+    assert console.preview(RevokeTask(task_id="large-1")).figure("waits_in").value == "celery"
     console.broker.client.delete("celery")
-    console.broker.client.hset(console.broker.unacked, "tag", "x" * 2_000_000)
-    assert console.preview(RevokeTask(task_id="0123")).in_order[0].kind == "warning"
+    console.broker.client.hset(console.broker.unacked, "tag", fetched(message("large-1", args=["x" * 2_000_000])))
+    assert console.preview(RevokeTask(task_id="large-1")).in_order[0].kind == "warning"
 
 
 def revoke(console: Console, task_id: str):

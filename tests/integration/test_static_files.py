@@ -145,7 +145,7 @@ def test_a_part_is_a_part_of_the_file_as_it_is(client: Client) -> None:
         "/static/extensions/none/x.js",
         "/static/%2e%2e/server.py",
         "/static/extensions/panel/%2e%2e/config.py",
-        "/components/opsdash.views.components/Channel/_esm/x.js",
+        "/components/opsdash.views.components.card/Card/_bundle_path/x.js",
     ],
 )
 def test_what_is_no_static_file_is_refused(client: Client, path: str) -> None:

@@ -8,7 +8,8 @@ import io
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import panel as pn
@@ -33,6 +34,25 @@ WIDGETS = (
     "Console",
 )
 EMBEDDED_BYTES = 300_000
+PAGE_BYTES = 500_000
+"""Of all cards together: each brings its script along, because a saved file has no address to load it from."""
+
+
+@pytest.fixture(autouse=True)
+def _no_event_loop_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Panel sends a notebook's changes by the thread's event loop, and makes one where a kernel would have its own."""
+    policy, made = asyncio.get_event_loop_policy(), list[asyncio.AbstractEventLoop]()
+    make = policy.new_event_loop
+
+    def noted() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(policy, "new_event_loop", noted)
+    yield
+    asyncio.set_event_loop(None)
+    for loop in made:
+        loop.close()
 
 
 @pytest.fixture
@@ -52,7 +72,7 @@ def test_a_widget_shows_figures_from_its_first_moment_and_weighs_little(
         file = io.StringIO()
         pn.panel(shown).save(file, resources="cdn")
         saved[what] = len(file.getvalue().encode())
-    assert saved["widget"] - saved["nothing"] <= EMBEDDED_BYTES
+    assert saved["widget"] - saved["nothing"] <= (PAGE_BYTES if name == "Console" else EMBEDDED_BYTES)
     widget.close()
 
 
@@ -125,32 +145,39 @@ def test_in_a_kernel_a_widget_changes_between_the_cells_in_the_kernels_own_threa
     asyncio.run(kernel())
 
 
-def answers(widget: Any) -> Callable[..., list[dict[str, Any]]]:
-    """Says something to a widget as its browser does; returns what the widget tells the browser."""
-    told: list[dict[str, Any]] = []
-    widget._shown._send_msg = told.append
+def asked(widget: Any, name: str, args: dict[str, str] | None = None) -> Any:
+    """Opens a dialog as a click does; returns what shows it."""
+    asyncio.run(widget._dialog.ask(name, args or {}))
+    return widget._dialog
 
-    def say(**message: Any) -> list[dict[str, Any]]:
-        told.clear()
-        asyncio.run(widget._shown._handle_msg(message))
-        return list(told)
 
-    return say
+def typed(dialog: Any, text: str) -> None:
+    """Types into the last field, as its browser does."""
+    dialog._dialog.objects[-1].value_input = text
+
+
+def confirmed(dialog: Any) -> None:
+    """Presses Confirm."""
+    asyncio.run(dialog._confirm(None))
 
 
 def test_an_operation_from_a_notebook_needs_its_typed_yes_and_is_audited_with_its_surface(
     ops: Console, deployment: Deployment
 ) -> None:
-    widget = opsdash.OperationControls(ops, actor="maria")
-    say = answers(widget)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    say(type="typed", id=dialog["id"], text="yes", phrase="")
-    say(type="confirm", id=dialog["id"], values={})
+    widget, effects = opsdash.OperationControls(ops, actor="maria"), []
+    widget.on_action(effects.append)
+    dialog = asked(widget, "pause_processing")
+    assert dialog._dialog.open
+    typed(dialog, "yes")
+    assert "capital letters" in dialog._dialog.problem
+    confirmed(dialog)
     assert not ops.is_processing_paused()
-    (armed,) = [told for told in say(type="typed", id=dialog["id"], text="YES", phrase="") if told["type"] == "armed"]
-    assert armed == {"type": "armed", "id": dialog["id"], "armed": True}
-    say(type="confirm", id=dialog["id"], values={})
+    typed(dialog, "YES")
+    assert dialog.ready
+    confirmed(dialog)
+    assert not dialog._dialog.open
     assert ops.is_processing_paused()
+    assert [effect.ok for effect in effects] == [True]
     (entry,) = ops.get_recent_operations()
     assert (entry.user, entry.operation, entry.details["surface"]) == ("maria", "pause_processing", "notebook")
     widget.close()
@@ -158,10 +185,9 @@ def test_an_operation_from_a_notebook_needs_its_typed_yes_and_is_audited_with_it
 
 def test_what_waits_in_one_widget_is_unknown_to_another(ops: Console) -> None:
     one, other = opsdash.OperationControls(ops), opsdash.OperationControls(ops)
-    say, reply = answers(one), answers(other)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    reply(type="typed", id=dialog["id"], text="YES", phrase="")
-    reply(type="confirm", id=dialog["id"], values={})
+    typed(asked(one, "pause_processing"), "YES")
+    assert not other._dialog.ready
+    confirmed(other._dialog)
     assert not ops.is_processing_paused()
 
 
@@ -170,24 +196,100 @@ def test_a_user_without_a_role_sees_figures_and_may_do_nothing(
 ) -> None:
     ops = console_for(database_url=sqlite_url, operators=("maria",))
     widget = opsdash.OperationControls(ops, actor="mallory")
-    say = answers(widget)
-    (dialog,) = [told for told in say(type="ask", name="pause_processing", args={}) if told["type"] == "dialog"]
-    say(type="typed", id=dialog["id"], text="YES", phrase="")
-    say(type="confirm", id=dialog["id"], values={})
+    dialog = asked(widget, "pause_processing")
+    typed(dialog, "YES")
+    confirmed(dialog)
     assert not ops.is_processing_paused()
     assert ops.get_recent_operations()[0].status == "refused"
     widget.close()
 
 
-def test_the_queue_that_is_chosen_in_a_widget_is_the_one_its_status_counts(
-    ops: Console, deployment: Deployment
-) -> None:
+def test_a_queue_that_is_chosen_anywhere_is_chosen_everywhere(ops: Console, deployment: Deployment) -> None:
     deployment.send(2, queue="emails")
     widget = opsdash.QueueTable(ops)
-    say = answers(widget)
-    say(type="choose", queue="emails")
-    assert widget.status.pending_tasks == 2
-    say(type="choose", queue="nobody's")
+    widget.get_root()
+    for choose in (
+        lambda: setattr(widget, "queue", "emails"),
+        lambda: setattr(widget.status, "selected_queue", "emails"),
+        lambda: setattr(widget._table, "selected", "emails"),
+    ):
+        widget.queue = "celery"
+        choose()
+        chosen = (widget.queue, widget.status.selected_queue, widget._table.selected, widget.status.pending_tasks)
+        assert chosen == ("emails", "emails", "emails", 2)
+    widget._table.selected = "nobody's"  # what a browser says is not trusted
+    assert widget.status.selected_queue == "emails"
+    widget.close()
+
+
+def test_a_select_that_is_linked_chooses_what_the_buttons_act_on(ops: Console, deployment: Deployment) -> None:
+    select = pn.widgets.Select(options=["celery", "emails"], value="celery")
+    widget = opsdash.OperationControls(ops, queue="celery")
+    select.link(widget, value="queue", bidirectional=True)
+    widget.get_root()
+    select.value = "emails"
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    asyncio.run(widget._asks(opsdash.ClearQueue)(clear))
+    assert widget._session.pending.operation.queue == "emails"
+    widget.status.selected_queue = "celery"
+    assert select.value == "celery"
+    widget.close()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda select: select, lambda select: select.param.value], ids=["widget", "parameter"]
+)
+def test_a_select_that_is_given_as_the_queue_follows_and_is_followed_however_often_either_changes(
+    ops: Console, given: Callable[[Any], Any]
+) -> None:
+    select = pn.widgets.Select(options=["celery", "emails"], value="emails")
+    table, controls = opsdash.QueueTable(ops, queue=given(select)), opsdash.OperationControls(ops, queue=given(select))
+    table.get_root()
+    controls.get_root()
+    assert (table.queue, table.status.selected_queue, select.value) == ("emails", "emails", "emails")
+    for choose, name in (
+        (lambda: setattr(select, "value", "celery"), "celery"),
+        (lambda: setattr(table._table, "selected", "emails"), "emails"),  # as its browser does
+        (lambda: setattr(select, "value", "celery"), "celery"),
+        (lambda: setattr(controls.status, "selected_queue", "emails"), "emails"),
+    ):
+        choose()
+        assert {table.queue, table.status.selected_queue, table._table.selected, controls.queue, select.value} == {name}
+    select.options = ["celery", "emails", "emailz"]
+    with pytest.raises(ValueError, match="emailz"):
+        select.value = "emailz"
+    table.close()
+    controls.close()
+
+
+def test_the_clear_button_of_the_controls_names_its_target(ops: Console, deployment: Deployment) -> None:
+    deployment.send(1, queue="emails")
+    widget = opsdash.OperationControls(ops)
+    widget.get_root()
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    for queue in ("celery", "emails"):
+        widget.queue = queue
+        assert (clear.label, clear.disabled) == (f"Clear Queue {queue}", False)
+    widget.close()
+
+
+def test_before_any_queue_is_known_there_is_nothing_to_clear_and_it_says_so(ops: Console, valkey: Any) -> None:
+    valkey.stop()
+    widget = opsdash.OperationControls(ops)
+    widget.get_root()
+    clear = next(one for kind, one in widget._buttons.items() if kind.name == "clear_queue")
+    assert (clear.label, clear.disabled) == ("Clear Queue", True)
+    assert ["mute", "Clear Queue needs a queue, and none is known yet."] in widget._card.lines
+    widget.close()
+    valkey.start()
+
+
+def test_a_queue_that_nobody_knows_is_an_error_and_not_another_queue(ops: Console) -> None:
+    with pytest.raises(Invalid, match="there is no queue 'emailz'"):
+        opsdash.QueueTable(ops, queue="emailz")
+    widget = opsdash.QueueTable(ops, queue="emails")
+    with pytest.raises(ValueError, match="emailz"):
+        widget.queue = "emailz"
     assert widget.status.selected_queue == "emails"
     widget.close()
 
@@ -195,23 +297,158 @@ def test_the_queue_that_is_chosen_in_a_widget_is_the_one_its_status_counts(
 def test_an_opened_row_of_a_widget_says_what_its_worker_runs(ops: Console, deployment: Deployment) -> None:
     report(deployment.redis, "w1@test", running='[["1a2b", "shop.charge", "emails", 65.0]]')
     widget = opsdash.WorkerHealth(ops)
-    say = answers(widget)
-    (told,) = [told for told in say(type="open", workers=["w1@test"]) if told["type"] == "running"]
-    assert (told["worker"], list(told["rows"])) == ("w1@test", ["1a2b"])
-    assert '"quiet_worker"' in widget._shown.state
-    (dialog,) = [told for told in say(type="ask", name="revoke_task", args={"task_id": "1a2b"}) if "title" in told]
-    assert dialog["about"] == [("Task", "1a2b")]
+    widget.get_root()
+    widget.selection = ["w1@test"]
+    assert [row["key"] for row in widget._contents["w1@test"].table.rows] == ["1a2b"]
+    (worker,) = widget._table.rows
+    assert [act["name"] for act in worker["acts"]] == ["quiet_worker"]
+    dialog = asked(widget, "revoke_task", {"task_id": "1a2b"})
+    assert dialog._dialog.about == [["Task", "1a2b"]]
+    widget.close()
+
+
+def test_a_widget_without_actions_is_to_look_at_only(ops: Console, deployment: Deployment) -> None:
+    deployment.send(1)
+    table = opsdash.QueueTable(ops, actions=False)
+    table.get_root()
+    assert "acts" not in [column["field"] for column in table._table.columns]
+    log = opsdash.RecentOperations(ops, actions=False)
+    log.get_root()
+    assert log._table.actions == []
+
+
+def test_a_widget_takes_panels_layout_keywords_and_its_own_columns(ops: Console) -> None:
+    widget = opsdash.QueueTable(ops, width=400, sizing_mode="fixed", margin=3, columns=["name", "waiting"])
+    root = widget.get_root()
+    assert (root.width, root.sizing_mode, root.margin) == (400, "fixed", 3)
+    assert [column["field"] for column in widget._table.columns] == ["name", "waiting", "acts"]
+    with pytest.raises(Invalid, match="columns: has no 'nmae'"):
+        opsdash.QueueTable(ops, columns=["nmae"]).get_root()
+
+
+def test_columns_and_actions_can_be_changed_while_a_widget_is_shown(ops: Console, deployment: Deployment) -> None:
+    for name in ("QueueTable", "WorkerHealth", "RecentOperations"):
+        widget = getattr(opsdash, name)(ops)
+        widget.get_root()
+        fields = [column["field"] for column in widget._table.columns]
+        widget.columns = fields[:2]
+        assert [column["field"] for column in widget._table.columns] == [*fields[:2], "acts"]
+        widget.actions = False
+        assert [column["field"] for column in widget._table.columns] == fields[:2]
+        assert not [one for one in widget._table.actions if isinstance(one, pn.widgets.Button)]
+        widget.close()
+
+
+def test_the_newest_operations_are_as_many_as_a_page_has(ops: Console, deployment: Deployment) -> None:
+    for _ in range(2):
+        ops.run(opsdash.PauseProcessing(), actor="maria", confirm="YES")
+        ops.run(opsdash.ResumeProcessing(), actor="maria", confirm="YES")
+    widget = opsdash.RecentOperations(ops, page_size=3)
+    widget.get_root()
+    assert len(widget._table.rows) == 3
+    widget.page_size = 2
+    assert len(widget._table.rows) == 2
+    widget.close()
+
+
+LAYOUT: dict[str, Any] = {
+    "width": 420,
+    "height": 300,
+    "min_width": 200,
+    "max_width": 800,
+    "min_height": 100,
+    "max_height": 900,
+    "margin": (1, 2),
+    "sizing_mode": "fixed",
+    "align": "center",
+    "visible": False,
+    "css_classes": ["mine"],
+    "styles": {"opacity": "0.9"},
+}
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_a_widget_takes_every_layout_keyword_of_panels_also_later(ops: Console, name: str) -> None:
+    widget = getattr(opsdash, name)(ops, **LAYOUT)
+    root = widget.get_root()
+    assert {key: getattr(root, key) for key in LAYOUT if key not in ("css_classes", "align")} == {
+        key: value for key, value in LAYOUT.items() if key not in ("css_classes", "align")
+    }
+    assert "mine" in root.css_classes
+    widget.param.update(width=500, visible=True)
+    assert (root.width, root.visible) == (500, True)
+    widget.close()
+
+
+def test_what_a_widget_was_told_can_not_be_set_by_hand_and_comes_as_one_event(
+    ops: Console, deployment: Deployment
+) -> None:
+    widget, seen = opsdash.QueueTable(ops), []
+    forged = {"paused": True, "known": False, "condition": "PAUSED", "queues": [], "pending_tasks": 7, "queue_rows": []}
+    for name, value in forged.items():
+        with pytest.raises(TypeError, match="cannot be modified"):
+            setattr(widget.status, name, value)
+    status = widget.status
+
+    def watch(*events: Any) -> None:
+        consistent = status.pending_tasks == status.queue("celery").waiting and status.can_resume == status.paused
+        seen.append((consistent, {event.name for event in events}))
+
+    status.param.watch(watch, ["queues", "pending_tasks", "paused", "processing_status", "can_resume", "queue_rows"])
+    deployment.send(2)
+    deployment.pause()
+    eventually(lambda: status.paused and status.pending_tasks == 2, what="the status follows")
+    assert all(consistent for consistent, _ in seen)
+    assert any({"paused", "can_resume", "processing_status"} <= names for _, names in seen)
+    widget.close()
+
+
+def test_an_exception_in_a_callback_of_on_action_is_logged_and_the_next_is_called(
+    ops: Console, deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    widget, effects = opsdash.OperationControls(ops, actor="maria"), []
+
+    def broken(_effect: Any) -> None:
+        raise ZeroDivisionError
+
+    async def awaited(effect: Any) -> None:
+        effects.append(effect)
+
+    for callback in (broken, awaited):
+        widget.on_action(callback)
+    typed(asked(widget, "pause_processing"), "YES")
+    confirmed(widget._dialog)
+    assert ops.is_processing_paused()
+    eventually(lambda: len(effects) == 1, what="the second callback is awaited")
+    assert "ZeroDivisionError" in caplog.text
+    widget.close()
+
+
+def test_an_exception_in_somebody_elses_watcher_is_logged_and_the_widget_goes_on(
+    ops: Console, deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    widget, seen = opsdash.QueueTable(ops, queue="celery"), []
+    widget.get_root()
+
+    def broken(_event: object) -> None:
+        raise ZeroDivisionError
+
+    widget.status.param.watch(broken, "queues")
+    widget.status.param.watch(lambda *events: seen.append(len(events)), ["queues", "updated_at"])
+    deployment.send(2)
+    eventually(lambda: widget._table.rows[0]["waiting"] == 2, what="the table follows")
+    deployment.send(1)
+    eventually(lambda: widget._table.rows[0]["waiting"] == 3, what="and goes on")
+    assert "ZeroDivisionError" in caplog.text
     widget.close()
 
 
 def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing(ops: Console) -> None:
     widget = opsdash.OperationControls(ops)
 
-    class Visit:
-        session_context = object()
-
+    visit = SimpleNamespace(server_context=None, destroyed=False)
     doc = Document()
-    doc._session_context = lambda: Visit.session_context  # as a server sets it
+    doc._session_context = lambda: visit  # as a server sets it
     model = pn.panel(widget)._get_model(doc)
     assert "created before your visit" in str(model.data.properties_with_values())
     widget.close()
@@ -220,7 +457,7 @@ def test_a_widget_made_outside_a_browser_session_shows_a_servers_visitor_nothing
 @pytest.mark.parametrize("theme", ["auto", "light", "dark"])
 def test_the_page_takes_a_theme(ops: Console, theme: str) -> None:
     page = opsdash.Console(ops, theme=theme)
-    assert page._shown.theme == theme
+    assert page.theme == theme
     page.close()
 
 
@@ -232,7 +469,10 @@ def test_a_theme_that_does_not_exist_is_named(ops: Console) -> None:
 def test_a_broker_that_is_away_is_a_sentence_on_the_widget(ops: Console, valkey: Any) -> None:
     valkey.stop()
     widget = opsdash.WorkerHealth(ops)
-    assert "Redis did not answer" in widget._shown.state
+    assert widget.status.redis_error
+    assert widget.status.condition == "UNKNOWN"
+    (notice,) = widget.status.hero["notices"]
+    assert notice.startswith("Redis did not answer")
     valkey.start()
     eventually(lambda: widget.status.known and not widget.status.redis_error, what="it finds back by itself")
     widget.close()

@@ -20,7 +20,7 @@ FIELDS = {
     "concurrency", "pool", "memory_bytes", "queues", "paused", "paused_queues", "epoch", "pausing", "version",
     "started", "failed", "load", "running", "running_by_queue", "held_by_queue",
     "hostname", "instance", "machine", "pid_started",
-    "unacked", "remote_control", "prefetch", "disable_prefetch", "clients", "layout",
+    "unacked", "remote_control", "prefetch", "running_arguments", "disable_prefetch", "clients", "layout",
     "exchanges", "expires_ms", "draining", "build",
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opsdash.cli.output import clean
 from opsdash.model import AuditEntry, Status, to_plain
 from opsdash.model.key_layout import Layout
-from opsdash.services.audit.query import CSV_COLUMNS, _csv_line
+from opsdash.services.audit.exports import CSV_COLUMNS, _csv_line
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.key_layout import Layouts
 from opsdash.services.queues.read import Queues

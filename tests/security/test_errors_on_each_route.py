@@ -21,6 +21,7 @@ from opsdash.errors import Invalid
 from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import page as page_module
+from opsdash.views.components import Card
 from opsdash.web import handler
 from opsdash.web import server as serving
 from opsdash.web.auth import login
@@ -175,7 +176,8 @@ def test_a_setting_that_names_a_file_is_told_by_its_name_alone(monkeypatch: pyte
 
     monkeypatch.setattr(serving, "shared_console", refuse)
     door = serving.page()
-    assert door.lines == ["OPSDASH_SECRET_KEY: not set, and …/inside.py, line 7 can't be used"]
+    (card,) = door.select(Card)
+    assert card.lines == [["none", "OPSDASH_SECRET_KEY: not set, and …/inside.py, line 7 can't be used"]]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from support.services import free_port, until
 
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.views.components import ClosedDoor
+from opsdash.views.components import Card
+from opsdash.views.view import View
 from opsdash.web import server
 
 APP = Path(__file__).parents[2] / "apps" / "operations.py"
@@ -91,5 +92,5 @@ def test_the_page_that_panel_serve_runs_is_closed_by_default(
     monkeypatch.setattr(server, "shared_console", lambda: console)
     door = server.page()
     console.close()
-    assert isinstance(door, ClosedDoor)
-    assert door.heading == "opsdash is closed until you configure who may use it"
+    assert [card.title for card in door.select(Card)] == ["opsdash is closed until you configure who may use it"]
+    assert not door.select(View)

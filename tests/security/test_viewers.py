@@ -22,8 +22,7 @@ from opsdash.errors import Refused
 from opsdash.model import Actor, Preview, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.services.console import Console
-from opsdash.views.components import Channel
-from opsdash.views.page_requests import Desk
+from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.session import Session
 
 TOKEN = "token-of-the-viewer-0123456789"
@@ -63,34 +62,33 @@ def api(console: Console) -> Iterator[Attempt]:
 
 @contextmanager
 def page(console: Console) -> Iterator[Attempt]:
-    channel = Channel()
-    desk = Desk(Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"), channel))
-    assert desk.__panel__() is channel
-    yield lambda operation: click(channel, operation)
+    session = Session(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+    session.dialog = ConfirmationDialog(session)
+    yield lambda operation: click(session, operation)
 
 
 @contextmanager
 def notebook(console: Console) -> Iterator[Attempt]:
     widget = opsdash.OperationControls(console, actor="eve")
-    yield lambda operation: click(widget._shown, operation)
+    yield lambda operation: click(widget._session, operation)
     widget.close()
 
 
-def click(channel: Any, operation: Operation) -> None:
-    """Sends what a browser sends whose user has switched the buttons on."""
-    messages: list[dict[str, Any]] = []
-    channel._send_msg = messages.append
+def click(session: Session, operation: Operation) -> None:
+    """Does what a browser does whose user has switched the buttons on."""
+    said: list[tuple[str, str]] = []
+    dialog: ConfirmationDialog = session.dialog
+    session.say = lambda text, tone, _undo=None: said.append((text, tone))  # type: ignore[method-assign]
 
-    def say(**message: Any) -> None:
-        asyncio.run(channel._handle_msg(message))
+    async def confirm() -> None:
+        await dialog.ask(operation.name, {k: v for k, v in operation.params().items() if isinstance(v, str)})
+        dialog.pending.typed = "YES"
+        await dialog._confirm(None)
 
-    say(type="ask", name=operation.name, args={k: v for k, v in operation.params().items() if isinstance(v, str)})
-    (dialog,) = [message for message in messages if message["type"] == "dialog"]
-    say(type="typed", id=dialog["id"], text="YES", phrase="")
-    say(type="confirm", id=dialog["id"], values={})
-    (said,) = [message for message in messages if message["type"] == "say"]
-    assert said["tone"] == "bad"
-    assert "eve has the role viewer" in said["text"]
+    asyncio.run(confirm())
+    ((text, tone),) = said
+    assert tone == "bad"
+    assert "eve has the role viewer" in text
 
 
 SURFACES = {"python": python, "api": api, "page": page, "notebook": notebook}

@@ -40,6 +40,8 @@ UNREADABLE = "sample:unreadable"
 RECORDER = "recorder"
 """Name of the connections that the tasks write these with; a test that cuts connections spares them."""
 PRIORITY_STEPS = [0, 3, 6, 9]
+WORKER_PID = os.getpid()
+"""Prefork's children have the worker's."""
 
 
 ORDERS = Exchange("orders", type="topic")
@@ -189,6 +191,52 @@ def ends(self: Any, argument: Any = None, how: str = "well") -> None:
         raise errors[how]
 
 
+@app.task(name="sample.fails")
+def fails(argument: Any = None) -> None:
+    """What a failure costs of a task that does nothing else."""
+    raise ValueError(f"no good: {argument}")
+
+
+@app.task(name="sample.until_mended", bind=True, max_retries=1, default_retry_delay=0, autoretry_for=(ConnectionError,))
+def until_mended(self: Any, argument: Any = None) -> None:
+    """Fails, with its last try, until the key that a test sets says that what it needs is there again."""
+    started = time.time()
+    if not _records(os.getpid()).exists("sample:mended"):
+        raise ConnectionError("not yet")
+    _record(started, self, argument)
+
+
+@app.task(name="sample.fails_late", acks_late=True)
+def fails_late(argument: Any = None) -> None:
+    raise ValueError(f"no good: {argument}")
+
+
+@app.task(name="sample.leaks")
+def leaks(argument: Any = None, password: str = "", **_: Any) -> None:
+    """Says more than it should."""
+    try:
+        {}[password]
+    except KeyError as error:
+        raise LookupError(f"{argument} has no access with {password}, nor postgres://me:{argument}@db/x") from error
+
+
+@app.task(name="sample.tries", bind=True, autoretry_for=(ConnectionError,), max_retries=2, default_retry_delay=0)
+def tries(self: Any, argument: Any = None) -> None:
+    started = time.time()
+    _record(started, self, argument)
+    raise ConnectionError("nobody there")
+
+
+@app.task(name="sample.kills", bind=True, acks_late=True, reject_on_worker_lost=True)
+def kills(self: Any, argument: Any = None, how: str = "child") -> None:
+    """Takes its process with it, each time: prefork's child, or the worker with all of its children."""
+    started = time.time()
+    _record(started, self, argument)
+    if how == "worker" and os.getpid() != WORKER_PID:
+        os.kill(WORKER_PID, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @app.task(name="sample.survives", bind=True, acks_late=True, reject_on_worker_lost=True)
 def survives(self: Any, argument: Any = None) -> None:
     started = time.time()
@@ -209,6 +257,8 @@ def late_reject(self: Any, argument: Any = None) -> None:
 def broadcast(self: Any, argument: Any = None) -> None:
     started = time.time()
     _record(started, self, argument)
+    if argument == "error":
+        raise ValueError("on purpose")
 
 
 @worker_process_init.connect
@@ -295,6 +345,11 @@ def _break(what: str) -> None:
             time.sleep(1.0)  # a round trip to Redis, long enough for a pause to come
 
         Request.on_accepted = accept_slowly
+    elif what == "generous-budget":
+        from opsdash.worker.failures import keeper
+
+        keeper.Budget.take = lambda self, group: True
+        keeper.MOST_WAITING, keeper.MOST_WAITING_BYTES = 10**9, 10**12
     elif what == "stuck-loop":
         from celery.signals import worker_ready
 

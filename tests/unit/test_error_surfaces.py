@@ -19,7 +19,8 @@ from opsdash.model import Actor, Role
 from opsdash.services.audit.log import DuplicateRequest
 from opsdash.services.console import Console
 from opsdash.state import PendingConfirmation
-from opsdash.views.confirmation import Confirmation
+from opsdash.views.dialog import ConfirmationDialog
+from opsdash.views.request_queue import Turns
 from opsdash.views.session import Session
 
 NOTHING = "Nothing was changed."
@@ -97,7 +98,7 @@ def test_a_problem_document_has_the_fields_and_of_an_act_the_sentence_says_that_
     error = ERRORS[name]()
     act, read = problem_error(error, opsdash.ClearQueue, BOB).problem, problem_error(error).problem
     assert (act.detail, read.detail) == (str(error), error.explanation)
-    assert (act.changed, read.changed) == (error.changed, "nothing")
+    assert (act.changed, read.changed) == (error.changed, "nothing")  # a read changes nothing, whatever the error
     for problem in (act, read):
         fields = (problem.field, problem.setting, problem.hint, problem.retry)
         assert fields == (error.field, error.setting, error.hint, error.retry)
@@ -105,7 +106,7 @@ def test_a_problem_document_has_the_fields_and_of_an_act_the_sentence_says_that_
 
 @each
 def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothing_was_changed(name: str) -> None:
-    error, said, told = ERRORS[name](), [], {}
+    error, said = ERRORS[name](), []
 
     async def preview(_operation: object) -> None:
         raise error
@@ -113,11 +114,14 @@ def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothin
     session = SimpleNamespace(
         pending=PendingConfirmation(),
         preview=preview,
-        say=lambda text, _tone: said.append(text),
-        channel=SimpleNamespace(tell=lambda kind, **rest: told.update({kind: rest})),
+        say=lambda text, tone: said.append(text),
+        turn=Turns().turn,
+        console=SimpleNamespace(suggest=lambda _operation: {}),
+        caller="",
     )
-    asyncio.run(Confirmation(cast(Session, session)).ask("clear_tasks", {}, {}))
+    dialog = ConfirmationDialog(cast(Session, session))
+    asyncio.run(dialog.ask("clear_tasks", {}))
     if name == "argument":
-        assert (said, told["dialog"]["problem"]) == ([], f"Sent longer ago than: {error.message}")
+        assert (said, dialog.problem) == ([], f"Sent longer ago than: {error.message}")
     else:
-        assert (said, told) == ([str(error)], {})
+        assert (said, dialog._dialog.open) == ([str(error)], False)

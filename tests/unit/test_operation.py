@@ -129,7 +129,16 @@ def test_titles_name_their_target_also_in_the_log():
 
 def test_what_takes_something_away_is_declared_as_dangerous():
     dangerous = {name for name, kind in registry().items() if kind.danger}
-    assert dangerous == {"clear_queue", "clear_tasks", "delete_trash", "prune_audit_log", "revoke_task"}
+    assert dangerous == {
+        "clear_queue",
+        "clear_tasks",
+        "delete_trash",
+        "discard_failed",
+        "edit_failed",
+        "prune_audit_log",
+        "remove_task",
+        "revoke_task",
+    }
     with pytest.raises(TypeError, match="danger is 'yes'; expected True or False"):
 
         class Loud(Operation):

@@ -27,7 +27,7 @@ from opsdash.model import (
 from opsdash.operation import Operation, registry
 from opsdash.state import SystemStatus
 from opsdash.views import form, placement
-from opsdash.views.page_state import plain_state
+from opsdash.views.readings import shown
 from opsdash.views.worker_rows import running_rows
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,7 @@ CARDS = {
     "clear_queue",
     "sync_tenant_configs",
     "prune_audit_log",
+    "remove_task",
     "revoke_task",
 }
 """Buttons of cards; tests/browser clicks each of them."""
@@ -69,10 +70,10 @@ def offered() -> set[str]:
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
         )
     )
-    shown = plain_state(status, (), Role.ADMIN)
-    rows = [row for table in ("queues", "workers", "trash", "approvals") for row in shown[table].values()]
+    told = shown(status, (), Role.ADMIN)
+    rows = [row for table in ("queue_rows", "worker_rows", "trash_rows", "approval_rows") for row in told[table]]
     rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
-    acts = {name for row in rows for name, *_ in row.get("acts", ())}
+    acts = {act["name"] for row in rows for act in row.get("acts", ())}
     return CARDS | acts - {"peek"}
 
 

@@ -15,6 +15,8 @@ from opsdash.model import (
     Approval,
     AuditEntry,
     Disagreement,
+    FailureGroup,
+    FailureOverview,
     OtherWorker,
     PauseInfo,
     QueueStats,
@@ -210,3 +212,24 @@ def test_an_act_on_another_broker_is_not_this_ones_last_operation():
 def test_workers_that_are_drained_are_told():
     output = text(replace(CALM, workers=(worker("w1", draining=True), worker("w2"))))
     assert "1 worker takes no tasks: it is about to be stopped (opsdash.worker.drain)." in output
+
+
+def test_failed_tasks_are_counted_and_the_line_says_where_they_are_shown():
+    group = FailureGroup(
+        fingerprint="0a",
+        kind="failed",
+        task="shop.charge",
+        error="E",
+        place="",
+        count=12,
+        kept=3,
+        first_at=NOW,
+        last_at=NOW,
+    )
+    screen = Screen(width=200, file=io.StringIO())
+    with screen.capture() as shown:
+        for line in summarize(CALM, "redis", failed=FailureOverview(total=3, not_kept=9, groups=(group,))).shown:
+            screen.print(line)
+    said = "3 failed tasks kept; 9 more were counted and not kept, the last one 2026-11-25 03:00:00 UTC, shop.charge"
+    assert f"{said}: opsdash failed" in shown.get()
+    assert "failed" not in text(CALM)

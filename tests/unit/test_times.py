@@ -14,7 +14,7 @@ from opsdash.model import times
 from opsdash.operations import ClearTasks, PruneAuditLog
 from opsdash.services.audit.query import Filter
 from opsdash.text import LONGEST_DURATION_S, parse_duration
-from opsdash.views.page_requests import chosen
+from opsdash.views.operations_log import chosen
 
 EDGES = [
     "0001-01-01",
@@ -80,7 +80,7 @@ def test_a_filter_of_the_log_names_the_zone_of_its_times():
 
 @pytest.mark.parametrize("since", ["1e9", "yesterday", "9" * 30, "9" * 200, "99999999999", "x" * 1_000])
 def test_a_page_that_asks_for_no_possible_time_is_told_which_field_is_wrong(since: str):
-    with fails(Invalid, field="Since") as refused:
+    with fails(Invalid, field="From") as refused:
         chosen({"since": since}, datetime.now(UTC))
     assert len(str(refused.value)) < 200
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from opsdash.errors import NOTHING_CHANGED, Invalid, OpsdashError, Refused, Unavailable, Uncertain, explained, sentences
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Status
-from opsdash.services.audit import frame, query, rows
+from opsdash.services.audit import exports, frame, query, rows
 from opsdash.services.audit import prune as audit_prune
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
@@ -197,8 +197,8 @@ class AuditLog:
         return query.total(self.engine, self._meant(chosen), most=most)
 
     def export(self, chosen: Filter = ALL, *, form: str = "csv") -> Iterator[str]:
-        """Lines of ``csv`` or ``jsonl``, newest entry first; streams."""
-        return query.EXPORTS[form](self.engine, self._meant(chosen))
+        """Lines of ``csv``, ``flat`` (CSV with one column per fact) or ``jsonl``, newest entry first; streams."""
+        return exports.EXPORTS[form](self.engine, self._meant(chosen))
 
     def head(self) -> str:
         """``number:seal`` of the newest entry in the chain; keep copies of it. Cost: one query for one row."""

@@ -1,12 +1,10 @@
-"""Reading the audit log: filters, pages by keyset, and streams for export."""
+"""Reading the audit log: filters, pages by keyset, and streams."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -15,26 +13,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Status, times, to_plain
+from opsdash.model import AuditEntry, Status, times
 from opsdash.services.database.engine import answering
 from opsdash.services.database.tables import WRITTEN, audit_log
 from opsdash.text import as_text, safe
 
-CSV_COLUMNS = (
-    "timestamp",
-    "finished_at",
-    "user",
-    "operation",
-    "status",
-    "details",
-    "id",
-    "request_id",
-    "seq",
-    "key_id",
-    "seal",
-    "broker",
-)
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _EXPORT_CHUNK = 200
 _ROWS = 1_000
 """Rows of one statement: so few that also large details take little memory."""
@@ -205,20 +188,6 @@ def in_utc(raw: datetime) -> datetime:
     return raw.replace(tzinfo=UTC) if raw.tzinfo is None else raw.astimezone(UTC)
 
 
-def export_csv(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
-    """CSV lines, header included. Text that a spreadsheet would take for a formula gets a leading apostrophe."""
-    yield _csv_line(CSV_COLUMNS)
-    for entry in entries(engine, chosen):
-        plain = to_plain(entry) | {"details": json.dumps(to_plain(entry.details), ensure_ascii=False)}
-        yield _csv_line(plain[column] for column in CSV_COLUMNS)
-
-
-def export_jsonl(engine: sa.Engine, chosen: Filter = ALL) -> Iterator[str]:
-    """JSON Lines: one entry each, every column."""
-    for entry in entries(engine, chosen):
-        yield _writable(json.dumps(to_plain(entry), ensure_ascii=False)) + "\n"
-
-
 def in_progress(engine: sa.Engine, before: datetime, here: str, others_since: datetime) -> tuple[AuditEntry, ...]:
     """Entries begun before then and not finished, oldest first, 100 at most. Cost: one query, by an index.
 
@@ -280,9 +249,6 @@ def entry_of_row(row: sa.Row[Any]) -> AuditEntry:
     kept = {"status": Status(values["status"]), "details": safe(details)}
     kept |= {name: safe(values[name]) for name in ("user", "operation", "key_id", "seal")}
     return AuditEntry(**values | kept)
-
-
-EXPORTS: dict[str, Callable[[sa.Engine, Filter], Iterator[str]]] = {"csv": export_csv, "jsonl": export_jsonl}
 
 
 def _chosen(chosen: Filter) -> sa.Select[Any]:
@@ -382,19 +348,3 @@ def _place(after: str) -> _Place:
         return _Place(times.in_utc(datetime.fromisoformat(at)), UUID(number))
     except ValueError:
         raise Invalid(f"{after[:100]!r} is not the end of a page", field="after") from None
-
-
-def _csv_line(cells: Any) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow([_no_formula(cell) for cell in cells])
-    return _writable(out.getvalue())
-
-
-def _writable(line: str) -> str:
-    # Half a surrogate pair, from a task's name: in JSON its escape means the same.
-    return line.encode("utf-8", "backslashreplace").decode()
-
-
-def _no_formula(cell: Any) -> str:
-    text = "" if cell is None else str(cell)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -26,6 +26,7 @@ _CONSOLE = {
     " HKEYS K; HLEN K; HSCAN K 0; HSTRLEN K x; HEXISTS K x; HINCRBY K x 0",
     "queues, and clearing them": "LLEN K; LINDEX K 0; LRANGE K 0 0; LPOS K x; LMOVE K K LEFT LEFT; LPOP K; LPUSH K x;"
     " RPUSH K x; RENAME K K; UNLINK K",
+    "one task out of its queue and back": "LREM K 0 x; LINSERT K BEFORE x x; RPOP K",
     "workers, trash, approvals": "ZADD K XX 0 x; ZREM K x; ZRANGE K 0 0; ZRANGEBYSCORE K 0 0; ZCOUNT K 0 0;"
     " ZSCORE K x; ZREMRANGEBYSCORE K 1 0",
     "the charts' history, the audit outbox": "XADD K NOMKSTREAM * x x; XDEL K 0-1; XLEN K; XRANGE K 0 0;"
@@ -146,6 +147,8 @@ def worker(place: Place) -> tuple[Right, ...]:
         _keys(f"{own}worker*", keys.workers, "its report"),
         _keys(f"{own}expires*", f"{place.prefix}opsdash:expires", "suspended expiries"),
         _keys(f"{own}busy:*", keys.busy("x"), "queues that the console works on"),
+        _keys(f"{own}failed*", keys.failed, "failed tasks"),
+        _keys(f"{own}redelivered:*", keys.redelivered("x"), "tasks that are redelivered"),
         _channel(keys.nudge, "SUBSCRIBE", "the nudge"),
         _channel(mailbox, "PSUBSCRIBE", "Celery's remote control"),
         _channel(f"{events}/worker.*", "PSUBSCRIBE", "gossip between workers"),

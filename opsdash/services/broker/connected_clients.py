@@ -44,7 +44,7 @@ class _CompleteError(Exception):
 
 
 def broadcast(
-    control: Any, connection: Any, command: str, *, timeout_s: float
+    control: Any, connection: Any, command: str, *, timeout_s: float, arguments: Mapping[str, Any] | None = None
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Asks every worker by remote control, until all who heard it have answered or nobody does for so long.
 
@@ -73,7 +73,7 @@ def broadcast(
     mailbox = control.mailbox(connection)
     mailbox.producer_pool = None  # its publish is to go by this channel, which counts
     with suppress(_CompleteError):
-        mailbox._broadcast(command, reply=True, timeout=timeout_s, callback=take, channel=channel)
+        mailbox._broadcast(command, arguments=arguments, reply=True, timeout=timeout_s, callback=take, channel=channel)
     return replies, sum(receivers) if receivers else None
 
 

@@ -1,127 +1,285 @@
-"""Finding one task by its id: with the workers, among what waits, and among what was fetched."""
+"""Finding a task by its id, or by the beginning of one: wherever it waits, is held, was cleared, failed or finished.
+
+It is looked for where it comes from before where it goes to: first in the queues, then among what workers have
+fetched, then by asking the workers. What a worker gives back meanwhile goes the other way, to an end of its queue: so
+both ends of each queue are looked at once more where nothing was found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from opsdash.model import untrusted
-from opsdash.services.broker import bounded_reads
+from opsdash.errors import Invalid, Unavailable
+from opsdash.model import FoundTask, LookedAt, Progress, TaskPlace
+from opsdash.model.found_task import STATES
+from opsdash.model.found_task import Looked as Kind
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.messages import decoded, envelope, headers_of
-from opsdash.services.workers.remote_control import Remote
-
-MOST = 50_000
-"""Messages that are looked at: about a second."""
-READ = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Where a task is, as far as Redis says.
-
-    Attributes:
-        queue: It waits there; empty: in none that was looked through.
-        fetched: A worker has fetched it and not acknowledged it.
-        complete: Every message was looked into: what was not found is not there.
-    """
-
-    queue: str = ""
-    fetched: bool = False
-    complete: bool = True
+from opsdash.services.queues import scan
+from opsdash.services.queues.find_in_lists import Looked, OnProgress, Places, Source
+from opsdash.services.queues.results import UNREADABLE, Results
+from opsdash.services.queues.task_message import (
+    LONGEST_ID,
+    Wanted,
+    entry_of,
+    is_later,
+    meant_id,
+    place_of,
+)
+from opsdash.services.queues.trash import Trash
+from opsdash.services.workers.task_holders import HeldTask, TaskHolders
+from opsdash.text import count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whereabouts:
-    """Where one task is.
-
-    Attributes:
-        holders: Hostname → state and name of the task, on each worker that has it. The state is ``active``,
-            ``reserved``, or another word of Celery's for one that waits for its time.
-        queue: It waits there; empty: in no queue that was looked through. ``fetched``: some worker has fetched it.
-        silent: Workers that did not answer, and may have it.
-        complete: All that waits was looked into.
-    """
-
-    holders: Mapping[str, tuple[str, str]]
-    queue: str = ""
-    fetched: bool = False
-    silent: tuple[str, ...] = ()
-    complete: bool = True
-
-    @property
-    def found(self) -> bool:
-        """It is there."""
-        return bool(self.holders or self.queue or self.fetched)
-
-    @property
-    def nowhere(self) -> bool:
-        """It is known not to be there."""
-        return not self.found and not self.silent and self.complete
+def _ignore(_progress: Progress) -> None:
+    return None
 
 
-def find_everywhere(broker: Broker, remote: Remote, queues: Iterable[str], task_id: str) -> Whereabouts:
-    """Asks every worker, and looks through Redis where none says that it has it.
+def _none_failed(_wanted: Wanted) -> tuple[tuple[TaskPlace, ...], int]:
+    return (), 0
 
-    Cost: a second for the workers' answers, and where none has it what `find_task` costs.
+
+def checked_id(text: str) -> str:
+    """An id, or its beginning.
 
     Raises:
-        Unavailable: The broker did not answer.
+        Invalid: It is empty, too long, or more than one word.
     """
-    holders, silent = remote.holders(task_id)
-    if holders:
-        return Whereabouts(holders=holders)
-    found = find_task(broker, queues, task_id)
-    return Whereabouts(holders={}, queue=found.queue, fetched=found.fetched, silent=silent, complete=found.complete)
+    if not text or len(text) > LONGEST_ID or not text.isprintable() or set(text) & set(" *?<>\"'`"):
+        raise Invalid("expected one task's id.", field="task_id")
+    return text
 
 
-def find_task(broker: Broker, queues: Iterable[str], task_id: str) -> Found:
-    """Looks through the queues, what runs next first, and through what was fetched; ``MOST`` messages at most.
+@dataclass(frozen=True, slots=True)
+class TaskFinder:
+    """Finds tasks by their ids.
 
-    Cost: a round trip per ``READ`` messages. One that is too large to be looked into may be it: the look
-    is not complete then.
-
-    Raises:
-        Unavailable: Redis did not answer.
+    Attributes:
+        queue_names: Every queue that is known now.
+        redact: Regular expression: arguments that it finds are hidden as well; empty: none.
+        failed: Failed tasks that are meant, and how many there are at all.
     """
-    encoded_id, left, complete = task_id.encode(), MOST, True
-    with broker.reading():
-        cursor = 0
-        while True:
-            cursor, values = bounded_reads.scan(
-                broker.client, broker.unacked, cursor, READ, bounded_reads.LARGE_MESSAGE
+
+    broker: Broker
+    holders: TaskHolders
+    trash: Trash
+    results: Results
+    queue_names: Callable[[], Sequence[str]]
+    redact: str = ""
+    failed: Callable[[Wanted], tuple[tuple[TaskPlace, ...], int]] = _none_failed
+
+    def find(self, asked: str, on_progress: OnProgress = _ignore, *, whole: bool = False) -> FoundTask:
+        """Where a task is, and what was looked at.
+
+        Where it waits, or a worker has it, the trash, the failed tasks and the result backend are not asked any more.
+        Workers or a result backend that don't answer are no error: the answer says that it is not complete.
+
+        Cost: Redis sends what matches alone, and needs some 2 µs for each waiting message, in steps of 1 MB; the
+        benchmark ``find-task`` measures it. Workers have a second to answer.
+
+        Args:
+            asked: An id, or ``SHORTEST_PREFIX`` characters or more of its beginning.
+            whole: It is all of the id.
+
+        Raises:
+            Invalid: It is none. Unavailable: Redis did not answer.
+        """
+        search = _Search(self, Wanted(checked_id(asked), whole), on_progress)
+        search.look_at("queues", search.queues)
+        search.look_at("fetched", search.fetched)
+        search.look_at("workers", search.workers)
+        search.places.drop_taken()
+        if not search.places.found:
+            search.places.edges(self.queue_names())
+        if not search.alive:
+            search.look_at("trash", search.trash)
+            search.look_at("failed", search.failed)
+            search.look_at("results", search.results)
+        return search.found()
+
+
+class _Search:
+    """One search under way."""
+
+    def __init__(self, finder: TaskFinder, wanted: Wanted, on_progress: OnProgress) -> None:
+        self._finder, self._broker = finder, finder.broker
+        self._wanted, self._asked = wanted, wanted.text
+        self._looked: dict[Kind, tuple[Looked, datetime]] = {}
+        self._result = ""
+        self.places = Places(finder.broker, wanted, finder.redact, on_progress)
+
+    @property
+    def alive(self) -> bool:
+        """It waits, or a worker has it, and it is the one that was asked for."""
+        return any(place.id == self._asked for place in self.places.found)
+
+    def look_at(self, what: Kind, look: Callable[[Looked], None]) -> None:
+        """One look, with when it ended. A second one of the same kind adds to the first."""
+        looked = self._looked[what][0] if what in self._looked else Looked()
+        look(looked)
+        self._looked[what] = (looked, datetime.now(UTC))
+
+    def found(self) -> FoundTask:
+        """The answer."""
+        places = sorted(self.places.found, key=lambda place: (STATES.index(place.state), place.position or 0))
+        ids = {place.id for place in places}
+        now = datetime.now(UTC)
+        looked_at = tuple(
+            LookedAt(
+                what=what,
+                number=looked.number,
+                of=looked.of,
+                messages=looked.messages,
+                complete=looked.complete,
+                problem="; ".join(looked.problems),
+                read_at=at,
+                age_s=round((now - at).total_seconds(), 3),
             )
-            if any(task_id in value and _is_of_fetched(value, task_id) for value in values):
-                return Found(fetched=True)
-            complete = complete and all(values)
-            left -= len(values)
-            if not cursor or left <= 0:
+            for what, (looked, at) in self._looked.items()
+        )
+        known = FoundTask(
+            id=self._asked,
+            state="not_found",
+            more=self.places.more,
+            complete=all(looked.complete for looked in looked_at) and not self.places.more,
+            looked_at=looked_at,
+            result=self._result,
+        )
+        if not places:
+            return known
+        first, several = places[0], len(ids) > 1
+        return replace(
+            known,
+            id=self._asked if several else first.id,
+            state=None if several else first.state,
+            queue="" if several else first.queue,
+            worker="" if several else first.worker,
+            position=None if several else first.position,
+            waiting=None if several else first.waiting,
+            places=tuple(places),
+        )
+
+    def queues(self, looked: Looked) -> None:
+        """All that waits, each list from its newest message on."""
+        names = tuple(self._finder.queue_names())
+        lists = {name: self._broker.lists(name) for name in names}
+        moving = self.places.moving(names)
+        looked.number = len(names)
+        sources = [
+            Source(queue=name, step=step, key=key, lists=tuple(of.values()))
+            for name, of in lists.items()
+            for step, key in of.items()
+        ]
+        self.places.go_through(looked, sources, count(len(names), "queue"))
+        for name in dict.fromkeys([*moving, *self.places.moving(names)]):
+            looked.lacks(f"an operation moves tasks of {name}, and has some of them set aside")
+
+    def trash(self, looked: Looked) -> None:
+        """All that was cleared and can be restored."""
+        entries, unread = self._finder.trash.look()
+        looked.number = len(entries)
+        lists = self._finder.trash.lists(entries)
+        sources = [
+            Source(
+                queue=entry.queue,
+                step=step,
+                key=key,
+                lists=(key,),
+                state="held" if aside else "cleared",
+                trash_id=entry.id,
+            )
+            for entry, of in zip(entries, lists, strict=True)
+            for step, key, aside in of
+        ]
+        self.places.go_through(looked, sources, "the trash")
+        for one in unread:
+            looked.lacks(one.message)
+
+    def fetched(self, looked: Looked) -> None:
+        """What workers have fetched and not acknowledged: who has it, the workers say."""
+        cursor, looked.messages, now = 0, 0, datetime.now(UTC)
+        while True:
+            cursor, number, whole, entries = scan.fetched(self._broker, cursor, self.places.texts)
+            looked.messages += number
+            if not whole:
+                looked.lacks("a fetched message is too large to be looked into, and may be it")
+            for entry in entries:
+                raw, routing_key = entry_of(entry)
+                if not raw or not self.places.is_new("", entry) or not (task_id := meant_id(raw, self._wanted)):
+                    continue
+                place = place_of(raw, task_id, "reserved", redact=self._finder.redact, queue=routing_key)
+                self.places.add(replace(place, state="scheduled" if is_later(place.eta, now) else "reserved"))
+            if not cursor or self.places.full(looked):
                 break
-        for queue in queues:
-            for key in broker.lists(queue).values():
-                at = 0
-                while left > 0 and (texts := bounded_reads.messages(broker.client, key, -1 - at, READ, step=-1)):
-                    if any(encoded_id in text and _is_of(text, task_id) for text in texts):
-                        return Found(queue=queue)
-                    complete = complete and not any(map(bounded_reads.is_mark, texts))
-                    at += len(texts)
-                    left -= len(texts)
-    return Found(complete=complete and left > 0)
 
+    def workers(self, looked: Looked) -> None:
+        """Every worker is asked: what runs is acknowledged as a rule, and then no more in Redis."""
+        holders, asked = self._finder.holders, self._asked
+        ids = list(dict.fromkeys([asked, *(place.id for place in self.places.found if place.state != "waiting")]))
+        try:
+            answers = [holders.have(ids)]
+            if self._wanted.is_prefix and not self.alive and not any(task.id == asked for task in answers[0].tasks):
+                answers.append(holders.running(self._wanted, ask=True))
+        except Unavailable as error:
+            looked.lacks(error.message)
+            return
+        looked.number, silent = answers[0].answered, answers[0].silent
+        looked.of = looked.number + len(silent)
+        if silent:
+            looked.lacks(f"no answer from {', '.join(silent[:5])}" + (" and others" if len(silent) > 5 else ""))
+        for task in {(task.worker, task.id): task for answer in answers for task in answer.tasks}.values():
+            if self._wanted(task.id):
+                self._held(task)
 
-def _is_of(text: str | bytes, task_id: str) -> bool:
-    message = envelope(text)
-    if message is None:
-        return False
-    if headers_of(message).get("id") == task_id:
-        return True
-    body = decoded(message)  # Celery's first protocol has it there
-    return isinstance(body, dict) and body.get("id") == task_id
+    def failed(self, looked: Looked) -> None:
+        """Failed tasks that are kept."""
+        found, looked.number = self._finder.failed(self._wanted)
+        for place in found:
+            self.places.add(place)
 
+    def results(self, looked: Looked) -> None:
+        """The app's result backend, by the id as it was asked for: it can't be searched."""
+        if why := self._finder.results.why_not:
+            looked.problems.append(why)
+            return
+        try:
+            result = self._finder.results.look(self._asked)
+        except Unavailable as error:
+            looked.lacks(error.message)
+            return
+        looked.number = 1
+        if result is None:
+            return
+        if result.ended:
+            self.places.add(TaskPlace(id=self._asked, state="finished", result=result.status, ended_at=result.ended_at))
+            return
+        self._result = result.status
+        if result.status == UNREADABLE:
+            looked.problems.append("it has something of this task, which is not JSON and is not opened")
 
-def _is_of_fetched(value: str, task_id: str) -> bool:
-    """Kombu's entry for a fetched message: ``[message, exchange, routing key]``."""
-    entry = untrusted.parsed(value, bounded_reads.LARGE_MESSAGE)
-    if not isinstance(entry, list) or not entry or not isinstance(entry[0], dict):
-        return False
-    return headers_of(entry[0]).get("id") == task_id
+    def _held(self, task: HeldTask) -> None:
+        """A worker says that it has it: what its message says of it is known by then, if it is still there."""
+        of_message = next(
+            (p for p in self.places.found if p.id == task.id and p.state in {"reserved", "scheduled"}), None
+        )
+        if of_message is not None and not of_message.worker:
+            self.places.found.remove(of_message)
+            state = "scheduled" if (task.state, of_message.state) == ("reserved", "scheduled") else task.state
+            self.places.add(
+                replace(
+                    of_message, state=state, worker=task.worker, since=task.since, queue=of_message.queue or task.queue
+                )
+            )
+            return
+        self.places.add(
+            TaskPlace(
+                id=task.id,
+                state=task.state,
+                name=task.name,
+                queue=task.queue,
+                worker=task.worker,
+                since=task.since,
+                arguments=task.arguments,
+            )
+        )

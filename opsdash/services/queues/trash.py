@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
+from opsdash.model.queue import FAILED_TASKS
 from opsdash.model.untrusted import Unread
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
-from opsdash.services.queues.lock import locked
+from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.receipt import Receipt, Scope
+from opsdash.services.queues.remove_task import TASK, left_to_remember_s, put_back
 from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.task_message import LONGEST_ID
 from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ MOST_ENTRIES = 500
 MOST_STEPS = 1_000
 """Above every priority step."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+MEMBERS = "failed"
+"""Part of a trash of failed tasks: sorted set of their ids; each one's entry is beside it."""
 KEPT_INFO_S = 3_600
 """For how long at least a finished restore is remembered, so that a second one is answered and not wondered at."""
 
@@ -41,6 +46,23 @@ _WEIGH = lua.load(__name__, "trash_weigh")
 _BEGIN = lua.load(__name__, "trash_begin")
 _END = lua.load(__name__, "trash_end")
 _DELETE = lua.load(__name__, "trash_delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What a restore brought back.
+
+    Attributes:
+        entry: As it was before.
+        tasks: How many this run brought back; 0: all had come back before.
+        receipt: None when all had come back before.
+        where: Of one removed task: next to which message it is; see `remove_task.put_back`. Empty for a clear.
+    """
+
+    entry: TrashEntry
+    tasks: int = 0
+    receipt: Receipt | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +98,24 @@ class Trash:
         bad += [entry.id for entry, (_, _, info) in zip(found, known, strict=True) if _is_odd(entry, info)]
         if bad:
             unread.append(Unread(what="clears that can be undone", names=tuple(untrusted.words(one) for one in bad)))
-        fit = [entry for entry in found if entry.queue]
+        fit = [entry for entry in found if entry.queue or entry.kind == FAILED_TASKS]
         return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
+
+    def lists(self, entries: Sequence[TrashEntry]) -> Sequence[Sequence[tuple[int, str, bool]]]:
+        """Of each entry its lists: priority step, key, and whether that has what goes back to the queue at the end.
+
+        Cost: one round trip.
+        """
+        keys, known = self.broker.keys, self.broker.priority_steps
+        with self.broker.reading():
+            infos = bounded_reads.hashes(self.broker.client, [keys.trash(entry.id, "info") for entry in entries])
+        found = []
+        for entry, info in zip(entries, infos, strict=True):
+            lists = [(step, keys.trash(entry.id, str(step)), False) for step in sorted(_steps(info or {}))]
+            if entry.state != "kept":
+                lists += [(step, keys.trash(entry.id, f"kept:{step}"), True) for step in known]
+            found.append(lists)
+        return found
 
     def to_frame(self) -> pd.DataFrame:
         """The same as a typed pandas frame, the newest first; warns of what is left out. Cost: as ``look``."""
@@ -99,6 +137,14 @@ class Trash:
             end_s: Any = self.broker.client.zscore(self.broker.keys.trash_index, trash_id)
         return self._one(trash_id, end_s, info)
 
+    def kind(self, trash_id: str) -> str:
+        """``queue``, or ``failed`` for failed tasks; also of one that was restored.
+
+        Raises:
+            Refused: There is none of that id.
+        """
+        return FAILED_TASKS if self._info(trash_id).get("kind") == FAILED_TASKS else "queue"
+
     def restore(
         self,
         trash_id: str,
@@ -106,8 +152,8 @@ class Trash:
         by: str,
         others: Iterable[str] = (),
         on_progress: Callable[[int], None] = lambda _left: None,
-    ) -> tuple[TrashEntry, int, Receipt | None]:
-        """Puts cleared messages back, in order and priority, before what has come since.
+    ) -> Restored:
+        """Puts cleared messages back, in order and priority, before what has come since; one task to its own place.
 
         Safe to run again, whatever it was interrupted by; done twice it is done once.
 
@@ -116,37 +162,52 @@ class Trash:
             on_progress: Called after each step with the number of newer messages still to move behind the restored
                 ones.
 
-        Returns:
-            The entry as it was before, how many messages this run brought back, and the receipt: none when all had
-            come back before.
-
         Raises:
             Refused: The trash is gone, or another operation has the queue lock. Nothing was changed.
         """
-        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        keys, queue = self.broker.keys, self._of_queue(trash_id)["queue"]
         lists = self.broker.lists(queue)
         with locked(self.broker, queue, by=by, what="restore") as lock:
             SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
             entry = self._one(trash_id, None, info)
+            if entry.task_id:
+                return self._put_back(lock, entry, info, others, by)
             names = [keys.trash(trash_id, "info"), keys.trash_index, keys.restores]
             # The least urgent first: what meets in one list, since there are fewer lists now, is then in its order.
             kept = {step: keys.trash(trash_id, str(step)) for step in sorted(_steps(info), reverse=True)}
             begun = lock.run(_BEGIN, [*names, *kept.values()], queue, by, trash_id)
             if begun == "restored":
-                return entry, 0, None
+                return Restored(entry=entry)
             if begun not in {"kept", "restoring"}:
-                raise Refused(_why_not(trash_id, begun))
-            into = {step: lists[_nearest(step, lists)] for step in kept}
+                raise Refused(why_not(trash_id, begun))
+            into = {step: lists[nearest_step(step, lists)] for step in kept}
             suspend(self.broker, queue, set(into.values()), info)
             scope = Scope.of(self.broker, queue, others)
             before = scope.count()
             for step, key in kept.items():
                 lock.join(key, into[step], on_progress)
-            left_s = max(KEPT_INFO_S, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+            left_s = left_to_remember_s(info, KEPT_INFO_S)
             receipt = scope.since(before)
             lock.run(_END, names, queue, datetime.now(UTC).isoformat(), trash_id, left_s)
-        return entry, entry.count, receipt
+        return Restored(entry=entry, tasks=entry.count, receipt=receipt)
+
+    def _put_back(
+        self, lock: QueueLock, entry: TrashEntry, info: Mapping[str, str], others: Iterable[str], by: str
+    ) -> Restored:
+        if info.get("state") == "restored":
+            return Restored(entry=entry)
+        step = min(_steps(info), default=0)
+        lists = self.broker.lists(entry.queue)
+        key = lists[nearest_step(step, lists)]
+        suspend(self.broker, entry.queue, [key], info)
+        scope = Scope.of(self.broker, entry.queue, others)
+        before = scope.count()
+        left_s = left_to_remember_s(info, KEPT_INFO_S)
+        answer, where = put_back(lock, entry.id, info, step, key, by=by, left_s=left_s)
+        if answer != "done":
+            raise Refused(why_not(entry.id, answer))
+        return Restored(entry=entry, tasks=1, receipt=scope.since(before), where=where)
 
     def by_priority(self, trash_id: str) -> dict[int, int]:
         """Priority step that they go back to → messages; see `elsewhere`. Cost: two reads of the entry.
@@ -154,20 +215,20 @@ class Trash:
         Raises:
             Refused: There is none of that id.
         """
-        info = self._info(trash_id)
+        info = self._of_queue(trash_id)
         lists = self.broker.lists(info["queue"])
         found: dict[int, int] = {}
         (kept,) = self._kept([(trash_id, info)])
         for step, (left, _) in sorted(_left(info, kept.lengths).items()):
-            at = _nearest(step, lists)
+            at = nearest_step(step, lists)
             found[at] = found.get(at, 0) + left
         return {step: left for step, left in found.items() if left}
 
     def elsewhere(self, trash_id: str) -> dict[int, int]:
         """Priority steps that the app has no more → where their messages go: as kombu would put them."""
-        info = self._info(trash_id)
+        info = self._of_queue(trash_id)
         lists = self.broker.lists(info["queue"])
-        return {step: _nearest(step, lists) for step in sorted(_steps(info)) if step not in lists}
+        return {step: nearest_step(step, lists) for step in sorted(_steps(info)) if step not in lists}
 
     def delete(self, trash_id: str, *, by: str) -> TrashEntry:
         """Deletes cleared messages for good; memory is freed in the background.
@@ -175,7 +236,7 @@ class Trash:
         Raises:
             Refused: There are none of that id, or something was begun with them. Nothing was changed.
         """
-        keys, queue = self.broker.keys, self._info(trash_id)["queue"]
+        keys, queue = self.broker.keys, self._of_queue(trash_id)["queue"]
         with locked(self.broker, queue, by=by, what="delete trash") as lock:
             SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
@@ -184,14 +245,20 @@ class Trash:
         if answer == "restored":
             raise Refused(_restored(trash_id, info))
         if answer != "deleted":
-            raise Refused(_why_not(trash_id, answer))
+            raise Refused(why_not(trash_id, answer))
         return self._one(trash_id, None, info)
 
     def _info(self, trash_id: str) -> Mapping[str, str]:
         with self.broker.reading():
             (info,) = bounded_reads.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
-        if not info or not info.get("queue"):
-            raise Refused(_why_not(trash_id, "gone"))
+        if not info or not (info.get("queue") or info.get("kind") == FAILED_TASKS):
+            raise Refused(why_not(trash_id, "gone"))
+        return info
+
+    def _of_queue(self, trash_id: str) -> Mapping[str, str]:
+        info = self._info(trash_id)
+        if info.get("kind") == FAILED_TASKS:
+            raise Refused(f"Trash {trash_id} has failed tasks, none of a queue.")
         return info
 
     def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
@@ -240,12 +307,16 @@ def _left(info: Mapping[str, str], lengths: Mapping[int, int]) -> dict[int, tupl
 def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _Kept) -> TrashEntry:
     left = _left(info, kept.lengths)
     size_bytes = sum(number * kept.weights.get(step, 0) for step, (number, _) in left.items())
+    failed = info.get("kind") == FAILED_TASKS
+    if failed:
+        size_bytes = untrusted.whole(info.get("size_bytes")) or 0
     restoring = info.get("state") == "restoring"
     state = untrusted.words(info.get("state", "kept"))
     end = untrusted.instant(info.get("until") if end_s is None else end_s)
     return TrashEntry(
         id=trash_id,
-        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG else "",
+        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG and not failed else "",
+        kind=FAILED_TASKS if failed else "queue",
         count=sum(number for number, _ in left.values()) if restoring else untrusted.whole(info.get("count")) or 0,
         size_bytes=size_bytes or None,
         by=untrusted.words(info.get("by")),
@@ -253,12 +324,17 @@ def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _K
         expires_at=end if state == "kept" and end is not None and end.timestamp() > 0 else None,
         state=state,
         set_aside=sum(newer for _, newer in left.values()),
+        task_id=untrusted.words(info.get(TASK), LONGEST_ID),
     )
 
 
 def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
     """Something of it is there and can't be read."""
-    return not entry.queue or entry.at is None or untrusted.whole(info.get("count")) is None
+    return (
+        (not entry.queue and entry.kind != FAILED_TASKS)
+        or entry.at is None
+        or untrusted.whole(info.get("count")) is None
+    )
 
 
 def time_left(entry: TrashEntry) -> str:
@@ -278,7 +354,7 @@ def _steps(info: Mapping[str, str]) -> set[int]:
     return {step for name in names if (step := untrusted.whole(name)) is not None and step < MOST_STEPS}
 
 
-def _nearest(step: int, lists: Iterable[int]) -> int:
+def nearest_step(step: int, lists: Iterable[int]) -> int:
     """Source: kombu's Redis transport, ``Channel.priority``."""
     return max((known for known in lists if known <= step), default=min(lists))
 
@@ -287,10 +363,13 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     at = untrusted.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
     tasks, by = count(untrusted.whole(info.get("count")) or 0, "task"), untrusted.words(info.get("restored_by"))
+    if info.get("kind") == FAILED_TASKS:
+        return f"The failed tasks of trash {trash_id} were restored{when}, by {by or 'somebody'}."
     return f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
 
 
-def _why_not(trash_id: str, answer: str) -> str:
+def why_not(trash_id: str, answer: str) -> str:
+    """The refusal, from what a script has answered."""
     why = {
         "gone": (
             "There is no such trash: its undo window has ended, it was deleted, or the id is wrong."

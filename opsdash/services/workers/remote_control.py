@@ -43,28 +43,6 @@ class Remote:
     broker: Broker
     unmanaged: UnmanagedWorkers
 
-    def holders(self, task_id: str) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
-        """Hostname → state and name of the task, on each worker that has it; and the workers that did not answer.
-
-        The state is ``active``, ``reserved``, or another word of Celery's for one that waits for its time. A busy solo
-        worker answers nobody, but has reported what it runs.
-
-        Raises:
-            Unavailable: The broker did not answer.
-        """
-        with _as_question(), self.unmanaged.control() as (control, connection):
-            answers = control.inspect(timeout=ANSWER_S, connection=connection).query_task(task_id) or {}
-        found = {
-            host: tasks[task_id] for host, tasks in answers.items() if isinstance(tasks, dict) and task_id in tasks
-        }
-        holders = {host: (str(state), str(about.get("name", ""))) for host, (state, about) in sorted(found.items())}
-        silent = tuple(sorted(self.hostnames() - answers.keys()))
-        for host in silent:
-            for task in Workers(self.broker).running(host):
-                if task.task_id == task_id:
-                    holders[host] = ("active", task.name)
-        return holders, silent
-
     def revoke(self, task_id: str, *, terminate: bool) -> Answers:
         """Tells every worker. Source of the answers' words: ``celery.worker.control.revoke``.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import RunningTask, WorkerStats, untrusted
 from opsdash.model.untrusted import Unread
+from opsdash.redaction import HIDDEN
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
@@ -28,7 +31,7 @@ MOST_WORKERS = 1_000
 """Reports that are read, those that came last: 1,000 take about 0.1 s."""
 MAX_AGE_S = 1e9
 """Above every age a report can have, and still a time that a calendar knows."""
-MOST_RUNNING = 20
+MOST_RUNNING, MOST_CHARS = 20, 400
 """Running tasks of one worker that are shown: a worker sends no more."""
 LARGE_REPORT = 64 * 1024
 """Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
@@ -76,8 +79,8 @@ FIELDS = (
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
-RUNNING = "running"
-"""The field that is read for one worker only, on request."""
+RUNNING, ARGUMENTS = "running", "running_arguments"
+"""Fields that are read for one worker only, on request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +97,14 @@ class Reports:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Reads the health that workers push."""
+    """Reads the health that workers push.
+
+    Attributes:
+        redact: Regular expression: arguments of a running task in which it finds something are hidden; empty: none.
+    """
 
     broker: Broker
+    redact: str = ""
 
     def read(self) -> tuple[WorkerStats, ...]:
         """Every worker that reported within the last day, by name; see `look`."""
@@ -141,13 +149,19 @@ class Workers:
             if not 0 < bounded_reads.one(client, 0, "HSTRLEN", key, RUNNING) <= LARGE_REPORT:
                 return ()
             seconds, micros = client.time()
-            (fields,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING], LARGE_REPORT)
+            (fields,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING, ARGUMENTS], LARGE_REPORT)
         now = seconds + micros / 1e6
         reported = untrusted.figure(fields.get("time"))
         age_s = 0.0 if reported is None else now - reported
-        return _running(
-            fields.get(RUNNING), datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
-        )
+        reported_at = datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
+        return _running(fields.get(RUNNING), reported_at, self._arguments(fields.get(ARGUMENTS)))
+
+    def _arguments(self, text: str | None) -> list[str]:
+        """As reported, in the order of the running tasks; none if the report can't be read."""
+        value = untrusted.parsed(text)
+        told = value[:MOST_RUNNING] if isinstance(value, list) else []
+        shown = [untrusted.words(one[:MOST_CHARS]) if isinstance(one, str) else "" for one in told]
+        return [HIDDEN if self.redact and re.search(self.redact, one) else one for one in shown]
 
     def dismiss(self, records: Sequence[str]) -> list[str]:
         """Takes workers that are silent off the list, by their names there; which of them were. Cost: one script.
@@ -247,10 +261,11 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
     return replace(stats, unread=tuple(report.unread)) if report.unread else stats
 
 
-def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]:
+def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> tuple[RunningTask, ...]:
     """A worker's report of what it runs: JSON ``[[id, name, queue, for how many seconds], …]``."""
     value = untrusted.parsed(text)
-    tasks = [task for task in value if _is_task(task)] if isinstance(value, list) else []
+    both = itertools.zip_longest(value, arguments, fillvalue="") if isinstance(value, list) else ()
+    tasks = [(*task, told) for task, told in both if _is_task(task)]
     return tuple(
         RunningTask(
             task_id=untrusted.words(task_id),
@@ -259,8 +274,9 @@ def _running(text: str | None, reported_at: datetime) -> tuple[RunningTask, ...]
             started_at=None
             if (s := untrusted.figure(ran_s, MAX_AGE_S)) is None
             else reported_at - timedelta(seconds=s),
+            arguments=told,
         )
-        for task_id, name, queue, ran_s in tasks[:MOST_RUNNING]
+        for task_id, name, queue, ran_s, told in tasks[:MOST_RUNNING]
     )
 
 

@@ -186,7 +186,7 @@ class UnmanagedWorkers:
         live = [w for w in reports if w.reports]
         epoch, paused = self._flags(live)
         found = UnmanagedLook(epoch=epoch, counted=paused, off=tuple(sorted(_without_remote_control(live))))
-        if not self._bound() and not self._anybody_listens():
+        if not self._bound() and not self.anybody_listens():
             self._seen.clear()  # nobody hears remote control
         elif not self._layout().proven:
             found = replace(found, error=UNPROVEN)
@@ -216,7 +216,7 @@ class UnmanagedWorkers:
         reporting = {worker.hostname for worker in live}
         bound = self._bound()
         hosts: list[str] | None = sorted(bound - reporting)
-        if not reporting <= bound or (not bound and self._anybody_listens()):
+        if not reporting <= bound or (not bound and self.anybody_listens()):
             hosts = None  # flushed bindings: everybody is asked
         answers: Mapping[str, Any] = {}
         if hosts is None or hosts:
@@ -303,7 +303,7 @@ class UnmanagedWorkers:
         queues = (member.rsplit(layout.separator, 1)[-1] for member in members)
         return {queue.removesuffix(f".{exchange}") for queue in queues if queue.endswith(f".{exchange}")}
 
-    def _anybody_listens(self) -> bool:
+    def anybody_listens(self) -> bool:
         """A client is subscribed to a pattern, as every worker with remote control is."""
         with self._broker.reading():
             return bool(self._broker.client.pubsub_numpat())

@@ -159,6 +159,18 @@ def test_watchers_see_one_consistent_state_per_snapshot() -> None:
     assert seen == [(True, "maria")]
 
 
+def test_a_snapshot_is_one_event_with_what_follows_from_it() -> None:
+    status, seen = SystemStatus(selected_queue="celery"), []
+
+    def watch(*events: object) -> None:
+        seen.append((status.pending_tasks, status.queue("celery").waiting, status.paused, status.can_resume))
+
+    status.param.watch(watch, ["queues", "pending_tasks", "paused", "processing_status", "condition", "can_resume"])
+    for number in (1, 2):
+        status.update(Snapshot.example(pause=PAUSE, queues=(QueueStats(name="celery", waiting=number),)))
+    assert seen == [(1, 1, True, True), (2, 2, True, True)]
+
+
 def test_a_disagreement_about_the_layout_stands_on_the_page_while_it_lasts():
     status = SystemStatus()
     conflict = Disagreement(fact="db", said={"0": ("OPSDASH_REDIS_URL",), "1": ("the Celery app",)}, setting="S")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -85,16 +86,25 @@ def test_a_review_has_numbers_kinds_of_tasks_and_what_will_not_happen() -> None:
         breakdowns=(Breakdown(name="by_task", label="Kinds", parts=parts), Breakdown(name="by_age", parts=parts)),
     )
     shown = review(given)
-    assert shown["tiles"] == [
-        {"label": "waiting", "value": 42, "unit": "tasks", "exactness": "exact"},
-        {"label": "match", "value": 7, "unit": "tasks", "exactness": "estimated"},
-    ]
-    assert shown["lines"] == [["42 go.", "will"], ["1 running stays.", "will_not"], ["So it is.", "note"]]
-    (bar,) = shown["bars"]
-    assert len(bar["parts"]) == 6
-    assert bar["parts"][-1] == ["3 others", 12, None]
-    assert sum(n for _, n, _ in bar["parts"]) == sum(part.value for part in parts)
-    assert review(None, "Say which.")["problem"] == "Say which."
+    assert shown["figures"] == [["42", "tasks", "waiting"], ["≈ 7", "tasks", "match"]]
+    assert shown["lines"] == [["will", "42 go."], ["will_not", "1 running stays."], ["note", "So it is."]]
+    assert len(shown["breakdown"]) == 6
+    assert shown["breakdown"][-1] == ["3 others", 12, "12 · 23 %"]
+    assert sum(n for _, n, _ in shown["breakdown"]) == sum(part.value for part in parts)
+    assert review(None) == {"figures": [], "breakdown": [], "lines": []}
+
+
+def test_numbers_of_a_review_say_how_sure_they_are() -> None:
+    old = Figure(name="held", label="held", value=1234.56, unit="s", exactness="old")
+    parts = (Part(name="a", value=9_950), Part(name="b", value=5))
+    breakdown = Breakdown(name="kinds", label="Kinds", parts=parts)
+    for exactness, said in (
+        ("exact", ["9,950 · 100 %", "5 · < 1 %"]),
+        ("estimated", ["≈ 9,950 · > 99 %", "≈ 5 · ≈ < 1 %"]),
+    ):
+        shown = review(Preview(figures=(old,), breakdowns=(dataclasses.replace(breakdown, exactness=exactness),)))
+        assert shown["figures"] == [["1,234.6", "s", "held, as last reported"]]
+        assert [text for *_, text in shown["breakdown"]] == said
 
 
 @given(name=st.sampled_from([*registry(), "nonsense", ""]), args=st.dictionaries(st.text(max_size=8), ANYTHING))

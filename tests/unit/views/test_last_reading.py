@@ -92,7 +92,7 @@ def test_a_pause_says_who_why_since_and_until() -> None:
     assert "deploying 4.2" in text
     own = PauseInfo(queue="emails", by="joe", reason="bounces")
     text = said(snapshot(paused_queues={"emails": own}))
-    assert "Processing Status: RUNNING" in text
+    assert "Processing Status: PARTLY PAUSED" in text
     assert "Queues paused 1 of 2 queues" in text
     assert "by joe, without an end: bounces" in text
 

@@ -13,7 +13,6 @@ from bokeh.io import doc as bokeh_doc
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.model import Actor, Role
-from opsdash.views.components import Channel
 from opsdash.views.session import Session
 
 
@@ -21,7 +20,7 @@ def test_figures_for_a_page_that_has_just_been_closed_are_dropped_and_no_other_p
     console = assemble(Settings.from_env({}, database_url=f"sqlite:///{tmp_path}/x.sqlite3"))
 
     async def serve() -> None:
-        session = Session(console, Actor(name="maria", role=Role.ADMIN), Channel())
+        session = Session(console, Actor(name="maria", role=Role.ADMIN))
         session._doc, context = Document(), SimpleNamespace(destroyed=False)
         session._doc._session_context = lambda: context  # type: ignore[assignment] # as a server sets it
         poller = threading.Thread(target=session.later, args=(lambda: None,))

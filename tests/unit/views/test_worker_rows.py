@@ -121,13 +121,13 @@ def test_a_worker_that_takes_no_tasks_is_called_quiet_and_offered_to_be_woken(
 ) -> None:
     (row,) = listed([worker(**over)])
     assert row["state"][1] == state
-    assert [name for name, *_ in row.get("acts", ())] == ([act] if act else [])
+    assert [one["name"] for one in row.get("acts", ())] == ([act] if act else [])
     assert "acts" not in listed([worker(**over)], may=nobody)[0]
 
 
 def test_a_worker_without_the_plug_in_is_quieted_and_woken_too_but_not_woken_during_a_pause() -> None:
     others = [OtherWorker(hostname="free", queues=("celery",)), OtherWorker(hostname="told")]
-    offered = {row["called"]: [name for name, *_ in row["acts"]] for row in listed([], others)}
+    offered = {row["called"]: [one["name"] for one in row["acts"]] for row in listed([], others)}
     assert offered == {"free": ["quiet_worker"], "told": ["wake_worker"]}
     during = {row["called"]: row.get("acts") for row in listed([], others, paused=True)}
     assert during["free"]
@@ -145,7 +145,7 @@ def test_what_runs_is_told_by_when_it_began_and_offers_to_revoke_it_where_the_ro
     silent = RunningTask(task_id="b2", name="shop.mail", queue="emails")
     first = running_rows([long, silent], may=everybody)
     assert first["a1"]["since"] == NOW.timestamp()
-    assert [name for name, *_ in first["a1"]["acts"]] == ["revoke_task"]
+    assert [one["name"] for one in first["a1"]["acts"]] == ["revoke_task"]
     assert first["a1"]["called"] == "shop.charge a1"
     assert "since" not in first["b2"]
     trembling = RunningTask(task_id="a1", name="x", queue="q", started_at=NOW + timedelta(seconds=1.2))

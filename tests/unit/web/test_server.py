@@ -15,6 +15,7 @@ from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
 from opsdash.services.console import Console
+from opsdash.views.components import Card
 from opsdash.views.identity import headers_needed
 from opsdash.web import server as serving
 
@@ -99,4 +100,5 @@ def test_a_wrong_setting_is_a_sentence_on_the_page_of_panel_serve(monkeypatch: p
 
     monkeypatch.setattr(serving, "shared_console", wrong)
     door = serving.page()
-    assert door.lines == ["OPSDASH_AUTH: expected dev or header, got 'open'"]
+    (card,) = door.select(Card)
+    assert card.lines == [["none", "OPSDASH_AUTH: expected dev or header, got 'open'"]]

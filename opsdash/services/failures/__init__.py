@@ -1,0 +1,1 @@
+"""Tasks that failed: what workers have kept of them."""

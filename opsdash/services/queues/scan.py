@@ -1,0 +1,187 @@
+"""Going through long lists in Redis, window by window, while others push and pop.
+
+Producers push at a list's beginning, workers take from its end. So a list is gone through from its newest message on:
+what is pushed meanwhile moves the others further back, where they are still to be seen, and what is taken moves none. A
+message that waits all the while is never missed. Only those that take from the beginning could hide one: clears of
+opsdash, which hold the queue's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opsdash import lua
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.messages import LARGEST
+from opsdash.services.queues.watermark import digest
+
+WINDOW_BYTES = 1_000_000
+"""Of messages that one step goes through: some milliseconds, with the way there in a list of a million."""
+FIRST, LARGEST_WINDOW = 100, 4_000
+"""Messages of the first step, and of the largest one. A step is twice the one before at most."""
+FETCHED = 500
+"""Fetched messages of one step, about."""
+MOST_HITS = 50
+"""Matches that one step returns."""
+
+_IDS = lua.load(__name__, "scan_ids", MOST=MOST_HITS, **bounded_reads.MARKS)
+_MESSAGES = lua.load(__name__, "scan_messages", **bounded_reads.MARKS)
+_FETCHED = lua.load(__name__, "scan_fetched")
+_PLACES = lua.load(__name__, "scan_places")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A message that matched.
+
+    Attributes:
+        index: Its place from the list's newest message on, from 0, when it was seen.
+        message: It, or the mark of a large one.
+        lengths: The lengths of all lists of its queue at that moment.
+    """
+
+    index: int
+    message: bytes
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One step through a list.
+
+    Attributes:
+        start: Place of its first message. ``looked_at``: how many messages it had; 0: the list has ended.
+        hits: What matched. ``messages``: all of them, where all were asked for.
+        length: The list's length at that moment; None: the key is no list.
+    """
+
+    start: int
+    looked_at: int
+    hits: tuple[Hit, ...] = ()
+    messages: tuple[bytes, ...] = ()
+    length: int | None = 0
+
+
+class _Size:
+    """How many messages the next window has: as many as weigh ``WINDOW_BYTES``, going by the last one."""
+
+    def __init__(self) -> None:
+        self.messages = FIRST
+
+    def learn(self, looked_at: int, size_bytes: int) -> None:
+        if looked_at:
+            fits = WINDOW_BYTES * looked_at // max(1, size_bytes)
+            self.messages = max(1, min(2 * self.messages, fits, LARGEST_WINDOW))
+
+
+def find(broker: Broker, key: str, lists: Sequence[str], texts: Sequence[str], start: int = 0) -> Iterator[Window]:
+    """Looks for messages with one of these texts as their id, or as its beginning. Redis sends only those.
+
+    Cost: a round trip and some milliseconds of Redis for each ``WINDOW_BYTES``; a large message costs what it weighs.
+
+    Args:
+        lists: All lists of the queue, this one too: their lengths say which place a message has.
+        texts: As JSON has them. ``start``: where to begin.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    size = _Size()
+    while True:
+        with broker.reading():
+            reply = _raw(broker, _IDS, [key, *lists], start, size.messages, *texts)
+        looked_at, size_bytes, lengths, *found = reply
+        if size_bytes < 0:
+            yield Window(start=start, looked_at=0, length=None)
+            return
+        sizes = tuple(map(int, lengths))
+        hits = tuple(
+            Hit(index=int(index), message=bytes(message), lengths=sizes)
+            for index, message in zip(found[::2], found[1::2], strict=True)
+        )
+        if len(hits) == MOST_HITS:  # there may be more of them behind the last one
+            looked_at = hits[-1].index + 1 - start
+        yield Window(start=start, looked_at=looked_at, hits=hits)
+        start += looked_at
+        if not looked_at or start >= sizes[lists.index(key)]:
+            return
+        size.learn(looked_at, size_bytes)
+
+
+def windows(broker: Broker, key: str, start: int = 0, seen: str = "") -> Iterator[Window]:
+    """All messages of a list from a place on, the newest first.
+
+    What was pushed since the last step is not shown a second time; where that is not certain it may be.
+
+    Cost: as `find`, and their bytes; 4 MB of one step at most.
+
+    Args:
+        seen: Digest of the message before ``start``, when it was seen: those up to where it is now are left out.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    size = _Size()
+    while True:
+        first = max(0, start - 1) if seen else start
+        with broker.reading():
+            reply = _raw(broker, _MESSAGES, [key], first, size.messages + (start - first), bounded_reads.MOST_BYTES)
+        looked_at, size_bytes, length, *found = reply
+        if size_bytes < 0:
+            yield Window(start=start, looked_at=0, length=None)
+            return
+        messages = tuple(map(bytes, found))
+        # Not there: it was taken, or many were pushed. Rather twice than never.
+        again = next((at for at, one in enumerate(messages, 1) if digest(one) == seen), 0) if seen else 0
+        yield Window(
+            start=first + again, looked_at=max(0, looked_at - again), messages=messages[again:], length=int(length)
+        )
+        if first + looked_at >= length or not looked_at:
+            return
+        size.learn(looked_at, size_bytes)
+        start, seen = first + looked_at, digest(messages[-1])
+
+
+def fetched(broker: Broker, cursor: int, texts: Sequence[str] = ()) -> tuple[int, int, bool, list[bytes]]:
+    """Some of what workers have fetched and not acknowledged; what stays fetched all the while is never missed.
+
+    Returns:
+        Where to go on (0: nowhere), how many were looked at, whether all that matched are there (no large one was left
+        out), and kombu's entries for those that match.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    with broker.reading():
+        reply = _raw(broker, _FETCHED, [broker.unacked], cursor, FETCHED, LARGEST, *texts)
+    after, looked_at, large, *found = reply
+    return int(after), int(looked_at), not large, [bytes(one) for one in found]
+
+
+def places(broker: Broker, key: str, start: int, digests: Sequence[str]) -> Iterator[tuple[int, dict[str, int]]]:
+    """Looks for messages by their digests, from a place of a list on: window by window its end, and digest → place.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    size = _Size()
+    while True:
+        with broker.reading():
+            looked_at, size_bytes, *found = _raw(broker, _PLACES, [key], start, size.messages, *digests)
+        start += looked_at
+        yield start, {one.decode(): int(at) for one, at in zip(found[::2], found[1::2], strict=True)}
+        if not looked_at:
+            return
+        size.learn(looked_at, size_bytes)
+
+
+def _raw(broker: Broker, script: str, keys: Sequence[str], *arguments: Any) -> list[Any]:
+    """A script's reply, whose messages stay bytes. On a pipeline: such scripts only read."""
+    pipe: Any
+    with broker.client.pipeline(transaction=False) as pipe:
+        pipe.execute_command("EVAL", script, len(keys), *keys, *arguments, NEVER_DECODE=True)
+        found: list[Any] = pipe.execute()[0]
+    return found

@@ -1,0 +1,26 @@
+"""A look into a queue by pages, on a real broker."""
+
+from __future__ import annotations
+
+import redis
+from support.rows import fill
+
+from opsdash.services.broker.client import Broker
+from opsdash.services.queues.browse import browse
+
+
+def test_a_page_goes_on_where_the_last_one_ended_and_shows_the_end_as_well(broker: Broker, client: redis.Redis) -> None:
+    ids = fill(client, broker.lists("celery")[0], 30)
+    client.lpush(
+        broker.lists("celery")[3], *client.lrange(broker.lists("celery")[0], 0, -1)
+    )  # a second priority step behind it
+    look = browse(broker, "celery", 1, 20, last=5)
+    assert [message.position for message in look.messages] == [*range(1, 21), *range(56, 61)]
+    assert [message.id for message in look.messages][:20] == ids[:20]
+    assert (look.waiting, look.upto) == (60, 20)
+    look = browse(broker, "celery", 21, 20, last=5)
+    assert [(message.position, message.priority) for message in look.messages][9:11] == [(30, 0), (31, 3)]
+    last = browse(broker, "celery", 41, 20, last=5)
+    assert [message.position for message in last.messages] == [*range(41, 61)]
+    assert last.upto == last.waiting
+    assert browse(broker, "nothing", 1, 20, last=5).messages == ()
