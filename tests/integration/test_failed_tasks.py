@@ -115,7 +115,7 @@ def test_what_is_no_message_at_all_is_kept_and_ends_no_worker(deployment: Deploy
 def test_a_task_that_was_revoked_is_counted_and_not_kept(deployment: Deployment, pool: str) -> None:
     with worker(pool=pool, env=deployment.env):
         task = deployment.celery.send_task("sample.short", countdown=2)
-        time.sleep(0.5)
+        eventually(lambda: deployment.unacked() == 1, what="the worker has it, and waits for its time")
         deployment.celery.control.revoke(task.id)
         eventually(lambda: groups(deployment, "revoked"), what="the revoked one is counted")
         assert store_of(deployment).page().total == 0

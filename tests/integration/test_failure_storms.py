@@ -114,9 +114,9 @@ def test_a_broker_that_restarts_and_cuts_connections_in_a_storm_finds_a_worker_t
         for _ in range(3):
             eventually(lambda: store_of(deployment).page().total > 0, what="failures are kept")
             deployment.cut_connections()
-            time.sleep(0.5)
+            time.sleep(0.5)  # it reconnects and goes on, until the next cut
         deployment.server.stop()
-        time.sleep(1)
+        time.sleep(1)  # an outage that lasts, so that writes fail and are tried again
         deployment.server.start_with("--appendonly", "yes")
         eventually(lambda: deployment.waiting() == 0, timeout_s=180, what="the worker works on")
         last = deployment.celery.send_task("nobody.registered_this").id

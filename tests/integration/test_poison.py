@@ -65,7 +65,7 @@ def test_a_long_healthy_task_that_the_visibility_timeout_redelivers_is_no_poison
             # kombu looks for what is to be delivered again when a worker starts, and then seldom.
             stack.enter_context(worker(pool="threads", concurrency=4, env=env))
             deployment.records.wait_for(start)
-            time.sleep(4)
+            time.sleep(4)  # longer than the visibility timeout
         eventually(lambda: deployment.unacked() == 0, timeout_s=60, what="all have ended")
     assert groups(deployment, "poison") == ()
 
