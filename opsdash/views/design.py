@@ -90,7 +90,7 @@ def segments(options: Mapping[str, Any], **params: Any) -> pn.widgets.RadioBoxGr
 
 
 _NARROW = {"min-width": "0"}
-"""Panel adds the widths of a row's parts up to its least width, though they may stand on several lines."""
+"""Panel makes the sum of a row's widths its least width, though its parts may be on several lines."""
 
 
 def stack(*parts: Any, styles: Mapping[str, str] = MappingProxyType({}), **params: Any) -> pn.Column:
