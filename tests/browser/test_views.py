@@ -298,9 +298,8 @@ def test_times_are_in_utc_and_in_the_operators_own_zone(served: Any, visit: Call
     assert (hour * 60 + minute - utc_hour * 60 - utc_minute) % 1440 == 330
 
 
-@pytest.mark.parametrize(  # 720: a window of 1440 at 200 % zoom
-    "width", [390, *(pytest.param(width, marks=pytest.mark.slow) for width in (720, 1024, 1440, 2560))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 720, 1024, 1440, 2560])  # 720: a window of 1440 at 200 % zoom
 def test_the_page_fits_every_width_without_scrolling_sideways(
     served: Any, visit: Callable[..., Page], store: redis.Redis, width: int, shoot: Callable[..., None]
 ) -> None:
