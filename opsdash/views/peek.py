@@ -171,12 +171,14 @@ def peeked(look: Look, *, may: bool, gaps: bool = True) -> list[rows.Row]:
     for message in look.messages:
         if gaps:
             found += _gap(last, message.position)
-        last, row = message.position, _row(message, may=may)
-        if row["key"] in keys:  # a message that was sent twice
-            row["key"] += f" at {message.position}"
+        last = message.position
+        found.append(_row(message, may=may))
+    found += _gap(last, look.waiting + 1) if gaps else []
+    for row in found:
+        while row["key"] in keys:  # a message that was sent twice, or an id that looks like one of our keys
+            row["key"] += f" at {row.get('position', '')}"
         keys.add(row["key"])
-        found.append(row)
-    return found + _gap(last, look.waiting + 1) if gaps else found
+    return found
 
 
 def _gap(last: int, following: int) -> list[rows.Row]:

@@ -36,7 +36,7 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
-from opsdash.text import count
+from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
 from opsdash.views.form import asking
 from opsdash.views.strip import latest_rates, spark_point
@@ -258,7 +258,7 @@ def pause_story(status: SystemStatus) -> str:
         return old
     held = len(status.paused_queues)
     if held:
-        return f"{held} of {len(status.queues)} queues paused: {', '.join(sorted(status.paused_queues))}"
+        return f"{held} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
     return attention(status) or "Workers pick up tasks from every queue"
 
 

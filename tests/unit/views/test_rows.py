@@ -76,6 +76,9 @@ def test_a_queue_with_its_own_pause_is_named_while_the_rest_runs() -> None:
         Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues={"emails": PauseInfo(queue="emails")})
     )
     assert rows.pause_story(status) == "1 of 2 queues paused: emails"
+    many = {f"q{number:04}": PauseInfo(queue=f"q{number:04}") for number in range(500)}
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=many))
+    assert rows.pause_story(status).endswith(", q0008, q0009 and 490 more")
 
 
 def test_unknown_figures_are_left_out_and_never_a_zero() -> None:
