@@ -101,10 +101,13 @@ class Peek(View):
             if not mine:
                 return False
             try:
-                self._look = await READS.run(look, caller=self._session.caller)
+                found = await READS.run(look, caller=self._session.caller)
             except OpsdashError as error:
                 self._tell(error.explanation)
                 return False
+            if (queue, text, first) != (self._queue, self.find, self._starts[-1]):
+                return False  # another was asked for meanwhile: these are not its tasks
+            self._look = found
         self._tell("")
         self._looked = f"{datetime.now(UTC):%H:%M:%S} UTC"
         self._show()

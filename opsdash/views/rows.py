@@ -156,7 +156,7 @@ def operation_rows(
             target=entry.target or None,
             status=[STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
-            took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
+            took=None if (took_s := untrusted.figure(entry.details.get("took_s"))) is None else f"{took_s:.2f} s",
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
             broker=None if entry.broker == here else entry.broker,

@@ -287,6 +287,20 @@ def test_an_export_is_read_in_pieces_and_one_that_is_too_long_for_a_browser_says
     ]
 
 
+def test_what_waits_in_one_queue_is_never_shown_as_another_ones(console: Console) -> None:
+    console.broker.client.rpush("celery", '{"headers": {"task": "of.celery", "id": "a"}}')
+    _, _, peek, said = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+
+    async def one_after_the_other() -> list[bool]:
+        first = asyncio.ensure_future(peek.look("celery"))
+        await asyncio.sleep(0)  # it reads, and the next is clicked on
+        return list(await asyncio.gather(first, peek.look("gone")))
+
+    assert asyncio.run(one_after_the_other()) == [False, False]
+    assert len(said) == 1, "that there is no such queue"
+    assert asyncio.run(peek.look("celery"))
+
+
 def page(console: Console, actor: Actor) -> tuple[Session, Any, Any, list[tuple[str, str]]]:
     """A page of somebody's: its session, log and peek, and what it is told."""
     session, said = Session(console, actor), list[tuple[str, str]]()

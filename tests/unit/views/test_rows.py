@@ -54,6 +54,12 @@ def test_details_are_cut_at_fifty_characters_and_whole_on_demand() -> None:
     assert "details" not in row
 
 
+def test_an_entry_whose_duration_is_no_duration_is_shown_without_one() -> None:
+    entries = [entry(details={"took_s": value}) for value in (0.25, 10**400, float("nan"), True, "x", [])]
+    found = [row.get("took") for one in entries for row in rows.operation_rows([one]).values()]
+    assert found == ["0.25 s", None, None, None, None, None]
+
+
 def test_an_entry_names_its_broker_where_it_is_another_than_this_consoles() -> None:
     entries = [entry(details={"broker": name} if name else {}) for name in ("redis-a:6379/0", "redis-b:6379/0", "")]
     found = rows.operation_rows(entries, here="redis-a:6379/0").values()
