@@ -143,7 +143,9 @@ class Peek(View):
             await self._read()
 
     async def _go_on(self, _event: object) -> None:
-        self._starts += (self._look.upto + 1,)
+        following = self._look.upto + 1
+        if following != self._starts[-1]:  # pressed twice before it was read
+            self._starts += (following,)
         await self._read()
 
     async def _go_back(self, _event: object) -> None:
