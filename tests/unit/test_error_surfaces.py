@@ -150,7 +150,7 @@ def test_what_was_filled_in_a_moment_ago_is_previewed_before_it_can_be_confirmed
 
     async def confirm() -> None:
         await dialog.ask("clear_queue", {"queue": "emails"})
-        dialog._fields["queue"] = pn.widgets.TextInput(value_input="celery")  # the news of it has not been told yet
+        dialog._fields["queue"] = pn.widgets.TextInput(value_input="celery")  # and nobody has noticed yet
         dialog.pending.typed = "YES"
         await dialog._confirm(None)
         assert (previewed, ran, dialog.ready) == (["emails", "celery"], [], True)
