@@ -17,6 +17,15 @@ def as_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""As ``components/base.js`` has it."""
+
+
+def visible(text: str) -> str:
+    """Text for a page: what no eye sees, or what turns round the letters after it, is written as an escape."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 _FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"<>]+/)+(?=[^\s/'\"<>])")
 
 

@@ -248,6 +248,8 @@ class SystemStatus(param.Parameterized):
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
         with batch_call_watchers(self), self._open():
             self.stalled_s = int(silent_s) if silent_s > max(STALE_AFTER_S, old_s) else 0
+            if self.stalled_s:  # how far a pause had come then says nothing about now
+                self.param.update(drain="", safe=False)
             self._derive()
 
     def _derive(self) -> None:

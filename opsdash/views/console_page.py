@@ -174,7 +174,8 @@ class Console(View):
             location.queue = status.selected_queue
 
     def _went(self, event: param.parameterized.Event) -> None:
-        self._session.location.tab = TABS[event.new]
+        if event.new < len(TABS):  # it is the browser's word
+            self._session.location.tab = TABS[event.new]
 
     def _go(self, event: param.parameterized.Event) -> None:
         if self._tabs is not None:

@@ -17,6 +17,7 @@ from opsdash.model import Effect, Preview
 from opsdash.operation import CONFIRMATION, Operation
 from opsdash.services.threads import READS
 from opsdash.state import PendingConfirmation
+from opsdash.text import visible
 from opsdash.views import form
 from opsdash.views.components import Dialog
 from opsdash.views.design import OpsDesign, button
@@ -215,7 +216,7 @@ class ConfirmationDialog(Viewer):
             **form.review(preview),
         )
         label = preview.button if preview and preview.button else title
-        self._confirm_button.param.update(label=label, button_type="danger" if operation.danger else "primary")
+        self._confirm_button.param.update(label=visible(label), button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)
     def _derive_ready(self) -> None:
@@ -284,17 +285,19 @@ class ConfirmationDialog(Viewer):
         self._dialog.open = False
 
     async def _confirm(self, _event: object) -> None:
-        preview, typed, values = self.pending.preview, self.pending.typed, self._values
-        if not self.ready:
+        preview, typed, asked = self.pending.preview, self.pending.typed, self.pending.operation
+        if not self.ready or asked is None:
+            return
+        try:
+            operation = form.filled(asked, self._values)  # a reason makes no other preview
+        except Invalid as error:
+            self.problem = form.in_words(asked, error)
+            return
+        if form.without_reason(operation) != self._reviewed:
+            await self._refill(None)  # filled in just now: nobody has seen what that would do
             return
         confirmed = self.pending.take()  # a second click finds nothing
         if confirmed is None:
-            return
-        try:
-            operation = form.filled(confirmed.operation, values)  # a reason makes no other preview
-        except Invalid as error:
-            self.pending.request(confirmed.operation, preview)
-            self.problem = form.in_words(confirmed.operation, error)
             return
         self._close()
         effect = await self._session.run(operation, typed, confirmed.phrase, preview)

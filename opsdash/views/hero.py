@@ -56,7 +56,12 @@ def verdict(status: SystemStatus) -> list[str]:
 
 
 def last_operation(status: SystemStatus) -> list[str]:
-    """Tone and sentence of the newest entry of the log: who looks at a quiet system asks that first."""
+    """Tone and sentence of the newest entry of the log: who looks at a quiet system asks that first.
+
+    Where the log is not fresh nobody knows which entry is the last, or whether what was in progress has ended.
+    """
+    if status.database_error or status.stalled_s:
+        return []
     for entry in status.operations[:1]:
         tone = rows.STATUS_TONES.get(entry.status, "warn")
         ended = "" if tone == "ok" else f", {entry.status.value.replace('_', ' ')}"

@@ -17,7 +17,7 @@ from panel.io.resources import _env
 from opsdash.model import QueueStats, Snapshot
 from opsdash.state import SystemStatus
 from opsdash.state.status import STALE_AFTER_S
-from opsdash.text import as_text, at_least, count, format_duration
+from opsdash.text import as_text, at_least, count, format_duration, visible
 from opsdash.views import rows, strip
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _queue(queue: QueueStats, tone: str, state: str, note: str) -> QueueWords:
 
 def _bounded(text: str) -> str:
     """Text that HTML can be written with, whatever it holds, and no more of it than one can read."""
-    text = as_text(text[: MOST_CHARS + 1])
+    text = visible(as_text(text[: MOST_CHARS + 1]))
     return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]}…"
 
 

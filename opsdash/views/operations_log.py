@@ -179,7 +179,8 @@ class RecentOperations(View):
 
     async def _to_older(self, _event: object) -> None:
         if self._found is not None and self._found.after:
-            self._pages.append(self._found.after)
+            if self._pages[-1:] != [self._found.after]:  # pressed twice before it was read
+                self._pages.append(self._found.after)
             await self._read()
 
     async def _read(self) -> None:

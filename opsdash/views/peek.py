@@ -109,6 +109,8 @@ class Peek(View):
             except OpsdashError as error:
                 self._tell(error.explanation)
                 return False
+            if (queue, text, first, after) != (self._queue, self.find, self._starts[-1], self._afters[-1]):
+                return False  # another was asked for meanwhile: these are not its tasks
         if isinstance(seen, Look):
             self._look = seen
         else:
@@ -164,9 +166,10 @@ class Peek(View):
             await self._read()
 
     async def _go_on(self, _event: object) -> None:
-        if self.find:
+        # What was pressed twice before it was read goes one page on.
+        if self.find and self._found.after not in {"", self._afters[-1]}:
             self._afters += (self._found.after,)
-        else:
+        elif not self.find and self._look.upto + 1 != self._starts[-1]:
             self._starts += (self._look.upto + 1,)
         await self._read()
 
@@ -219,12 +222,14 @@ def peeked(look: Look, *, may: rows.May, gaps: bool = True) -> list[rows.Row]:
     for message in look.messages:
         if gaps:
             found += _gap(last, message.position)
-        last, row = message.position, _row(message, may=may)
-        if row["key"] in keys:  # a message that was sent twice
-            row["key"] += f" at {message.position}"
+        last = message.position
+        found.append(_row(message, may=may))
+    found += _gap(last, look.waiting + 1) if gaps else []
+    for row in found:
+        while row["key"] in keys:  # a message that was sent twice, or an id that looks like one of our keys
+            row["key"] += f" at {row.get('position', '')}"
         keys.add(row["key"])
-        found.append(row)
-    return found + _gap(last, look.waiting + 1) if gaps else found
+    return found
 
 
 def _gap(last: int, following: int) -> list[rows.Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from opsdash.views.charts import NAMED, SPANS_S, Charts, Drawing
 from opsdash.views.components import Card
 from opsdash.views.design import segments
 from opsdash.views.readings import HISTORY_EVERY_S
+from opsdash.views.request_queue import Turns
 from opsdash.views.view import View
 
 MARKED = 100
@@ -43,7 +43,7 @@ class QueueChart(View):
         self._charts: Charts | None = None
         self._placed: Charts | None = None
         self._drawn_at_s = 0.0
-        self._drawing = asyncio.Lock()
+        self._turns = Turns()
         span = segments({"15 min": "15m", "1 hour": "1h", "24 hours": "24h"}, value=self.span)
         which = segments({"Chosen queue": False, "All": True}, value=self.every)
         scale = segments({"Linear": False, "Log": True}, value=self.log)
@@ -79,15 +79,17 @@ class QueueChart(View):
         return tuple(names[:NAMED]) if self.every or self.queue not in names else (self.queue,)
 
     async def _draw(self) -> None:
-        async with self._drawing:
+        async with self._turns.turn("draw") as mine:
+            if not mine or self._session.closed:
+                return
             self._drawn_at_s = time.monotonic()
             names, dark, log, span_s = self._shown_queues, self.dark, self.log, SPANS_S[self.span]
-            made = self._charts
-            if made is None or (made.queues, made.dark, made.log) != (names, dark, log):
-                # 40 ms, so not on the event loop.
-                make = partial(Charts, names, dark=dark, log=log)
-                made = self._charts = await READS.run(make, caller=self._session.caller)
             with contextlib.suppress(OpsdashError):  # the strip says that it is old; what is drawn stays
+                made = self._charts
+                if made is None or (made.queues, made.dark, made.log) != (names, dark, log):
+                    # 40 ms, so not on the event loop.
+                    make = partial(Charts, names, dark=dark, log=log)
+                    made = self._charts = await READS.run(make, caller=self._session.caller)
                 drawing = await READS.run(partial(self._read, made, span_s), caller=self._session.caller)
                 # In the document's next turn: after an await, its lock is another's.
                 self._session.later(partial(self._show, made, drawing))

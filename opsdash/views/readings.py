@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ from opsdash.model import HistoryPoint, Role, Snapshot
 from opsdash.operation import Operation
 from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
+from opsdash.state.status import STALE_AFTER_S
 from opsdash.views import hero, rows, strip, worker_rows
 from opsdash.views.components.shared import Figures, Rows, SharedFigures, SharedRows
 from opsdash.views.components.sparkline import sparkline
@@ -52,6 +54,14 @@ class PageStatus(SystemStatus):
             self.update(reading.snapshot)
             changed = {name: value for name, value in reading.shown.items() if getattr(self, name) is not value}
             self.param.update(**changed)
+
+    def tick(self, now: datetime | None = None, old_s: float = STALE_AFTER_S) -> None:
+        """As ``SystemStatus`` has it. The strip's words are a reading's; where none comes, they are made here."""
+        with batch_call_watchers(self), self._open():
+            before = self.stalled_s
+            super().tick(now, old_s)
+            if self.stalled_s != before:
+                self.hero = Figures(hero.words(self))
 
 
 @dataclass(frozen=True, slots=True)

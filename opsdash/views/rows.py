@@ -36,7 +36,7 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.state.status import PAUSED, RUNNING, SystemStatus
-from opsdash.text import count
+from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
 from opsdash.views.form import asking
 from opsdash.views.strip import latest_rates, spark_point
@@ -156,7 +156,7 @@ def operation_rows(
             target=entry.target or None,
             status=[STATUS_TONES.get(entry.status, "warn"), entry.status.value.replace("_", " "), ""],
             summary=entry.summary if entry.broker in (None, here) else f"On {entry.broker}: {entry.summary}",
-            took=f"{entry.details['took_s']:.2f} s" if isinstance(entry.details.get("took_s"), int | float) else None,
+            took=None if (took_s := untrusted.figure(entry.details.get("took_s"))) is None else f"{took_s:.2f} s",
             surface=str(entry.details["surface"]) if "surface" in entry.details else None,
             why=entry.reason or None,
             broker=None if entry.broker == here else entry.broker,
@@ -258,7 +258,7 @@ def pause_story(status: SystemStatus) -> str:
         return old
     held = len(status.paused_queues)
     if held:
-        return f"{held} of {len(status.queues)} queues paused: {', '.join(sorted(status.paused_queues))}"
+        return f"{held} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
     return attention(status) or "Workers pick up tasks from every queue"
 
 

@@ -55,6 +55,11 @@ class RunningTasks:
             self._timer.stop()
             self._timer = None
 
+    def tell_again(self, key: str) -> None:
+        """Reads soon, and tells of this one even where nothing has changed: what shows it is new."""
+        self._told.pop(key, None)
+        self.read_soon()
+
     def read_soon(self) -> None:
         """Reads once, in the next turn; where there is neither a server nor a kernel that is all there is."""
         if self._open:

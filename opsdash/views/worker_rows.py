@@ -39,7 +39,12 @@ def worker_rows(
         before: The rows of the last read: a start that moved by less than two seconds has not moved.
     """
     held = {_name(w): _worker_row(w, paused, now, before.get(_name(w), {}), may) for w in workers}
-    return held | {f"other:{other.hostname}": _other_row(other, paused, may) for other in others}
+    for other in others:
+        key = f"other:{other.hostname}"
+        while key in held:  # a worker may be called like that
+            key = f"other:{key}"
+        held[key] = _other_row(other, paused, may)
+    return held
 
 
 def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before: Row, may: May) -> Row:

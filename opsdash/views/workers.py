@@ -83,6 +83,7 @@ class WorkerHealth(View):
         self._table.param.watch(self._opened, "expanded")
         self._table.on_action(self._act)
         self._show()
+        self.selection = list(self._table.expanded)  # a link may name any number
         self._running.open(self.selection)
         return self._table
 
@@ -134,11 +135,13 @@ class WorkerHealth(View):
     def _open(self) -> None:
         if self._table is not None:
             self._table.expanded = list(self.selection)
+            self._contents = {key: made for key, made in self._contents.items() if key in self._table.opened}
             self._running.open(self.selection)
 
     def _details(self, key: str) -> Viewable:
         details = self._contents[key] = _Details(self, key)
         details.show(self._row(key))
+        self._running.tell_again(key)
         return details.card
 
     def _told_running(self, key: str, rows: list[dict[str, Any]]) -> None:

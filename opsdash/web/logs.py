@@ -10,14 +10,14 @@ def silence() -> None:
     """Keeps Bokeh's and Tornado's chatter about every request and closed socket out of the log; faults still show."""
     for name in ("bokeh.server.views.ws", "tornado.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for name in ("bokeh.server.views.ws", "bokeh.server.protocol_handler"):
+    for name in ("bokeh.server.views.ws", "bokeh.server.protocol_handler", "panel.reactive"):
         messages = logging.getLogger(name)
         if not any(isinstance(known, _WithoutMessages) for known in messages.filters):
             messages.addFilter(_WithoutMessages())
 
 
 class _WithoutMessages(logging.Filter):
-    """Bokeh logs a message it can't take in full, with a traceback: it may be anybody's nonsense, or typed text."""
+    """Bokeh and Panel log a message they can't take in full, with a traceback: anybody's nonsense, or typed text."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[0] is not None:

@@ -287,6 +287,39 @@ def test_an_export_is_read_in_pieces_and_one_that_is_too_long_for_a_browser_says
     ]
 
 
+def test_what_waits_in_one_queue_is_never_shown_as_another_ones(console: Console) -> None:
+    console.broker.client.rpush("celery", '{"headers": {"task": "of.celery", "id": "a"}}')
+    _, _, peek, said = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+
+    async def one_after_the_other() -> list[bool]:
+        first = asyncio.ensure_future(peek.look("celery"))
+        await asyncio.sleep(0)  # it reads, and the next is clicked on
+        return list(await asyncio.gather(first, peek.look("gone")))
+
+    assert asyncio.run(one_after_the_other()) == [False, False]
+    assert len(said) == 1, "that there is no such queue"
+    assert asyncio.run(peek.look("celery"))
+
+
+def test_older_and_next_pressed_twice_before_they_are_read_go_one_page_on(console: Console) -> None:
+    for number in range(6):
+        console.run(opsdash.ResumeProcessing(reason=f"number {number}"), actor="maria", confirm="YES")
+        console.broker.client.rpush("celery", *["{}"] * 10)
+    session, _, peek, _ = page(console, Actor(name="eve", role=Role.VIEWER, surface="page"))
+    log = RecentOperations(session=session, detailed=True, page_size=2)
+    log.__panel__()
+    assert asyncio.run(peek.look("celery"))
+
+    async def twice(press: Callable[[object], Any]) -> None:
+        await asyncio.gather(press(None), press(None))
+
+    asyncio.run(twice(log._to_older))
+    asyncio.run(twice(peek._go_on))
+    assert log._table is not None
+    assert log._table.note == "3 to 4 of 6"
+    assert peek._starts == (1, 21)
+
+
 def page(console: Console, actor: Actor) -> tuple[Session, Any, Any, list[tuple[str, str]]]:
     """A page of somebody's: its session, log and peek, and what it is told."""
     session, said = Session(console, actor), list[tuple[str, str]]()

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import panel as pn
+import param
 import pytest
 from bokeh.document import Document
 from support.deployment import Deployment
@@ -476,3 +477,29 @@ def test_a_broker_that_is_away_is_a_sentence_on_the_widget(ops: Console, valkey:
     valkey.start()
     eventually(lambda: widget.status.known and not widget.status.redis_error, what="it finds back by itself")
     widget.close()
+
+
+def test_a_browser_that_asks_for_fifty_charts_at_once_is_drawn_the_first_and_the_newest(ops: Console) -> None:
+    chart = opsdash.QueueChart(ops)
+    chart._build()
+    drawn: list[bool] = []
+    read = chart._read
+
+    def noted(charts: Any, span_s: float) -> Any:
+        drawn.append(charts.dark)
+        return read(charts, span_s)
+
+    chart._read = noted  # type: ignore[method-assign]
+
+    async def flood() -> None:
+        asks = []
+        for number in range(50):
+            with param.parameterized.discard_events(chart):
+                chart.dark = number % 2 == 0
+            asks.append(asyncio.ensure_future(chart._draw()))
+            await asyncio.sleep(0)
+        await asyncio.gather(*asks)
+
+    asyncio.run(flood())
+    assert drawn == [True, False]
+    chart.close()

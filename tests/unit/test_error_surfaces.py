@@ -9,13 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import panel as pn
 import pytest
 from support.cli import Result, off_a_terminal
 
 import opsdash
 from opsdash.api.problems import problem_error
 from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
-from opsdash.model import Actor, Role
+from opsdash.model import Actor, Preview, Role
 from opsdash.services.audit.log import DuplicateRequest
 from opsdash.services.console import Console
 from opsdash.state import PendingConfirmation
@@ -125,3 +126,35 @@ def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothin
         assert (said, dialog.problem) == ([], f"Sent longer ago than: {error.message}")
     else:
         assert (said, dialog._dialog.open) == ([str(error)], False)
+
+
+def test_what_was_filled_in_a_moment_ago_is_previewed_before_it_can_be_confirmed() -> None:
+    previewed, ran = list[Any](), list[Any]()
+
+    async def preview(operation: Any) -> Preview:
+        previewed.append(operation.queue)
+        return Preview(title=operation.title)
+
+    async def run(operation: Any, *_: object) -> None:
+        ran.append(operation.queue)
+
+    session = SimpleNamespace(
+        pending=PendingConfirmation(),
+        preview=preview,
+        run=run,
+        turn=Turns().turn,
+        console=SimpleNamespace(suggest=lambda _operation: {}),
+        caller="",
+    )
+    dialog = ConfirmationDialog(cast(Session, session))
+
+    async def confirm() -> None:
+        await dialog.ask("clear_queue", {"queue": "emails"})
+        dialog._fields["queue"] = pn.widgets.TextInput(value_input="celery")  # and nobody has noticed yet
+        dialog.pending.typed = "YES"
+        await dialog._confirm(None)
+        assert (previewed, ran, dialog.ready) == (["emails", "celery"], [], True)
+        await dialog._confirm(None)
+        assert ran == ["celery"]
+
+    asyncio.run(confirm())

@@ -1,9 +1,13 @@
 // What every component here uses. Text from outside goes in by textContent; nothing here parses HTML.
+// What no eye sees, or what turns round the letters after it, is shown as an escape: one name must not look like another.
+const HIDDEN = /[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g
+const visible = (text) =>
+  String(text ?? '').replace(HIDDEN, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 export const el = (tag, props = {}, ...children) => {
   const node = document.createElement(tag)
   for (const [name, value] of Object.entries(props)) {
     if (value == null || value === false) continue
-    if (name === 'text') node.textContent = value
+    if (name === 'text') node.textContent = visible(value)
     else if (name.startsWith('on')) node.addEventListener(name.slice(2), value)
     else node.setAttribute(name, value === true ? '' : value)
   }
@@ -17,7 +21,10 @@ const draw = (tag, props, ...children) => {
   return node
 }
 export const icon = (path) => draw('svg', {viewBox: '0 0 16 16', 'aria-hidden': 'true', class: 'icon'}, draw('path', {d: path}))
-export const put = (node, text) => { if (node.textContent !== text) node.textContent = text }
+export const put = (node, text) => {
+  const shown = visible(text)
+  if (node.textContent !== shown) node.textContent = shown
+}
 export const dot = (tone) => el('span', {class: 'dot', 'data-tone': tone || 'none'})
 // What the browser keeps: for good, or with `sessionStorage` as long as the tab is open.
 export const remember = (name, value, store = 'localStorage') => {

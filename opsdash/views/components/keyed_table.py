@@ -14,6 +14,9 @@ from opsdash.views.components.base import HERE, Headed
 from opsdash.views.components.panel_private import apply_changes_without_dispatch, unheard
 from opsdash.views.components.shared import Row, Rows, SharedRows
 
+MOST_OPEN = 20
+"""Rows that are open at a time: what one shows costs the event loop some 20 ms, and of more the oldest is closed."""
+
 
 class RowAction(NamedTuple):
     """An act of a row was chosen.
@@ -71,6 +74,7 @@ class KeyedTable(Headed):
         self._row_content = row_content
         self._made: dict[str, Any] = {}
         self._on_action: list[Callable[[RowAction], Any]] = []
+        self._sent_again = 0
         super().__init__(**{"expandable": row_content is not None, **params})
 
     def on_action(self, callback: Callable[[RowAction], Any]) -> None:
@@ -80,19 +84,27 @@ class KeyedTable(Headed):
         """
         self._on_action.append(callback)
 
-    @param.depends("expanded", watch=True, on_init=True)
+    @param.depends("expanded", "rows", watch=True, on_init=True)
     def _open_rows(self) -> None:
-        if self._row_content is None:
+        """Makes what is shown by rows that are open; a browser, or a link, may name whatever it likes."""
+        if self._row_content is None or not (self.expanded or self._made):
             return
-        made = {key: self._made.get(key) for key in self.expanded}
-        self._made = {key: self._row_content(key) if content is None else content for key, content in made.items()}
-        self.param.update(contents=list(self._made.values()), opened=list(self._made))
+        if len(self.expanded) > MOST_OPEN:
+            self.expanded = self.expanded[-MOST_OPEN:]
+        there = {row["key"] for row in self.rows}
+        keys = [key for key in dict.fromkeys(self.expanded) if key in there or key in self._made]
+        if keys == list(self._made):
+            return
+        self._made = {key: self._made[key] if key in self._made else self._row_content(key) for key in keys}
+        self.param.update(contents=list(self._made.values()), opened=keys)
 
     def _handle_msg(self, data: Any) -> None:
         if not isinstance(data, Mapping):
             return
-        if data.get("all"):  # a change was missed
-            self._send_msg({"rows": self.rows.text()})
+        if data.get("all"):  # a change was missed; who has been sent these rows needs them no second time
+            if self._sent_again != self.rows.version:
+                self._sent_again = self.rows.version
+                self._send_msg({"rows": self.rows.text()})
             return
         key, name = str(data.get("key"))[:500], str(data.get("name"))[:200]
         if any(row["key"] == key and name in self._offered(row) for row in self.rows):  # not to be trusted

@@ -117,7 +117,7 @@ def as_json(value: Any) -> str:
     """JSON that every browser reads: no NaN, no lone surrogate; what has no JSON is written as text."""
     try:
         return msgspec.json.encode(value, enc_hook=str).decode()
-    except (UnicodeError, TypeError, ValueError):
+    except (UnicodeError, TypeError, ValueError, OverflowError):
         return json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, default=str)
 
 

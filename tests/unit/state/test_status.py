@@ -152,6 +152,15 @@ def test_figures_that_stop_coming_are_noticed_and_forgiven_when_they_come_again(
     assert status.stale == ()
 
 
+def test_a_pause_is_not_called_safe_once_no_figures_come() -> None:
+    status = SystemStatus()
+    status.update(Snapshot.example(taken_at=NOW, pause=PAUSE))
+    assert (status.safe, bool(status.drain)) == (True, True)
+    status.tick(NOW + timedelta(seconds=25))
+    assert (status.safe, status.drain) == (False, "")
+    assert status.paused
+
+
 def test_watchers_see_one_consistent_state_per_snapshot() -> None:
     status, seen = SystemStatus(), []
     status.param.watch(lambda *_: seen.append((status.paused, status.pause_by)), ["paused", "pause_by"])

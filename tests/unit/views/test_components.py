@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opsdash.text import visible
 from opsdash.views import components
 from opsdash.views.components import Card, Figures, KeyedTable, Rows, StatusStrip, changes, panel_private
 from opsdash.views.components.shared import as_json
@@ -83,7 +84,9 @@ def test_a_row_without_a_key_is_refused_where_it_is_given(row: dict[str, Any]) -
         KeyedTable(rows=[row])
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", {"deep": [math.nan, "\udfff"]}, Path("x"), {1: 2}])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "\ud800", {"deep": [math.nan, "\udfff"]}, Path("x"), {1: 2}, 10**30]
+)
 def test_what_has_no_json_is_text_or_nothing_and_never_an_error(value: Any) -> None:
     json.loads(as_json({"key": "a", "v": value}), parse_constant=pytest.fail)
 
@@ -116,6 +119,34 @@ def test_what_an_open_row_shows_is_made_once() -> None:
     assert (made, table.opened) == (["b", "a"], ["b", "a"])
 
 
+def test_a_browser_that_opens_rows_that_do_not_exist_or_all_of_them_makes_the_server_build_little() -> None:
+    made: list[str] = []
+    table = KeyedTable(rows=[{"key": f"w{i}"} for i in range(100)], row_content=lambda key: made.append(key) or key)
+    table.expanded = [f"nobody{i}" for i in range(5)]
+    assert (made, table.opened) == ([], [])
+    table.expanded = [*(f"nobody{i}" for i in range(500)), *(f"w{i}" for i in range(100))]
+    assert made == table.opened == table.expanded == [f"w{i}" for i in range(80, 100)]
+
+
+def test_a_browser_that_asks_for_all_rows_again_and_again_is_sent_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+    table = KeyedTable(rows=[{"key": "a"}])
+    monkeypatch.setattr(table, "_send_msg", sent.append)
+    for rows in ([{"key": "a"}], [{"key": "b"}]):
+        table.rows = rows
+        for _ in range(100):
+            table._handle_msg({"all": True})
+    assert [json.loads(one["rows"])["rows"] for one in sent] == [[{"key": "a"}], [{"key": "b"}]]
+
+
+def test_a_row_that_a_link_opens_is_opened_when_it_comes_and_stays_open_while_it_is_away() -> None:
+    made: list[str] = []
+    table = KeyedTable(row_content=lambda key: made.append(key) or key, expanded=["a"])
+    for rows in ([], [{"key": "a"}], [], [{"key": "a"}]):
+        table.rows = rows
+    assert (made, table.opened) == (["a"], ["a"])
+
+
 def test_a_component_in_a_notebook_brings_script_and_style_with_it() -> None:
     root = Card(title="Tenants").get_root()
     assert "await import" not in root.esm
@@ -128,6 +159,15 @@ def test_a_panel_without_a_name_that_is_needed_says_so(monkeypatch: pytest.Monke
     monkeypatch.setitem(panel_private._NEEDED, panel_private.ReactiveESM, ("_gone_in_2_0",))
     with pytest.raises(ImportError, match=r"opsdash needs ReactiveESM\._gone_in_2_0"):
         panel_private.check()
+
+
+def test_scripts_and_python_hide_the_same_characters() -> None:
+    (named,) = re.findall(
+        r"^const HIDDEN = /(\[.*\])/g$", (FOLDER / "base.js").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    every = "".join(map(chr, range(0x3000)))
+    assert re.sub(named, "", every) == "".join(one for one in every if visible(one) == one)
+    assert visible("a\u202eb\n") == "a\\u202eb\n"
 
 
 def test_the_scripts_are_short_and_none_parses_html_or_text() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -27,9 +28,9 @@ def entry(status: Status, at: datetime = NOW) -> AuditEntry:
     )
 
 
-def status(*entries: AuditEntry, pause: PauseInfo | None = None) -> SystemStatus:
+def status(*entries: AuditEntry, **over: Any) -> SystemStatus:
     made = SystemStatus()
-    made.update(Snapshot(taken_at=NOW, operations=entries, pause=pause))
+    made.update(Snapshot(taken_at=NOW, operations=entries, **over))
     return made
 
 
@@ -49,6 +50,14 @@ def test_an_act_of_another_day_has_its_date_and_an_empty_log_says_nothing() -> N
     old = entry(Status.SUCCESS, NOW.replace(day=27))
     assert hero.words(status(old))["verdict"] == ["none", "Last: Clear queue emails by pia, 2026-11-27 03:20 UTC"]
     assert hero.words(status())["verdict"] == []
+
+
+def test_while_the_log_is_not_fresh_the_strip_does_not_say_what_was_last_or_is_in_progress() -> None:
+    under_way = status(entry(Status.IN_PROGRESS), database_error="gone", silent=("database",), database_age_s=60.0)
+    assert hero.words(under_way)["verdict"] == []
+    stopped = status(entry(Status.IN_PROGRESS))
+    stopped.tick(NOW + timedelta(minutes=1))
+    assert hero.words(stopped)["verdict"] == []
 
 
 def test_while_everything_is_paused_the_strip_says_how_far_that_is_instead() -> None:

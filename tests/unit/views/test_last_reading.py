@@ -154,6 +154,11 @@ def test_text_that_no_html_can_be_written_with_is_written_as_escapes() -> None:
     assert "a\\ud800b\\x00" in html.encode().decode()
 
 
+def test_what_no_eye_sees_is_written_as_an_escape() -> None:
+    text = said(snapshot(queues=(QueueStats(name="em\u202eails\u200b\x1b", waiting=1),)))
+    assert "em\\u202eails\\u200b\\u001b" in text
+
+
 def test_many_queues_and_long_texts_are_bounded() -> None:
     many = tuple(QueueStats(name=f"q{number:04}", waiting=1) for number in range(1_200))
     text = said(snapshot(queues=many))

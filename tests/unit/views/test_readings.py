@@ -53,6 +53,19 @@ def test_a_status_takes_a_reading_over_as_a_whole_and_tells_once() -> None:
     assert seen == [(True, 1)]
 
 
+def test_the_strip_says_that_no_figures_come_and_forgets_it_when_they_come_again() -> None:
+    made, status = maker(), PageStatus()
+    status.take(made.of(Snapshot.example(taken_at=NOW), Role.ADMIN))
+    assert (status.hero["word"], status.hero["stale"], status.hero["notices"]) == ("RUNNING", False, [])
+    status.tick(NOW + timedelta(seconds=25))
+    assert (status.hero["word"], status.hero["tone"], status.hero["stale"]) == ("UNKNOWN", "none", True)
+    assert status.hero["notices"] == ["No new figures for 25 s; the page may be out of date"]
+    status.tick(NOW + timedelta(seconds=28))
+    assert status.hero["story"] == "As of 28 s ago; there are no new figures"
+    status.take(made.of(Snapshot.example(taken_at=NOW + timedelta(seconds=30)), Role.ADMIN))
+    assert (status.hero["word"], status.hero["stale"], status.hero["notices"]) == ("RUNNING", False, [])
+
+
 def test_one_snapshot_is_read_once_however_many_pages_ask_and_each_role_has_its_own() -> None:
     made, read = maker(), snapshot()
     first = made.of(read, Role.ADMIN)

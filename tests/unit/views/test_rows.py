@@ -54,6 +54,12 @@ def test_details_are_cut_at_fifty_characters_and_whole_on_demand() -> None:
     assert "details" not in row
 
 
+def test_an_entry_whose_duration_is_no_duration_is_shown_without_one() -> None:
+    entries = [entry(details={"took_s": value}) for value in (0.25, 10**400, float("nan"), True, "x", [])]
+    found = [row.get("took") for one in entries for row in rows.operation_rows([one]).values()]
+    assert found == ["0.25 s", None, None, None, None, None]
+
+
 def test_an_entry_names_its_broker_where_it_is_another_than_this_consoles() -> None:
     entries = [entry(details={"broker": name} if name else {}) for name in ("redis-a:6379/0", "redis-b:6379/0", "")]
     found = rows.operation_rows(entries, here="redis-a:6379/0").values()
@@ -76,6 +82,9 @@ def test_a_queue_with_its_own_pause_is_named_while_the_rest_runs() -> None:
         Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues={"emails": PauseInfo(queue="emails")})
     )
     assert rows.pause_story(status) == "1 of 2 queues paused: emails"
+    many = {f"q{number:04}": PauseInfo(queue=f"q{number:04}") for number in range(500)}
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=many))
+    assert rows.pause_story(status).endswith(", q0008, q0009 and 490 more")
 
 
 def test_unknown_figures_are_left_out_and_never_a_zero() -> None:

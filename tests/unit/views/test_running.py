@@ -75,6 +75,13 @@ def test_a_row_that_is_closed_and_opened_again_is_shown_again() -> None:
     assert session.shown == [("w1", []), ("w1", [])]
 
 
+def test_a_row_that_is_drawn_anew_is_told_what_runs_though_nothing_has_changed() -> None:
+    session = Session()
+    session.rows.open(["w1"])
+    session.rows.tell_again("w1")
+    assert session.shown == [("w1", []), ("w1", [])]
+
+
 def test_an_unmanaged_worker_is_not_asked() -> None:
     session = Session()
     session.rows.open(["other:w9"])

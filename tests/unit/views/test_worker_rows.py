@@ -77,6 +77,11 @@ def test_two_processes_of_one_name_have_a_row_each() -> None:
     assert {key: row["pid"] for key, row in worker_rows(pair, may=nobody).items()} == {"w": 1, "w #ab": 2}
 
 
+def test_a_worker_whose_name_looks_like_a_key_of_another_takes_nobodys_place() -> None:
+    found = worker_rows([worker("other:w1", pid=1)], [OtherWorker(hostname="w1", queues=("celery",))], may=nobody)
+    assert [row["hostname"] for row in found.values()] == ["other:w1", "w1"]
+
+
 def test_a_worker_that_works_on_during_a_pause_stands_out_and_is_counted() -> None:
     stopped, goes_on, gone = worker("a", paused=True), worker("b"), worker("c", state="offline")
     found = listed([stopped, goes_on, gone], paused=True)
