@@ -15,6 +15,8 @@ from opsdash.operation import MAX_TEXT, Operation, parameters, registry
 from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
+ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "entry"}
+"""What a unit is called where there is one of it."""
 
 
 def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
@@ -135,10 +137,12 @@ def _tile(figure: Figure) -> list[str]:
     """Number, unit and what it counts, in words."""
     value, label = figure.value, figure.label
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
-    exact = figure.exactness != "estimated"
+    exact, unit = figure.exactness != "estimated", figure.shown_unit
+    if value == 1 and (one := ONE.get(figure.unit)):
+        unit, label = unit.replace(figure.unit, one), label.replace(figure.unit, one)
     return [
         number if exact else f"≈ {number}",
-        figure.shown_unit,
+        unit,
         f"{label}, as last reported" if figure.exactness == "old" else label,
     ]
 

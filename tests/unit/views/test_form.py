@@ -51,6 +51,22 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name_and_shown_by_its_la
     assert in_words(PauseProcessing(), refused.value).startswith(shown)
 
 
+def test_a_tile_of_one_is_not_called_by_many() -> None:
+    figures = (
+        Figure(name="waiting", label="waiting", value=1, unit="tasks"),
+        Figure(name="others", label="unmanaged workers", value=1, unit="workers"),
+        Figure(name="arriving", label="arriving", value=1, unit="tasks/s"),
+        Figure(name="held", label="unstarted", value=2, unit="tasks"),
+    )
+    told = review(Preview(title="x", figures=figures))["figures"]
+    assert told == [
+        ["1", "task", "waiting"],
+        ["1", "", "unmanaged worker"],
+        ["1", "tasks/s", "arriving"],
+        ["2", "tasks", "unstarted"],
+    ]
+
+
 def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:
     assert [field["name"] for field in fields(ClearTasks(), None)] == ["task", "older_than_s", "containing", "reason"]
     assert [field["name"] for field in fields(SyncTenantConfigs(), preview())] == ["reason"]
