@@ -51,6 +51,17 @@ def test_an_act_of_another_day_has_its_date_and_an_empty_log_says_nothing() -> N
     assert hero.words(status())["verdict"] == []
 
 
+def test_a_queue_that_is_paused_alone_is_not_shown_in_the_colour_of_a_deployment_that_runs() -> None:
+    running = SystemStatus()
+    running.update(Snapshot.example())
+    partly = SystemStatus()
+    partly.update(Snapshot.example(paused_queues={"emails": PauseInfo(queue="emails", by="pia", at=NOW)}))
+    assert [(s.condition, hero.words(s)["tone"]) for s in (running, partly)] == [
+        ("RUNNING", "ok"),
+        ("PARTLY PAUSED", "warn"),
+    ]
+
+
 def test_while_everything_is_paused_the_strip_says_how_far_that_is_instead() -> None:
     paused = status(entry(Status.SUCCESS), pause=PauseInfo(queue=None, by="pia", at=NOW))
     assert "Last" not in hero.words(paused)["verdict"][1]
