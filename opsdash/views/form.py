@@ -15,6 +15,7 @@ from opsdash.operation import MAX_TEXT, Operation, parameters, registry
 from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
+MAX_LABEL = 32
 ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "entry"}
 """What a unit is called where there is one of it."""
 
@@ -213,6 +214,11 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
 def value_of(field: Any) -> Any:
     """What is filled in: a text, or yes or no."""
     return bool(field.value) if isinstance(field, pn.widgets.CheckBoxGroup) else field.value_input
+
+
+def button_label(text: str) -> str:
+    """What the button says, in a phone's width; the title above has all of it."""
+    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
 
 
 def without_reason(operation: Operation) -> Operation:

@@ -279,12 +279,12 @@ def test_tenants_that_differ_are_named_before_anything_is_written(
     store.set(KEYS.tenant_config("gone"), "{}")
     page = visit(f"{served.url}?tab=tenants")
     button(page, "Compare now").click()
-    expect(page.get_by_text("orphaned keys")).to_be_visible()
+    expect(page.get_by_text("orphaned key")).to_be_visible()
     shoot(page, "tenants", all_forms=True)
     assert store.get(KEYS.tenant_config("gone")) == "{}"
     expect(page.get_by_text(re.compile(r"^Compared at \d\d:\d\d:\d\d UTC$"))).to_be_visible()
     sync(served.console)
-    expect(page.get_by_text("orphaned keys")).to_be_hidden()  # what it said is not so any more
+    expect(page.get_by_text("orphaned key")).to_be_hidden()  # what it said is not so any more
 
 
 @pytest.mark.slow

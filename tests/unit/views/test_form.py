@@ -13,7 +13,7 @@ from opsdash.errors import Invalid
 from opsdash.model import Breakdown, Figure, Line, Part, Preview
 from opsdash.operation import registry
 from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RevokeTask, SyncTenantConfigs
-from opsdash.views.form import about, asked_for, fields, filled, in_words, review
+from opsdash.views.form import MAX_LABEL, about, asked_for, button_label, fields, filled, in_words, review
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
 
@@ -49,6 +49,13 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name_and_shown_by_its_la
         filled(PauseProcessing(), values)
     assert refused.value.field == field
     assert in_words(PauseProcessing(), refused.value).startswith(shown)
+
+
+def test_a_button_names_its_target_and_stays_in_a_phones_width() -> None:
+    assert button_label("Clear 1,204 tasks") == "Clear 1,204 tasks"
+    long = button_label("Pause queue emails-of-the-newsletter-of-the-marketing-department")
+    assert long == "Pause queue emails-of-the-newsl…"
+    assert len(long) == MAX_LABEL
 
 
 def test_a_tile_of_one_is_not_called_by_many() -> None:
