@@ -147,6 +147,7 @@ class PauseProcessing(Operation):
             Figure(name="products", value=tuple(product.name for product in noticing.found)),
         )
         return Preview(
+            title=f"Change the pause{_of(self.queue)}" if before is not None else "",
             warning=self.warning
             if self.queue is None
             else "Workers stop picking up tasks of this queue until someone resumes it or the pause expires.",
