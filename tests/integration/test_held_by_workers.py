@@ -41,10 +41,9 @@ def test_a_clear_counts_of_its_workers_tasks_those_of_its_queue_and_names_the_wa
 
 
 def test_where_no_worker_has_a_task_and_nothing_waits_no_sentence_counts_to_zero(
-    deployment: Deployment, console_for: Callable[..., Console]
+    console_for: Callable[..., Console],
 ) -> None:
     console = console_for(queues=("emails",))
-    report(deployment.redis, "idle@test", lasts_s=60, active="0", reserved="0")
     text = told(console, "emails")
     assert "Not removed by this" not in text
     assert "0 tasks waiting" not in told(console, pause=True)
