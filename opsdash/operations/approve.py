@@ -48,7 +48,8 @@ class ApproveOperation(Operation):
             Figure(name="now", value=now.values()),
         )
         warning = f"{self.warning} {now.warning or operation.warning}"
-        return Preview(warning=warning, lines=lines, figures=figures)
+        title = f"{self.title}: {now.title or operation.heading()}"
+        return Preview(title=title, warning=warning, lines=lines, figures=figures)
 
     def phrase(self, services: Services) -> str:
         """As for the operation that was asked for."""

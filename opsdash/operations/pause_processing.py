@@ -44,6 +44,8 @@ NOBODY_IS_THERE = (
     "No worker is connected to this broker, so nothing takes tasks now. A worker that starts later is paused if it has"
     " the plug-in."
 )
+NOBODY_REPORTS = "No worker reports to opsdash."
+OTHERS_GO_ON = "Workers that are not managed by opsdash do not stop."
 
 
 class PauseProcessing(Operation):
@@ -106,12 +108,8 @@ class PauseProcessing(Operation):
         lines = [
             Line("will", f"{stop}; {finishing}.")
             if workers
-            else Line("warning", "No worker reports to opsdash. Workers that are not managed by opsdash do not stop."),
-            Line(
-                "will_not",
-                f"{count(waiting - stay_waiting, 'task')} waiting and {held:,} unstarted in workers"
-                f"{_of(self.queue)} run after the resume.",
-            ),
+            else Line("warning", NOBODY_REPORTS if self.cancel_consumer else f"{NOBODY_REPORTS} {OTHERS_GO_ON}"),
+            *_run_later(waiting - stay_waiting, held, self.queue),
             *_own_pauses(stay_waiting, staying),
             *_perhaps(perhaps_held, self.queue),
             *expiring(expiring_tasks),
@@ -149,6 +147,7 @@ class PauseProcessing(Operation):
             Figure(name="products", value=tuple(product.name for product in noticing.found)),
         )
         return Preview(
+            title=f"Change the pause{_of(self.queue)}" if before is not None else "",
             warning=self.warning
             if self.queue is None
             else "Workers stop picking up tasks of this queue until someone resumes it or the pause expires.",
@@ -295,6 +294,13 @@ def _serves(queues: tuple[str, ...], queue: str | None) -> bool:
 def _concerned(worker: WorkerStats, queue: str | None) -> bool:
     """It takes tasks of the queue, or has some that it took before."""
     return _serves(worker.queues, queue) or any((worker.runs_of(queue)[0], worker.holds_of(queue)[0]))
+
+
+def _run_later(waiting: int, unstarted: int, queue: str | None) -> list[Line]:
+    if not waiting + unstarted:
+        return []
+    text = f"{count(waiting, 'task')} waiting and {unstarted:,} unstarted in workers{_of(queue)} run after the resume."
+    return [Line("will_not", text)]
 
 
 def _own_pauses(waiting: int, unstarted: int) -> list[Line]:

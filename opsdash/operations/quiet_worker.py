@@ -47,7 +47,8 @@ class QuietWorker(Operation):
         served.pop(self.hostname, None)
         alone = [queue for queue in queues if not any(queue in names for names in served.values())]
         holds = "its current tasks" if current is None else f"its {count(current, 'current task')}"
-        lines = [Line("will", f"{self.hostname} stops taking tasks from {', '.join(queues)}; {holds} will run.")]
+        then = "it has none now" if current == 0 else f"{holds} will run"
+        lines = [Line("will", f"{self.hostname} stops taking tasks from {', '.join(queues)}; {then}.")]
         if alone:
             lines.append(Line("warning", f"No other worker takes tasks from {', '.join(alone)}: they will wait."))
         stays = "Not stopped: broadcasts, which every worker gets. A restart of the worker ends this."

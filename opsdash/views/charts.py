@@ -132,7 +132,7 @@ class Charts:
         """Kind, words and colour of each thing to see, for the page to tell once: inside it would lie on the lines."""
         lines = [["line", name, hue] for name, hue in zip(self.queues, self._look.hues, strict=False)]
         several = len(self.queues) > 1
-        own = [["lane", "paused by itself, in its colour", ""]] if several else []
+        own = [["lane", "one queue paused, in its colour", ""]] if several else []
         return [*lines, ["act", "an operation", ""], ["held", "all queues paused" if several else "paused", ""], *own]
 
     def _figure(self, measure: Measure) -> Plot:

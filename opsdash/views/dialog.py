@@ -215,7 +215,7 @@ class ConfirmationDialog(Viewer):
             about=[list(one) for one in form.about(operation, self._given)],
             **form.review(preview),
         )
-        label = preview.button if preview and preview.button else title
+        label = form.button_label(preview.button if preview and preview.button else title)
         self._confirm_button.param.update(label=visible(label), button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)

@@ -15,6 +15,9 @@ from opsdash.operation import Operation, parameters, registry
 from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
+MAX_LABEL = 32
+ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "entry"}
+"""What a unit is called where there is one of it."""
 
 
 def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
@@ -136,10 +139,12 @@ def _tile(figure: Figure) -> list[str]:
     """Number, unit and what it counts, in words."""
     value, label = figure.value, figure.label
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
-    exact = figure.exactness != "estimated"
+    exact, unit = figure.exactness != "estimated", figure.shown_unit
+    if value == 1 and (one := ONE.get(figure.unit)):
+        unit, label = unit.replace(figure.unit, one), label.replace(figure.unit, one)
     return [
         number if exact else f"≈ {number}",
-        figure.shown_unit,
+        unit,
         f"{label}, as last reported" if figure.exactness == "old" else label,
     ]
 
@@ -211,6 +216,11 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
 def value_of(field: Any) -> Any:
     """What is filled in: a text, or yes or no."""
     return bool(field.value) if isinstance(field, pn.widgets.CheckBoxGroup) else field.value_input
+
+
+def button_label(text: str) -> str:
+    """What the button says, in a phone's width; the title above has all of it."""
+    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
 
 
 def without_reason(operation: Operation) -> Operation:

@@ -12,7 +12,6 @@ from opsdash.text import count
 from opsdash.views import rows
 
 MOST_CHIPS = 8
-TONES = {RUNNING: "ok", PARTLY_PAUSED: "warn", PAUSED: "warn", DEGRADED: "bad"}
 HEARD = {
     RUNNING: "Workers take tasks again.",
     PARTLY_PAUSED: "Some queues are held now.",
@@ -21,12 +20,12 @@ HEARD = {
     UNKNOWN: "The state is not known.",
 }
 LABELS = {
-    "waiting": "Waiting",
+    "waiting": "Pending Tasks",
     "rate": "Throughput",
     "failed": "Failed, 15 min",
     "online": "Workers online",
     "busy": "Busy slots",
-    "redis_ms": "Redis",
+    "redis_ms": "Redis round trip",
 }
 
 
@@ -35,7 +34,7 @@ def words(status: SystemStatus) -> dict[str, Any]:
     return {
         "word": status.condition,
         "heard": HEARD[status.condition],
-        "tone": rows.status_tone(status) if status.condition != DEGRADED else TONES[DEGRADED],
+        "tone": rows.status_tone(status),
         "story": rows.pause_story(status),
         "reason": status.pause_reason,
         "chips": chips(status),

@@ -19,6 +19,7 @@ from opsdash.state import SystemStatus
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.text import as_text, at_least, count, format_duration, visible
 from opsdash.views import rows, strip
+from opsdash.views.hero import LABELS
 
 if TYPE_CHECKING:
     from opsdash.services.console import Console
@@ -131,12 +132,12 @@ def _figures(status: SystemStatus) -> tuple[Figure, ...]:
         found["unacked"] = [status.unacked, "held by workers"]
         found["paused"] = [len(status.paused_queues), f"of {count(len(status.queues), 'queue')}"]
     labels = {
-        "waiting": "Pending Tasks",
+        "waiting": LABELS["waiting"],
         "unacked": "Unacknowledged",
-        "online": "Workers online",
-        "busy": "Busy slots",
+        "online": LABELS["online"],
+        "busy": LABELS["busy"],
         "paused": "Queues paused",
-        "redis_ms": "Redis round trip",
+        "redis_ms": LABELS["redis_ms"],
     }
     return tuple(_figure(label, *found.get(key, [None, "not known"])) for key, label in labels.items())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from opsdash.model import AuditEntry, to_plain
@@ -12,6 +14,7 @@ from opsdash.views.rows import Row
 MOST = 5
 """Items of a list that are shown; the rest is counted. The button copies all of them."""
 MOST_CHARS = 500
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _COPY = [{"name": "copy", "label": "Copy", "help": "Copy the whole value", "copies": "whole", "usual": True}]
 
 
@@ -28,7 +31,7 @@ def facts(entry: AuditEntry) -> list[Row]:
 
 def _flattened(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
-        called = f"{above}{str(name).replace('_', ' ')}"
+        called = re.sub(" s$", ", s", f"{above}{str(name).replace('_', ' ')}")  # seconds, in our field names
         if isinstance(inner, Mapping) and 0 < len(inner) <= MOST:
             yield from _flattened(inner, f"{called}: ")
         else:
@@ -60,4 +63,14 @@ def _with_rest(said: list[str], total: int) -> str:
 
 def _scalar(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if _TIME.fullmatch(text):
+        return _moment(text)
     return text if len(text) <= MOST_CHARS else f"{text[: MOST_CHARS - 1]}…"
+
+
+def _moment(text: str) -> str:
+    """A time as the page shows all others; the copy has its microseconds."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):  # of a shape that looks like one: 2026-13-45T…
+        return text

@@ -255,11 +255,11 @@ def _row(message: Message, *, may: rows.May) -> rows.Row:
         position=message.position,
         name=message.name or message.unreadable,
         priority=message.priority,
-        arguments=message.arguments,
+        arguments=message.arguments or None,
         age="not known" if message.age_s is None else _ago(message.age_s),
         retries=message.retries,
         size=message.size_bytes,
-        id=message.id,
+        id=message.id or None,
         json=json.dumps(to_plain(message), indent=2, ensure_ascii=False),
         acts=acts,
     )

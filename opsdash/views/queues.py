@@ -18,7 +18,7 @@ COLUMNS = [
     {"field": "state", "title": "State", "kind": "state", "priority": 1},
     {"field": "waiting", "title": "Waiting", "kind": "number", "priority": 1},
     {"field": "oldest", "title": "Oldest", "kind": "since", "least": "oldest_at_least", "priority": 2},
-    {"field": "rate", "title": "Started/s, 10 s", "kind": "rate", "priority": 3},
+    {"field": "rate", "title": "Started/s", "kind": "rate", "priority": 3, "help": "Over the last 10 seconds"},
     {"field": "spark", "title": "Last 15 min", "kind": "spark", "priority": 4},
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]

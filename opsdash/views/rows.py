@@ -35,7 +35,7 @@ from opsdash.operations import (
     SyncTenantConfigs,
 )
 from opsdash.operations.approve import described
-from opsdash.state.status import PAUSED, RUNNING, SystemStatus
+from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, SystemStatus
 from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
 from opsdash.views.form import asking
@@ -52,6 +52,7 @@ SPARK_EVERY = 3
 """A queue's small line shows every third point: it is 96 pixels wide."""
 MAX_SPARKS = 50
 """Queues that have such a line: 200 of them would be 100 kB every ten seconds for each page."""
+CONDITION_TONES = {RUNNING: "ok", PARTLY_PAUSED: "warn", PAUSED: "warn", DEGRADED: "bad"}
 STATUS_TONES = {
     Status.SUCCESS: "ok",
     Status.FAILURE: "bad",
@@ -234,12 +235,8 @@ def approval_rows(waiting: Iterable[Approval], *, may: bool) -> dict[str, Row]:
 
 
 def status_tone(status: SystemStatus) -> str:
-    """Colour of the status: running is calm while it is sure, paused can't be overlooked."""
-    if status.redis_stale and status.processing_status == RUNNING:
-        return "none"
-    if status.processing_status == RUNNING and attention(status):
-        return "warn"
-    return {RUNNING: "ok", PAUSED: "warn"}.get(status.processing_status, "none")
+    """Colour of the status: running is calm while it is sure, a pause of anything can't be overlooked."""
+    return CONDITION_TONES.get(status.condition, "none")
 
 
 def pause_story(status: SystemStatus) -> str:

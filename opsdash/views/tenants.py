@@ -36,7 +36,7 @@ class TenantDrift(View):
 
     def _build(self) -> Viewable:
         self._compared_at: datetime | None = None
-        self._tiles: list[list[str]] = []
+        self._differences: list[list[str]] = []
         self._table = KeyedTable(
             title="Tenants that differ",
             columns=COLUMNS,
@@ -86,7 +86,7 @@ class TenantDrift(View):
         if self._compared_at is not None and told.get("synced", 0) > self._compared_at.timestamp():
             self._compared_at = None  # a sync that ended after it has made it untrue
         if self._compared_at is not None:
-            lines += [["mute", f"Compared at {self._compared_at:%H:%M:%S} UTC"], *self._tiles]
+            lines += [["mute", f"Compared at {self._compared_at:%H:%M:%S} UTC"], *self._differences]
         self._table.visible = self._compared_at is not None
         self._card.lines = lines
 
@@ -97,7 +97,7 @@ class TenantDrift(View):
             async with self._session.turn("compare") as mine:
                 if mine:
                     plan = await READS.run(self._session.console.tenants.plan, caller=self._session.caller)
-                    self._compared_at, self._tiles, self._table.rows = began, *compared(plan)
+                    self._compared_at, self._differences, self._table.rows = began, *compared(plan)
                     self._show()
         except OpsdashError as error:
             self._session.say(error.explanation, "bad")
@@ -106,15 +106,14 @@ class TenantDrift(View):
 
 
 def compared(plan: TenantPlan) -> tuple[list[list[str]], list[dict[str, Any]]]:
-    """What a sync would do: a line for each figure, and a row for each tenant that is named."""
-    figures = {
-        "in the database": plan.seen.rows,
-        "would be added": plan.added,
-        "would change": plan.changed,
-        "unchanged": plan.seen.unchanged,
-        "orphaned keys": len(plan.orphaned),
-        "can't be read": plan.seen.unreadable,
-    }
+    """What a sync would do: in a line, and a row for each tenant that is named."""
+    figures = (
+        (plan.added, f"{plan.added:,} would be added"),
+        (plan.changed, f"{plan.changed:,} would change"),
+        (plan.seen.unchanged, f"{plan.seen.unchanged:,} unchanged"),
+        (len(plan.orphaned), count(len(plan.orphaned), "orphaned key")),
+        (plan.seen.unreadable, f"{plan.seen.unreadable:,} can't be read"),
+    )
     named = [
         *(
             (tenant, "warn", "change it", "; ".join(fields) or "written differently")
@@ -129,4 +128,5 @@ def compared(plan: TenantPlan) -> tuple[list[list[str]], list[dict[str, Any]]]:
         {"key": f"{state}:{tenant}", "name": tenant, "state": [tone, state, ""], "fields": why}
         for tenant, tone, state, why in named
     ]
-    return [["mute", f"{value:,} {label}"] for label, value in figures.items()], rows
+    said = ", ".join(text for number, text in figures if number) or "nothing would change"
+    return [["text", f"{count(plan.seen.rows, 'tenant')} in the database: {said}."]], rows

@@ -66,7 +66,7 @@ def charts(served: Any, visit: Callable[..., Page], store: redis.Redis) -> Page:
         )
     page = visit(f"{served.url}?tab=queues&chart=all")
     expect(page.locator(FIGURES)).to_have_count(2, timeout=30_000)
-    expect(page.get_by_text("paused by itself, in its colour")).to_be_visible()
+    expect(page.get_by_text("one queue paused, in its colour")).to_be_visible()
     return page
 
 

@@ -118,12 +118,13 @@ def test_an_operator_pauses_clears_syncs_and_resumes_and_finds_every_act_in_the_
         expect(page).to_have_title("System Operations")
         expect(page.get_by_text("Processing Status: RUNNING")).to_be_visible()
         expect(page.get_by_text("Caution: Manual operations can affect system behavior")).to_be_visible()
-        for figure in ("Waiting", "Throughput", "Failed, 15 min", "Workers online", "Busy slots"):
+        for figure in ("Pending Tasks", "Throughput", "Failed, 15 min", "Workers online", "Busy slots"):
             expect(page.get_by_text(figure, exact=True).first).to_be_visible()
         expect(page.get_by_text("staging", exact=True)).to_be_visible()
         expect(page.get_by_text("No operations logged yet.")).to_be_visible()
         for heading in (
             "System Operations",
+            "Worker Control",
             "Queue Operations",
             "Tenant Configuration",
             "Worker Health",

@@ -72,6 +72,7 @@ def test_a_different_operators_yes_does_it_and_both_acts_are_audited_and_linked(
     preview = console.preview(opsdash.ApproveOperation(approval_id=approval_id))
     assert texts(preview)[0].startswith("Clear Queue (queue: emails), requested by maria at ")
     assert "3 pending tasks of queue emails will be removed." in texts(preview)
+    assert preview.title == "Approve: Clear queue emails", "what is approved stands on the dialog and on its button"
     effect = approve(console, approval_id, reviewed=preview)
     assert (effect.affected, effect.message) == (3, "Approved for maria: Cleared 3 tasks from emails.")
     assert console.get_queue_length("emails") == 0

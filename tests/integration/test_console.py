@@ -351,6 +351,7 @@ def test_a_second_pause_says_whose_pause_it_replaces(console: Console):
     again = opsdash.PauseProcessing(reason="deploy", duration_s=60)
     preview = console.preview(again)
     assert any(line.startswith("There is already a pause by maria (fire), until ") for line in texts(preview))
+    assert preview.title == "Change the pause", "the dialog of Extend is not called as if nothing were paused"
     effect = console.run(again, actor=Actor(name="eve", role=Role.ADMIN), confirm="YES")
     assert "Replaced the one by maria (fire)" in effect.message
     assert console.get_recent_operations()[0].details["replaced"]["by"] == "maria"

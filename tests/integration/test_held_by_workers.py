@@ -40,6 +40,15 @@ def test_a_clear_counts_of_its_workers_tasks_those_of_its_queue_and_names_the_wa
         assert "0 tasks waiting and 2 unstarted in workers stay" in told(console, pause=True)
 
 
+def test_where_no_worker_has_a_task_and_nothing_waits_no_sentence_counts_to_zero(
+    console_for: Callable[..., Console],
+) -> None:
+    console = console_for(queues=("emails",))
+    text = told(console, "emails")
+    assert "Not removed by this" not in text
+    assert "0 tasks waiting" not in told(console, pause=True)
+
+
 def test_what_unmanaged_workers_hold_is_said_not_to_be_counted(
     deployment: Deployment, console_for: Callable[..., Console], cli
 ) -> None:

@@ -67,6 +67,8 @@ class HeldByWorkers:
             everything: The clear has an option that removes unstarted tasks too: it is named.
         """
         active, unstarted = self.active, self.unstarted
+        if self.complete and not (active[0] or unstarted[0] or self.unacked):
+            return self.unsure()  # nothing stays: a row of zeros would only have to be read
         least = "" if self.complete else "at least "
         removed = (
             f"Not removed by this: {least}{active[0]:,} running and {unstarted[0]:,} unstarted tasks of this queue in"

@@ -99,6 +99,9 @@ export const pressedIn = () => pressedWithin
 document.addEventListener('click', (event) => {
   pressed = event.composedPath().find((n) => n.matches?.('button, a[href]'))
   pressedWithin = outermost(pressed)
+  // Panel's download is a link in a button, and the link alone hears a click: not Enter, nor a click beside its words.
+  const [first] = event.composedPath()
+  if (first.matches?.('.bk-btn')) first.querySelector(':scope > a')?.click()
 }, true)
 const STOPS = 'button, input, select, textarea, a[href], [tabindex="0"]'
 const inside = (node) => [...node.querySelectorAll('*')].flatMap((n) => (n.shadowRoot ? [n, ...inside(n.shadowRoot)] : n))

@@ -17,7 +17,7 @@ class Card(Headed):
     Their legend is said once for all of them, and outside: inside it would lie on the lines.
     """
 
-    lines = param.List(item_type=list, doc="[[tone, text], …]; tone: big, ok, warn, bad, info, none, text or mute.")
+    lines = param.List(item_type=list, doc="[[tone, text], …]; tone: big, code, ok, warn, bad, info, none, text, mute.")
     legend = param.List(default=[], item_type=list, doc="[[kind, text, colour], …]; kind: line, act, lane or held.")
     dark = param.Boolean(
         default=None, allow_None=True, doc="What it is in is dark: the browser's own word; None: nobody asks."

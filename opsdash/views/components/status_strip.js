@@ -9,7 +9,8 @@ export function render({model, view}) {
   const meter = el('progress', {'aria-label': 'Workers that have stopped'}), cells = el('div', {class: 'cells'})
   const words = el('div', {class: 'words'}, title, chips, why, story, el('div', {class: 'line'}, count, verdict, meter))
   const actions = el('div', {class: 'actions', role: 'group', 'aria-label': 'Processing'})
-  const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, actions)
+  const control = model.titled && el('h2', {class: 'sr', text: 'Worker Control'})
+  const state = el('div', {class: 'state'}, el('span', {class: 'dot'}), words, control, actions)
   const notices = el('div', {role: 'status'}), heard = el('p', {class: 'sr', 'aria-live': 'polite'}), page = document.title
   const strip = el('div', {class: 'box strip'}, state, cells)
   let before = null, skew = 0, last = null

@@ -13,7 +13,7 @@ from opsdash.errors import Invalid
 from opsdash.model import Breakdown, Figure, Line, Part, Preview
 from opsdash.operation import registry
 from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RevokeTask, SyncTenantConfigs
-from opsdash.views.form import about, asked_for, fields, filled, in_words, review
+from opsdash.views.form import MAX_LABEL, about, asked_for, button_label, fields, filled, in_words, review
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
 
@@ -49,6 +49,29 @@ def test_what_can_not_be_taken_is_refused_by_the_fields_name_and_shown_by_its_la
         filled(PauseProcessing(), values)
     assert refused.value.field == field
     assert in_words(PauseProcessing(), refused.value).startswith(shown)
+
+
+def test_a_button_names_its_target_and_stays_in_a_phones_width() -> None:
+    assert button_label("Clear 1,204 tasks") == "Clear 1,204 tasks"
+    long = button_label("Pause queue emails-of-the-newsletter-of-the-marketing-department")
+    assert long == "Pause queue emails-of-the-newsl…"
+    assert len(long) == MAX_LABEL
+
+
+def test_a_tile_of_one_is_not_called_by_many() -> None:
+    figures = (
+        Figure(name="waiting", label="waiting", value=1, unit="tasks"),
+        Figure(name="others", label="unmanaged workers", value=1, unit="workers"),
+        Figure(name="arriving", label="arriving", value=1, unit="tasks/s"),
+        Figure(name="held", label="unstarted", value=2, unit="tasks"),
+    )
+    told = review(Preview(title="x", figures=figures))["figures"]
+    assert told == [
+        ["1", "task", "waiting"],
+        ["1", "", "unmanaged worker"],
+        ["1", "tasks/s", "arriving"],
+        ["2", "tasks", "unstarted"],
+    ]
 
 
 def test_a_selective_clear_asks_for_what_it_looks_for_and_a_sync_for_orphans_only_when_there_are_any() -> None:

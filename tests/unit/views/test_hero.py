@@ -58,6 +58,15 @@ def test_while_the_log_is_not_fresh_the_strip_does_not_say_what_was_last_or_is_i
     stopped = status(entry(Status.IN_PROGRESS))
     stopped.tick(NOW + timedelta(minutes=1))
     assert hero.words(stopped)["verdict"] == []
+def test_a_queue_that_is_paused_alone_is_not_shown_in_the_colour_of_a_deployment_that_runs() -> None:
+    running = SystemStatus()
+    running.update(Snapshot.example())
+    partly = SystemStatus()
+    partly.update(Snapshot.example(paused_queues={"emails": PauseInfo(queue="emails", by="pia", at=NOW)}))
+    assert [(s.condition, hero.words(s)["tone"]) for s in (running, partly)] == [
+        ("RUNNING", "ok"),
+        ("PARTLY PAUSED", "warn"),
+    ]
 
 
 def test_while_everything_is_paused_the_strip_says_how_far_that_is_instead() -> None:

@@ -46,8 +46,16 @@ def test_details_are_facts_with_a_name_each_and_the_id_can_be_copied() -> None:
     assert seen["Id"]["value"] == seen["Id"]["whole"] == str(told_of.id)
     assert seen["Message"]["value"] == "Cleared."
     assert (seen["Params: queue"]["value"], seen["Params: everything"]["value"]) == ("emails", "yes")
-    assert seen["Took s"]["value"] == "0.25"
+    assert seen["Took, s"]["value"] == "0.25"
     assert [act["copies"] for row in seen.values() for act in row["acts"]] == ["whole"] * len(seen)
+
+
+def test_a_time_reads_as_everywhere_on_the_page_and_its_copy_is_exact() -> None:
+    exact = "2026-11-24T13:30:00.123456+01:00"
+    seen = {row["name"]: row for row in facts(entry(expires_at=exact, odd="2026-13-45T99:00:00Z"))}
+    assert seen["Began"]["value"] == "2026-11-23 12:30:00 UTC"
+    assert (seen["Expires at"]["value"], seen["Expires at"]["whole"]) == ("2026-11-24 12:30:00 UTC", exact)
+    assert seen["Odd"]["value"] == "2026-13-45T99:00:00Z"
 
 
 def test_two_hundred_tenants_of_a_sync_are_five_and_a_number_and_the_copy_has_them_all() -> None:
