@@ -171,6 +171,18 @@ def test_of_many_waiting_tasks_those_at_both_ends_are_searched_and_it_says_so(
     assert "10 of 63 waiting tasks (those at both ends of their queues)" in found.looked.text
 
 
+def test_of_many_failed_tasks_all_are_read_page_by_page_also_where_many_have_one_time(
+    broker: Broker, store: FailureStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("opsdash.services.failures.store.READ_IDS", 10)
+    keep(broker, [failed(f"t{n:03}", ago_s=n) for n in range(95)])
+    for n in range(20, 80):
+        broker.client.zadd(broker.keys.failed, {f"t{n:03}": 1_000.5})
+        broker.client.zadd(broker.keys.failed_group_entries(CHARGE.fingerprint), {f"t{n:03}": 1_000.5})
+    for where in (FailureFilter(), FailureFilter(task="shop.*")):
+        assert sorted(store.ids(where)) == [f"t{n:03}" for n in range(95)]
+
+
 def test_an_entry_that_has_failed_again_since_it_was_read_stays(broker: Broker, store: FailureStore):
     keep(broker, [failed("a"), failed("b")])
     planned = plan(broker)

@@ -14,8 +14,9 @@ from support.previews import texts
 import opsdash
 from opsdash.errors import Invalid, Refused
 from opsdash.model import Actor, Progress, Role
-from opsdash.operation import Act
+from opsdash.operation import Act, command_line
 from opsdash.services.console import Console
+from opsdash.services.failures.retry_preview import parse_rate
 from opsdash.services.failures.store import FailureStore
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
@@ -24,6 +25,12 @@ MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
 @pytest.fixture
 def ops(console_for: Any) -> Console:
     return console_for(queues=("celery", "emails"))
+
+
+@pytest.fixture
+def command(request: pytest.FixtureRequest) -> Any:
+    """Runs ``opsdash ARGS`` off a terminal."""
+    return request.getfixturevalue("opsdash")
 
 
 def run(ops: Console, operation: Any, **more: Any) -> Any:
@@ -271,3 +278,37 @@ def test_of_a_retry_whose_console_died_it_is_known_how_many_were_sent(ops: Conso
     found = ops._evidence(entry)
     assert found["count"] == seen[0] == 250 - len(kept(ops))
     assert found["message"].startswith(f"It sent {seen[0]} failed tasks, each once")
+
+
+def test_the_command_line_takes_ids_one_by_one_and_a_rate(command: Any, ops: Console) -> None:
+    keep(ops.broker, [failed("a"), failed("b"), failed("c")])
+    seen = command("retry-failed", "a", "b", "--rate", "600/m", "--dry-run")
+    assert seen.code == 0
+    assert "2 failed tasks of 2 ids will be sent to their queues." in seen.out
+    assert "At 10/s, the oldest failure first, this takes 1s." in seen.out
+    assert kept(ops) == {"a", "b", "c"}
+    done = command("retry-failed", "a", "b", "--confirm", "YES")
+    assert (done.code, done.out.splitlines()[0]) == (0, "Sent 2 failed tasks to their queues.")
+    done = command("discard-failed", "--task", "shop.*", "--confirm", "YES")
+    message, undo = done.out.splitlines()
+    assert message == "Discarded 1 failed task."
+    assert undo.startswith("Undo within 1d 0h: opsdash restore-queue ")
+    assert "(failed tasks)" in command("trash").out
+    assert command(*undo.partition("opsdash ")[2].split(), "--confirm", "YES").code == 0
+    assert kept(ops) == {"c"}
+    wrong = command("retry-failed", "c", "--rate", "fast", "--confirm", "YES")
+    assert (wrong.code, kept(ops)) == (2, {"c"})
+    assert "write for example 10/s, 90/m or 600/h" in wrong.err
+    assert command("retry-failed", "--confirm", "YES").code == 3
+
+
+def test_what_was_done_is_a_command_again(ops: Console) -> None:
+    retry = opsdash.RetryFailed(ids="a,b c", per_s=0.5, new_id=True)
+    assert command_line(retry) == "opsdash retry-failed --rate 0.5 --new-id a,b c"
+    assert parse_rate("0.5") == 0.5
+
+
+@pytest.mark.parametrize("text", ["", "0/s", "-1/s", "x", "1/d", "nan/s", "inf", "1e9/s", "9" * 30 + "/s", "1/s/s"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a rate"):
+        parse_rate(text)

@@ -22,8 +22,8 @@ from opsdash.services.queues.trash import KEPT_INFO_S, MEMBERS, Trash, why_not
 _TAKE = lua.load(__name__, "discard_take")
 _GIVE_BACK = lua.load(__name__, "discard_give_back")
 _DELETE = lua.load(__name__, "discard_delete")
-MOST_STEP = 500
-"""Failures of one step: 3 to 4 ms."""
+MOST_STEP = 100
+"""Failures of one step: 2 to 3 ms."""
 LASTS_MS = 3_600_000
 """So long at least a restored failure is kept."""
 

@@ -16,6 +16,7 @@ from opsdash.model import untrusted
 from opsdash.model.failure import COUNTED, KEPT, Failure, FailureGroup, FailurePage, is_failure_id
 from opsdash.model.untrusted import Unread
 from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.bounded_reads import Members
 from opsdash.services.broker.client import Broker
 
 MOST_GROUPS = 1_000
@@ -30,8 +31,10 @@ LARGE_MESSAGE = 256 * 1024
 """Bytes of the largest message that is kept with its failure."""
 READ = 500
 """Failures that are read at once while a filter looks for some."""
-READ_BRIEF = 100
+READ_BRIEF = 50
 """The same where only what decides about them is read: 1 ms."""
+READ_IDS = 1_000
+"""Ids that are read at once: 1 ms."""
 LONG_TEXT, LONG_TRACEBACK, LONG_NAME = 1_100, 8_300, 1_000
 """Characters of what is shown, each with room for its ellipsis."""
 NOT_AHEAD = bounded_reads.NOT_AHEAD
@@ -173,7 +176,7 @@ class FailureStore:
     def ids(self, where: FailureFilter = EVERYTHING) -> list[str]:
         """Ids of failures that can be meant, those that came last first; of a queue those of groups with some from it.
 
-        Cost: one round trip; with more than a time asked for, three.
+        Cost: one round trip, with more than a time asked for three; and one for each further ``READ_IDS``.
 
         Raises:
             Unavailable: Redis did not answer.
@@ -188,11 +191,23 @@ class FailureStore:
         low = "-inf" if where.since is None else f"{where.since.timestamp():.3f}"
         with self.broker.reading(), client.pipeline(transaction=False) as pipe:
             for key in sets:
-                bounded_reads.ask_members(pipe, key, most=MOST_FAILURES, low=low, high=NOT_AHEAD)
+                bounded_reads.ask_members(pipe, key, most=READ_IDS, low=low, high=NOT_AHEAD)
             replies = pipe.execute(raise_on_error=False)
-        each = [bounded_reads.members(reply).found for reply in replies]
+        firsts = [bounded_reads.members(reply) for reply in replies]
+        each = [self._members(key, first, low) for key, first in zip(sets, firsts, strict=True)]
         ordered = merge(*each, key=lambda member: -member[1])
         return [failure_id for failure_id, _ in islice(ordered, MOST_FAILURES) if is_failure_id(failure_id)]
+
+    def _members(self, key: str, first: Members, low: str) -> list[tuple[str, float]]:
+        """All of a set that are meant, page by page: one read of 10,000 would make other clients wait."""
+        found, page, asked, step = dict(first.found), first, READ_IDS, READ_IDS
+        while page.found and len(page.found) + page.long >= asked and len(found) < MOST_FAILURES:
+            asked, before, high = step, len(found), f"{page.found[-1][1]:.17g}"
+            with self.broker.reading():
+                page = bounded_reads.read_members(self.broker.client, key, most=asked, low=low, high=high)
+            found.update(page.found)
+            step = READ_IDS if len(found) > before else asked * 4  # as many have one time as a page has
+        return sorted(found.items(), key=lambda member: -member[1])
 
     def every(self, where: FailureFilter = EVERYTHING) -> Iterator[Failure]:
         """All that are meant, those that came last first. Cost: as `ids`, and a round trip for each ``READ`` of them.
