@@ -46,7 +46,7 @@ ENTRIES = [
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]
 NOTHING = "No failed task is kept."
-UNSAID = {"ids": "", "task": "", "error": "", "queue": "", "group": ""}
+UNSAID = {"ids": "", "task": "", "error": "", "queue": "", "group": "", "since_s": ""}
 """Which tasks are meant is what was clicked: the dialog asks for none of these."""
 
 
