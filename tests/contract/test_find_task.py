@@ -279,19 +279,19 @@ def test_what_is_no_id_is_refused(broker: Broker) -> None:
 
 
 def test_a_failed_task_is_found_with_its_error_and_can_be_retried(broker: Broker) -> None:
-    keep(broker, [failed("failed-1", queue="emails"), failed("failed-2", too_large="1", message=b"")])
-    found = find(broker, "failed-1")
-    assert (found.id, found.state, found.queue) == ("failed-1", "failed", "emails")
-    assert summary(found).startswith(f"Task failed-1 is failed with {CHARGE.error}, at ")
+    keep(broker, [failed("failing-1", queue="emails"), failed("failing-2", too_large="1", message=b"")])
+    found = find(broker, "failing-1")
+    assert (found.id, found.state, found.queue) == ("failing-1", "failed", "emails")
+    assert summary(found).startswith(f"Task failing-1 is failed with {CHARGE.error}, at ")
     assert "2 failed tasks" in looked_at_line(found)
-    assert act_on(found.places[0]) == RetryFailed(ids="failed-1")
-    assert act_on(find(broker, "failed-2").places[0]) is None, "there is no message to send"
-    both = find(broker, "failed-")
-    assert (both.state, both.ids) == (None, ("failed-1", "failed-2"))
+    assert act_on(found.places[0]) == RetryFailed(ids="failing-1")
+    assert act_on(find(broker, "failing-2").places[0]) is None, "there is no message to send"
+    both = find(broker, "failing-")
+    assert (both.state, both.ids) == (None, ("failing-1", "failing-2"))
 
 
 def test_a_failed_task_that_waits_again_is_waiting(broker: Broker) -> None:
-    keep(broker, [failed("failed-1")])
-    push(broker, message("failed-1"))
-    found = find(broker, "failed-1")
+    keep(broker, [failed("failing-1")])
+    push(broker, message("failing-1"))
+    found = find(broker, "failing-1")
     assert (found.state, [place.state for place in found.places]) == ("waiting", ["waiting"])
