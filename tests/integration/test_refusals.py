@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from support.deployment import Deployment
 from support.errors import fails
 from support.failed_tasks import failed, keep
+from support.messages import message
 from support.reports import report
 from support.services import Valkey, until
 from support.workers import worker
@@ -30,6 +31,7 @@ from opsdash.operations import (
     PauseProcessing,
     PruneAuditLog,
     QuietWorker,
+    RemoveTask,
     RestoreQueue,
     ResumeProcessing,
     RetryFailed,
@@ -59,6 +61,7 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "sync_tenant_configs": lambda _: SyncTenantConfigs(),
     "retry_failed": lambda _: RetryFailed(task="*"),
     "discard_failed": lambda _: DiscardFailed(task="*"),
+    "remove_task": lambda _: RemoveTask(task_id="removable"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
@@ -80,7 +83,7 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     client = console.broker.client
     client.lpush("celery", "first")
     trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
-    client.lpush("celery", "second", "third")
+    client.lpush("celery", "second", "third", message("removable"))
     keep(console.broker, [failed("failed")])
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
