@@ -151,7 +151,7 @@ class _Group:
     def __init__(self, view: Failures, key: str) -> None:
         self._view, self._key = view, key
         self._first, self._page = 1, FailurePage()
-        self._shown: Row = {}
+        self._shown: Row | None = None
         self._busy = self._stale = False
         self._back = button("Previous", on_click=self._go_back, disabled=True)
         self._next = button("Next", on_click=self._go_on, disabled=True)
@@ -169,14 +169,12 @@ class _Group:
 
     def show(self) -> None:
         """Shows the group as it is now; its tasks are read where it has changed."""
-        row = self._view.row(self._key)
-        if row == self._shown and row:
+        row, before = self._view.row(self._key), self._shown
+        if row == before:
             return
-        changed = {name: row.get(name) for name in ("count", "kept", "last")}
-        before = {name: self._shown.get(name) for name in ("count", "kept", "last")}
         self._shown = row
         self.facts.lines = facts_of_group(row) if row else [["mute", "All of them were sent again or discarded."]]
-        if changed != before or not row:
+        if before is None or any(row.get(name) != before.get(name) for name in ("count", "kept", "last")):
             self._view.soon(self.read)
 
     async def read(self) -> None:

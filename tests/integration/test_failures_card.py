@@ -10,6 +10,7 @@ from support.event_loops import no_event_loop_is_left  # noqa: F401 - a fixture
 from support.failed_tasks import CHARGE, SEND, failed, keep
 
 import opsdash
+from opsdash.model import FailurePage
 from opsdash.services.console import Console
 from opsdash.views.failures import Failures
 
@@ -69,6 +70,23 @@ def test_what_was_sent_again_goes_from_the_card_and_from_the_open_group(ops: Con
     ops.run(opsdash.DiscardFailed(group=CHARGE.fingerprint), actor="maria", confirm="YES")
     ops.poller.refresh()
     assert [row["name"] for row in table.rows] == [SEND.task]
+    assert (group.facts.lines[0][1], list(group.table.rows)) == ("All of them were sent again or discarded.", [])
+
+
+def test_a_group_that_has_not_changed_is_not_read_again(ops: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Failures(ops, selection=[CHARGE.fingerprint, "0123"])
+    shown(card)
+    read: list[str] = []
+
+    async def note(_card: Failures, key: str, _first: int) -> FailurePage:
+        read.append(key)
+        return FailurePage()
+
+    monkeypatch.setattr(Failures, "read", note)
+    for _ in range(3):
+        ops.poller.refresh()
+    assert read == []
+    assert card._contents["0123"].facts.lines[0][1] == "All of them were sent again or discarded."
 
 
 def test_a_card_that_is_for_looking_only_has_no_buttons(ops: Console) -> None:
