@@ -6,3 +6,5 @@ the page: `opsdash.demo.launch.run` starts it. The workers import this package, 
 
 QUEUES = ("celery", "emails")
 APP = "opsdash.demo.tasks:app"
+MENDED = "mended"
+"""A file in the data folder: while it is there, what the sample payments need answers, and they don't fail."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from opsdash.demo import database
+from opsdash.demo import MENDED, database
 from opsdash.demo.deployment import Deployment
 from opsdash.demo.folder import Folder
 from opsdash.demo.supervisor import Supervisor, step, stop_requests
@@ -48,6 +48,9 @@ def run(*, port: int, data_dir: Path | None, open_browser: bool) -> None:
 def _present(demo: Deployment, *, open_browser: bool) -> None:
     demo.folder.write_env(demo.settings())
     click.echo(f"\nIn a second terminal:\n  source {shlex.quote(str(demo.folder.env))}\n  opsdash status")
+    mended = shlex.quote(str(demo.folder.path / MENDED))
+    click.echo(f"Some tasks fail. To mend the payments and run them again:\n  touch {mended}")
+    click.echo("  opsdash retry-failed --task payments.capture")
     click.echo(f"Ctrl-C stops the demo.\n\n{demo.page_url}\nready")
     if open_browser and sys.stdout.isatty():
         # A separate process outside the demo: it may block, fail, or continue in the user's browser.

@@ -7,7 +7,7 @@ import random
 import time
 
 from opsdash.demo import QUEUES
-from opsdash.demo.tasks import KINDS, Kind, app
+from opsdash.demo.tasks import FAILING, KINDS, Failing, Kind, app
 
 TICK_S = 0.5
 PER_TICK = 6
@@ -16,6 +16,11 @@ FEW, MANY = 15, 90
 WAVE_S = 90.0
 FULL = 5_000
 """Waiting messages of one queue above which nothing is added: a demo may be left paused overnight."""
+
+
+FAIL_EVERY_S = 30.0
+MOST_FAILING = 300
+"""Samples that fail: the workers' logs have a traceback of each, and a demo may run for days."""
 
 
 def quota(waiting: int, seconds: float, phase: float) -> int:
@@ -46,10 +51,21 @@ def send(kind: Kind) -> None:
     )
 
 
+def failing(seconds: float, sent: int) -> tuple[Failing, ...]:
+    """Which samples that fail are due: one of each kind at the start, then one in turn every ``FAIL_EVERY_S``.
+
+    Args:
+        seconds: Since the producer's start. ``sent``: how many it has sent.
+    """
+    due = min(MOST_FAILING, len(FAILING) + int(seconds / FAIL_EVERY_S))
+    return tuple(FAILING[number % len(FAILING)] for number in range(sent, due))
+
+
 def main() -> None:
     """Produces until SIGTERM or the loss of the broker ends it; after that one it is started again."""
     started = time.monotonic()
     with app.connection_for_write() as connection:
+        sent = 0
         print("producing", flush=True)  # noqa: T201 - read by the supervisor
         while True:
             for index, queue in enumerate(QUEUES):
@@ -59,6 +75,9 @@ def main() -> None:
                 kinds = [kind for kind in KINDS if kind.queue == queue]
                 for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311 - samples
                     send(kind)
+            for one in failing(time.monotonic() - started, sent):
+                sent += 1
+                app.send_task(one.task, kwargs=one.arguments, queue=one.queue, priority=0)
             time.sleep(TICK_S)
 
 

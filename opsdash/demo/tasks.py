@@ -1,17 +1,18 @@
-"""The sample deployment's Celery app: two queues, a few kinds of work. The tasks only sleep: the demo stays cheap."""
+"""The sample deployment's Celery app: two queues, a few kinds of work that only sleeps, and three that fail."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from celery import Celery
 from kombu.entity import Queue
 
 import opsdash.worker
-from opsdash.demo import QUEUES
+from opsdash.demo import MENDED, QUEUES
 
 PREFIX = os.environ.get("OPSDASH_DEMO_PREFIX")
 """Of every key on a broker that is not the demo's own, so that nothing of its owner's is touched."""
@@ -69,3 +70,37 @@ def work(seconds: float, subject: str = "") -> None:  # noqa: ARG001 - an argume
 
 for _kind in KINDS:
     app.task(work, name=_kind.task)
+
+
+class Failing(NamedTuple):
+    """One kind of sample work that fails."""
+
+    task: str
+    queue: str
+    arguments: dict[str, object]
+
+
+FAILING = (
+    Failing("payments.capture", "celery", {"order": 4711, "amount": "19.90 EUR"}),  # until its provider is there
+    Failing(
+        "invoices.render", "celery", {"customer": "sample-12", "pages": "twelve"}
+    ),  # until its arguments are edited
+    Failing("reports.legacy", "emails", {"month": "2019-02"}),  # nobody has registered it
+)
+
+
+class ProviderDownError(Exception):
+    """The payment provider does not answer."""
+
+
+@app.task(name="payments.capture")  # type: ignore[untyped-decorator] # of Celery
+def capture(order: int, amount: str) -> None:
+    """Fails while the payment provider is away."""
+    if not Path(MENDED).exists():  # processes of the demo run in its data folder
+        raise ProviderDownError(f"payments.example does not answer: order {order}, {amount}")
+
+
+@app.task(name="invoices.render")  # type: ignore[untyped-decorator] # of Celery
+def render(customer: str, pages: int | str) -> None:  # noqa: ARG001 - an argument to look at
+    """Fails when the number of pages is none."""
+    int(pages)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 import param
 from param.parameterized import instance_descriptor
 
-TABS = ("overview", "queues", "workers", "tenants", "operations")
+TABS = ("overview", "queues", "workers", "tenants", "operations", "failures")
 SPANS = ("15m", "1h", "24h")
 MAX_CHARS = 200
 """An address is outside input: anything longer is cut."""
@@ -41,6 +41,8 @@ class Location(param.Parameterized):
     queue = _Text(default="", doc="The chosen queue; empty: the first.")
     workers = _Text(default="", doc="The filter of the workers.")
     worker = _Text(default="", doc="Workers whose rows are open, with a comma between them.")
+    failures = _Text(default="", doc="The filter of the failed tasks.")
+    failure = _Text(default="", doc="Fingerprints of groups of failed tasks that are open, with a comma between them.")
     span: param.Selector[str] = _OneOf(default="15m", objects=list(SPANS))
     chart = _Text(default="", doc="``all``: the charts show the first few queues; empty: the chosen one.")
     scale = _Text(default="", doc="``log``: the charts have a logarithmic axis.")
@@ -60,6 +62,15 @@ class Location(param.Parameterized):
     @open_workers.setter
     def open_workers(self, keys: list[str]) -> None:
         self.worker = ",".join(keys)
+
+    @property
+    def open_failures(self) -> list[str]:
+        """Fingerprints of the groups of failed tasks whose rows are open."""
+        return [key for key in self.failure.split(",") if key]
+
+    @open_failures.setter
+    def open_failures(self, keys: list[str]) -> None:
+        self.failure = ",".join(keys)
 
     @property
     def log_filter(self) -> dict[str, str]:

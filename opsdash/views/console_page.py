@@ -16,6 +16,7 @@ from opsdash.views.approvals import PendingApprovals
 from opsdash.views.components import Masthead, Tabs
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
+from opsdash.views.failures import Failures
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.queue_charts import QueueChart
@@ -31,6 +32,7 @@ TITLES = {
     "workers": "Workers",
     "tenants": "Tenants",
     "operations": "Operations",
+    "failures": "Failures",
 }
 _HEADING = """<h1>System Operations</h1>
 <div class="banner" role="note">Caution: Manual operations can affect system behavior</div>"""
@@ -71,6 +73,7 @@ class Console(View):
             "workers": self._workers,
             "tenants": partial(self._view, TenantDrift, detailed=True),
             "operations": self._operations,
+            "failures": self._failures,
         }
         self._tabs = Tabs(
             *((TITLES[name], makers[name]) for name in TABS), active=TABS.index(location.tab), theme=self.param.theme
@@ -78,12 +81,19 @@ class Console(View):
         self._tabs.param.watch(self._went, "active")
         location.param.watch(self._go, "tab")
         self._offer_tabs()
+        self._count_failures()
         return self._tabs
 
     @param.depends("status.tenants_card", watch=True)
     def _offer_tabs(self) -> None:
         if self._tabs is not None:
             self._tabs.hidden = [] if self.status.tenants_card.get("shown") else [TITLES["tenants"]]
+
+    @param.depends("status.failures_card", watch=True)
+    def _count_failures(self) -> None:
+        if self._tabs is not None:
+            total = self.status.failures_card.get("total")
+            self._tabs.badges = {TITLES["failures"]: f"{total:,}"} if total else {}
 
     def _view(self, kind: type[View], **params: Any) -> View:
         return kind(session=self._session, theme=self.theme, **params)
@@ -127,6 +137,13 @@ class Console(View):
         view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
         view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
         view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
+        return view
+
+    def _failures(self) -> Viewable:
+        location = self._session.location
+        view = self._view(Failures, selection=location.open_failures, find=location.failures)
+        view.param.watch(lambda event: setattr(location, "failures", event.new), "find")
+        view.param.watch(lambda event: setattr(location, "open_failures", event.new), "selection")
         return view
 
     def _operations(self) -> Viewable:

@@ -25,7 +25,8 @@ class SystemState(View):
         self._pause = button("Pause Processing", "pause", on_click=self._dialog.asks(PauseProcessing))
         self._resume = button("Resume Processing", "play", on_click=self._dialog.asks(ResumeProcessing))
         self._extend = button("Extend", "clock", on_click=self._dialog.asks(PauseProcessing))
-        acts: list[Viewable] = [self._pause, self._resume, self._extend]
+        self._failed = button("Failed tasks", "look", on_click=self._show_failed)
+        acts: list[Viewable] = [self._failed, self._pause, self._resume, self._extend]
         if note := why_not(self._session.role):  # our own words: nothing from outside is put into HTML
             styles = {"max-width": "330px", "font-size": "12px", "text-align": "right"}
             acts.append(pn.pane.HTML(f"<p>{note}</p>", margin=0, design=OpsDesign, styles=styles))
@@ -36,7 +37,16 @@ class SystemState(View):
             theme=self.param.theme,
         )
         self._show()
+        self._lead_to_failed()
         return self._strip
+
+    def _show_failed(self, _event: object) -> None:
+        self._session.location.tab = "failures"
+
+    @param.depends("status.failures_card", watch=True)
+    def _lead_to_failed(self) -> None:
+        if self._strip is not None:  # alone it has no tabs
+            _set(self._failed, visible=not self._alone and bool(self.status.failures_card.get("total")))
 
     @param.depends("status.hero", "status.figures", "status.sparks", "status.updated_at", watch=True)
     def _show(self) -> None:

@@ -24,7 +24,7 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     """The operation that a browser names, with the arguments it may choose: those that are written as text.
 
     Args:
-        name: As the browser sent it, like ``args``: not to be trusted.
+        name: As the browser sent it, like ``args``: not to be trusted. One that is empty keeps its default.
 
     Raises:
         Invalid: There is no such operation, or it has no such argument.
@@ -37,6 +37,8 @@ def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
     for key, value in args.items():
         if key not in known or not isinstance(value, str):
             raise Invalid(f"{kind.title} does not accept these parameters.")
+        if not value and known[key].default is None:  # left empty, so that it is not asked
+            continue
         try:
             given[key] = known[key].metadata["parse"](value)
         except ValueError as error:

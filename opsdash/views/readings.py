@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -15,12 +15,12 @@ import param
 from param.parameterized import batch_call_watchers
 
 from opsdash.errors import OpsdashError
-from opsdash.model import HistoryPoint, Role, Snapshot
+from opsdash.model import FailureOverview, HistoryPoint, Role, Snapshot
 from opsdash.operation import Operation
 from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
 from opsdash.state.status import STALE_AFTER_S
-from opsdash.views import hero, rows, strip, worker_rows
+from opsdash.views import failure_rows, hero, rows, strip, worker_rows
 from opsdash.views.components.shared import Figures, Rows, SharedFigures, SharedRows
 from opsdash.views.components.sparkline import sparkline
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLOCK_S = 10.0
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 HISTORY_EVERY_S = 10.0
 """The history gets a point so often: reading it more often tells nothing new."""
 
@@ -41,11 +42,13 @@ class PageStatus(SystemStatus):
     worker_rows = SharedRows(default=Rows(), doc="One row per worker, what needs a look first.")
     operation_rows = SharedRows(default=Rows(), doc="The newest entries of the audit log.")
     trash_rows = SharedRows(default=Rows(), doc="Clears that can be undone, newest first.")
+    failure_rows = SharedRows(default=Rows(), doc="One row per group of failed tasks, the one that came last first.")
     approval_rows = SharedRows(default=Rows(), doc="Acts that wait for a second person.")
     figures = SharedFigures(default=Figures(), doc="Figure -> [number, unit] as text; what is not known is not there.")
     sparks = SharedFigures(default=Figures(), doc="Figure -> its small line; None: too few values.")
     hero = SharedFigures(default=Figures(), doc="Parameters of the status strip.")
     tenants_card = SharedFigures(default=Figures(), doc="What the card of tenants says.")
+    failures_card = SharedFigures(default=Figures(), doc="How many failed tasks are kept, and what to say of it.")
     read_at = param.Number(default=0, doc="When Redis was read, in seconds; 0: not yet.")
 
     def take(self, reading: Reading) -> None:
@@ -84,6 +87,8 @@ class Readings:
         self._status = SystemStatus()
         self._recent: tuple[HistoryPoint, ...] = ()
         self._recent_read_s = -HISTORY_EVERY_S
+        self._failed, self._failures = console.failed, FailureOverview()
+        self._failures_version: tuple[Any, ...] = ()
         self._last: dict[Role, Reading] = {}
 
     def latest(self, role: Role) -> Reading | None:
@@ -99,8 +104,10 @@ class Readings:
             if self._status.updated_at != snapshot.taken_at:
                 self._status.update(snapshot)
             self._read_history(snapshot)
+            self._read_failures(snapshot)
             before = last.shown if last else {}
-            made = Reading(snapshot, shown(self._status, self._recent, role, before, self._broker.identity))
+            here = self._broker.identity
+            made = Reading(snapshot, shown(self._status, self._recent, role, before, here, self._failures))
             self._last[role] = made
             return made
 
@@ -114,6 +121,17 @@ class Readings:
             log.warning("the history can't be read: %s", error)  # the lines stay as they were, and end where they end
         self._recent_read_s = now_s
 
+    def _read_failures(self, snapshot: Snapshot) -> None:
+        """One round trip; where something has failed, or was sent again, some 20 ms for 1,000 groups."""
+        if snapshot.redis_error:
+            return
+        try:
+            version = self._failed.version()
+            if version != self._failures_version:
+                self._failures, self._failures_version = self._failed.overview(), version
+        except OpsdashError as error:
+            log.warning("failed tasks can't be read: %s", error)  # what is shown stays
+
 
 def shown(
     status: SystemStatus,
@@ -121,17 +139,18 @@ def shown(
     role: Role,
     before: Mapping[str, Any] | None = None,
     here: str = "",
+    failures: FailureOverview | None = None,
 ) -> dict[str, Any]:
     """The parameters of ``PageStatus`` for a user of this role.
 
     Args:
-        before: The last ones. ``here``: what the audit log calls this console's broker.
+        before: The last ones. ``here``: what the audit log calls this console's broker. ``failures``: as read last.
     """
 
     def may(operation: type[Operation]) -> bool:
         return role >= operation.minimum_role
 
-    before = before or {}
+    before, failures = before or {}, failures or FailureOverview()
     read_at = status.redis_read_at
     tables = {
         "queue_rows": rows.queue_rows(status.queues, status, recent, may, _by_key(before, "queue_rows")),
@@ -145,6 +164,9 @@ def shown(
                 before=_by_key(before, "worker_rows"),
             )
         ),
+        "failure_rows": failure_rows.group_rows(
+            failures.groups, may=may, now=(read_at or LONG_AGO).replace(second=0, microsecond=0)
+        ),
         "trash_rows": rows.trash_rows(status.trash, may=may(RestoreQueue)),
         "approval_rows": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
         "operation_rows": rows.operation_rows(
@@ -155,6 +177,7 @@ def shown(
         "figures": strip.as_words(strip.figures(status, recent)),
         "sparks": {name: sparkline(points) for name, points in strip.sparks(recent).items()},
         "hero": hero.words(status),
+        "failures_card": failure_rows.card(failures),
         "tenants_card": rows.tenants_card(status),
     }
     return {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opsdash.views.session import Session
 
 SHORTCUTS = (
-    ("1 to 5", "Go to a tab"),
+    ("1 to 6", "Go to a tab"),
     ("p", "Pause or resume processing"),
     ("r", "Read the figures now"),
     ("/", "Filter or search"),
@@ -27,7 +27,7 @@ REFRESH = "r"
 KEYS: dict[str, list[str]] = {
     "p": ["Pause Processing", "Resume Processing"],
     REFRESH: [],
-    "/": ["Id, name or argument", "Search in the details", "Filter workers", FIELD, "Queues"],
+    "/": ["Id, name or argument", "Search in the details", "Filter workers", "Filter failures", FIELD, "Queues"],
     "d": ["Toggle theme"],
     "?": ["Keyboard shortcuts"],
 }

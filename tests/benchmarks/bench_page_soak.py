@@ -26,7 +26,7 @@ from opsdash.services.pause.flags import PauseFlags
 
 PAGES, MINUTES, WARMING, COMPARED = 20, 30, 5, 5
 MINUTE_S = 60.0
-TABS = ("overview", "queues&queue=celery", "workers", "tenants", "operations")
+TABS = ("overview", "queues&queue=celery", "workers", "tenants", "operations", "failures")
 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:

@@ -32,6 +32,13 @@ def look(page: Page, queue: str) -> Locator:
     return panel
 
 
+def _place(panel: Locator) -> tuple[float, float, float]:
+    """Its top, its right edge and its height."""
+    box = panel.bounding_box()
+    assert box
+    return box["y"], round(box["x"] + box["width"]), box["height"]
+
+
 def rows(panel: Locator) -> Locator:
     return panel.locator("tbody > tr:not(.under)")
 
@@ -42,11 +49,7 @@ def test_a_queue_is_looked_through_page_by_page_and_what_is_left_out_is_marked(
     fill(store, "reports", 60)
     page = visit(served.url)
     panel = look(page, "reports")
-    box = panel.bounding_box()
-    assert box
-    assert (box["y"], round(box["x"] + box["width"]), box["height"]) == (0, 1440, 900), (
-        "at the side, from top to bottom"
-    )
+    until(lambda: _place(panel) == (0, 1440, 900), why="it slid in at the side, from top to bottom")
     expect(panel).to_contain_text("1 to 20 of 60")
     expect(rows(panel)).to_have_count(26)
     expect(rows(panel).nth(20)).to_contain_text("… 35 tasks not shown")

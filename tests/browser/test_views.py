@@ -28,7 +28,7 @@ from opsdash.views.queues import QueueTable
 
 KEYS = Keys()
 MARIA = Actor(name="maria", role=Role.OPERATOR)
-TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations")
+TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations", "Failures")
 
 
 @pytest.fixture

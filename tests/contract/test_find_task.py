@@ -291,7 +291,7 @@ def test_a_failed_task_is_found_with_its_error_and_can_be_retried(broker: Broker
 
 
 def test_a_failed_task_that_waits_again_is_waiting(broker: Broker) -> None:
-    keep(broker, [failed("failed-1")])
-    push(broker, message("failed-1"))
-    found = find(broker, "failed-1")
+    keep(broker, [failed("failing-1")])
+    push(broker, message("failing-1"))
+    found = find(broker, "failing-1")
     assert (found.state, [place.state for place in found.places]) == ("waiting", ["waiting"])

@@ -43,4 +43,5 @@ def test_every_command_of_the_quickstart_does_what_the_page_says(tmp_path: Path)
             demo.wait(30)
     assert "trying it out" in done.stdout  # in the status, while it is paused
     assert re.search(r"Cleared \d+ tasks? from emails", done.stdout)
+    assert "payments.capture" in done.stdout  # among the failed ones, and then in the preview of the retry
     assert "The audit log is whole" in done.stdout

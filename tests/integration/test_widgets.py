@@ -8,7 +8,7 @@ import io
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from bokeh.document import Document
 from support.deployment import Deployment
 from support.errors import fails
+from support.event_loops import no_event_loop_is_left  # noqa: F401 - a fixture
 from support.reports import report
 from support.workers import eventually
 
@@ -39,21 +40,7 @@ PAGE_BYTES = 500_000
 """Of all cards together: each brings its script along, because a saved file has no address to load it from."""
 
 
-@pytest.fixture(autouse=True)
-def _no_event_loop_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Panel sends a notebook's changes by the thread's event loop, and makes one where a kernel would have its own."""
-    policy, made = asyncio.get_event_loop_policy(), list[asyncio.AbstractEventLoop]()
-    make = policy.new_event_loop
-
-    def noted() -> asyncio.AbstractEventLoop:
-        made.append(make())
-        return made[-1]
-
-    monkeypatch.setattr(policy, "new_event_loop", noted)
-    yield
-    asyncio.set_event_loop(None)
-    for loop in made:
-        loop.close()
+pytestmark = pytest.mark.usefixtures("no_event_loop_is_left")
 
 
 @pytest.fixture

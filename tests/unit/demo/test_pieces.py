@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo import APP, QUEUES, broker, database, producer, tasks
+from opsdash.demo import APP, MENDED, QUEUES, broker, database, producer, tasks
 from opsdash.demo.deployment import Deployment, free_port
 from opsdash.errors import Invalid, Unavailable
 from opsdash.services.tenants.sync import public_config
@@ -127,3 +127,26 @@ def test_no_command_line_holds_a_password(deploy: Callable[..., Deployment]) -> 
     """All users of a machine may read them; some servers hide theirs, but only once they run."""
     demo = deploy()
     assert not [word for part in demo.parts() for word in part.command() if demo.password in word]
+
+
+def test_the_demo_fails_some_tasks_of_three_kinds_and_never_more_than_its_bound() -> None:
+    first = producer.failing(0.5, 0)
+    assert {one.task for one in first} == {"payments.capture", "invoices.render", "reports.legacy"}
+    assert producer.failing(20, 3) == ()
+    assert producer.failing(producer.FAIL_EVERY_S, 3) == first[:1]
+    assert producer.failing(1e9, producer.MOST_FAILING) == ()
+    assert {one.task for one in first} - set(tasks.app.tasks) == {"reports.legacy"}, "nobody has registered it"
+    assert {one.queue for one in first} <= set(QUEUES)
+
+
+def test_payments_of_the_demo_fail_until_the_file_is_there_and_a_bill_until_its_pages_are_a_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(tasks.ProviderDownError):
+        tasks.capture(order=1, amount="1 EUR")
+    (tmp_path / MENDED).touch()
+    tasks.capture(order=1, amount="1 EUR")
+    with pytest.raises(ValueError, match="twelve"):
+        tasks.render(customer="a", pages="twelve")
+    tasks.render(customer="a", pages=12)

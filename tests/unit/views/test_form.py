@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opsdash.errors import Invalid
 from opsdash.model import Breakdown, Figure, Line, Part, Preview
 from opsdash.operation import registry
-from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RevokeTask, SyncTenantConfigs
+from opsdash.operations import ClearQueue, ClearTasks, PauseProcessing, RetryFailed, RevokeTask, SyncTenantConfigs
 from opsdash.views.form import MAX_LABEL, about, asked_for, button_label, fields, filled, in_words, review
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
@@ -162,3 +162,11 @@ def test_a_browser_can_send_what_it_likes_and_never_changes_what_it_was_not_aske
         return
     assert isinstance(operation, PauseProcessing)
     assert operation.queue == "emails"
+
+
+def test_what_a_button_leaves_empty_is_neither_asked_nor_shown() -> None:
+    args = {"ids": "", "task": "", "error": "", "queue": "", "group": "0a1b", "since_s": ""}
+    operation = asked_for("retry_failed", args)
+    assert operation == RetryFailed(group="0a1b")
+    assert about(operation, args) == [("Group", "0a1b")]
+    assert [field["name"] for field in fields(operation, None, args)] == ["per_s", "reason"]

@@ -58,6 +58,8 @@ def test_while_the_log_is_not_fresh_the_strip_does_not_say_what_was_last_or_is_i
     stopped = status(entry(Status.IN_PROGRESS))
     stopped.tick(NOW + timedelta(minutes=1))
     assert hero.words(stopped)["verdict"] == []
+
+
 def test_a_queue_that_is_paused_alone_is_not_shown_in_the_colour_of_a_deployment_that_runs() -> None:
     running = SystemStatus()
     running.update(Snapshot.example())

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from opsdash.errors import Unavailable
-from opsdash.model import HistoryPoint, QueueStats, Role, Snapshot, WorkerStats
+from opsdash.model import FailureOverview, HistoryPoint, QueueStats, Role, Snapshot, WorkerStats
 from opsdash.views.hero import why_not
 from opsdash.views.readings import PageStatus, Readings
 
@@ -26,7 +26,9 @@ def maker(history: Any = ()) -> Readings:
             raise history
         return history
 
-    known = SimpleNamespace(history=SimpleNamespace(read=read), broker=SimpleNamespace(identity="redis-a:6379/0"))
+    failed = SimpleNamespace(version=lambda: ("1",), overview=FailureOverview)
+    broker = SimpleNamespace(identity="redis-a:6379/0")
+    known = SimpleNamespace(history=SimpleNamespace(read=read), broker=broker, failed=failed)
     return Readings(known)  # type: ignore[arg-type]
 
 
