@@ -49,7 +49,7 @@ def test_a_queue_is_looked_through_page_by_page_and_what_is_left_out_is_marked(
     fill(store, "reports", 60)
     page = visit(served.url)
     panel = look(page, "reports")
-    until(lambda: _place(panel) == (0, 1440, 900), why="it slid in at the side, from top to bottom")
+    assert services.until(lambda: _place(panel) == (0, 1440, 900)), "it slides in at the side, from top to bottom"
     expect(panel).to_contain_text("1 to 20 of 60")
     expect(rows(panel)).to_have_count(26)
     expect(rows(panel).nth(20)).to_contain_text("… 35 tasks not shown")
