@@ -84,7 +84,8 @@ def test_a_group_that_has_not_changed_is_not_read_again(ops: Console, monkeypatc
 
     monkeypatch.setattr(Failures, "read", note)
     for second in range(3):
-        card.status.read_at = second + 1  # another reading, of the same
+        with card.status._open():
+            card.status.read_at = second + 1  # another reading, of the same
     assert read == []
     assert card._contents["0123"].facts.lines[0][1] == "All of them were sent again or discarded."
 
