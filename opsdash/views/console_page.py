@@ -175,7 +175,7 @@ class Console(View):
         )
         if self.whole:
             shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
-        self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
+        self.status.param.watch(lambda event: setattr(masthead, "read_at", event.new), "read_at")
         return masthead
 
     def _chose_queue(self, *_events: object) -> None:
