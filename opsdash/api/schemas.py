@@ -23,9 +23,11 @@ from opsdash.model import (
     RunningTask,
     Snapshot,
     WorkerStats,
+    Workflow,
     builds,
 )
 from opsdash.operation import MAX_TEXT
+from opsdash.operations.cancel_workflow import act_on as cancels
 from opsdash.operations.remove_task import act_on
 from opsdash.services.failures.facts import STORE_ONLY
 from opsdash.services.pause.verdict import verdicts
@@ -156,6 +158,17 @@ FoundTaskRead = msgspec.defstruct(
     namespace={
         "__doc__": "Where a task is, and what was looked at, with how long ago (``age_s``). ``state`` is null where"
         " several ids begin so. ``act``: the operation that fits; null: none does."
+    },
+)
+
+
+WorkflowRead = msgspec.defstruct(
+    "WorkflowRead",
+    [*_fields_of(Workflow), ("act", FittingAct | None)],
+    kw_only=True,
+    namespace={
+        "__doc__": "The tasks that a task belongs to, in the order of their tree. ``act``: the operation that cancels"
+        " what is left; null: nothing is."
     },
 )
 
@@ -303,6 +316,14 @@ def found_task_read(found: FoundTask) -> msgspec.Struct:
     if act is not None:
         fitting = FittingAct(operation=act.name, params=act.params(), href=f"/api/v1/operations/{act.name}")
     return FoundTaskRead(**_values(found), act=fitting)
+
+
+def workflow_read(found: Workflow) -> msgspec.Struct:
+    """A workflow, and the operation that cancels it."""
+    act, fitting = cancels(found), None
+    if act is not None:
+        fitting = FittingAct(operation=act.name, params=act.params(), href=f"/api/v1/operations/{act.name}")
+    return WorkflowRead(**_values(found), act=fitting)
 
 
 def queues_read(snapshot: Snapshot) -> QueuesRead:

@@ -165,6 +165,8 @@ class RunningTask:
         arguments: As the worker reports them, without what looks secret; empty: it does not report them.
         queue: The queue it came from; for a broadcast its routing key.
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
+        root, parent, group: Ids of its workflow's root, of the task that sent it, and of its group; empty: none, or the
+            worker does not report them.
     """
 
     task_id: str
@@ -172,6 +174,9 @@ class RunningTask:
     queue: str
     started_at: datetime | None = None
     arguments: str = ""
+    root: str = ""
+    parent: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,7 @@ class Health:
             "oldest_s": age(running[0].time_start) if running else "",
             "running": running_json(running),
             "running_arguments": self._arguments.as_json(running),
+            "running_workflow": workflow_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
             "held_by_queue": ""
             if (reserved := celery_private.held_by_queue(consumer)) is None
@@ -180,6 +181,21 @@ def running_json(requests: Iterable[Any]) -> str:
             break
         tasks.append(task)
     return f"[{','.join(tasks)}]"
+
+
+def workflow_json(requests: Iterable[Any]) -> str:
+    """What the first of these requests belong to, as JSON: ``{id: [root, parent, group], …}``."""
+    tasks: list[str] = []
+    size = 2
+    for request in islice(requests, MOST_TASKS):
+        root, parent, group = (getattr(request, name, None) or "" for name in ("root_id", "parent_id", "group"))
+        ids = [str(one)[:LONG] for one in (request.id, root or request.id, parent, group)]
+        task = f"{json.dumps(ids[0])}:{json.dumps(ids[1:], separators=(',', ':'))}"
+        size += len(task) + 1
+        if size > MOST_BYTES:
+            break
+        tasks.append(task)
+    return f"{{{','.join(tasks)}}}"
 
 
 def load() -> str:

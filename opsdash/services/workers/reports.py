@@ -79,7 +79,7 @@ FIELDS = (
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
-RUNNING, ARGUMENTS = "running", "running_arguments"
+RUNNING, ARGUMENTS, WORKFLOW = "running", "running_arguments", "running_workflow"
 """Fields that are read for one worker only, on request."""
 
 
@@ -149,12 +149,15 @@ class Workers:
             if not 0 < bounded_reads.one(client, 0, "HSTRLEN", key, RUNNING) <= LARGE_REPORT:
                 return ()
             seconds, micros = client.time()
-            (fields,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING, ARGUMENTS], LARGE_REPORT)
+            (fields,) = bounded_reads.fields(
+                self.broker.client, [key], ["time", RUNNING, ARGUMENTS, WORKFLOW], LARGE_REPORT
+            )
         now = seconds + micros / 1e6
         reported = untrusted.figure(fields.get("time"))
         age_s = 0.0 if reported is None else now - reported
         reported_at = datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
-        return _running(fields.get(RUNNING), reported_at, self._arguments(fields.get(ARGUMENTS)))
+        tasks = _running(fields.get(RUNNING), reported_at, self._arguments(fields.get(ARGUMENTS)))
+        return _in_workflows(tasks, fields.get(WORKFLOW))
 
     def _arguments(self, text: str | None) -> list[str]:
         """As reported, in the order of the running tasks; none if the report can't be read."""
@@ -278,6 +281,17 @@ def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> t
         )
         for task_id, name, queue, ran_s, told in tasks[:MOST_RUNNING]
     )
+
+
+def _in_workflows(tasks: tuple[RunningTask, ...], text: str | None) -> tuple[RunningTask, ...]:
+    """With a worker's report of what they belong to: JSON ``{id: [root, parent, group], …}``."""
+    told = untrusted.mapping(untrusted.parsed(text))
+    found = list[RunningTask]()
+    for task in tasks:
+        ids = told.get(task.task_id)
+        root, parent, group = map(untrusted.words, ids) if isinstance(ids, list) and len(ids) == 3 else ("", "", "")
+        found.append(replace(task, root=root, parent=parent, group=group))
+    return tuple(found)
 
 
 def _is_task(value: Any) -> bool:

@@ -33,6 +33,7 @@ class HeldTask:
         queue: Its routing key, which is the queue's name as a rule; empty: not known.
         since: When it began to run, in UTC, by the worker's clock; None where the worker does not say.
         arguments: Without what looks secret.
+        root, parent, group: Of its workflow, where a worker reports them; ``linked``: it does.
     """
 
     id: str
@@ -42,6 +43,10 @@ class HeldTask:
     queue: str = ""
     since: datetime | None = None
     arguments: str = ""
+    root: str = ""
+    parent: str = ""
+    group: str = ""
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +166,10 @@ class TaskHolders:
                 queue=task.queue,
                 since=task.started_at,
                 arguments=task.arguments,
+                root=task.root,
+                parent=task.parent,
+                group=task.group,
+                linked=bool(task.root),
             )
             for host in hosts
             for task in self.workers.running(host)

@@ -1,0 +1,120 @@
+"""Where the tasks of a workflow were seen, and how what one says leads to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from opsdash.model import LookedAt
+from opsdash.model.workflow import WORKFLOW_STATES, WorkflowState
+from opsdash.services.workflows.links import Links
+
+MOST_KEYS = 50
+"""Roots and groups of one workflow whose tasks are looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One place where a task of the workflow is.
+
+    Attributes:
+        raw: Its message, or the mark of a large one; empty where it is not at hand, or there is none.
+        step: The priority step of its list.
+        failure_id: Of a failed one, the id that it is kept by.
+        linked: It says what it belongs to; of a running task a worker without the plug-in does not.
+    """
+
+    links: Links
+    state: WorkflowState
+    name: str = ""
+    queue: str = ""
+    step: int = 0
+    worker: str = ""
+    raw: bytes = b""
+    trash_id: str = ""
+    error: str = ""
+    failure_id: str = ""
+    arguments: str = ""
+    since: datetime | None = None
+    eta: datetime | None = None
+    linked: bool = True
+
+    @property
+    def id(self) -> str:
+        """The task's."""
+        return self.links.id
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one look has found.
+
+    Attributes:
+        sightings: Of tasks that belong to the workflow, in the order in which they were seen.
+        keys: Roots and groups by which they belong to it.
+        problems: What is not known, one sentence each.
+    """
+
+    asked: str
+    sightings: list[Sighting] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    complete: bool = True
+    looked_at: tuple[LookedAt, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    def lacks(self, why: str) -> None:
+        """Something is not known."""
+        self.complete = False
+        if why not in self.problems:
+            self.problems.append(why)
+
+    def grow(self) -> set[str]:
+        """Further roots and groups that what was seen names; they are keys from now on."""
+        found: dict[str, None] = {}
+        for one in self.sightings:
+            links = one.links
+            if links.root and links.root != links.id:
+                found[links.root] = None
+                continue
+            if links.group:  # a group that no task has sent: each member is its own root
+                found[links.group] = None
+            if links.id == self.asked or links.retries or one.state in ("active", "failed"):
+                found[links.id] = None  # it may have sent others; one that has never run has not
+        new = [key for key in found if key not in self.keys]
+        room = max(0, MOST_KEYS - len(self.keys))
+        if len(new) > room:
+            self.lacks(f"it has more than {MOST_KEYS} roots: what the others' tasks have sent is not looked for")
+        self.keys.update(new[:room])
+        return set(new[:room])
+
+    def best(self) -> Mapping[str, Sighting]:
+        """Id → the place that counts most, in the order in which they were seen."""
+        found: dict[str, Sighting] = {}
+        for one in self.sightings:
+            known = found.get(one.id)
+            if known is None or WORKFLOW_STATES.index(one.state) < WORKFLOW_STATES.index(known.state):
+                found[one.id] = one
+        return found
+
+    def top(self) -> str:
+        """The id that names the whole: its root's, or a group's that no task has sent; empty: nothing was found."""
+        by_id = {one.id: one.links for one in self.sightings if one.linked}
+        at, passed = self.asked, set[str]()
+        while at not in passed:
+            passed.add(at)
+            if links := by_id.get(at):
+                at = links.root if links.root and links.root != at else links.group or at
+            else:
+                at = _named_by(at, by_id.values())
+        return at if self.sightings else ""
+
+
+def _named_by(task_id: str, known: Iterable[Links]) -> str:
+    """What a task that was not seen itself belongs to, by what others say of it; itself where they say nothing."""
+    for links in known:
+        if links.parent == task_id and links.root:
+            return links.root
+        if any(one.id == task_id or one.group == task_id for one in links.unsent):
+            return links.root or links.id
+    return task_id
