@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.messages import message
 
+from opsdash.model.signatures import DEEP, MOST_UNSENT
 from opsdash.model.workflow import WorkflowTask
-from opsdash.services.workflows.links import DEEP, MOST_UNSENT, Links, links_of
+from opsdash.services.workflows.links import Links, links_of
 from opsdash.services.workflows.tree import DEEPEST, MOST_SIBLINGS, tree_of
 
 IDS = st.sampled_from(["a", "b", "c", "d", "e", "f", "g", ""])

@@ -98,14 +98,14 @@ class WorkflowTrash:
         }
         for slack in (*SLACK, 0):
             where, neighbour, seen_at = place_among(broker, key, place) if slack else ("next", "", 0)
-            answer, number = lock.run(
+            answer, number, *waited = lock.run(
                 _RESTORE,
                 [key, names[0], keys.trash_index, *names[1:], keys.restores],
                 *(trash_id, queue, by, datetime.now(UTC).isoformat(), left_to_remember_s(info, KEPT_INFO_S)),
                 *(where, neighbour, max(0, seen_at), slack, last, ROOM, MOST_STEP),
             )
             if answer == "done":
-                return int(number), where != "next"
+                return int(number), where != "next" or waited == [0]  # the only ones are where they were
             if answer == "restored":  # another console had the last step
                 return 0, False
             if answer != "moved":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import RunningTask, WorkerStats, untrusted
+from opsdash.model.signatures import an_id, unsent_as_told
 from opsdash.model.untrusted import Unread
 from opsdash.redaction import HIDDEN
 from opsdash.services import dataframes
@@ -284,14 +285,21 @@ def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> t
 
 
 def _in_workflows(tasks: tuple[RunningTask, ...], text: str | None) -> tuple[RunningTask, ...]:
-    """With a worker's report of what they belong to: JSON ``{id: [root, parent, group], …}``."""
+    """With a worker's report of what they belong to; see ``opsdash/worker/running_workflows.py``."""
     told = untrusted.mapping(untrusted.parsed(text))
-    found = list[RunningTask]()
-    for task in tasks:
-        ids = told.get(task.task_id)
-        root, parent, group = map(untrusted.words, ids) if isinstance(ids, list) and len(ids) == 3 else ("", "", "")
-        found.append(replace(task, root=root, parent=parent, group=group))
-    return tuple(found)
+    return tuple(
+        replace(
+            task,
+            root=an_id(about.get("root")),
+            parent=an_id(about.get("parent")),
+            group=an_id(about.get("group")),
+            chord=about.get("chord") is True,
+            unsent=unsent_as_told(about.get("unsent")),
+        )
+        if (about := untrusted.mapping(told.get(task.task_id)))
+        else task
+        for task in tasks
+    )
 
 
 def _is_task(value: Any) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from opsdash.model import untrusted
+from opsdash.model.signatures import Unsent
 from opsdash.redaction import masked
 from opsdash.redaction.arguments import shown_arguments
 from opsdash.services.broker import connected_clients, writes
@@ -33,7 +34,7 @@ class HeldTask:
         queue: Its routing key, which is the queue's name as a rule; empty: not known.
         since: When it began to run, in UTC, by the worker's clock; None where the worker does not say.
         arguments: Without what looks secret.
-        root, parent, group: Of its workflow, where a worker reports them; ``linked``: it does.
+        root, parent, group, chord, unsent: Of its workflow, where a worker reports them; ``linked``: it does.
     """
 
     id: str
@@ -46,6 +47,8 @@ class HeldTask:
     root: str = ""
     parent: str = ""
     group: str = ""
+    chord: bool = False
+    unsent: tuple[Unsent, ...] = ()
     linked: bool = False
 
 
@@ -169,6 +172,8 @@ class TaskHolders:
                 root=task.root,
                 parent=task.parent,
                 group=task.group,
+                chord=task.chord,
+                unsent=task.unsent,
                 linked=bool(task.root),
             )
             for host in hosts

@@ -15,7 +15,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.queues.remove_tasks import MOST_QUEUES, Bin, take
 from opsdash.services.queues.task_message import written
 from opsdash.services.workers.remote_control import Remote
-from opsdash.services.workflows.links import Unsent, links_of
+from opsdash.services.workflows.links import links_of
 from opsdash.services.workflows.look import WorkflowReader
 from opsdash.services.workflows.sightings import Seen, Sighting
 from opsdash.text import count
@@ -94,19 +94,19 @@ def plan_of(seen: Seen) -> CancelPlan:
     best = seen.best()
     waiting = tuple(one for one in seen.sightings if one.state == "waiting")
     in_trash_soon = {one.id for one in waiting}
-    carriers: dict[Unsent, list[Sighting]] = {}
+    carriers: dict[str, list[Sighting]] = {}
     unnamed = behind = 0
     for one in best.values():
         for unsent in one.links.unsent:
             if unsent.id and unsent.id in best:
                 continue
             if unsent.id:
-                carriers.setdefault(Unsent(id=unsent.id, name="", part="next"), []).append(one)
+                carriers.setdefault(unsent.id, []).append(one)
             elif _in_worker(one, in_trash_soon):
                 unnamed += 1
             else:
                 behind += 1
-    follow = [unsent.id for unsent, of in carriers.items() if all(_in_worker(one, in_trash_soon) for one in of)]
+    follow = [task_id for task_id, of in carriers.items() if all(_in_worker(one, in_trash_soon) for one in of)]
     states = Counter(one.state for one in best.values())
     return CancelPlan(
         waiting=waiting,

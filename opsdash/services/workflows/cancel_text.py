@@ -90,9 +90,7 @@ def _not_sent(plan: CancelPlan) -> list[Line]:
         )
         found.append(Line("will_not", text))
     if plan.active:
-        text = (
-            "What a running task sends in its own code has an id that nobody knows yet. Look again after it."
-        )
+        text = "What a running task sends in its own code has an id that nobody knows yet. Look again after it."
         found.append(Line("will_not", text))
     return found
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from opsdash.model import Workflow, WorkflowTask
+from opsdash.model.signatures import Unsent
 from opsdash.redaction import masked
 from opsdash.services.broker import bounded_reads
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.peek import LARGE, describe
-from opsdash.services.workflows.links import Unsent
 from opsdash.services.workflows.sightings import Seen, Sighting
 from opsdash.services.workflows.tree import MOST_TASKS, tree_of
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from opsdash.errors import Unavailable
 from opsdash.model import Failure, LookedAt, Progress, Workflow
 from opsdash.model.found_task import Looked as Kind
+from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues import scan
@@ -37,8 +38,8 @@ MOST_BYTES = 32 * 1024 * 1024
 """Of messages that are kept at hand."""
 MOST_ASKED = 1_000
 """Ids that workers are asked for: an answer has each with its arguments."""
-MOST_FAILED = 200
-"""Failed tasks whose messages are read for what they would send."""
+MOST_FAILED = 1_000
+"""Failed tasks whose messages are read for what they would send, those that failed last."""
 LOOK_S = 30.0
 """The longest that all is gone through: about ten million messages."""
 
@@ -99,7 +100,7 @@ class _Look:
         for turn in range(ROUNDS):
             self._round([text for key in sorted(new) for text in written(key)])
             if turn == 0 and not seen.sightings:  # it may be one that another task sends when it ends
-                self._round(_in_base64(seen.asked))
+                self._round(_in_base64(seen.asked), deep=True)
             if not (new := seen.grow()):
                 break
         else:
@@ -122,14 +123,13 @@ class _Look:
         seen.complete &= all(one.complete for one in seen.looked_at)
         return seen
 
-    def _round(self, texts: Sequence[str]) -> None:
+    def _round(self, texts: Sequence[str], *, deep: bool = False) -> None:
         self._at("queues", lambda looked: self._queues(looked, texts))
         self._at("fetched", lambda looked: self._fetched(looked, texts))
         self._at("trash", lambda looked: self._trash(looked, texts))
-        self._at("failed", self._failed)
+        self._at("failed", lambda looked: self._failed(looked, deep))
         for task in self._running:
-            links = Links(id=task.id, name=task.name, root=task.root, parent=task.parent, group=task.group)
-            self._add("active", "", _held(task, links))
+            self._add("active", "", _held(task, _of_running(task)))
 
     def _at(self, what: Kind, look: Callable[[Looked], None]) -> None:
         looked = self._looked[what][0] if what in self._looked else Looked()
@@ -160,17 +160,25 @@ class _Look:
         looked.number, looked.messages = len(names), 0
         for queue in names:
             for step, key in self._broker.lists(queue).items():
-                for raw in self._list(looked, queue, key, texts, count(len(names), "queue")):
-                    if links := links_of(raw):
-                        mark = digest(raw)
-                        self._add(key, mark, Sighting(links=links, state="waiting", queue=queue, step=step, raw=raw))
+                for at, raw in self._list(looked, queue, key, texts, count(len(names), "queue")):
+                    if links := self._links(raw):
+                        one = Sighting(links=links, state="waiting", queue=queue, step=step, index=at, raw=raw)
+                        self._add(key, digest(raw), one)
 
-    def _list(self, looked: Looked, queue: str, key: str, texts: Sequence[str], where: str) -> Iterable[bytes]:
+    def _links(self, raw: bytes) -> Links | None:
+        links = links_of(raw)
+        if bounded_reads.is_mark(raw) and (links is None or not links.names(self._seen.keys)):
+            self._seen.lacks("a message that names it is too large to be looked into, and may be of it")
+        return links
+
+    def _list(
+        self, looked: Looked, queue: str, key: str, texts: Sequence[str], where: str
+    ) -> Iterable[tuple[int, bytes]]:
         for window in scan.holding(self._broker, key, texts):
             if window.length is None:
                 looked.lacks(f"a key of {queue} is not a list")
             looked.messages = (looked.messages or 0) + window.looked_at
-            yield from (hit.message for hit in window.hits)
+            yield from ((hit.index, hit.message) for hit in window.hits)
             text = f"{where}: {looked.messages:,} messages looked at, {count(len(self._seen.sightings), 'task')} found"
             self._on_progress(Progress(done=False, message=text))
             if self._late(looked):
@@ -198,13 +206,14 @@ class _Look:
         looked.number, looked.messages = len(entries), 0
         for entry, lists in zip(entries, self._reader.trash.lists(entries), strict=True):
             for queue, step, key, aside in lists:
-                for raw in self._list(looked, queue, key, texts, "the trash"):
-                    if links := links_of(raw):
+                for at, raw in self._list(looked, queue, key, texts, "the trash"):
+                    if links := self._links(raw):
                         one = Sighting(
                             links=links,
                             state="held" if aside else "cleared",
                             queue=queue,
                             step=step,
+                            index=at,
                             trash_id=entry.id,
                             raw=raw,
                         )
@@ -212,19 +221,18 @@ class _Look:
         for what in unread:
             looked.lacks(what.message)
 
-    def _failed(self, looked: Looked) -> None:
-        """Kept failures; they are read once, and their messages for what they would send."""
+    def _failed(self, looked: Looked, deep: bool) -> None:
+        """Kept failures; they are read once, and their messages for what they would send; ``deep``: those of all."""
         store = self._reader.failed
         if self._failures is None:
             self._failures = list(store.brief(store.ids()))
         looked.number = len(self._failures)
         keys = self._seen.keys
-        found = [
-            one for one in self._failures if ("failed", one.id) not in self._known and _of_failure(one).names(keys)
-        ]
-        unsent = {one.id: links_of(one.message) for one in store.messages([one.id for one in found[:MOST_FAILED]])}
+        new = [one for one in self._failures if ("failed", one.id) not in self._known]
+        found = [one for one in new if deep or _of_failure(one).names(keys)]
+        sent = {one.id: links_of(one.message) for one in store.messages([one.id for one in found[:MOST_FAILED]])}
         for failure in found:
-            links, of_message = _of_failure(failure), unsent.get(failure.id)
+            links, of_message = _of_failure(failure), sent.get(failure.id)
             if of_message is not None:
                 links = replace(links, unsent=of_message.unsent, cut=of_message.cut)
             self._add("failed", failure.id, _failed_one(failure, links))
@@ -265,7 +273,8 @@ class _Look:
             if known is None and task.id in self._before:
                 seen.sightings.append(_held(task, self._before[task.id].links, linked=True))
             elif known is None:
-                seen.sightings.append(_held(task, Links(id=task.id, name=task.name), linked=False))
+                links = _named(task, best.values())
+                seen.sightings.append(_held(task, links, linked=bool(links.root)))
             elif known.state != "active" or not known.worker:
                 told = _held(task, known.links, linked=known.linked)
                 state = "scheduled" if (task.state, known.state) == ("reserved", "scheduled") else task.state
@@ -287,6 +296,31 @@ def _held(task: HeldTask, links: Links, *, linked: bool | None = None) -> Sighti
         since=task.since,
         linked=task.linked if linked is None else linked,
     )
+
+
+def _of_running(task: HeldTask) -> Links:
+    return Links(
+        id=task.id,
+        name=task.name,
+        root=task.root,
+        parent=task.parent,
+        group=task.group,
+        chord=task.chord,
+        unsent=task.unsent,
+    )
+
+
+def _named(task: HeldTask, known: Iterable[Sighting]) -> Links:
+    """What others say of a running task whose worker does not say what it belongs to."""
+    for one in known:
+        links = one.links
+        if links.parent == task.id:
+            return Links(id=task.id, name=task.name, root=links.root)
+        for unsent in links.unsent:
+            if unsent.id == task.id:
+                before = links.unsent[unsent.after].id if unsent.after >= 0 else links.id
+                return Links(id=task.id, name=task.name, root=links.root or links.id, parent=before)
+    return Links(id=task.id, name=task.name)
 
 
 def _of_failure(failure: Failure) -> Links:

@@ -20,7 +20,7 @@ class Sighting:
 
     Attributes:
         raw: Its message, or the mark of a large one; empty where it is not at hand, or there is none.
-        step: The priority step of its list.
+        step: The priority step of its list. ``index``: its place there, from the newest message on.
         failure_id: Of a failed one, the id that it is kept by.
         linked: It says what it belongs to; of a running task a worker without the plug-in does not.
     """
@@ -30,6 +30,7 @@ class Sighting:
     name: str = ""
     queue: str = ""
     step: int = 0
+    index: int = 0
     worker: str = ""
     raw: bytes = b""
     trash_id: str = ""
@@ -89,12 +90,10 @@ class Seen:
         return set(new[:room])
 
     def best(self) -> Mapping[str, Sighting]:
-        """Id → the place that counts most, in the order in which they were seen."""
+        """Id → the place that counts most: what runs first, what waits in the order in which it runs."""
         found: dict[str, Sighting] = {}
-        for one in self.sightings:
-            known = found.get(one.id)
-            if known is None or WORKFLOW_STATES.index(one.state) < WORKFLOW_STATES.index(known.state):
-                found[one.id] = one
+        for one in sorted(self.sightings, key=_in_order):
+            found.setdefault(one.id, one)
         return found
 
     def top(self) -> str:
@@ -108,6 +107,10 @@ class Seen:
             else:
                 at = _named_by(at, by_id.values())
         return at if self.sightings else ""
+
+
+def _in_order(one: Sighting) -> tuple[int, str, int, int, str]:
+    return WORKFLOW_STATES.index(one.state), one.queue, one.step, -one.index, one.id
 
 
 def _named_by(task_id: str, known: Iterable[Links]) -> str:

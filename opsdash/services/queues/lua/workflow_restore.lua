@@ -2,7 +2,8 @@
 -- same place. KEYS: lease, list, info, trash index, messages, places, restores. ARGV[3]: trash id, queue, by, at, seconds to
 -- remember it, then where: 'next' (to run), 'behind' or 'before' a neighbour, that neighbour's digest, where it was seen,
 -- how many may have been pushed since, the place as it was read, up to how many messages from an end are moved to make
--- room, tasks of this step. Returns what was done, and how many.
+-- room, tasks of this step. Returns what was done, how many, and how
+-- many waited there before.
 -- include lock_guard.lua
 if redis.call('EXISTS', KEYS[3]) == 0 then return {'gone', 0} end
 local state = redis.call('HGET', KEYS[3], 'state')
@@ -53,4 +54,4 @@ if redis.call('HINCRBY', KEYS[3], 'count', -number) <= 0 then
   redis.call('HSET', KEYS[3], 'count', redis.call('HGET', KEYS[3], 'total'))
   redis.call('ZREM', KEYS[4], ARGV[3])
 end
-return {'done', number}
+return {'done', number, length}
