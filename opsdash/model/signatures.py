@@ -105,7 +105,8 @@ class _Walk:
                 id=own_id,
                 name=untrusted.words(name, LONGEST_NAME),
                 part=part,
-                group=group or an_id(options.get("group_id")),
+                # A chord's body carries the group that it waits for.
+                group=group or ("" if part == "body" else an_id(options.get("group_id"))),
                 after=before,
             )
         )

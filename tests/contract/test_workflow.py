@@ -100,6 +100,7 @@ def test_every_task_of_a_workflow_shows_the_whole_of_it(broker: Broker) -> None:
 
 def test_a_group_that_no_task_has_sent_is_the_top_of_its_tasks_and_their_children(broker: Broker) -> None:
     body = {"chord": signature("shop.total", "body-1")}
+    body["chord"]["options"]["group_id"] = "group-1"  # as Celery writes it
     push(broker, *(message(f"m-{n}", group="group-1", embed=body) for n in range(3)))
     push(broker, message("again-1", group="group-1", retries=1, embed=body), child("kid-1", "again-1", "again-1"))
     whole = [
