@@ -151,7 +151,7 @@ def test_a_chord_and_a_task_that_failed_in_the_middle_of_a_chain(
     assert effect.details["revoked"] == 0
     console.run(effect.undo, actor="maria", confirm="YES")
     with worker(concurrency=1, env=env):
-        deployment.records.wait_for(5)
+        deployment.records.wait_for(6)
         assert deployment.records.starts()[-1].name == "sample.gather", "the whole chord ran after the undo"
 
 
