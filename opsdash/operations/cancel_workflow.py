@@ -150,7 +150,10 @@ class CancelWorkflow(Operation):
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """The trash of this act; what it has revoked only the workers remember."""
         found = in_trash(services, entry)
-        return {**found, "message": f"{found['message']} Workers may have been told too. Run it again for the rest."}
+        return {
+            **found,
+            "message": f"{found['message']} Workers may have received the revoke too. Run it again for the rest.",
+        }
 
     def _plan(self, services: Services) -> tuple[Seen, CancelPlan]:
         """What there is.

@@ -56,7 +56,7 @@ class CancelPlan:
 
     @property
     def revoked(self) -> tuple[str, ...]:
-        """Ids that workers are told of."""
+        """Ids that are sent to all workers."""
         held = [one.id for one in (*self.active, *self.fetched)]
         return tuple(dict.fromkeys([*held, *self.follow]))
 

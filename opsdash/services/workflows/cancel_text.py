@@ -28,7 +28,7 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
     if plan.failed:
         number = count(len(plan.failed), "failed task")
         if discard:
-            found.append(Line("will", f"{number} discarded, into a trash of their own."))
+            found.append(Line("will", f"{number} discarded, into another trash."))
         else:
             found.append(
                 Line("will_not", f"{number} stay on the list of failed tasks. --discard-failed takes them too.")

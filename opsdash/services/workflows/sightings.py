@@ -22,7 +22,7 @@ class Sighting:
         raw: Its message, or the mark of a large one; empty where it is not at hand, or there is none.
         step: The priority step of its list. ``index``: its place there, from the newest message on.
         failure_id: Of a failed one, the id that it is kept by.
-        linked: It says what it belongs to; of a running task a worker without the plug-in does not.
+        linked: It says what it belongs to; of a running task an unmanaged worker does not.
     """
 
     links: Links
