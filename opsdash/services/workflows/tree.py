@@ -35,8 +35,8 @@ class Tree:
 def tree_of(tasks: Sequence[WorkflowTask], under: Mapping[int, int], group: str = "", most: int = MOST_TASKS) -> Tree:
     """The tree of these tasks.
 
-    A task hangs under its parent; under its root where it names no parent. One that is named and not there is a gap, with
-    its own row, under the root where that is known. Tasks that name each other in a circle begin at the first.
+    A task hangs under its parent; under its root where it names no parent. One that is named and not there is a gap,
+    with its own row, under the root where that is known. Tasks that name each other in a circle begin at the first.
 
     Args:
         tasks: Each id once; one without an id is known by its place here.
