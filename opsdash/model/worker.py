@@ -168,7 +168,7 @@ class RunningTask:
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
         chord: It is a member of a chord.
         root, parent, group: Ids of its workflow's root, of the task that sent it, and of its group; empty: none, or the
-            worker does not report them. ``unsent``: what is sent when it ends, some of it.
+            worker does not report them. ``unsent``: what is sent when it ends; ``cut``: not all of it.
     """
 
     task_id: str
@@ -181,6 +181,7 @@ class RunningTask:
     group: str = ""
     chord: bool = False
     unsent: tuple[Unsent, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

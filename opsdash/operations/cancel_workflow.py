@@ -66,6 +66,7 @@ class CancelWorkflow(Operation):
         told += [Line("warning", text) for text in seen.problems]
         if why := missing(seen.looked_at):
             told.append(Line("warning", f"Not everything could be looked at: {why}."))
+        told.append(Line("note", "Tasks of it that are sent after this preview are cancelled as well."))
         told.append(Line("note", f"Looked at: {looked_at_parts(seen.looked_at)}."))
         parts = tuple(Part(name=state, value=number) for state, number in by_state(plan).items())
         queues = tuple(Part(name=queue, value=number) for queue, number in plan.queues.items())

@@ -57,9 +57,10 @@ class Tasks(View):
     _read_at = ""
     _acts: dict[str, Operation]
     _trees: dict[str, WorkflowTree]
+    _ids: dict[str, str]
 
     def _build(self) -> Viewable:
-        self._acts, self._trees = {}, {}
+        self._acts, self._trees, self._ids = {}, {}, {}
         self._field = search(FIELD, width=300, value=self.find)
         self._field.param.watch(self._entered, "value")
         self._back = button("Previous", on_click=self._go_back, disabled=True)
@@ -141,7 +142,7 @@ class Tasks(View):
             return
         found, page = self._found, self._page
         places = found.places if found is not None and found.places else page.tasks if page is not None else ()
-        self._acts, shown = {}, list[rows.Row]()
+        self._acts, self._ids, shown = {}, {}, list[rows.Row]()
         for place in places:
             row = self._row(place, {one["key"] for one in shown})
             if row["key"] not in {one["key"] for one in shown}:
@@ -181,6 +182,7 @@ class Tasks(View):
             ends = fitting.params().get("terminate") is True
             acts.append(rows.act(type(fitting), "Terminate" if ends else label, help_, usual=True))
             self._acts[key] = fitting
+        self._ids[key] = place.id
         return rows.known(
             key=key,
             called=f"{place.name} {place.id}",
@@ -193,7 +195,9 @@ class Tasks(View):
 
     def _workflow(self, key: str) -> Viewable:
         """What an opened row shows."""
-        tree = self._trees[key] = WorkflowTree(self, key.split(" ")[0], self.param.theme)
+        opened = self._table.opened if self._table is not None else []
+        self._trees = {one: tree for one, tree in self._trees.items() if one in opened}
+        tree = self._trees[key] = WorkflowTree(self, self._ids.get(key, ""), self.param.theme)
         tree.read_soon()
         return tree.view
 

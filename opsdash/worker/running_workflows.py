@@ -16,8 +16,8 @@ from opsdash.model.signatures import LONGEST_ID, an_id, unsent_of
 
 MOST_TASKS, MOST_BYTES = 20, 8_000
 """Running tasks of one report, and what they take of it at most."""
-MOST_UNSENT = 20
-"""Tasks that one of them would send."""
+MOST_UNSENT, MOST_LATER = 20, 2_000
+"""Tasks that one of them would send, and the bytes they take at most."""
 LONG = 120
 """Characters of a name."""
 LARGE = 256 * 1024
@@ -33,7 +33,8 @@ class RunningWorkflows:
     def as_json(self, requests: Iterable[Any]) -> str:
         """Of the first of these requests: id → ``root``, ``parent``, ``group``, ``chord``, ``unsent``; empty ones out.
 
-        ``unsent`` has ``[id, name, part, group, after]`` of each; see `opsdash.model.signatures.Unsent`.
+        ``unsent`` has ``[id, name, part, group, after]`` of each; see `opsdash.model.signatures.Unsent`; ``cut``: there
+        are more.
         """
         texts: list[str] = []
         size = 2
@@ -54,13 +55,17 @@ class RunningWorkflows:
         json_body = getattr(message, "content_type", "") == "application/json"
         body = untrusted.parsed(message.body, LARGE) if json_body else None
         embed = untrusted.mapping(body[2] if isinstance(body, list) and len(body) > 2 else body)
-        unsent, _ = unsent_of(embed, MOST_UNSENT)
+        unsent, cut = unsent_of(embed, MOST_UNSENT)
+        later = [[one.id, one.name[:LONG], one.part, one.group, one.after] for one in unsent]
+        while len(json.dumps(later)) > MOST_LATER:  # each names only those before it
+            later, cut = later[: len(later) // 2], True
         told = {
             "root": an_id(headers.get("root_id")) or an_id(request.id),
             "parent": an_id(headers.get("parent_id")),
             "group": an_id(headers.get("group") or embed.get("taskset")),
             "chord": bool(embed.get("chord")),
-            "unsent": [[one.id, one.name[:LONG], one.part, one.group, one.after] for one in unsent],
+            "unsent": later,
+            "cut": cut,
         }
         known = {name: value for name, value in told.items() if value}
         return f"{json.dumps(str(request.id)[:LONGEST_ID])}:{json.dumps(known, separators=(',', ':'))}"

@@ -155,6 +155,25 @@ def test_a_chord_and_a_task_that_failed_in_the_middle_of_a_chain(
         assert deployment.records.starts()[-1].name == "sample.gather", "the whole chord ran after the undo"
 
 
+def test_an_unmanaged_worker_does_not_say_what_its_running_task_sends_and_the_preview_says_so(
+    deployment: Deployment, console: Console, task: Callable[..., Signature]
+) -> None:
+    with worker(pool="threads", concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}) as running:
+        last = send(chain(task(seconds=3), task("late")), deployment)
+        root = last.parent.id
+        deployment.records.wait_for(1)
+        found = console.workflow(root)
+        assert tree(found) == ["short active"]
+        said = "of a running task it is not known what it belongs to: its worker does not report it"
+        assert said in found.problems
+        preview = texts(console.preview(CancelWorkflow(root=root, terminate=True)))
+        assert said in preview
+        effect = cancel(console, root, terminate=True)
+        assert effect.details["unable"] == [running.hostname]
+        assert not effect.ok
+        assert "can't terminate a task: it runs to its end there" in effect.message
+
+
 def test_what_a_workflow_is_part_of_is_said_and_only_its_root_is_cancelled(
     deployment: Deployment, console: Console, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -295,6 +295,7 @@ def _in_workflows(tasks: tuple[RunningTask, ...], text: str | None) -> tuple[Run
             group=an_id(about.get("group")),
             chord=about.get("chord") is True,
             unsent=unsent_as_told(about.get("unsent")),
+            cut=about.get("cut") is True,
         )
         if (about := untrusted.mapping(told.get(task.task_id)))
         else task

@@ -34,7 +34,7 @@ class HeldTask:
         queue: Its routing key, which is the queue's name as a rule; empty: not known.
         since: When it began to run, in UTC, by the worker's clock; None where the worker does not say.
         arguments: Without what looks secret.
-        root, parent, group, chord, unsent: Of its workflow, where a worker reports them; ``linked``: it does.
+        root, parent, group, chord, unsent, cut: Of its workflow, where a worker reports them; ``linked``: it does.
     """
 
     id: str
@@ -49,6 +49,7 @@ class HeldTask:
     group: str = ""
     chord: bool = False
     unsent: tuple[Unsent, ...] = ()
+    cut: bool = False
     linked: bool = False
 
 
@@ -174,6 +175,7 @@ class TaskHolders:
                 group=task.group,
                 chord=task.chord,
                 unsent=task.unsent,
+                cut=task.cut,
                 linked=bool(task.root),
             )
             for host in hosts

@@ -307,6 +307,7 @@ def _of_running(task: HeldTask) -> Links:
         group=task.group,
         chord=task.chord,
         unsent=task.unsent,
+        cut=task.cut,
     )
 
 
