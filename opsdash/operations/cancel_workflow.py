@@ -96,7 +96,7 @@ class CancelWorkflow(Operation):
 
     def execute(self, services: Services, act: Act) -> Effect:
         """In steps; cancelled, it ends with the step it is at, and what is in the trash can be restored."""
-        _, plan = self._plan(services)
+        seen, plan = self._plan(services)
         keep_s, trash_id = services.settings.undo_window_s, act.audit_id.hex
         into = Bin(
             id=trash_id,
@@ -109,7 +109,7 @@ class CancelWorkflow(Operation):
         done = cancel(
             services.workflows,
             services.remote,
-            self.root,
+            seen,
             into,
             terminate=self.terminate,
             on_progress=lambda text: act.on_progress(Progress(done=False, message=text)),

@@ -19,7 +19,7 @@ from opsdash.services.broker.client import Broker, connect
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues import scan
 from opsdash.services.queues.trash import Trash
-from opsdash.services.workers.task_holders import HeldTask
+from opsdash.services.workers.task_holders import Answers, HeldTask
 from opsdash.services.workflows import look
 from opsdash.services.workflows.cancel import CancelPlan, by_state, plan_of
 from opsdash.services.workflows.look import WorkflowReader
@@ -142,6 +142,17 @@ def test_running_and_failed_tasks_are_part_of_it(broker: Broker) -> None:
     found = read(broker, "alone-1", alone)
     assert tree(found) == ["alone-1 active"]
     assert any("does not report it" in text for text in found.problems)
+
+
+def test_a_task_that_its_worker_does_not_have_any_more_has_ended_whatever_was_reported(broker: Broker) -> None:
+    push(broker, child("a-1", "run-1", "root-1"))
+    running = HeldTask(id="run-1", worker="w1@test", state="active", root="root-1", linked=True)
+    holders: Any = Nobody(running)
+    made = WorkflowReader(broker, holders, Trash(broker), FailureStore(broker), lambda: broker.queues)
+    holders.have = lambda _ids: Answers(answered=1)
+    assert tree(made.read("root-1")) == ["?root-1 unknown", ".?run-1 unknown", "..a-1 waiting"]
+    holders.have = lambda _ids: Answers(silent=("w1@test",))
+    assert tree(made.read("root-1")) == ["?root-1 unknown", ".run-1 active", "..a-1 waiting"]
 
 
 def test_what_was_cleared_is_shown_as_cleared(broker: Broker) -> None:

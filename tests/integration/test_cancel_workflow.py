@@ -72,7 +72,7 @@ def test_a_chain_is_seen_while_its_first_task_runs_and_what_follows_never_runs(
     deployment: Deployment, console: Console, task: Callable[..., Signature], pool: str
 ) -> None:
     with worker(pool=pool, concurrency=1, env=deployment.env) as running:
-        last = send(chain(task(seconds=3), task("late"), task("step", 1)), deployment)
+        last = send(chain(task(seconds=10), task("late"), task("step", 1)), deployment)
         root = last.parent.parent.id
         eventually(lambda: root in deployment.health(running.hostname).get("running", ""), what="it reports the task")
         for asked in (root, last.id):
@@ -84,7 +84,7 @@ def test_a_chain_is_seen_while_its_first_task_runs_and_what_follows_never_runs(
         assert any("2 tasks not sent yet: workers discard them" in text for text in preview)
         effect = cancel(console, root)
         assert "3 revoked (1 worker confirmed). 1 task still running." in effect.message
-        running.wait_for_log("Discarding revoked task")
+        running.wait_for_log("Discarding revoked task", timeout_s=30)
         assert deployment.records.stay(1.0) == 0
         assert len(deployment.records) == 1, "only the first one ran"
         with pytest.raises(Refused, match="Nothing is left of workflow"):
@@ -159,7 +159,7 @@ def test_an_unmanaged_worker_does_not_say_what_its_running_task_sends_and_the_pr
     deployment: Deployment, console: Console, task: Callable[..., Signature]
 ) -> None:
     with worker(pool="threads", concurrency=1, env={**deployment.env, "SAMPLE_PLUGIN": "no"}) as running:
-        last = send(chain(task(seconds=3), task("late")), deployment)
+        last = send(chain(task(seconds=10), task("late")), deployment)
         root = last.parent.id
         deployment.records.wait_for(1)
         found = console.workflow(root)

@@ -128,7 +128,7 @@ def _in_worker(one: Sighting, in_trash_soon: set[str]) -> bool:
 def cancel(
     reader: WorkflowReader,
     remote: Remote,
-    root: str,
+    seen: Seen,
     into: Bin,
     *,
     terminate: bool,
@@ -140,6 +140,7 @@ def cancel(
     What waits is taken first: a task that is revoked as well would be discarded when it is restored.
 
     Args:
+        seen: The first look.
         terminate: Running tasks are ended, in the middle of their work.
         cancelled: Called between two steps; true stops there.
 
@@ -147,9 +148,10 @@ def cancel(
         Refused: Another operation has the lock of a queue; nothing was changed.
         Uncertain: The same, when something was.
     """
-    done, seen = Cancelled(), None
+    done = Cancelled()
     for turn in range(ROUNDS):
-        seen = reader.look(root, before=seen)
+        if turn:
+            seen = reader.look(seen.asked, before=seen)
         plan = plan_of(seen)
         done.running = sum(one.id not in done.ended for one in plan.active)
         new = [one for one in plan.revoked if one not in done.revoked]

@@ -268,6 +268,13 @@ class _Look:
         looked.of = answers.answered + len(answers.silent)
         if answers.silent:
             looked.lacks(f"no answer from {', '.join(answers.silent[:5])}")
+        # A report is up to two seconds old: what its worker does not have any more when it is asked has ended.
+        held, asked = {task.id for task in answers.tasks}, set(ids[:MOST_ASKED])
+        seen.sightings = [
+            one
+            for one in seen.sightings
+            if one.state != "active" or one.id in held or one.id not in asked or one.worker in answers.silent
+        ]
         for task in answers.tasks:
             known = best.get(task.id)
             if known is None and task.id in self._before:
