@@ -264,8 +264,9 @@ class Trash:
 
     def _of_queue(self, trash_id: str) -> Mapping[str, str]:
         info = self._info(trash_id)
-        if _kind(info) in WITHOUT_QUEUE:
-            raise Refused(f"Trash {trash_id} has no tasks of one queue.")
+        if (kind := _kind(info)) in WITHOUT_QUEUE:
+            what = "failed tasks" if kind == FAILED_TASKS else "tasks of a workflow"
+            raise Refused(f"Trash {trash_id} has {what}, none of a queue.")
         return info
 
     def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
