@@ -84,5 +84,5 @@ def _what(entry: TrashEntry) -> str:
     if entry.kind == FAILED_TASKS:
         return f"{count(entry.count, 'failed task')} discarded"
     if entry.kind == WORKFLOW:
-        return f"{count(entry.count, 'task')} of workflow {entry.root} removed"
+        return f"{count(entry.count, 'cancelled task')} of workflow {entry.root}"
     return f"{count(entry.count, 'task')} cleared from {entry.queue}"

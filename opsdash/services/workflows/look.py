@@ -225,11 +225,12 @@ class _Look:
         """Kept failures; they are read once, and their messages for what they would send; ``deep``: those of all."""
         store = self._reader.failed
         if self._failures is None:
-            self._failures = list(store.brief(store.ids()))
+            self._failures = list(store.links(store.ids()))
         looked.number = len(self._failures)
         keys = self._seen.keys
         new = [one for one in self._failures if ("failed", one.id) not in self._known]
-        found = [one for one in new if deep or _of_failure(one).names(keys)]
+        meant = [one.id for one in new if deep or _of_failure(one).names(keys)]
+        found = list(store.brief(meant[:MOST_FAILED] if deep else meant))
         sent = {one.id: links_of(one.message) for one in store.messages([one.id for one in found[:MOST_FAILED]])}
         for failure in found:
             links, of_message = _of_failure(failure), sent.get(failure.id)
