@@ -204,10 +204,9 @@ def test_what_a_workflow_is_part_of_is_said_and_only_its_root_is_cancelled(
     assert (done.code, json.loads(done.out)["details"]["removed"]) == (0, {"celery": 1, "emails": 1})
     trash_id = json.loads(done.out)["details"]["trash_id"]
     assert "(workflow) root-1" in cli("trash").out
-    assert (
-        "2 tasks go back to their places: 1 to celery, 1 to emails" in cli("restore-queue", trash_id, "--dry-run").out
-    )
+    undo = cli("restore-queue", trash_id, "--dry-run").out
+    assert "2 tasks go back to their places: 1 to celery, 1 to emails" in undo
     gone = cli("delete-trash", trash_id, "--confirm", "YES")
-    assert (gone.code, "Deleted 2 tasks of workflow root-1 removed for good." in gone.out) == (0, True)
+    assert (gone.code, "Deleted 2 cancelled tasks of workflow root-1 for good." in gone.out) == (0, True)
     assert cli("restore-queue", trash_id, "--confirm", "YES").code == 3
     assert cli("workflow", "nowhere-1").out.startswith("Nothing of a task or group nowhere-1 was found")
