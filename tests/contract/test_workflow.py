@@ -204,13 +204,21 @@ def test_hostile_messages_neither_break_nor_join_it(broker: Broker) -> None:
     )
     found = read(broker, "loop-a")
     assert sorted(row.id for row in found.tasks) == ["loop-a", "loop-b", "loop-c"]
-    for number in range(100):
-        push(broker, child("many-1", f"p-{number}", f"r-{number}"))
-    found = read(broker, "many-1")
+    push(broker, *(message(f"many-{number}", group="group-1", retries=1) for number in range(100)))
+    found = read(broker, "group-1")
     assert not found.complete
     assert any("more than 50 roots" in text for text in found.problems)
     with pytest.raises(Invalid):
         read(broker, "x" * 300)
+
+
+def test_only_what_the_task_itself_belongs_to_is_part_of_it(broker: Broker) -> None:
+    push(broker, child("a-1", "root-1", "root-1"), child("odd-1", "root-1", "root-2"), child("b-1", "root-2", "root-2"))
+    assert sorted(row.id for row in read(broker, "root-1").tasks) == ["a-1", "odd-1", "root-1"]
+    assert len(plan(broker, "root-1").waiting) == 2
+    push(broker, child("m-1", "a-1", "root-1", group="group-1"))
+    found = read(broker, "group-1")
+    assert (found.root, found.group) == ("root-1", ""), "a group that a task has sent is part of its workflow"
 
 
 def test_a_message_too_large_to_be_read_is_still_part_of_it(broker: Broker) -> None:

@@ -71,17 +71,18 @@ class Seen:
             self.problems.append(why)
 
     def grow(self) -> set[str]:
-        """Further roots and groups that what was seen names; they are keys from now on."""
-        found: dict[str, None] = {}
+        """Further roots and groups that it belongs to; they are keys from now on.
+
+        Only what the task that was asked for belongs to is one, and not what others say that they belong to as well: a
+        message with odd headers brings no other workflow in.
+        """
+        found = dict.fromkeys(self.climb())
         for one in self.sightings:
             links = one.links
-            if links.root and links.root != links.id:
-                found[links.root] = None
-                continue
-            if links.group:  # a group that no task has sent: each member is its own root
-                found[links.group] = None
-            if links.id == self.asked or links.retries or one.state in ("active", "failed"):
-                found[links.id] = None  # it may have sent others; one that has never run has not
+            # Each member of a group that no task has sent is its own root. One that never ran has sent nothing.
+            ran = links.retries or one.state in ("active", "failed")
+            if ran and links.group in self.keys and links.root in ("", links.id):
+                found[links.id] = None
         new = [key for key in found if key not in self.keys]
         room = max(0, MOST_KEYS - len(self.keys))
         if len(new) > room:
@@ -98,15 +99,20 @@ class Seen:
 
     def top(self) -> str:
         """The id that names the whole: its root's, or a group's that no task has sent; empty: nothing was found."""
-        by_id = {one.id: one.links for one in self.sightings if one.linked}
-        at, passed = self.asked, set[str]()
-        while at not in passed:
-            passed.add(at)
+        return self.climb()[-1] if self.sightings else ""
+
+    def climb(self) -> list[str]:
+        """From the id that was asked for to the one that names the whole."""
+        by_id = {task_id: one.links for task_id, one in self.best().items() if one.linked}
+        path, at = [self.asked], self.asked
+        while True:
             if links := by_id.get(at):
                 at = links.root if links.root and links.root != at else links.group or at
             else:
                 at = _named_by(at, by_id.values())
-        return at if self.sightings else ""
+            if at in path:
+                return path
+            path.append(at)
 
 
 def _in_order(one: Sighting) -> tuple[int, str, int, int, str]:
@@ -117,6 +123,8 @@ def _named_by(task_id: str, known: Iterable[Links]) -> str:
     """What a task that was not seen itself belongs to, by what others say of it; itself where they say nothing."""
     for links in known:
         if links.parent == task_id and links.root:
+            return links.root
+        if links.group == task_id and links.root not in ("", links.id):
             return links.root
         if any(one.id == task_id or one.group == task_id for one in links.unsent):
             return links.root or links.id
