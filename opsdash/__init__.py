@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
     from opsdash.operations import (
         ApproveOperation,
+        CancelWorkflow,
         ClearQueue,
         ClearTasks,
         DeleteTrash,
@@ -52,6 +53,7 @@ _HOMES = {
     "ResumeProcessing": "opsdash.operations",
     "ClearQueue": "opsdash.operations",
     "ClearTasks": "opsdash.operations",
+    "CancelWorkflow": "opsdash.operations",
     "RemoveTask": "opsdash.operations",
     "RestoreQueue": "opsdash.operations",
     "DeleteTrash": "opsdash.operations",
@@ -82,6 +84,7 @@ _HOMES = {
 
 __all__ = [
     "ApproveOperation",
+    "CancelWorkflow",
     "ClearQueue",
     "ClearTasks",
     "Console",

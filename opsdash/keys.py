@@ -95,6 +95,8 @@ class Keys:
     def trash(self, trash_id: str, part: str) -> str:
         """One part of a cleared queue: ``info`` (hash) or a priority step (list). All carry a TTL.
 
+        Of a cancelled workflow: ``tasks:{queue}`` and ``places:{queue}`` (lists), messages and where each of them was.
+
         While something is under way they carry none, so that it can't end half-way; ``kept:{step}`` (list) then holds
         what goes back to its queue at the end.
         """

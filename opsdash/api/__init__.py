@@ -16,7 +16,7 @@ from opsdash.api.health import Probe, Readiness
 from opsdash.api.metrics import Meter, Metrics
 from opsdash.api.openapi import V1, Document
 from opsdash.api.operations import Run
-from opsdash.api.reads import LOOKS, Audit, Look, OneTask, OneWorker, Operations, Tasks, View
+from opsdash.api.reads import LOOKS, Audit, Look, OneTask, OneWorker, OneWorkflow, Operations, Tasks, View
 from opsdash.capacity import Capacity
 from opsdash.services.console import Console
 
@@ -34,6 +34,7 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
         (rf"{V1}/workers/([^/]+)", OneWorker, own),
         (f"{V1}/tasks", Tasks, own),
         (rf"{V1}/tasks/([^/]+)", OneTask, own),
+        (rf"{V1}/workflows/([^/]+)", OneWorkflow, own),
         (f"{V1}/failures", Failures, own),
         (rf"{V1}/failures/([^/]+)", OneFailure, own),
         (f"{V1}/audit", Audit, own),

@@ -28,6 +28,7 @@ from opsdash.api.schemas import (
     StatusRead,
     WorkerDetailRead,
     WorkersRead,
+    WorkflowRead,
 )
 from opsdash.model import Preview, TaskPage
 from opsdash.operation import registry
@@ -82,6 +83,7 @@ def document() -> dict[str, Any]:
         *(read[1] for read in READS),
         WorkerDetailRead,
         FoundTaskRead,
+        WorkflowRead,
         FailureRead,
         Outcome,
         Preview,
@@ -93,6 +95,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {f"{V1}/{read[0]}": {"get": _read(refs, *read)} for read in READS}
     paths[f"{V1}/workers/{{hostname}}"] = {"get": _worker(refs)}
     paths[f"{V1}/tasks/{{task_id}}"] = {"get": _task(refs)}
+    paths[f"{V1}/workflows/{{task_id}}"] = {"get": _workflow(refs)}
     paths[f"{V1}/failures/{{failure_id}}"] = {"get": _failure(refs)}
     paths[f"{V1}/events"] = {"get": _events()}
     paths[f"{V1}/openapi.json"] = {"get": _own()}
@@ -141,6 +144,12 @@ def _task(refs: Mapping[type, Any]) -> dict[str, Any]:
     text = "Where a task is: in a queue, a worker, the trash, failed or finished."
     read = _read(refs, "task", FoundTaskRead, NoQuery, text)
     return _one(read, "task_id", "The task's id, or 8 characters or more of its beginning.")
+
+
+def _workflow(refs: Mapping[type, Any]) -> dict[str, Any]:
+    text = "The workflow of a task, as a tree: what waits, runs, failed or was cleared, and what is not sent yet."
+    read = _read(refs, "workflow", WorkflowRead, NoQuery, text)
+    return _one(read, "task_id", "The id of any task of it, or of a group.")
 
 
 def _failure(refs: Mapping[type, Any]) -> dict[str, Any]:

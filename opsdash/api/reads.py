@@ -23,9 +23,10 @@ from opsdash.api.schemas import (
     status_read,
     worker_detail_read,
     workers_read,
+    workflow_read,
 )
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import FoundTask, Snapshot, TaskPage
+from opsdash.model import FoundTask, Snapshot, TaskPage, Workflow
 from opsdash.operation import registry
 from opsdash.services.audit.query import Page
 from opsdash.services.console import Console
@@ -115,6 +116,22 @@ class OneTask(Handler):
                 raise ProblemError(HTTPStatus.NOT_FOUND, "no-task", "No task can have this id.") from error
 
         self.send(found_task_read(await self.work(find, pool=(FINDS, caller_of(self.actor)))))
+
+
+class OneWorkflow(Handler):
+    """The workflow of a task."""
+
+    async def get(self, task_id: str) -> None:
+        """Its tasks as a tree, looked for now: a second or two."""
+        self.query(NoQuery)
+
+        def find() -> Workflow:
+            try:
+                return self.console.workflow(task_id)
+            except Invalid as error:
+                raise ProblemError(HTTPStatus.NOT_FOUND, "no-task", "No task can have this id.") from error
+
+        self.send(workflow_read(await self.work(find, pool=(FINDS, caller_of(self.actor)))))
 
 
 class Tasks(Handler):

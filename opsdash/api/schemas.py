@@ -23,9 +23,11 @@ from opsdash.model import (
     RunningTask,
     Snapshot,
     WorkerStats,
+    Workflow,
     builds,
 )
-from opsdash.operation import MAX_TEXT
+from opsdash.operation import MAX_TEXT, Operation
+from opsdash.operations.cancel_workflow import act_on as cancels
 from opsdash.operations.remove_task import act_on
 from opsdash.services.failures.facts import STORE_ONLY
 from opsdash.services.pause.verdict import verdicts
@@ -157,6 +159,12 @@ FoundTaskRead = msgspec.defstruct(
         "__doc__": "Where a task is, and what was looked at, with how long ago (``age_s``). ``state`` is null where"
         " several ids begin so. ``act``: the operation that fits; null: none does."
     },
+)
+
+
+WORKFLOW = "The tasks of a workflow, in the order of their tree. ``act``: what cancels the rest; null: nothing is left."
+WorkflowRead = msgspec.defstruct(
+    "WorkflowRead", [*_fields_of(Workflow), ("act", FittingAct | None)], kw_only=True, namespace={"__doc__": WORKFLOW}
 )
 
 
@@ -298,11 +306,17 @@ def undo_read(effect: Effect) -> UndoRead | None:
 
 def found_task_read(found: FoundTask) -> msgspec.Struct:
     """What was found of a task, and the operation that fits."""
-    act = act_on(found.places[0]) if len(found.ids) == 1 else None
-    fitting = None
-    if act is not None:
-        fitting = FittingAct(operation=act.name, params=act.params(), href=f"/api/v1/operations/{act.name}")
-    return FoundTaskRead(**_values(found), act=fitting)
+    return FoundTaskRead(**_values(found), act=_fitting(act_on(found.places[0]) if len(found.ids) == 1 else None))
+
+
+def workflow_read(found: Workflow) -> msgspec.Struct:
+    """A workflow, and the operation that cancels it."""
+    return WorkflowRead(**_values(found), act=_fitting(cancels(found)))
+
+
+def _fitting(act: Operation | None) -> FittingAct | None:
+    href = "" if act is None else f"/api/v1/operations/{act.name}"
+    return None if act is None else FittingAct(operation=act.name, params=act.params(), href=href)
 
 
 def queues_read(snapshot: Snapshot) -> QueuesRead:

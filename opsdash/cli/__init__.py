@@ -24,6 +24,7 @@ from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.strict import Group
 from opsdash.cli.tasks import find_task, tasks
 from opsdash.cli.user import user
+from opsdash.cli.workflow import workflow
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
 
 UNWRITABLE = {errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG}
@@ -35,7 +36,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (status, queues, workers, failed, peek, find_task, tasks, trash, approvals, audit)
+READS = (status, queues, workers, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

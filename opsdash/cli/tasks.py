@@ -15,7 +15,7 @@ from opsdash.operation import command_line
 from opsdash.operations.remove_task import act_on
 from opsdash.services.queues.found_text import looked_at, summary, where
 from opsdash.services.queues.search_tasks import SEARCHED, SearchState, TaskQuery
-from opsdash.text import count
+from opsdash.text import count, shell_word
 
 
 @click.command("find-task", cls=Command)
@@ -40,6 +40,8 @@ def find_task(*, task_id: str, as_json: bool) -> None:
         print_line(f"  {one}")
     if not found.places and not found.complete:
         warn("not everything could be looked at: the task may be there")
+    if len(found.ids) == 1 and any(place.chord or place.group or place.chain for place in found.places):
+        print_line(f"Its workflow: opsdash workflow {shell_word(found.id)}")
     if len(found.ids) == 1 and (act := act_on(found.places[0])) is not None:
         print_line(f"{act.title}: {command_line(act)}")
 

@@ -17,6 +17,7 @@ from opsdash.model.snapshot import HistoryPoint, Snapshot
 from opsdash.model.tenant import TenantDrift
 from opsdash.model.untrusted import Unread
 from opsdash.model.worker import Build, OtherWorker, RunningTask, UnmanagedLook, WorkerStats, builds
+from opsdash.model.workflow import Workflow, WorkflowTask
 
 __all__ = [
     "DETAILS_WIDTH",
@@ -55,6 +56,8 @@ __all__ = [
     "UnmanagedLook",
     "Unread",
     "WorkerStats",
+    "Workflow",
+    "WorkflowTask",
     "builds",
     "to_plain",
 ]

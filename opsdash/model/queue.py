@@ -30,8 +30,8 @@ class QueueStats:
     consumed: bool | None = None
 
 
-FAILED_TASKS = "failed"
-"""Kind of a trash that has failed tasks."""
+FAILED_TASKS, WORKFLOW = "failed", "workflow"
+"""Kinds of a trash that has failed tasks, or the waiting tasks of a workflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,8 @@ class TrashEntry:
 
     Attributes:
         id: What ``restore-queue`` takes.
-        kind: ``queue``, or ``failed`` for failed tasks: they are of no queue.
+        kind: ``queue``; ``failed`` for failed tasks, ``workflow`` for the tasks of one: they are of no one queue.
+        root: The id that names the workflow; empty: it is none.
         count: Messages that it still has of the clear, by all priorities: after an interrupted restore what is left.
         set_aside: Newer messages of the queue that a restore has put behind them; they go back with the last ones.
         size_bytes: Their size in Redis, estimated from a few of them; None: unknown.
@@ -61,10 +62,13 @@ class TrashEntry:
     set_aside: int = 0
     kind: str = "queue"
     task_id: str = ""
+    root: str = ""
 
     @property
     def source(self) -> str:
         """Where its tasks came from: the queue, or the failed tasks."""
+        if self.kind == WORKFLOW:
+            return f"workflow {self.root}"
         return "failed tasks" if self.kind == FAILED_TASKS else f"queue {self.queue}"
 
     @property
@@ -72,4 +76,6 @@ class TrashEntry:
         """The same, for a column of queues' names."""
         if self.kind == FAILED_TASKS:
             return "(failed tasks)"
+        if self.kind == WORKFLOW:
+            return f"(workflow) {self.root}"
         return f"{self.queue}: {self.task_id}" if self.task_id else self.queue

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from opsdash.model.signatures import Unsent
 from opsdash.text import format_duration
 
 
@@ -165,6 +166,9 @@ class RunningTask:
         arguments: As the worker reports them, without what looks secret; empty: it does not report them.
         queue: The queue it came from; for a broadcast its routing key.
         started_at: When it began, in UTC, by this machine's clock; None where the worker does not say.
+        chord: It is a member of a chord.
+        root, parent, group: Ids of its workflow's root, of the task that sent it, and of its group; empty: none, or the
+            worker does not report them. ``unsent``: what is sent when it ends; ``cut``: not all of it.
     """
 
     task_id: str
@@ -172,6 +176,12 @@ class RunningTask:
     queue: str
     started_at: datetime | None = None
     arguments: str = ""
+    root: str = ""
+    parent: str = ""
+    group: str = ""
+    chord: bool = False
+    unsent: tuple[Unsent, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

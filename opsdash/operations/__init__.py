@@ -2,6 +2,7 @@
 
 from opsdash.operations import plugins
 from opsdash.operations.approve import ApproveOperation
+from opsdash.operations.cancel_workflow import CancelWorkflow
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
@@ -21,6 +22,7 @@ from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
     "ApproveOperation",
+    "CancelWorkflow",
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",

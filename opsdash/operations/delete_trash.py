@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, TrashEntry
-from opsdash.model.queue import FAILED_TASKS
+from opsdash.model.queue import FAILED_TASKS, WORKFLOW
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.failures.discard import Discarded
 from opsdash.services.queues.trash import time_left
+from opsdash.services.queues.workflow_trash import WorkflowTrash
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class DeleteTrash(Operation):
 
     def execute(self, services: Services, act: Act) -> Effect:
         """One step; Redis frees the memory in the background."""
-        if services.trash.kind(self.trash_id) == FAILED_TASKS:
+        if (kind := services.trash.kind(self.trash_id)) == FAILED_TASKS:
             entry = Discarded(services.broker).delete(self.trash_id)
+        elif kind == WORKFLOW:
+            entry = WorkflowTrash(services.broker).delete(self.trash_id)
         else:
             entry = services.trash.delete(self.trash_id, by=act.actor.name)
         return Effect(
@@ -80,4 +83,6 @@ def _what(entry: TrashEntry) -> str:
     """``3 tasks cleared from emails``."""
     if entry.kind == FAILED_TASKS:
         return f"{count(entry.count, 'failed task')} discarded"
+    if entry.kind == WORKFLOW:
+        return f"{count(entry.count, 'cancelled task')} of workflow {entry.root}"
     return f"{count(entry.count, 'task')} cleared from {entry.queue}"

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress, Snapshot, TrashEntry
-from opsdash.model.queue import FAILED_TASKS
+from opsdash.model.queue import FAILED_TASKS, WORKFLOW
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.failures.discard import Discarded
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.remove_task import NEIGHBOURS
 from opsdash.services.queues.trash import time_left
+from opsdash.services.queues.workflow_trash import WorkflowTrash
 from opsdash.text import count
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class RestoreQueue(Operation):
         """Of which queue or task, where the operation came so far that it is known."""
         if isinstance(details.get("task_id"), str):
             return f"Put back task {details['task_id']}"
+        if isinstance(details.get("root"), str):
+            return f"Restore workflow {details['root']}"
         return f"Restore queue {details['queue']}" if isinstance(details.get("queue"), str) else self.heading()
 
     def preview(self, services: Services) -> Preview:
@@ -55,6 +58,8 @@ class RestoreQueue(Operation):
         entry = services.trash.find(self.trash_id)
         if entry.kind == FAILED_TASKS:
             return _failed_preview(entry)
+        if entry.kind == WORKFLOW:
+            return _preview_of_workflow(entry, WorkflowTrash(services.broker).by_queue(entry.id))
         if entry.task_id:
             return _preview_of_task(entry)
         (stats,) = services.queues.read([entry.queue])
@@ -111,8 +116,10 @@ class RestoreQueue(Operation):
 
     def execute(self, services: Services, act: Act) -> Effect:
         """Moves in small steps. It is not cancelled half-way: newer tasks would be out of the queue meanwhile."""
-        if services.trash.kind(self.trash_id) == FAILED_TASKS:
+        if (kind := services.trash.kind(self.trash_id)) == FAILED_TASKS:
             return self._restore_failed(services, act)
+        if kind == WORKFLOW:
+            return self._restore_workflow(services, act)
         most = 0
 
         def on_progress(left: int) -> None:
@@ -150,6 +157,17 @@ class RestoreQueue(Operation):
             message += f" {done.gone:,} were gone: deleted outside opsdash."
         details = {"trash_id": entry.id, "failed_again": done.newer, "gone": done.gone}
         return Effect(affected=done.restored, message=message, details=details)
+
+    def _restore_workflow(self, services: Services, act: Act) -> Effect:
+        def on_progress(left: int) -> None:
+            act.on_progress(Progress(done=False, message=f"{left:,} left"))
+
+        entry, done = WorkflowTrash(services.broker).restore(self.trash_id, by=act.actor.name, on_progress=on_progress)
+        message = f"Restored {count(done.tasks, 'task')} of workflow {entry.root}."
+        if next_ones := done.tasks - done.own_place:
+            message += f" {count(next_ones, 'task')} run next, since none of the tasks around them waits any more."
+        details = {"trash_id": entry.id, "root": entry.root, "queues": dict(done.queues), "own_place": done.own_place}
+        return Effect(affected=done.tasks, message=message, details=details)
 
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """Whether that trash is there, begun with, or back in its queue."""
@@ -196,6 +214,25 @@ def _preview_of_task(entry: TrashEntry) -> Preview:
     )
     warning = "It runs when a worker takes it: where it waited before, other tasks may have gone on."
     return Preview(title=f"Put back task {entry.task_id}", warning=warning, lines=lines, figures=figures)
+
+
+def _preview_of_workflow(entry: TrashEntry, queues: Mapping[str, int]) -> Preview:
+    """Of the waiting tasks of a cancelled workflow."""
+    where = ", ".join(f"{number:,} to {queue}" for queue, number in list(queues.items())[:5])
+    back = f"{count(entry.count, 'task')} go back to their places: {where}. Removed by {entry.by or 'unknown'}."
+    lines = (
+        Line("will", back),
+        Line("note", PLACE),
+        Line("will_not", "What was revoked with them stays revoked."),
+        Line("note", f"Time left for the undo: {time_left(entry)}."),
+    )
+    figures = (
+        Figure(name="count", label="removed tasks", value=entry.count, unit="tasks"),
+        Figure(name="root", value=entry.root),
+        Figure(name="state", value=entry.state),
+    )
+    warning = "They run when workers take them: where they waited before, other tasks may have gone on."
+    return Preview(title=f"Restore workflow {entry.root}", warning=warning, lines=lines, figures=figures)
 
 
 def _aside(entry: TrashEntry) -> str:

@@ -11,13 +11,12 @@ from opsdash.model import AuditEntry, Effect, Figure, FoundTask, Line, Preview, 
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.queues.find_task import checked_id
 from opsdash.services.queues.found_text import missing, where
+from opsdash.services.workers.remote_control import CANNOT_TERMINATE
 from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
-CANNOT_TERMINATE = {"threads", "solo"}
-"""Pools of Celery's that have no way to end a running task."""
 STATES = {
     "active": "is running it",
     "reserved": "has fetched it and not started it",

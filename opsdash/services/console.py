@@ -68,6 +68,7 @@ from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.task_holders import TaskHolders
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
+from opsdash.services.workflows.look import WorkflowReader
 from opsdash.text import without_folders
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,9 @@ class Console(Reads):
         self.finder = TaskFinder(
             self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
         )
+        self.workflows = WorkflowReader(
+            self.broker, holders, self.trash, self.failed.store, self.queue_names, settings.redact
+        )
         self._snapshots = SnapshotReader(
             broker=self.broker,
             pause=self.pause,
@@ -138,6 +142,7 @@ class Console(Reads):
             unmanaged=self.unmanaged,
             remote=remote,
             finder=self.finder,
+            workflows=self.workflows,
             tenants=self.tenants,
             history=self.history,
             audit=self.audit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats
+from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats, Workflow
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.failures.reading import FailedTasks
@@ -16,6 +16,7 @@ from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
+from opsdash.services.workflows.look import WorkflowReader
 
 
 class Reads:
@@ -29,6 +30,7 @@ class Reads:
     pause: PauseFlags
     queues: Queues
     workers: Workers
+    workflows: WorkflowReader
     _snapshots: SnapshotReader
 
     def snapshot(self) -> Snapshot:
@@ -71,6 +73,18 @@ class Reads:
             Invalid: It is no id. Unavailable: Redis did not answer.
         """
         return self.finder.find(task_id, on_progress)
+
+    def workflow(self, task_id: str, on_progress: Callable[[Progress], None] = lambda _progress: None) -> Workflow:
+        """The tasks that a task belongs to, as a tree: as far as what waits, runs, failed or was cleared tells.
+
+        Args:
+            task_id: The id of any of its tasks, or of a group.
+            on_progress: Called with how much was looked at.
+
+        Raises:
+            Invalid: It is no id. Unavailable: Redis did not answer.
+        """
+        return self.workflows.read(task_id, on_progress)
 
     def get_recent_operations(self, limit: int = 20, broker: str = "") -> tuple[AuditEntry, ...]:
         """The newest audit entries, newest first, read now.

@@ -19,6 +19,7 @@ from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
+from opsdash.services.workflows.look import WorkflowReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Services:
         broker: Redis and the names of its keys. For anything without a service use ``broker.client``.
         unmanaged: Workers that are not managed by opsdash. ``workers``: those that report.
         remote: Single workers and tasks, by Celery's remote control.
-        finder: Where a task is, by its id.
+        finder: Where a task is, by its id. ``workflows``: what it belongs to.
         approvals: What waits for a second person.
         queue_names: Every queue that is known now.
         snapshot: One consistent read of everything; never raises for an outage.
@@ -46,6 +47,7 @@ class Services:
     unmanaged: UnmanagedWorkers
     remote: Remote
     finder: TaskFinder
+    workflows: WorkflowReader
     tenants: Tenants
     history: History
     audit: AuditLog

@@ -8,6 +8,7 @@ from opsdash.operation import registry
 PLACED = frozenset(
     [
         "approve",
+        "cancel_workflow",
         "clear_queue",
         "clear_tasks",
         "delete_trash",

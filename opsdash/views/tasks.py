@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import param
 from panel.viewable import Viewable
 
 from opsdash.errors import Invalid, OpsdashError
-from opsdash.model import FoundTask, TaskPage, TaskPlace
+from opsdash.model import FoundTask, TaskPage, TaskPlace, Workflow
 from opsdash.operation import Operation
 from opsdash.operations.remove_task import act_on
 from opsdash.services.queues.find_task import checked_id
@@ -22,6 +24,7 @@ from opsdash.views import rows
 from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.design import button, search
 from opsdash.views.view import View
+from opsdash.views.workflow import WorkflowTree
 
 PAGE = 20
 """Tasks of one page."""
@@ -54,9 +57,11 @@ class Tasks(View):
     """Where the pages up to the one that is shown begin."""
     _read_at = ""
     _acts: dict[str, Operation]
+    _trees: dict[str, WorkflowTree]
+    _ids: dict[str, str]
 
     def _build(self) -> Viewable:
-        self._acts = {}
+        self._acts, self._trees, self._ids = {}, {}, {}
         self._field = search(FIELD, width=300, value=self.find)
         self._field.param.watch(self._entered, "value")
         self._back = button("Previous", on_click=self._go_back, disabled=True)
@@ -66,6 +71,7 @@ class Tasks(View):
             actions=[self._field, self._back, self._next],
             columns=self.shown_columns(COLUMNS),
             empty=ASK,
+            row_content=self._workflow,
             theme=self.param.theme,
         )
         self._table.on_action(self._act)
@@ -96,6 +102,9 @@ class Tasks(View):
         """What was shown may be elsewhere now."""
         if self.find:
             self._session.later(self._look)
+        for key in self._table.opened if self._table is not None else ():
+            if key in self._trees:
+                self._trees[key].read_soon()
 
     async def _look(self) -> None:
         text, after, console = self.find, self._afters[-1], self._session.console
@@ -134,9 +143,9 @@ class Tasks(View):
             return
         found, page = self._found, self._page
         places = found.places if found is not None and found.places else page.tasks if page is not None else ()
-        self._acts, shown = {}, list[rows.Row]()
+        self._acts, self._ids, shown = {}, {}, list[rows.Row]()
         for place in places:
-            row = self._row(place)
+            row = self._row(place, {one["key"] for one in shown})
             if row["key"] not in {one["key"] for one in shown}:
                 shown.append(row)
         self._back.disabled = page is None or len(self._afters) == 1
@@ -162,9 +171,11 @@ class Tasks(View):
         why = missing(self._found.looked_at) if self._found is not None else ""
         return "No task matches this." + (f" Not everything could be looked at: {why}." if why else "")
 
-    def _row(self, place: TaskPlace) -> rows.Row:
+    def _row(self, place: TaskPlace, known: set[str]) -> rows.Row:
         """One place of a task. Its button is what can be done with it there."""
-        key = f"{place.id} {place.state} {place.queue} {place.worker} {place.trash_id} {place.position or ''}"[:400]
+        key = place.id
+        if not key or key in known:  # in a second place; else what is open stays open wherever the task goes
+            key = f"{place.id} {place.state} {place.queue} {place.worker} {place.trash_id} {place.position or ''}"[:400]
         acts = []
         fitting = act_on(place) if place.id else None
         if fitting is not None and self.actions and self._session.may(type(fitting)):
@@ -172,6 +183,7 @@ class Tasks(View):
             ends = fitting.params().get("terminate") is True
             acts.append(rows.act(type(fitting), "Terminate" if ends else label, help_, usual=True))
             self._acts[key] = fitting
+        self._ids[key] = place.id
         return rows.known(
             key=key,
             called=f"{place.name} {place.id}",
@@ -181,6 +193,35 @@ class Tasks(View):
             id=place.id,
             acts=acts,
         )
+
+    def _workflow(self, key: str) -> Viewable:
+        """What an opened row shows."""
+        opened = self._table.opened if self._table is not None else []
+        self._trees = {one: tree for one, tree in self._trees.items() if one in opened}
+        tree = self._trees[key] = WorkflowTree(self, self._ids.get(key, ""), self.param.theme)
+        tree.read_soon()
+        return tree.view
+
+    async def read_workflow(self, task_id: str) -> Workflow:
+        """The workflow of a task, read now.
+
+        Raises:
+            OpsdashError: It can't be read.
+        """
+        look = partial(self._session.console.workflow, task_id)
+        return await FINDS.run(look, caller=self._session.caller)
+
+    def may_ask(self, operation: Operation) -> bool:
+        """Who looks may do it, and the widget offers acts."""
+        return bool(self.actions) and self._session.may(type(operation))
+
+    async def ask_for(self, operation: Operation) -> None:
+        """Opens an operation's dialog."""
+        await self._dialog.ask_for(operation)
+
+    def soon(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Reads in the next turn."""
+        self._session.later(read)
 
     async def _act(self, action: RowAction) -> None:
         if (operation := self._acts.get(action.key)) is not None and operation.name == action.name:

@@ -23,6 +23,7 @@ from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
 from opsdash.worker.running_arguments import RunningArguments
+from opsdash.worker.running_workflows import RunningWorkflows
 
 logger = get_logger(__name__)
 
@@ -48,7 +49,7 @@ class Health:
         self._ticked = self._started = time.monotonic()
         self.identity = identify()
         self.build = build()
-        self._arguments = RunningArguments()
+        self._arguments, self._workflows = RunningArguments(), RunningWorkflows()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer, self.heed)
@@ -105,6 +106,7 @@ class Health:
             "oldest_s": age(running[0].time_start) if running else "",
             "running": running_json(running),
             "running_arguments": self._arguments.as_json(running),
+            "running_workflow": self._workflows.as_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
             "held_by_queue": ""
             if (reserved := celery_private.held_by_queue(consumer)) is None

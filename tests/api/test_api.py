@@ -516,3 +516,29 @@ def test_a_program_searches_tasks_page_by_page(api: Client, console: Console):
         assert api.get(f"/api/v1/tasks?{wrong}").status == 422, wrong
     assert api.get("/api/v1/tasks?after=x").problem.startswith("no-page: ")
     assert api.get("/api/v1/tasks?queue=nosuch").problem.startswith("no-queue: ")
+
+
+def test_a_program_reads_a_workflow_and_cancels_what_is_left(api: Client, console: Console):
+    key = console.broker.lists("celery")[0]
+    child = message("kid-1", "shop.mail", [{"password": "hunter2-planted"}], root_id="top-1", parent_id="top-1")
+    console.broker.client.lpush(key, child, message("kid-2", root_id="top-1", parent_id="kid-1"), message("other-1"))
+    found = api.get("/api/v1/workflows/kid-2", token=TOKENS["viewer"])
+    assert found.status == 200
+    assert [(one["id"], one["depth"], one["state"]) for one in found.json["tasks"]] == [
+        ("top-1", 0, "unknown"),
+        ("kid-1", 1, "waiting"),
+        ("kid-2", 2, "waiting"),
+    ]
+    assert (found.json["root"], found.json["gaps"], found.json["counts"]["waiting"]) == ("top-1", ["top-1"], 2)
+    assert "hunter2" not in repr(found.json)
+    href, params = found.json["act"]["href"], found.json["act"]["params"]
+    assert (href, params["root"]) == ("/api/v1/operations/cancel_workflow", "top-1")
+    done = api.run("cancel_workflow", params={"root": "top-1"}, confirm="YES")
+    assert (done.status, done.json["affected"], done.json["undo"]["operation"]) == (200, 2, "restore_queue")
+    assert console.get_queue_length("celery") == 1
+    assert api.get("/api/v1/workflows/kid-1").json["act"] is None
+    nowhere = api.get("/api/v1/workflows/nowhere-1").json
+    assert (nowhere["root"], nowhere["tasks"], nowhere["act"]) == ("", [], None)
+    for wrong in ("a%20b", "%2A", "x" * 300):
+        assert api.get(f"/api/v1/workflows/{wrong}").status in (400, 404)
+    assert api.run("cancel_workflow", params={"root": "nowhere-1"}, confirm="YES").status == 409

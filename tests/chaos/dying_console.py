@@ -19,7 +19,7 @@ from redis.client import Pipeline
 import opsdash
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.queues import lock, read
+from opsdash.services.queues import lock, read, scan, workflow_trash
 
 QUEUE = "celery"
 MATCHING = "shop.odd"
@@ -32,6 +32,7 @@ def operation(job: dict[str, Any]) -> opsdash.Operation:
         "big clear": opsdash.ClearQueue(queue=QUEUE),
         "clear everything": opsdash.ClearQueue(queue=QUEUE, everything=True),
         "selective clear": opsdash.ClearTasks(queue=QUEUE, task=MATCHING),
+        "cancel workflow": opsdash.CancelWorkflow(root="root-1"),
         "remove task": opsdash.RemoveTask(task_id=job.get("task_id", "")),
         "restore": opsdash.RestoreQueue(trash_id=job.get("trash_id", "")),
         "retry": opsdash.RetryFailed(task="*"),
@@ -63,6 +64,9 @@ def live(job: dict[str, Any]) -> None:
     lock.FIRST_STEP = lock.LARGEST_STEP = 2
     if job["act"] == "big clear":
         read.FEW = 1
+    if job["act"] in ("cancel workflow", "restore"):
+        scan.FIRST = scan.LARGEST_WINDOW = 2
+        workflow_trash.MOST_STEP = 1
     settings = Settings.from_env(
         {}, redis_url=job["url"], database_url=job["database"], queues=(QUEUE,), secret_key="k" * 32
     )

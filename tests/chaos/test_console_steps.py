@@ -158,6 +158,11 @@ def remove_scene(console: Console) -> Scene:
     return Scene(opsdash.RemoveTask(task_id="removable"), lambda later: later.get_queue_length("emails") == 0)
 
 
+def cancel_scene(console: Console) -> Scene:
+    console.broker.client.lpush("emails", *(message(f"t{n}", root_id="root-1") for n in range(3)))
+    return Scene(opsdash.CancelWorkflow(root="root-1"), lambda later: later.get_queue_length("emails") == 0)
+
+
 def kept_as_failed(console: Console) -> int:
     return FailureStore(console.broker).page().total
 
@@ -214,6 +219,7 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "wake_worker": wake_scene,
     "revoke_task": revoke_scene,
     "remove_task": remove_scene,
+    "cancel_workflow": cancel_scene,
     "retry_failed": retry_scene,
     "discard_failed": discard_scene,
     "edit_failed": edit_scene,

@@ -16,6 +16,8 @@ import redis
 from support import services
 from support.services import until
 
+import opsdash
+from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.model.key_layout import Layout
@@ -29,6 +31,7 @@ from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.watermark import take_watermark
+from opsdash.services.queues.workflow_trash import WorkflowTrash
 
 HERE = Path(__file__).parent
 PRIORITIES = (0, 9)
@@ -230,6 +233,68 @@ def test_a_removed_task_whose_return_is_killed_at_any_step_is_back_once_and_in_i
         if not killed:
             break
     assert step > 8, "it was killed at least so often"
+
+
+def in_a_workflow(first: int) -> Messages:
+    """Three of five belong to it."""
+    return {
+        step: [
+            text.replace('"task"', '"root_id": "root-1", "task"') if n in (0, 1, 3) else text
+            for n, text in enumerate(of)
+        ]
+        for step, of in some(first, 5).items()
+    }
+
+
+def cancel_rest(stage: Stage) -> None:
+    """Another console does it again."""
+    settings = Settings.from_env({}, redis_url=stage.url, database_url=stage.database, queues=("celery",))
+    with contextlib.closing(assemble(settings)) as console, contextlib.suppress(Refused):
+        console.run(opsdash.CancelWorkflow(root="root-1"), actor="otto", confirm="YES")
+
+
+def test_a_cancel_of_a_workflow_killed_at_any_step_goes_on_and_each_task_comes_back_once_to_its_place(
+    stage: Stage,
+) -> None:
+    for step in range(1, 1_000):
+        old = in_a_workflow(0)
+        stage.begin(old)
+        killed = stage.console("cancel workflow", step)
+        stage.ten_seconds_later()
+        others = {p: [text for text in texts if "root-1" not in text] for p, texts in old.items()}
+        left = stage.waiting()
+        kept = sum(entry.count for entry in Trash(stage.broker).list())
+        assert sum(map(len, left.values())) + kept == 10, step
+        cancel_rest(stage)
+        assert stage.waiting() == others, step
+        assert sum(entry.count for entry in Trash(stage.broker).list()) == 6, step
+        for entry in Trash(stage.broker).list():  # the last one first
+            WorkflowTrash(stage.broker).restore(entry.id, by="otto")
+        assert stage.waiting() == old, step
+        assert stage.nothing_left(), step
+        if not killed:
+            break
+    assert step > 20, "it was killed at least so often"
+
+
+def test_the_return_of_a_workflow_killed_at_any_step_is_completed_with_each_task_once_in_its_place(
+    stage: Stage,
+) -> None:
+    for step in range(1, 1_000):
+        old, new = in_a_workflow(0), some(50, 3)
+        stage.begin(old)
+        cancel_rest(stage)
+        (entry,) = Trash(stage.broker).list()
+        stage.send(new)
+        killed = stage.console("restore", step, trash_id=entry.id)
+        stage.ten_seconds_later()
+        with contextlib.suppress(Refused):
+            WorkflowTrash(stage.broker).restore(entry.id, by="otto")
+        assert stage.waiting() == joined(old, new), step
+        assert stage.nothing_left(), step
+        if not killed:
+            break
+    assert step > 20, "it was killed at least so often"
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from opsdash.model import Status
 from opsdash.operation import Operation, registry
 from opsdash.operations import (
     ApproveOperation,
+    CancelWorkflow,
     ClearQueue,
     ClearTasks,
     DeleteTrash,
@@ -62,6 +63,7 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "retry_failed": lambda _: RetryFailed(task="*"),
     "discard_failed": lambda _: DiscardFailed(task="*"),
     "remove_task": lambda _: RemoveTask(task_id="removable"),
+    "cancel_workflow": lambda _: CancelWorkflow(root="flow-1"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
@@ -83,7 +85,7 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     client = console.broker.client
     client.lpush("celery", "first")
     trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
-    client.lpush("celery", "second", "third", message("removable"))
+    client.lpush("celery", "second", "third", message("removable"), message("kid", root_id="flow-1"))
     keep(console.broker, [failed("failed")])
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)

@@ -20,6 +20,7 @@ EVERY_OPERATION = (
     WakeWorker(hostname="celery@a"),
     RevokeTask(task_id="0123"),
     opsdash.RemoveTask(task_id="0123"),
+    opsdash.CancelWorkflow(root="0123"),
     opsdash.RetryFailed(ids="0123"),
     opsdash.DiscardFailed(ids="0123"),
     opsdash.EditFailed(failure_id="0123", args="[]"),

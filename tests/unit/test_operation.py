@@ -130,6 +130,7 @@ def test_titles_name_their_target_also_in_the_log():
 def test_what_takes_something_away_is_declared_as_dangerous():
     dangerous = {name for name, kind in registry().items() if kind.danger}
     assert dangerous == {
+        "cancel_workflow",
         "clear_queue",
         "clear_tasks",
         "delete_trash",

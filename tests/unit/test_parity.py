@@ -42,6 +42,7 @@ CARDS = {
     "clear_queue",
     "sync_tenant_configs",
     "prune_audit_log",
+    "cancel_workflow",
     "remove_task",
     "revoke_task",
 }

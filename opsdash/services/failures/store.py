@@ -65,6 +65,8 @@ FIELDS = ("kind", *_NAMES, *_TEXTS, *_FIGURES, *_MARKS)
 """All of an entry but its message."""
 BRIEF = ("kind", *_NAMES, *_FIGURES, *_MARKS)
 """All that decides whether and how it can be sent again: no traceback, no text."""
+LINKS = ("at", "task_id", "root_id", "parent_id", "group_id")
+"""What it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +240,16 @@ class FailureStore:
             Unavailable: Redis did not answer.
         """
         return self._read([one for one in failure_ids if is_failure_id(one)], BRIEF, READ_BRIEF)
+
+    def links(self, failure_ids: Sequence[str]) -> Iterator[Failure]:
+        """Some failures by id with what they belong to alone; those that are gone are left out.
+
+        Cost: a round trip of some milliseconds for each ``READ`` of them.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        return self._read([one for one in failure_ids if is_failure_id(one)], LINKS)
 
     def some(self, failure_ids: Sequence[str]) -> list[Failure]:
         """Those of these ids that are kept. Cost: one round trip for each ``READ`` of them.

@@ -182,7 +182,7 @@ class _Search:
         lists = self._finder.trash.lists(entries)
         sources = [
             Source(
-                queue=entry.queue,
+                queue=queue,
                 step=step,
                 key=key,
                 lists=(key,),
@@ -190,7 +190,7 @@ class _Search:
                 trash_id=entry.id,
             )
             for entry, of in zip(entries, lists, strict=True)
-            for step, key, aside in of
+            for queue, step, key, aside in of
         ]
         self.places.go_through(looked, sources, "the trash")
         for one in unread:

@@ -61,7 +61,12 @@ def looked_at(found: FoundTask) -> list[str]:
 
 def looked_at_line(found: FoundTask) -> str:
     """The same in one line: ``4 queues, 1,204,113 messages, 12 of 14 workers answered``."""
-    return ", ".join(part for one in found.looked_at for part in _parts(one))
+    return looked_at_parts(found.looked_at)
+
+
+def looked_at_parts(looked: Iterable[LookedAt]) -> str:
+    """The same of any look."""
+    return ", ".join(part for one in looked for part in _parts(one))
 
 
 def _looked(one: LookedAt) -> str:

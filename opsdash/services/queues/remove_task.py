@@ -137,7 +137,7 @@ def put_back(
     names = [key, keys.trash(trash_id, "info"), keys.trash_index, keys.trash(trash_id, str(step)), keys.restores]
     at, answer, where = datetime.now(UTC).isoformat(), "moved", "next"
     for slack in SLACK:
-        where, neighbour, seen_at = _place(broker, key, info)
+        where, neighbour, seen_at = place_among(broker, key, info)
         answer = lock.run(_UNDO, names, trash_id, queue, by, at, left_s, where, neighbour, max(0, seen_at), slack, ROOM)
         if answer != "moved":
             return answer, where
@@ -145,8 +145,8 @@ def put_back(
     return answer, "next"
 
 
-def _place(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, str, int]:
-    """Next to which message it goes, and where that was seen.
+def place_among(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, str, int]:
+    """Next to which message a removed task goes, and where that was seen.
 
     A neighbour that is newer than the task is best: it is taken after the task would have been.
 

@@ -30,7 +30,9 @@ MOST_HITS = 50
 _IDS = lua.load(__name__, "scan_ids", MOST=MOST_HITS, **bounded_reads.MARKS)
 _MESSAGES = lua.load(__name__, "scan_messages", **bounded_reads.MARKS)
 _FETCHED = lua.load(__name__, "scan_fetched")
+_FETCHED_TEXTS = lua.load(__name__, "scan_fetched_texts")
 _PLACES = lua.load(__name__, "scan_places")
+_TEXTS = lua.load(__name__, "scan_texts", **bounded_reads.MARKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +67,14 @@ class Window:
     length: int | None = 0
 
 
-class _Size:
+class WindowSize:
     """How many messages the next window has: as many as weigh ``WINDOW_BYTES``, going by the last one."""
 
     def __init__(self) -> None:
         self.messages = FIRST
 
     def learn(self, looked_at: int, size_bytes: int) -> None:
+        """From what the last one had."""
         if looked_at:
             fits = WINDOW_BYTES * looked_at // max(1, size_bytes)
             self.messages = max(1, min(2 * self.messages, fits, LARGEST_WINDOW))
@@ -89,7 +92,7 @@ def find(broker: Broker, key: str, lists: Sequence[str], texts: Sequence[str], s
     Raises:
         Unavailable: Redis did not answer.
     """
-    size = _Size()
+    size = WindowSize()
     while True:
         with broker.reading():
             reply = _raw(broker, _IDS, [key, *lists], start, size.messages, *texts)
@@ -124,7 +127,7 @@ def windows(broker: Broker, key: str, start: int = 0, seen: str = "") -> Iterato
     Raises:
         Unavailable: Redis did not answer.
     """
-    size = _Size()
+    size = WindowSize()
     while True:
         first = max(0, start - 1) if seen else start
         with broker.reading():
@@ -145,8 +148,49 @@ def windows(broker: Broker, key: str, start: int = 0, seen: str = "") -> Iterato
         start, seen = first + looked_at, digest(messages[-1])
 
 
-def fetched(broker: Broker, cursor: int, texts: Sequence[str] = ()) -> tuple[int, int, bool, list[bytes]]:
+def holding(broker: Broker, key: str, texts: Sequence[str]) -> Iterator[Window]:
+    """Looks for messages that hold one of these texts anywhere; Redis sends only those. ``lengths`` of a hit are empty.
+
+    Cost: as `find`, and the bytes of what matches; 4 MB of one step at most.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    size, start = WindowSize(), 0
+    while True:
+        window, size_bytes = holding_step(broker, key, texts, start, size.messages)
+        yield window
+        start += window.looked_at
+        if not window.looked_at or start >= (window.length or 0):
+            return
+        size.learn(window.looked_at, size_bytes)
+
+
+def holding_step(broker: Broker, key: str, texts: Sequence[str], start: int, messages: int) -> tuple[Window, int]:
+    """One step of `holding`, and the bytes it went through: for those that take messages out meanwhile.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    with broker.reading():
+        reply = _raw(broker, _TEXTS, [key], start, messages, bounded_reads.MOST_BYTES, *texts)
+    looked_at, size_bytes, length, *found = reply
+    if size_bytes < 0:
+        return Window(start=start, looked_at=0, length=None), 0
+    hits = tuple(
+        Hit(index=int(index), message=bytes(message), lengths=())
+        for index, message in zip(found[::2], found[1::2], strict=True)
+    )
+    return Window(start=start, looked_at=looked_at, hits=hits, length=int(length)), size_bytes
+
+
+def fetched(
+    broker: Broker, cursor: int, texts: Sequence[str] = (), *, anywhere: bool = False
+) -> tuple[int, int, bool, list[bytes]]:
     """Some of what workers have fetched and not acknowledged; what stays fetched all the while is never missed.
+
+    Args:
+        texts: One of them is the task's id, or its beginning; ``anywhere``: the message holds one of them.
 
     Returns:
         Where to go on (0: nowhere), how many were looked at, whether all that matched are there (no large one was left
@@ -156,7 +200,8 @@ def fetched(broker: Broker, cursor: int, texts: Sequence[str] = ()) -> tuple[int
         Unavailable: Redis did not answer.
     """
     with broker.reading():
-        reply = _raw(broker, _FETCHED, [broker.unacked], cursor, FETCHED, LARGEST, *texts)
+        script = _FETCHED_TEXTS if anywhere else _FETCHED
+        reply = _raw(broker, script, [broker.unacked], cursor, FETCHED, LARGEST, *texts)
     after, looked_at, large, *found = reply
     return int(after), int(looked_at), not large, [bytes(one) for one in found]
 
@@ -167,7 +212,7 @@ def places(broker: Broker, key: str, start: int, digests: Sequence[str]) -> Iter
     Raises:
         Unavailable: Redis did not answer.
     """
-    size = _Size()
+    size = WindowSize()
     while True:
         with broker.reading():
             looked_at, size_bytes, *found = _raw(broker, _PLACES, [key], start, size.messages, *digests)

@@ -58,10 +58,11 @@ def texts_of(wanted: Wanted) -> list[str]:
     One that is all of the id comes with the quote behind it.
     """
     ends = ("",) if wanted.is_prefix else ('"', '\\"')
-    return [text + end for text in _written(wanted.text) for end in ends]
+    return [text + end for text in written(wanted.text) for end in ends]
 
 
-def _written(text: str) -> list[str]:
+def written(text: str) -> list[str]:
+    """How a text may be written in JSON."""
     escaped = json.dumps(text)[1:-1]
     return list(dict.fromkeys([escaped, json.dumps(text, ensure_ascii=False)[1:-1], escaped.replace("/", "\\/")]))
 
@@ -77,7 +78,7 @@ def meant_id(raw: bytes, wanted: Wanted) -> str:
         return task_id if wanted(task_id) else ""
     if not mark and not _is_deep(raw):
         return ""  # no message of Celery's
-    for text in _written(wanted.text):
+    for text in written(wanted.text):
         pattern = rb'"(?:correlation_)?id\\?"\s*:\s*\\?"(%s[^"\\]{0,255})' % re.escape(text.encode())
         if found := re.search(pattern, raw):
             task_id = found[1].decode(errors="replace")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
-from opsdash.model.queue import FAILED_TASKS
+from opsdash.model.queue import FAILED_TASKS, WORKFLOW
 from opsdash.model.untrusted import Unread
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
@@ -21,6 +21,7 @@ from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.remove_task import TASK, left_to_remember_s, put_back
+from opsdash.services.queues.remove_tasks import TASKS, queues_of
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_message import LONGEST_ID
 from opsdash.text import count, format_duration
@@ -37,6 +38,8 @@ MOST_ENTRIES = 500
 MOST_STEPS = 1_000
 """Above every priority step."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+WITHOUT_QUEUE = frozenset({FAILED_TASKS, WORKFLOW})
+"""Kinds of trash that are of no single queue."""
 MEMBERS = "failed"
 """Part of a trash of failed tasks: sorted set of their ids; each one's entry is beside it."""
 KEPT_INFO_S = 3_600
@@ -98,11 +101,11 @@ class Trash:
         bad += [entry.id for entry, (_, _, info) in zip(found, known, strict=True) if _is_odd(entry, info)]
         if bad:
             unread.append(Unread(what="clears that can be undone", names=tuple(untrusted.words(one) for one in bad)))
-        fit = [entry for entry in found if entry.queue or entry.kind == FAILED_TASKS]
+        fit = [entry for entry in found if entry.queue or entry.kind in WITHOUT_QUEUE]
         return tuple(sorted(fit, key=lambda entry: entry.at or _LONG_AGO, reverse=True)), tuple(unread)
 
-    def lists(self, entries: Sequence[TrashEntry]) -> Sequence[Sequence[tuple[int, str, bool]]]:
-        """Of each entry its lists: priority step, key, and whether that has what goes back to the queue at the end.
+    def lists(self, entries: Sequence[TrashEntry]) -> Sequence[Sequence[tuple[str, int, str, bool]]]:
+        """Of each entry its lists: queue, priority step, key, and whether that has what goes back at the end.
 
         Cost: one round trip.
         """
@@ -111,9 +114,13 @@ class Trash:
             infos = bounded_reads.hashes(self.broker.client, [keys.trash(entry.id, "info") for entry in entries])
         found = []
         for entry, info in zip(entries, infos, strict=True):
-            lists = [(step, keys.trash(entry.id, str(step)), False) for step in sorted(_steps(info or {}))]
+            if entry.kind == WORKFLOW:
+                found.append([(queue, 0, keys.trash(entry.id, f"{TASKS}{queue}"), False) for queue in queues_of(info)])
+                continue
+            of = entry.queue
+            lists = [(of, step, keys.trash(entry.id, str(step)), False) for step in sorted(_steps(info or {}))]
             if entry.state != "kept":
-                lists += [(step, keys.trash(entry.id, f"kept:{step}"), True) for step in known]
+                lists += [(of, step, keys.trash(entry.id, f"kept:{step}"), True) for step in known]
             found.append(lists)
         return found
 
@@ -138,12 +145,12 @@ class Trash:
         return self._one(trash_id, end_s, info)
 
     def kind(self, trash_id: str) -> str:
-        """``queue``, or ``failed`` for failed tasks; also of one that was restored.
+        """``queue``, ``failed`` for failed tasks, or ``workflow``; also of one that was restored.
 
         Raises:
             Refused: There is none of that id.
         """
-        return FAILED_TASKS if self._info(trash_id).get("kind") == FAILED_TASKS else "queue"
+        return _kind(self._info(trash_id))
 
     def restore(
         self,
@@ -251,14 +258,15 @@ class Trash:
     def _info(self, trash_id: str) -> Mapping[str, str]:
         with self.broker.reading():
             (info,) = bounded_reads.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
-        if not info or not (info.get("queue") or info.get("kind") == FAILED_TASKS):
+        if not info or not (info.get("queue") or _kind(info) in WITHOUT_QUEUE):
             raise Refused(why_not(trash_id, "gone"))
         return info
 
     def _of_queue(self, trash_id: str) -> Mapping[str, str]:
         info = self._info(trash_id)
-        if info.get("kind") == FAILED_TASKS:
-            raise Refused(f"Trash {trash_id} has failed tasks, none of a queue.")
+        if (kind := _kind(info)) in WITHOUT_QUEUE:
+            what = "failed tasks" if kind == FAILED_TASKS else "tasks of a workflow"
+            raise Refused(f"Trash {trash_id} has {what}, none of a queue.")
         return info
 
     def _one(self, trash_id: str, end_s: float | None, info: Mapping[str, str]) -> TrashEntry:
@@ -307,16 +315,17 @@ def _left(info: Mapping[str, str], lengths: Mapping[int, int]) -> dict[int, tupl
 def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _Kept) -> TrashEntry:
     left = _left(info, kept.lengths)
     size_bytes = sum(number * kept.weights.get(step, 0) for step, (number, _) in left.items())
-    failed = info.get("kind") == FAILED_TASKS
-    if failed:
+    kind = _kind(info)
+    if kind in WITHOUT_QUEUE:
         size_bytes = untrusted.whole(info.get("size_bytes")) or 0
     restoring = info.get("state") == "restoring"
     state = untrusted.words(info.get("state", "kept"))
     end = untrusted.instant(info.get("until") if end_s is None else end_s)
     return TrashEntry(
         id=trash_id,
-        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG and not failed else "",
-        kind=FAILED_TASKS if failed else "queue",
+        queue=info.get("queue", "") if len(info.get("queue", "")) <= untrusted.LONG and kind == "queue" else "",
+        kind=kind,
+        root=untrusted.words(info.get("root"), LONGEST_ID) if kind == WORKFLOW else "",
         count=sum(number for number, _ in left.values()) if restoring else untrusted.whole(info.get("count")) or 0,
         size_bytes=size_bytes or None,
         by=untrusted.words(info.get("by")),
@@ -331,7 +340,7 @@ def _entry(trash_id: str, end_s: float | None, info: Mapping[str, str], kept: _K
 def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
     """Something of it is there and can't be read."""
     return (
-        (not entry.queue and entry.kind != FAILED_TASKS)
+        (not entry.queue and entry.kind not in WITHOUT_QUEUE)
         or entry.at is None
         or untrusted.whole(info.get("count")) is None
     )
@@ -349,6 +358,11 @@ def span(seconds: float) -> str:
     return " ".join(format_duration(seconds).split()[:2])
 
 
+def _kind(info: Mapping[str, str]) -> str:
+    kind = info.get("kind", "")
+    return kind if kind in WITHOUT_QUEUE else "queue"
+
+
 def _steps(info: Mapping[str, str]) -> set[int]:
     names = (field.removeprefix(STEP) for field in info if field.startswith(STEP) and info[field] != "0")
     return {step for name in names if (step := untrusted.whole(name)) is not None and step < MOST_STEPS}
@@ -363,6 +377,8 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     at = untrusted.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
     tasks, by = count(untrusted.whole(info.get("count")) or 0, "task"), untrusted.words(info.get("restored_by"))
+    if _kind(info) == WORKFLOW:
+        return f"The {tasks} of trash {trash_id} went back to their queues{when}, by {by or 'somebody'}."
     if info.get("kind") == FAILED_TASKS:
         return f"The failed tasks of trash {trash_id} were restored{when}, by {by or 'somebody'}."
     return f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,19 +18,26 @@ from opsdash.services.workers.unmanaged import ANSWER_S, UnmanagedWorkers
 QUIET_KEPT_S = 30 * 86_400
 """How long it is remembered which queues were taken from workers, since the last time one was quieted."""
 
+CANNOT_TERMINATE = frozenset({"threads", "solo"})
+"""Pools of Celery's that have no way to end a running task."""
+TERMINATES = "terminate: "
+"""How a worker's answer begins."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What workers said to a command, by hostname.
 
     Attributes:
-        confirmed: They will do it. ``ended``: they were running or holding the task, and end it.
+        confirmed: They will do it. ``ended``: they were running or holding the task, and end it; ``ended_ids``: which
+            tasks.
         failed: Hostname → why it can't. ``unable``: they run the task, and their pool can't end one.
         silent: They report, but did not answer: a worker without a free loop does it later, or never.
     """
 
     confirmed: tuple[str, ...]
     ended: tuple[str, ...] = ()
+    ended_ids: tuple[str, ...] = ()
     failed: dict[str, str]
     unable: tuple[str, ...] = ()
     silent: tuple[str, ...]
@@ -43,8 +50,8 @@ class Remote:
     broker: Broker
     unmanaged: UnmanagedWorkers
 
-    def revoke(self, task_id: str, *, terminate: bool) -> Answers:
-        """Tells every worker. Source of the answers' words: ``celery.worker.control.revoke``.
+    def revoke(self, *task_ids: str, terminate: bool) -> Answers:
+        """Tells every worker of one or more tasks. Source of the answers' words: ``celery.worker.control.revoke``.
 
         Raises:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
@@ -53,17 +60,18 @@ class Remote:
         expected = self.hostnames()
         with _as_command("Workers"), self.unmanaged.control() as (control, connection):
             answers: list[dict[str, dict[str, Any]]] = (
-                control.revoke(task_id, terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection) or []
+                control.revoke(list(task_ids), terminate=terminate, reply=True, timeout=ANSWER_S, connection=connection)
+                or []
             )
         by_host = {host: answer for one in answers for host, answer in one.items()}
         failed = {host: str(answer.get("error", answer)) for host, answer in by_host.items() if "ok" not in answer}
         # Celery's words for a pool that has no ``terminate_job``: the task is revoked by then, and goes on.
         unable = {host for host, why in failed.items() if why.startswith("NotImplementedError")}
+        ended = {host: _ended(answer.get("ok"), task_ids) for host, answer in by_host.items()}
         return Answers(
             confirmed=tuple(sorted(host for host, answer in by_host.items() if "ok" in answer or host in unable)),
-            ended=tuple(
-                sorted(host for host, answer in by_host.items() if answer.get("ok") == f"terminate: {task_id}")
-            ),
+            ended=tuple(sorted(host for host, ids in ended.items() if ids)),
+            ended_ids=tuple(sorted({task_id for ids in ended.values() for task_id in ids})),
             failed={host: why for host, why in failed.items() if host not in unable},
             unable=tuple(sorted(unable)),
             silent=tuple(sorted(expected - by_host.keys())),
@@ -127,6 +135,12 @@ class Remote:
     def _check(self) -> None:
         with _as_question():
             self.unmanaged.askable()
+
+
+def _ended(answer: Any, task_ids: Collection[str]) -> list[str]:
+    """Which tasks a worker says that it ends: ``terminate: id, id``."""
+    text = answer.removeprefix(TERMINATES) if isinstance(answer, str) and answer.startswith(TERMINATES) else ""
+    return [one for one in text.split(", ") if one in task_ids]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import RunningTask, WorkerStats, untrusted
+from opsdash.model.signatures import an_id, unsent_as_told
 from opsdash.model.untrusted import Unread
 from opsdash.redaction import HIDDEN
 from opsdash.services import dataframes
@@ -79,7 +80,7 @@ FIELDS = (
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
-RUNNING, ARGUMENTS = "running", "running_arguments"
+RUNNING, ARGUMENTS, WORKFLOW = "running", "running_arguments", "running_workflow"
 """Fields that are read for one worker only, on request."""
 
 
@@ -149,12 +150,15 @@ class Workers:
             if not 0 < bounded_reads.one(client, 0, "HSTRLEN", key, RUNNING) <= LARGE_REPORT:
                 return ()
             seconds, micros = client.time()
-            (fields,) = bounded_reads.fields(self.broker.client, [key], ["time", RUNNING, ARGUMENTS], LARGE_REPORT)
+            (fields,) = bounded_reads.fields(
+                self.broker.client, [key], ["time", RUNNING, ARGUMENTS, WORKFLOW], LARGE_REPORT
+            )
         now = seconds + micros / 1e6
         reported = untrusted.figure(fields.get("time"))
         age_s = 0.0 if reported is None else now - reported
         reported_at = datetime.now(UTC) - timedelta(seconds=max(-MAX_AGE_S, min(age_s, MAX_AGE_S)))
-        return _running(fields.get(RUNNING), reported_at, self._arguments(fields.get(ARGUMENTS)))
+        tasks = _running(fields.get(RUNNING), reported_at, self._arguments(fields.get(ARGUMENTS)))
+        return _in_workflows(tasks, fields.get(WORKFLOW))
 
     def _arguments(self, text: str | None) -> list[str]:
         """As reported, in the order of the running tasks; none if the report can't be read."""
@@ -277,6 +281,25 @@ def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> t
             arguments=told,
         )
         for task_id, name, queue, ran_s, told in tasks[:MOST_RUNNING]
+    )
+
+
+def _in_workflows(tasks: tuple[RunningTask, ...], text: str | None) -> tuple[RunningTask, ...]:
+    """With a worker's report of what they belong to; see ``opsdash/worker/running_workflows.py``."""
+    told = untrusted.mapping(untrusted.parsed(text))
+    return tuple(
+        replace(
+            task,
+            root=an_id(about.get("root")),
+            parent=an_id(about.get("parent")),
+            group=an_id(about.get("group")),
+            chord=about.get("chord") is True,
+            unsent=unsent_as_told(about.get("unsent")),
+            cut=about.get("cut") is True,
+        )
+        if (about := untrusted.mapping(told.get(task.task_id)))
+        else task
+        for task in tasks
     )
 
 

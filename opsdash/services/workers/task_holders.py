@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from opsdash.model import untrusted
+from opsdash.model.signatures import Unsent
 from opsdash.redaction import masked
 from opsdash.redaction.arguments import shown_arguments
 from opsdash.services.broker import connected_clients, writes
@@ -33,6 +34,7 @@ class HeldTask:
         queue: Its routing key, which is the queue's name as a rule; empty: not known.
         since: When it began to run, in UTC, by the worker's clock; None where the worker does not say.
         arguments: Without what looks secret.
+        root, parent, group, chord, unsent, cut: Of its workflow, where a worker reports them; ``linked``: it does.
     """
 
     id: str
@@ -42,6 +44,13 @@ class HeldTask:
     queue: str = ""
     since: datetime | None = None
     arguments: str = ""
+    root: str = ""
+    parent: str = ""
+    group: str = ""
+    chord: bool = False
+    unsent: tuple[Unsent, ...] = ()
+    cut: bool = False
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +170,13 @@ class TaskHolders:
                 queue=task.queue,
                 since=task.started_at,
                 arguments=task.arguments,
+                root=task.root,
+                parent=task.parent,
+                group=task.group,
+                chord=task.chord,
+                unsent=task.unsent,
+                cut=task.cut,
+                linked=bool(task.root),
             )
             for host in hosts
             for task in self.workers.running(host)

@@ -1,0 +1,182 @@
+"""Several tasks out of their queues into one trash, and back to their own places."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from support.messages import message
+
+from opsdash.config.settings import Settings
+from opsdash.errors import Refused
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.queues import remove_tasks, scan, workflow_trash
+from opsdash.services.queues.lock import locked
+from opsdash.services.queues.remove_tasks import Bin, take
+from opsdash.services.queues.trash import Trash
+from opsdash.services.queues.workflow_trash import WorkflowTrash
+
+ROOT = "root-1"
+
+
+@pytest.fixture
+def client(valkey_url: str) -> Iterator[redis.Redis]:
+    """A real server alone: fakeredis's scripts know no digests."""
+    made = connect(Settings.from_env({}, redis_url=valkey_url))
+    yield made.client
+    made.client.close()
+
+
+def push(broker: Broker, ids: str, *, queue: str = "celery", step: int = 0) -> None:
+    """Words in capitals are of the workflow."""
+    for one in ids.split():
+        more = {"root_id": ROOT} if one.isupper() else {}
+        broker.client.lpush(broker.lists(queue)[step], message(one, **more))
+
+
+def order(broker: Broker, queue: str = "celery", step: int = 0) -> str:
+    """The ids, the next to run first."""
+    found = broker.client.lrange(broker.lists(queue)[step], 0, -1)[::-1]
+    return " ".join(one.partition('"id": "')[2].partition('"')[0] for one in found)
+
+
+def take_out(broker: Broker, queue: str = "celery", *, keep_s: int = 60, trash_id: str = "t1", **more: object) -> int:
+    until_s = int(time.time()) + keep_s
+    into = Bin(id=trash_id, root=ROOT, by="maria", at="2026-11-28T10:00:00+00:00", until_s=until_s, keep_s=keep_s)
+    return take(broker, queue, [ROOT], lambda raw: b'"root_id": "root-1"' in raw, into, **more)  # type: ignore[arg-type]
+
+
+def test_the_tasks_of_a_workflow_leave_their_queues_and_come_back_to_their_places(broker: Broker) -> None:
+    push(broker, "a A b B C c D")
+    push(broker, "x X", step=3)
+    push(broker, "E m F n", queue="emails")
+    lists = [*broker.lists("celery").values(), *broker.lists("emails").values()]
+    before = [broker.client.lrange(key, 0, -1) for key in lists]
+    assert (take_out(broker), take_out(broker, "emails")) == (5, 2)
+    assert (order(broker), order(broker, step=3), order(broker, "emails")) == ("a b c", "x", "m n")
+    (entry,) = Trash(broker).list()
+    assert (entry.id, entry.kind, entry.count, entry.root, entry.by) == ("t1", "workflow", 7, ROOT, "maria")
+    assert (entry.name, entry.queue) == ("(workflow) root-1", "")
+    assert entry.size_bytes
+    assert WorkflowTrash(broker).by_queue("t1") == {"celery": 5, "emails": 2}
+    _, done = WorkflowTrash(broker).restore("t1", by="otto")
+    assert (done.tasks, done.own_place, done.queues) == (7, 7, {"celery": 5, "emails": 2})
+    assert [broker.client.lrange(key, 0, -1) for key in lists] == before
+    assert Trash(broker).list() == ()
+    with pytest.raises(Refused, match="The 7 tasks of trash t1 went back to their queues"):
+        WorkflowTrash(broker).restore("t1", by="otto")
+
+
+@pytest.mark.parametrize("room", [0, 2, 2_000])
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_whatever_the_steps_the_order_is_as_it_was(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, window: int, room: int
+) -> None:
+    monkeypatch.setattr(scan, "FIRST", window)
+    monkeypatch.setattr(scan, "LARGEST_WINDOW", window)
+    monkeypatch.setattr(workflow_trash, "ROOM", room)
+    chance = random.Random(window * 10 + room)
+    for turn in range(8):
+        broker.client.flushall()
+        push(broker, " ".join(f"{chance.choice('tTT')}{n}" for n in range(chance.randrange(1, 40))))
+        push(broker, "A", step=6)
+        before = order(broker)
+        number = take_out(broker)
+        assert order(broker).split() == [one for one in before.split() if one.islower()], turn
+        came, gone = chance.randrange(0, 5), chance.randrange(0, 2)
+        push(broker, " ".join(f"n{n}" for n in range(came)))
+        if gone and order(broker):
+            broker.client.rpop(broker.lists("celery")[0])
+        _, done = WorkflowTrash(broker).restore("t1", by="otto")
+        assert done.tasks == number
+        after = [one for one in order(broker).split() if not one.startswith("n")]
+        taken = [one for one in before.split() if one not in after]
+        assert after == [one for one in before.split() if one not in taken], (turn, before, order(broker))
+
+
+def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> None:
+    push(broker, " ".join(f"a{n}" for n in range(500)))
+    broker.client.lpush(broker.lists("celery")[0], *(message(f"M{n}", root_id=ROOT) for n in range(10_000)))
+    push(broker, " ".join(f"b{n}" for n in range(500)))
+    before = broker.client.lrange(broker.lists("celery")[0], 0, -1)
+    steps: list[int] = []
+    started = time.monotonic()
+    assert take_out(broker, on_step=steps.append) == sum(steps) == 10_000
+    assert broker.client.llen(broker.lists("celery")[0]) == 1_000
+    left: list[int] = []
+    WorkflowTrash(broker).restore("t1", by="otto", on_progress=left.append)
+    assert time.monotonic() - started < 20
+    assert left[-1] == 0
+    assert broker.client.lrange(broker.lists("celery")[0], 0, -1) == before
+
+
+def test_a_take_that_is_cancelled_or_runs_again_goes_on_and_counts_each_once(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "FIRST", 2)
+    monkeypatch.setattr(scan, "LARGEST_WINDOW", 2)
+    push(broker, "A B a C D b E F")
+    before = order(broker)
+    steps: list[int] = []
+    assert take_out(broker, on_step=steps.append, cancelled=lambda: len(steps) == 2) == 3
+    assert take_out(broker) == 3
+    assert take_out(broker) == 0
+    assert Trash(broker).find("t1").count == 6
+    WorkflowTrash(broker).restore("t1", by="otto")
+    assert order(broker) == before
+
+
+def test_a_restore_that_is_interrupted_is_run_again(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow_trash, "MOST_STEP", 1)
+    push(broker, "A B a C D b E F")
+    before = order(broker)
+    take_out(broker)
+
+    def die(_left: int) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            WorkflowTrash(broker).restore("t1", by="otto", on_progress=die)
+    assert order(broker) == before
+    with pytest.raises(Refused, match="went back"):
+        Trash(broker).find("t1")
+
+
+def test_what_workers_and_producers_do_meanwhile_moves_no_other_task(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(broker, "A a B b C")
+    real = scan.holding_step
+    acts: list[Callable[[], object]] = [lambda: push(broker, "n1 n2 n3"), lambda: broker.client.rpop(key)]
+    key = broker.lists("celery")[0]
+
+    def step(*args: object) -> object:
+        found = real(*args)  # type: ignore[arg-type]
+        while acts:
+            acts.pop()()
+        return found
+
+    monkeypatch.setattr(remove_tasks.scan, "holding_step", step)
+    assert take_out(broker) == 2
+    assert order(broker) == "a b n1 n2 n3"
+
+
+def test_without_an_undo_window_they_are_gone_and_a_lock_keeps_others_out(broker: Broker) -> None:
+    push(broker, "A a")
+    with locked(broker, "celery", by="otto", what="clear"), pytest.raises(Refused, match="being worked on by otto"):
+        take_out(broker)
+    assert take_out(broker, keep_s=0) == 1
+    assert (order(broker), Trash(broker).list()) == ("a", ())
+
+
+def test_a_deleted_trash_is_gone_with_all_its_keys(broker: Broker) -> None:
+    push(broker, "A a")
+    take_out(broker)
+    assert WorkflowTrash(broker).delete("t1").count == 1
+    assert not list(broker.client.scan_iter("*trash*"))
+    with pytest.raises(Refused, match="no such trash"):
+        WorkflowTrash(broker).restore("t1", by="otto")
