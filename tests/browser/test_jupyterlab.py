@@ -132,7 +132,7 @@ def test_one_widget_in_two_cells_has_one_dialog_and_a_restart_or_a_reload_says_h
         expect(page.get_by_text("Not live")).to_have_count(0)
         page.keyboard.press("Control+s")
         menu(page, "Kernel", "Restart Kernel…")
-        page.get_by_role("button", name="Restart", exact=True).click()
+        page.get_by_role("button", name=re.compile(r"^(Restart|Confirm Kernel Restart)$")).click()
         is_dated(page)
         page.screenshot(path=artifacts() / "jupyterlab_restarted.png")
         again = opened(browser, watch, f"{url}/twice.ipynb?reset")

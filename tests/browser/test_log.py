@@ -27,7 +27,7 @@ def test_the_log_has_columns_facts_a_time_range_a_flat_file_and_the_age_of_its_v
     expect(row.get_by_role("cell", name="emails", exact=True)).to_be_visible(timeout=30_000)
     row.get_by_role("button", name="Show details").click()
     expect(page.get_by_role("button", name="Copy Id", exact=True)).to_be_visible()
-    expect(page.get_by_role("row", name="Params: reason")).to_contain_text("provider down")
+    expect(page.get_by_role("row", name="Reason")).to_contain_text("provider down")
     button(page, "Verify").click()
     expect(page.get_by_text("The audit log is whole")).to_be_visible(timeout=15_000)
     expect(page.get_by_text("Verified just now")).to_be_visible()
