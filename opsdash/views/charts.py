@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -96,6 +96,10 @@ class Drawing:
     start: datetime
     end: datetime
 
+    def apart(self) -> Drawing:
+        """The same with its own lists: Bokeh adds to the very ones that a figure was given."""
+        return replace(self, columns={name: list(values) for name, values in self.columns.items()})
+
 
 class Charts:
     """Two figures over one time axis. ``show`` adds new points without drawing again.
@@ -141,7 +145,7 @@ class Charts:
         if place not in self._copies:
             copy = self._copies[place] = Charts(self.queues, dark=self.dark, log=self.log)
             if self._drawing is not None:
-                copy.show(self._drawing)
+                copy.show(self._drawing.apart())
         return self._copies[place]
 
     def forget(self, place: str) -> None:
@@ -255,7 +259,7 @@ class Charts:
             streams: Only new points are sent; not to a notebook, which may get what was sent earlier once more.
         """
         for copy in self._copies.values():
-            copy.show(now, streams=streams)
+            copy.show(now.apart(), streams=streams)
         self.empty, self._drawing = not now.columns["at"], now
         before, self._columns = self._columns, now.columns
         if streams:

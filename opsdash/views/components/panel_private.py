@@ -17,7 +17,7 @@ For upstream, each with what would make it public:
 * ``FileDownload._async_sync_data`` has no way to say that there is no file, and keeps ``data`` for good.
 * ``push`` to a notebook whose browser has not opened the comm yet tries again each message by itself, every 0.1 s: they
   arrive in another order, and name models that come later. A queue for each comm would keep the order.
-* What a browser sends is handled in the thread that it comes in. JupyterLab 4.4 and later give each comm one of its own
+* What a browser sends is handled in the thread that it comes in. JupyterLab 4.4 and later give each comm its own one
   (subshells), and Panel's state is made for one: patches are torn apart, callbacks find another event loop.
 * ``_render_esm`` inlines one file. Two components can't share a module: it would need an address for ``_esm_shared``
   beyond ``panel compile``.
