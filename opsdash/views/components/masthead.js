@@ -8,9 +8,8 @@ export function render({model, view}) {
   const life = begin(model, view), page = document.documentElement
   const parts = ['env', 'where', 'clock', 'who', 'mode'].map((name) => el('span', {class: name}))
   const [env, where, time, who, mode] = parts
-  const round = (label, act) => el('button', {type: 'button', 'aria-label': label, title: label, onclick: act})
-  const help = round('Keyboard shortcuts', () => { model.help = true }), toggle = round('Toggle theme', () => turn())
-  toggle.dataset.own = true
+  const round = (name, onclick, own) => el('button', {type: 'button', 'aria-label': name, title: name, onclick, 'data-own': own})
+  const help = round('Keyboard shortcuts', () => { model.help = true }), toggle = round('Toggle theme', () => turn(), true)
   const head = el('header', {}, el('span', {class: 'mark', text: 'opsdash'}), ...parts, help, toggle)
   const turn = () => {
     page.dataset.theme = view.el.dataset.theme === 'dark' ? 'light' : 'dark'
