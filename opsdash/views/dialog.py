@@ -212,7 +212,7 @@ class ConfirmationDialog(Viewer):
             title=title,
             warning=preview.warning if preview else operation.warning,
             danger=operation.danger,
-            about=[list(one) for one in form.about(operation, self._given)],
+            about=[list(one) for one in form.about(operation, self._given, title)],
             **form.review(preview),
         )
         label = form.button_label(preview.button if preview and preview.button else title)
