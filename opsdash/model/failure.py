@@ -23,8 +23,6 @@ COUNTED = (EXPIRED, REVOKED)
 LONGEST_ID = 120
 """Characters of a task's id by which its failure goes."""
 _HOUR_S = 3_600.0
-_SHORTEST_S = 60.0
-"""A rate is of a minute at least: one failure just now is not thousands an hour."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + string.punctuation)
 
 
@@ -133,9 +131,9 @@ class FailureGroup:
         return bool(self.kept or self.not_kept or self.kind in COUNTED)
 
     def per_hour(self, now: datetime) -> float:
-        """How often it came lately: in this hour and the one before, or since it came first."""
+        """How often it came in this hour and the one before; what came within less than an hour is that of an hour."""
         hour = now.replace(minute=0, second=0, microsecond=0)
-        seen_s = min(_HOUR_S + (now - hour).total_seconds(), max(_SHORTEST_S, (now - self.first_at).total_seconds()))
+        seen_s = min(_HOUR_S + (now - hour).total_seconds(), max(_HOUR_S, (now - self.first_at).total_seconds()))
         number = self.hours.get(hour, 0) + self.hours.get(hour - timedelta(seconds=_HOUR_S), 0)
         return round(number * _HOUR_S / seen_s, 1)
 

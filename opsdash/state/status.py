@@ -14,6 +14,7 @@ from param.parameterized import batch_call_watchers
 from opsdash.model import QueueStats, Snapshot, TenantDrift
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds
+from opsdash.state.changes import set_changed
 
 RUNNING, PAUSED, UNKNOWN = "RUNNING", "PAUSED", "UNKNOWN"
 PARTLY_PAUSED, DEGRADED = "PARTLY PAUSED", "DEGRADED"
@@ -106,8 +107,7 @@ class SystemStatus(param.Parameterized):
         # Of this instance alone: Param's own edit_constant opens the class's parameters, for every thread at once.
         self._fed = [self.param[name] for name in self.param if name not in {"name", "selected_queue"}]
         self._feeding = 0
-        for one in self._fed:
-            one.constant = True
+        self._lock(True)
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -116,31 +116,31 @@ class SystemStatus(param.Parameterized):
             yield
             return
         self._feeding += 1
-        for one in self._fed:
-            one.constant = False
+        self._lock(False)
         try:
             yield
         finally:
             self._feeding -= 1
             if not self._feeding:
-                for one in self._fed:
-                    one.constant = True
+                self._lock(True)
+
+    def _lock(self, constant: bool) -> None:
+        for one in self._fed:
+            # Parameter's own __setattr__ looks for watchers of the slot: for all of them 0.2 ms, again and again.
+            object.__setattr__(one, "constant", constant)
 
     @param.depends("known", "paused", watch=True, on_init=True)
     def _derive_processing(self) -> None:
         running = self.known and not self.paused
         paused = self.known and self.paused
+        word = PAUSED if paused else RUNNING if running else UNKNOWN
         with self._open():
-            self.param.update(
-                processing_status=PAUSED if paused else RUNNING if running else UNKNOWN,
-                can_pause=running,
-                can_resume=paused,
-            )
+            set_changed(self, processing_status=word, can_pause=running, can_resume=paused)
 
     @param.depends("processing_status", "paused_queues", "workers", "others", "redis_error", "stalled_s", watch=True)
     def _derive_condition(self) -> None:
         with self._open():
-            self.condition = self._condition()
+            set_changed(self, condition=self._condition())
 
     def _condition(self) -> str:
         if self.processing_status != RUNNING:
@@ -169,7 +169,7 @@ class SystemStatus(param.Parameterized):
     def _derive_pending(self) -> None:
         chosen = self.queue(self.selected_queue)
         with self._open():
-            self.pending_tasks = chosen.waiting if chosen is not None and self.known else None
+            set_changed(self, pending_tasks=chosen.waiting if chosen is not None and self.known else None)
 
     def queue(self, name: str) -> QueueStats | None:
         """The named queue's figures, or None for a queue nobody knows."""
@@ -185,7 +185,8 @@ class SystemStatus(param.Parameterized):
         self._choose_among(names)
         # What follows is worked out before any watcher runs: none of them sees half of a snapshot.
         with batch_call_watchers(self), self._open():
-            self.param.update(
+            set_changed(
+                self,
                 known=snapshot.redis_age_s is not None,
                 paused=pause is not None,
                 pause_by=pause.by if pause else "",
@@ -247,9 +248,9 @@ class SystemStatus(param.Parameterized):
             return
         silent_s = ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
         with batch_call_watchers(self), self._open():
-            self.stalled_s = int(silent_s) if silent_s > max(STALE_AFTER_S, old_s) else 0
+            set_changed(self, stalled_s=int(silent_s) if silent_s > max(STALE_AFTER_S, old_s) else 0)
             if self.stalled_s:  # how far a pause had come then says nothing about now
-                self.param.update(drain="", safe=False)
+                set_changed(self, drain="", safe=False)
             self._derive()
 
     def _derive(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import param
 from panel.viewable import Viewable
 
+from opsdash.state.changes import set_changed
 from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.view import View
 
@@ -43,7 +44,7 @@ class PendingApprovals(View):
         own = self._session.actor.name
         rows = sorted(self.status.approval_rows, key=lambda row: row["at"])
         shown = [{**row, "acts": None} if row["by"] == own else row for row in rows]
-        self._table.param.update(rows=shown, **self.clock())
+        set_changed(self._table, rows=shown, **self.clock())
         if not self._alone:
             self.visible = bool(rows)
 

@@ -10,6 +10,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
+from opsdash.operations import PauseProcessing
 from opsdash.state.location import TABS
 from opsdash.views import address, rows, shortcuts
 from opsdash.views.approvals import PendingApprovals
@@ -82,6 +83,8 @@ class Console(View):
         location.param.watch(self._go, "tab")
         self._offer_tabs()
         self._count_failures()
+        if self._session.may(PauseProcessing):  # what must not wait at three in the morning
+            self._session.one_by_one([partial(self._dialog.prepare, PauseProcessing())])
         return self._tabs
 
     @param.depends("status.tenants_card", watch=True)
@@ -175,7 +178,7 @@ class Console(View):
         )
         if self.whole:
             shortcuts.offer(masthead, self._session, [TITLES[name] for name in TABS])
-        self.status.param.watch(lambda event: masthead.param.update(read_at=event.new), "read_at")
+        self.status.param.watch(lambda event: setattr(masthead, "read_at", event.new), "read_at")
         return masthead
 
     def _chose_queue(self, *_events: object) -> None:

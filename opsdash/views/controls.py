@@ -10,6 +10,7 @@ from panel.viewable import Viewable
 
 from opsdash.operation import Operation
 from opsdash.operations import ClearQueue, PauseProcessing, ResumeProcessing, SyncTenantConfigs
+from opsdash.state.changes import set_changed
 from opsdash.views.components import Card, StatusStrip
 from opsdash.views.design import OpsDesign, button
 from opsdash.views.hero import LABELS, why_not
@@ -49,17 +50,17 @@ class SystemState(View):
     @param.depends("status.failures_card", watch=True)
     def _lead_to_failed(self) -> None:
         if self._strip is not None:  # alone it has no tabs
-            _set(self._failed, visible=not self._alone and bool(self.status.failures_card.get("total")))
+            set_changed(self._failed, visible=not self._alone and bool(self.status.failures_card.get("total")))
 
     @param.depends("status.hero", "status.figures", "status.sparks", "status.updated_at", watch=True)
     def _show(self) -> None:
         if self._strip is None:
             return
         status, may = self.status, self._session.may
-        self._strip.param.update(**status.hero, figures=status.figures, sparks=status.sparks, **self.clock_of_strip())
-        _set(self._pause, disabled=not (status.can_pause and may(PauseProcessing)))
-        _set(self._resume, disabled=not (status.can_resume and may(ResumeProcessing)))
-        _set(self._extend, visible=bool(status.can_resume and may(PauseProcessing)))
+        set_changed(self._strip, **status.hero, figures=status.figures, sparks=status.sparks, **self.clock_of_strip())
+        set_changed(self._pause, disabled=not (status.can_pause and may(PauseProcessing)))
+        set_changed(self._resume, disabled=not (status.can_resume and may(ResumeProcessing)))
+        set_changed(self._extend, visible=bool(status.can_resume and may(PauseProcessing)))
 
     def clock_of_strip(self) -> dict[str, Any]:
         """The server's clock for the countdown."""
@@ -104,22 +105,15 @@ class OperationControls(View):
             SyncTenantConfigs: status.tenants_in_use is not False,
         }
         for kind, one in self._buttons.items():
-            _set(one, disabled=not (possible[kind] and self._session.may(kind)), visible=self.actions)
-        _set(self._buttons[ClearQueue], label=f"{ClearQueue.title} {self.queue}".strip())
-        _set(self._buttons[SyncTenantConfigs], visible=self.actions and status.tenants_in_use is not False)
+            set_changed(one, disabled=not (possible[kind] and self._session.may(kind)), visible=self.actions)
+        set_changed(self._buttons[ClearQueue], label=f"{ClearQueue.title} {self.queue}".strip())
+        set_changed(self._buttons[SyncTenantConfigs], visible=self.actions and status.tenants_in_use is not False)
         state = status.hero
         note = why_not(self._session.role)
-        lines = [[state.get("tone", "none"), f"{state.get('word', 'UNKNOWN')}. {state.get('story', '')}"]]
+        lines = [[state.get("tone", "none"), f"{state.get('word', 'UNKNOWN')}. {state.get('story', '')}".strip()]]
         if state.get("verdict"):
             lines.append(state["verdict"])
         lines += [["warn", text] for text in state.get("notices", ())]
         if self.actions and not self.queue:
             lines.append(["mute", f"{ClearQueue.title} needs a queue, and none is known yet."])
-        self._card.lines = [*lines, *([["mute", note]] if note else [])]
-
-
-def _set(widget: pn.widgets.Button, **wanted: Any) -> None:
-    """Only what changes: each update of a widget costs a third of a millisecond."""
-    changed = {name: value for name, value in wanted.items() if getattr(widget, name) != value}
-    if changed:
-        widget.param.update(**changed)
+        set_changed(self._card, lines=[*lines, *([["mute", note]] if note else [])])

@@ -52,6 +52,8 @@ class ConfirmationDialog(Viewer):
         self._given: Mapping[str, Any] = {}
         self._reviewed: Operation | None = None
         self._asked = self._asked_for = 0
+        self._kept_fields: dict[str, Any] = {}
+        self._yes: pn.widgets.TextInput | None = None
         self._typed: list[pn.widgets.TextInput] = []
         self._chips: dict[str, pn.widgets.RadioButtonGroup] = {}
         self._effects: list[Callable[[Effect], Any]] = []
@@ -138,6 +140,7 @@ class ConfirmationDialog(Viewer):
                 title=title, about=[list(one) for one in about], warning="", danger=False, **form.review(None)
             )
             self._cancel.label, self._confirm_button.visible = "Close", False
+            self._kept_fields = {}
             self._dialog.objects = list(fields)
             self._dialog.open = True
 
@@ -158,21 +161,37 @@ class ConfirmationDialog(Viewer):
             return None, form.in_words(operation, error)
 
     def _make_fields(self, operation: Operation, preview: Preview | None, half: Mapping[str, Any]) -> None:
-        asked = form.fields(operation, preview, self._given)
-        self._fields = {field["name"]: form.widget(field, half.get(field["name"])) for field in asked}
-        for field in self._fields.values():
-            field.param.watch(self._refill, "value_input" if hasattr(field, "value_input") else "value")
-            if "enter_pressed" in field.param:
-                field.param.watch(self._confirm, "enter_pressed")
+        asked = {field["name"]: field for field in form.fields(operation, preview, self._given)}
+        before, had = self._kept_fields, self._chips
+        self._kept_fields = {repr(field): before.get(repr(field)) or self._field(field) for field in asked.values()}
+        self._fields = dict(zip(asked, self._kept_fields.values(), strict=True))
+        for name, widget in self._fields.items():
+            form.fill(widget, half.get(name))
         phrase = preview.phrase if preview else ""
-        self._typed = [self._typing(f"Type {phrase} too", "phrase_typed")] if phrase else []
-        self._typed.append(self._typing(f"Type {CONFIRMATION} to confirm", "typed"))
+        self._yes = self._yes or self._typing(f"Type {CONFIRMATION} to confirm", "typed")
+        form.fill(self._yes, "")
+        self._typed = [*([self._typing(f"Type {phrase} too", "phrase_typed")] if phrase else []), self._yes]
         self._chips = {
-            field["name"]: form.chips(field["suggestions"], self._fields[field["name"]])
-            for field in asked
+            name: had[name]
+            if name in had and repr(field) in before
+            else form.chips(field["suggestions"], self._fields[name])
+            for name, field in asked.items()
             if field["suggestions"]
         }
         self._place_fields()
+
+    def _field(self, field: Mapping[str, Any]) -> Any:
+        """A widget is made once and filled in anew while dialogs ask for the same: each costs both sides 10 ms."""
+        widget = form.widget(field)
+        widget.param.watch(self._refill, "value_input" if hasattr(widget, "value_input") else "value")
+        if "enter_pressed" in widget.param:
+            widget.param.watch(self._confirm, "enter_pressed")
+        return widget
+
+    def prepare(self, operation: Operation) -> None:
+        """Makes the fields of an operation that will be asked for soon, unless the dialog is in use."""
+        if not self._dialog.open and not self._dialog.objects:
+            self._make_fields(operation, None, {})
 
     def _place_fields(self) -> None:
         """Each field, the buttons that fill it in below it, and at the end what is typed to confirm."""
@@ -192,6 +211,7 @@ class ConfirmationDialog(Viewer):
         if self.pending.operation is None or asked != self._asked_for or not wanted:
             return
         with pn.io.hold():
+            self._kept_fields = {}  # what is offered is of this one
             self._chips |= {
                 name: form.chips({text: text for text in texts}, self._fields[name]) for name, texts in wanted.items()
             }

@@ -14,6 +14,7 @@ from opsdash.model import Failure, FailurePage
 from opsdash.operations import DiscardFailed, EditFailed, RetryFailed
 from opsdash.services.failures.store import FailureFilter
 from opsdash.services.threads import READS
+from opsdash.state.changes import set_changed
 from opsdash.views.components import Card, KeyedTable, RowAction
 from opsdash.views.design import OpsDesign, button, search, stack
 from opsdash.views.failure_rows import entry_rows, facts_of_entry, facts_of_group
@@ -81,7 +82,9 @@ class Failures(View):
         if self._table is not None:
             self._table.columns = self.shown_columns(COLUMNS)
 
-    @param.depends("status.failure_rows", "status.failures_card", "status.read_at", "find", watch=True)
+    @param.depends(
+        "status.failure_rows", "status.failures_card", "status.redis_error", "status.stalled_s", "find", watch=True
+    )
     def _show(self) -> None:
         if self._table is None:
             return
@@ -91,7 +94,7 @@ class Failures(View):
             rows = [row for row in rows if all(word in _searched(row) for word in words)]
         note = self.status.failures_card.get("note", "")
         empty = "Nothing matches." if words else NOTHING
-        self._table.param.update(rows=rows, note=note, empty=empty, **self.clock())
+        set_changed(self._table, rows=rows, note=note, empty=empty, **self.clock())
         for key in self._table.opened:
             self._contents[key].show()
 
@@ -202,7 +205,8 @@ class _Group:
         rows = [{**row, "key": key} for key, row in self._view.entries_of(page).items()]
         keys = {row["key"] for row in rows}
         self._back.disabled, self._next.disabled = self._first == 1, page.upto >= page.total
-        self.table.param.update(
+        set_changed(
+            self.table,
             rows=rows,
             note=f"{self._first:,} to {page.upto:,} of {page.total:,}" if rows else "",
             empty="None of them is kept.",

@@ -12,6 +12,7 @@ import param
 from opsdash.errors import Invalid, sentences
 from opsdash.model import Breakdown, Figure, Preview
 from opsdash.operation import Operation, parameters, registry
+from opsdash.state.changes import set_changed
 from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
@@ -169,28 +170,31 @@ def _shares(breakdown: Breakdown) -> list[list[Any]]:
     return found
 
 
-def widget(field: Mapping[str, Any], value: Any = None) -> Any:
-    """The widget of Panel's that asks for one field, with what is filled in already.
+def widget(field: Mapping[str, Any]) -> Any:
+    """The widget of Panel's that asks for one field; it is empty.
 
     A yes-or-no field is a group of one: Panel's own checkbox has no name for a screen reader.
     """
     if field["kind"] == "flag":
         label = field["label"]
-        return pn.widgets.CheckBoxGroup(
-            options=[label], value=[label] if value is True else [], margin=0, design=OpsDesign
-        )
-    longest = field["longest"]
-    text = value[:longest] if isinstance(value, str) else ""
+        return pn.widgets.CheckBoxGroup(options=[label], value=[], margin=0, design=OpsDesign)
     return pn.widgets.TextInput(
         label=field["label"],
-        value=text,
-        value_input=text,
         placeholder=field["placeholder"],
-        max_length=longest,
+        max_length=field["longest"],
         margin=0,
         design=OpsDesign,
         sizing_mode="stretch_width",
     )
+
+
+def fill(widget: Any, value: Any) -> None:
+    """Fills in a field's widget: a text, or yes or no; anything else, which may come from a browser, empties it."""
+    if isinstance(widget, pn.widgets.CheckBoxGroup):
+        set_changed(widget, value=list(widget.options) if value is True else [])
+        return
+    text = value[: widget.max_length] if isinstance(value, str) else ""
+    set_changed(widget, value=text, value_input=text)
 
 
 def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.widgets.RadioButtonGroup:
@@ -208,7 +212,7 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
         design=OpsDesign,
     )
 
-    def fill(event: param.parameterized.Event) -> None:
+    def fill_in(event: param.parameterized.Event) -> None:
         if event.new is not None and event.new != field.value_input:
             field.param.update(value=event.new, value_input=event.new)
 
@@ -216,7 +220,7 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
         choice.value = field.value_input if field.value_input in suggestions.values() else None
 
     follow(None)
-    choice.param.watch(fill, "value")
+    choice.param.watch(fill_in, "value")
     field.param.watch(follow, "value_input")
     return choice
 

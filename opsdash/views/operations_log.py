@@ -16,6 +16,7 @@ from opsdash.operation import registry
 from opsdash.operations import PruneAuditLog
 from opsdash.services.audit.query import COUNTED, Filter, Page
 from opsdash.services.threads import READS, SEARCHES
+from opsdash.state.changes import set_changed
 from opsdash.text import searched
 from opsdash.views import rows
 from opsdash.views.components import KeyedTable, RowAction
@@ -234,7 +235,8 @@ class RecentOperations(View):
         shown = self._merged(self._found, live) if self.detailed and self._found is not None else newest
         filtered = self.detailed and self._session.location.log_filter
         nothing = "No entry matches this filter." if filtered else self._nothing()
-        self._table.param.update(rows=[] if self._unread else shown, empty=self._unread or nothing, **self.clock())
+        rows_now, nothing = ([], self._unread) if self._unread else (shown, nothing)
+        set_changed(self._table, rows=rows_now, empty=nothing, **self.clock())
         self._offer_brokers()
         mark = [(row["key"], row["status"]) for row in live]
         if self.detailed and self._mark is not None and mark != self._mark and not self._pages:

@@ -15,6 +15,7 @@ from opsdash.operations import RemoveTask, RevokeTask
 from opsdash.services.broker.messages import Message
 from opsdash.services.queues.browse import Look, browse
 from opsdash.services.threads import READS
+from opsdash.state.changes import set_changed
 from opsdash.text import count, in_words
 from opsdash.views import rows
 from opsdash.views.components import Dialog, KeyedTable, RowAction
@@ -134,7 +135,8 @@ class Peek(View):
     def _show_look(self) -> None:
         look, first = self._look, self._starts[-1]
         places = f"{first:,} to {look.upto:,} of {look.waiting:,}"
-        self._table.param.update(
+        set_changed(
+            self._table,
             title="In the order workers take them",
             rows=peeked(look, may=self._may),
             note=f"{places}, read {self._looked}" if look.upto >= first else f"Read {self._looked}",
@@ -147,7 +149,8 @@ class Peek(View):
         page = self._found
         places = f"{page.looked_at:,} of {page.of:,}"
         found = Look(waiting=page.of, messages=tuple(map(_message, page.tasks)))
-        self._table.param.update(
+        set_changed(
+            self._table,
             title="Newest first",
             rows=peeked(found, may=self._may, gaps=False),
             note=f"{count(len(page.tasks), 'task')} found in {places}, read {self._looked}",

@@ -15,6 +15,7 @@ from panel.viewable import Viewable
 from opsdash.errors import OpsdashError
 from opsdash.services.audit.query import THIS, Filter
 from opsdash.services.threads import READS
+from opsdash.state.changes import set_changed
 from opsdash.state.location import SPANS
 from opsdash.views.charts import NAMED, SPANS_S, Charts, Drawing
 from opsdash.views.components import Card
@@ -125,7 +126,7 @@ class QueueChart(View):
             for number in range(1, len(charts.figures)):
                 self._session.later(partial(self._place_too, charts, number))
         nothing = "Nothing was recorded in this time: a console records while it runs."
-        self._card.param.update(lines=[["mute", nothing]] if charts.empty else [], legend=charts.legend)
+        set_changed(self._card, lines=[["mute", nothing]] if charts.empty else [], legend=charts.legend)
         pn.io.push_notebook(self._card)  # Panel sends what was changed of a figure with its next own change only
 
     def _place_too(self, charts: Charts, number: int) -> None:

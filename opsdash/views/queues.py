@@ -8,6 +8,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
+from opsdash.state.changes import set_changed
 from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.peek import Peek
 from opsdash.views.rows import PEEK
@@ -68,7 +69,8 @@ class QueueTable(View):
     @param.depends("status.queue_rows", "status.redis_error", "status.stalled_s", "queues", "queue", watch=True)
     def _show(self) -> None:
         if self._table is not None:
-            self._table.param.update(
+            set_changed(
+                self._table,
                 rows=self._rows(),
                 selected=self.queue,
                 note=f"Chosen: {self.queue}" if self.queue else "",
@@ -111,7 +113,7 @@ class ClearedTasks(View):
     @param.depends("status.trash_rows", "status.redis_error", "status.stalled_s", watch=True)
     def _show(self) -> None:
         if self._table is not None:
-            self._table.param.update(rows=self.status.trash_rows, **self.clock())
+            set_changed(self._table, rows=self.status.trash_rows, **self.clock())
             if not self._alone:  # on the page it is there only when there is something to undo
                 self.visible = bool(self.status.trash_rows)
 

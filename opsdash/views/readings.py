@@ -19,6 +19,7 @@ from opsdash.model import FailureOverview, HistoryPoint, Role, Snapshot
 from opsdash.operation import Operation
 from opsdash.operations import ApproveOperation, RestoreQueue
 from opsdash.state import SystemStatus
+from opsdash.state.changes import set_changed
 from opsdash.state.status import STALE_AFTER_S
 from opsdash.views import failure_rows, hero, rows, strip, worker_rows
 from opsdash.views.components.shared import Figures, Rows, SharedFigures, SharedRows
@@ -55,8 +56,7 @@ class PageStatus(SystemStatus):
         """Takes over one reading as a whole: watchers run once, on a consistent state."""
         with batch_call_watchers(self), self._open():
             self.update(reading.snapshot)
-            changed = {name: value for name, value in reading.shown.items() if getattr(self, name) is not value}
-            self.param.update(**changed)
+            set_changed(self, **reading.shown)
 
     def tick(self, now: datetime | None = None, old_s: float = STALE_AFTER_S) -> None:
         """As ``SystemStatus`` has it. The strip's words are a reading's; where none comes, they are made here."""

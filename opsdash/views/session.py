@@ -65,6 +65,7 @@ class Session:
         self._unsubscribe: Callable[[], None] = _nothing
         self._newest: Reading | None = None
         self._taken: Snapshot | None = None
+        self._taken_at_s = 0.0
         self._taking = threading.RLock()
         self._joining = False
         self._shown_at_s = 0.0
@@ -157,7 +158,7 @@ class Session:
     def _take_over(self, reading: Reading) -> None:
         if reading.snapshot is self._taken:
             return
-        self._taken = reading.snapshot
+        self._taken, self._taken_at_s = reading.snapshot, time.monotonic()
         try:
             self.status.take(reading)
         except Exception:
@@ -169,6 +170,8 @@ class Session:
         """Notices that readings have stopped, and says that the server or the kernel is there."""
         if self.closed or (self._doc is not None and turns.is_loading(self._doc)):
             return
+        if time.monotonic() - self._taken_at_s < BEAT_MS / 2000:
+            return  # a reading was the sign of life
         with pn.io.hold():
             self.status.tick(old_s=2 * self.console.poller.interval_s)
             self.messages.beat = time.time()

@@ -16,6 +16,7 @@ from opsdash.services.queues.found_text import looked_at_line, missing, summary,
 from opsdash.services.queues.search_tasks import TaskQuery
 from opsdash.services.queues.task_message import SHORTEST_PREFIX
 from opsdash.services.threads import FINDS
+from opsdash.state.changes import set_changed
 from opsdash.text import count
 from opsdash.views import rows
 from opsdash.views.components import KeyedTable, RowAction
@@ -140,7 +141,7 @@ class Tasks(View):
                 shown.append(row)
         self._back.disabled = page is None or len(self._afters) == 1
         self._next.disabled = page is None or not page.after
-        self._table.param.update(rows=shown, note=self._note(), empty=self._nothing(), **self.clock())
+        set_changed(self._table, rows=shown, note=self._note(), empty=self._nothing(), **self.clock())
 
     def _note(self) -> str:
         found, page = self._found, self._page

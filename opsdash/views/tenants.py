@@ -12,6 +12,7 @@ from opsdash.errors import OpsdashError
 from opsdash.operations import SyncTenantConfigs
 from opsdash.services.tenants.sync import TenantPlan
 from opsdash.services.threads import READS
+from opsdash.state.changes import set_changed
 from opsdash.text import count
 from opsdash.views.components import Card, KeyedTable
 from opsdash.views.design import button
@@ -71,8 +72,8 @@ class TenantDrift(View):
         if unused != self._unused:  # one line in the place of the card
             self._unused = unused
             actions = [] if unused else self._acts
-            self._card.param.update(
-                title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table]
+            set_changed(
+                self._card, title="" if unused else TITLE, actions=actions, objects=[] if unused else [self._table]
             )
         if unused:
             self._card.lines = [["mute", told["unused"]]]

@@ -8,6 +8,7 @@ import param
 from panel.viewable import Viewable
 
 from opsdash.operations import RevokeTask
+from opsdash.state.changes import set_changed
 from opsdash.views.components import Card, KeyedTable, RowAction
 from opsdash.views.design import button, search, stack
 from opsdash.views.rows import NO_WORKERS
@@ -116,7 +117,8 @@ class WorkerHealth(View):
         if words:
             rows = [row for row in rows if all(word in _searched(row) for word in words)]
         read_at = self.status.redis_read_at
-        self._table.param.update(
+        set_changed(
+            self._table,
             rows=rows,
             note=f"Last updated {read_at:%H:%M:%S} UTC" if read_at is not None else "Not read yet",
             empty="No worker matches this filter." if words else NO_WORKERS if self.status.known else "",
@@ -178,7 +180,7 @@ class _Details:
     def show(self, row: dict[str, Any]) -> None:
         known = [[label, str(row[name])] for name, label in FACTS.items() if row.get(name) not in (None, "")]
         state = row.get("state", ["none", "", ""])
-        self.facts.lines = [["mute", " · ".join(f"{label}: {value}" for label, value in known)]]
+        set_changed(self.facts, lines=[["mute", " · ".join(f"{label}: {value}" for label, value in known)]])
         self.table.title = "Running when it last reported" if state[1] in {"silent", "offline"} else "Running now"
         if self._other:
             self.table.empty = "An unmanaged worker does not report its running tasks."
@@ -186,7 +188,8 @@ class _Details:
     def running(self, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
         active = row.get("active") or 0
         more = active - len(rows) if len(rows) >= MOST_TOLD else 0
-        self.table.param.update(
+        set_changed(
+            self.table,
             rows=rows,
             note=f"and {more} more" if more > 0 else "",
             empty=f"{active:,} running, without names." if active else "Nothing runs right now.",

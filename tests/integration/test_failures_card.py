@@ -83,10 +83,15 @@ def test_a_group_that_has_not_changed_is_not_read_again(ops: Console, monkeypatc
         return FailurePage()
 
     monkeypatch.setattr(Failures, "read", note)
-    for second in range(3):
-        card.status.read_at = second + 1  # another reading, of the same
+    for _ in range(3):
+        with card.status._open():
+            card.status.failure_rows = list(card.status.failure_rows)  # another reading, of the same
     assert read == []
-    assert card._contents["0123"].facts.lines[0][1] == "All of them were sent again or discarded."
+    assert list(card._contents) == [CHARGE.fingerprint], "a group that does not exist is not opened"
+    with card.status._open():
+        card.status.failure_rows = []
+    assert card._contents[CHARGE.fingerprint].facts.lines[0][1] == "All of them were sent again or discarded."
+    assert read == [CHARGE.fingerprint], "its table is emptied by one more look"
 
 
 def test_a_card_that_is_for_looking_only_has_no_buttons(ops: Console) -> None:

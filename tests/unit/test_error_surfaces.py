@@ -132,11 +132,11 @@ def test_what_was_filled_in_a_moment_ago_is_previewed_before_it_can_be_confirmed
     previewed, ran = list[Any](), list[Any]()
 
     async def preview(operation: Any) -> Preview:
-        previewed.append(operation.queue)
+        previewed.append(operation.containing)
         return Preview(title=operation.title)
 
     async def run(operation: Any, *_: object) -> None:
-        ran.append(operation.queue)
+        ran.append(operation.containing)
 
     session = SimpleNamespace(
         pending=PendingConfirmation(),
@@ -149,12 +149,12 @@ def test_what_was_filled_in_a_moment_ago_is_previewed_before_it_can_be_confirmed
     dialog = ConfirmationDialog(cast(Session, session))
 
     async def confirm() -> None:
-        await dialog.ask("clear_queue", {"queue": "emails"})
-        dialog._fields["queue"] = pn.widgets.TextInput(value_input="celery")  # and nobody has noticed yet
+        await dialog.ask("clear_tasks", {"queue": "emails", "containing": "4711"})
+        dialog._fields["containing"] = pn.widgets.TextInput(value_input="4712")  # and nobody has noticed yet
         dialog.pending.typed = "YES"
         await dialog._confirm(None)
-        assert (previewed, ran, dialog.ready) == (["emails", "celery"], [], True)
+        assert (previewed, ran, dialog.ready) == (["4711", "4712"], [], True)
         await dialog._confirm(None)
-        assert ran == ["celery"]
+        assert ran == ["4712"]
 
     asyncio.run(confirm())

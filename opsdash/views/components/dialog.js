@@ -2,7 +2,6 @@
 const {begin, el, focused, outermost, place, pressedIn, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
-const part = (name, text) => el('span', {class: name, text})
 const tile = ([number, unit, text]) =>
   el('div', {class: 'tile'}, el('strong', {}, number, unit && el('small', {text: ` ${unit}`})), el('span', {text}))
 
@@ -12,7 +11,7 @@ export function render({model, view}) {
   const problem = el('p', {class: 'problem', role: 'alert'}), actions = el('div', {class: 'actions'})
   const parts = [title, facts, warning, review, fields, problem, actions]
   const node = el('dialog', {'aria-modal': 'true', 'aria-labelledby': title.id, closedby: 'any'}, ...parts)
-  let back = null
+  let back = null, ours = null
   const say = () => {
     node.classList.toggle('danger', model.danger)
     node.classList.toggle('side', model.side)
@@ -23,7 +22,7 @@ export function render({model, view}) {
     const hue = (name, i, grow) => el('span', {class: name, 'data-hue': Math.min(i, 5), style: `flex-grow: ${Number(grow)}`})
     const bar = model.breakdown.map(([, count], i) => hue('part', i, count)), tiles = model.figures.map(tile)
     const legend = model.breakdown.map(([kind,, share], i) =>
-      el('li', {}, hue('swatch', i, 0), part('kind', kind), part('share', share)))
+      el('li', {}, hue('swatch', i, 0), el('span', {class: 'kind', text: kind}), el('span', {class: 'share', text: share})))
     const lines = model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text}))
     const lists = [['div', 'tiles', tiles], ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]
     review.replaceChildren(...lists.filter(([,, all]) => all.length).map(([tag, name, all]) => el(tag, {class: name}, ...all)))
@@ -33,15 +32,16 @@ export function render({model, view}) {
     if (!node.open) return
     const inputs = stops(fields).filter((n) => n.matches('input, textarea, select'))
     const first = inputs.find((n) => /^(text|search|number|password)$/.test(n.type) && !n.value) || inputs[0]
-    if (first) first.focus()
-    else if (tries && model.objects.length) setTimeout(focus, 20, tries - 1)
+    const making = [...fields.children].some((one) => !one.shadowRoot?.querySelector(':not(style, link)'))
+    if (tries && (making || (!first && model.objects.length))) setTimeout(focus, 20, tries - 1)
+    else if (first) (ours = first).focus()
     else (stops(node.querySelector('.wrap') || actions)[0] || node).focus()
   }
   const fill = () => {
-    const had = fields.childNodes.length
     place(fields, model.get_child('objects'))
     place(actions, model.get_child('actions'))
-    if (!had) focus()
+    const at = focused() // not away from where somebody has begun to type
+    if (!at || at === node || (at === ours && !at.value)) focus()
   }
   // Shown in two cells of a notebook it opens in one: where it was asked for, else in the first.
   const shown = ((document.opsdashDialogs ||= {})[model.identity] ||= new Set())
