@@ -123,6 +123,15 @@ def test_axe_finds_nothing_while_paused_or_stale_or_for_a_viewer(
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
+def test_the_list_of_keys_comes_as_often_as_it_is_asked_for(served: Any, visit: Callable[..., Page]) -> None:
+    page = visit(served.url)
+    for _ in range(2):
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 @pytest.mark.slow
 def test_the_keyboard_reaches_everything_and_a_list_says_how(
     served: Any, visit: Callable[..., Page], shoot: Callable[..., None]

@@ -57,7 +57,9 @@ def test_no_tab_is_wider_than_the_window_of_a_phone(phone: Page, shoot: Callable
         shoot(phone, f"phone_{tab.lower()}")
 
 
-def test_pause_and_resume_take_the_whole_width_of_a_phone(phone: Page, shoot: Callable[..., None]) -> None:
+def test_pause_and_resume_take_the_whole_width_of_a_phone_and_stay_where_they_are(
+    phone: Page, served: Any, shoot: Callable[..., None]
+) -> None:
     expect(phone.get_by_text(PROCESSING)).to_be_visible()
     group = phone.get_by_role("group", name="Processing", exact=True).bounding_box()
     assert group is not None
@@ -67,6 +69,11 @@ def test_pause_and_resume_take_the_whole_width_of_a_phone(phone: Page, shoot: Ca
         assert box["width"] >= group["width"] - 2, name
         assert box["height"] >= 40, name
     shoot(phone, "phone_strip")
+    before = button(phone, "Pause Processing").bounding_box()
+    served.console.run(opsdash.PauseProcessing(queue="emails"), actor=MARIA, confirm="YES")
+    expect(phone.get_by_text("Processing Status: PARTLY PAUSED")).to_be_visible()
+    assert button(phone, "Pause Processing").bounding_box() == before, "nothing moves under a finger"
+    shoot(phone, "phone_partly_paused", all_forms=True)
 
 
 def test_on_a_phone_one_message_is_open_and_counts_those_behind_it(phone: Page, shoot: Callable[..., None]) -> None:

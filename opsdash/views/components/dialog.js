@@ -40,7 +40,7 @@ export function render({model, view}) {
   const fill = () => {
     place(fields, model.get_child('objects'))
     place(actions, model.get_child('actions'))
-    const at = focused() // not away from where somebody has begun to type
+    const at = focused() // not away from where one has begun to type
     if (!at || at === node || (at === ours && !at.value)) focus()
   }
   // Shown in two cells of a notebook it opens in one: where it was asked for, else in the first.

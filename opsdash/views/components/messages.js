@@ -7,7 +7,7 @@ export function render({model, view}) {
   const button = (text, act) => el('button', {type: 'button', class: 'button small', text, onclick: act})
   const {embedded} = model, kind = embedded ? 'embedded' : '', words = el('span')
   const bar = el('div', {class: `offline ${kind}`, role: 'status', hidden: true})
-  const stop = button('Cancel', () => { stop.disabled = true; model.stopped = true })
+  const stop = button('Cancel', () => { stop.disabled = true; model.stopped = false; model.stopped = true })
   // Two regions that are there from the start: a screen reader hears what comes into one that it knows.
   const calm = el('div', {role: 'status'}), loud = el('div', {role: 'alert'}), meter = el('progress', {'aria-label': 'Progress'})
   const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
