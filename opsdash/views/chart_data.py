@@ -59,12 +59,16 @@ MEASURES = (WAITING, STARTED)
 
 
 def with_gaps(points: Iterable[HistoryPoint]) -> list[HistoryPoint | datetime]:
-    """The points, and a time between two of them where nobody looked."""
+    """The points, and where nobody looked between two of them, the beginning and the end of that time.
+
+    Both, because under a pointer that is between two rows the nearer one counts.
+    """
     found: list[HistoryPoint | datetime] = []
     last: HistoryPoint | None = None
     for point in points:
         if last is not None and point.at - last.at > point.step * GAP:
-            found.append(last.at + last.step)
+            end = point.at - point.step
+            found += [min(last.at + last.step, end), end]
         found.append(point)
         last = point
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -96,6 +96,10 @@ class Drawing:
     start: datetime
     end: datetime
 
+    def apart(self) -> Drawing:
+        """The same with its own lists: Bokeh adds to the very ones that a figure was given."""
+        return replace(self, columns={name: list(values) for name, values in self.columns.items()})
+
 
 class Charts:
     """Two figures over one time axis. ``show`` adds new points without drawing again.
@@ -125,7 +129,28 @@ class Charts:
         self._crosshair = Upright(dimension="height", line_color=self._look.ink, line_width=1)
         self._tip = tooltip(self.queues, self._look)
         self._names: LinearAxis | None = None
+        self._drawing: Drawing | None = None
+        self._copies: dict[str, Charts] = {}
+        self._first = ""
         self.figures = tuple(self._figure(measure) for measure in MEASURES)
+
+    def of(self, place: str) -> Charts:
+        """Those of one place, such as the cell of a notebook: these in the first one, a copy in each other.
+
+        A model of Bokeh is in one document only. A copy costs 40 ms, and follows until ``forget``.
+        """
+        self._first = self._first or place
+        if place == self._first:
+            return self
+        if place not in self._copies:
+            copy = self._copies[place] = Charts(self.queues, dark=self.dark, log=self.log)
+            if self._drawing is not None:
+                copy.show(self._drawing.apart())
+        return self._copies[place]
+
+    def forget(self, place: str) -> None:
+        """It is shown there no longer."""
+        self._copies.pop(place, None)
 
     @property
     def legend(self) -> list[list[str]]:
@@ -227,11 +252,20 @@ class Charts:
             end=now,
         )
 
-    def show(self, now: Drawing) -> None:
-        """Puts it on the figures: pauses as bands, operations as lines with their names above."""
-        self.empty = not now.columns["at"]
+    def show(self, now: Drawing, *, streams: bool = True) -> None:
+        """Puts it on the figures and their copies: pauses as bands, operations as lines with their names above.
+
+        Args:
+            streams: Only new points are sent; not to a notebook, which may get what was sent earlier once more.
+        """
+        for copy in self._copies.values():
+            copy.show(now.apart(), streams=streams)
+        self.empty, self._drawing = not now.columns["at"], now
         before, self._columns = self._columns, now.columns
-        chart_data.feed(self._points, before, self._columns)
+        if streams:
+            chart_data.feed(self._points, before, self._columns)
+        else:
+            self._points.data = dict(self._columns)
         self._x["range"].update(start=ms(now.start), end=ms(now.end))
         for field, shape in now.areas.items():
             self._areas[field].data = dict(shape)

@@ -16,6 +16,9 @@ from opsdash.views.design import OpsDesign, button
 from opsdash.views.hero import LABELS, why_not
 from opsdash.views.view import View
 
+_WIDE: dict[str, Any] = {"css_classes": ["wide"]}
+"""On a phone it takes the whole width: a thumb finds it."""
+
 
 class SystemState(View):
     """The status strip: state in a word, its causes, figures, and Pause, Resume and Extend."""
@@ -23,10 +26,10 @@ class SystemState(View):
     _strip: StatusStrip | None = None
 
     def _build(self) -> Viewable:
-        self._pause = button("Pause Processing", "pause", on_click=self._dialog.asks(PauseProcessing))
-        self._resume = button("Resume Processing", "play", on_click=self._dialog.asks(ResumeProcessing))
-        self._extend = button("Extend", "clock", on_click=self._dialog.asks(PauseProcessing))
-        self._failed = button("Failed tasks", "look", on_click=self._show_failed)
+        self._pause = button("Pause Processing", "pause", on_click=self._dialog.asks(PauseProcessing), **_WIDE)
+        self._resume = button("Resume Processing", "play", on_click=self._dialog.asks(ResumeProcessing), **_WIDE)
+        self._extend = button("Extend", "clock", on_click=self._dialog.asks(PauseProcessing), **_WIDE)
+        self._failed = button("Failed tasks", "look", on_click=self._show_failed, **_WIDE)
         acts: list[Viewable] = [self._failed, self._pause, self._resume, self._extend]
         if note := why_not(self._session.role):  # our own words: nothing from outside is put into HTML
             styles = {"max-width": "330px", "font-size": "12px", "text-align": "right"}
@@ -107,7 +110,7 @@ class OperationControls(View):
         set_changed(self._buttons[SyncTenantConfigs], visible=self.actions and status.tenants_in_use is not False)
         state = status.hero
         note = why_not(self._session.role)
-        lines = [[state.get("tone", "none"), f"{state.get('word', 'UNKNOWN')}. {state.get('story', '')}"]]
+        lines = [[state.get("tone", "none"), f"{state.get('word', 'UNKNOWN')}. {state.get('story', '')}".strip()]]
         if state.get("verdict"):
             lines.append(state["verdict"])
         lines += [["warn", text] for text in state.get("notices", ())]

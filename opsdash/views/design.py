@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import panel as pn
@@ -88,12 +89,17 @@ def segments(options: Mapping[str, Any], **params: Any) -> pn.widgets.RadioBoxGr
     )
 
 
-def stack(*parts: Any, **params: Any) -> pn.Column:
+_NARROW = {"min-width": "0"}
+"""Panel makes the sum of a row's widths its least width, though its parts may be on several lines."""
+
+
+def stack(*parts: Any, styles: Mapping[str, str] = MappingProxyType({}), **params: Any) -> pn.Column:
     """Parts below each other, with the page's distance between them."""
-    return pn.Column(*parts, **{"margin": 0, "sizing_mode": "stretch_width", "styles": {"gap": "12px"}, **params})
+    styles = {"gap": "12px", **_NARROW, **styles}
+    return pn.Column(*parts, **{"margin": 0, "sizing_mode": "stretch_width", "styles": styles, **params})
 
 
-def line(*parts: Any, **params: Any) -> pn.Row:
+def line(*parts: Any, styles: Mapping[str, str] = MappingProxyType({}), **params: Any) -> pn.Row:
     """Parts beside each other, on as many lines as they need."""
-    styles = {"gap": "8px", "flex-wrap": "wrap", "align-items": "center"}
+    styles = {"gap": "8px", "flex-wrap": "wrap", "align-items": "center", **_NARROW, **styles}
     return pn.Row(*parts, **{"margin": 0, "sizing_mode": "stretch_width", "styles": styles, **params})

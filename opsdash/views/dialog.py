@@ -181,7 +181,7 @@ class ConfirmationDialog(Viewer):
         self._place_fields()
 
     def _field(self, field: Mapping[str, Any]) -> Any:
-        """A widget is made once and filled in anew while dialogs ask for the same: each costs both sides 10 ms."""
+        """A widget is made once and filled in again while dialogs ask for the same: each costs both sides 10 ms."""
         widget = form.widget(field)
         widget.param.watch(self._refill, "value_input" if hasattr(widget, "value_input") else "value")
         if "enter_pressed" in widget.param:
@@ -232,7 +232,7 @@ class ConfirmationDialog(Viewer):
             title=title,
             warning=preview.warning if preview else operation.warning,
             danger=operation.danger,
-            about=[list(one) for one in form.about(operation, self._given)],
+            about=[list(one) for one in form.about(operation, self._given, title)],
             **form.review(preview),
         )
         label = form.button_label(preview.button if preview and preview.button else title)

@@ -79,12 +79,18 @@ def fields(operation: Operation, preview: Preview | None, known: Collection[str]
     ]
 
 
-def about(operation: Operation, known: Collection[str]) -> list[tuple[str, str]]:
-    """What the dialog says instead of asking: label and value of what was clicked; nothing of what was left empty."""
+def about(operation: Operation, known: Collection[str], title: str = "") -> list[tuple[str, str]]:
+    """What the dialog says instead of asking: label and value of what was clicked.
+
+    Nothing of what was left empty, nor of what its title names.
+    """
+    given = {
+        field.metadata["label"]: getattr(operation, field.name) for field in _asked(operation) if field.name in known
+    }
     return [
-        (field.metadata["label"], str(getattr(operation, field.name)))
-        for field in _asked(operation)
-        if field.name in known and getattr(operation, field.name) not in ("", None)
+        (label, str(value))
+        for label, value in given.items()
+        if value not in ("", None) and f" {value} " not in f" {title} "
     ]
 
 

@@ -51,7 +51,9 @@ def verdict(status: SystemStatus) -> list[str]:
     """Tone and sentence of how far a pause has come; without one, what was done last. Empty: nothing is known."""
     if not status.drain:
         return last_operation(status)
-    return ["none" if status.redis_stale else "ok" if status.safe else "warn", status.drain]
+    if status.redis_stale:  # why, the notice says
+        return ["none", "How far the pause has come is not known now."]
+    return ["ok" if status.safe else "warn", status.drain]
 
 
 def last_operation(status: SystemStatus) -> list[str]:
@@ -82,8 +84,6 @@ def chips(status: SystemStatus) -> list[list[str]]:
         found.append([tones.get(condition, "warn"), f"{count(number, 'worker')} {condition}", names])
     if status.no_worker_takes_tasks:
         found.append(["bad", "no worker takes tasks", "New tasks wait."])
-    if status.redis_error:
-        found.append(["bad", "Redis does not answer" if "redis" in status.silent else "Redis can't be read", ""])
     if status.unread:
         found.append(["warn", f"{count(len(status.unread), 'key')} unreadable", status.unread[0].message])
     left = len(found) - MOST_CHIPS

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opsdash.model import AuditEntry, to_plain
+from opsdash.operation import parameters, registry
 from opsdash.views.rows import Row
 
 MOST = 5
@@ -23,19 +24,40 @@ def facts(entry: AuditEntry) -> list[Row]:
     plain = to_plain(entry)
     told = [("Id", plain["id"]), ("Request id", plain["request_id"]), ("Began", plain["timestamp"])]
     told += [("Ended", plain["finished_at"]), ("Number in the hash chain", entry.seq)]
-    details = list(_flattened(plain["details"]))
+    details = list(_flattened(plain["details"], _asked(entry.operation)))
     return [
         _row(number, name, value) for number, (name, value) in enumerate([*told, *details]) if value not in (None, "")
     ]
 
 
-def _flattened(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _asked(operation: object) -> dict[str, str]:
+    """Parameter of an operation → what its dialog calls it; a yes-or-no one is asked there by a whole sentence."""
+    kind = registry().get(operation) if isinstance(operation, str) else None
+    asked = parameters(kind) if kind is not None else ()
+    labels = {field.name: field.metadata["label"] for field in asked if not isinstance(field.default, bool)}
+    return {
+        name: f"{label}, s" if label and name.endswith("_s") and name != "per_s" else label
+        for name, label in labels.items()
+    }
+
+
+def _flattened(value: Mapping[str, Any], asked: Mapping[str, str], above: str = "") -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
-        called = re.sub(" s$", ", s", f"{above}{str(name).replace('_', ' ')}")  # seconds, in our field names
+        if name == "params" and isinstance(inner, Mapping):
+            wanted = _asked(value.get("operation")) if above else asked  # of the undo: another operation's
+            for parameter, given in inner.items():
+                yield above + (wanted.get(parameter) or _words(parameter)), given
+            continue
+        called = f"{above}{_words(name)}"
         if isinstance(inner, Mapping) and 0 < len(inner) <= MOST:
-            yield from _flattened(inner, f"{called}: ")
+            yield from _flattened(inner, asked, f"{called}: ")
         else:
             yield called, inner
+
+
+def _words(name: object) -> str:
+    """A field's name as people write it; ``s`` at the end of ours means seconds."""
+    return re.sub(" s$", ", s", str(name).replace("_", " "))
 
 
 def _row(number: int, name: str, value: Any) -> Row:

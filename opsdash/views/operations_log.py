@@ -71,6 +71,8 @@ class RecentOperations(View):
 
     def _build(self) -> Viewable:
         self._found: Page | None = None
+        self._found_for: dict[str, str] = {}
+        self._unread = ""
         self._pages: list[str] = []
         self._mark: list[Any] | None = None
         self._table = KeyedTable(
@@ -190,19 +192,30 @@ class RecentOperations(View):
         async with self._session.turn("log") as mine:
             if not mine:
                 return
+            given = self._session.location.log_filter
             try:
-                wanted = chosen(self._session.location.log_filter, datetime.now(UTC))
+                wanted = chosen(given, datetime.now(UTC))
                 after = self._pages[-1] if self._pages else None
                 threads = SEARCHES if wanted.text else READS
                 read = partial(_page, audit, wanted, self.page_size, after)
                 page, total = await threads.run(read, caller=self._session.caller)
             except OpsdashError as error:
-                self._session.say(error.explanation, "bad")
+                self._session.later(partial(self._tell, given, error.explanation))
                 return
-        self._session.later(partial(self._take, page, total))
+        self._session.later(partial(self._take, given, page, total))
 
-    def _take(self, page: Page, total: int | None) -> None:
-        self._found = page
+    def _tell(self, given: dict[str, str], why: str) -> None:
+        """Why there is nothing to show; what was found stays where it was found by the same filter."""
+        if self._found is not None and given == self._found_for:
+            self._session.say(why, "bad")
+            return
+        self._unread = why
+        if self._table is not None:
+            self._table.note, self._older.disabled, self._newest.disabled = "", True, True
+        self._show()
+
+    def _take(self, given: dict[str, str], page: Page, total: int | None) -> None:
+        self._found, self._found_for, self._unread = page, given, ""
         first = len(self._pages) * self.page_size + 1
         of = "" if total is None else f" of {total:,}"
         note = f"{first:,} to {first + len(page.entries) - 1:,}{of}" if page.entries else ""
@@ -222,7 +235,8 @@ class RecentOperations(View):
         shown = self._merged(self._found, live) if self.detailed and self._found is not None else newest
         filtered = self.detailed and self._session.location.log_filter
         nothing = "No entry matches this filter." if filtered else self._nothing()
-        set_changed(self._table, rows=shown, empty=nothing, **self.clock())
+        rows_now, nothing = ([], self._unread) if self._unread else (shown, nothing)
+        set_changed(self._table, rows=rows_now, empty=nothing, **self.clock())
         self._offer_brokers()
         mark = [(row["key"], row["status"]) for row in live]
         if self.detailed and self._mark is not None and mark != self._mark and not self._pages:

@@ -20,7 +20,7 @@ class OtherOperations(View):
         buttons = [button(title, on_click=self._dialog.asks(known[name])) for name, title, _help in given]
         self.visible = bool(given)
         return Card(
-            line(*buttons),
+            line(*buttons, margin=(0, 16, 16, 16)),
             title="Other Operations",
             lines=[["mute", f"{title}: {help_}"] for _name, title, help_ in given],
             theme=self.param.theme,

@@ -6,6 +6,7 @@ import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import panel as pn
 import param
@@ -22,6 +23,11 @@ from opsdash.views.design import segments
 from opsdash.views.readings import HISTORY_EVERY_S
 from opsdash.views.request_queue import Turns
 from opsdash.views.view import View
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+    from bokeh.model import Model
+    from pyviz_comms import Comm
 
 MARKED = 100
 """Operations that the charts mark."""
@@ -112,21 +118,40 @@ class QueueChart(View):
             return
         # By Panel's own queue, as the figures themselves: else what changes of them may arrive before they do.
         with pn.io.unlocked():
-            charts.show(drawing)
+            charts.show(drawing, streams=self._session.served)
         if self._placed is not charts:
             self._placed = charts
-            first, *others = charts.figures
-            self._frame[:] = [_pane(first)]
+            self._frame[:] = [FigurePane(charts, 0)]
             # A figure takes 30 ms of the event loop: each has its own turn, and other work runs in between.
-            for figure in others:
-                self._session.later(partial(self._place_too, charts, figure))
+            for number in range(1, len(charts.figures)):
+                self._session.later(partial(self._place_too, charts, number))
         nothing = "Nothing was recorded in this time: a console records while it runs."
         set_changed(self._card, lines=[["mute", nothing]] if charts.empty else [], legend=charts.legend)
+        pn.io.push_notebook(self._card)  # Panel sends what was changed of a figure with its next own change only
 
-    def _place_too(self, charts: Charts, figure: object) -> None:
+    def _place_too(self, charts: Charts, number: int) -> None:
         if charts is self._placed:
-            self._frame.append(_pane(figure))
+            self._frame.append(FigurePane(charts, number))
 
 
-def _pane(figure: object) -> pn.pane.Bokeh:
-    return pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=(0, 12, 8, 12))
+class FigurePane(pn.pane.Bokeh):
+    """One of the figures; each place where it is shown has its own."""
+
+    def __init__(self, charts: Charts, number: int) -> None:
+        self._charts, self._number = charts, number
+        super().__init__(charts.figures[number], sizing_mode="stretch_width", margin=(0, 12, 8, 12))
+
+    def _get_model(
+        self, doc: Document, root: Model | None = None, parent: Model | None = None, comm: Comm | None = None
+    ) -> Model:
+        if root is not None:
+            with param.parameterized.discard_events(self):
+                self.object = self._charts.of(root.ref["id"]).figures[self._number]
+            self._sync_properties()
+        model: Model = super()._get_model(doc, root, parent, comm)
+        return model
+
+    def _cleanup(self, root: Model | None = None) -> None:
+        super()._cleanup(root)
+        if root is not None:
+            self._charts.forget(root.ref["id"])

@@ -240,7 +240,10 @@ def status_tone(status: SystemStatus) -> str:
 
 
 def pause_story(status: SystemStatus) -> str:
-    """Who paused, since when, until when; what the deployment is doing otherwise, or why that is not known now."""
+    """Who paused, since when, until when; what the deployment is doing otherwise, or did when that was known last.
+
+    Why it is not known now, and since when, is said once, by ``SystemStatus.stale``.
+    """
     if status.processing_status == PAUSED:
         parts = [f"Paused by {status.pause_by}" if status.pause_by else "Paused outside opsdash"]
         if status.pause_since:
@@ -248,25 +251,17 @@ def pause_story(status: SystemStatus) -> str:
         parts.append(
             f"until {moment(status.pause_until, status.updated_at)} UTC" if status.pause_until else "without an end"
         )
-        return f"{' '.join(parts)}.{f' {old}.' if (old := as_of(status)) else ''}"
+        return f"{' '.join(parts)}."
     if status.processing_status != RUNNING:
-        return "Reading the deployment …" if not status.redis_error else "Redis has not answered yet"
-    if old := as_of(status):
-        return old
+        return "" if status.redis_error else "Reading the deployment …"
     held = len(status.paused_queues)
     if held:
-        return f"{held} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
-    return attention(status) or "Workers pick up tasks from every queue"
-
-
-def as_of(status: SystemStatus) -> str:
-    """How old the state is that is shown, and why; empty while it is fresh."""
-    if status.stalled_s:
-        return f"As of {status.stalled_s} s ago; there are no new figures"
-    if not status.redis_error or status.redis_age_s is None:
-        return ""
-    why = "Redis does not answer" if "redis" in status.silent else "Redis can't be read"
-    return f"As of {status.redis_age_s:.0f} s ago; {why}"
+        said = f"{held} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
+    elif status.redis_stale:
+        said = "nothing paused"  # of the workers nothing is known by now
+    else:
+        return attention(status) or "Workers pick up tasks from every queue"
+    return f"Last known: {said}" if status.redis_stale else said
 
 
 def attention(status: SystemStatus) -> str:

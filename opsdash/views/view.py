@@ -17,6 +17,7 @@ from param.parameterized import resolve_ref, resolve_value, transform_reference
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Effect, usernames
 from opsdash.views.components import Card
+from opsdash.views.components.panel_private import in_kernels_turn
 from opsdash.views.dialog import ConfirmationDialog
 from opsdash.views.identity import Closed, identify
 from opsdash.views.readings import PageStatus
@@ -223,6 +224,8 @@ class View(PyComponent):
             elsewhere: Model = _elsewhere()._get_model(doc, root, parent, comm)
             return elsewhere
         model: Model = super()._get_model(doc, root, parent, comm)
+        if self._closed is None:
+            in_kernels_turn(root or model, doc, comm, self._session.later)
         return model
 
 

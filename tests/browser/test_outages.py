@@ -36,7 +36,8 @@ def test_without_redis_the_page_says_how_old_its_figures_are_and_recovers_by_its
         expect(page.locator("[data-figure=waiting]")).to_contain_text(
             re.compile(r"0\s*in 3 queues")
         )  # stale beats blank
-        expect(page.get_by_text(re.compile(r"^As of \d+ s ago; Redis does not answer$"))).to_be_visible()
+        expect(page.get_by_text("Last known: nothing paused")).to_be_visible()
+        expect(page.get_by_role("list", name="Causes").get_by_text("Redis")).to_have_count(0)  # said once, above
         ink = "of => getComputedStyle(of).color"
         headline, label = page.get_by_text("Processing Status: UNKNOWN"), page.locator(".cell .label").first
         assert headline.evaluate(ink) == label.evaluate(ink), "it steps back with its figures"
@@ -72,7 +73,7 @@ def test_while_no_figures_come_nothing_ticks_on_and_nothing_is_called_safe(
             moving = uptime.inner_text()
             expect(uptime).not_to_have_text(moving)
             broker.stop()
-            expect(page.get_by_text(re.compile(r"^The figures are \d+s old: Redis .*did not answer"))).to_be_visible()
+            expect(page.get_by_text("How far the pause has come is not known now.")).to_be_visible()
             expect(page.get_by_text("safe to deploy")).to_have_count(0)
             stands = uptime.inner_text()
             page.wait_for_timeout(2_500)

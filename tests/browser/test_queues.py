@@ -66,7 +66,7 @@ def test_the_dialog_of_a_clear_asks_why_and_the_log_tells_it(
     expect(message(page, "Cleared 3 tasks from emails.")).to_be_visible()
     log = page.get_by_role("region", name="Recent Operations")
     log.locator("tbody tr", has_text="Cleared 3 tasks").get_by_role("button", name="Show details").click()
-    expect(log.get_by_role("row", name="Params: reason INC-7: poisoned")).to_be_visible()
+    expect(log.get_by_role("row", name="Reason INC-7: poisoned")).to_be_visible()
 
 
 def test_what_was_cleared_is_listed_and_restored_or_deleted_from_the_list_and_the_log(

@@ -87,6 +87,11 @@ def test_a_saved_notebook_says_at_once_as_of_when_it_is_and_nothing_ages_on(page
     bars = page.get_by_text(AS_OF)
     for at in (0, 1, 2, 4):
         expect(bars.nth(at)).to_be_visible()
+    figures = page.get_by_role("region", name="Queue Operations").first.bounding_box()
+    bar = bars.first.bounding_box()
+    assert bar is not None
+    assert figures is not None
+    assert bar["y"] + bar["height"] <= figures["y"], "it is read before the figures that it dates"
     page.wait_for_timeout(1_500)  # every component looks once a second
     waited = page.get_by_role("row", name=re.compile("emails")).first
     oldest = waited.locator("td").nth(4).text_content()
@@ -123,3 +128,12 @@ def test_axe_finds_nothing_in_saved_widgets(page: Page) -> None:
     page.wait_for_timeout(1_200)  # every component looks once a second
     page.evaluate(NOT_OURS)
     axe(page)
+
+
+def test_the_heading_of_the_whole_console_is_as_readable_as_the_notebook_around_it(page: Page) -> None:
+    heading = page.get_by_role("heading", name="System Operations")
+    shade = (
+        "node => getComputedStyle(node).color.match(/[\\d.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0)"
+    )
+    is_light = heading.evaluate(shade) > 380
+    assert is_light == (page.form == "dark")  # type: ignore[attr-defined]

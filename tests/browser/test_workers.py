@@ -114,8 +114,9 @@ def test_a_worker_is_quieted_woken_and_relieved_of_a_task_from_its_row(
         expect(page.get_by_role("dialog", name="Quiet Worker")).to_contain_text(
             "stops taking tasks from celery, emails"
         )
-        expect(page.get_by_role("dialog").locator(".about")).to_have_text(f"Worker{real.hostname}")
-        expect(page.get_by_role("dialog").get_by_label("Worker")).to_have_count(0)  # the row said which
+        expect(page.get_by_role("dialog").get_by_role("heading")).to_have_text(f"Quiet worker {real.hostname}")
+        expect(page.get_by_role("dialog").locator(".about")).to_be_empty()  # the heading says which
+        expect(page.get_by_role("dialog").get_by_label("Worker")).to_have_count(0)
         shoot(page, "dialog_quiet")
         confirm(page)
         expect(row).to_contain_text("quiet")

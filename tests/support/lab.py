@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 from support import services
@@ -33,11 +35,20 @@ def answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def jupyterlab(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
-    """JupyterLab on the notebooks of a folder, with its own settings beside it; the address of the folder."""
+def jupyterlab(
+    folder: Path, env: Mapping[str, str], kernels: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """JupyterLab on the notebooks of a folder, with its own settings beside it; the address of the folder.
+
+    Args:
+        kernels: Settings of JupyterLab, of the section Kernels, that differ from its own.
+    """
     port = services.free_port()
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     own = {name: str(folder.parent / name) for name in names}
+    section = folder.parent / "JUPYTER_CONFIG_DIR" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    section.mkdir(parents=True)
+    (section / "kernels-settings.jupyterlab-settings").write_text(json.dumps(dict(kernels)), encoding="utf-8")
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
         *(f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--LabApp.news_url="),

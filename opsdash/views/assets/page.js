@@ -18,6 +18,19 @@
     this.controls = function * () { for (const node of controls.call(this)) if (node) yield node }
     listen.call(this)
   }
+  // Panel makes an entry of the history of every change of the address, and hears of none that is gone back to. Here an
+  // entry is a tab: going back leads to the tab of before, with the filters of now.
+  const {pushState, replaceState} = history, query = (at) => new URL(at, location).searchParams
+  const tab = (at) => query(at).get('tab') || 'overview'
+  history.pushState = (...given) =>
+    (tab(given[2]) === tab(location) ? replaceState : pushState).apply(history, given)
+  addEventListener('popstate', () => {
+    const there = Bokeh.documents.flatMap((doc) => doc.roots()).find(({type}) => type.endsWith('.Location'))
+    if (!there) return
+    const wanted = query(there.search || '?')
+    wanted.set('tab', tab(location))
+    there.search = `?${wanted}`
+  })
   // A fault while a message is taken over leaves the rest of it out: nothing that is shown can be relied on.
   const MINUTE_MS = 60000, LAST = 'opsdash.faulty'
   const faulty = ({error, reason}) => {

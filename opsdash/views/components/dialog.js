@@ -20,12 +20,11 @@ export function render({model, view}) {
     review.classList.toggle('stale', model.stale)
     review.setAttribute('aria-busy', String(model.stale))
     const hue = (name, i, grow) => el('span', {class: name, 'data-hue': Math.min(i, 5), style: `flex-grow: ${Number(grow)}`})
-    const bar = model.breakdown.map(([, count], i) => hue('part', i, count))
+    const bar = model.breakdown.map(([, count], i) => hue('part', i, count)), tiles = model.figures.map(tile)
     const legend = model.breakdown.map(([kind,, share], i) =>
       el('li', {}, hue('swatch', i, 0), el('span', {class: 'kind', text: kind}), el('span', {class: 'share', text: share})))
     const lines = model.lines.map(([kind, text]) => el('li', {'data-kind': kind, text}))
-    const tiles = ['div', 'tiles', model.figures.map(tile)]
-    const lists = [tiles, ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]
+    const lists = [['div', 'tiles', tiles], ['div', 'bar', bar], ['ul', 'legend', legend], ['ul', 'lines', lines]]
     review.replaceChildren(...lists.filter(([,, all]) => all.length).map(([tag, name, all]) => el(tag, {class: name}, ...all)))
   }
   // The first field that is still to be filled in; fields come a moment after the dialog.
@@ -41,7 +40,7 @@ export function render({model, view}) {
   const fill = () => {
     place(fields, model.get_child('objects'))
     place(actions, model.get_child('actions'))
-    const at = focused() // not away from where somebody has begun to type
+    const at = focused() // not away from where one has begun to type
     if (!at || at === node || (at === ours && !at.value)) focus()
   }
   // Shown in two cells of a notebook it opens in one: where it was asked for, else in the first.

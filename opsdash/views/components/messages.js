@@ -5,34 +5,40 @@ const {begin, dot, el, moment, put} =
 export function render({model, view}) {
   const life = begin(model, view)
   const button = (text, act) => el('button', {type: 'button', class: 'button small', text, onclick: act})
-  const kind = model.embedded ? 'embedded' : '', words = el('span')
+  const {embedded} = model, kind = embedded ? 'embedded' : '', words = el('span')
   const bar = el('div', {class: `offline ${kind}`, role: 'status', hidden: true})
-  const meter = el('progress', {'aria-label': 'Progress'})
-  const stop = button('Cancel', () => { stop.disabled = true; model.stopped = true })
-  const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
+  const stop = button('Cancel', () => { stop.disabled = true; model.stopped = false; model.stopped = true })
   // Two regions that are there from the start: a screen reader hears what comes into one that it knows.
-  const calm = el('div', {role: 'status'}), loud = el('div', {role: 'alert'})
-  const toasts = el('div', {class: `toasts ${kind}`}, work, calm, loud)
+  const calm = el('div', {role: 'status'}), loud = el('div', {role: 'alert'}), meter = el('progress', {'aria-label': 'Progress'})
+  const work = el('div', {class: 'toast work', role: 'status', hidden: true}, words, meter, stop)
+  const toasts = el('div', {class: `toasts ${kind}`}, work, calm, loud), open = [], phone = matchMedia('(max-width: 640px)')
+  // On a phone one at a time, the newest, which counts the others: their time begins when they are seen.
+  const fold = () => open.forEach(({node, count, stay, leave}, at) => {
+    const last = at === open.length - 1, waits = phone.matches && !embedded && !last
+    put(count, last && at ? `${at} more` : '')
+    if (node.classList.contains('waits') !== waits) node.classList.toggle('waits') ? stay() : leave()
+  })
   const say = ({text, tone, undo}) => {
-    const props = {type: 'button', class: 'close', 'aria-label': 'Close the message', 'data-own': true}
-    const cross = el('button', {...props, text: '×', onclick: () => toast.remove()})
-    const again = undo && button('Undo', () => { toast.remove(); model.send_msg({undo}) })
-    const toast = el('div', {class: 'toast', 'data-tone': tone}, dot(tone), el('span', {text}), again, cross)
     let timer = null
     const stay = () => clearTimeout(timer)
-    const leave = () => { stay(); timer = setTimeout(() => toast.remove(), model.shown_ms * (undo ? 3 : 1)) }
-    for (const kind of ['pointerenter', 'focusin']) toast.addEventListener(kind, stay)
-    for (const kind of ['pointerleave', 'focusout']) toast.addEventListener(kind, leave)
-    ;(['bad', 'warn'].includes(tone) ? loud : calm).append(toast)
-    leave()
+    const leave = () => { stay(); timer = setTimeout(close, model.shown_ms * (undo ? 3 : 1)) }
+    const close = () => { stay(); node.remove(); open.splice(open.indexOf(one), 1); fold() }
+    const props = {type: 'button', class: 'close', 'aria-label': 'Close the message', 'data-own': true}
+    const cross = el('button', {...props, text: '×', onclick: close}), count = el('small')
+    const again = undo && button('Undo', () => { close(); model.send_msg({undo}) })
+    const heed = {onpointerenter: stay, onfocusin: stay, onpointerleave: leave, onfocusout: leave}
+    const parts = [dot(tone), el('span', {text}), again, count, cross]
+    const node = el('div', {class: 'toast waits', 'data-tone': tone, ...heed}, ...parts), one = {node, count, stay, leave}
+    ;(['bad', 'warn'].includes(tone) ? loud : calm).append(node)
+    open.push(one)
+    fold()
   }
   const progress = () => {
     const {text, at, of} = model.work
     if (work.hidden) stop.disabled = false
     work.hidden = !text
     put(words, text || '')
-    if (of) Object.assign(meter, {max: of, value: at})
-    else meter.removeAttribute('value')
+    of ? Object.assign(meter, {max: of, value: at}) : meter.removeAttribute('value')
   }
   // A widget is dated from its first moment: it may be in a saved notebook. Of a restart JupyterLab knows at once.
   const aged = model.embedded ? Math.max(0, Date.now() - model.beat * 1000) : 0

@@ -15,6 +15,10 @@ For upstream, each with what would make it public:
 * ``_get_properties`` and ``_get_children`` ask for each Parameter by ``self.param[name]``, which copies it for the
   instance: a fifth of what a session costs. Those of the class would do.
 * ``FileDownload._async_sync_data`` has no way to say that there is no file, and keeps ``data`` for good.
+* ``push`` to a notebook whose browser has not opened the comm yet tries again each message by itself, every 0.1 s: they
+  arrive in another order, and name models that come later. A queue for each comm would keep the order.
+* What a browser sends is handled in the thread that it comes in. JupyterLab 4.4 and later give each comm its own one
+  (subshells), and Panel's state is made for one: patches are torn apart, callbacks find another event loop.
 * ``_render_esm`` inlines one file. Two components can't share a module: it would need an address for ``_esm_shared``
   beyond ``panel compile``.
 """
@@ -23,9 +27,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -35,6 +39,7 @@ from panel.custom import JSComponent, ReactiveESM
 from panel.io import model as _model
 from panel.io import notebook as _notebook
 from panel.reactive import Syncable
+from panel.viewable import MimeRenderMixin
 from param import Parameterized
 
 _NEEDED: dict[Any, tuple[str, ...]] = {
@@ -51,7 +56,8 @@ _NEEDED: dict[Any, tuple[str, ...]] = {
     JSComponent: ("_send_msg", "_handle_msg"),
     pn.widgets.FileDownload: ("_async_sync_data",),
     _model: ("apply_changes_without_dispatch",),
-    _notebook: ("patch_inline_stylesheets",),
+    _notebook: ("patch_inline_stylesheets", "push"),
+    MimeRenderMixin: ("_render_mimebundle",),
 }
 
 
@@ -196,6 +202,38 @@ def unheard(changing: dict[str, list[str]], ref: str, names: list[str]) -> Itera
             changing.pop(ref, None)
         else:
             changing[ref] = before
+
+
+_UNHEARD = "embedded"
+"""A tag of a root to which Panel pushes nothing; what changes meanwhile is kept by its document."""
+
+
+def in_kernels_turn(root: Any, doc: Any, comm: Any, later: Callable[[Callable[[], Any]], Any]) -> None:
+    """In a notebook: what its browser sends is handled in the kernel's turns, and what was there first arrives first.
+
+    Args:
+        root: What a cell shows. A second call for it does nothing.
+        later: Calls something in the kernel's next turn.
+    """
+    if comm is None or "init" in vars(comm):
+        return
+    root.tags = [*root.tags, _UNHEARD]
+    opens = comm.init
+
+    def begin() -> None:
+        opens()
+        root.tags = [tag for tag in root.tags if tag != _UNHEARD]
+        _notebook.push(doc, comm)
+
+    def opened() -> None:
+        shown = pn.state._views.get(root.ref["id"])
+        if shown is None:
+            return  # the cell was run again meanwhile
+        browser = shown[0]._comms[root.ref["id"]][1]
+        browser._comm.on_msg(lambda message: later(partial(browser._handle_msg, message)))
+        later(begin)
+
+    comm.init = opened
 
 
 def _in_session() -> bool:

@@ -28,9 +28,7 @@ export function render({model, view}) {
     verdict.hidden = !text
     verdict.firstChild.dataset.tone = tone
     put(verdict.lastChild, text || '')
-    meter.hidden = !model.of || model.stale
-    meter.max = model.of || 1
-    meter.value = model.stopped
+    Object.assign(meter, {hidden: !model.of || model.stale, max: model.of || 1, value: model.stopped})
     notices.replaceChildren(...model.notices.map((one) => el('p', {class: 'notice'}, dot('bad'), el('span', {text: one}))))
     tick()
     if (before === model.word) return

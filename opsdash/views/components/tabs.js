@@ -12,9 +12,7 @@ export function render({model, view}) {
   const mark = () => {
     tabs.forEach((tab, at) => {
       const on = at === model.active, title = model.titles[at], badge = model.badges[title] || ''
-      tab.setAttribute('aria-selected', String(on))
-      tab.tabIndex = on ? 0 : -1
-      tab.hidden = model.hidden.includes(title) && !on
+      Object.assign(tab, {ariaSelected: String(on), tabIndex: on ? 0 : -1, hidden: model.hidden.includes(title) && !on})
       put(tab.lastChild, badge)
       panels[at].hidden = !on
       if (on) requestAnimationFrame(() => { bar.scrollLeft = tab.offsetLeft - bar.offsetLeft - 48 })

@@ -65,6 +65,35 @@ def test_where_nobody_looked_the_line_breaks_and_the_area_below_it_too() -> None
     assert known(outline) == [0, 0, 1, 0, 0, 9, 10, 0]
 
 
+def test_each_place_where_a_chart_is_shown_has_its_own_figures_and_all_of_them_move() -> None:
+    charts = Charts(["celery"], dark=True)
+    first = charts.of("a cell")
+    show(charts, [point(0), point(1)])
+    second = charts.of("another cell")
+    assert first is charts
+    assert charts.of("another cell") is second
+    assert not set(first.figures) & set(second.figures), "a model of Bokeh is in one document only"
+    for points in ([point(0), point(1)], [point(0), point(1), point(2)]):
+        show(charts, points)
+        assert [list(one._points.data["w0"]) for one in (first, second)] == [[p.waiting["celery"] for p in points]] * 2
+    charts.forget("another cell")
+    show(charts, [])
+    assert list(second._points.data["w0"]) == [0, 1, 2]
+
+
+def test_a_pointer_anywhere_in_a_time_when_nobody_looked_finds_no_values() -> None:
+    made = chart_data.columns([point(0), point(1), point(9)], ["celery"])
+    nearest = [
+        min(range(len(made["at"])), key=lambda i: abs(made["at"][i] - ms(NOW + at * STEP))) for at in range(2, 9)
+    ]
+    assert all(math.isnan(made["hit"][i]) for i in nearest)
+    assert {made["when"][i] for i in nearest} == {""}
+    assert made["at"] == sorted(made["at"])
+    coarse = HistoryPoint(at=NOW, step=timedelta(minutes=1), waiting={}, started_per_s={})
+    rows = chart_data.columns([coarse, point(3)], ["celery"])["at"]
+    assert rows == sorted(rows), "also where points of a minute end and those of ten seconds begin"
+
+
 def test_where_a_rate_is_not_known_there_is_no_slope_down_to_zero() -> None:
     points = [point(0, started_per_s={}), point(1), point(2)]
     made = chart_data.columns(points, ["celery"])

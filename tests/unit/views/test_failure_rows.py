@@ -37,7 +37,9 @@ def test_a_group_says_how_often_it_comes_lately_and_draws_the_last_24_hours():
     row = failure_rows.group_rows([group(hours=hours)], may=may_as(Role.ADMIN), now=NOW)["0a"]
     assert row["per_hour"] == 6.0, "nine in an hour and a half"
     assert row["hours"][2].endswith("least 0, most 6"), "what is older is not in the line"
-    assert group(hours={HOUR: 5}, first_at=NOW - timedelta(seconds=3)).per_hour(NOW) == 5.0, "five within seconds are no three hundred an hour"
+    assert group(hours={HOUR: 5}, first_at=NOW - timedelta(seconds=3)).per_hour(NOW) == 5.0, (
+        "five within seconds are no three hundred an hour"
+    )
 
 
 def test_a_group_that_was_only_counted_has_no_buttons_and_says_so():

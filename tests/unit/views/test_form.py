@@ -87,6 +87,8 @@ def test_what_was_clicked_on_is_not_asked_again() -> None:
     assert [field["name"] for field in fields(RevokeTask(), None)] == ["task_id", "reason"]
     assert about(RevokeTask(task_id="a1"), {"task_id": "a1"}) == [("Task", "a1")]
     assert about(RevokeTask(), {}) == []
+    assert about(RevokeTask(task_id="a1"), {"task_id": "a1"}, "Revoke task a1") == []  # once is enough
+    assert about(RevokeTask(task_id="a1"), {"task_id": "a1"}, "Revoke task a12") == [("Task", "a1")]
 
 
 def test_what_is_missing_is_said_by_the_fields_label_and_no_other_word_of_it_is_touched() -> None:

@@ -45,9 +45,25 @@ def test_details_are_facts_with_a_name_each_and_the_id_can_be_copied() -> None:
     seen = {row["name"]: row for row in facts(told_of)}
     assert seen["Id"]["value"] == seen["Id"]["whole"] == str(told_of.id)
     assert seen["Message"]["value"] == "Cleared."
-    assert (seen["Params: queue"]["value"], seen["Params: everything"]["value"]) == ("emails", "yes")
+    assert (seen["Queue"]["value"], seen["Everything"]["value"]) == ("emails", "yes")
     assert seen["Took, s"]["value"] == "0.25"
     assert [act["copies"] for row in seen.values() for act in row["acts"]] == ["whole"] * len(seen)
+
+
+def test_what_was_asked_for_is_called_as_its_dialog_calls_it_also_in_an_undo() -> None:
+    undo = {"operation": "prune_audit_log", "params": {"older_than_s": 60}}
+    told_of = entry("quiet_worker", params={"hostname": "celery@a", "reason": ""}, undo=undo)
+    names = {row["name"]: row["value"] for row in facts(told_of)}
+    assert (names["Worker"], names["Undo: operation"], names["Undo: Older than, s"]) == (
+        "celery@a",
+        "prune_audit_log",
+        "60",
+    )
+    assert not [name for name in names if "params" in name.lower()]
+    foreign = {
+        row["name"] for row in facts(entry("of_another_version", params={"its_own": 1}, undo={"params": {"x": 1}}))
+    }
+    assert {"Its own", "Undo: x"} <= foreign
 
 
 def test_a_time_reads_as_everywhere_on_the_page_and_its_copy_is_exact() -> None:

@@ -63,7 +63,8 @@ def test_the_strip_says_that_no_figures_come_and_forgets_it_when_they_come_again
     assert (status.hero["word"], status.hero["tone"], status.hero["stale"]) == ("UNKNOWN", "none", True)
     assert status.hero["notices"] == ["No new figures for 25 s; the page may be out of date"]
     status.tick(NOW + timedelta(seconds=28))
-    assert status.hero["story"] == "As of 28 s ago; there are no new figures"
+    assert status.hero["story"] == "Last known: nothing paused"
+    assert status.hero["notices"] == ["No new figures for 28 s; the page may be out of date"]
     status.take(made.of(Snapshot.example(taken_at=NOW + timedelta(seconds=30)), Role.ADMIN))
     assert (status.hero["word"], status.hero["stale"], status.hero["notices"]) == ("RUNNING", False, [])
 
