@@ -35,13 +35,13 @@ def test_tasks_that_failed_are_retried_after_mending_and_succeed_once(
         assert {failure.retries for failure in failures} == {1}
         retry = opsdash.RetryFailed(task="sample.until_*", error="*ConnectionError")
         # What a worker still reports as running is left out.
-        eventually(lambda: console.preview(retry).values()["going"] == 20, what="the worker reports that all have ended")
+        eventually(lambda: console.preview(retry).values()["going"] == 20, what="the worker reports that they ended")
         preview = console.preview(retry)
         assert (preview.values()["going"], preview.values()["with_retries"]) == (20, 20)
         effect = console.run(retry, actor="maria", confirm="YES", reviewed=preview)
         assert effect.affected == 20
         eventually(lambda: store_of(deployment).page().total == 20, what="all have failed again: nothing was mended")
-        eventually(lambda: console.preview(retry).values()["going"] == 20, what="the worker reports that all have ended")
+        eventually(lambda: console.preview(retry).values()["going"] == 20, what="the worker reports that they ended")
         deployment.redis.set("sample:mended", "1")
         effect = console.run(retry, actor="maria", confirm="YES")
         assert (effect.affected, effect.details["by_queue"]) == (20, {"celery": 20})
