@@ -17,6 +17,7 @@ from opsdash.model import Effect, Preview
 from opsdash.operation import CONFIRMATION, Operation
 from opsdash.services.threads import READS
 from opsdash.state import PendingConfirmation
+from opsdash.state.changes import set_changed
 from opsdash.text import visible
 from opsdash.views import form
 from opsdash.views.components import Dialog
@@ -196,7 +197,8 @@ class ConfirmationDialog(Viewer):
     def _place_fields(self) -> None:
         """Each field, the buttons that fill it in below it, and at the end what is typed to confirm."""
         below = {name: [field, *filter(None, [self._chips.get(name)])] for name, field in self._fields.items()}
-        self._dialog.objects = [*itertools.chain.from_iterable(below.values()), *self._typed]
+        # Those that are there already are left alone: the browser would draw them again, without what is typed by then.
+        set_changed(self._dialog, objects=[*itertools.chain.from_iterable(below.values()), *self._typed])
 
     async def _suggest(self, operation: Operation, asked: int) -> None:
         """Offers what the operation finds for its fields; the dialog is there already, and goes without on an error."""

@@ -107,6 +107,29 @@ def test_a_yes_in_lower_case_says_why_it_is_not_taken(
     expect(confirm_button(page)).to_be_enabled()
 
 
+GONE_THERE_AT_ONCE = """() => new Promise((done) => {
+  const all = (node) => [...node.querySelectorAll('*')].flatMap((n) => (n.shadowRoot ? [n, ...all(n.shadowRoot)] : n))
+  const look = () => {
+    const shown = all(document)
+    const label = shown.find((n) => n.matches('label') && n.textContent.startsWith('Type YES'))
+    const field = label?.parentNode.querySelector('input')
+    if (!field?.checkVisibility() || !shown.some((n) => n.matches('dialog[open]'))) return setTimeout(look, 1)
+    field.focus()
+    setTimeout(() => done(field.isConnected && field.getRootNode().activeElement === field), 500)
+  }
+  look()
+})"""
+"""Goes to the field for YES as soon as it can be seen, and says whether the focus is there half a second later."""
+
+
+def test_who_goes_to_a_field_at_once_stays_there(served: Any, visit: Callable[..., Page]) -> None:
+    for _ in range(4):
+        page = visit(served.url)
+        button(page, "Pause Processing").click()
+        assert page.evaluate(GONE_THERE_AT_ONCE)
+        page.close()
+
+
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_a_dialog_is_whole_and_accessible_on_every_screen(
     served: Any, visit: Callable[..., Page], store: redis.Redis, theme: str, size: Any

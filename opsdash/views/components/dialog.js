@@ -28,12 +28,12 @@ export function render({model, view}) {
     review.replaceChildren(...lists.filter(([,, all]) => all.length).map(([tag, name, all]) => el(tag, {class: name}, ...all)))
   }
   // The first field that is still to be filled in; fields come a moment after the dialog.
-  const focus = (tries = 50) => {
-    if (!node.open) return
-    const inputs = stops(fields).filter((n) => n.matches('input, textarea, select'))
+  const focus = (tries = 50, from = focused()) => {
+    const inputs = stops(fields).filter((n) => n.matches('input, textarea, select')), at = focused()
+    if (!node.open || (at !== from && inputs.includes(at))) return // a user who has gone to a field meanwhile stays there
     const first = inputs.find((n) => /^(text|search|number|password)$/.test(n.type) && !n.value) || inputs[0]
     const making = [...fields.children].some((one) => !one.shadowRoot?.querySelector(':not(style, link)'))
-    if (tries && (making || (!first && model.objects.length))) setTimeout(focus, 20, tries - 1)
+    if (tries && (making || (!first && model.objects.length))) setTimeout(focus, 20, tries - 1, from)
     else if (first) (ours = first).focus()
     else (stops(node.querySelector('.wrap') || actions)[0] || node).focus()
   }
