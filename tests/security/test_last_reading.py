@@ -17,9 +17,10 @@ HOSTILE = "</div><script>alert(1)</script><script src=//evil.example/x.js>"
 
 
 def with_reading(server: PageServer, **over: Any) -> PageServer:
-    """Its poller has read this."""
+    """Its poller has read this, and reads nothing else: an open page makes it read."""
     given = {"queues": (QueueStats(name=SEEN, waiting=3),), "redis_age_s": 0.0, "database_age_s": 0.0, **over}
-    server.console.poller.latest = Snapshot(taken_at=datetime.now(UTC), **given)
+    snapshot = Snapshot(taken_at=datetime.now(UTC), **given)
+    server.console.poller.latest, server.console.poller._read = snapshot, lambda: snapshot
     return server
 
 
