@@ -42,7 +42,7 @@ def phone(served: Any, visit: Callable[..., Page], store: redis.Redis) -> Page:
     )
     served.console.run(opsdash.ResumeProcessing(queue="emails"), actor=MARIA, confirm="YES")
     page = visit(served.url)
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type] # a plain dict
     return page
 
 

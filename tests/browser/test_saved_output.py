@@ -136,4 +136,4 @@ def test_the_heading_of_the_whole_console_is_as_readable_as_the_notebook_around_
         "node => getComputedStyle(node).color.match(/[\\d.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0)"
     )
     is_light = heading.evaluate(shade) > 380
-    assert is_light == (page.form == "dark")  # type: ignore[attr-defined]
+    assert is_light == (page.form == "dark")  # type: ignore[attr-defined] # of the fixture

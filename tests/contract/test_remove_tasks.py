@@ -46,7 +46,7 @@ def order(broker: Broker, queue: str = "celery", step: int = 0) -> str:
 def take_out(broker: Broker, queue: str = "celery", *, keep_s: int = 60, trash_id: str = "t1", **more: object) -> int:
     until_s = int(time.time()) + keep_s
     into = Bin(id=trash_id, root=ROOT, by="maria", at="2026-11-28T10:00:00+00:00", until_s=until_s, keep_s=keep_s)
-    return take(broker, queue, [ROOT], lambda raw: b'"root_id": "root-1"' in raw, into, **more)  # type: ignore[arg-type]
+    return take(broker, queue, [ROOT], lambda raw: b'"root_id": "root-1"' in raw, into, **more)  # type: ignore[arg-type] # mixed
 
 
 def test_the_tasks_of_a_workflow_leave_their_queues_and_come_back_to_their_places(broker: Broker) -> None:
@@ -155,7 +155,7 @@ def test_what_workers_and_producers_do_meanwhile_moves_no_other_task(
     key = broker.lists("celery")[0]
 
     def step(*args: object) -> object:
-        found = real(*args)  # type: ignore[arg-type]
+        found = real(*args)  # type: ignore[arg-type] # as given
         while acts:
             acts.pop()()
         return found

@@ -476,7 +476,7 @@ def test_a_browser_that_asks_for_fifty_charts_at_once_is_drawn_the_first_and_the
         drawn.append(charts.dark)
         return read(charts, span_s)
 
-    chart._read = noted  # type: ignore[method-assign]
+    chart._read = noted  # type: ignore[method-assign] # counts the reads
 
     async def flood() -> None:
         asks = []

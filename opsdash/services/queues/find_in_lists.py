@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from opsdash.model import Progress, TaskPlace
+from opsdash.model import LookedAt, Progress, TaskPlace
+from opsdash.model.found_task import Looked as Kind
 from opsdash.model.found_task import TaskState
 from opsdash.services.broker.bounded_reads import is_mark
 from opsdash.services.broker.client import Broker
@@ -42,6 +44,36 @@ class Looked:
         self.complete = False
         if why not in self.problems:
             self.problems.append(why)
+
+
+class Looks:
+    """What was looked at, each with when its look ended."""
+
+    def __init__(self) -> None:
+        self._looked: dict[Kind, tuple[Looked, datetime]] = {}
+
+    def at(self, what: Kind, look: Callable[[Looked], None]) -> None:
+        """One look. A second one of the same kind adds to the first."""
+        looked = self._looked[what][0] if what in self._looked else Looked()
+        look(looked)
+        self._looked[what] = (looked, datetime.now(UTC))
+
+    def told(self) -> tuple[LookedAt, ...]:
+        """All of them, with their ages now."""
+        now = datetime.now(UTC)
+        return tuple(
+            LookedAt(
+                what=what,
+                number=looked.number,
+                of=looked.of,
+                messages=looked.messages,
+                complete=looked.complete,
+                problem="; ".join(looked.problems),
+                read_at=at,
+                age_s=round((now - at).total_seconds(), 3),
+            )
+            for what, (looked, at) in self._looked.items()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

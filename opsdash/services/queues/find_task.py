@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import FoundTask, LookedAt, Progress, TaskPlace
+from opsdash.model import FoundTask, Progress, TaskPlace
 from opsdash.model.found_task import STATES
 from opsdash.model.found_task import Looked as Kind
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
-from opsdash.services.queues.find_in_lists import Looked, OnProgress, Places, Source
+from opsdash.services.queues.find_in_lists import Looked, Looks, OnProgress, Places, Source
 from opsdash.services.queues.results import UNREADABLE, Results
 from opsdash.services.queues.task_message import (
     LONGEST_ID,
@@ -105,7 +105,7 @@ class _Search:
     def __init__(self, finder: TaskFinder, wanted: Wanted, on_progress: OnProgress) -> None:
         self._finder, self._broker = finder, finder.broker
         self._wanted, self._asked = wanted, wanted.text
-        self._looked: dict[Kind, tuple[Looked, datetime]] = {}
+        self._looks = Looks()
         self._result = ""
         self.places = Places(finder.broker, wanted, finder.redact, on_progress)
 
@@ -116,28 +116,13 @@ class _Search:
 
     def look_at(self, what: Kind, look: Callable[[Looked], None]) -> None:
         """One look, with when it ended. A second one of the same kind adds to the first."""
-        looked = self._looked[what][0] if what in self._looked else Looked()
-        look(looked)
-        self._looked[what] = (looked, datetime.now(UTC))
+        self._looks.at(what, look)
 
     def found(self) -> FoundTask:
         """The answer."""
         places = sorted(self.places.found, key=lambda place: (STATES.index(place.state), place.position or 0))
         ids = {place.id for place in places}
-        now = datetime.now(UTC)
-        looked_at = tuple(
-            LookedAt(
-                what=what,
-                number=looked.number,
-                of=looked.of,
-                messages=looked.messages,
-                complete=looked.complete,
-                problem="; ".join(looked.problems),
-                read_at=at,
-                age_s=round((now - at).total_seconds(), 3),
-            )
-            for what, (looked, at) in self._looked.items()
-        )
+        looked_at = self._looks.told()
         known = FoundTask(
             id=self._asked,
             state="not_found",

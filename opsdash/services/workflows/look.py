@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from opsdash.errors import Unavailable
-from opsdash.model import Failure, LookedAt, Progress, Workflow
-from opsdash.model.found_task import Looked as Kind
+from opsdash.model import Failure, Progress, Workflow
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues import scan
-from opsdash.services.queues.find_in_lists import Looked, OnProgress
+from opsdash.services.queues.find_in_lists import Looked, Looks, OnProgress
 from opsdash.services.queues.find_task import checked_id
 from opsdash.services.queues.task_message import entry_of, is_later, written
 from opsdash.services.queues.trash import Trash
@@ -87,7 +86,7 @@ class _Look:
         self._reader, self._broker, self._seen, self._on_progress = reader, reader.broker, seen, on_progress
         self._until_s = time.monotonic() + LOOK_S
         self._known = set[tuple[str, str]]()
-        self._looked: dict[Kind, tuple[Looked, datetime]] = {}
+        self._looks = Looks()
         self._bytes = 0
         self._failures: list[Failure] | None = None
         self._running: tuple[HeldTask, ...] = ()
@@ -96,7 +95,7 @@ class _Look:
         """All rounds, and who has what was found."""
         seen, new = self._seen, {self._seen.asked}
         seen.keys.add(seen.asked)
-        self._at("workers", self._reports)
+        self._looks.at("workers", self._reports)
         for turn in range(ROUNDS):
             self._round([text for key in sorted(new) for text in written(key)])
             if turn == 0 and not seen.sightings:  # it may be one that another task sends when it ends
@@ -105,36 +104,18 @@ class _Look:
                 break
         else:
             seen.lacks("it names further roots, which are not looked for")
-        self._at("workers", self._workers)
-        now = datetime.now(UTC)
-        seen.looked_at = tuple(
-            LookedAt(
-                what=what,
-                number=looked.number,
-                of=looked.of,
-                messages=looked.messages,
-                complete=looked.complete,
-                problem="; ".join(looked.problems),
-                read_at=at,
-                age_s=round((now - at).total_seconds(), 3),
-            )
-            for what, (looked, at) in self._looked.items()
-        )
+        self._looks.at("workers", self._workers)
+        seen.looked_at = self._looks.told()
         seen.complete &= all(one.complete for one in seen.looked_at)
         return seen
 
     def _round(self, texts: Sequence[str], *, deep: bool = False) -> None:
-        self._at("queues", lambda looked: self._queues(looked, texts))
-        self._at("fetched", lambda looked: self._fetched(looked, texts))
-        self._at("trash", lambda looked: self._trash(looked, texts))
-        self._at("failed", lambda looked: self._failed(looked, deep))
+        self._looks.at("queues", lambda looked: self._queues(looked, texts))
+        self._looks.at("fetched", lambda looked: self._fetched(looked, texts))
+        self._looks.at("trash", lambda looked: self._trash(looked, texts))
+        self._looks.at("failed", lambda looked: self._failed(looked, deep))
         for task in self._running:
             self._add("active", "", _held(task, _of_running(task)))
-
-    def _at(self, what: Kind, look: Callable[[Looked], None]) -> None:
-        looked = self._looked[what][0] if what in self._looked else Looked()
-        look(looked)
-        self._looked[what] = (looked, datetime.now(UTC))
 
     def _add(self, where: str, mark: str, one: Sighting) -> None:
         """One more, where it belongs to the workflow and was not seen there before."""
