@@ -41,6 +41,22 @@ GREEN = [pool for pool in ("gevent", "eventlet") if _can_import(pool)]
 """Pools of green threads that can be tried here."""
 
 
+def _alive(group: int) -> bool:
+    """A process of this group still runs. One that has ended and waits to be collected holds nothing, and is none."""
+    if not Path("/proc/self/stat").exists():  # macOS, whose launchd collects at once
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        return True
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            state, _parent, of_group = entry.read_text().rpartition(")")[2].split()[:3]
+            if int(of_group) == group and state not in "ZX":
+                return True
+    return False
+
+
 class Worker:
     """A running ``celery worker``.
 
@@ -78,10 +94,16 @@ class Worker:
         return self._process.wait(timeout_s)
 
     def kill(self) -> None:
-        """``kill -9`` of the main process and its children, as a lost machine would."""
+        """``kill -9`` of the main process and its children, as a lost machine would; all of them are gone after it.
+
+        A child forked later holds the broker's connections of the main process, too. While it dies, the server still
+        hands the next message to the ``BRPOP`` that waits there, and the message is lost.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
         self._process.wait()
+        if not until(lambda: not _alive(self._process.pid), timeout_s=20):
+            raise AssertionError(f"{self.hostname} has processes that can't be killed")
 
 
 @contextlib.contextmanager
