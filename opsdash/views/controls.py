@@ -52,7 +52,7 @@ class SystemState(View):
         if self._strip is not None:  # alone it has no tabs
             set_changed(self._failed, visible=not self._alone and bool(self.status.failures_card.get("total")))
 
-    @param.depends("status.hero", "status.figures", "status.sparks", "status.updated_at", watch=True)
+    @param.depends("status.hero", "status.figures", "status.sparks", watch=True)
     def _show(self) -> None:
         if self._strip is None:
             return
@@ -63,8 +63,8 @@ class SystemState(View):
         set_changed(self._extend, visible=bool(status.can_resume and may(PauseProcessing)))
 
     def clock_of_strip(self) -> dict[str, Any]:
-        """The server's clock for the countdown."""
-        at = self.status.updated_at
+        """The server's clock, where there is a countdown; without one it would go with every figure for nothing."""
+        at = self.status.updated_at if self.status.pause_until is not None else None
         return {"now": at.timestamp() if at is not None else 0}
 
 

@@ -142,8 +142,9 @@ def _figures(status: SystemStatus) -> tuple[Figure, ...]:
     return tuple(_figure(label, *found.get(key, [None, "not known"])) for key, label in labels.items())
 
 
-def _figure(label: str, value: float | None, unit: str) -> Figure:
-    return Figure(label=label, value=NOT_KNOWN if value is None else f"{value:,}", unit=unit)
+def _figure(label: str, value: float | str | None, unit: str) -> Figure:
+    text = NOT_KNOWN if value is None else value if isinstance(value, str) else f"{value:,}"
+    return Figure(label=label, value=text, unit=unit)
 
 
 def _queues(status: SystemStatus, queues: list[QueueStats]) -> tuple[QueueWords, ...]:

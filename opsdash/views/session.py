@@ -103,7 +103,8 @@ class Session:
                 self._take_over(latest)
             # Bound methods of the package: by then a served script's own globals are gone.
             pn.state.on_session_destroyed(self._ended)
-            pn.state.add_periodic_callback(self.beat, BEAT_MS)
+            # Bokeh's own: Panel's counts each call as busy, and twenty pages pay for it as for half of a reading.
+            doc.add_periodic_callback(self.beat, BEAT_MS)
         else:
             self._take_over(self._readings.of(self._fresh(), self.role))
             if self._loop is not None:

@@ -34,7 +34,7 @@ def sparks(recent: Iterable[HistoryPoint]) -> dict[str, list[list[float]]]:
 
 
 def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[str, list[Any]]:
-    """The strip's figures as ``[value, unit]``; what is not known is not there."""
+    """The strip's figures as ``[value, unit]``; what is not known is not there. A value may be in words, too."""
     online = [worker for worker in status.workers if worker.reports]
     counted = [worker for worker in status.workers if worker.state != "offline"]  # a silent one may still run its tasks
     others = len(status.others or ())
@@ -51,7 +51,8 @@ def figures(status: SystemStatus, recent: Iterable[HistoryPoint] = ()) -> dict[s
             found["online"] = [len(online) + others, known_workers + none]  # else they may be on their way back
         found["busy"] = [sum(worker.active for worker in counted), f"of {slots:,}" if slots else ""]
     if status.redis_ms is not None:
-        found["redis_ms"] = [round(status.redis_ms, 1), "ms"]
+        # Tenths would change at each reading, and be sent to every page.
+        found["redis_ms"] = [round(status.redis_ms) if status.redis_ms >= 1 else "< 1", "ms"]
     points = list(recent)
     if (latest := latest_rates(points)) is not None:
         window = f"started/s, {latest.step.total_seconds():g} s"
@@ -66,7 +67,9 @@ def as_words(found: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
     return {name: [_number(value), *more] for name, (value, *more) in found.items()}
 
 
-def _number(value: float) -> str:
+def _number(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,.1f}".removesuffix(".0") if abs(value) < 100 else f"{value:,.0f}"
 
 

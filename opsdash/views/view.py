@@ -92,6 +92,7 @@ class View(PyComponent):
         self._alone, self._closed = alone, who if isinstance(who, Closed) else None
         self._callbacks: list[Callable[[Effect], Any]] = []
         self._wanted = queue
+        self._offered: list[str] = []
         if session is not None:
             self._session = session
         theme = params.get("theme", "auto")
@@ -194,8 +195,8 @@ class View(PyComponent):
     @param.depends("status.queues", watch=True)
     def _offer_queues(self) -> None:
         names = [queue.name for queue in self.status.queues]
-        choice = self.param.queue
-        if names and list(choice.objects) != names:
+        if names and names != self._offered:  # at each reading; to ask Param is dear
+            self._offered, choice = names, self.param.queue
             choice.check_on_set = False
             choice.objects = names
             choice.check_on_set = True
