@@ -156,11 +156,11 @@ class FileComponent(JSComponent):
 
 
 def addresses(*components: type[FileComponent]) -> list[tuple[str, str]]:
-    """What a browser will ask for when it makes these: ``("fetch" | "style", address)``, seen from the page."""
+    """What a browser will ask for when it makes these: ``("module" | "style", address)``, seen from the page."""
     found = []
     for component in components:
         script = component._component_resource_path(component._bundle, True)
-        found.append(("fetch", script))
+        found.append(("module", script))
         found.append(("style", script.replace("/_bundle_path/", "/_bundle_css/").replace(".js?", ".css?")))
     return found
 
