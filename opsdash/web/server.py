@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import hashlib
 import hmac
 import logging
@@ -171,6 +172,9 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
     if threading.current_thread() is threading.main_thread():
         loop.asyncio_loop.add_signal_handler(signal.SIGTERM, loop.stop)
     sys.setswitchinterval(SWITCH_S)
+    # What is loaded by now stays: the collector, which Panel calls after each session, need not walk through it.
+    gc.collect()
+    gc.freeze()
     if ready is not None:
         ready(page_url(server))
     try:

@@ -191,8 +191,19 @@ export const begin = (model, view) => {
   host.__end?.()
   const end = (act) => mine.add(act), every = (act) => { beats.add(act); end(() => beats.delete(act)) }
   const follow = (names, act) => { model.on(names, act); act() }
-  // What Python has made for a place: its nodes are put there, now and whenever they are others.
-  const children = (name, node, then) => follow(name, () => { place(node, model.get_child(name)); then?.() })
+  // What Python has made, now and whenever it is another. Panel may call before the view of a child is there, and does not
+  // call again.
+  const given = (name, act) => {
+    let turn = 0
+    const take = (mine, wait) => {
+      const nodes = mine === turn ? model.get_child(name) : []
+      if (mine === turn) act(nodes)
+      if (!nodes.every(Boolean)) setTimeout(take, wait, mine, Math.min(2 * wait, 1000))
+    }
+    end(() => { turn = 0 })
+    follow(name, () => take(++turn, 20))
+  }
+  const children = (name, node, then) => given(name, (nodes) => { place(node, nodes); then?.() })
   host.__end = () => { for (const act of mine) act(); mine.clear() }
   const dress = () => {
     const theme = model.theme === 'auto' ? around(host) : model.theme, why = nearest(host, 'notLive')
@@ -210,7 +221,7 @@ export const begin = (model, view) => {
   })
   model.on('remove', host.__end)
   follow('theme', dress)
-  return {every, end, follow, children}
+  return {every, end, follow, given, children}
 }
 
 // A named section with a head: title, note, actions; the parts below it as given.

@@ -13,17 +13,14 @@ export function render({model, view}) {
     if (colour) sign.style.background = colour
     return el('li', {}, sign, el('span', {class: 'name', text, title: text}))
   }
-  const say = () => {
-    lines.replaceChildren(...model.lines.map(line))
-    legend.replaceChildren(...model.legend.map(meaning))
-  }
   const tell = () => {
     const dark = view.el.dataset.theme === 'dark'
     if (model.dark != null && model.dark !== dark) model.dark = dark
   }
   model.on('after_render', tell)
   life.every(tell)
-  life.follow(['lines', 'legend'], say)
+  life.follow('lines', () => lines.replaceChildren(...model.lines.map(line)))
+  life.follow('legend', () => legend.replaceChildren(...model.legend.map(meaning)))
   life.children('objects', body)
   return headed(life, model, lines, legend, body)
 }

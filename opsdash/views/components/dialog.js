@@ -1,5 +1,5 @@
 // A modal dialog. What it asks, shows and allows comes from the server; nothing is judged here.
-const {begin, el, focused, outermost, place, pressedIn, put, recall, remember, stops, unique, wayBack} =
+const {begin, el, focused, outermost, pressedIn, put, recall, remember, stops, unique, wayBack} =
   await import(import.meta.url.replace(/\.\w+\/\w+\/_bundle_path\/\w+/, '.base/Component/_bundle_path/base'))
 
 const tile = ([number, unit, text]) =>
@@ -37,9 +37,7 @@ export function render({model, view}) {
     else if (first) (ours = first).focus()
     else (stops(node.querySelector('.wrap') || actions)[0] || node).focus()
   }
-  const fill = () => {
-    place(fields, model.get_child('objects'))
-    place(actions, model.get_child('actions'))
+  const filled = () => {
     const at = focused() // not away from where one has begun to type
     if (!at || at === node || (at === ours && !at.value)) focus()
   }
@@ -76,7 +74,8 @@ export function render({model, view}) {
   shown.add(node)
   life.end(() => { shown.delete(node); node.close() })
   life.follow(['title', 'warning', 'danger', 'figures', 'breakdown', 'lines', 'about', 'problem', 'stale', 'side'], say)
-  life.follow(['objects', 'actions'], fill)
+  life.children('objects', fields, filled)
+  life.children('actions', actions, filled)
   if (half) model.found = half
   return node
 }

@@ -227,11 +227,7 @@ export function render({model, view}) {
     for (const row of told.changed) known.set(row.key, {...known.get(row.key), ...row})
     if (told.order) known = new Map(told.order.map((key) => [key, known.get(key)]))
   }
-  const filled = () => {
-    const contents = model.get_child('contents')
-    slots = new Map(model.opened.map((key, i) => [key, contents[i]]).filter(([, content]) => content))
-    draw()
-  }
+  const filled = (nodes) => { slots = new Map(model.opened.map((key, i) => [key, nodes[i]]).filter(([, node]) => node)); draw() }
   const change = () => {
     const had = known.size, may = model.columns.some((c) => (c.priority || 2) > 1 && !gone.has(c.field))
     follow(model.patch)
@@ -264,6 +260,6 @@ export function render({model, view}) {
   const watch = new ResizeObserver(() => { if (wrap.clientWidth !== width) { width = wrap.clientWidth; fit() } })
   watch.observe(wrap)
   life.end(() => watch.disconnect())
-  life.follow('contents', filled)
+  life.given('contents', filled)
   return box
 }

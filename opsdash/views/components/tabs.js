@@ -24,11 +24,6 @@ export function render({model, view}) {
     // On a phone what a tab shows begins below the first screen: one that was chosen must be seen to do something.
     if (board.getBoundingClientRect().top > innerHeight * 0.7) bar.scrollIntoView()
   }
-  // A tab that is made needs no Python to be looked at.
-  const fill = () => {
-    const contents = model.get_child('contents')
-    model.made.forEach((at, i) => { tabs[at].dataset.own = true; place(panels[at], [contents[i]]) })
-  }
   bar.onkeydown = (event) => {
     const there = tabs.filter((tab) => !tab.hidden), at = there.indexOf(tabs[model.active])
     const to = {ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: there.length - 1}[event.key]
@@ -41,6 +36,7 @@ export function render({model, view}) {
   bar.append(...tabs)
   board.append(...panels)
   life.follow(['active', 'badges', 'hidden'], mark)
-  life.follow('contents', fill)
+  // A tab that is made needs no Python to be looked at.
+  life.given('contents', (nodes) => model.made.forEach((at, i) => { tabs[at].dataset.own = true; place(panels[at], [nodes[i]]) }))
   return el('div', {}, bar, board)
 }
