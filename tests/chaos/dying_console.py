@@ -66,7 +66,7 @@ def live(job: dict[str, Any]) -> None:
         read.FEW = 1
     if job["act"] in ("cancel workflow", "restore"):
         scan.FIRST = scan.LARGEST_WINDOW = 2
-        put_back.MOST_AT_ONCE = put_back.LAST = 1
+        put_back.MOST_AT_ONCE, put_back.LAST = 1, job.get("last", put_back.LAST)
     settings = Settings.from_env(
         {}, redis_url=job["url"], database_url=job["database"], queues=(QUEUE,), secret_key="k" * 32
     )
