@@ -1,4 +1,4 @@
--- The newest messages that were not looked at go aside, and their digests are told. KEYS: lease, list, kept aside, its info.
+-- The newest messages that were not looked at go aside, and their digests are returned. KEYS: lease, list, kept aside, its info.
 -- ARGV[3]: the newest of them, ARGV[4]: how many may have come, ARGV[5]: step, ARGV[6]: messages of this step.
 -- include selective_clear_arrived.lua
 local digests = {}
