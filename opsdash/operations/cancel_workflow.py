@@ -135,6 +135,7 @@ class CancelWorkflow(Operation):
             "silent": sorted(done.silent),
             "ended": sorted(done.ended),
             "running": done.running,
+            "queues_left": done.queues_left,
             "discarded": discarded,
             "failed_trash_id": kept_failed,
             "cancelled": done.stopped,
@@ -144,7 +145,7 @@ class CancelWorkflow(Operation):
             affected=done.removed.total() + len(done.revoked) + discarded,
             message=result(self.root, done, discarded=discarded, failed_trash=kept_failed),
             details=details,
-            ok=not (done.stopped or done.failed or done.unable or unconfirmed),
+            ok=not (done.stopped or done.queues_left or done.failed or done.unable or unconfirmed),
             **undo(kept, keep_s),
         )
 

@@ -10,8 +10,8 @@ from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Pre
 from opsdash.model.queue import FAILED_TASKS, WORKFLOW
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.failures.discard import Discarded
+from opsdash.services.queues.put_back import NEIGHBOURS
 from opsdash.services.queues.receipt import receipt_details
-from opsdash.services.queues.remove_task import NEIGHBOURS
 from opsdash.services.queues.trash import time_left
 from opsdash.services.queues.workflow_trash import WorkflowTrash
 from opsdash.text import count
@@ -26,6 +26,7 @@ PLACE = (
 WHERE = {
     "behind": "it runs right before the newer task that waited next to it",
     "before": "it runs right after the older task that waited next to it",
+    "alone": "nothing else waits there",
     "next": "it runs next, since none of the tasks around it waits any more",
 }
 """Where a removed task went back to."""

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "restore": "a cleared queue back before 100,000 newer messages: opsdash, one script",
     "retry": "10,000 failed tasks to their queues: opsdash, three commands for each; discarded and restored",
     "find-task": "one task among 1,000,000 waiting: opsdash, LRANGE and a look at each; removing it; a search",
+    "cancel-workflow": "3,000 tasks scattered among 300,000: taken out, and put back",
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "failures": "failing and successful tasks a second: failed ones kept, switched off, no plug-in; each pool",

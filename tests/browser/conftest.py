@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 from support import services
 from tornado.ioloop import IOLoop
@@ -166,6 +167,14 @@ def broker(_valkey_server: services.Valkey) -> services.Valkey:
     _valkey_server.restore()
     _valkey_server.flush()
     return _valkey_server
+
+
+@pytest.fixture
+def store(broker: services.Valkey) -> Iterator[redis.Redis]:
+    """A client of that broker, which is empty again after the test."""
+    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
+        yield client
+        client.flushall()
 
 
 @pytest.fixture(scope="module")

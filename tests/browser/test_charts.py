@@ -6,14 +6,13 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
-from support import services
 from support.dialogs import button
 from support.stage import axe
 
@@ -21,13 +20,6 @@ from opsdash.keys import Keys
 from opsdash.model import Status
 
 FIGURES = ".bk-Canvas"
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def record(store: redis.Redis, steps: int = 60) -> None:

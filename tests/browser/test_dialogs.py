@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
-from support import services
 from support.axe import check
 from support.dialogs import button, confirm_button
 from support.reports import report
 from support.rows import choose, fill
 
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def dialog(page: Page, name: str) -> Locator:

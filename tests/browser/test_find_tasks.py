@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
 from support.axe import check
-from support.dialogs import button
+from support.dialogs import TASK_FIELD, button, find_tasks
 from support.messages import message
 from support.reports import report
 
 PHONE = {"width": 390, "height": 844}
-FIELD = "Task id, name or argument"
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
-
-
-def search(page: Page, text: str) -> None:
-    field = page.get_by_label(FIELD)
-    field.fill(text)
-    field.press("Enter")
 
 
 def test_a_task_is_found_removed_and_put_back(
@@ -44,16 +29,16 @@ def test_a_task_is_found_removed_and_put_back(
     report(store, "w1@test", lasts_s=600)
     page = visit(served.url)
     page.keyboard.press("/")
-    expect(page.get_by_label(FIELD)).to_be_focused()
+    expect(page.get_by_label(TASK_FIELD)).to_be_focused()
     table = page.get_by_role("region", name="Find tasks")
     rows = table.locator("tbody > tr:not(.under)")
     for text in ("wanted-task-1", "wanted-t", "order 4711", "shop.m*"):
-        search(page, text)
+        find_tasks(page, text)
         expect(rows).to_have_count(1)
         expect(rows).to_contain_text("waiting in queue reports, place 2 of 3")
-    search(page, "hunter2")
+    find_tasks(page, "hunter2")
     expect(table).to_contain_text("No task matches this.")
-    search(page, "wanted-task-1")
+    find_tasks(page, "wanted-task-1")
     expect(table).to_contain_text("3 messages")
     shoot(page, "find_tasks", all_forms=True)
     button(page, "Remove shop.mail wanted-task-1").click()
@@ -81,7 +66,7 @@ def test_what_was_found_is_whole_and_accessible_on_every_screen(
         page.set_viewport_size(size)
     table = page.get_by_role("region", name="Find tasks")
     expect(table).to_contain_text("Enter a task's id")
-    search(page, "shop.*")
+    find_tasks(page, "shop.*")
     expect(table).to_contain_text("20 tasks found")
     button(page, "Next").click()
     expect(table).to_contain_text("10 tasks found")

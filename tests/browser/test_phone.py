@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
 from support.dialogs import PROCESSING, button, confirm, message
 from support.reports import report_many
 
@@ -25,13 +24,6 @@ BEYOND = """width => {
   return all(document).filter((n) => box(n) && n.checkVisibility() && n.getBoundingClientRect().right > width + 1)
     .map((n) => `${n.localName}.${n.className} ${Math.round(n.getBoundingClientRect().right)}`)
 }"""
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 @pytest.fixture

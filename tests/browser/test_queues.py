@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
 from support.dialogs import act, button, confirm, message
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge") -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
 from support.axe import check
 from support.dialogs import button
 from support.reports import report
@@ -21,13 +20,6 @@ from opsdash.operations import PauseProcessing
 
 PHONE = {"width": 390, "height": 844}
 MARIA = Actor(name="maria", role=Role.OPERATOR)
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 @pytest.mark.parametrize(("theme", "size"), [("light", None), ("dark", PHONE)], ids=["light", "dark phone"])

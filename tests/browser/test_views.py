@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import redis
 from playwright.sync_api import Page, expect
-from support import services
 from support.dialogs import act, button, confirm, confirm_button, message, waiting
 from support.reports import report_many
 from support.tenants import add, remove, sync
@@ -29,13 +28,6 @@ from opsdash.views.queues import QueueTable
 KEYS = Keys()
 MARIA = Actor(name="maria", role=Role.OPERATOR)
 TABS = ("Overview", "Queues", "Workers", "Tenants", "Operations", "Failures")
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def fill(store: redis.Redis, queue: str, number: int, task: str = "shop.charge") -> None:

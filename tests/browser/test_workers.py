@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
-from support import services
 from support.dialogs import button, confirm, confirm_button, message
 from support.reports import report, report_many
 from support.sample_app import make_app
@@ -24,13 +23,6 @@ COLUMNS = (
     "Worker", "State", "Uptime", "Busy slots", "Processed", "Failed", "Load", "Memory", "Heartbeat", "Queues", "Pool",
     "Version",
 )  # fmt: skip
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def listed(page: Page) -> Locator:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from playwright.sync_api import Locator, Page, expect
-from support import services
 from support.axe import check
-from support.dialogs import button
+from support.dialogs import button, find_tasks
 from support.messages import fetched, message
 from support.reports import report
 
 PHONE = {"width": 390, "height": 844}
-FIELD = "Task id, name or argument"
-
-
-@pytest.fixture
-def store(broker: services.Valkey) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker.url, decode_responses=True) as client:
-        yield client
-        client.flushall()
 
 
 def child(task_id: str, parent: str, name: str = "shop.charge", **more: Any) -> str:
@@ -47,9 +38,7 @@ def fill(store: redis.Redis) -> None:
 
 
 def open_workflow(page: Page, task_id: str) -> Locator:
-    field = page.get_by_label(FIELD)
-    field.fill(task_id)
-    field.press("Enter")
+    find_tasks(page, task_id)
     button(page, f"Show details of shop.charge {task_id}").focus()
     page.keyboard.press("Enter")
     tree = page.get_by_role("region", name="Workflow")

@@ -19,7 +19,7 @@ from redis.client import Pipeline
 import opsdash
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.queues import lock, read, scan, workflow_trash
+from opsdash.services.queues import lock, put_back, read, scan
 
 QUEUE = "celery"
 MATCHING = "shop.odd"
@@ -66,7 +66,7 @@ def live(job: dict[str, Any]) -> None:
         read.FEW = 1
     if job["act"] in ("cancel workflow", "restore"):
         scan.FIRST = scan.LARGEST_WINDOW = 2
-        workflow_trash.MOST_STEP = 1
+        put_back.MOST_AT_ONCE, put_back.LAST = 1, job.get("last", put_back.LAST)
     settings = Settings.from_env(
         {}, redis_url=job["url"], database_url=job["database"], queues=(QUEUE,), secret_key="k" * 32
     )

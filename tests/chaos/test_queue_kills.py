@@ -277,8 +277,10 @@ def test_a_cancel_of_a_workflow_killed_at_any_step_goes_on_and_each_task_comes_b
     assert step > 20, "it was killed at least so often"
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("last", [1_000, pytest.param(1, marks=pytest.mark.slow)], ids=["at once", "in steps"])
 def test_the_return_of_a_workflow_killed_at_any_step_is_completed_with_each_task_once_in_its_place(
-    stage: Stage,
+    stage: Stage, last: int
 ) -> None:
     for step in range(1, 1_000):
         old, new = in_a_workflow(0), some(50, 3)
@@ -286,7 +288,7 @@ def test_the_return_of_a_workflow_killed_at_any_step_is_completed_with_each_task
         cancel_rest(stage)
         (entry,) = Trash(stage.broker).list()
         stage.send(new)
-        killed = stage.console("restore", step, trash_id=entry.id)
+        killed = stage.console("restore", step, trash_id=entry.id, last=last)
         stage.ten_seconds_later()
         with contextlib.suppress(Refused):
             WorkflowTrash(stage.broker).restore(entry.id, by="otto")

@@ -12,7 +12,7 @@ from support.messages import message
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.queues import remove_task, selective_clear
+from opsdash.services.queues import put_back, remove_task, selective_clear
 from opsdash.services.queues.lock import locked
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.remove_task import Removed, remove
@@ -89,7 +89,7 @@ def test_without_its_newer_neighbours_it_goes_behind_an_older_one_and_without_an
 
 
 def test_a_place_far_from_both_ends_is_found_and_filled(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remove_task, "ROOM", 1)
+    monkeypatch.setattr(put_back, "LAST", 1)
     push(broker, *(f"t{n}" for n in range(300)))
     take_out(broker, "t150")
     push(broker, *(f"n{n}" for n in range(100)))

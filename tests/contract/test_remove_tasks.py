@@ -13,7 +13,7 @@ from support.messages import message
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.queues import remove_tasks, scan, workflow_trash
+from opsdash.services.queues import put_back, remove_tasks, scan
 from opsdash.services.queues.lock import locked
 from opsdash.services.queues.remove_tasks import Bin, take
 from opsdash.services.queues.trash import Trash
@@ -77,7 +77,7 @@ def test_whatever_the_steps_the_order_is_as_it_was(
 ) -> None:
     monkeypatch.setattr(scan, "FIRST", window)
     monkeypatch.setattr(scan, "LARGEST_WINDOW", window)
-    monkeypatch.setattr(workflow_trash, "ROOM", room)
+    monkeypatch.setattr(put_back, "LAST", room)
     chance = random.Random(window * 10 + room)
     for turn in range(8):
         broker.client.flushall()
@@ -130,7 +130,7 @@ def test_a_take_that_is_cancelled_or_runs_again_goes_on_and_counts_each_once(
 
 
 def test_a_restore_that_is_interrupted_is_run_again(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflow_trash, "MOST_STEP", 1)
+    monkeypatch.setattr(put_back, "MOST_AT_ONCE", 1)
     push(broker, "A B a C D b E F")
     before = order(broker)
     take_out(broker)
@@ -142,7 +142,8 @@ def test_a_restore_that_is_interrupted_is_run_again(broker: Broker, monkeypatch:
         with pytest.raises(KeyboardInterrupt):
             WorkflowTrash(broker).restore("t1", by="otto", on_progress=die)
     assert order(broker) == before
-    with pytest.raises(Refused, match="went back"):
+    assert WorkflowTrash(broker).restore("t1", by="otto")[1].tasks == 0, "all are back, and it says so from now on"
+    with pytest.raises(Refused, match="The 6 tasks of trash t1 went back"):
         Trash(broker).find("t1")
 
 

@@ -21,6 +21,7 @@ from opsdash.errors import Refused
 from opsdash.model import Workflow
 from opsdash.operations import CancelWorkflow, RestoreQueue
 from opsdash.services.console import Console
+from opsdash.services.queues.remove_tasks import MOST_QUEUES
 
 POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", *GREEN))]
 
@@ -210,3 +211,23 @@ def test_what_a_workflow_is_part_of_is_said_and_only_its_root_is_cancelled(
     assert (gone.code, "Deleted 2 cancelled tasks of workflow root-1 for good." in gone.out) == (0, True)
     assert cli("restore-queue", trash_id, "--confirm", "YES").code == 3
     assert cli("workflow", "nowhere-1").out.startswith("Nothing of a task or group nowhere-1 was found")
+
+
+def test_of_more_queues_than_one_trash_has_room_for_the_rest_is_said_left_and_can_be_cancelled_too(
+    deployment: Deployment, console_for: Callable[..., Console]
+) -> None:
+    names = tuple(f"queue-{n:02}" for n in range(MOST_QUEUES + 3))
+    console = console_for(queues=names)
+    for name in names:
+        deployment.redis.lpush(name, message(parent_id="root-1", root_id="root-1"))
+    before = {name: deployment.redis.lrange(name, 0, -1) for name in names}
+    preview = texts(console.preview(CancelWorkflow(root="root-1")))
+    assert f"From {MOST_QUEUES} queues at once, those with the most of them: run it again for the other 3." in preview
+    first = cancel(console, "root-1")
+    assert (first.affected, first.ok, first.details["queues_left"]) == (MOST_QUEUES, False, 3)
+    assert first.message.endswith("3 more queues have tasks of it: run it again.")
+    second = cancel(console, "root-1")
+    assert (second.affected, second.ok, second.details["queues_left"]) == (3, True, 0)
+    for effect in (second, first):
+        console.run(effect.undo, actor="maria", confirm="YES")
+    assert {name: deployment.redis.lrange(name, 0, -1) for name in names} == before

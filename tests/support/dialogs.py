@@ -10,9 +10,20 @@ PROCESSING = re.compile(r"^Processing Status: (RUNNING|PARTLY PAUSED|DEGRADED)$"
 """Nothing pauses everything; without a worker that is DEGRADED."""
 
 
+TASK_FIELD = "Task id, name or argument"
+"""The field of *Find tasks*."""
+
+
 def button(page: Page, name: str) -> Locator:
     """The button of exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
+
+
+def find_tasks(page: Page, text: str) -> None:
+    """Searches for tasks by this text."""
+    field = page.get_by_label(TASK_FIELD)
+    field.fill(text)
+    field.press("Enter")
 
 
 def confirm_button(page: Page) -> Locator:

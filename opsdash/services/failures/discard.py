@@ -17,7 +17,8 @@ from opsdash.model import TrashEntry
 from opsdash.model.failure import Failure
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import Pace
-from opsdash.services.queues.trash import KEPT_INFO_S, MEMBERS, Trash, why_not
+from opsdash.services.queues.put_back import why_not
+from opsdash.services.queues.trash import KEPT_INFO_S, MEMBERS, Trash
 
 _TAKE = lua.load(__name__, "discard_take")
 _GIVE_BACK = lua.load(__name__, "discard_give_back")

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from opsdash import lua
 from opsdash.errors import LOOK_AGAIN, Refused
-from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
-from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.lock import locked
+from opsdash.services.queues.put_back import NEIGHBOURS, PLACES
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_message import Wanted, meant_id, texts_of
 
-NEIGHBOURS = 5
-"""On either side that are remembered: as long as one of them waits, its place is known."""
 SLACK = (2, 50, 500)
 """Messages that may be pushed between the look and the step, in the first try and those after it."""
-ROOM = 2_000
-"""Messages at the end of a list that are moved aside and back in one step, at most; elsewhere Redis inserts one."""
 TASK = "task_id"
 """Field of a trash entry's info: it is of one task, which goes back to its own place."""
 
-Where = Literal["behind", "before", "next"]
-
 _REMOVE = lua.load(__name__, "remove_task", **bounded_reads.MARKS)
-_UNDO = lua.load(__name__, "remove_task_undo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +68,10 @@ def remove(
         before = scope.count()
         for slack in SLACK:
             step, hit = _waiting(broker, queue, task_id)
-            trash = keys.trash(trash_id, str(step))
+            info_key, trash, where = (keys.trash(trash_id, part) for part in ("info", str(step), f"{PLACES}{queue}"))
             answer, *places = lock.run(
                 _REMOVE,
-                [lists[step], keys.trash(trash_id, "info"), keys.trash_index, trash, keys.expires],
+                [lists[step], info_key, keys.trash_index, trash, keys.expires, where],
                 *(hit.message, hit.index, slack, NEIGHBOURS, keep_s, int(at.timestamp()), trash_id, step),
                 *info,
             )
@@ -116,78 +107,3 @@ def _waiting(broker: Broker, queue: str, task_id: str) -> tuple[int, scan.Hit]:
         if hits:
             return step, hits[-1]
     raise Refused(f"Task {task_id} does not wait in queue {queue} any more.", hint=LOOK_AGAIN, field="task_id")
-
-
-def put_back(
-    lock: QueueLock, trash_id: str, info: Mapping[str, str], step: int, key: str, *, by: str, left_s: int
-) -> tuple[str, Where]:
-    """Puts a removed task back where it was, in one step.
-
-    Cost: near the oldest message, that of the messages behind it; elsewhere one LINSERT, as an LREM from the newest on.
-
-    Args:
-        step: The priority step that it was removed from. ``key``: the list that it goes to.
-        left_s: For how long its return is remembered.
-
-    Returns:
-        ``done``, or why not; and which neighbour it is next to: ``behind`` a newer one, ``before`` an older one, or
-        ``next`` to run, where none of them waits any more.
-    """
-    broker, keys, queue = lock.broker, lock.broker.keys, info["queue"]
-    names = [key, keys.trash(trash_id, "info"), keys.trash_index, keys.trash(trash_id, str(step)), keys.restores]
-    at, answer, where = datetime.now(UTC).isoformat(), "moved", "next"
-    for slack in SLACK:
-        where, neighbour, seen_at = place_among(broker, key, info)
-        answer = lock.run(_UNDO, names, trash_id, queue, by, at, left_s, where, neighbour, max(0, seen_at), slack, ROOM)
-        if answer != "moved":
-            return answer, where
-    answer = lock.run(_UNDO, names, trash_id, queue, by, at, left_s, "next", "", 0, 0, ROOM)
-    return answer, "next"
-
-
-def place_among(broker: Broker, key: str, info: Mapping[str, str]) -> tuple[Where, str, int]:
-    """Next to which message a removed task goes, and where that was seen.
-
-    A neighbour that is newer than the task is best: it is taken after the task would have been.
-
-    What was pushed since moves it away from the newest message, what was taken brings it nearer to the oldest one:
-    where only one of the two has happened its place is known, and it is between them otherwise. Where others were
-    removed as well it may be before that: then all of the list is looked through.
-    """
-    newer, older = _digests(info, "newer_ones"), _digests(info, "older_ones")
-    with broker.reading():
-        length: int = broker.client.llen(key)
-    from_newest = untrusted.whole(info.get("from_newest")) or 0
-    from_oldest = untrusted.whole(info.get("from_oldest")) or 0
-    start = max(0, max(from_newest, length - from_oldest) - 2 * NEIGHBOURS)
-    seen = _seen(broker, key, start, newer, older)
-    if start and not seen.keys() & {*newer[:1], *(() if newer else older[:1])}:
-        seen = {**_seen(broker, key, 0, newer, older), **seen}
-    for digest in newer:
-        if digest in seen:
-            return "behind", digest, seen[digest]
-    for digest in older:
-        if digest in seen:
-            return "before", digest, seen[digest]
-    return "next", "", 0
-
-
-def _seen(broker: Broker, key: str, start: int, newer: Sequence[str], older: Sequence[str]) -> dict[str, int]:
-    """Where the neighbours are, from a place on; those that are looked for go on waiting side by side."""
-    seen: dict[str, int] = {}
-    for _, found in scan.places(broker, key, start, [*newer, *older]):
-        if seen and not found:
-            break
-        seen |= {one: at for one, at in found.items() if one not in seen}
-        if (newer or older) and (newer or older)[0] in seen:
-            break
-    return seen
-
-
-def _digests(info: Mapping[str, str], field: str) -> list[str]:
-    return [one for one in info.get(field, "").split()[:NEIGHBOURS] if len(one) == 40]
-
-
-def left_to_remember_s(info: Mapping[str, str], least_s: int) -> int:
-    """For how long a return is remembered: until the undo window ends, and for a while at least."""
-    return max(least_s, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))

@@ -6,6 +6,7 @@ finish: it is run again.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +17,11 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
 from opsdash.services.queues.lock import locked
-from opsdash.services.queues.remove_task import NEIGHBOURS
+from opsdash.services.queues.put_back import NEIGHBOURS, PLACES
 from opsdash.services.queues.selective_clear import SelectiveClear
 
-TASKS, PLACES = "tasks:", "places:"
-"""Parts of such a trash for each queue: lists of its messages, and of where each of them was."""
+TASKS = "tasks:"
+"""Part of such a trash for each queue: the list of its messages."""
 OF = "of:"
 """Fields of its info that count the messages of one queue."""
 MOST_QUEUES = 40
@@ -49,9 +50,10 @@ class Bin:
     keep_s: int
 
 
-def queues_of(info: Mapping[str, str] | None) -> list[str]:
-    """The queues of such a trash that have something left."""
-    names = [field.removeprefix(OF) for field, number in (info or {}).items() if field.startswith(OF) and number != "0"]
+def queues_of(info: Mapping[str, str] | None, *, left: bool = True) -> list[str]:
+    """The queues of such a trash; ``left``: those that have something left in it."""
+    of = {field.removeprefix(OF): number for field, number in (info or {}).items() if field.startswith(OF)}
+    names = [name for name, number in of.items() if number != "0" or not left]
     return sorted(name for name in names if 0 < len(name) <= untrusted.LONG)[:MOST_QUEUES]
 
 
@@ -82,7 +84,7 @@ def take(
     with locked(broker, queue, by=into.by, what="cancel workflow") as lock:
         SelectiveClear(broker).prepare(lock, queue)
         for step, key in broker.lists(queue).items():
-            size, start, tries = scan.WindowSize(), 0, 0
+            size, start, tries, run = scan.WindowSize(), 0, 0, secrets.token_hex(4)
             while not cancelled():
                 window, size_bytes = scan.holding_step(broker, key, texts, start, size.messages)
                 hits = [hit for hit in window.hits if meant(hit.message)]
@@ -95,13 +97,13 @@ def take(
                         _REMOVE,
                         [key, parts[0], keys.trash_index, *parts[1:], keys.expires],
                         *(start, SLACK[tries], NEIGHBOURS, into.keep_s, into.until_s, into.id, queue, step),
-                        *(into.root, into.by, into.at, *pairs),
+                        *(run, into.root, into.by, into.at, *pairs),
                     )
                     if answer == "moved":
                         tries += 1
                         if tries == len(SLACK):
                             raise Refused(f"Tasks arrive too fast in {queue}.", hint=LOOK_AGAIN, retry=True)
-                        start = 0
+                        start, run = 0, secrets.token_hex(4)
                         continue
                     if answer != "removed":
                         raise Refused(f"Trash {into.id} was restored meanwhile.", hint=LOOK_AGAIN)

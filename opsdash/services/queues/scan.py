@@ -31,7 +31,6 @@ _IDS = lua.load(__name__, "scan_ids", MOST=MOST_HITS, **bounded_reads.MARKS)
 _MESSAGES = lua.load(__name__, "scan_messages", **bounded_reads.MARKS)
 _FETCHED = lua.load(__name__, "scan_fetched")
 _FETCHED_TEXTS = lua.load(__name__, "scan_fetched_texts")
-_PLACES = lua.load(__name__, "scan_places")
 _TEXTS = lua.load(__name__, "scan_texts", **bounded_reads.MARKS)
 
 
@@ -204,23 +203,6 @@ def fetched(
         reply = _raw(broker, script, [broker.unacked], cursor, FETCHED, LARGEST, *texts)
     after, looked_at, large, *found = reply
     return int(after), int(looked_at), not large, [bytes(one) for one in found]
-
-
-def places(broker: Broker, key: str, start: int, digests: Sequence[str]) -> Iterator[tuple[int, dict[str, int]]]:
-    """Looks for messages by their digests, from a place of a list on: window by window its end, and digest → place.
-
-    Raises:
-        Unavailable: Redis did not answer.
-    """
-    size = WindowSize()
-    while True:
-        with broker.reading():
-            looked_at, size_bytes, *found = _raw(broker, _PLACES, [key], start, size.messages, *digests)
-        start += looked_at
-        yield start, {one.decode(): int(at) for one, at in zip(found[::2], found[1::2], strict=True)}
-        if not looked_at:
-            return
-        size.learn(looked_at, size_bytes)
 
 
 def _raw(broker: Broker, script: str, keys: Sequence[str], *arguments: Any) -> list[Any]:

@@ -32,7 +32,7 @@ ARRIVALS = 20_000
 _TAKE = lua.load(__name__, "selective_clear_take", **bounded_reads.MARKS)
 _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
 _GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)
-_BEGIN = lua.load(__name__, "selective_clear_begin")
+BEGIN = lua.load(__name__, "selective_clear_begin")
 _END = lua.load(__name__, "selective_clear_end")
 
 Matches = Callable[[bytes], bool]
@@ -104,7 +104,7 @@ class SelectiveClear:
             fields = ["queue", queue, "by", by, "at", at, "keep_s", keep_s]
             if expires_ms := suspended_ms(broker, lists.values()):
                 fields += ["expires_ms", expires_ms]
-            if lock.run(_BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
+            if lock.run(BEGIN, [info, keys.trash_index], trash_id, *fields) != "begun":
                 raise Refused(f"Trash {trash_id} already exists.")
             scope = Scope.of(broker, queue, others)
             before = scope.count()
@@ -118,7 +118,7 @@ class SelectiveClear:
                     run.pick(step, also)
                 if run.stopped:
                     break
-            self._finish(lock, queue, trash_id)
+            self.finish(lock, queue, trash_id)
             receipt = scope.since(before)
         total = sum(run.moved.values())
         kept = trash_id if total and keep_s else None
@@ -145,10 +145,11 @@ class SelectiveClear:
         """Brings to their end the selective clears of this queue that were killed half-way; returns how many."""
         left = unfinished(self.broker, queue, "clearing")
         for trash_id in left:
-            self._finish(lock, queue, trash_id)
+            self.finish(lock, queue, trash_id)
         return len(left)
 
-    def _finish(self, lock: QueueLock, queue: str, trash_id: str) -> None:
+    def finish(self, lock: QueueLock, queue: str, trash_id: str) -> None:
+        """Gives back what is set aside, in its order, and ends the clear."""
         broker, keys, lists = self.broker, self.broker.keys, self.broker.lists(queue)
         info = keys.trash(trash_id, "info")
         for step, key in lists.items():

@@ -19,8 +19,9 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.put_back import PLACES, Kept, end, left_to_remember_s, nearest_step, put_back, why_not
 from opsdash.services.queues.receipt import Receipt, Scope
-from opsdash.services.queues.remove_task import TASK, left_to_remember_s, put_back
+from opsdash.services.queues.remove_task import TASK
 from opsdash.services.queues.remove_tasks import TASKS, queues_of
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_message import LONGEST_ID
@@ -59,7 +60,7 @@ class Restored:
         entry: As it was before.
         tasks: How many this run brought back; 0: all had come back before.
         receipt: None when all had come back before.
-        where: Of one removed task: next to which message it is; see `remove_task.put_back`. Empty for a clear.
+        where: Of one removed task: next to which message it is; see `put_back.Gaps`. Empty for a clear.
     """
 
     entry: TrashEntry
@@ -204,17 +205,25 @@ class Trash:
     ) -> Restored:
         if info.get("state") == "restored":
             return Restored(entry=entry)
-        step = min(_steps(info), default=0)
-        lists = self.broker.lists(entry.queue)
-        key = lists[nearest_step(step, lists)]
-        suspend(self.broker, entry.queue, [key], info)
+        keys, step = self.broker.keys, min(_steps(info), default=0)
+        kept = Kept(
+            trash_id=entry.id,
+            queue=entry.queue,
+            tasks=keys.trash(entry.id, str(step)),
+            last=info.get("last", ""),
+            expires_ms=info.get("expires_ms", ""),
+            by=by,
+            left_s=left_to_remember_s(info, KEPT_INFO_S),
+        )
         scope = Scope.of(self.broker, entry.queue, others)
         before = scope.count()
-        left_s = left_to_remember_s(info, KEPT_INFO_S)
-        answer, where = put_back(lock, entry.id, info, step, key, by=by, left_s=left_s)
-        if answer != "done":
-            raise Refused(why_not(entry.id, answer))
-        return Restored(entry=entry, tasks=1, receipt=scope.since(before), where=where)
+        sides = put_back(lock, kept)
+        receipt = scope.since(before)
+        if not end(self.broker, entry.id, [kept]):
+            raise Refused(why_not(entry.id, "short"))
+        if not sides:  # it was killed before it could say so
+            return Restored(entry=self._one(entry.id, None, self._info(entry.id)))
+        return Restored(entry=entry, tasks=1, receipt=receipt, where=next(iter(sides)))
 
     def by_priority(self, trash_id: str) -> dict[int, int]:
         """Priority step that they go back to → messages; see `elsewhere`. Cost: two reads of the entry.
@@ -247,8 +256,8 @@ class Trash:
         with locked(self.broker, queue, by=by, what="delete trash") as lock:
             SelectiveClear(self.broker).finish_broken(lock, queue)
             info = self._info(trash_id)
-            kept = [keys.trash(trash_id, str(step)) for step in _steps(info)]
-            answer = lock.run(_DELETE, [keys.trash(trash_id, "info"), keys.trash_index, *kept], trash_id)
+            kept = [keys.trash(trash_id, part) for part in (*map(str, _steps(info)), f"{PLACES}{queue}")]
+            answer = delete(self.broker, trash_id, kept)
         if answer == "restored":
             raise Refused(_restored(trash_id, info))
         if answer != "deleted":
@@ -346,6 +355,12 @@ def _is_odd(entry: TrashEntry, info: Mapping[str, str]) -> bool:
     )
 
 
+def delete(broker: Broker, trash_id: str, lists: Iterable[str]) -> str:
+    """Deletes a trash with these lists, if nothing was begun with it: ``deleted``, or why not."""
+    names = [broker.keys.trash(trash_id, "info"), broker.keys.trash_index, *lists]
+    return str(broker.client.eval(_DELETE, len(names), *names, trash_id))
+
+
 def time_left(entry: TrashEntry) -> str:
     """``23h 59m``: how long an entry can still be restored."""
     if entry.expires_at is None:
@@ -368,11 +383,6 @@ def _steps(info: Mapping[str, str]) -> set[int]:
     return {step for name in names if (step := untrusted.whole(name)) is not None and step < MOST_STEPS}
 
 
-def nearest_step(step: int, lists: Iterable[int]) -> int:
-    """Source: kombu's Redis transport, ``Channel.priority``."""
-    return max((known for known in lists if known <= step), default=min(lists))
-
-
 def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     at = untrusted.moment(info.get("restored_at"))
     when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
@@ -382,16 +392,3 @@ def _restored(trash_id: str, info: Mapping[str, str]) -> str:
     if info.get("kind") == FAILED_TASKS:
         return f"The failed tasks of trash {trash_id} were restored{when}, by {by or 'somebody'}."
     return f"The {tasks} of trash {trash_id} went back to {info['queue']}{when}, by {by or 'somebody'}."
-
-
-def why_not(trash_id: str, answer: str) -> str:
-    """The refusal, from what a script has answered."""
-    why = {
-        "gone": (
-            "There is no such trash: its undo window has ended, it was deleted, or the id is wrong."
-            " The command opsdash trash lists what there is."
-        ),
-        "short": "Some of its messages are gone: they were deleted outside opsdash.",
-        "restoring": "A restore of it has started and must be completed first: run restore-queue again.",
-    }.get(answer, answer)
-    return f"Trash {trash_id}: {why}"

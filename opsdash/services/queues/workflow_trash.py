@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
-from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import TrashEntry, untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.queue_expiry import suspend
-from opsdash.services.queues.lock import QueueLock, locked
-from opsdash.services.queues.remove_task import ROOM, SLACK, left_to_remember_s, place_among
-from opsdash.services.queues.remove_tasks import PLACES, TASKS, queues_of
+from opsdash.services.queues.lock import locked
+from opsdash.services.queues.put_back import PLACES, Kept, end, left_to_remember_s, put_back, why_not
+from opsdash.services.queues.remove_tasks import TASKS, queues_of
 from opsdash.services.queues.selective_clear import SelectiveClear
-from opsdash.services.queues.trash import KEPT_INFO_S, Trash, nearest_step, why_not
-
-MOST_STEP = 200
-"""Tasks that go back in one step, where they were taken from one place."""
-LONGEST_PLACE = 2_000
-"""Characters of where a task was."""
-
-_RESTORE = lua.load(__name__, "workflow_restore")
-_LAST = lua.load(__name__, "workflow_last_place")
-_DELETE = lua.load(__name__, "workflow_delete")
+from opsdash.services.queues.trash import KEPT_INFO_S, Trash, delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +41,7 @@ class WorkflowTrash:
     ) -> tuple[TrashEntry, PutBack]:
         """Puts the tasks back, each next to the nearest of its old neighbours; safe to run again after an interruption.
 
-        Cost: a few round trips for each place that tasks were taken from, 200 at once; far from both ends of a long
-        list one LINSERT for each.
+        Cost: as `put_back.put_back`, for each queue.
 
         Returns:
             The entry as it was before, and what this run brought back.
@@ -63,54 +49,36 @@ class WorkflowTrash:
         Raises:
             Refused: There is none, all came back before, or another operation has a queue's lock.
         """
-        entry = Trash(self.broker).find(trash_id)
-        queues: dict[str, int] = {}
-        own_place = 0
-        for queue in queues_of(self._info(trash_id)):
-            with locked(self.broker, queue, by=by, what="restore") as lock:
-                SelectiveClear(self.broker).finish_broken(lock, queue)
-                while True:
-                    info = self._info(trash_id)
-                    number, own = self._some(lock, trash_id, queue, info, by)
-                    if not number:
-                        break
-                    queues[queue] = queues.get(queue, 0) + number
-                    own_place += number if own else 0
-                    on_progress(max(0, entry.count - sum(queues.values())))
-        return entry, PutBack(tasks=sum(queues.values()), own_place=own_place, queues=queues)
-
-    def _some(self, lock: QueueLock, trash_id: str, queue: str, info: Mapping[str, str], by: str) -> tuple[int, bool]:
-        """The last ones of a queue go back: how many, and whether to their own place."""
-        broker, keys = self.broker, self.broker.keys
-        names = [keys.trash(trash_id, part) for part in ("info", f"{TASKS}{queue}", f"{PLACES}{queue}")]
-        last = self._last(names[2])
-        if not last:
-            return 0, False
-        step, newer, from_newest, from_oldest, older = [*last.split("|"), "", "", "", ""][:5]
-        lists = broker.lists(queue)
-        key = lists[nearest_step(untrusted.whole(step) or 0, lists)]
-        suspend(broker, queue, [key], {"expires_ms": info.get(f"expires_ms:{queue}", "")})
-        place = {
-            "newer_ones": newer,
-            "older_ones": older,
-            "from_newest": from_newest,
-            "from_oldest": from_oldest,
-        }
-        for slack in (*SLACK, 0):
-            where, neighbour, seen_at = place_among(broker, key, place) if slack else ("next", "", 0)
-            answer, number, *waited = lock.run(
-                _RESTORE,
-                [key, names[0], keys.trash_index, *names[1:], keys.restores],
-                *(trash_id, queue, by, datetime.now(UTC).isoformat(), left_to_remember_s(info, KEPT_INFO_S)),
-                *(where, neighbour, max(0, seen_at), slack, last, ROOM, MOST_STEP),
+        entry, info, keys = Trash(self.broker).find(trash_id), self._info(trash_id), self.broker.keys
+        kept = [
+            Kept(
+                trash_id=trash_id,
+                queue=queue,
+                tasks=keys.trash(trash_id, f"{TASKS}{queue}"),
+                last=info.get("last", ""),
+                expires_ms=info.get(f"expires_ms:{queue}", ""),
+                by=by,
+                left_s=left_to_remember_s(info, KEPT_INFO_S),
             )
-            if answer == "done":
-                return int(number), where != "next" or waited == [0]  # the only ones are where they were
-            if answer == "restored":  # another console had the last step
-                return 0, False
-            if answer != "moved":
-                raise Refused(why_not(trash_id, str(answer)))
-        return 0, False
+            for queue in queues_of(info, left=False)
+        ]
+        left, queues, next_ones = entry.count, dict[str, int](), 0
+
+        def on_step(number: int) -> None:
+            nonlocal left
+            left = max(0, left - number)
+            on_progress(left)
+
+        for one in kept:
+            with locked(self.broker, one.queue, by=by, what="restore") as lock:
+                SelectiveClear(self.broker).finish_broken(lock, one.queue)
+                if number := (sides := put_back(lock, one, on_step)).total():
+                    queues[one.queue] = number
+                    next_ones += sides["next"]
+        if not end(self.broker, trash_id, kept) and not queues:
+            raise Refused(why_not(trash_id, "short"))
+        tasks = sum(queues.values())
+        return entry, PutBack(tasks=tasks, own_place=tasks - next_ones, queues=queues)
 
     def delete(self, trash_id: str) -> TrashEntry:
         """Deletes them for good; memory is freed in the background.
@@ -119,11 +87,10 @@ class WorkflowTrash:
             Refused: There are none of that id, or they were restored. Nothing was changed.
         """
         entry, keys = Trash(self.broker).find(trash_id), self.broker.keys
-        parts = [keys.trash(trash_id, f"{part}{queue}") for queue in self._queues(trash_id) for part in (TASKS, PLACES)]
-        names = [keys.trash(trash_id, "info"), keys.trash_index, *parts]
-        answer: Any = self.broker.client.eval(_DELETE, len(names), *names, trash_id)
-        if answer != "deleted":
-            raise Refused(why_not(trash_id, str(answer)))
+        queues = queues_of(self._info(trash_id), left=False)
+        lists = [keys.trash(trash_id, f"{part}{queue}") for queue in queues for part in (TASKS, PLACES)]
+        if (answer := delete(self.broker, trash_id, lists)) != "deleted":
+            raise Refused(why_not(trash_id, answer))
         return entry
 
     def by_queue(self, trash_id: str) -> dict[str, int]:
@@ -131,14 +98,7 @@ class WorkflowTrash:
         info = self._info(trash_id)
         return {queue: untrusted.whole(info.get(f"of:{queue}")) or 0 for queue in queues_of(info)}
 
-    def _queues(self, trash_id: str) -> list[str]:
-        return queues_of(self._info(trash_id))
-
     def _info(self, trash_id: str) -> Mapping[str, str]:
         with self.broker.reading():
             (info,) = bounded_reads.hashes(self.broker.client, [self.broker.keys.trash(trash_id, "info")])
         return info or {}
-
-    def _last(self, key: str) -> str:
-        with self.broker.reading():
-            return str(self.broker.client.eval(_LAST, 1, key, LONGEST_PLACE))

@@ -75,6 +75,7 @@ class Cancelled:
         revoked: Ids. ``confirmed``, ``failed``, ``unable``, ``silent``: workers, as in `remote_control.Answers`.
         ended: Ids of running tasks whose process is ended.
         running: Tasks that still ran when it looked last, and are not ended.
+        queues_left: Queues that have no room in this trash: their tasks still wait.
         stopped: It was cancelled itself.
     """
 
@@ -86,6 +87,7 @@ class Cancelled:
     silent: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     running: int = 0
+    queues_left: int = 0
     stopped: bool = False
 
 
@@ -185,7 +187,10 @@ def _take(
         links = links_of(raw)
         return links is not None and links.names(keys)
 
-    for queue in list(plan.queues)[:MOST_QUEUES]:
+    others = [queue for queue in plan.queues if queue not in done.removed]
+    queues = [*done.removed, *others[: MOST_QUEUES - len(done.removed)]]  # the trash of all looks is one
+    done.queues_left = len(set(plan.queues).difference(queues))
+    for queue in [queue for queue in plan.queues if queue in queues]:
 
         def on_step(number: int, queue: str = queue) -> None:
             done.removed[queue] += number

@@ -50,8 +50,9 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
 def _waiting(plan: CancelPlan, keep_s: int) -> list[Line]:
     number, queues = count(len(plan.waiting), "waiting task"), _queues(plan.queues)
     found = [Line("will", f"{number} taken out: {queues}.", repeats=("by_queue",))]
-    if len(plan.queues) > MOST_QUEUES:
-        found.append(Line("warning", f"Of {MOST_QUEUES} queues at once: run it again for the others."))
+    if (others := len(plan.queues) - MOST_QUEUES) > 0:
+        text = f"From {MOST_QUEUES} queues at once, those with the most of them: run it again for the other {others}."
+        found.append(Line("warning", text))
     if keep_s:
         undo = f"Undo for {format_duration(keep_s)}: each goes back to its own place where its neighbours still wait."
         found.append(Line("note", undo))
@@ -109,6 +110,9 @@ def result(root: str, done: Cancelled, *, discarded: int, failed_trash: str | No
     text = f"Workflow {root}: {', '.join(parts) or 'nothing was left to do'}."
     if done.stopped:
         text = f"Cancelled. {text} The rest is left; run it again."
+    if done.queues_left:
+        has = "has" if done.queues_left == 1 else "have"
+        text += f" {count(done.queues_left, 'more queue')} {has} tasks of it: run it again."
     if done.running:
         text += f" {count(done.running, 'task')} still running."
     if done.unable:

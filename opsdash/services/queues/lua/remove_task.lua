@@ -1,5 +1,5 @@
 -- One message goes from its queue to its own trash entry, with the digests of its neighbours, so that it can go back
--- between them. KEYS: lease, list, info, trash index, trash list, suspended expiries. ARGV[3]: the message, where it was
+-- between them. KEYS: lease, list, info, trash index, trash list, suspended expiries, places. ARGV[3]: the message, where it was
 -- seen, how many may have been pushed since, neighbours to remember, seconds to keep it (0: not at all), now, trash id,
 -- step, then alternating field and value of the info. A trash id that is there already is answered: sent twice is done
 -- once. Returns what was done, and for 'removed' the places from both ends.
@@ -26,12 +26,10 @@ local expires = math.max(ttl < 1e13 and ttl or 0, #noted <= 13 and tonumber(note
 if redis.call('LREM', KEYS[2], place * 2 < length and 1 or -1, message) ~= 1 then return {'moved'} end
 if keep > 0 then
   redis.call('RPUSH', KEYS[5], message)
-  redis.call('HSET', KEYS[3], 'count', 1, 'newer', 0, 'step:' .. ARGV[10], 1, 'until', ARGV[8] + keep, 'from_newest', place,
-    'from_oldest', length - place - 1, 'newer_ones', table.concat(newer, ' '), 'older_ones', table.concat(older, ' '),
-    unpack(ARGV, 11))
+  redis.call('RPUSH', KEYS[7], table.concat({ARGV[10], table.concat(newer, ' '), table.concat(older, ' ')}, '|'))
+  redis.call('HSET', KEYS[3], 'count', 1, 'newer', 0, 'step:' .. ARGV[10], 1, 'until', ARGV[8] + keep, unpack(ARGV, 11))
   if expires > 0 then redis.call('HSET', KEYS[3], 'expires_ms', string.format('%.0f', expires)) end
-  redis.call('EXPIRE', KEYS[3], keep)
-  redis.call('EXPIRE', KEYS[5], keep)
+  for _, i in ipairs({3, 5, 7}) do redis.call('EXPIRE', KEYS[i], keep) end
   redis.call('ZADD', KEYS[4], ARGV[8] + keep, ARGV[9])
 end
 return {'removed', place, length}

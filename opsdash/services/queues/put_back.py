@@ -1,0 +1,384 @@
+"""Removed tasks go back to their own places: among the messages that run next at once, farther away in steps.
+
+A list can't be opened in its middle without passing over all of it. So what is newer than the place is set aside, from
+the newest message on, as `selective_clear` does, and goes back with the tasks between. Workers take from the oldest end
+meanwhile. If it is killed, the next operation on the queue gives back what was set aside; each task is in its queue or
+in the trash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+from uuid import uuid4
+
+from opsdash import lua
+from opsdash.errors import Refused
+from opsdash.model import untrusted
+from opsdash.services.broker import bounded_reads
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.queue_expiry import suspend
+from opsdash.services.queues.lock import Pace, QueueLock
+from opsdash.services.queues.selective_clear import ARRIVALS, BEGIN, SelectiveClear
+from opsdash.services.queues.watermark import raw
+
+PLACES = "places:"
+"""Part of a trash for each queue: where each of its removed tasks was."""
+NEIGHBOURS = 5
+"""On either side that are remembered: as long as one of them waits, its place is known."""
+LAST, LAST_BYTES = 1_000, 500_000
+"""Messages that run next, and their bytes: tasks go back among these in one step."""
+MOST_AT_ONCE = 200
+"""Tasks of such a step."""
+SLACK = 50
+"""Messages that may be taken or given back between the look and the step."""
+MOST = 20_000
+"""Tasks that go back while the others are set aside once."""
+READ = 500
+LONGEST_PLACE = 2_000
+"""Characters of where a task was."""
+TRIES = 5
+"""Turns without a task that goes back, since workers are faster, before the tasks run next."""
+
+_READ = lua.load(__name__, "put_back_read")
+_NEAR = lua.load(__name__, "put_back_near")
+_LAST = lua.load(__name__, "put_back_last")
+_ASIDE = lua.load(__name__, "put_back_aside", **bounded_reads.MARKS)
+_END = lua.load(__name__, "put_back_end")
+_BETWEEN = lua.load(__name__, "put_back_between", **bounded_reads.MARKS)
+
+Side = Literal["behind", "before", "next", "alone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Removed tasks of one queue in a trash.
+
+    Attributes:
+        tasks: Key of their messages.
+        last: Digest and run of the last task that had no neighbour any more and runs next.
+        expires_ms: Of the queue, if it has had an expiry; see `queue_expiry.suspend`.
+        left_s: For how long their return is remembered.
+    """
+
+    trash_id: str
+    queue: str
+    tasks: str
+    last: str
+    expires_ms: str
+    by: str
+    left_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Where a removed task was.
+
+    Attributes:
+        at: Its place in the trash's list. ``digest``: its own.
+        newer: Digests of its neighbours, the nearest first; ``older``: the same.
+        run: In which search it was found: what another one has found later is newer.
+    """
+
+    at: int
+    digest: str
+    step: int
+    newer: tuple[str, ...]
+    older: tuple[str, ...]
+    run: str = ""
+
+
+@dataclass(slots=True)
+class Gaps:
+    """Which tasks go between which messages.
+
+    Attributes:
+        at: How many messages are newer than the gap → its tasks, the oldest first.
+        sides: Of each task, by its place in the trash's list, next to which neighbour it is: ``behind`` a newer one,
+            ``before`` an older one, ``next`` to run, or ``alone``, as it was.
+        glued: Those that the task behind them does not know: they go back in one step.
+    """
+
+    at: dict[int, list[Task]]
+    sides: dict[int, Side]
+    glued: set[int]
+
+
+def arrange(tasks: Sequence[Task], seen: Mapping[str, int], size: int, last: str = "") -> Gaps:
+    """Next to the nearest neighbour that waits; a newer one is best: it is taken after the task would have been.
+
+    Args:
+        tasks: The oldest first.
+        seen: Digest → place of messages, from the newest on. ``size``: how many there are; what has no neighbour
+            among them comes behind all.
+        last: Digest and run of the one that was put there before.
+    """
+    found, placed = Gaps({}, {}, set()), dict[str, int]()
+    for task in tasks:
+        side: Side = "next" if size or task.newer or task.older else "alone"
+        gap, at = size, 0
+        last_one, _, run = last.partition(" ")
+        older = (*task.older, last_one) if run == task.run else task.older
+        if newer := next((one for one in task.newer if one in seen), ""):
+            side, gap = "behind", seen[newer] + 1
+            at = len(found.at.get(gap, ()))
+        elif one := next((one for one in older if one in seen or one in placed), ""):
+            side = "before" if one in task.older else "next"
+            gap = placed[one] if one in placed else seen[one]
+            of = found.at.get(gap, [])
+            at = 0 if one in seen else len(of) - next(n for n, other in enumerate(reversed(of)) if other.digest == one)
+        of = found.at.setdefault(gap, [])
+        if at < len(of):
+            found.glued.add(task.at)
+        of.insert(at, task)
+        placed[task.digest] = gap
+        found.sides[task.at] = side
+        if side == "next":
+            last = f"{task.digest} {task.run}"
+    return found
+
+
+def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambda _number: None) -> Counter[Side]:
+    """Puts all of them back; run again after an interruption, it goes on.
+
+    Cost: a step for those among the last thousand messages. For others each newer message is moved twice, in steps of
+    some 4 ms; 20,000 tasks share that.
+
+    Args:
+        on_step: Called after each step with how many it put back.
+
+    Returns:
+        How many are next to which neighbour.
+
+    Raises:
+        Refused: The trash is gone, or deleted in part.
+    """
+    run = _Run(lock, kept, on_step)
+    while tasks := run.read(MOST_AT_ONCE):
+        before = run.sides.total()
+        if not run.among_last(tasks):
+            run.between(run.read(MOST))
+        run.tries = 0 if run.sides.total() > before else run.tries + 1
+    return run.sides
+
+
+def end(broker: Broker, trash_id: str, kept: Iterable[Kept]) -> bool:
+    """The tasks of a trash are all back: it is known as restored for a while. False: some are gone.
+
+    Raises:
+        Refused: The trash is gone, or was restored by another console.
+    """
+    keys, parts = broker.keys, list(kept)
+    lists = [key for one in parts for key in (one.tasks, keys.trash(trash_id, f"{PLACES}{one.queue}"))]
+    names = [keys.trash(trash_id, "info"), keys.trash_index, *lists]
+    at = datetime.now(UTC).isoformat()
+    answer = broker.client.eval(_END, len(names), *names, trash_id, parts[0].by, at, parts[0].left_s)
+    if answer not in {"done", "short"}:
+        raise Refused(why_not(trash_id, str(answer)))
+    return bool(answer == "done")
+
+
+class _Run:
+    """One return under way."""
+
+    def __init__(self, lock: QueueLock, kept: Kept, on_step: Callable[[int], None]) -> None:
+        self._lock, self._kept, self._on_step = lock, kept, on_step
+        self._client, self._keys = lock.broker.client, lock.broker.keys
+        self._lists = lock.broker.lists(kept.queue)
+        self._list = (-1, "")
+        self._last = kept.last
+        self.sides = Counter[Side]()
+        self.tries = 0
+
+    def read(self, most: int) -> list[Task]:
+        """The last tasks of the trash that go to one list, the oldest first; those that are back are passed over.
+
+        Raises:
+            Refused: Some are gone.
+        """
+        kept, found, passed = self._kept, list[Task](), 0
+        while len(found) < most:
+            with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
+                pipe.eval(_READ, 2, kept.tasks, self._names()[2], passed, min(READ, most), LONGEST_PLACE, LAST_BYTES)
+                ((tasks, places, *read),) = pipe.execute()
+            if tasks != places:
+                raise Refused(why_not(kept.trash_id, "short"))
+            for n, (place, digest) in enumerate(zip(read[::2], read[1::2], strict=True), passed + 1):
+                if not place:
+                    continue
+                task = _task(tasks - n, place, digest)
+                step = nearest_step(task.step, self._lists)
+                if not found:
+                    self._go_to(step)
+                if step != self._list[0] or len(found) == most:
+                    return found
+                found.append(task)
+            passed += len(read) // 2
+            if not read:
+                break
+        return found
+
+    def _go_to(self, step: int) -> None:
+        """The next ones go to this list."""
+        if step != self._list[0]:
+            self._list = (step, self._lists[step])
+            suspend(self._lock.broker, self._kept.queue, [self._list[1]], {"expires_ms": self._kept.expires_ms})
+
+    def among_last(self, tasks: Sequence[Task]) -> bool:
+        """Those whose place is among the messages that run next, in one step; false: the first one's is not."""
+        _, key = self._list
+        with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
+            pipe.eval(_NEAR, 1, key, LAST, LAST_BYTES)
+            ((length, *digests),) = pipe.execute()
+        window = [str(one) for one in digests[::-1]]
+        seen = {one: at for at, one in enumerate(window)}
+        known, near = set(seen), list[Task]()
+        for task in tasks:
+            is_near = known.intersection(task.newer or task.older[:1])
+            if not (is_near or len(window) == length or self.tries > TRIES):
+                break
+            near.append(task)
+            known.add(task.digest)
+        if not near:
+            return False
+        if self.tries > TRIES:
+            seen, window = {}, []
+        gaps = arrange(near, seen, len(window), self._last)
+        top = min(gaps.at)
+        pairs, sent, at = list[int](), list[Task](), top
+        for gap in sorted(gaps.at):
+            for task in reversed(gaps.at[gap]):
+                pairs += [gap - at, task.at]
+                sent.append(task)
+                at = gap
+        behind = len(window) - top
+        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent[::-1], gaps))
+        first = (window[top] if behind else "", behind, SLACK)
+        answer, number = self._lock.run(_LAST, [key, *self._names()], *arguments, *first, *pairs)
+        if answer == "done":
+            self._count(number, sent, gaps)
+        elif answer != "moved":
+            raise Refused(why_not(self._kept.trash_id, answer))
+        return True
+
+    def between(self, tasks: Sequence[Task]) -> None:
+        """Sets aside what is newer than the places of these tasks, and puts it back with them."""
+        (step, key), queue = self._list, self._kept.queue
+        aside_id = uuid4().hex
+        aside, info = self._keys.trash(aside_id, f"kept:{step}"), self._keys.trash(aside_id, "info")
+        at = datetime.now(UTC).isoformat()
+        fields = ["queue", queue, "by", self._kept.by, "at", at, "keep_s", 0]
+        self._lock.run(BEGIN, [info, self._keys.trash_index], aside_id, *fields)
+        names = [key, aside, info]
+        seen, size = self._set_aside(tasks, step, names)
+        gaps = arrange(tasks, seen, size, self._last)
+        left, at_gap = deque[tuple[int, Task]](), size
+        for gap in sorted(gaps.at, reverse=True):
+            for task in gaps.at[gap]:
+                left.append((at_gap - gap, task))
+                at_gap = gap
+        answer, pace = "done", Pace()
+        while left and answer == "done":
+            answer = pace.timed(lambda most: self._give_back(most, left, gaps, step, names))
+        SelectiveClear(self._lock.broker).finish(self._lock, queue, aside_id)
+        if answer not in {"done", "moved"}:
+            raise Refused(why_not(self._kept.trash_id, answer))
+
+    def _set_aside(self, tasks: Sequence[Task], step: int, names: list[str]) -> tuple[dict[str, int], int]:
+        """From the newest message on, until each task has a neighbour: digests → places, and how many messages."""
+        wanted = {self._last.partition(" ")[0], *(one for task in tasks for one in (*task.newer, *task.older))}
+        own = {task.digest for task in tasks}
+        missing = {first for task in tasks for first in (task.newer or task.older)[:1]} - own
+        endless = any(not task.newer and not task.older for task in tasks)
+        seen, size, pace = dict[str, int](), 0, Pace()
+        upto = next(iter(bounded_reads.messages(self._client, names[0], 0, 1)), b"")
+        while upto and (missing or endless):
+            digests = pace.timed(partial(self._lock.run, _ASIDE, names, upto, ARRIVALS, step))
+            if digests == "gone":
+                break
+            for one in digests:
+                if one in wanted:
+                    seen[one] = size
+                    missing.discard(one)
+                size += 1
+            upto = self._upto(names[2], step)
+        return seen, size
+
+    def _give_back(self, most: int, left: deque[tuple[int, Task]], gaps: Gaps, step: int, names: list[str]) -> str:
+        """One step: messages that were set aside, the oldest first, and the tasks between them."""
+        pairs, sent, rest = list[int](), list[Task](), 0
+        while left and (most > 0 or (sent and sent[-1].at in gaps.glued)):
+            number, task = left[0]
+            if number > most > 0:
+                rest, left[0] = most, (number - most, task)
+                break
+            left.popleft()
+            pairs += [number, task.at]
+            sent.append(task)
+            most -= number + 1
+        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent, gaps), rest)
+        come = (self._upto(names[2], step), ARRIVALS, step)
+        answer = self._lock.run(_BETWEEN, [*names, *self._names()], *come, *arguments, *pairs)
+        if answer == "gone":
+            return "moved"  # workers have taken all that went back
+        self._count(int(answer[1]), sent, gaps)
+        return str(answer[0])
+
+    def _next_of(self, sent: Sequence[Task], gaps: Gaps) -> str:
+        """The newest of those that have no neighbour any more: what comes after it without one goes behind it."""
+        self._last = next(
+            (f"{task.digest} {task.run}" for task in reversed(sent) if gaps.sides[task.at] == "next"), self._last
+        )
+        return self._last
+
+    def _upto(self, info: str, step: int) -> bytes:
+        return bytes(raw(self._client, "HGET", info, f"next:{step}") or b"")
+
+    def _names(self) -> list[str]:
+        keys, kept = self._keys, self._kept
+        places = keys.trash(kept.trash_id, f"{PLACES}{kept.queue}")
+        return [keys.trash(kept.trash_id, "info"), kept.tasks, places, keys.restores]
+
+    def _count(self, number: int, sent: Sequence[Task], gaps: Gaps) -> None:
+        self.sides.update(gaps.sides[task.at] for task in sent[:number])
+        if number:
+            self._on_step(number)
+
+
+def nearest_step(step: int, lists: Iterable[int]) -> int:
+    """Source: kombu's Redis transport, ``Channel.priority``."""
+    return max((known for known in lists if known <= step), default=min(lists))
+
+
+def _task(at: int, place: str, digest: str) -> Task:
+    step, newer, older, run = [*place.split("|"), "", "", ""][:4]
+    return Task(
+        at=at, digest=digest, step=untrusted.whole(step) or 0, newer=_digests(newer), older=_digests(older), run=run
+    )
+
+
+def _digests(text: str) -> tuple[str, ...]:
+    return tuple(one for one in text.split()[:NEIGHBOURS] if len(one) == 40)
+
+
+def left_to_remember_s(info: Mapping[str, str], least_s: int) -> int:
+    """For how long a return is remembered: until the undo window ends, and for a while at least."""
+    return max(least_s, int((untrusted.figure(info.get("until")) or 0.0) - time.time()))
+
+
+def why_not(trash_id: str, answer: str) -> str:
+    """The refusal, from what a script has answered."""
+    why = {
+        "gone": (
+            "There is no such trash: its undo window has ended, it was deleted, or the id is wrong."
+            " The command opsdash trash lists what there is."
+        ),
+        "short": "Some of its messages are gone: they were deleted outside opsdash.",
+        "restoring": "A restore of it has started and must be completed first: run restore-queue again.",
+    }.get(answer, answer)
+    return f"Trash {trash_id}: {why}"
