@@ -228,8 +228,12 @@ class Operation:
         raise NotImplementedError
 
     def params(self) -> dict[str, Any]:
-        """The parameters as plain values, for the audit log."""
+        """The parameters as plain values."""
         return {field.name: to_plain(getattr(self, field.name)) for field in parameters(self)}
+
+    def logged_params(self) -> dict[str, Any]:
+        """The parameters for the audit log and for who is asked to approve, less those that all may not read."""
+        return self.params()
 
 
 @functools.cache

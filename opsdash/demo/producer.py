@@ -1,4 +1,4 @@
-"""Keeps the sample queues moving: a few tasks a second, a backlog that comes and goes, never more than a bound."""
+"""Keeps the sample queues moving: a few tasks a second, some in workflows, a backlog that comes and goes in bounds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 
 from opsdash.demo import QUEUES
 from opsdash.demo.tasks import FAILING, KINDS, Failing, Kind, app
+from opsdash.demo.workflows import report, reports_due, with_its_chain
 
 TICK_S = 0.5
 PER_TICK = 6
@@ -65,19 +66,23 @@ def main() -> None:
     """Produces until SIGTERM or the loss of the broker ends it; after that one it is started again."""
     started = time.monotonic()
     with app.connection_for_write() as connection:
-        sent = 0
+        sent = reports = 0
         print("producing", flush=True)  # noqa: T201 - read by the supervisor
         while True:
+            # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
+            waiting = {queue: int(connection.default_channel._size(queue)) for queue in QUEUES}
             for index, queue in enumerate(QUEUES):
-                # kombu's own count, over all priority lists, with the key prefix; private, but good enough for a demo.
-                waiting = int(connection.default_channel._size(queue))
-                number = quota(waiting, time.monotonic() - started, phase=0.15 + index / 2)
+                number = quota(waiting[queue], time.monotonic() - started, phase=0.15 + index / 2)
                 kinds = [kind for kind in KINDS if kind.queue == queue]
                 for kind in random.choices(kinds, [kind.share for kind in kinds], k=number):  # noqa: S311 - samples
                     send(kind)
             for one in failing(time.monotonic() - started, sent):
                 sent += 1
-                app.send_task(one.task, kwargs=one.arguments, queue=one.queue, priority=0)
+                with_its_chain(one).apply_async()
+            if (due := reports_due(time.monotonic() - started)) > reports:
+                reports = due
+                if waiting[QUEUES[0]] < FULL:
+                    report().apply_async()
             time.sleep(TICK_S)
 
 

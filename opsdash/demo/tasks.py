@@ -1,4 +1,4 @@
-"""The sample deployment's Celery app: two queues, a few kinds of work that only sleeps, and three that fail."""
+"""The sample deployment's Celery app: two queues, work that only sleeps, tasks that fail, a report of parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from celery import Celery
+from celery import Celery, group
 from kombu.entity import Queue
 
 import opsdash.worker
@@ -68,8 +68,21 @@ def work(seconds: float, subject: str = "") -> None:  # noqa: ARG001 - an argume
     time.sleep(min(seconds, LONGEST_S))
 
 
-for _kind in KINDS:
-    app.task(work, name=_kind.task)
+CHAINED = ("stock.reserve", "emails.receipt")
+"""What runs before and after a sample payment: see `opsdash.demo.workflows`."""
+PART = "reports.region"
+REGIONS = ("Africa", "Caribbean", "Central Asia", "Europe", "Middle East", "North America", "Oceania", "South America")
+
+for _name in (*(kind.task for kind in KINDS), *CHAINED, PART):
+    app.task(work, name=_name)
+
+
+@app.task(name="reports.quarter")  # type: ignore[untyped-decorator] # of Celery
+def quarter() -> None:
+    """Sends a part for each region, behind all else that waits."""
+    options = {"queue": QUEUES[0], "priority": 9}
+    parts = ({"seconds": 5.0, "subject": region} for region in REGIONS)
+    group(app.signature(PART, kwargs=part, **options) for part in parts).apply_async()
 
 
 class Failing(NamedTuple):

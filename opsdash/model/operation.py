@@ -20,6 +20,9 @@ class DeclaredOperation(Protocol):
     def params(self) -> dict[str, Any]:
         """The parameters as plain values."""
 
+    def logged_params(self) -> dict[str, Any]:
+        """The same for the audit log, less those that not all may read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:

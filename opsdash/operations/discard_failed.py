@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Refused
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview, Progress
 from opsdash.model.failure import Failure
-from opsdash.operation import Act, Operation, argument
+from opsdash.operation import Act, Operation
+from opsdash.operations.chosen_failures import ChosenFailures
 from opsdash.operations.clear_queue import undo
-from opsdash.operations.retry_failed import MOST_IDS
 from opsdash.services.failures.discard import Discarded
 from opsdash.services.failures.selection import Meant, read_at, redis_now, some_ids
 from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues.trash import span
-from opsdash.text import count, parse_duration
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 
-class DiscardFailed(Operation):
+class DiscardFailed(ChosenFailures, Operation):
     """Moves failed tasks to the trash, in small steps."""
 
     name: ClassVar[str] = "discard_failed"
@@ -32,37 +32,9 @@ class DiscardFailed(Operation):
     danger: ClassVar[bool] = True
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
-    ids: str = argument(
-        default="",
-        positional=True,
-        several=True,
-        longest=MOST_IDS,
-        help="Ids of failed tasks, as opsdash failed shows them; none: those that the options name.",
-        label="Ids",
-    )
-    task: str = argument(
-        default="",
-        help="Name of the task; * matches any text.",
-        label="Name of the task",
-        placeholder="For example shop.charge or shop.*",
-    )
-    error: str = argument(default="", help="Type of the error; * matches any text.", label="Type of the error")
-    queue: str = argument(default="", help="The queue that they came from.", label="Queue")
-    group: str = argument(default="", help="A group of failed tasks, by its fingerprint.", label="Group")
-    since_s: int | None = argument(
-        default=None,
-        option="--since",
-        parse=parse_duration,
-        help="Failed last within this time, e.g. 2h.",
-        label="Failed within",
-        placeholder="For example 2h",
-    )
-
     def heading(self) -> str:
         """Which tasks."""
-        words = self.ids.replace(",", " ").split()
-        what = words[0] if len(words) == 1 else self.task or (self.group and f"of group {self.group}")
-        return f"Discard failed tasks {what}".rstrip()
+        return self._heading("Discard")
 
     def preview(self, services: Services) -> Preview:
         """How many, of which tasks, and for how long they can be restored."""
@@ -135,11 +107,6 @@ class DiscardFailed(Operation):
             return {"message": "It has no trash: it discarded nothing, or nothing is kept."}
         message = f"It moved {count(kept.count, 'failed task')} to the trash. Run it again for the rest."
         return {"message": message, "trash_id": kept.id, "count": kept.count}
-
-    def _meant(self) -> Meant:
-        return Meant.of(
-            ids=self.ids, task=self.task, error=self.error, queue=self.queue, group=self.group, since_s=self.since_s
-        )
 
     def _read(self, services: Services, meant: Meant, at: float) -> list[Failure]:
         return meant.read(FailureStore(services.broker), at)

@@ -12,6 +12,7 @@ from opsdash.model.failure import Failure
 from opsdash.operation import Act, Operation, argument
 from opsdash.redaction import HIDDEN
 from opsdash.redaction.arguments import shown_arguments
+from opsdash.redaction.errors import hidden_values, without
 from opsdash.services.broker.messages import LARGEST
 from opsdash.services.failures import retry_preview
 from opsdash.services.failures.message_edit import Change, NotEditableError, arguments_of
@@ -59,6 +60,10 @@ class EditFailed(Operation):
     def heading(self) -> str:
         """Which task."""
         return f"Edit and retry {self.failure_id}".rstrip()
+
+    def logged_params(self) -> dict[str, Any]:
+        """Without the arguments: the figures and the outcome have them, before and after, without what looks secret."""
+        return {name: value for name, value in self.params().items() if name not in ("args", "kwargs")}
 
     def preview(self, services: Services) -> Preview:
         """The arguments before and after, without what looks secret, and where the task goes."""
@@ -147,11 +152,16 @@ class EditFailed(Operation):
             (line, *_) = retry_preview.left_out(chosen)
             raise Refused(line.text, field="failure_id")
         args, kwargs = self._arguments(services, failure)
+        before, after = (args, kwargs), (self.args or args, self.kwargs or kwargs)
+        redact = services.settings.redact
+        # A copy of what has a secret name may be an argument without a name.
+        found = {value for one in (before, after) for value in hidden_values(*_parsed(*one), redact) or ()}
+        hidden = sorted(found, key=len, reverse=True)
         return (
             failure,
             chosen,
-            _shown(services, args, kwargs),
-            _shown(services, self.args or args, self.kwargs or kwargs),
+            without(_shown(services, *before), hidden),
+            without(_shown(services, *after), hidden),
         )
 
     def _arguments(self, services: Services, failure: Failure) -> tuple[str, str]:
@@ -179,5 +189,8 @@ def _refuse(name: str) -> None:
 
 
 def _shown(services: Services, args: str, kwargs: str) -> str:
-    given, named = (untrusted.parsed(text, LARGEST) for text in (args, kwargs))
-    return shown_arguments(given, named, services.settings.redact)
+    return shown_arguments(*_parsed(args, kwargs), services.settings.redact)
+
+
+def _parsed(args: str, kwargs: str) -> tuple[Any, Any]:
+    return untrusted.parsed(args, LARGEST), untrusted.parsed(kwargs, LARGEST)

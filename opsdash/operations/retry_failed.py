@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid, Refused
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.chosen_failures import ChosenFailures
 from opsdash.services.failures import retry_preview
 from opsdash.services.failures.message_edit import Change
 from opsdash.services.failures.retry import Retry
 from opsdash.services.failures.retry_result import effect, evidence
 from opsdash.services.failures.selection import Meant, RetryPlan, plan, read_at, redis_now, some_ids
 from opsdash.services.failures.store import FailureStore
-from opsdash.text import count, parse_duration
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
 
-MOST_IDS = 4_000
-"""Characters of ids: a hundred UUIDs."""
 
-
-class RetryFailed(Operation):
+class RetryFailed(ChosenFailures, Operation):
     """Moves the messages of failed tasks to their queues, in steps, at a chosen pace."""
 
     name: ClassVar[str] = "retry_failed"
@@ -31,31 +29,6 @@ class RetryFailed(Operation):
     help: ClassVar[str] = "Send failed tasks to their queues again, by ids, group or filter."
     warning: ClassVar[str] = "The tasks run again. What they did before they failed is not undone."
 
-    ids: str = argument(
-        default="",
-        positional=True,
-        several=True,
-        longest=MOST_IDS,
-        help="Ids of failed tasks, as opsdash failed shows them; none: those that the options name.",
-        label="Ids",
-    )
-    task: str = argument(
-        default="",
-        help="Name of the task; * matches any text.",
-        label="Name of the task",
-        placeholder="For example shop.charge or shop.*",
-    )
-    error: str = argument(default="", help="Type of the error; * matches any text.", label="Type of the error")
-    queue: str = argument(default="", help="The queue that they came from.", label="Queue")
-    group: str = argument(default="", help="A group of failed tasks, by its fingerprint.", label="Group")
-    since_s: int | None = argument(
-        default=None,
-        option="--since",
-        parse=parse_duration,
-        help="Failed last within this time, e.g. 2h.",
-        label="Failed within",
-        placeholder="For example 2h",
-    )
     per_s: float | None = argument(
         default=None,
         option="--rate",
@@ -79,9 +52,7 @@ class RetryFailed(Operation):
 
     def heading(self) -> str:
         """Which tasks."""
-        words = self.ids.replace(",", " ").split()
-        what = words[0] if len(words) == 1 else self.task or (self.group and f"of group {self.group}")
-        return f"Retry failed tasks {what}".rstrip()
+        return self._heading("Retry")
 
     def preview(self, services: Services) -> Preview:
         """How many go where, what is reset in them, what is left out and why, and what was looked at."""
@@ -145,11 +116,6 @@ class RetryFailed(Operation):
     def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
         """What Redis has counted of this act."""
         return evidence(services.broker, entry)
-
-    def _meant(self) -> Meant:
-        return Meant.of(
-            ids=self.ids, task=self.task, error=self.error, queue=self.queue, group=self.group, since_s=self.since_s
-        )
 
     def _plan(self, services: Services, meant: Meant, at: float) -> RetryPlan:
         return plan(

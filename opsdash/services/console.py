@@ -274,7 +274,7 @@ class Console(Reads):
                 "operation": operation.name,
                 "asked_by": requester.name,
                 "asked_in": str(entry.id),
-                "asked_params": operation.params(),
+                "asked_params": operation.logged_params(),
             },
         )
 

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "pause-latency": "call to last task start, resume to first: opsdash, control.cancel_consumer()",
     "throughput": "tasks a second: plug-in, none, one EXISTS per task; each pool",
     "failures": "failing and successful tasks a second: failed ones kept, switched off, no plug-in; each pool",
+    "storm": "50,000 failures at once: plug-in, none; Redis memory, what is kept, a console meanwhile",
     "memory": "resident memory of a worker: plug-in, none",
     "fleet": "200 simulated workers: one pause, one status read",
     "stopped-children": "prefork children that hold a job while they stand still",

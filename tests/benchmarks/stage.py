@@ -36,11 +36,14 @@ def client(server: services.Valkey) -> Iterator[redis.Redis]:
         yield made
 
 
-def prepared(server: services.Valkey, store: redis.Redis, number: int, name: str, last: str = "") -> None:
+def prepared(
+    server: services.Valkey, store: redis.Redis, number: int, name: str, last: str = "", first: int = 0
+) -> None:
     """Puts messages aside, as Celery would send them; ``let_go`` hands them over at once.
 
     Args:
         last: Name of one more task, behind all others.
+        first: The number in the first one's id.
     """
     app = make_app(server.url)
     try:
@@ -51,9 +54,9 @@ def prepared(server: services.Valkey, store: redis.Redis, number: int, name: str
         app.close()
     templates = [json.loads(text) for text in store.lrange("bench-template", 0, -1)][::-1]
     store.delete("bench-template", STAGE)
-    messages = [_copy(templates[0], at) for at in range(number)]
+    messages = [_copy(templates[0], first + at) for at in range(number)]
     if last:
-        messages.append(_copy(templates[-1], number))
+        messages.append(_copy(templates[-1], first + number))
     with store.pipeline(transaction=False) as pipe:
         for start in range(0, len(messages), 1_000):
             pipe.lpush(STAGE, *messages[start : start + 1_000])

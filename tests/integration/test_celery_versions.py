@@ -18,7 +18,9 @@ INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 600
 BETWEEN = ["5.5.3", "5.6.3"]
 TESTS = [
+    "tests/integration/test_cancel_workflow.py",
     "tests/integration/test_failed_tasks.py",
+    "tests/integration/test_find_task.py",
     "tests/integration/test_layout.py",
     "tests/integration/test_pause_cycle.py",
     "tests/integration/test_pause_green.py",
@@ -28,6 +30,7 @@ TESTS = [
     "tests/integration/test_pause_topologies.py",
     "tests/integration/test_pause_workflows.py",
     "tests/integration/test_poison.py",
+    "tests/integration/test_retry_with_workers.py",
     "tests/integration/test_worker_tasks.py",
 ]
 

@@ -252,6 +252,41 @@ print(done() - first, *waiting.values())
     assert emails > 0
 
 
+WORKFLOWS = """
+import json, time, opsdash
+from opsdash.services.queues.search_tasks import TaskQuery
+ops = opsdash.connect()
+def wait(look):
+    deadline = time.monotonic() + 80
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+def payment():
+    kept = [one for one in ops.failed.store.every() if one.task == "payments.capture"]
+    return kept and ops.workflow(kept[0].task_id)
+def report():
+    for task in ops.tasks.page(TaskQuery(name="reports.region", states=("waiting",))).tasks:
+        if (found := ops.workflow(task.id)).counts.get("waiting", 0) > 1:
+            return found
+found = wait(report)
+cancel = opsdash.CancelWorkflow(root=found.root)
+removed = ops.run(cancel, actor="maria", confirm="YES").details["removed"]
+print(json.dumps([[[task.depth, task.name, task.state] for task in tree.tasks] for tree in (wait(payment), found)]))
+print(json.dumps(removed))
+"""
+
+
+def test_its_workflows_are_seen_with_their_gaps_and_one_is_cancelled(demo: Demo) -> None:
+    shown = demo.shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(WORKFLOWS)}", timeout=110).splitlines()
+    (first, middle, last), (root, *parts) = json.loads(shown[0])
+    assert first == [0, "", "unknown"], "it has run, and nothing is left of it"
+    assert middle == [1, "payments.capture", "failed"]
+    assert last == [2, "emails.receipt", "not_sent"]
+    assert root[0] == 0
+    assert {(depth, name) for depth, name, _state in parts} == {(1, "reports.region")}
+    assert json.loads(shown[1]).get("celery", 0) > 0, "its waiting parts are in the trash"
+
+
 def test_everything_listens_on_this_machine_only(demo: Demo) -> None:
     inodes = {
         os.readlink(entry)[8:-1]

@@ -25,7 +25,7 @@ def test_a_failed_task_is_kept_with_its_message_byte_for_byte_and_can_be_sent_ag
     messages = {one: raw_messages(deployment, name)[0] for one, name in zip(sent, lists, strict=True)}
     with worker(pool=pool, env=deployment.env) as running:
         failures = {failure.id: failure for failure in wait_for(deployment, 2)}
-        assert deployment.unacked() == deployment.waiting() == 0
+        eventually(lambda: deployment.unacked() == deployment.waiting() == 0, what="both are acknowledged")
         for kept in store_of(deployment).messages(sent):
             assert kept.message == messages[kept.id]
             deployment.redis.lpush(kept.list, kept.message)

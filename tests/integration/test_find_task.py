@@ -16,7 +16,7 @@ from support.deployment import Deployment
 from support.errors import fails
 from support.messages import message
 from support.previews import texts
-from support.workers import GREEN, eventually, worker
+from support.workers import CELERY, GREEN, eventually, worker
 
 from opsdash.errors import Refused
 from opsdash.model import FoundTask
@@ -36,7 +36,7 @@ def test_a_task_is_found_wherever_a_worker_has_it(deployment: Deployment, consol
         (long,) = deployment.send(1, kwargs={"seconds": 30})
         deployment.records.wait_for(1)
         (fetched,) = deployment.send(1)
-        eventually(lambda: deployment.unacked() == 2, what="the worker has fetched both")
+        eventually(lambda: console.find_task(fetched).state == "reserved", what="the worker has fetched it")
         eventually(lambda: running.hostname in console.get_active_workers(), what="the worker reports")
         deployment.send(3)
 
@@ -53,7 +53,8 @@ def test_a_task_is_found_wherever_a_worker_has_it(deployment: Deployment, consol
         assert act_on(found.places[0]) == RevokeTask(task_id=fetched)
 
         found = console.find_task(later)
-        assert (found.state, found.worker, len(found.places)) == ("scheduled", running.hostname, 1)
+        teller = running.hostname if CELERY >= (5, 7) else ""  # older workers don't tell of tasks with an ETA
+        assert (found.state, found.worker, len(found.places)) == ("scheduled", teller, 1)
         eta = found.places[0].eta
         assert eta is not None
         assert 3_500 < (eta - datetime.now(UTC)).total_seconds() < 3_600

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -183,6 +184,23 @@ def test_secrets_in_edited_arguments_are_in_no_preview_and_in_no_audit_entry(ops
     assert "Secret" not in shown
     assert "password=(hidden)" in shown
     assert arguments(*waiting(ops.broker))[1] == {"password": "new-Secret-2"}
+
+
+def test_what_the_expression_hides_is_in_no_entry_of_an_edit_and_a_secrets_copy_in_no_preview(
+    console_for: Callable[..., Console],
+) -> None:
+    console = console_for(queues=("celery",), redact=r"DE\d+")
+    copied = message("a", args=("old-Secret-1",), kwargs={"password": "old-Secret-1"})
+    keep(console.broker, [failed("a", message=copied)])
+    edit = opsdash.EditFailed(failure_id="a", args='["DE1234567890", 18, 3]', kwargs="{}")
+    preview = console.preview(edit)
+    effect = run(console, edit, reviewed=preview)
+    (entry,) = console.get_recent_operations()
+    shown = repr((preview.lines, preview.figures, effect, entry))
+    assert "DE1234567890" not in shown
+    assert "Secret" not in shown
+    assert (entry.details["after"], entry.details["params"]["failure_id"]) == ("(hidden), 18, 3", "a")
+    assert arguments(*waiting(console.broker))[0] == ["DE1234567890", 18, 3]
 
 
 def test_arguments_to_begin_with_are_offered_where_nothing_in_them_is_secret(ops: Console) -> None:

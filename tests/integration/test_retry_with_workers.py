@@ -75,6 +75,7 @@ def test_an_edited_task_runs_with_its_new_arguments(deployment: Deployment, cons
     with worker(pool="threads", env=deployment.env):
         (sent,) = deployment.send(1, "sample.until_mended")
         wait_for(deployment, 1)
+        eventually(lambda: deployment.unacked() == 0, what="it is acknowledged, after it was kept")
         deployment.redis.set("sample:mended", "1")
         edit = opsdash.EditFailed(failure_id=sent, args='["mended"]')
         assert console.run(edit, actor=Actor(name="maria", role=Role.ADMIN), confirm="YES").affected == 1

@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import celery
 import redis
 from support.sample_app import STARTED, make_app
 from support.services import LEASH, until
@@ -37,6 +38,14 @@ def _can_import(name: str) -> bool:
     return not subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode
 
 
+def _celery() -> tuple[int, int]:
+    """The workers' Celery, such as (5, 7)."""
+    says = "import celery; print(celery.VERSION.major, celery.VERSION.minor)"
+    major, minor = subprocess.check_output([PYTHON, "-c", says], text=True).split()
+    return int(major), int(minor)
+
+
+CELERY = celery.VERSION[:2] if sys.executable == PYTHON else _celery()
 GREEN = [pool for pool in ("gevent", "eventlet") if _can_import(pool)]
 """Pools of green threads that can be tried here."""
 

@@ -74,7 +74,7 @@ class PendingApproval:
     @property
     def approval(self) -> Approval:
         """The same, to show."""
-        return _approval(self.id, self.entry, self.operation.title, self.operation.params(), self.expires_at)
+        return _approval(self.id, self.entry, self.operation.title, self.operation.logged_params(), self.expires_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -362,7 +362,7 @@ class AuditLog:
     ) -> AuditEntry:
         now = datetime.now(UTC)
         origin = {"client": actor.client} if actor.client else {}
-        kept = stored({"params": operation.params(), "surface": actor.surface, **origin, **details})
+        kept = stored({"params": operation.logged_params(), "surface": actor.surface, **origin, **details})
         return AuditEntry(
             id=uuid4(),
             timestamp=now,

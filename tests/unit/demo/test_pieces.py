@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from opsdash.demo import APP, MENDED, QUEUES, broker, database, producer, tasks
+from opsdash.demo import APP, MENDED, QUEUES, broker, database, producer, tasks, workflows
 from opsdash.demo.deployment import Deployment, free_port
 from opsdash.errors import Invalid, Unavailable
 from opsdash.services.tenants.sync import public_config
@@ -150,3 +150,19 @@ def test_payments_of_the_demo_fail_until_the_file_is_there_and_a_bill_until_its_
     with pytest.raises(ValueError, match="twelve"):
         tasks.render(customer="a", pages="twelve")
     tasks.render(customer="a", pages=12)
+
+
+def test_a_payment_of_the_demo_fails_in_the_middle_of_a_chain_and_the_others_alone() -> None:
+    payment, *others = map(workflows.with_its_chain, tasks.FAILING)
+    names = [step.task for step in payment.tasks]
+    assert names == ["stock.reserve", "payments.capture", "emails.receipt"]
+    assert set(names) <= set(tasks.app.tasks)
+    assert [step.options["queue"] for step in payment.tasks] == ["celery", "celery", "emails"]
+    assert all(step.immutable for step in payment.tasks), "none gets the result of the one before it"
+    assert [one.task for one in others] == ["invoices.render", "reports.legacy"]
+
+
+def test_the_demo_sends_a_report_of_parts_at_the_start_and_then_one_at_a_time() -> None:
+    assert workflows.report().task in tasks.app.tasks
+    assert tasks.PART in tasks.app.tasks
+    assert [workflows.reports_due(at) for at in (0, 44.9, 45, 100)] == [1, 1, 2, 3]
