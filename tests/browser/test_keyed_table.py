@@ -244,6 +244,24 @@ def test_a_row_opens_anywhere_and_stays_open_while_rows_change(page: Page, stage
     assert row(page, "w000@host").locator("xpath=following-sibling::tr[1]").get_by_placeholder("of w0").is_visible()
 
 
+LATE = """() => {
+  const all = (view) => [view, ...[...(view.child_views || [])].flatMap(all)]
+  for (const view of Object.values(Bokeh.index).flatMap(all).filter((one) => one.model.class_name === 'KeyedTable')) {
+    const find = view.get_child_view.bind(view), until = performance.now() + 300
+    view.get_child_view = (model) => (performance.now() < until ? undefined : find(model))
+  }
+  return true
+}"""
+
+
+def test_what_a_row_opens_to_is_shown_also_where_panel_draws_it_late(page: Page, stage: Stage, parts: Parts) -> None:
+    """A busy browser: Panel tells of new children before their views are there, and tells it once."""
+    assert page.evaluate(LATE)
+    stage.set(parts.workers, expanded=["w1"])
+    expect(page.get_by_role("button", name="Hide details of w001@host")).to_be_visible()
+    expect(page.get_by_placeholder("of w1")).to_be_visible()
+
+
 def test_five_hundred_rows_are_a_window_and_the_scroll_stays_while_they_change(
     page: Page, stage: Stage, parts: Parts
 ) -> None:

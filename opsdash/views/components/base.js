@@ -197,7 +197,7 @@ export const begin = (model, view) => {
     let turn = 0
     const take = (mine, wait) => {
       const nodes = mine === turn ? model.get_child(name) : []
-      if (mine === turn) act(nodes)
+      if (mine === turn) { act(nodes); if (wait > 20) view.render_children() }
       if (!nodes.every(Boolean)) setTimeout(take, wait, mine, Math.min(2 * wait, 1000))
     }
     end(() => { turn = 0 })
