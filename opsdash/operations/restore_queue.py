@@ -233,7 +233,13 @@ def _preview_of_workflow(entry: TrashEntry, queues: Mapping[str, int]) -> Previe
         Figure(name="state", value=entry.state),
     )
     warning = "They run when workers take them: where they waited before, other tasks may have gone on."
-    return Preview(title=f"Restore workflow {entry.root}", warning=warning, lines=lines, figures=figures)
+    return Preview(
+        title=f"Restore workflow {entry.root}",
+        warning=warning,
+        button=f"Restore {count(entry.count, 'task')}",
+        lines=lines,
+        figures=figures,
+    )
 
 
 def _aside(entry: TrashEntry) -> str:

@@ -113,6 +113,8 @@ def test_a_group_whose_tasks_were_all_sent_again_is_not_listed_any_more(ops: Con
     assert ([one["task"] for one in found["groups"]], found["total"]) == ([SEND.task], 1)
     ops.run(opsdash.DiscardFailed(task="*"), actor="maria", confirm="YES")
     assert run("failed").out.strip() == "No failed task is kept."
+    fill(ops)
+    assert run("failed", "--task", "nope").out.strip() == "No failed task matches. All that are kept: opsdash failed"
 
 
 def test_tasks_that_expired_are_listed_as_counted_with_nothing_to_open(ops: Console, run: Any) -> None:

@@ -96,12 +96,20 @@ def test_a_retry_sends_what_was_previewed_and_nothing_that_failed_since(ops: Con
     assert (entry.operation, entry.status, entry.details["by_queue"]) == ("retry_failed", "success", {"celery": 2})
 
 
+def test_a_retry_that_changes_nothing_says_that_the_messages_stay_and_names_no_option(ops: Console) -> None:
+    keep(ops.broker, [failed("a")])
+    told = " ".join(texts(ops.preview(opsdash.RetryFailed(ids="a"))))
+    assert "The messages stay byte for byte." in told
+    assert "All else" not in told
+    assert "--rate" not in told, "the page shows it too, and has a field for the pace"
+
+
 def test_ids_are_given_one_by_one_and_those_that_are_not_kept_are_named(ops: Console) -> None:
     keep(ops.broker, [failed("a"), failed("b"), failed("c")])
     retry = opsdash.RetryFailed(ids="a b nobody")
     assert "Not kept as failed: nobody." in texts(ops.preview(retry))
     assert run(ops, retry).affected == 2
-    with pytest.raises(Refused, match="No failed task of 1 id is kept"):
+    with pytest.raises(Refused, match="No failed task with the id a is kept"):
         run(ops, opsdash.RetryFailed(ids="a"))
 
 
