@@ -147,6 +147,7 @@ def test_discarded_failures_are_undone_by_a_restore(ops: Console) -> None:
     assert effect.undo.still_possible(ops.snapshot())
     again = run(ops, effect.undo)
     assert (again.affected, again.message) == (2, "Restored 2 failed tasks.")
+    assert effect.undo.recorded_heading(again.details) == "Restore failed tasks"
     assert kept(ops) == {"a", "b", "c"}
     assert waiting(ops.broker) == []
 
@@ -220,6 +221,8 @@ def test_arguments_to_begin_with_are_offered_where_nothing_in_them_is_secret(ops
         ],
     )
     assert ops.suggest(opsdash.EditFailed(failure_id="a")) == {"args": ("[1]",), "kwargs": ("{}",)}
+    told = texts(ops.preview(opsdash.EditFailed(failure_id="a", args="[2]")))
+    assert "All else in the messages stays byte for byte." in told, "its arguments do not"
     assert ops.suggest(opsdash.EditFailed(failure_id="b")) == {}
 
 

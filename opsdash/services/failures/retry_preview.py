@@ -88,7 +88,8 @@ def changes(plan: RetryPlan, change: Change, *, new_ids: bool) -> list[Line]:
     unreadable = sum(1 for one in plan.going if one.kind == UNREADABLE)
     if unreadable:
         lines.append(Line("note", f"{unreadable:,} can't be read: they are sent as they are."))
-    what = "All else in the messages stays" if lines else "The messages stay"
+    changed = lines or change.args is not None or change.kwargs is not None
+    what = "All else in the messages stays" if changed else "The messages stay"
     lines.append(Line("note", f"{what} byte for byte."))
     return lines
 
