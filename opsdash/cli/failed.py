@@ -20,7 +20,7 @@ from opsdash.text import count, in_words, parse_duration, shell_word
 if TYPE_CHECKING:
     from opsdash.services.console import Console
 
-NOTHING = "No failed task is kept."
+NOTHING, NO_MATCH = "No failed task is kept.", "No failed task matches. All that are kept: opsdash failed"
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
@@ -69,13 +69,13 @@ def failed(*, task: str, error: str, queue: str, since_s: int | None, group: str
                 }
             )
         elif page is None:
-            _print_groups(seen, now)
+            _print_groups(seen, now, empty=NOTHING if where == FailureFilter() else NO_MATCH)
         else:
             _print_group(seen.groups[0], now)
             _print_entries(console, page.failures, page.total)
 
 
-def _print_groups(seen: FailureOverview, now: datetime) -> None:
+def _print_groups(seen: FailureOverview, now: datetime, *, empty: str) -> None:
     print_table(
         ["Group", "Task", "Error", "Queue", "Count", "Kept", "First (UTC)", "Last", "Per hour"],
         [
@@ -92,7 +92,7 @@ def _print_groups(seen: FailureOverview, now: datetime) -> None:
             )
             for group in seen.groups
         ],
-        empty=NOTHING,
+        empty=empty,
         gives_way=("First (UTC)", "Per hour", "Kept", "Queue", "Last"),
         wraps=("Task", "Error", "Queue"),
     )

@@ -87,11 +87,17 @@ def _print_places(places: tuple[TaskPlace, ...]) -> None:
     type=click.Choice(SEARCHED),
     help="Only tasks in this state; give it several times for more.",
 )
-@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="About how many: what runs, and what was fetched, is shown as a whole.",
+)
 @click.option("--after", default="", help='Go on where the page before ended: its "after" in --json.')
 @json_option
 def tasks(*, name: str, text: str, queue: str, states: tuple[str, ...], limit: int, after: str, as_json: bool) -> None:
-    """Tasks that run, that workers have fetched, and that wait: by name and argument text.
+    """Tasks that run, that workers have fetched, that wait, and that failed: by name and argument text.
 
     The newest of a queue come first. Arguments that look secret are hidden, and not searched.
     """

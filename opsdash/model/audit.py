@@ -14,7 +14,7 @@ DETAILS_WIDTH = 50
 """Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
 
 
-TARGETS = ("queue", "hostname", "task_id", "trash_id", "approval_id")
+TARGETS = ("queue", "hostname", "task_id", "trash_id", "approval_id", "root", "failure_id", "group", "task")
 """Parameters that name what an operation is done to, the plainest first."""
 ALL_QUEUES = "all queues"
 
@@ -86,7 +86,7 @@ class AuditEntry:
         for named in (self.details.get("queue"), *(given.get(name) for name in TARGETS)):
             if isinstance(named, str) and named:
                 return named
-        return ALL_QUEUES if "queue" in given else ""
+        return ALL_QUEUES if "queue" in given and given["queue"] is None else ""
 
     @property
     def reason(self) -> str:

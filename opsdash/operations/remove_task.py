@@ -16,7 +16,8 @@ from opsdash.services.queues.find_task import checked_id
 from opsdash.services.queues.found_text import looked_at_line, missing, where
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.remove_task import remove
-from opsdash.text import count, format_duration
+from opsdash.services.queues.trash import span
+from opsdash.text import count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -51,7 +52,7 @@ class RemoveTask(Operation):
         also = [other for other in found.places if other is not place]
         lines += (Line("will_not", f"It is also {where(other)}: that is left alone.") for other in also)
         if keep_s:
-            lines.append(Line("note", f"Undo for {format_duration(keep_s)}. {PLACE}"))
+            lines.append(Line("note", f"Undo for {span(keep_s)}. {PLACE}"))
         else:
             lines.append(Line("warning", "It is deleted: no undo window is set."))
         lines.append(Line("note", f"Looked at: {looked_at_line(found)}."))

@@ -48,6 +48,8 @@ class RestoreQueue(Operation):
 
     def recorded_heading(self, details: Mapping[str, Any]) -> str:
         """Of which queue or task, where the operation came so far that it is known."""
+        if details.get("kind") == FAILED_TASKS:
+            return "Restore failed tasks"
         if isinstance(details.get("task_id"), str):
             return f"Put back task {details['task_id']}"
         if isinstance(details.get("root"), str):
@@ -156,7 +158,7 @@ class RestoreQueue(Operation):
             message += f" {done.newer:,} had failed again meanwhile: the newer failures stay."
         if done.gone:
             message += f" {done.gone:,} were gone: deleted outside opsdash."
-        details = {"trash_id": entry.id, "failed_again": done.newer, "gone": done.gone}
+        details = {"trash_id": entry.id, "kind": entry.kind, "failed_again": done.newer, "gone": done.gone}
         return Effect(affected=done.restored, message=message, details=details)
 
     def _restore_workflow(self, services: Services, act: Act) -> Effect:
@@ -214,7 +216,8 @@ def _preview_of_task(entry: TrashEntry) -> Preview:
         Figure(name="state", value=entry.state),
     )
     warning = "It runs when a worker takes it: where it waited before, other tasks may have gone on."
-    return Preview(title=f"Put back task {entry.task_id}", warning=warning, lines=lines, figures=figures)
+    title = f"Put back task {entry.task_id}"
+    return Preview(title=title, warning=warning, button="Put the task back", lines=lines, figures=figures)
 
 
 def _preview_of_workflow(entry: TrashEntry, queues: Mapping[str, int]) -> Preview:
@@ -233,7 +236,13 @@ def _preview_of_workflow(entry: TrashEntry, queues: Mapping[str, int]) -> Previe
         Figure(name="state", value=entry.state),
     )
     warning = "They run when workers take them: where they waited before, other tasks may have gone on."
-    return Preview(title=f"Restore workflow {entry.root}", warning=warning, lines=lines, figures=figures)
+    return Preview(
+        title=f"Restore workflow {entry.root}",
+        warning=warning,
+        button=f"Restore {count(entry.count, 'task')}",
+        lines=lines,
+        figures=figures,
+    )
 
 
 def _aside(entry: TrashEntry) -> str:

@@ -112,7 +112,7 @@ class Console(Reads):
         self.discovery = Discovery(self.broker)
         remote = Remote(self.broker, self.unmanaged)
         holders = TaskHolders(remote, redact=settings.redact)
-        self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact)
+        self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact, self.failed.search)
         self.finder = TaskFinder(
             self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
         )

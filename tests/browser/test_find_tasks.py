@@ -51,7 +51,7 @@ def test_a_task_is_found_removed_and_put_back(
     button(page, "Restore shop.mail wanted-task-1").click()
     dialog = page.get_by_role("dialog", name="Put back task wanted-task-1", exact=True)
     dialog.get_by_label("Type YES to confirm").fill("YES")
-    dialog.get_by_role("button", name="Put back task wanted-task-1").click()
+    dialog.get_by_role("button", name="Put the task back").click()
     expect(rows).to_contain_text("place 2 of 3", timeout=15_000)
     assert store.lrange("reports", 0, -1) == before
 

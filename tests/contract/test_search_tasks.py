@@ -1,4 +1,4 @@
-"""Tasks by name and argument text, page by page: what runs, was fetched, and waits; nothing hidden is searched."""
+"""Tasks by name and argument text, page by page: what runs, was fetched, waits, failed; nothing hidden is searched."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.errors import fails
+from support.failed_tasks import SEND, failed, keep
 from support.holders import Nobody
 from support.messages import fetched, hostile, message
 
 from opsdash.errors import Invalid
 from opsdash.model import TaskPlace
 from opsdash.services.broker.client import Broker
+from opsdash.services.failures.find_failed import FailedSearch
+from opsdash.services.failures.store import FailureStore
 from opsdash.services.queues import scan
-from opsdash.services.queues.search_tasks import Cursor, TaskQuery, TaskSearch
+from opsdash.services.queues.search_cursor import Cursor
+from opsdash.services.queues.search_tasks import TaskQuery, TaskSearch
 from opsdash.services.workers.task_holders import HeldTask
 
 
@@ -210,3 +214,32 @@ def test_every_task_that_waits_all_the_while_is_found_while_others_push_and_pop_
         ends.set()
         thread.join()
     assert set(found) == {f"stays-{n}" for n in range(2_000)}
+
+
+def test_failed_tasks_are_searched_too_and_come_last_the_newest_first(broker: Broker) -> None:
+    push(broker, message("w-1", "shop.charge", ["Order 4711"]))
+    shown = {"arguments": '"Order 4711"'}
+    keep(broker, [failed(f"f-{n}", ago_s=100 + n, **shown) for n in range(120)])
+    keep(broker, [failed("mail-1", SEND, queue="emails", arguments='"hidden"')])
+    search = TaskSearch(broker, Nobody(), lambda: broker.queues, failed=FailedSearch(FailureStore(broker)))  # type: ignore[arg-type]
+    own = [f"f-{n}" for n in range(120)]
+    assert [one.id for one in every(search, TaskQuery(text="order 4711"))] == ["w-1", *own]
+    assert [one.id for one in every(search, TaskQuery(name="shop.charge"), limit=7)] == ["w-1", *own]
+    assert [one.id for one in every(search, TaskQuery(queue="emails"))] == ["mail-1"]
+    (mail,) = every(search, TaskQuery(text="HIDDEN", states=("failed",)))
+    assert (mail.id, mail.state, mail.error, mail.sendable) == ("mail-1", "failed", "TimeoutError", True)
+    assert [one.id for one in every(search, TaskQuery(states=("waiting",)))] == ["w-1"]
+    page = search.page(TaskQuery(states=("failed",), name="nothing"))
+    assert (page.looked_at, page.of) == (121, 121)
+
+
+def test_what_fails_while_a_search_goes_on_makes_it_miss_none(broker: Broker) -> None:
+    keep(broker, [failed(f"f-{n}", ago_s=100 + n) for n in range(20)])
+    search = TaskSearch(broker, Nobody(), lambda: broker.queues, failed=FailedSearch(FailureStore(broker)))  # type: ignore[arg-type]
+    later = iter(range(1_000))
+
+    def fail() -> None:
+        keep(broker, [failed(f"new-{next(later)}", ago_s=1)])
+
+    found = [one.id for one in every(search, TaskQuery(states=("failed",)), limit=3, between=fail)]
+    assert found == [f"f-{n}" for n in range(20)]

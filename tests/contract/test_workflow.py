@@ -94,7 +94,7 @@ def test_every_task_of_a_workflow_shows_the_whole_of_it(broker: Broker) -> None:
     assert state_of(rows["a-1"]) == "waiting in celery (1 child)"
     assert (
         read(broker, "nowhere-1") == Workflow(id="nowhere-1", looked_at=read(broker, "nowhere-1").looked_at)
-        or summary(read(broker, "nowhere-1")) == "Nothing of a task or group nowhere-1 was found."
+        or summary(read(broker, "nowhere-1")) == "Nothing of a task or group with the whole id nowhere-1 was found."
     )
 
 
@@ -141,7 +141,7 @@ def test_running_and_failed_tasks_are_part_of_it(broker: Broker) -> None:
     alone = HeldTask(id="alone-1", worker="w1@test", state="active", name="shop.run")
     found = read(broker, "alone-1", alone)
     assert tree(found) == ["alone-1 active"]
-    assert any("does not report it" in text for text in found.problems)
+    assert any("has not reported it" in text for text in found.problems)
 
 
 def test_a_task_that_its_worker_does_not_have_any_more_has_ended_whatever_was_reported(broker: Broker) -> None:

@@ -165,7 +165,7 @@ def test_an_unmanaged_worker_does_not_say_what_its_running_task_sends_and_the_pr
         deployment.records.wait_for(1)
         found = console.workflow(root)
         assert tree(found) == ["short active"]
-        said = "of a running task it is not known what it belongs to: its worker does not report it"
+        said = "of a running task it is not known what it belongs to: its worker has not reported it"
         assert said in found.problems
         preview = texts(console.preview(CancelWorkflow(root=root, terminate=True)))
         assert said in preview
@@ -201,16 +201,21 @@ def test_what_a_workflow_is_part_of_is_said_and_only_its_root_is_cancelled(
         "params": {"root": "root-1", "terminate": False, "discard_failed": False, "reason": ""},
     }
     assert cli("cancel-workflow", "kid-1", "--confirm", "YES").code == 3
+    assert "Undo for 1d 0h: each goes back" in cli("cancel-workflow", "root-1", "--dry-run").out
     done = cli("cancel-workflow", "root-1", "--confirm", "YES", "--json")
     assert (done.code, json.loads(done.out)["details"]["removed"]) == (0, {"celery": 1, "emails": 1})
     trash_id = json.loads(done.out)["details"]["trash_id"]
     assert "(workflow) root-1" in cli("trash").out
     undo = cli("restore-queue", trash_id, "--dry-run").out
     assert "2 tasks go back to their places: 1 to celery, 1 to emails" in undo
+    preview = json.loads(cli("restore-queue", trash_id, "--dry-run", "--json").out)
+    assert preview["button"] == "Restore 2 tasks", "the page cuts a button with an id in it off"
     gone = cli("delete-trash", trash_id, "--confirm", "YES")
     assert (gone.code, "Deleted 2 cancelled tasks of workflow root-1 for good." in gone.out) == (0, True)
     assert cli("restore-queue", trash_id, "--confirm", "YES").code == 3
-    assert cli("workflow", "nowhere-1").out.startswith("Nothing of a task or group nowhere-1 was found")
+    assert cli("workflow", "nowhere-1").out.startswith(
+        "Nothing of a task or group with the whole id nowhere-1 was found"
+    )
 
 
 def test_of_more_queues_than_one_trash_has_room_for_the_rest_is_said_left_and_can_be_cancelled_too(

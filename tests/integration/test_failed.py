@@ -113,6 +113,8 @@ def test_a_group_whose_tasks_were_all_sent_again_is_not_listed_any_more(ops: Con
     assert ([one["task"] for one in found["groups"]], found["total"]) == ([SEND.task], 1)
     ops.run(opsdash.DiscardFailed(task="*"), actor="maria", confirm="YES")
     assert run("failed").out.strip() == "No failed task is kept."
+    fill(ops)
+    assert run("failed", "--task", "nope").out.strip() == "No failed task matches. All that are kept: opsdash failed"
 
 
 def test_tasks_that_expired_are_listed_as_counted_with_nothing_to_open(ops: Console, run: Any) -> None:
@@ -159,3 +161,12 @@ def test_what_a_real_worker_failed_is_shown_with_its_error(deployment: Deploymen
         eventually(lambda: console.failed.overview().total == 1, what="the failed task is kept")
     (group,) = console.failed.groups()
     assert (group.kind, group.task, group.count) == ("unregistered", "sample.no_such_task", 1)
+
+
+def test_failed_tasks_are_found_by_name_and_argument_among_all_tasks(ops: Console, run: Any) -> None:
+    fill(ops)
+    found = json.loads(run("tasks", "--name", "shop.s*", "--json").out)
+    assert [(one["id"], one["state"], one["error"]) for one in found["tasks"]] == [("d", "failed", SEND.error)]
+    assert (found["looked_at"], found["of"]) == (4, 4)
+    assert "failed with shop.errors.Declined, at " in run("tasks", "--state", "failed").out
+    assert "No task of 4 tasks matches." in run("tasks", "--text", "hunter2").out

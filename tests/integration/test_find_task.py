@@ -241,6 +241,8 @@ def test_the_command_line_finds_searches_and_removes(cli: Callable[..., Result],
     nowhere = cli("find-task", "nowhere-1", "--json")
     assert (nowhere.code, json.loads(nowhere.out)["state"], json.loads(nowhere.out)["act"]) == (0, "not_found", None)
     assert cli("find-task", "two ids").code == 2
+    short = cli("find-task", "cmd").out.splitlines()[0]
+    assert short.endswith(". To find one by the beginning of its id, give 8 characters or more.")
     listed = cli("tasks", "--name", "shop.*", "--text", "order 4711")
     assert "cmd-1" in listed.out
     assert "cmd-2" not in listed.out

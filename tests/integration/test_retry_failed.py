@@ -96,12 +96,20 @@ def test_a_retry_sends_what_was_previewed_and_nothing_that_failed_since(ops: Con
     assert (entry.operation, entry.status, entry.details["by_queue"]) == ("retry_failed", "success", {"celery": 2})
 
 
+def test_a_retry_that_changes_nothing_says_that_the_messages_stay_and_names_no_option(ops: Console) -> None:
+    keep(ops.broker, [failed("a")])
+    told = " ".join(texts(ops.preview(opsdash.RetryFailed(ids="a"))))
+    assert "The messages stay byte for byte." in told
+    assert "All else" not in told
+    assert "--rate" not in told, "the page shows it too, and has a field for the pace"
+
+
 def test_ids_are_given_one_by_one_and_those_that_are_not_kept_are_named(ops: Console) -> None:
     keep(ops.broker, [failed("a"), failed("b"), failed("c")])
     retry = opsdash.RetryFailed(ids="a b nobody")
     assert "Not kept as failed: nobody." in texts(ops.preview(retry))
     assert run(ops, retry).affected == 2
-    with pytest.raises(Refused, match="No failed task of 1 id is kept"):
+    with pytest.raises(Refused, match="No failed task with the id a is kept"):
         run(ops, opsdash.RetryFailed(ids="a"))
 
 
@@ -139,6 +147,7 @@ def test_discarded_failures_are_undone_by_a_restore(ops: Console) -> None:
     assert effect.undo.still_possible(ops.snapshot())
     again = run(ops, effect.undo)
     assert (again.affected, again.message) == (2, "Restored 2 failed tasks.")
+    assert effect.undo.recorded_heading(again.details) == "Restore failed tasks"
     assert kept(ops) == {"a", "b", "c"}
     assert waiting(ops.broker) == []
 
@@ -212,6 +221,8 @@ def test_arguments_to_begin_with_are_offered_where_nothing_in_them_is_secret(ops
         ],
     )
     assert ops.suggest(opsdash.EditFailed(failure_id="a")) == {"args": ("[1]",), "kwargs": ("{}",)}
+    told = texts(ops.preview(opsdash.EditFailed(failure_id="a", args="[2]")))
+    assert "All else in the messages stays byte for byte." in told, "its arguments do not"
     assert ops.suggest(opsdash.EditFailed(failure_id="b")) == {}
 
 

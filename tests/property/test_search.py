@@ -11,7 +11,7 @@ from support.messages import message
 
 from opsdash.redaction.arguments import SEARCHED, shown_body
 from opsdash.services.broker.messages import decoded, envelope
-from opsdash.services.queues.search_tasks import may_hold, words_of
+from opsdash.services.queues.search_text import may_hold, words_of
 
 WORD = st.sampled_from(
     ["order", "4711", "a b", "K\u212a", "x\ny", "1e5", "tab\there", "ä", "password", "hidden", "\\", '"']

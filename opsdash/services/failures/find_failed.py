@@ -1,6 +1,9 @@
-"""The one place where failed tasks are looked up by their id."""
+"""Failed tasks as places of tasks: by their id, and for a search."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from opsdash.model import Failure, TaskPlace
 from opsdash.services.failures.store import FailureStore
@@ -21,6 +24,29 @@ def find_failed(store: FailureStore, wanted: Wanted) -> tuple[tuple[TaskPlace, .
     ids = store.ids()
     meant = [one for one in ids if wanted(one)][: MOST + 1]
     return tuple(map(_place, store.some(meant))), len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedSearch:
+    """Failed tasks for a search by name and argument text."""
+
+    store: FailureStore
+
+    def ids(self) -> list[str]:
+        """Of all that are kept, those that failed last first. Cost: as `FailureStore.ids`.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        return self.store.ids()
+
+    def places(self, ids: Sequence[str]) -> Iterator[TaskPlace]:
+        """Those of these that are kept still. Cost: as `FailureStore.shown`.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        return map(_place, self.store.shown(ids))
 
 
 def _place(failure: Failure) -> TaskPlace:

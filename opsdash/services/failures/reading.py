@@ -11,7 +11,7 @@ from opsdash.model import Failure, FailureGroup, FailureOverview, FailurePage, T
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.failures.find_failed import find_failed
+from opsdash.services.failures.find_failed import FailedSearch, find_failed
 from opsdash.services.failures.links import links
 from opsdash.services.failures.store import FailureFilter, FailureStore
 from opsdash.services.queues.task_message import Wanted
@@ -38,6 +38,11 @@ class FailedTasks:
     def store(self) -> FailureStore:
         """Where all of it is read."""
         return FailureStore(self.broker)
+
+    @property
+    def search(self) -> FailedSearch:
+        """What a search of tasks looks at."""
+        return FailedSearch(self.store)
 
     def groups(
         self, *, task: str = "", error: str = "", queue: str = "", kind: str = "", group: str = "", since: Any = None

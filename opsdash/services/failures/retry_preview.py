@@ -88,7 +88,9 @@ def changes(plan: RetryPlan, change: Change, *, new_ids: bool) -> list[Line]:
     unreadable = sum(1 for one in plan.going if one.kind == UNREADABLE)
     if unreadable:
         lines.append(Line("note", f"{unreadable:,} can't be read: they are sent as they are."))
-    lines.append(Line("note", "All else in the messages stays byte for byte."))
+    changed = lines or change.args is not None or change.kwargs is not None
+    what = "All else in the messages stays" if changed else "The messages stay"
+    lines.append(Line("note", f"{what} byte for byte."))
     return lines
 
 
@@ -128,7 +130,7 @@ def queues(
 def pace(number: int, per_s: float | None) -> Line:
     """How long it takes."""
     if per_s is None:
-        return Line("note", "All at once, behind what waits. For a slower pace: --rate 10/s.")
+        return Line("note", "All at once, behind what waits. A pace, such as 10/s, spares what they call.")
     lasts = format_duration(math.ceil(max(0, number - 1) / per_s))
     return Line("note", f"At {shown_rate(per_s)}, the oldest failure first, this takes {lasts}.")
 

@@ -57,7 +57,7 @@ class Meant:
         """In words, for a sentence: ``named shop.charge, with the error TimeoutError``."""
         where = self.where
         parts = [
-            f"of {count(len(self.ids), 'id')}" if self.ids else "",
+            f"of {count(len(self.ids), 'id')}" if self.ids[1:] else "".join(f"with the id {one}" for one in self.ids),
             f"named {where.task}" if where.task else "",
             f"with the error {where.error}" if where.error else "",
             f"of queue {where.queue}" if where.queue else "",

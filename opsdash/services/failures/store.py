@@ -65,6 +65,8 @@ FIELDS = ("kind", *_NAMES, *_TEXTS, *_FIGURES, *_MARKS)
 """All of an entry but its message."""
 BRIEF = ("kind", *_NAMES, *_FIGURES, *_MARKS)
 """All that decides whether and how it can be sent again: no traceback, no text."""
+SHOWN = (*BRIEF, "arguments")
+"""All that one line shows of it."""
 LINKS = ("at", "task_id", "root_id", "parent_id", "group_id")
 """What it belongs to."""
 
@@ -240,6 +242,14 @@ class FailureStore:
             Unavailable: Redis did not answer.
         """
         return self._read([one for one in failure_ids if is_failure_id(one)], BRIEF, READ_BRIEF)
+
+    def shown(self, failure_ids: Sequence[str]) -> Iterator[Failure]:
+        """Some failures by id with what one line shows: no traceback, no text of an error; as `brief`.
+
+        Raises:
+            Unavailable: Redis did not answer.
+        """
+        return self._read([one for one in failure_ids if is_failure_id(one)], SHOWN, READ_BRIEF)
 
     def links(self, failure_ids: Sequence[str]) -> Iterator[Failure]:
         """Some failures by id with what they belong to alone; those that are gone are left out.

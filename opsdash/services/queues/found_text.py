@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from opsdash.model import FoundTask, LookedAt, TaskPlace
+from opsdash.services.queues.task_message import SHORTEST_PREFIX
 from opsdash.text import count, in_words
 
 
@@ -49,9 +50,9 @@ def summary(found: FoundTask) -> str:
         return f"Task {found.id} is {where(found.places[0])}.{more}"
     if found.result:
         return f"Task {found.id} was not found in the queues. The result backend says: {found.result}."
-    if not found.complete:
-        return f"Task {found.id} was not found, but not everything could be looked at."
-    return f"Task {found.id} was not found."
+    sure = "" if found.complete else ", but not everything could be looked at"
+    short = f" To find one by the beginning of its id, give {SHORTEST_PREFIX} characters or more."
+    return f"Task {found.id} was not found{sure}.{short if len(found.id) < SHORTEST_PREFIX else ''}"
 
 
 def looked_at(found: FoundTask) -> list[str]:

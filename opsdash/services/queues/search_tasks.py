@@ -1,4 +1,6 @@
-"""Searching tasks by name and by a text as an operator may see it, a page at a time: what runs, is fetched, and waits.
+"""Searching tasks by name and by a text as an operator may see it, a page at a time.
+
+What runs, is fetched, waits, and failed.
 
 Only what may be shown is searched: a search in what is hidden would tell it. A queue is gone through from its newest
 message on, so that none is missed that waits all the while.
@@ -6,42 +8,36 @@ message on, so that none is missed that waits all the while.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from opsdash.errors import Invalid, Unavailable
-from opsdash.model import TaskPage, TaskPlace, untrusted
-from opsdash.redaction import HIDDEN, masked
-from opsdash.redaction.arguments import SEARCHED as SEARCHED_ARGUMENTS
-from opsdash.redaction.arguments import shown_body
+from opsdash.errors import Unavailable
+from opsdash.model import TaskPage, TaskPlace
+from opsdash.redaction import masked
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
-from opsdash.services.broker.messages import decoded, envelope, task_name
+from opsdash.services.broker.messages import envelope, task_name
 from opsdash.services.queues import scan
 from opsdash.services.queues.peek import LARGE
+from opsdash.services.queues.search_cursor import FAILED, FETCHED, RUNNING, WAITING, Cursor
+from opsdash.services.queues.search_text import may_hold, searched, words_of
 from opsdash.services.queues.task_message import entry_of, id_of, is_later, place_of
 from opsdash.services.queues.watermark import digest
 from opsdash.services.workers.task_holders import Answers, TaskHolders
 
-SearchState = Literal["active", "reserved", "scheduled", "waiting"]
-SEARCHED: tuple[SearchState, ...] = ("active", "reserved", "scheduled", "waiting")
+SearchState = Literal["active", "reserved", "scheduled", "waiting", "failed"]
+SEARCHED: tuple[SearchState, ...] = ("active", "reserved", "scheduled", "waiting", "failed")
 LOOK_S = 1.0
 """Of one page: then it ends where it is, and the next one begins there."""
 MOST_PAGE = 200
 """Tasks of one page."""
-_WORD = re.compile(r"[a-z0-9]+")
-_EXPONENT = re.compile(r"[0-9]e[0-9+-]")
-_SAID = f"{HIDDEN} null true false nan infinity".lower()
-_RUNNING, _FETCHED, _WAITING = "running", "fetched", "waiting"
+FAILED_STEP = 50
+"""Failed tasks of one step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,44 +66,14 @@ class TaskQuery:
         return not wanted or any(wanted in text.casefold() for text in texts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """Where a search goes on.
+class FailedPlaces(Protocol):
+    """Failed tasks, as a search looks at them."""
 
-    Attributes:
-        stage: ``running``, ``fetched`` or ``waiting``.
-        queue: The queue and ``step`` it is at. ``at``: its place there, or the scan's cursor.
-        seen: Digest of the message before that place.
-    """
+    def ids(self) -> Sequence[str]:
+        """Of all that are kept, those that failed last first."""
 
-    stage: str = _RUNNING
-    queue: str = ""
-    step: int = 0
-    at: int = 0
-    seen: str = ""
-
-    @property
-    def text(self) -> str:
-        """For the next request."""
-        parts = [self.stage, self.queue, self.step, self.at, self.seen]
-        return base64.urlsafe_b64encode(json.dumps(parts, ensure_ascii=False).encode()).decode().rstrip("=")
-
-    @classmethod
-    def of(cls, text: str) -> Cursor:
-        """As it was given.
-
-        Raises:
-            Invalid: It is none.
-        """
-        try:
-            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except (ValueError, binascii.Error) as error:
-            raise Invalid("this is not where a page of tasks ended.", field="after") from error
-        parts = untrusted.parsed(raw, 2_000)
-        kinds = (str, str, int, int, str)
-        if not isinstance(parts, list) or list(map(type, parts)) != list(kinds) or not 0 <= parts[3] < 2**63:
-            raise Invalid("this is not where a page of tasks ended.", field="after")
-        return cls(stage=parts[0], queue=parts[1], step=parts[2], at=parts[3], seen=parts[4])
+    def places(self, ids: Sequence[str]) -> Iterable[TaskPlace]:
+        """Those of these that are kept still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +83,14 @@ class TaskSearch:
     Attributes:
         queue_names: Every queue that is known now.
         redact: Regular expression: arguments that it finds are hidden as well; empty: none.
+        failed: Failed tasks; None: they are not looked at.
     """
 
     broker: Broker
     holders: TaskHolders
     queue_names: Callable[[], Sequence[str]]
     redact: str = ""
+    failed: FailedPlaces | None = None
 
     def page(
         self,
@@ -169,8 +137,6 @@ class _Page:
     def read(self, after: str) -> TaskPage:
         """The page."""
         at = Cursor.of(after) if after else Cursor()
-        if at.stage not in (_RUNNING, _FETCHED, _WAITING):
-            raise Invalid("this is not where a page of tasks ended.", field="after")
         self.of = self._total()
         end: Cursor | None = None
         for cursor in self._steps(at):
@@ -188,18 +154,23 @@ class _Page:
 
     def _steps(self, at: Cursor) -> Iterator[Cursor | None]:
         """After each step, where the next one begins; None at the end."""
-        if at.stage == _RUNNING:
+        if at.stage == RUNNING:
             if "active" in self.query.states:
                 self._running()
-            at = Cursor(stage=_FETCHED)
+            at = Cursor(stage=FETCHED)
             yield at
-        if at.stage == _FETCHED:
+        if at.stage == FETCHED:
             if {"reserved", "scheduled"} & set(self.query.states):
                 yield from self._fetched(at.at)
-            at = Cursor(stage=_WAITING)
+            at = Cursor(stage=WAITING)
             yield at
-        if "waiting" in self.query.states:
-            yield from self._queues(at)
+        if at.stage == WAITING:
+            if "waiting" in self.query.states:
+                yield from self._queues(at)
+            at = Cursor(stage=FAILED)
+            if self.failed_ids:
+                yield at
+        yield from self._failed(at)
         yield None
 
     def _ask(self) -> Answers:
@@ -249,7 +220,7 @@ class _Page:
                     self.found.append(place)
             if not cursor:
                 return
-            yield Cursor(stage=_FETCHED, at=cursor)
+            yield Cursor(stage=FETCHED, at=cursor)
 
     def _queues(self, at: Cursor) -> Iterator[Cursor]:
         broker = self.search.broker
@@ -262,7 +233,7 @@ class _Page:
             if name == at.queue and at.step in steps:
                 steps = steps[steps.index(at.step) :]
             for step in steps:
-                here = at if (name, step) == (at.queue, at.step) else Cursor(stage=_WAITING)
+                here = at if (name, step) == (at.queue, at.step) else Cursor(stage=WAITING)
                 yield from self._list(name, step, lists, here)
 
     def _list(self, queue: str, step: int, lists: dict[int, str], at: Cursor) -> Iterator[Cursor]:
@@ -283,9 +254,35 @@ class _Page:
                 position, waiting = sum(before) + own - index, max(sum(total), sum(before) + own - index)
                 self.found.append(replace(place, queue=queue, priority=step, position=position, waiting=waiting))
                 if len(self.found) >= self.limit:
-                    yield Cursor(stage=_WAITING, queue=queue, step=step, at=index + 1, seen=digest(raw))
+                    yield Cursor(stage=WAITING, queue=queue, step=step, at=index + 1, seen=digest(raw))
             last = window.start + len(window.messages)
-            yield Cursor(stage=_WAITING, queue=queue, step=step, at=last, seen=digest(window.messages[-1]))
+            yield Cursor(stage=WAITING, queue=queue, step=step, at=last, seen=digest(window.messages[-1]))
+
+    def _failed(self, at: Cursor) -> Iterator[Cursor]:
+        """Those that failed last first; what fails meanwhile moves the others on, so the last one seen says where."""
+        ids, start = self.failed_ids, at.at
+        if at.seen in ids:
+            start = ids.index(at.seen) + 1
+        while self.search.failed is not None and (step := ids[start : start + FAILED_STEP]):
+            for place in self.search.failed.places(step):
+                if (
+                    self.query.queue in ("", place.queue)
+                    and self.query.takes_name(place.name)
+                    and self.query.takes_text(place.id, place.name, place.arguments)
+                ):
+                    self.found.append(place)
+                    if len(self.found) >= self.limit:
+                        step = step[: step.index(place.id) + 1]
+                        break
+            start += len(step)
+            self.looked_at += len(step)
+            if start < len(ids):
+                yield Cursor(stage=FAILED, at=start, seen=step[-1])
+
+    @cached_property
+    def failed_ids(self) -> list[str]:
+        """Of all failed tasks that may be meant."""
+        return list(self.search.failed.ids()) if self.search.failed and "failed" in self.query.states else []
 
     def _match(self, raw: bytes) -> TaskPlace | None:
         """What may be seen of a message that is meant; None: it is not, or it can't be looked into."""
@@ -301,7 +298,7 @@ class _Page:
         if not self.query.takes_text(masked(task_id), masked(name)):
             if not may_hold(message, self.words):
                 return None
-            if not self.query.takes_text(_searched(message, self.search.redact)):
+            if not self.query.takes_text(searched(message, self.search.redact)):
                 return None
         return place_of(raw, task_id, "waiting", redact=self.search.redact)
 
@@ -328,35 +325,4 @@ class _Page:
             total += sum(self._lengths(key for name in names for key in broker.lists(name).values()))
         if {"reserved", "scheduled"} & set(states):
             total += bounded_reads.one(broker.client, 0, "HLEN", broker.unacked)
-        return total
-
-
-def may_hold(message: Mapping[str, Any], words: Sequence[str]) -> bool:
-    """Whether the arguments may hold these words, by their JSON as it was sent: a tenth of the cost of redacting them.
-
-    What is shown of an argument is in its JSON, but for what is said in place of it and for numbers that may be written
-    in several ways. Where that can't be excluded the answer is yes.
-    """
-    raw = message.get("body")
-    try:
-        if untrusted.mapping(message.get("properties")).get("body_encoding") == "base64":
-            raw = base64.b64decode(raw or "").decode("ascii")
-    except (ValueError, TypeError):
-        return True
-    if not isinstance(raw, str) or len(raw) > SEARCHED_ARGUMENTS.long or not raw.isascii():
-        return True
-    lowered = raw.lower()
-    if "\\u" in lowered or _EXPONENT.search(lowered):
-        return True
-    return all(word in lowered or word in _SAID for word in words)
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text that must be in the JSON of arguments that hold it; none where that can't be said."""
-    return tuple(_WORD.findall(text.lower())) if text.isascii() else ()
-
-
-def _searched(message: dict[str, Any], redact: str) -> str:
-    """The arguments of a message as they may be searched: what looks secret is hidden, the rest is there in full."""
-    body = decoded(message)
-    return "" if body is None else shown_body(body, redact, SEARCHED_ARGUMENTS)
+        return total + len(self.failed_ids)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from opsdash.model import Line
 from opsdash.services.queues.remove_tasks import MOST_QUEUES
+from opsdash.services.queues.trash import span
 from opsdash.services.workers.remote_control import CANNOT_TERMINATE
 from opsdash.services.workflows.cancel import Cancelled, CancelPlan
-from opsdash.text import count, format_duration
+from opsdash.text import count
 
 NAMED = 5
 """Queues that a sentence names."""
@@ -54,7 +55,7 @@ def _waiting(plan: CancelPlan, keep_s: int) -> list[Line]:
         text = f"From {MOST_QUEUES} queues at once, those with the most of them: run it again for the other {others}."
         found.append(Line("warning", text))
     if keep_s:
-        undo = f"Undo for {format_duration(keep_s)}: each goes back to its own place where its neighbours still wait."
+        undo = f"Undo for {span(keep_s)}: each goes back to its own place where its neighbours still wait."
         found.append(Line("note", undo))
     else:
         found.append(Line("warning", "They are deleted: no undo window is set."))

@@ -271,7 +271,7 @@ class _Look:
                     replace(told, state=state, raw=known.raw, eta=known.eta, queue=known.queue or told.queue)
                 )
         if any(one.state == "active" and not one.linked for one in seen.sightings):
-            seen.problems.append("of a running task it is not known what it belongs to: its worker does not report it")
+            seen.problems.append("of a running task it is not known what it belongs to: its worker has not reported it")
 
 
 def _held(task: HeldTask, links: Links, *, linked: bool | None = None) -> Sighting:

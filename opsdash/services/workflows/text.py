@@ -15,7 +15,7 @@ def summary(found: Workflow) -> str:
     """The answer in one sentence."""
     if not found.root:
         sure = "" if found.complete else ", but not everything could be looked at"
-        return f"Nothing of a task or group {found.id} was found{sure}."
+        return f"Nothing of a task or group with the whole id {found.id} was found{sure}."
     what = f"Group {found.root}" if found.group else f"Workflow of task {found.root}"
     return f"{what}: {count(found.total, 'task')}, {numbers(found.counts)}."
 
