@@ -159,11 +159,11 @@ class _Run:
             self._list = (step, self._lists[step])
             suspend(self._lock.broker, self._kept.queue, [self._list[1]], {"expires_ms": self._kept.expires_ms})
 
-    def among_last(self, tasks: Sequence[Task], *, lost: bool = False) -> bool:
+    def among_last(self, tasks: Sequence[Task], *, lost: str | None = None) -> bool:
         """Those whose place is among the messages that run next, in one step; false: the first one's is not.
 
         Args:
-            lost: They have no neighbour anywhere.
+            lost: They have no neighbour anywhere and run next; this is noted as the last one that has none.
         """
         _, key = self._list
         with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
@@ -175,13 +175,13 @@ class _Run:
         for task in tasks:
             is_near = known.intersection(task.newer or task.older[:1] or self._last_of(task))
             is_alone = not (task.newer or task.older or self._last_of(task))
-            if not (is_near or is_alone or lost or len(window) == length or self.tries > TRIES):
+            if not (is_near or is_alone or lost is not None or len(window) == length or self.tries > TRIES):
                 break
             near.append(task)
             known.add(task.digest)
         if not near:
             return False
-        if self.tries > TRIES:
+        if self.tries > TRIES or lost is not None:
             seen, window = {}, []
         gaps = arrange(near, seen, len(window), self._last)
         top = min(gaps.at)
@@ -192,7 +192,8 @@ class _Run:
                 sent.append(task)
                 at = gap
         behind = len(window) - top
-        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent[::-1], gaps))
+        last = self._next_of(sent[::-1], gaps) if lost is None else lost
+        arguments = (self._kept.queue, self._kept.left_s, last)
         first = (window[top] if behind else "", behind, SLACK)
         answer, number = self._lock.run(_LAST, [key, *self._names()], *arguments, *first, *pairs)
         if answer == "done":
@@ -216,9 +217,17 @@ class _Run:
             start += len(digests)
             size.learn(len(digests), size_bytes)
         if lost := search.lost():
-            self.among_last(lost[:MOST_AT_ONCE], lost=True)
+            self._next(lost)
         else:
             self._open(*search.placed())
+
+    def _next(self, tasks: Sequence[Task]) -> None:
+        """They run next: the newest first, so that each goes to the list's end, behind nothing."""
+        last = f"{tasks[-1].digest} {tasks[-1].run}"
+        for start in range((len(tasks) - 1) // MOST_AT_ONCE * MOST_AT_ONCE, -1, -MOST_AT_ONCE):
+            # If it is killed before the oldest ones, those go to the end, too: only then the others are behind them.
+            self.among_last(tasks[start : start + MOST_AT_ONCE], lost="" if start else last)
+        self._last = last
 
     def _open(self, tasks: Sequence[Task], nearest: set[str]) -> None:
         (step, key), queue = self._list, self._kept.queue
