@@ -145,6 +145,25 @@ def test_tasks_without_a_neighbour_run_next_in_their_order_and_no_other_moves(
     assert min(waiting) == 1_000
 
 
+def test_a_task_whose_neighbours_are_taken_while_it_goes_back_still_runs_before_the_next_one(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put_back, "MOST_AT_ONCE", 1)
+    push(broker, "A a b c d e B")
+    take_out(broker)
+    run = QueueLock.run
+
+    def step(*args: Any) -> Any:
+        for name in order(broker).split():
+            if name.islower():
+                broker.client.rpop(broker.lists("celery")[0])
+        return run(*args)
+
+    monkeypatch.setattr(QueueLock, "run", step)
+    WorkflowTrash(broker).restore("t1", by="otto")
+    assert order(broker) == "A B"
+
+
 def test_a_take_that_is_cancelled_or_runs_again_goes_on_and_counts_each_once(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

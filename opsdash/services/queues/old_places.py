@@ -55,7 +55,7 @@ def arrange(tasks: Sequence[Task], seen: Mapping[str, int], size: int, last: str
         tasks: The oldest first.
         seen: Digest → place of messages, from the newest on. ``size``: how many there are; what has no neighbour
             among them comes behind all.
-        last: Digest and run of the one that was put there before.
+        last: Digest and run of the one that went back before.
     """
     found, placed = Gaps({}, {}, set()), dict[str, int]()
     for task in tasks:
@@ -76,8 +76,7 @@ def arrange(tasks: Sequence[Task], seen: Mapping[str, int], size: int, last: str
         of.insert(at, task)
         placed[task.digest] = gap
         found.sides[task.at] = side
-        if side == "next":
-            last = f"{task.digest} {task.run}"
+        last = f"{task.digest} {task.run}"
     return found
 
 
@@ -86,7 +85,7 @@ class Search:
 
     Args:
         tasks: The oldest first.
-        last: Digest and run of the one that was put next to run before.
+        last: Digest and run of the one that went back before.
     """
 
     def __init__(self, tasks: Sequence[Task], last: str) -> None:
@@ -124,6 +123,15 @@ class Search:
             found.append(task)
         return found
 
+    def followers(self) -> list[Task]:
+        """The first tasks, if the one that went back before is the only neighbour of theirs."""
+        before, found = self._last.partition(" ")[0], list[Task]()
+        for task in self._tasks:
+            if self._nearest(task) != before:
+                break
+            found.append(task)
+        return found
+
     def placed(self) -> tuple[list[Task], set[str]]:
         """The first tasks whose place is known, and the digests of the messages that they go to."""
         found, known, nearest = list[Task](), set[str](), set[str]()
@@ -141,7 +149,7 @@ class Search:
 
 
 def neighbours(task: Task, last: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Newer and older ones, the nearest first; what was found in the same search and runs next is older."""
+    """Newer and older ones, the nearest first; what was found in the same search and went back before is older."""
     one, _, run = last.partition(" ")
     return task.newer, (*task.older, one) if one and run == task.run else task.older
 

@@ -59,7 +59,7 @@ class Kept:
 
     Attributes:
         tasks: Key of their messages.
-        last: Digest and run of the last task that had no neighbour any more and runs next.
+        last: Digest and run of the task that went back last.
         expires_ms: Of the queue, if it has had an expiry; see `queue_expiry.suspend`.
         left_s: For how long their return is remembered.
     """
@@ -159,11 +159,12 @@ class _Run:
             self._list = (step, self._lists[step])
             suspend(self._lock.broker, self._kept.queue, [self._list[1]], {"expires_ms": self._kept.expires_ms})
 
-    def among_last(self, tasks: Sequence[Task], *, lost: str | None = None) -> bool:
+    def among_last(self, tasks: Sequence[Task], *, lost: str | None = None, follow: bool = False) -> bool:
         """Those whose place is among the messages that run next, in one step; false: the first one's is not.
 
         Args:
-            lost: They have no neighbour anywhere and run next; this is noted as the last one that has none.
+            lost: They have no neighbour anywhere and run next; this is noted as the one that went back last.
+            follow: They have no neighbour but the one that went back last.
         """
         _, key = self._list
         with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
@@ -173,8 +174,9 @@ class _Run:
         seen = {one: at for at, one in enumerate(window)}
         known, near = set(seen), list[Task]()
         for task in tasks:
-            is_near = known.intersection(task.newer or task.older[:1] or self._last_of(task))
-            is_alone = not (task.newer or task.older or self._last_of(task))
+            led = self._last_of(task)
+            is_near = known.intersection(led if follow else task.newer or task.older[:1] or led)
+            is_alone = not (task.newer or task.older or led)
             if not (is_near or is_alone or lost is not None or len(window) == length or self.tries > TRIES):
                 break
             near.append(task)
@@ -192,18 +194,21 @@ class _Run:
                 sent.append(task)
                 at = gap
         behind = len(window) - top
-        last = self._next_of(sent[::-1], gaps) if lost is None else lost
+        before = self._last
+        last = self._last_one(near) if lost is None else lost
         arguments = (self._kept.queue, self._kept.left_s, last)
         first = (window[top] if behind else "", behind, SLACK)
         answer, number = self._lock.run(_LAST, [key, *self._names()], *arguments, *first, *pairs)
         if answer == "done":
             self._count(number, sent, gaps)
-        elif answer != "moved":
+        elif answer == "moved":
+            self._last = before
+        else:
             raise Refused(why_not(self._kept.trash_id, answer))
         return True
 
     def _last_of(self, task: Task) -> tuple[str, ...]:
-        """The task of the same search that was put next to run."""
+        """The task of the same search that went back last."""
         return neighbours(task, self._last)[1][len(task.older) :]
 
     def between(self, tasks: Sequence[Task]) -> None:
@@ -218,7 +223,7 @@ class _Run:
             size.learn(len(digests), size_bytes)
         if lost := search.lost():
             self._next(lost)
-        else:
+        elif not self.among_last(search.followers()[:MOST_AT_ONCE], follow=True):
             self._open(*search.placed())
 
     def _next(self, tasks: Sequence[Task]) -> None:
@@ -282,7 +287,7 @@ class _Run:
             pairs += [number, task.at]
             sent.append(task)
             most -= number + 1
-        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent, gaps), rest)
+        arguments = (self._kept.queue, self._kept.left_s, self._last_one(sent), rest)
         come = (self._upto(names[2], step), ARRIVALS, step)
         answer = self._lock.run(_BETWEEN, [*names, *self._names()], *come, *arguments, *pairs)
         if answer == "gone":
@@ -290,11 +295,10 @@ class _Run:
         self._count(int(answer[1]), sent, gaps)
         return str(answer[0])
 
-    def _next_of(self, sent: Sequence[Task], gaps: Gaps) -> str:
-        """The newest of those that have no neighbour any more: what comes after it without one goes behind it."""
-        self._last = next(
-            (f"{task.digest} {task.run}" for task in reversed(sent) if gaps.sides[task.at] == "next"), self._last
-        )
+    def _last_one(self, sent: Sequence[Task]) -> str:
+        """The newest of those that go back, the oldest first: what has no neighbour any more goes behind it."""
+        if sent:
+            self._last = f"{sent[-1].digest} {sent[-1].run}"
         return self._last
 
     def _upto(self, info: str, step: int) -> bytes:
