@@ -10,7 +10,7 @@ from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Pre
 from opsdash.model.queue import FAILED_TASKS, WORKFLOW
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.failures.discard import Discarded
-from opsdash.services.queues.put_back import NEIGHBOURS
+from opsdash.services.queues.old_places import NEIGHBOURS
 from opsdash.services.queues.receipt import receipt_details
 from opsdash.services.queues.trash import time_left
 from opsdash.services.queues.workflow_trash import WorkflowTrash

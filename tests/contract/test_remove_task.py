@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -13,7 +15,8 @@ from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.queues import put_back, remove_task, selective_clear
-from opsdash.services.queues.lock import locked
+from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.remove_task import Removed, remove
 from opsdash.services.queues.trash import Trash
@@ -97,6 +100,102 @@ def test_a_place_far_from_both_ends_is_found_and_filled(broker: Broker, monkeypa
     Trash(broker).restore("t1", by="otto")
     assert " t149 t150 t151 " in order(broker)
     assert len(order(broker).split()) == 300
+
+
+def least_waiting(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many wait after each step from now on."""
+    numbers, run, key = list[int](), QueueLock.run, broker.lists("celery")[0]
+
+    def counted(*args: Any) -> Any:
+        answer = run(*args)
+        numbers.append(broker.client.llen(key))
+        return answer
+
+    monkeypatch.setattr(QueueLock, "run", counted)
+    return numbers
+
+
+@pytest.mark.parametrize("gone", ["first", "newer", "all"])
+def test_a_queue_is_not_set_aside_for_neighbours_that_are_gone(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    ids = [f"t{n}" for n in range(3_000)]
+    push(broker, *ids)
+    take_out(broker, "t2900")
+    for one in {"first": [2901], "newer": range(2901, 2906), "all": [*range(2895, 2900), *range(2901, 2906)]}[gone]:
+        ids.remove(f"t{one}")
+        take_out(broker, f"t{one}", trash_id=f"other-{one}")
+    if gone == "all":
+        ids = ["t2900", *(one for one in ids if one != "t2900")]
+    waiting = least_waiting(broker, monkeypatch)
+    Trash(broker).restore("t1", by="otto")
+    assert order(broker).split() == ids
+    assert min(waiting) > 2_000, "workers take the oldest of the queue meanwhile, never the newest"
+
+
+def test_a_task_that_was_alone_runs_next_at_once_however_many_have_come_since(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(broker, "a")
+    take_out(broker, "a")
+    push(broker, *(f"t{n}" for n in range(3_000)))
+    waiting = least_waiting(broker, monkeypatch)
+    assert Trash(broker).restore("t1", by="otto").where == "next"
+    assert order(broker).startswith("a t0 t1 ")
+    assert waiting == [3_001]
+
+
+@pytest.mark.parametrize("harm", ["no places", "places of another type", "no count", "other restores"])
+def test_what_others_did_to_the_trash_costs_the_queue_nothing(broker: Broker, harm: str) -> None:
+    push(broker, *"abcd")
+    take_out(broker, "b")
+    keys, run = broker.keys, QueueLock.run
+    places, info = keys.trash("t1", f"{PLACES}celery"), keys.trash("t1", "info")
+
+    def then(*args: Any) -> Any:
+        """Right before the step."""
+        if harm.startswith(("no places", "places")):
+            broker.client.delete(places)
+        if harm == "places of another type":
+            broker.client.set(places, "x")
+        if harm == "no count":
+            broker.client.hset(info, "count", "many")
+        if harm == "other restores":
+            broker.client.set(keys.restores, "x")
+        return run(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QueueLock, "run", then)
+        with contextlib.suppress(Refused):
+            Trash(broker).restore("t1", by="otto")
+    found = order(broker).split() + ["b"] * broker.client.llen(keys.trash("t1", "0"))
+    assert sorted(found) == [*"abcd"]
+    if "places" in harm:
+        assert order(broker) == "a c d"
+        with pytest.raises(Refused, match="deleted outside opsdash"):
+            Trash(broker).restore("t1", by="otto")
+    else:
+        assert order(broker) == "a b c d"
+
+
+def test_an_undo_that_has_begun_ends_in_a_redis_that_is_full_meanwhile(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(broker, *"abcd")
+    take_out(broker, "b")
+    run = QueueLock.run
+
+    def full(*args: Any) -> Any:
+        broker.client.config_set("maxmemory", 1)
+        return run(*args)
+
+    monkeypatch.setattr(QueueLock, "run", full)
+    try:
+        Trash(broker).restore("t1", by="otto")
+    finally:
+        broker.client.config_set("maxmemory", 0)
+    assert order(broker) == "a b c d"
+    assert Trash(broker).list() == ()
 
 
 def test_a_task_that_is_in_the_queue_twice_is_removed_once_the_one_that_runs_first(broker: Broker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.queues import put_back, remove_tasks, scan
-from opsdash.services.queues.lock import locked
+from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.remove_tasks import Bin, take
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.workflow_trash import WorkflowTrash
@@ -111,6 +112,56 @@ def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> Non
     assert time.monotonic() - started < 20
     assert left[-1] == 0
     assert broker.client.lrange(broker.lists("celery")[0], 0, -1) == before
+
+
+@pytest.mark.parametrize("killed", [0, 1, 6, 11])
+def test_tasks_without_a_neighbour_run_next_in_their_order_and_no_other_moves(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
+    monkeypatch.setattr(put_back, "LAST", 10)
+    monkeypatch.setattr(put_back, "MOST_AT_ONCE", 10)
+    key, ids = broker.lists("celery")[0], " ".join(f"W{n}" for n in range(100))
+    push(broker, f"a {ids} b")
+    take_out(broker)
+    broker.client.delete(key)
+    others = " ".join(f"n{n}" for n in range(1_000))
+    push(broker, others)
+    waiting, run = list[int](), QueueLock.run
+
+    def step(*args: Any) -> Any:
+        if len(waiting) == killed > 0:
+            waiting.append(1_000)
+            raise KeyboardInterrupt
+        answer = run(*args)
+        waiting.append(broker.client.llen(key))
+        return answer
+
+    monkeypatch.setattr(QueueLock, "run", step)
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            WorkflowTrash(broker).restore("t1", by="otto")
+    WorkflowTrash(broker).restore("t1", by="otto")
+    assert order(broker) == f"{ids} {others}"
+    assert min(waiting) == 1_000
+
+
+def test_a_task_whose_neighbours_are_taken_while_it_goes_back_still_runs_before_the_next_one(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(put_back, "MOST_AT_ONCE", 1)
+    push(broker, "A a b c d e B")
+    take_out(broker)
+    run = QueueLock.run
+
+    def step(*args: Any) -> Any:
+        for name in order(broker).split():
+            if name.islower():
+                broker.client.rpop(broker.lists("celery")[0])
+        return run(*args)
+
+    monkeypatch.setattr(QueueLock, "run", step)
+    WorkflowTrash(broker).restore("t1", by="otto")
+    assert order(broker) == "A B"
 
 
 def test_a_take_that_is_cancelled_or_runs_again_goes_on_and_counts_each_once(

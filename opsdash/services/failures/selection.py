@@ -13,7 +13,7 @@ from opsdash.model.failure import Failure
 from opsdash.services.broker.client import Broker
 from opsdash.services.failures.later_tries import LaterTries, later_tries
 from opsdash.services.failures.store import MOST_FAILURES, FailureFilter, FailureStore
-from opsdash.services.queues.put_back import nearest_step
+from opsdash.services.queues.old_places import nearest_step
 from opsdash.text import count
 
 CHORD, WAITING, TOO_LARGE, NOT_KEPT, NO_QUEUE = "chord", "waiting", "too_large", "not_kept", "no_queue"

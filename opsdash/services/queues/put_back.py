@@ -1,9 +1,9 @@
 """Removed tasks go back to their own places: among the messages that run next at once, farther away in steps.
 
-A list can't be opened in its middle without passing over all of it. So what is newer than the place is set aside, from
-the newest message on, as `selective_clear` does, and goes back with the tasks between. Workers take from the oldest end
-meanwhile. If it is killed, the next operation on the queue gives back what was set aside; each task is in its queue or
-in the trash.
+A list can't be opened in its middle without passing over all of it. So the place is looked for first; then what is
+newer is set aside, from the newest message on, as `selective_clear` does, and goes back with the tasks between. Workers
+take from the oldest end meanwhile. If it is killed, the next operation on the queue gives back what was set aside; each
+task is in its queue or in the trash.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal
 from uuid import uuid4
 
 from opsdash import lua
@@ -24,13 +23,13 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.lock import Pace, QueueLock
+from opsdash.services.queues.old_places import Gaps, Search, Side, Task, arrange, nearest_step, neighbours, task_of
+from opsdash.services.queues.scan import WindowSize
 from opsdash.services.queues.selective_clear import ARRIVALS, BEGIN, SelectiveClear
 from opsdash.services.queues.watermark import raw
 
 PLACES = "places:"
 """Part of a trash for each queue: where each of its removed tasks was."""
-NEIGHBOURS = 5
-"""On either side that are remembered: as long as one of them waits, its place is known."""
 LAST, LAST_BYTES = 1_000, 500_000
 """Messages that run next, and their bytes: tasks go back among these in one step."""
 MOST_AT_ONCE = 200
@@ -48,11 +47,10 @@ TRIES = 5
 _READ = lua.load(__name__, "put_back_read")
 _NEAR = lua.load(__name__, "put_back_near")
 _LAST = lua.load(__name__, "put_back_last")
+_LOOK = lua.load(__name__, "put_back_look")
 _ASIDE = lua.load(__name__, "put_back_aside", **bounded_reads.MARKS)
 _END = lua.load(__name__, "put_back_end")
 _BETWEEN = lua.load(__name__, "put_back_between", **bounded_reads.MARKS)
-
-Side = Literal["behind", "before", "next", "alone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ class Kept:
 
     Attributes:
         tasks: Key of their messages.
-        last: Digest and run of the last task that had no neighbour any more and runs next.
+        last: Digest and run of the task that went back last.
         expires_ms: Of the queue, if it has had an expiry; see `queue_expiry.suspend`.
         left_s: For how long their return is remembered.
     """
@@ -75,79 +73,11 @@ class Kept:
     left_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """Where a removed task was.
-
-    Attributes:
-        at: Its place in the trash's list. ``digest``: its own.
-        newer: Digests of its neighbours, the nearest first; ``older``: the same.
-        run: In which search it was found: what another one has found later is newer.
-    """
-
-    at: int
-    digest: str
-    step: int
-    newer: tuple[str, ...]
-    older: tuple[str, ...]
-    run: str = ""
-
-
-@dataclass(slots=True)
-class Gaps:
-    """Which tasks go between which messages.
-
-    Attributes:
-        at: How many messages are newer than the gap → its tasks, the oldest first.
-        sides: Of each task, by its place in the trash's list, next to which neighbour it is: ``behind`` a newer one,
-            ``before`` an older one, ``next`` to run, or ``alone``, as it was.
-        glued: Those that the task behind them does not know: they go back in one step.
-    """
-
-    at: dict[int, list[Task]]
-    sides: dict[int, Side]
-    glued: set[int]
-
-
-def arrange(tasks: Sequence[Task], seen: Mapping[str, int], size: int, last: str = "") -> Gaps:
-    """Next to the nearest neighbour that waits; a newer one is best: it is taken after the task would have been.
-
-    Args:
-        tasks: The oldest first.
-        seen: Digest → place of messages, from the newest on. ``size``: how many there are; what has no neighbour
-            among them comes behind all.
-        last: Digest and run of the one that was put there before.
-    """
-    found, placed = Gaps({}, {}, set()), dict[str, int]()
-    for task in tasks:
-        side: Side = "next" if size or task.newer or task.older else "alone"
-        gap, at = size, 0
-        last_one, _, run = last.partition(" ")
-        older = (*task.older, last_one) if run == task.run else task.older
-        if newer := next((one for one in task.newer if one in seen), ""):
-            side, gap = "behind", seen[newer] + 1
-            at = len(found.at.get(gap, ()))
-        elif one := next((one for one in older if one in seen or one in placed), ""):
-            side = "before" if one in task.older else "next"
-            gap = placed[one] if one in placed else seen[one]
-            of = found.at.get(gap, [])
-            at = 0 if one in seen else len(of) - next(n for n, other in enumerate(reversed(of)) if other.digest == one)
-        of = found.at.setdefault(gap, [])
-        if at < len(of):
-            found.glued.add(task.at)
-        of.insert(at, task)
-        placed[task.digest] = gap
-        found.sides[task.at] = side
-        if side == "next":
-            last = f"{task.digest} {task.run}"
-    return found
-
-
 def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambda _number: None) -> Counter[Side]:
     """Puts all of them back; run again after an interruption, it goes on.
 
-    Cost: a step for those among the last thousand messages. For others each newer message is moved twice, in steps of
-    some 4 ms; 20,000 tasks share that.
+    Cost: a step for those among the last thousand messages. For others each newer message is read once and moved
+    twice, in steps of some 4 ms; 20,000 tasks share that.
 
     Args:
         on_step: Called after each step with how many it put back.
@@ -211,7 +141,7 @@ class _Run:
             for n, (place, digest) in enumerate(zip(read[::2], read[1::2], strict=True), passed + 1):
                 if not place:
                     continue
-                task = _task(tasks - n, place, digest)
+                task = task_of(tasks - n, place, digest)
                 step = nearest_step(task.step, self._lists)
                 if not found:
                     self._go_to(step)
@@ -229,8 +159,13 @@ class _Run:
             self._list = (step, self._lists[step])
             suspend(self._lock.broker, self._kept.queue, [self._list[1]], {"expires_ms": self._kept.expires_ms})
 
-    def among_last(self, tasks: Sequence[Task]) -> bool:
-        """Those whose place is among the messages that run next, in one step; false: the first one's is not."""
+    def among_last(self, tasks: Sequence[Task], *, lost: str | None = None, follow: bool = False) -> bool:
+        """Those whose place is among the messages that run next, in one step; false: the first one's is not.
+
+        Args:
+            lost: They have no neighbour anywhere and run next; this is noted as the one that went back last.
+            follow: They have no neighbour but the one that went back last.
+        """
         _, key = self._list
         with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
             pipe.eval(_NEAR, 1, key, LAST, LAST_BYTES)
@@ -239,14 +174,16 @@ class _Run:
         seen = {one: at for at, one in enumerate(window)}
         known, near = set(seen), list[Task]()
         for task in tasks:
-            is_near = known.intersection(task.newer or task.older[:1])
-            if not (is_near or len(window) == length or self.tries > TRIES):
+            led = self._last_of(task)
+            is_near = known.intersection(led if follow else task.newer or task.older[:1] or led)
+            is_alone = not (task.newer or task.older or led)
+            if not (is_near or is_alone or lost is not None or len(window) == length or self.tries > TRIES):
                 break
             near.append(task)
             known.add(task.digest)
         if not near:
             return False
-        if self.tries > TRIES:
+        if self.tries > TRIES or lost is not None:
             seen, window = {}, []
         gaps = arrange(near, seen, len(window), self._last)
         top = min(gaps.at)
@@ -257,17 +194,47 @@ class _Run:
                 sent.append(task)
                 at = gap
         behind = len(window) - top
-        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent[::-1], gaps))
+        before = self._last
+        last = self._last_one(near) if lost is None else lost
+        arguments = (self._kept.queue, self._kept.left_s, last)
         first = (window[top] if behind else "", behind, SLACK)
         answer, number = self._lock.run(_LAST, [key, *self._names()], *arguments, *first, *pairs)
         if answer == "done":
             self._count(number, sent, gaps)
-        elif answer != "moved":
+        elif answer == "moved":
+            self._last = before
+        else:
             raise Refused(why_not(self._kept.trash_id, answer))
         return True
 
+    def _last_of(self, task: Task) -> tuple[str, ...]:
+        """The task of the same search that went back last."""
+        return neighbours(task, self._last)[1][len(task.older) :]
+
     def between(self, tasks: Sequence[Task]) -> None:
-        """Sets aside what is newer than the places of these tasks, and puts it back with them."""
+        """Sets aside what is newer than the places of the first of these tasks, and puts it back with them."""
+        search, start, size = Search(tasks, self._last), 0, WindowSize()
+        while not search.complete:
+            size_bytes, *digests = self._lock.run(_LOOK, [self._list[1]], start, size.messages)
+            if not digests:
+                break
+            search.see(digests)
+            start += len(digests)
+            size.learn(len(digests), size_bytes)
+        if lost := search.lost():
+            self._next(lost)
+        elif not self.among_last(search.followers()[:MOST_AT_ONCE], follow=True):
+            self._open(*search.placed())
+
+    def _next(self, tasks: Sequence[Task]) -> None:
+        """They run next: the newest first, so that each goes to the list's end, behind nothing."""
+        last = f"{tasks[-1].digest} {tasks[-1].run}"
+        for start in range((len(tasks) - 1) // MOST_AT_ONCE * MOST_AT_ONCE, -1, -MOST_AT_ONCE):
+            # If it is killed before the oldest ones, those go to the end, too: only then the others are behind them.
+            self.among_last(tasks[start : start + MOST_AT_ONCE], lost="" if start else last)
+        self._last = last
+
+    def _open(self, tasks: Sequence[Task], nearest: set[str]) -> None:
         (step, key), queue = self._list, self._kept.queue
         aside_id = uuid4().hex
         aside, info = self._keys.trash(aside_id, f"kept:{step}"), self._keys.trash(aside_id, "info")
@@ -275,7 +242,7 @@ class _Run:
         fields = ["queue", queue, "by", self._kept.by, "at", at, "keep_s", 0]
         self._lock.run(BEGIN, [info, self._keys.trash_index], aside_id, *fields)
         names = [key, aside, info]
-        seen, size = self._set_aside(tasks, step, names)
+        seen, size = self._set_aside(tasks, nearest, step, names)
         gaps = arrange(tasks, seen, size, self._last)
         left, at_gap = deque[tuple[int, Task]](), size
         for gap in sorted(gaps.at, reverse=True):
@@ -289,15 +256,14 @@ class _Run:
         if answer not in {"done", "moved"}:
             raise Refused(why_not(self._kept.trash_id, answer))
 
-    def _set_aside(self, tasks: Sequence[Task], step: int, names: list[str]) -> tuple[dict[str, int], int]:
-        """From the newest message on, until each task has a neighbour: digests → places, and how many messages."""
-        wanted = {self._last.partition(" ")[0], *(one for task in tasks for one in (*task.newer, *task.older))}
-        own = {task.digest for task in tasks}
-        missing = {first for task in tasks for first in (task.newer or task.older)[:1]} - own
-        endless = any(not task.newer and not task.older for task in tasks)
-        seen, size, pace = dict[str, int](), 0, Pace()
+    def _set_aside(
+        self, tasks: Sequence[Task], nearest: set[str], step: int, names: list[str]
+    ) -> tuple[dict[str, int], int]:
+        """From the newest message on, until each task has its neighbour: digests → places, and how many messages."""
+        wanted = {one for task in tasks for side in neighbours(task, self._last) for one in side}
+        missing, seen, size, pace = set(nearest), dict[str, int](), 0, Pace()
         upto = next(iter(bounded_reads.messages(self._client, names[0], 0, 1)), b"")
-        while upto and (missing or endless):
+        while upto and missing:
             digests = pace.timed(partial(self._lock.run, _ASIDE, names, upto, ARRIVALS, step))
             if digests == "gone":
                 break
@@ -321,7 +287,7 @@ class _Run:
             pairs += [number, task.at]
             sent.append(task)
             most -= number + 1
-        arguments = (self._kept.queue, self._kept.left_s, self._next_of(sent, gaps), rest)
+        arguments = (self._kept.queue, self._kept.left_s, self._last_one(sent), rest)
         come = (self._upto(names[2], step), ARRIVALS, step)
         answer = self._lock.run(_BETWEEN, [*names, *self._names()], *come, *arguments, *pairs)
         if answer == "gone":
@@ -329,11 +295,10 @@ class _Run:
         self._count(int(answer[1]), sent, gaps)
         return str(answer[0])
 
-    def _next_of(self, sent: Sequence[Task], gaps: Gaps) -> str:
-        """The newest of those that have no neighbour any more: what comes after it without one goes behind it."""
-        self._last = next(
-            (f"{task.digest} {task.run}" for task in reversed(sent) if gaps.sides[task.at] == "next"), self._last
-        )
+    def _last_one(self, sent: Sequence[Task]) -> str:
+        """The newest of those that go back, the oldest first: what has no neighbour any more goes behind it."""
+        if sent:
+            self._last = f"{sent[-1].digest} {sent[-1].run}"
         return self._last
 
     def _upto(self, info: str, step: int) -> bytes:
@@ -348,22 +313,6 @@ class _Run:
         self.sides.update(gaps.sides[task.at] for task in sent[:number])
         if number:
             self._on_step(number)
-
-
-def nearest_step(step: int, lists: Iterable[int]) -> int:
-    """Source: kombu's Redis transport, ``Channel.priority``."""
-    return max((known for known in lists if known <= step), default=min(lists))
-
-
-def _task(at: int, place: str, digest: str) -> Task:
-    step, newer, older, run = [*place.split("|"), "", "", ""][:4]
-    return Task(
-        at=at, digest=digest, step=untrusted.whole(step) or 0, newer=_digests(newer), older=_digests(older), run=run
-    )
-
-
-def _digests(text: str) -> tuple[str, ...]:
-    return tuple(one for one in text.split()[:NEIGHBOURS] if len(one) == 40)
 
 
 def left_to_remember_s(info: Mapping[str, str], least_s: int) -> int:

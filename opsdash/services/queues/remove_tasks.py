@@ -17,7 +17,8 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
 from opsdash.services.queues.lock import locked
-from opsdash.services.queues.put_back import NEIGHBOURS, PLACES
+from opsdash.services.queues.old_places import NEIGHBOURS
+from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.selective_clear import SelectiveClear
 
 TASKS = "tasks:"

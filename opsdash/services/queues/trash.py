@@ -19,7 +19,8 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
 from opsdash.services.queues.lock import QueueLock, locked
-from opsdash.services.queues.put_back import PLACES, Kept, end, left_to_remember_s, nearest_step, put_back, why_not
+from opsdash.services.queues.old_places import nearest_step
+from opsdash.services.queues.put_back import PLACES, Kept, end, left_to_remember_s, put_back, why_not
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.remove_task import TASK
 from opsdash.services.queues.remove_tasks import TASKS, queues_of
@@ -60,7 +61,7 @@ class Restored:
         entry: As it was before.
         tasks: How many this run brought back; 0: all had come back before.
         receipt: None when all had come back before.
-        where: Of one removed task: next to which message it is; see `put_back.Gaps`. Empty for a clear.
+        where: Of one removed task: next to which message it is; see `old_places.Gaps`. Empty for a clear.
     """
 
     entry: TrashEntry

@@ -1,6 +1,6 @@
 -- What was kept aside goes back, oldest first, and removed tasks between. KEYS: lease, list, kept aside, its info, then info,
 -- tasks, places, restores of the trash. ARGV[3] to ARGV[5] as in put_back_aside.lua, [6]: queue, [7]: seconds to remember it,
--- [8]: the last one that has no neighbour, [9]: how many go back after the last task; then for each task how many go back
+-- [8]: the one that goes back last, [9]: how many go back after the last task; then for each task how many go back
 -- before it, and its place in the trash's list.
 -- include selective_clear_arrived.lua
 local info, tasks, places, restores, queue, left, last = KEYS[5], KEYS[6], KEYS[7], KEYS[8], ARGV[6], ARGV[7], ARGV[8]

@@ -1,5 +1,5 @@
 -- Removed tasks go back among a list's last messages, the next to run, in one step. KEYS: lease, list, info, tasks, places,
--- restores. ARGV[3]: queue, seconds to remember it, the last one that has no neighbour, digest of the message behind which
+-- restores. ARGV[3]: queue, seconds to remember it, the one that goes back last, digest of the message behind which
 -- all of it happens, that one included (empty: none), how many there were from it on, how many may have been taken or given
 -- back since; then for each task how many messages are between it and the one before, and its place in the trash's list.
 -- include lock_guard.lua

@@ -4,6 +4,9 @@
 if redis.call('EXISTS', info) == 0 then return {'gone', 0} end
 local state = redis.call('HGET', info, 'state')
 if state then return {string.sub(state, 1, 100), 0} end
+-- Nothing may fail once messages are out of their queue: what else has the names of the lists is seen before, and a count
+-- that is none stays as it is.
+if redis.pcall('LLEN', tasks) ~= redis.pcall('LLEN', places) then return {'short', 0} end
 local number = 0
 local function take(at)
   local task = redis.call('LINDEX', tasks, at)
@@ -20,9 +23,9 @@ local function taken()
     redis.call('RPOP', places)
   end
   if last ~= '' then redis.call('HSET', info, 'last', last) end
-  redis.call('HINCRBY', info, 'count', -number)
-  if redis.call('HEXISTS', info, 'of:' .. queue) == 1 then redis.call('HINCRBY', info, 'of:' .. queue, -number) end
-  redis.call('HINCRBY', restores, queue, 1)
+  redis.pcall('HINCRBY', info, 'count', -number)
+  if redis.call('HEXISTS', info, 'of:' .. queue) == 1 then redis.pcall('HINCRBY', info, 'of:' .. queue, -number) end
+  redis.pcall('HINCRBY', restores, queue, 1)
   for _, key in ipairs({info, tasks, places}) do redis.call('EXPIRE', key, left) end
   return {'done', number}
 end
