@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opsdash.services.services import Services
 
 PLACE = (
-    f"Its place is next to the nearest of {NEIGHBOURS} tasks on either side that still waits; where none does, it runs"
-    " next."
+    f"A task's place is next to the nearest of {NEIGHBOURS} tasks on either side that still waits; where none does, the"
+    " task runs next."
 )
 WHERE = {
     "behind": "it runs right before the newer task that waited next to it",

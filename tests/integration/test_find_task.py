@@ -182,7 +182,7 @@ def test_a_task_is_removed_audited_and_put_back_from_its_result(console_for):
     said = " ".join(texts(preview))
     assert "It is part of a chord: the chord's body will not run." in said
     assert "It is part of a chain: the tasks behind it will not run." in said
-    assert "Its place is next to the nearest of 5 tasks on either side that still waits" in said
+    assert "A task's place is next to the nearest of 5 tasks on either side that still waits" in said
     assert "hunter2" not in said
     done = console.run(RemoveTask(task_id="wanted-1"), actor="maria", confirm="YES", reviewed=preview)
     assert done.message == "Removed wanted-1 from celery, place 2 of 3."

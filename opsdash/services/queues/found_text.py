@@ -36,7 +36,7 @@ def _position(place: TaskPlace) -> str:
 
 
 def _worker(place: TaskPlace) -> str:
-    return place.worker or "a worker that does not say so"
+    return place.worker or "an unknown worker"
 
 
 def summary(found: FoundTask) -> str:

@@ -31,8 +31,8 @@ def state_of(task: WorkflowTask) -> str:
     if task.part == "group":
         return f"group of {task.of_children:,}"
     text = {
-        "active": f"running in {task.worker or 'a worker that does not say so'}",
-        "reserved": f"fetched by {task.worker or 'a worker that does not say so'}, not started",
+        "active": f"running in {task.worker or 'an unknown worker'}",
+        "reserved": f"fetched by {task.worker or 'an unknown worker'}, not started",
         "scheduled": f"scheduled: {task.worker or 'a worker'} has fetched it",
         "waiting": f"waiting in {task.queue}",
         "held": f"set aside from {task.queue} by an interrupted operation",
