@@ -27,6 +27,8 @@ from panel.io.server import ComponentResourceHandler
 from tornado.web import StaticFileHandler
 
 from opsdash.services.threads import Pool
+from opsdash.views.components.base import HERE
+from opsdash.views.components.panel_private import version
 
 MOST_KEPT_BYTES = 16 * 1024 * 1024
 """Compressed, in memory, in each process: what was asked for longest ago goes first. The page loads 0.8 MB."""
@@ -228,7 +230,14 @@ class ExtensionFiles(Compressed, MultiRootStaticHandler):
 
 
 class ComponentFiles(Compressed, ComponentResourceHandler):
-    """Scripts and styles of single components."""
+    """Scripts and styles of single components. Those of opsdash have the version of all of them in their addresses."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """As above; a browser that has them all asks for none of them."""
+        super().set_extra_headers(path)
+        folder = Path(self.absolute_path or path).parent
+        if folder == HERE and self.get_query_argument("v", "") == version(HERE):
+            self.set_header("Cache-Control", FOR_A_YEAR)
 
 
 def routes() -> list[tuple[str, type[StaticFileHandler], dict[str, Any]]]:

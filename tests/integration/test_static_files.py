@@ -17,6 +17,8 @@ from support.pages import PageServer
 
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
+from opsdash.views.components import KeyedTable, StatusStrip
+from opsdash.views.components.panel_private import addresses
 
 YEAR = "public, max-age=31536000, immutable"
 COLD_START_BYTES = 1_200_000
@@ -161,6 +163,15 @@ def test_pages_and_answers_of_the_api_are_never_compressed(client: Client, path:
     answer = client.ask(path, Accept_Encoding="gzip, br")
     assert "content-encoding" not in answer.headers
     assert "immutable" not in answer.headers.get("cache-control", "")
+
+
+def test_the_scripts_and_styles_of_components_are_kept_by_the_version_in_their_addresses(client: Client) -> None:
+    for _, address in addresses(StatusStrip, KeyedTable):
+        path = f"/{address.removeprefix('./')}"
+        answer = client.ask(path, Accept_Encoding="gzip")
+        assert (answer.status, answer.headers["cache-control"]) == (200, YEAR)
+        older = client.ask(re.sub(r"v=\w+", "v=0123456789ab", path), Accept_Encoding="gzip")
+        assert older.headers["cache-control"] == "no-cache", "another release's page asked"
 
 
 def test_the_files_of_a_component_are_compressed_too(
