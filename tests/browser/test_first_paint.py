@@ -179,9 +179,14 @@ MODULES = """() => performance.getEntriesByType('resource')
 
 def test_the_browser_imports_the_scripts_of_components_itself(served: Any, visit: Callable[..., Page]) -> None:
     """By ``fetch`` it would be Panel's shim, which rewrites each of them: 0.1 s before the page can be used."""
-    how = visit(served.url).evaluate(MODULES)
+    page, said = visit(served.url), list[str]()
+    how = page.evaluate(MODULES)
     assert len(how) >= 8
     assert "fetch" not in how
+    page.on("console", lambda message: said.append(message.text))
+    page.reload()
+    expect(page.get_by_role("button", name="Pause Processing").first).to_be_visible()
+    assert not [one for one in said if "import map" in one], "nor does Panel's script miss it"
 
 
 FAULT = "setTimeout(() => { throw new Error('planted') })"

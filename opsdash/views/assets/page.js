@@ -18,6 +18,9 @@
     this.controls = function * () { for (const node of controls.call(this)) if (node) yield node }
     listen.call(this)
   }
+  // No component of this page has an import map; Panel adds the empty ones, and where browsers import by themselves its shim
+  // refuses each with a warning.
+  if (globalThis.importShim) globalThis.importShim.addImportMap = () => {}
   // Panel makes an entry of the history of every change of the address, and hears of none that is gone back to. Here an
   // entry is a tab: going back leads to the tab of before, with the filters of now.
   const {pushState, replaceState} = history, query = (at) => new URL(at, location).searchParams
