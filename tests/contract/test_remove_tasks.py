@@ -207,7 +207,7 @@ def test_what_workers_and_producers_do_meanwhile_moves_no_other_task(
     key = broker.lists("celery")[0]
 
     def step(*args: object) -> object:
-        found = real(*args)  # type: ignore[arg-type] # as given
+        found = real(*args)  # type: ignore[arg-type] # as they were given, of any type
         while acts:
             acts.pop()()
         return found

@@ -27,8 +27,8 @@ from opsdash.services.queues.search_tasks import TaskQuery, TaskSearch
 from opsdash.services.workers.task_holders import HeldTask
 
 
-def searched(broker: Broker, *tasks: HeldTask, redact: str = "") -> TaskSearch:
-    return TaskSearch(broker, Nobody(*tasks), lambda: broker.queues, redact)  # type: ignore[arg-type]
+def searched(broker: Broker, *tasks: HeldTask, redact: str = "", failed: FailedSearch | None = None) -> TaskSearch:
+    return TaskSearch(broker, Nobody(*tasks), lambda: broker.queues, redact, failed)  # type: ignore[arg-type] # in place of workers
 
 
 def every(
@@ -221,7 +221,7 @@ def test_failed_tasks_are_searched_too_and_come_last_the_newest_first(broker: Br
     shown = {"arguments": '"Order 4711"'}
     keep(broker, [failed(f"f-{n}", ago_s=100 + n, **shown) for n in range(120)])
     keep(broker, [failed("mail-1", SEND, queue="emails", arguments='"hidden"')])
-    search = TaskSearch(broker, Nobody(), lambda: broker.queues, failed=FailedSearch(FailureStore(broker)))  # type: ignore[arg-type]
+    search = searched(broker, failed=FailedSearch(FailureStore(broker)))
     own = [f"f-{n}" for n in range(120)]
     assert [one.id for one in every(search, TaskQuery(text="order 4711"))] == ["w-1", *own]
     assert [one.id for one in every(search, TaskQuery(name="shop.charge"), limit=7)] == ["w-1", *own]
@@ -235,7 +235,7 @@ def test_failed_tasks_are_searched_too_and_come_last_the_newest_first(broker: Br
 
 def test_what_fails_while_a_search_goes_on_makes_it_miss_none(broker: Broker) -> None:
     keep(broker, [failed(f"f-{n}", ago_s=100 + n) for n in range(20)])
-    search = TaskSearch(broker, Nobody(), lambda: broker.queues, failed=FailedSearch(FailureStore(broker)))  # type: ignore[arg-type]
+    search = searched(broker, failed=FailedSearch(FailureStore(broker)))
     later = iter(range(1_000))
 
     def fail() -> None:
