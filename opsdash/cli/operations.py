@@ -321,12 +321,17 @@ def _print_preview(preview: Preview, reason: str, *, as_json: bool, err: bool = 
         note = f"Beside {CONFIRMATION} type {preview.phrase!r}: --phrase {shell_word(preview.phrase)}"
         lines.append(Line("note", note))
     if err:  # stdout is kept for the JSON of the result
-        for text in (preview.title, preview.warning, *(line.text for line in lines)):
+        for text in (preview.title, preview.warning, *(_line(line) for line in lines)):
             click.echo(clean(text), err=True)
         return
     print_line(f"{preview.title}: {preview.warning}")
     for one in lines:
-        print_styled(f"  {one.text}", LOOKS[one.kind])
+        print_styled(f"  {_line(one)}", LOOKS[one.kind])
+
+
+def _line(line: Line) -> str:
+    option = f"--{line.choice.replace('_', '-')}"
+    return f"{line.text} To change that: {option}." if line.choice else line.text
 
 
 def _figure(figure: Figure) -> str:

@@ -22,11 +22,13 @@ class Line:
 
     Attributes:
         repeats: Names of the figures and breakdowns that say all of it: who sees them can do without the sentence.
+        choice: Name of the yes-or-no argument that would change it; each surface says how that is given.
     """
 
     kind: Kind
     text: str
     repeats: tuple[str, ...] = ()
+    choice: str = ""
 
     def __post_init__(self) -> None:
         """A kind that no surface knows would be shown as nothing.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opsdash.model.failure import Failure
 from opsdash.operation import argument
 from opsdash.services.failures.selection import Meant
 from opsdash.text import parse_duration
@@ -46,6 +48,13 @@ class ChosenFailures:
         words = self.ids.replace(",", " ").split()
         what = words[0] if len(words) == 1 else self.task or (self.group and f"of group {self.group}")
         return f"{what_is_done} failed tasks {what}".rstrip()
+
+    def _title(self, what_is_done: str, failures: Sequence[Failure]) -> str:
+        """By the task and the error where they are a group's; empty: the heading says it."""
+        if not self.group or not failures:
+            return ""
+        one = failures[0]
+        return f"{what_is_done} failed tasks {one.task or '(unreadable)'}: {one.error.rpartition('.')[2] or one.kind}"
 
     def _meant(self) -> Meant:
         return Meant.of(

@@ -59,6 +59,7 @@ class DiscardFailed(ChosenFailures, Operation):
             parts=tuple(Part(name=name, value=n) for name, n in counted),
         )
         return Preview(
+            title=self._title("Discard", failures),
             button=f"Discard {count(number, 'task')}",
             lines=tuple(lines),
             figures=(

@@ -146,7 +146,7 @@ class EditFailed(Operation):
         if WAITING in chosen.left_out:
             raise Refused(
                 f"{failure.id} {chosen.looked.found[failure.task_id or failure.id]}: it would run twice by one id.",
-                hint="With a new id it can be sent: --new-id.",
+                hint="With a new id it can be sent.",
             )
         if not chosen.going:
             (line, *_) = retry_preview.left_out(chosen)

@@ -85,6 +85,7 @@ class RetryFailed(ChosenFailures, Operation):
             Figure(name="sample", value=tuple(one.id for one in chosen.going[:10])),
         ]
         return Preview(
+            title=self._title("Retry", chosen.going),
             button=f"Retry {count(number, 'task')}",
             lines=tuple(lines),
             figures=tuple(figures),

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from opsdash.redaction import HIDDEN, ITSELF, hidden_items, hidden_keys, is_secret_name, is_secret_text, name_of
+from opsdash.redaction.errors import NOT_SHOWN, hidden_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,13 @@ def shown_arguments(args: Any, kwargs: Any, redact: str = "", limits: Limits = S
         args: Values of JSON's kinds, like ``kwargs``; anything may be there.
         redact: Regular expression: an argument whose name or text it finds is hidden as well; empty: none.
     """
-    hide = re.compile(redact or _NOTHING)
-    shown = _items(args if isinstance(args, list) else [args] if args else [], hide, 0, limits)
-    if isinstance(kwargs, dict):
-        shown = [*shown, *(f"{_key(name, hide)}={text}" for name, text in _named(kwargs, hide, 0, limits))]
-    text = ", ".join(shown)
+    hides = _Hides(re.compile(redact or _NOTHING))
+    text = _text(args, kwargs, hides, limits)
+    if HIDDEN in text:  # a copy of what is hidden may be an argument without a name
+        hidden = hidden_values(args, kwargs, redact)
+        if hidden is None:
+            return NOT_SHOWN
+        text = _text(args, kwargs, hides._replace(values=tuple(hidden)), limits)
     return text if len(text) <= limits.most else f"{text[: limits.most]}…"
 
 
@@ -65,7 +68,25 @@ def shortened(text: str, most: int = LONG) -> str:
     return text if len(text) <= most else f"{text[: most // 3]}… ({len(text):,} characters)"
 
 
-def _items(values: list[Any], redact: re.Pattern[str], depth: int, limits: Limits) -> list[str]:
+class _Hides(NamedTuple):
+    """What is hidden in a text: what the expression finds, and these values."""
+
+    pattern: re.Pattern[str]
+    values: tuple[str, ...] = ()
+
+    def search(self, text: str) -> bool:
+        """There is something to hide in it."""
+        return self.pattern.search(text) is not None or any(value in text for value in self.values)
+
+
+def _text(args: Any, kwargs: Any, hides: _Hides, limits: Limits) -> str:
+    shown = _items(args if isinstance(args, list) else [args] if args else [], hides, 0, limits)
+    if isinstance(kwargs, dict):
+        shown = [*shown, *(f"{_key(name, hides)}={text}" for name, text in _named(kwargs, hides, 0, limits))]
+    return ", ".join(shown)
+
+
+def _items(values: list[Any], redact: _Hides, depth: int, limits: Limits) -> list[str]:
     hidden = hidden_items(values)
     if len(values) == 2 and isinstance(values[0], str) and redact.search(values[0]):
         hidden.add(1)
@@ -76,7 +97,7 @@ def _items(values: list[Any], redact: re.Pattern[str], depth: int, limits: Limit
     return shown + ["…"] * (len(values) > limits.many)
 
 
-def _named(values: Mapping[str, Any], redact: re.Pattern[str], depth: int, limits: Limits) -> Iterator[tuple[str, str]]:
+def _named(values: Mapping[str, Any], redact: _Hides, depth: int, limits: Limits) -> Iterator[tuple[str, str]]:
     hidden = hidden_keys(values)
     names_secret = any(
         isinstance(value, str) and redact.search(value) for key, value in values.items() if key != "value"
@@ -88,16 +109,16 @@ def _named(values: Mapping[str, Any], redact: re.Pattern[str], depth: int, limit
         yield "…", "…"
 
 
-def _key(name: str, redact: re.Pattern[str]) -> str:
+def _key(name: str, redact: _Hides) -> str:
     plain = _WORD.fullmatch(name) and not name_of(name) & ITSELF
     return shortened(name) if plain or (not _is_secret(name, redact) and not is_secret_name(name)) else HIDDEN
 
 
-def _is_secret(text: str, redact: re.Pattern[str]) -> bool:
-    return is_secret_text(text) or redact.search(text) is not None
+def _is_secret(text: str, redact: _Hides) -> bool:
+    return is_secret_text(text) or redact.search(text)
 
 
-def _shown(value: Any, redact: re.Pattern[str], depth: int, limits: Limits) -> str:
+def _shown(value: Any, redact: _Hides, depth: int, limits: Limits) -> str:
     if isinstance(value, (dict, list)) and depth >= limits.deep:
         return "…"
     if isinstance(value, dict):

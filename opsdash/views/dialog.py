@@ -235,9 +235,9 @@ class ConfirmationDialog(Viewer):
             warning=preview.warning if preview else operation.warning,
             danger=operation.danger,
             about=[list(one) for one in form.about(operation, self._given, title)],
-            **form.review(preview),
+            **form.review(preview, operation),
         )
-        label = form.button_label(preview.button if preview and preview.button else title)
+        label = form.button_label(preview.button if preview and preview.button else operation.title)
         self._confirm_button.param.update(label=visible(label), button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)

@@ -10,7 +10,7 @@ import panel as pn
 import param
 
 from opsdash.errors import Invalid, sentences
-from opsdash.model import Breakdown, Figure, Preview
+from opsdash.model import Breakdown, Figure, Line, Preview
 from opsdash.operation import Operation, parameters, registry
 from opsdash.state.changes import set_changed
 from opsdash.views.design import OpsDesign
@@ -122,11 +122,14 @@ def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
     return dataclasses.replace(operation, **given)
 
 
-def review(preview: Preview | None) -> dict[str, Any]:
+def review(preview: Preview | None, operation: Operation | None = None) -> dict[str, Any]:
     """What the dialog shows of a preview, as parameters of ``Dialog``.
 
     Neither a figure of nothing nor a sentence that only repeats what is shown as figures is there; where nothing at
     all is affected, the sentence is what says so.
+
+    Args:
+        operation: Whose it is: by it a sentence names the box that changes it.
     """
     shown = preview or Preview()
     figures = [one for one in shown.figures if one.shown and one.value]
@@ -137,11 +140,16 @@ def review(preview: Preview | None) -> dict[str, Any]:
         "figures": [_tile(one) for one in figures],
         "breakdown": [share for one in breakdowns for share in _shares(one)],
         "lines": [
-            [line.kind, line.text]
+            [line.kind, line.text if operation is None else _with_choice(line, operation)]
             for line in shown.in_order
             if not seen.intersection(line.repeats) or set(line.repeats) - seen - silent
         ],
     }
+
+
+def _with_choice(line: Line, operation: Operation) -> str:
+    label = next((field.metadata["label"] for field in _asked(operation) if field.name == line.choice), "")
+    return f"{line.text} To change that, tick “{label}”." if label else line.text
 
 
 def _tile(figure: Figure) -> list[str]:

@@ -34,7 +34,7 @@ def test_a_clear_counts_of_its_workers_tasks_those_of_its_queue_and_names_the_wa
         assert [(f.value, f.exactness) for f in map(preview.figure, ("active", "held"))] == [(1, "exact"), (2, "exact")]
         text = told(console, "emails")
         assert "Not removed by this: 1 running and 2 unstarted tasks of this queue in 1 worker" in text
-        assert "To remove the unstarted ones too: --everything." in text
+        assert [line.choice for line in preview.lines if line.text.startswith("Not removed")] == ["everything"]
         deployment.pause("emails")
         assert "0 tasks waiting and 3 unstarted in workers run after the resume." in told(console, pause=True)
         assert "0 tasks waiting and 2 unstarted in workers stay" in told(console, pause=True)

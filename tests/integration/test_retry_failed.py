@@ -65,7 +65,7 @@ def test_the_preview_says_how_many_go_where_what_is_reset_and_what_is_left_out(o
         "No worker consumes queue celery: 1 task will wait there until one does.",
         "Queue emails is paused: 1 task will wait there until it is resumed.",
         "No worker consumes queue emails: 1 task will wait there until one does.",
-        "1 is of chords, which have ended without them: c. To send it too: --include-chords.",
+        "1 is of chords, which have ended without them: c.",
         "1 is too large to be kept, so there is no message to send: d.",
         "1 to celery, 1 to emails. For example a, b.",
         "All else in the messages stays byte for byte.",

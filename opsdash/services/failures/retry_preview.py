@@ -26,8 +26,8 @@ LONGEST_S = 86_400
 """A retry at a pace must end within a day: what was confirmed is then not too old."""
 
 _WHY = {
-    CHORD: ("{are} of chords, which have ended without them", "--include-chords"),
-    WAITING: ("{are} on the way again already", "--include-waiting"),
+    CHORD: ("{are} of chords, which have ended without them", "include_chords"),
+    WAITING: ("{are} on the way again already", "include_waiting"),
     TOO_LARGE: ("{are} too large to be kept, so there is no message to send", ""),
     NOT_KEPT: ("{have} no message that could be sent", ""),
     NO_QUEUE: ("{are} of a queue that is not known here, or that has another key prefix", ""),
@@ -37,16 +37,15 @@ _WHY = {
 def left_out(plan: RetryPlan) -> list[Line]:
     """What is not sent, by reason, with some ids, and what sends it too."""
     lines = []
-    for why, (text, option) in _WHY.items():
+    for why, (text, choice) in _WHY.items():
         failures = plan.left_out.get(why, ())
         if not failures:
             continue
         one = len(failures) == 1
         text = text.format(are="is" if one else "are", have="has" if one else "have")
-        also = f" To send {'it' if one else 'them'} too: {option}." if option else ""
         places = sorted({plan.looked.found.get(one.task_id or one.id, "") for one in failures} - {""})
         where = f" ({', '.join(places[:NAMED_QUEUES])})" if why == WAITING and places else ""
-        lines.append(Line("will_not", f"{len(failures):,} {text}{where}: {some_ids(failures)}.{also}"))
+        lines.append(Line("will_not", f"{len(failures):,} {text}{where}: {some_ids(failures)}.", choice=choice))
     if plan.unknown:
         more = f" and {len(plan.unknown) - 3:,} more" if len(plan.unknown) > 3 else ""
         lines.append(Line("will_not", f"Not kept as failed: {', '.join(plan.unknown[:3])}{more}."))

@@ -114,7 +114,10 @@ def remedies(verdict: Verdict) -> list[str]:
 def _remedy(reason: Reason) -> str:
     match reason.kind:
         case Kind.NO_PLUGIN:
-            return "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer."
+            return (
+                "Stop them, start them with -I opsdash.worker.auto, or pause again with the option that sends"
+                " cancel_consumer."
+            )
         case Kind.TAKES_TASKS | Kind.MAY_TAKE_TASKS:
             return "Find the process with that connection, and stop it if it is a worker."
         case Kind.SILENT:

@@ -74,9 +74,8 @@ class HeldByWorkers:
             f"Not removed by this: {least}{active[0]:,} running and {unstarted[0]:,} unstarted tasks of this queue in"
             f" {count(len(self.workers), 'worker')} ({self.unacked:,} unacknowledged in all queues)."
         )
-        if everything and (unstarted[0] or unstarted[1]):
-            removed += " To remove the unstarted ones too: --everything."
-        return [Line("will_not", removed), *self.unsure()]
+        choice = "everything" if everything and (unstarted[0] or unstarted[1]) else ""
+        return [Line("will_not", removed, choice=choice), *self.unsure()]
 
     def unsure(self) -> list[Line]:
         """Who does not say what it holds, or not of which queue, or not any more."""

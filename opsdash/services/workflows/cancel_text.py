@@ -31,9 +31,7 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
         if discard:
             found.append(Line("will", f"{number} discarded, into another trash."))
         else:
-            found.append(
-                Line("will_not", f"{number} stay on the list of failed tasks. --discard-failed takes them too.")
-            )
+            found.append(Line("will_not", f"{number} stay on the list of failed tasks.", choice="discard_failed"))
     if plan.cleared:
         found.append(Line("will_not", f"{count(plan.cleared, 'task')} of it stay in the trash."))
     if plan.held:

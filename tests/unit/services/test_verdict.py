@@ -248,7 +248,7 @@ def test_what_time_may_not_cure_has_something_to_do():
     free = OtherWorker(hostname="free", queues=("celery",))
     made = found(paused(worker("a"), gone, others=(free,), unacked=3))
     assert remedies(made) == [
-        "Stop them, start them with -I opsdash.worker.auto, or pause again with --cancel-consumer.",
+        "Stop them, start them with -I opsdash.worker.auto, or pause again with the option that sends cancel_consumer.",
         "Check whether its process still runs. If it has ended: opsdash dismiss-worker gone@x",
         "They come back to their queues when the visibility timeout ends. Check whether a killed worker has"
         " left a process behind.",

@@ -29,6 +29,12 @@ def test_arguments_are_told_without_what_looks_secret() -> None:
     assert text == ['"Order 4711", password=(hidden), items=3']
 
 
+def test_a_copy_of_what_has_a_secret_name_is_hidden_where_it_has_none() -> None:
+    secret = "correct-horse-battery-" * 4
+    text = told(Request([[secret, [f"x {secret}"], "Order 4711"], {"password": secret}, {}]))
+    assert text == ['(hidden), [(hidden)], "Order 4711", password=(hidden)']
+
+
 def test_what_opsdash_redact_finds_is_hidden_as_well() -> None:
     assert told(Request([["Order 4711"], {}, {}]), redact="Order") == ["(hidden)"]
     assert told(Request([["Order 4711"], {}, {}]), redact="(") == ["(hidden)"]  # no expression: everything is
