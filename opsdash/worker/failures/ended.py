@@ -76,6 +76,14 @@ def unreadable(place: Origin, error: Exception, message: Any = None) -> Ended:
     return Ended(kind=UNREADABLE, message=message, error=error)
 
 
+def described(ended: Ended) -> Ended:
+    """Without the error and its frames, once its group and text are made.
+
+    They are hundreds of objects: kept for some time, they cost more to clear away than all else that is done about it.
+    """
+    return ended._replace(error=None, frames=None)
+
+
 def group_of(ended: Ended) -> Group:
     """Kind, task, error and place. Cost: some 3 µs, most of it for the traceback's frames."""
     headers = ended.message.headers
