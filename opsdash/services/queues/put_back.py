@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from uuid import uuid4
 
 from opsdash import lua
 from opsdash.errors import Refused
@@ -22,11 +21,10 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
+from opsdash.services.queues.aside import Aside
 from opsdash.services.queues.lock import Pace, QueueLock
 from opsdash.services.queues.old_places import Gaps, Search, Side, Task, arrange, nearest_step, neighbours, task_of
 from opsdash.services.queues.scan import WindowSize
-from opsdash.services.queues.selective_clear import ARRIVALS, BEGIN, SelectiveClear
-from opsdash.services.queues.watermark import raw
 
 PLACES = "places:"
 """Part of a trash for each queue: where each of its removed tasks was."""
@@ -235,14 +233,8 @@ class _Run:
         self._last = last
 
     def _open(self, tasks: Sequence[Task], nearest: set[str]) -> None:
-        (step, key), queue = self._list, self._kept.queue
-        aside_id = uuid4().hex
-        aside, info = self._keys.trash(aside_id, f"kept:{step}"), self._keys.trash(aside_id, "info")
-        at = datetime.now(UTC).isoformat()
-        fields = ["queue", queue, "by", self._kept.by, "at", at, "keep_s", 0]
-        self._lock.run(BEGIN, [info, self._keys.trash_index], aside_id, *fields)
-        names = [key, aside, info]
-        seen, size = self._set_aside(tasks, nearest, step, names)
+        aside = Aside(self._lock, self._kept.queue, self._list[0], by=self._kept.by)
+        seen, size = self._set_aside(tasks, nearest, aside)
         gaps = arrange(tasks, seen, size, self._last)
         left, at_gap = deque[tuple[int, Task]](), size
         for gap in sorted(gaps.at, reverse=True):
@@ -251,20 +243,17 @@ class _Run:
                 at_gap = gap
         answer, pace = "done", Pace()
         while left and answer == "done":
-            answer = pace.timed(lambda most: self._give_back(most, left, gaps, step, names))
-        SelectiveClear(self._lock.broker).finish(self._lock, queue, aside_id)
+            answer = pace.timed(lambda most: self._give_back(most, left, gaps, aside))
+        aside.give_back()
         if answer not in {"done", "moved"}:
             raise Refused(why_not(self._kept.trash_id, answer))
 
-    def _set_aside(
-        self, tasks: Sequence[Task], nearest: set[str], step: int, names: list[str]
-    ) -> tuple[dict[str, int], int]:
+    def _set_aside(self, tasks: Sequence[Task], nearest: set[str], aside: Aside) -> tuple[dict[str, int], int]:
         """From the newest message on, until each task has its neighbour: digests → places, and how many messages."""
         wanted = {one for task in tasks for side in neighbours(task, self._last) for one in side}
         missing, seen, size, pace = set(nearest), dict[str, int](), 0, Pace()
-        upto = next(iter(bounded_reads.messages(self._client, names[0], 0, 1)), b"")
-        while upto and missing:
-            digests = pace.timed(partial(self._lock.run, _ASIDE, names, upto, ARRIVALS, step))
+        while aside.upto and missing:
+            digests = pace.timed(partial(aside.run, _ASIDE, []))
             if digests == "gone":
                 break
             for one in digests:
@@ -272,10 +261,9 @@ class _Run:
                     seen[one] = size
                     missing.discard(one)
                 size += 1
-            upto = self._upto(names[2], step)
         return seen, size
 
-    def _give_back(self, most: int, left: deque[tuple[int, Task]], gaps: Gaps, step: int, names: list[str]) -> str:
+    def _give_back(self, most: int, left: deque[tuple[int, Task]], gaps: Gaps, aside: Aside) -> str:
         """One step: messages that were set aside, the oldest first, and the tasks between them."""
         pairs, sent, rest = list[int](), list[Task](), 0
         while left and (most > 0 or (sent and sent[-1].at in gaps.glued)):
@@ -288,8 +276,7 @@ class _Run:
             sent.append(task)
             most -= number + 1
         arguments = (self._kept.queue, self._kept.left_s, self._last_one(sent), rest)
-        come = (self._upto(names[2], step), ARRIVALS, step)
-        answer = self._lock.run(_BETWEEN, [*names, *self._names()], *come, *arguments, *pairs)
+        answer = aside.run(_BETWEEN, self._names(), *arguments, *pairs)
         if answer == "gone":
             return "moved"  # workers have taken all that went back
         self._count(int(answer[1]), sent, gaps)
@@ -300,9 +287,6 @@ class _Run:
         if sent:
             self._last = f"{sent[-1].digest} {sent[-1].run}"
         return self._last
-
-    def _upto(self, info: str, step: int) -> bytes:
-        return bytes(raw(self._client, "HGET", info, f"next:{step}") or b"")
 
     def _names(self) -> list[str]:
         keys, kept = self._keys, self._kept
