@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.queues import lock, put_back, scan, take_out
 from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.remove_task import remove
 from opsdash.services.queues.remove_tasks import Bin, take
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.workflow_trash import WorkflowTrash
@@ -121,6 +123,23 @@ def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> Non
     assert time.monotonic() - started < 20
     assert left[-1] == 0
     assert broker.client.lrange(broker.lists("celery")[0], 0, -1) == before
+
+
+@pytest.mark.parametrize("away", ["nobody", "neighbours"])
+def test_heavy_tasks_go_back_a_few_at_a_time(broker: Broker, away: str) -> None:
+    heavy = [message(f"W{n}", root_id=ROOT, pad="x" * 200_000) for n in range(12)]
+    push(broker, "a b")
+    broker.client.lpush(key(broker), *heavy)
+    push(broker, "c d")
+    was = order(broker)
+    assert take_out_all(broker) == 12
+    if away == "neighbours":
+        broker.client.delete(key(broker))
+        push(broker, "n")
+    left: list[int] = []
+    WorkflowTrash(broker).restore("t1", by="otto", on_progress=left.append)
+    assert max(before - after for before, after in pairwise([12, *left])) <= 3, "which weigh half a megabyte"
+    assert order(broker) == (was if away == "nobody" else was.replace("a b ", "").replace("c d", "n"))
 
 
 @pytest.mark.parametrize("killed", [0, 1, 6, 11])
@@ -277,6 +296,27 @@ def test_a_trash_that_somebody_changed_meanwhile_gets_no_more_and_the_queue_keep
     assert left == [one for one in before if one in left]
     assert len(left) == 7
     assert not list(broker.client.scan_iter("*:kept:*"))
+
+
+@pytest.mark.parametrize("near", [-1, 20_000])
+def test_a_look_that_takes_longer_than_the_lease_keeps_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr(take_out, "NEAR", near)
+    monkeypatch.setattr(scan, "FIRST", 1)
+    monkeypatch.setattr(scan, "LARGEST_WINDOW", 1)
+    push(broker, "A a b c B d")
+    real, lease = scan._raw, broker.keys.busy("celery")
+
+    def slow(*args: Any) -> Any:
+        left_ms: int = broker.client.pttl(lease)
+        assert left_ms > 5_000, "the step before has renewed it"
+        broker.client.pexpire(lease, max(1, left_ms - 4_000))  # as if it had taken so long
+        return real(*args)
+
+    monkeypatch.setattr(scan, "_raw", slow)
+    assert take_out_all(broker) == 2
+    assert remove(broker, "celery", "c", by="maria", keep_s=60, trash_id="t2").trash_id == "t2"
 
 
 def test_without_an_undo_window_they_are_gone_and_a_lock_keeps_others_out(broker: Broker) -> None:

@@ -112,7 +112,7 @@ def living(world: World, acts: Iterator[str], call: int, after: bool) -> Iterato
 def dying(world: World, data: st.DataObject) -> contextlib.AbstractContextManager[None]:
     """The same, by chance."""
     acts = data.draw(st.lists(st.text("+-", max_size=2), max_size=12))
-    return living(world, iter(acts), data.draw(st.integers(0, 30)), after=data.draw(st.booleans()))
+    return living(world, iter(acts), data.draw(st.integers(0, 60)), after=data.draw(st.booleans()))
 
 
 def once(world: World, data: st.DataObject) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
-from opsdash.services.queues.lock import locked
+from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear
@@ -61,7 +61,7 @@ def remove(
         scope = Scope.of(broker, queue, others)
         before = scope.count()
         for slack in SLACK:
-            step, hit = _waiting(broker, queue, task_id)
+            step, hit = _waiting(lock, queue, task_id)
             if broker.client.exists(keys.trash(trash_id, "info")):
                 return Removed(queue=queue, priority=step, trash_id=trash_id)
             one = TakeOut(
@@ -98,20 +98,18 @@ def remove(
     raise Refused(f"Tasks arrive too fast in {queue}: {task_id} could not be taken out.", hint=LOOK_AGAIN, retry=True)
 
 
-def _waiting(broker: Broker, queue: str, task_id: str) -> tuple[int, scan.Hit]:
+def _waiting(lock: QueueLock, queue: str, task_id: str) -> tuple[int, scan.Hit]:
     """The step and place of a waiting task; of several the one that runs first.
 
     Raises:
         Refused: It does not wait there.
     """
-    wanted, lists = Wanted(task_id, whole=True), broker.lists(queue)
+    wanted, lists = Wanted(task_id, whole=True), lock.broker.lists(queue)
     for step, key in lists.items():
-        hits = [
-            hit
-            for window in scan.find(broker, key, tuple(lists.values()), texts_of(wanted))
-            for hit in window.hits
-            if meant_id(hit.message, wanted)
-        ]
+        hits = list[scan.Hit]()
+        for window in scan.find(lock.broker, key, tuple(lists.values()), texts_of(wanted)):
+            hits += [hit for hit in window.hits if meant_id(hit.message, wanted)]
+            lock.keep()
         if hits:
             return step, hits[-1]
     raise Refused(f"Task {task_id} does not wait in queue {queue} any more.", hint=LOOK_AGAIN, field="task_id")

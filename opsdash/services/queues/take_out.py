@@ -159,7 +159,7 @@ class TakeOut:
             hits: The newest first. ``slack``: how many may have been pushed since.
 
         Raises:
-            Refused: The trash was restored meanwhile, or somebody has changed it.
+            Refused: The trash was restored meanwhile, or changed outside opsdash.
         """
         first = hits[0].index
         pairs = [part for hit in hits for part in (hit.index - first, hit.message)]
@@ -175,7 +175,7 @@ class TakeOut:
         """All that are meant, down to this one or to what is near the end; what is newer is set aside meanwhile.
 
         Raises:
-            Refused: The trash was restored meanwhile, or somebody has changed it. What was taken can be restored.
+            Refused: The trash was restored meanwhile, or changed outside opsdash. What was taken can be restored.
         """
         aside = Aside(self.lock, self.queue, self.step, by=self.target.by)
         size, look, move = scan.WindowSize(STEP_BYTES), Pace(), Pace()
@@ -200,6 +200,7 @@ class TakeOut:
             self._check(str(answer[0]))
 
     def _look(self, start: int, number: int, **more: Any) -> tuple[scan.Window, int]:
+        self.lock.keep()
         return scan.holding_step(self.lock.broker, self._key, self.texts, start, number, **more)
 
     def _look_on(self, upto: bytes, most: int, messages: int) -> tuple[scan.Window, int]:
