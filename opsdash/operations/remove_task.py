@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RemoveTask(Operation):
-    """Takes one message out of its queue, in one step."""
+    """Takes one message out of its queue."""
 
     name: ClassVar[str] = "remove_task"
     title: ClassVar[str] = "Remove Task"
@@ -67,7 +67,7 @@ class RemoveTask(Operation):
         return Preview(lines=tuple(lines), figures=figures)
 
     def execute(self, services: Services, act: Act) -> Effect:
-        """One step; where a worker has taken it by then, nothing is changed."""
+        """In one step, or in several deep in a long list; where a worker has taken it by then, nothing is changed."""
         _, place = self._find(services)
         keep_s = services.settings.undo_window_s
         done = remove(

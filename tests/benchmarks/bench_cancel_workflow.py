@@ -1,26 +1,48 @@
-"""A workflow whose tasks are scattered among many others: taken out, put back, and how long others wait meanwhile."""
+"""A workflow whose tasks are scattered among many others: taken out, put back, and how long others wait meanwhile.
+
+They wait for the longest command, of which Redis itself keeps account: a PING's time has that of a busy machine in it
+too. One task from the middle of a long list, and larger messages, are looked at as well.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
+import redis
 from bench_clear import timed
 from bench_find_task import fill
 from stage import server
 from support.messages import message
 
 from opsdash.config.settings import Settings
-from opsdash.services.broker.client import connect
+from opsdash.services.broker.client import Broker, connect
+from opsdash.services.queues.remove_task import remove
 from opsdash.services.queues.remove_tasks import Bin, take
+from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.workflow_trash import WorkflowTrash
 
 ROOT = "root-of-the-workflow"
 
 
-def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
-    """Milliseconds of each, and the longest PING of another client meanwhile."""
+def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], dict[str, str]]:
+    """Milliseconds of each, its longest command, and the longest PING of another client meanwhile."""
     messages, tasks, rounds = (60_000, 600, 2) if quick else (600_000, 3_000, 3)  # half of them in one list
     figures: dict[str, list[float]] = {}
+
+    def note(broker: Broker, what: str, act: Callable[[], object]) -> None:
+        client: redis.Redis = broker.client
+        client.config_set("slowlog-log-slower-than", 500)  # each within a script is noted, too
+        client.config_set("slowlog-max-len", 100_000)
+        client.slowlog_reset()
+        took_ms, stall_ms = timed(act, broker)
+        commands_ms = sorted(entry["duration"] / 1_000 for entry in client.slowlog_get(100_000))
+        figures.setdefault(what, []).append(took_ms)
+        figures.setdefault(f"{what}, longest command", []).append(commands_ms[-1] if commands_ms else 0.5)
+        figures.setdefault(f"{what}, commands above 5 ms", []).append(sum(one > 5 for one in commands_ms))
+        figures.setdefault(f"{what}, longest PING", []).append(stall_ms)
+
     with server() as made:
         broker = connect(Settings.from_env({}, redis_url=made.url, queues=("celery",)))
         broker.client.config_set("save", "")
@@ -42,11 +64,24 @@ def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str
                 WorkflowTrash(broker).restore(into.id, by="bench")
 
             for name, act in {"takes out": take_out, "puts back": put_back}.items():
-                took_ms, stall_ms = timed(act, broker)
-                what = f"opsdash {name} {tasks:,} of {waiting:,}"
-                figures.setdefault(what, []).append(took_ms)
-                figures.setdefault(f"{what}, longest stall", []).append(stall_ms)
+                note(broker, f"opsdash {name} {tasks:,} of {waiting:,}", act)
             if broker.client.lrange(key, 0, -1) != before:
                 raise RuntimeError("the order is another one")
+        for pad in (200, 4_500):
+            broker.client.flushall()
+            text = message("x" * 36, pad="x" * pad)
+            for _ in range(messages // 4_000):
+                broker.client.rpush(key, *[text] * 2_000)
+            for round_ in range(rounds):
+                broker.client.lset(key, waiting // 2, message(f"one-{round_}"))
+                ways = {
+                    "removes": partial(
+                        remove, broker, "celery", f"one-{round_}", by="x", keep_s=9, trash_id=f"{round_}"
+                    ),
+                    "puts back": partial(Trash(broker).restore, f"{round_}", by="x"),
+                }
+                for name, way in ways.items():
+                    note(broker, f"opsdash {name} one in the middle of {waiting:,} of {len(text) / 1_000:.1f} kB", way)
+                broker.client.lset(key, waiting // 2, text)
         broker.client.close()
-    return figures, {}, "ms"
+    return figures, {}, {what: "" if what.endswith("above 5 ms") else "ms" for what in figures}

@@ -19,7 +19,7 @@ from redis.client import Pipeline
 import opsdash
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.services.queues import lock, put_back, read, scan
+from opsdash.services.queues import lock, put_back, read, scan, take_out
 
 QUEUE = "celery"
 MATCHING = "shop.odd"
@@ -64,6 +64,7 @@ def live(job: dict[str, Any]) -> None:
     lock.FIRST_STEP = lock.LARGEST_STEP = 2
     if job["act"] == "big clear":
         read.FEW = 1
+    take_out.NEAR = job.get("near", take_out.NEAR)
     if job["act"] in ("cancel workflow", "restore"):
         scan.FIRST = scan.LARGEST_WINDOW = 2
         put_back.MOST_AT_ONCE, put_back.LAST = 1, job.get("last", put_back.LAST)

@@ -14,7 +14,7 @@ from support.messages import message
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.queues import put_back, remove_task, selective_clear
+from opsdash.services.queues import put_back, remove_task, selective_clear, take_out
 from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.read import Queues
@@ -40,16 +40,23 @@ def order(broker: Broker, step: int = 0) -> str:
     return " ".join(one.partition('"id": "')[2].partition('"')[0] for one in found)
 
 
-def take_out(broker: Broker, task_id: str, *, trash_id: str = "t1", keep_s: int = 60) -> Removed:
+def take_one(broker: Broker, task_id: str, *, trash_id: str = "t1", keep_s: int = 60) -> Removed:
     return remove(broker, "celery", task_id, by="maria", keep_s=keep_s, trash_id=trash_id, others=("emails",))
 
 
+@pytest.fixture(params=[20_000, -1], ids=["near an end", "far from both ends"])
+def distance(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which way a task is taken out."""
+    monkeypatch.setattr(take_out, "NEAR", request.param)
+
+
+@pytest.mark.usefixtures("distance")
 @pytest.mark.parametrize("task_id", ["a", "b", "c", "d"])
 def test_a_removed_task_goes_back_to_its_own_place(broker: Broker, task_id: str) -> None:
     push(broker, *"abcd")
     push(broker, "x", step=3)
     before = broker.client.lrange(broker.lists("celery")[0], 0, -1)
-    done = take_out(broker, task_id)
+    done = take_one(broker, task_id)
     assert (done.position, done.waiting, done.priority) == ("abcd".index(task_id) + 1, 4, 0)
     assert done.receipt is not None
     assert (done.receipt.before, done.receipt.after) == ({0: 4, 3: 1}, {0: 3, 3: 1})
@@ -66,13 +73,13 @@ def test_a_removed_task_goes_back_to_its_own_place(broker: Broker, task_id: str)
 
 def test_it_goes_back_between_its_neighbours_after_others_came_and_went(broker: Broker) -> None:
     push(broker, *"abcdefgh")
-    take_out(broker, "e")
+    take_one(broker, "e")
     push(broker, *(f"n{i}" for i in range(50)))
     key = broker.lists("celery")[0]
     broker.client.rpop(key, 2)
     assert Trash(broker).restore("t1", by="otto").where == "behind"
     assert order(broker).startswith("c d e f g h n0")
-    take_out(broker, "e", trash_id="t2")
+    take_one(broker, "e", trash_id="t2")
     broker.client.rpop(key, 2)  # c and d run
     Trash(broker).restore("t2", by="otto")
     assert order(broker).startswith("e f g h n0")
@@ -80,11 +87,11 @@ def test_it_goes_back_between_its_neighbours_after_others_came_and_went(broker: 
 
 def test_without_its_newer_neighbours_it_goes_behind_an_older_one_and_without_any_it_is_next(broker: Broker) -> None:
     push(broker, *"abc")
-    take_out(broker, "c")  # the newest
+    take_one(broker, "c")  # the newest
     push(broker, "d", "e")
     assert Trash(broker).restore("t1", by="otto").where == "before"
     assert order(broker) == "a b c d e"
-    take_out(broker, "c", trash_id="t2")
+    take_one(broker, "c", trash_id="t2")
     broker.client.delete(broker.lists("celery")[0])
     push(broker, "x", "y")
     assert Trash(broker).restore("t2", by="otto").where == "next"
@@ -94,7 +101,7 @@ def test_without_its_newer_neighbours_it_goes_behind_an_older_one_and_without_an
 def test_a_place_far_from_both_ends_is_found_and_filled(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(put_back, "LAST", 1)
     push(broker, *(f"t{n}" for n in range(300)))
-    take_out(broker, "t150")
+    take_one(broker, "t150")
     push(broker, *(f"n{n}" for n in range(100)))
     broker.client.rpop(broker.lists("celery")[0], 100)
     Trash(broker).restore("t1", by="otto")
@@ -121,10 +128,10 @@ def test_a_queue_is_not_set_aside_for_neighbours_that_are_gone(
 ) -> None:
     ids = [f"t{n}" for n in range(3_000)]
     push(broker, *ids)
-    take_out(broker, "t2900")
+    take_one(broker, "t2900")
     for one in {"first": [2901], "newer": range(2901, 2906), "all": [*range(2895, 2900), *range(2901, 2906)]}[gone]:
         ids.remove(f"t{one}")
-        take_out(broker, f"t{one}", trash_id=f"other-{one}")
+        take_one(broker, f"t{one}", trash_id=f"other-{one}")
     if gone == "all":
         ids = ["t2900", *(one for one in ids if one != "t2900")]
     waiting = least_waiting(broker, monkeypatch)
@@ -137,7 +144,7 @@ def test_a_task_that_was_alone_runs_next_at_once_however_many_have_come_since(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(broker, "a")
-    take_out(broker, "a")
+    take_one(broker, "a")
     push(broker, *(f"t{n}" for n in range(3_000)))
     waiting = least_waiting(broker, monkeypatch)
     assert Trash(broker).restore("t1", by="otto").where == "next"
@@ -148,7 +155,7 @@ def test_a_task_that_was_alone_runs_next_at_once_however_many_have_come_since(
 @pytest.mark.parametrize("harm", ["no places", "places of another type", "no count", "other restores"])
 def test_what_others_did_to_the_trash_costs_the_queue_nothing(broker: Broker, harm: str) -> None:
     push(broker, *"abcd")
-    take_out(broker, "b")
+    take_one(broker, "b")
     keys, run = broker.keys, QueueLock.run
     places, info = keys.trash("t1", f"{PLACES}celery"), keys.trash("t1", "info")
 
@@ -182,7 +189,7 @@ def test_an_undo_that_has_begun_ends_in_a_redis_that_is_full_meanwhile(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(broker, *"abcd")
-    take_out(broker, "b")
+    take_one(broker, "b")
     run = QueueLock.run
 
     def full(*args: Any) -> Any:
@@ -198,35 +205,39 @@ def test_an_undo_that_has_begun_ends_in_a_redis_that_is_full_meanwhile(
     assert Trash(broker).list() == ()
 
 
+@pytest.mark.usefixtures("distance")
 def test_a_task_that_is_in_the_queue_twice_is_removed_once_the_one_that_runs_first(broker: Broker) -> None:
     push(broker, *"abcb")
-    take_out(broker, "b")
+    take_one(broker, "b")
     assert order(broker) == "a c b"
     Trash(broker).restore("t1", by="otto")
     assert order(broker) == "a b c b"
 
 
+@pytest.mark.usefixtures("distance")
 def test_removing_twice_with_one_id_is_done_once(broker: Broker) -> None:
     push(broker, *"abcb")
-    take_out(broker, "b")
-    again = take_out(broker, "b")
+    take_one(broker, "b")
+    again = take_one(broker, "b")
     assert (again.trash_id, again.receipt) == ("t1", None)
     assert order(broker) == "a c b"
 
 
+@pytest.mark.usefixtures("distance")
 def test_without_an_undo_window_it_is_gone(broker: Broker) -> None:
     push(broker, *"abc")
-    assert take_out(broker, "b", keep_s=0).trash_id is None
+    assert take_one(broker, "b", keep_s=0).trash_id is None
     assert order(broker) == "a c"
     assert Trash(broker).list() == ()
 
 
+@pytest.mark.usefixtures("distance")
 def test_what_has_been_taken_meanwhile_is_refused_and_nothing_changes(broker: Broker) -> None:
     push(broker, *"abc")
     with pytest.raises(Refused, match="does not wait in queue celery any more"):
-        take_out(broker, "z")
+        take_one(broker, "z")
     with locked(broker, "celery", by="otto", what="clear"), pytest.raises(Refused, match="being worked on by otto"):
-        take_out(broker, "b")
+        take_one(broker, "b")
     assert order(broker) == "a b c"
 
 
@@ -243,16 +254,17 @@ def test_a_place_that_moves_between_the_look_and_the_step_is_looked_for_again(
         return found
 
     monkeypatch.setattr(remove_task, "_waiting", pushed_meanwhile)
-    take_out(broker, "b")
+    take_one(broker, "b")
     assert len(times) == 2
     assert order(broker).startswith("a c n1-0")
 
 
+@pytest.mark.usefixtures("distance")
 def test_the_expiry_of_a_queue_that_is_emptied_so_is_kept_for_its_return(broker: Broker) -> None:
     push(broker, "a")
     key = broker.lists("celery")[0]
     broker.client.pexpire(key, 100_000)
-    take_out(broker, "a")
+    take_one(broker, "a")
     assert not broker.client.exists(key)
     info: dict[str, str] = broker.client.hgetall(broker.keys.trash("t1", "info"))
     assert 90_000 < int(info["expires_ms"]) <= 100_000
@@ -260,13 +272,14 @@ def test_the_expiry_of_a_queue_that_is_emptied_so_is_kept_for_its_return(broker:
     assert order(broker) == "a"
 
 
+@pytest.mark.usefixtures("distance")
 def test_a_huge_task_is_removed_and_put_back_without_being_fetched(broker: Broker) -> None:
     text = message("huge-1", args=["x" * 2_000_000])
     key = broker.lists("celery")[0]
     push(broker, "a")
     broker.client.lpush(key, text)
     push(broker, "b")
-    take_out(broker, "huge-1")
+    take_one(broker, "huge-1")
     assert order(broker) == "a b"
     Trash(broker).restore("t1", by="otto")
     client: redis.Redis = broker.client
@@ -275,13 +288,13 @@ def test_a_huge_task_is_removed_and_put_back_without_being_fetched(broker: Broke
 
 def test_a_removed_task_can_be_deleted_for_good_and_a_clear_goes_on_beside_it(broker: Broker) -> None:
     push(broker, *"abc")
-    take_out(broker, "b")
+    take_one(broker, "b")
     Queues(broker).clear("celery", by="maria", keep_s=60, trash_id="t2")
     assert {entry.id for entry in Trash(broker).list()} == {"t1", "t2"}
     Trash(broker).restore("t1", by="maria")
     Trash(broker).restore("t2", by="maria")
     assert sorted(order(broker).split()) == ["a", "b", "c"]
-    take_out(broker, "c", trash_id="t3")
+    take_one(broker, "c", trash_id="t3")
     Trash(broker).delete("t3", by="maria")
     with pytest.raises(Refused):
         Trash(broker).restore("t3", by="maria")
@@ -290,8 +303,9 @@ def test_a_removed_task_can_be_deleted_for_good_and_a_clear_goes_on_beside_it(br
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_comes_and_goes_meanwhile_nothing_is_lost_or_doubled_and_each_is_where_it_belongs(
-    broker: Broker, seed: int
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(take_out, "NEAR", [20_000, 5, -1][seed % 3])
     chance, run_order = random.Random(seed), list[str]()
     kept: dict[str, tuple[str, list[str], list[str]]] = {}
     key = broker.lists("celery")[0]
@@ -311,7 +325,7 @@ def test_whatever_comes_and_goes_meanwhile_nothing_is_lost_or_doubled_and_each_i
         elif what == "remove" and run_order:
             at = chance.randrange(len(run_order))
             task_id = run_order.pop(at)
-            done = take_out(broker, task_id, trash_id=f"t{turn}")
+            done = take_one(broker, task_id, trash_id=f"t{turn}")
             assert done.position == at + 1
             kept[f"t{turn}"] = (task_id, run_order[at : at + 5], run_order[max(0, at - 5) : at][::-1])
         elif what == "put back" and kept:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from support.messages import message
 from opsdash.config.settings import Settings
 from opsdash.errors import Refused
 from opsdash.services.broker.client import Broker, connect
-from opsdash.services.queues import put_back, remove_tasks, scan
+from opsdash.services.queues import lock, put_back, scan, take_out
 from opsdash.services.queues.lock import QueueLock, locked
+from opsdash.services.queues.remove_task import remove
 from opsdash.services.queues.remove_tasks import Bin, take
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.workflow_trash import WorkflowTrash
@@ -38,13 +40,19 @@ def push(broker: Broker, ids: str, *, queue: str = "celery", step: int = 0) -> N
         broker.client.lpush(broker.lists(queue)[step], message(one, **more))
 
 
+def key(broker: Broker) -> str:
+    return broker.lists("celery")[0]
+
+
 def order(broker: Broker, queue: str = "celery", step: int = 0) -> str:
     """The ids, the next to run first."""
     found = broker.client.lrange(broker.lists(queue)[step], 0, -1)[::-1]
     return " ".join(one.partition('"id": "')[2].partition('"')[0] for one in found)
 
 
-def take_out(broker: Broker, queue: str = "celery", *, keep_s: int = 60, trash_id: str = "t1", **more: object) -> int:
+def take_out_all(
+    broker: Broker, queue: str = "celery", *, keep_s: int = 60, trash_id: str = "t1", **more: object
+) -> int:
     until_s = int(time.time()) + keep_s
     into = Bin(id=trash_id, root=ROOT, by="maria", at="2026-11-28T10:00:00+00:00", until_s=until_s, keep_s=keep_s)
     return take(broker, queue, [ROOT], lambda raw: b'"root_id": "root-1"' in raw, into, **more)  # type: ignore[arg-type] # mixed
@@ -56,7 +64,7 @@ def test_the_tasks_of_a_workflow_leave_their_queues_and_come_back_to_their_place
     push(broker, "E m F n", queue="emails")
     lists = [*broker.lists("celery").values(), *broker.lists("emails").values()]
     before = [broker.client.lrange(key, 0, -1) for key in lists]
-    assert (take_out(broker), take_out(broker, "emails")) == (5, 2)
+    assert (take_out_all(broker), take_out_all(broker, "emails")) == (5, 2)
     assert (order(broker), order(broker, step=3), order(broker, "emails")) == ("a b c", "x", "m n")
     (entry,) = Trash(broker).list()
     assert (entry.id, entry.kind, entry.count, entry.root, entry.by) == ("t1", "workflow", 7, ROOT, "maria")
@@ -71,21 +79,24 @@ def test_the_tasks_of_a_workflow_leave_their_queues_and_come_back_to_their_place
         WorkflowTrash(broker).restore("t1", by="otto")
 
 
+@pytest.mark.parametrize("near", [-1, 3, 20_000])
 @pytest.mark.parametrize("room", [0, 2, 2_000])
 @pytest.mark.parametrize("window", [1, 3, 100])
 def test_whatever_the_steps_the_order_is_as_it_was(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, window: int, room: int
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, window: int, room: int, near: int
 ) -> None:
     monkeypatch.setattr(scan, "FIRST", window)
     monkeypatch.setattr(scan, "LARGEST_WINDOW", window)
     monkeypatch.setattr(put_back, "LAST", room)
+    monkeypatch.setattr(take_out, "NEAR", near)
+    monkeypatch.setattr(take_out, "MOST_AT_ONCE", 1 + window % 3)
     chance = random.Random(window * 10 + room)
     for turn in range(8):
         broker.client.flushall()
         push(broker, " ".join(f"{chance.choice('tTT')}{n}" for n in range(chance.randrange(1, 40))))
         push(broker, "A", step=6)
         before = order(broker)
-        number = take_out(broker)
+        number = take_out_all(broker)
         assert order(broker).split() == [one for one in before.split() if one.islower()], turn
         came, gone = chance.randrange(0, 5), chance.randrange(0, 2)
         push(broker, " ".join(f"n{n}" for n in range(came)))
@@ -105,13 +116,30 @@ def test_a_group_of_thousands_goes_and_comes_back_quickly(broker: Broker) -> Non
     before = broker.client.lrange(broker.lists("celery")[0], 0, -1)
     steps: list[int] = []
     started = time.monotonic()
-    assert take_out(broker, on_step=steps.append) == sum(steps) == 10_000
+    assert take_out_all(broker, on_step=steps.append) == sum(steps) == 10_000
     assert broker.client.llen(broker.lists("celery")[0]) == 1_000
     left: list[int] = []
     WorkflowTrash(broker).restore("t1", by="otto", on_progress=left.append)
     assert time.monotonic() - started < 20
     assert left[-1] == 0
     assert broker.client.lrange(broker.lists("celery")[0], 0, -1) == before
+
+
+@pytest.mark.parametrize("away", ["nobody", "neighbours"])
+def test_heavy_tasks_go_back_a_few_at_a_time(broker: Broker, away: str) -> None:
+    heavy = [message(f"W{n}", root_id=ROOT, pad="x" * 200_000) for n in range(12)]
+    push(broker, "a b")
+    broker.client.lpush(key(broker), *heavy)
+    push(broker, "c d")
+    was = order(broker)
+    assert take_out_all(broker) == 12
+    if away == "neighbours":
+        broker.client.delete(key(broker))
+        push(broker, "n")
+    left: list[int] = []
+    WorkflowTrash(broker).restore("t1", by="otto", on_progress=left.append)
+    assert max(before - after for before, after in pairwise([12, *left])) <= 3, "which weigh half a megabyte"
+    assert order(broker) == (was if away == "nobody" else was.replace("a b ", "").replace("c d", "n"))
 
 
 @pytest.mark.parametrize("killed", [0, 1, 6, 11])
@@ -122,7 +150,7 @@ def test_tasks_without_a_neighbour_run_next_in_their_order_and_no_other_moves(
     monkeypatch.setattr(put_back, "MOST_AT_ONCE", 10)
     key, ids = broker.lists("celery")[0], " ".join(f"W{n}" for n in range(100))
     push(broker, f"a {ids} b")
-    take_out(broker)
+    take_out_all(broker)
     broker.client.delete(key)
     others = " ".join(f"n{n}" for n in range(1_000))
     push(broker, others)
@@ -150,7 +178,7 @@ def test_a_task_whose_neighbours_are_taken_while_it_goes_back_still_runs_before_
 ) -> None:
     monkeypatch.setattr(put_back, "MOST_AT_ONCE", 1)
     push(broker, "A a b c d e B")
-    take_out(broker)
+    take_out_all(broker)
     run = QueueLock.run
 
     def step(*args: Any) -> Any:
@@ -172,9 +200,9 @@ def test_a_take_that_is_cancelled_or_runs_again_goes_on_and_counts_each_once(
     push(broker, "A B a C D b E F")
     before = order(broker)
     steps: list[int] = []
-    assert take_out(broker, on_step=steps.append, cancelled=lambda: len(steps) == 2) == 3
-    assert take_out(broker) == 3
-    assert take_out(broker) == 0
+    assert take_out_all(broker, on_step=steps.append, cancelled=lambda: len(steps) == 2) == 3
+    assert take_out_all(broker) == 3
+    assert take_out_all(broker) == 0
     assert Trash(broker).find("t1").count == 6
     WorkflowTrash(broker).restore("t1", by="otto")
     assert order(broker) == before
@@ -184,7 +212,7 @@ def test_a_restore_that_is_interrupted_is_run_again(broker: Broker, monkeypatch:
     monkeypatch.setattr(put_back, "MOST_AT_ONCE", 1)
     push(broker, "A B a C D b E F")
     before = order(broker)
-    take_out(broker)
+    take_out_all(broker)
 
     def die(_left: int) -> None:
         raise KeyboardInterrupt
@@ -198,36 +226,110 @@ def test_a_restore_that_is_interrupted_is_run_again(broker: Broker, monkeypatch:
         Trash(broker).find("t1")
 
 
+@pytest.mark.parametrize("near", [-1, 2, 20_000])
 def test_what_workers_and_producers_do_meanwhile_moves_no_other_task(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, near: int
 ) -> None:
+    monkeypatch.setattr(take_out, "NEAR", near)
     push(broker, "A a B b C")
     real = scan.holding_step
     acts: list[Callable[[], object]] = [lambda: push(broker, "n1 n2 n3"), lambda: broker.client.rpop(key)]
     key = broker.lists("celery")[0]
 
-    def step(*args: object) -> object:
-        found = real(*args)  # type: ignore[arg-type] # as they were given, of any type
+    def step(*args: Any, **more: Any) -> object:
+        found = real(*args, **more)
         while acts:
             acts.pop()()
         return found
 
-    monkeypatch.setattr(remove_tasks.scan, "holding_step", step)
-    assert take_out(broker) == 2
+    monkeypatch.setattr(scan, "holding_step", step)
+    assert take_out_all(broker) == 2
     assert order(broker) == "a b n1 n2 n3"
+
+
+def commands(broker: Broker) -> dict[str, int]:
+    """How often Redis was asked for each, scripts' own commands too."""
+    client: redis.Redis = broker.client
+    stats: dict[str, dict[str, int]] = client.info("commandstats")
+    return {name.removeprefix("cmdstat_"): of["calls"] for name, of in stats.items()}
+
+
+def test_a_task_far_from_both_ends_costs_no_pass_over_the_list_in_one_step(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_out, "NEAR", 10)
+    monkeypatch.setattr(lock, "LARGEST_STEP", 100)
+    push(broker, " ".join(f"{'A' if n in (200, 205, 301) else 'a'}{n}" for n in range(600)))
+    before = order(broker)
+    broker.client.config_resetstat()
+    waiting = list[int]()
+    assert take_out_all(broker, on_step=lambda _number: waiting.append(broker.client.llen(key(broker)))) == 3
+    used = commands(broker)
+    assert not used.keys() & {"lrem", "lset"}
+    assert min(waiting) >= 200, "what is older stays where it is"
+    assert 700 < used["lmove"] < 900, "each newer message moved twice, and no other one"
+    WorkflowTrash(broker).restore("t1", by="otto")
+    assert order(broker) == before
+
+
+@pytest.mark.parametrize("harm", ["restored", "no places", "places of another type"])
+def test_a_trash_that_somebody_changed_meanwhile_gets_no_more_and_the_queue_keeps_its_tasks(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr(take_out, "NEAR", -1)
+    monkeypatch.setattr(take_out, "MOST_AT_ONCE", 1)
+    push(broker, "A a B b C c D d")
+    before = order(broker).split()
+    places = broker.keys.trash("t1", "places:celery")
+
+    def change(_number: int) -> None:
+        if harm == "restored":
+            broker.client.hset(broker.keys.trash("t1", "info"), "state", "restored")
+        else:
+            broker.client.delete(places)
+        if harm == "places of another type":
+            broker.client.set(places, "x")
+
+    with pytest.raises(Refused, match=r"Trash t1 was (restored meanwhile|changed outside opsdash)"):
+        take_out_all(broker, on_step=change)
+    left = order(broker).split()
+    assert left == [one for one in before if one in left]
+    assert len(left) == 7
+    assert not list(broker.client.scan_iter("*:kept:*"))
+
+
+@pytest.mark.parametrize("near", [-1, 20_000])
+def test_a_look_that_takes_longer_than_the_lease_keeps_it(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr(take_out, "NEAR", near)
+    monkeypatch.setattr(scan, "FIRST", 1)
+    monkeypatch.setattr(scan, "LARGEST_WINDOW", 1)
+    push(broker, "A a b c B d")
+    real, lease = scan._raw, broker.keys.busy("celery")
+
+    def slow(*args: Any) -> Any:
+        left_ms: int = broker.client.pttl(lease)
+        assert left_ms > 5_000, "the step before has renewed it"
+        broker.client.pexpire(lease, max(1, left_ms - 4_000))  # as if it had taken so long
+        return real(*args)
+
+    monkeypatch.setattr(scan, "_raw", slow)
+    assert take_out_all(broker) == 2
+    assert remove(broker, "celery", "c", by="maria", keep_s=60, trash_id="t2").trash_id == "t2"
 
 
 def test_without_an_undo_window_they_are_gone_and_a_lock_keeps_others_out(broker: Broker) -> None:
     push(broker, "A a")
     with locked(broker, "celery", by="otto", what="clear"), pytest.raises(Refused, match="being worked on by otto"):
-        take_out(broker)
-    assert take_out(broker, keep_s=0) == 1
+        take_out_all(broker)
+    assert take_out_all(broker, keep_s=0) == 1
     assert (order(broker), Trash(broker).list()) == ("a", ())
 
 
 def test_a_deleted_trash_is_gone_with_all_its_keys(broker: Broker) -> None:
     push(broker, "A a")
-    take_out(broker)
+    take_out_all(broker)
     assert WorkflowTrash(broker).delete("t1").count == 1
     assert not list(broker.client.scan_iter("*trash*"))
     with pytest.raises(Refused, match="no such trash"):

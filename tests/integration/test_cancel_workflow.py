@@ -22,6 +22,7 @@ from opsdash.model import Workflow
 from opsdash.operations import CancelWorkflow, RestoreQueue
 from opsdash.services.console import Console
 from opsdash.services.queues.remove_tasks import MOST_QUEUES
+from opsdash.services.workflows import look
 
 POOLS = ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in ("threads", *GREEN))]
 
@@ -236,3 +237,16 @@ def test_of_more_queues_than_one_trash_has_room_for_the_rest_is_said_left_and_ca
     for effect in (second, first):
         console.run(effect.undo, actor="maria", confirm="YES")
     assert {name: deployment.redis.lrange(name, 0, -1) for name in names} == before
+
+
+def test_of_more_tasks_than_are_counted_the_preview_says_so_and_all_are_taken_out(
+    deployment: Deployment, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "MOST_SIGHTINGS", 3)
+    for name in ("celery", "celery", "celery", "celery", "emails"):
+        deployment.redis.lpush(name, message(root_id="root-1"))
+    preview = console.preview(CancelWorkflow(root="root-1"))
+    assert "3 waiting tasks taken out: 3 from celery." in texts(preview)
+    assert "it has more than 3 tasks: the others are not counted here" in texts(preview)
+    done = cancel(console, "root-1")
+    assert (done.affected, done.details["removed"]) == (5, {"celery": 4, "emails": 1})

@@ -1,4 +1,4 @@
-"""Removed tasks go back, killed at any step, while workers take and producers send: each once, to its own place."""
+"""Tasks are removed and go back, killed at any step, while workers take and producers send: each once, in its place."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from opsdash.errors import Refused
 from opsdash.model.key_layout import Layout
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.key_layout import Layouts
-from opsdash.services.queues import lock, put_back, scan
+from opsdash.services.queues import lock, put_back, scan, take_out
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.remove_task import remove
-from opsdash.services.queues.remove_tasks import Bin, take
+from opsdash.services.queues.remove_tasks import TASKS, Bin, take
 from opsdash.services.queues.trash import Trash
 from opsdash.services.queues.workflow_trash import WorkflowTrash
 
@@ -54,17 +54,30 @@ class World:
             self.taken[step].append(name_of(text))
 
     def remove_all(self, trash_id: str) -> None:
+        """All of the workflow."""
         into = Bin(id=trash_id, root="root-1", by="maria", at="", until_s=int(time.time()) + 600, keep_s=600)
         take(self.broker, "celery", ["root-1"], lambda raw: b'"root_id": "root-1"' in raw, into)
 
     def waiting(self, step: int) -> list[str]:
         return [name_of(text) for text in self.broker.client.lrange(self.lists[step], 0, -1)[::-1]]
 
-    def check(self) -> None:
+    def ten_seconds_later(self) -> None:
+        """The lease of who was killed has ended, and the next operation gives back what it has set aside."""
+        self.broker.client.delete(self.broker.keys.busy("celery"))
+        Queues(self.broker)._finish_broken("celery", "otto")
+
+    def check(self, *, whole: bool = True) -> None:
+        """Each task is there once, in its order; ``whole``: and none in the trash."""
+        client, keys = self.broker.client, self.broker.keys
+        trash = [keys.trash("all", f"{TASKS}celery"), *(keys.trash("alone", str(step)) for step in STEPS)]
+        removed = [name_of(text) for key in trash for text in client.lrange(key, 0, -1)]
+        found = sorted([*removed, *(name for step in STEPS for name in self.waiting(step) + self.taken[step])])
+        assert found == sorted(name for sent in self.sent.values() for name in sent), "each once"
         for step, sent in self.sent.items():
             left = self.waiting(step)
-            assert sorted(left + self.taken[step]) == sorted(sent), "each once"
             assert left == [name for name in sent if name in left], (sent, self.taken[step])
+        if not whole:
+            return
         assert not [key for key in self.broker.client.scan_iter() if ":kept:" in key or ":busy:" in key]
         assert Trash(self.broker).list() == ()
 
@@ -96,6 +109,12 @@ def living(world: World, acts: Iterator[str], call: int, after: bool) -> Iterato
             yield
 
 
+def dying(world: World, data: st.DataObject) -> contextlib.AbstractContextManager[None]:
+    """The same, by chance."""
+    acts = data.draw(st.lists(st.text("+-", max_size=2), max_size=12))
+    return living(world, iter(acts), data.draw(st.integers(0, 60)), after=data.draw(st.booleans()))
+
+
 def once(world: World, data: st.DataObject) -> None:
     """Sent, removed (in parts, one task alone or all of a workflow), lived on, killed at some step, and restored."""
     draw = data.draw
@@ -104,7 +123,14 @@ def once(world: World, data: st.DataObject) -> None:
             world.push(step, workflow)
     alone = draw(st.sampled_from([None, *world.sent[0]]))
     if alone:
-        remove(world.broker, "celery", alone, by="maria", keep_s=600, trash_id="alone")
+        with dying(world, data), contextlib.suppress(Refused):  # it runs by now
+            remove(world.broker, "celery", alone, by="maria", keep_s=600, trash_id="alone")
+        world.ten_seconds_later()
+        world.check(whole=False)
+    with dying(world, data):
+        world.remove_all("all")
+    world.ten_seconds_later()
+    world.check(whole=False)
     world.remove_all("all")
     for step in STEPS:
         for workflow in draw(st.lists(st.booleans(), max_size=6)):
@@ -113,30 +139,34 @@ def once(world: World, data: st.DataObject) -> None:
             world.pop(step)
     if draw(st.booleans()):
         world.remove_all("all")
-    acts = draw(st.lists(st.text("+-", max_size=2), max_size=12))
     restores = {"alone": Trash(world.broker).restore, "all": WorkflowTrash(world.broker).restore}
     # The other way round they were removed, so that each has its neighbours again.
     for trash_id in [entry.id for entry in sorted(Trash(world.broker).list(), key=lambda one: one.id != "all")]:
         restore = restores[trash_id]
-        with living(world, iter(acts), draw(st.integers(0, 30)), after=draw(st.booleans())):
+        with dying(world, data):
             restore(trash_id, by="otto")
-        world.broker.client.delete(world.broker.keys.busy("celery"))  # ten seconds later
+        world.ten_seconds_later()
         with contextlib.suppress(Refused):  # all were back
             restore(trash_id, by="otto")
-    Queues(world.broker)._finish_broken("celery", "otto")
     world.check()
 
 
 def examine(client: redis.Redis, examples: int) -> None:
     @settings(max_examples=examples)
-    @given(data=st.data(), sizes=st.tuples(*[st.sampled_from([1, 2, 5, 1_000])] * 4))
-    def test(data: st.DataObject, sizes: tuple[int, int, int, int]) -> None:
+    @given(
+        data=st.data(),
+        sizes=st.tuples(*[st.sampled_from([1, 2, 5, 1_000])] * 4),
+        near=st.sampled_from([-1, 2, 5, 20_000]),
+    )
+    def test(data: st.DataObject, sizes: tuple[int, int, int, int], near: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lock, "FIRST_STEP", sizes[0])
             patch.setattr(lock, "LARGEST_STEP", sizes[0])
             patch.setattr(put_back, "LAST", sizes[1])
             patch.setattr(put_back, "MOST_AT_ONCE", sizes[2])
             patch.setattr(put_back, "MOST", sizes[2] + sizes[3])
+            patch.setattr(take_out, "NEAR", near)
+            patch.setattr(take_out, "MOST_AT_ONCE", sizes[1])
             patch.setattr(scan, "FIRST", sizes[3])
             patch.setattr(scan, "LARGEST_WINDOW", sizes[3])
             once(World(client), data)

@@ -29,6 +29,7 @@ STEP_S = 0.004
 FIRST_STEP, LARGEST_STEP = 100, 4_000
 
 _JOIN = lua.load(__name__, "lock_join")
+_KEEP = lua.load(__name__, "lock_keep")
 _RELEASE = lua.load(__name__, "lock_release")
 
 
@@ -76,6 +77,15 @@ class QueueLock:
         if answer == LOST:
             raise lost("the queue lock")
         return answer
+
+    def keep(self) -> None:
+        """Renews the lease: between the steps of a long look, which moves nothing.
+
+        Raises:
+            As `run`.
+        """
+        with writes.aside():
+            self.run(_KEEP, [])
 
     def join(self, source: str, queue: str, on_progress: Callable[[int], None] = lambda _left: None) -> None:
         """Puts a list's messages where they are next to run, in their order; the queue's own run after them.

@@ -22,6 +22,7 @@ class Task:
         at: Its place in the trash's list. ``digest``: its own.
         newer: Digests of its neighbours, the nearest first; ``older``: the same.
         run: In which search it was found: what another one has found later is newer.
+        size_bytes: Of its message.
     """
 
     at: int
@@ -30,6 +31,7 @@ class Task:
     newer: tuple[str, ...]
     older: tuple[str, ...]
     run: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -159,11 +161,17 @@ def nearest_step(step: int, lists: Iterable[int]) -> int:
     return max((known for known in lists if known <= step), default=min(lists))
 
 
-def task_of(at: int, place: str, digest: str) -> Task:
+def task_of(at: int, place: str, digest: str, size_bytes: int) -> Task:
     """From what the trash notes of it."""
     step, newer, older, run = [*place.split("|"), "", "", ""][:4]
     return Task(
-        at=at, digest=digest, step=untrusted.whole(step) or 0, newer=_digests(newer), older=_digests(older), run=run
+        at=at,
+        digest=digest,
+        step=untrusted.whole(step) or 0,
+        newer=_digests(newer),
+        older=_digests(older),
+        run=run,
+        size_bytes=size_bytes,
     )
 
 

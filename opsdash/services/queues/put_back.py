@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from uuid import uuid4
 
 from opsdash import lua
 from opsdash.errors import Refused
@@ -22,16 +21,15 @@ from opsdash.model import untrusted
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
+from opsdash.services.queues.aside import Aside
 from opsdash.services.queues.lock import Pace, QueueLock
 from opsdash.services.queues.old_places import Gaps, Search, Side, Task, arrange, nearest_step, neighbours, task_of
 from opsdash.services.queues.scan import WindowSize
-from opsdash.services.queues.selective_clear import ARRIVALS, BEGIN, SelectiveClear
-from opsdash.services.queues.watermark import raw
 
 PLACES = "places:"
 """Part of a trash for each queue: where each of its removed tasks was."""
 LAST, LAST_BYTES = 1_000, 500_000
-"""Messages that run next, and their bytes: tasks go back among these in one step."""
+"""Messages that run next, and their bytes: tasks go back among these in one step. No step goes through more of them."""
 MOST_AT_ONCE = 200
 """Tasks of such a step."""
 SLACK = 50
@@ -48,7 +46,7 @@ _READ = lua.load(__name__, "put_back_read")
 _NEAR = lua.load(__name__, "put_back_near")
 _LAST = lua.load(__name__, "put_back_last")
 _LOOK = lua.load(__name__, "put_back_look")
-_ASIDE = lua.load(__name__, "put_back_aside", **bounded_reads.MARKS)
+_ASIDE = lua.load(__name__, "put_back_aside", MOST=LAST_BYTES, **bounded_reads.MARKS)
 _END = lua.load(__name__, "put_back_end")
 _BETWEEN = lua.load(__name__, "put_back_between", **bounded_reads.MARKS)
 
@@ -91,7 +89,7 @@ def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambd
     run = _Run(lock, kept, on_step)
     while tasks := run.read(MOST_AT_ONCE):
         before = run.sides.total()
-        if not run.among_last(tasks):
+        if not run.among_last(steps_of(tasks)[0]):
             run.between(run.read(MOST))
         run.tries = 0 if run.sides.total() > before else run.tries + 1
     return run.sides
@@ -138,17 +136,17 @@ class _Run:
                 ((tasks, places, *read),) = pipe.execute()
             if tasks != places:
                 raise Refused(why_not(kept.trash_id, "short"))
-            for n, (place, digest) in enumerate(zip(read[::2], read[1::2], strict=True), passed + 1):
+            for n, (place, digest, size) in enumerate(zip(read[::3], read[1::3], read[2::3], strict=True), passed + 1):
                 if not place:
                     continue
-                task = task_of(tasks - n, place, digest)
+                task = task_of(tasks - n, place, digest, int(size))
                 step = nearest_step(task.step, self._lists)
                 if not found:
                     self._go_to(step)
                 if step != self._list[0] or len(found) == most:
                     return found
                 found.append(task)
-            passed += len(read) // 2
+            passed += len(read) // 3
             if not read:
                 break
         return found
@@ -213,7 +211,7 @@ class _Run:
 
     def between(self, tasks: Sequence[Task]) -> None:
         """Sets aside what is newer than the places of the first of these tasks, and puts it back with them."""
-        search, start, size = Search(tasks, self._last), 0, WindowSize()
+        search, start, size = Search(tasks, self._last), 0, WindowSize(LAST_BYTES)
         while not search.complete:
             size_bytes, *digests = self._lock.run(_LOOK, [self._list[1]], start, size.messages)
             if not digests:
@@ -223,26 +221,20 @@ class _Run:
             size.learn(len(digests), size_bytes)
         if lost := search.lost():
             self._next(lost)
-        elif not self.among_last(search.followers()[:MOST_AT_ONCE], follow=True):
+        elif not self.among_last(steps_of(search.followers())[0], follow=True):
             self._open(*search.placed())
 
     def _next(self, tasks: Sequence[Task]) -> None:
         """They run next: the newest first, so that each goes to the list's end, behind nothing."""
-        last = f"{tasks[-1].digest} {tasks[-1].run}"
-        for start in range((len(tasks) - 1) // MOST_AT_ONCE * MOST_AT_ONCE, -1, -MOST_AT_ONCE):
+        last, steps = f"{tasks[-1].digest} {tasks[-1].run}", steps_of(tasks)
+        for at in reversed(range(len(steps))):
             # If it is killed before the oldest ones, those go to the end, too: only then the others are behind them.
-            self.among_last(tasks[start : start + MOST_AT_ONCE], lost="" if start else last)
+            self.among_last(steps[at], lost="" if at else last)
         self._last = last
 
     def _open(self, tasks: Sequence[Task], nearest: set[str]) -> None:
-        (step, key), queue = self._list, self._kept.queue
-        aside_id = uuid4().hex
-        aside, info = self._keys.trash(aside_id, f"kept:{step}"), self._keys.trash(aside_id, "info")
-        at = datetime.now(UTC).isoformat()
-        fields = ["queue", queue, "by", self._kept.by, "at", at, "keep_s", 0]
-        self._lock.run(BEGIN, [info, self._keys.trash_index], aside_id, *fields)
-        names = [key, aside, info]
-        seen, size = self._set_aside(tasks, nearest, step, names)
+        aside = Aside(self._lock, self._kept.queue, self._list[0], by=self._kept.by)
+        seen, size = self._set_aside(tasks, nearest, aside)
         gaps = arrange(tasks, seen, size, self._last)
         left, at_gap = deque[tuple[int, Task]](), size
         for gap in sorted(gaps.at, reverse=True):
@@ -251,20 +243,17 @@ class _Run:
                 at_gap = gap
         answer, pace = "done", Pace()
         while left and answer == "done":
-            answer = pace.timed(lambda most: self._give_back(most, left, gaps, step, names))
-        SelectiveClear(self._lock.broker).finish(self._lock, queue, aside_id)
+            answer = pace.timed(lambda most: self._give_back(most, left, gaps, aside))
+        aside.give_back()
         if answer not in {"done", "moved"}:
             raise Refused(why_not(self._kept.trash_id, answer))
 
-    def _set_aside(
-        self, tasks: Sequence[Task], nearest: set[str], step: int, names: list[str]
-    ) -> tuple[dict[str, int], int]:
+    def _set_aside(self, tasks: Sequence[Task], nearest: set[str], aside: Aside) -> tuple[dict[str, int], int]:
         """From the newest message on, until each task has its neighbour: digests → places, and how many messages."""
         wanted = {one for task in tasks for side in neighbours(task, self._last) for one in side}
         missing, seen, size, pace = set(nearest), dict[str, int](), 0, Pace()
-        upto = next(iter(bounded_reads.messages(self._client, names[0], 0, 1)), b"")
-        while upto and missing:
-            digests = pace.timed(partial(self._lock.run, _ASIDE, names, upto, ARRIVALS, step))
+        while aside.upto and missing:
+            digests = pace.timed(partial(aside.run, _ASIDE, []))
             if digests == "gone":
                 break
             for one in digests:
@@ -272,13 +261,12 @@ class _Run:
                     seen[one] = size
                     missing.discard(one)
                 size += 1
-            upto = self._upto(names[2], step)
         return seen, size
 
-    def _give_back(self, most: int, left: deque[tuple[int, Task]], gaps: Gaps, step: int, names: list[str]) -> str:
+    def _give_back(self, most: int, left: deque[tuple[int, Task]], gaps: Gaps, aside: Aside) -> str:
         """One step: messages that were set aside, the oldest first, and the tasks between them."""
-        pairs, sent, rest = list[int](), list[Task](), 0
-        while left and (most > 0 or (sent and sent[-1].at in gaps.glued)):
+        pairs, sent, rest, size_bytes = list[int](), list[Task](), 0, 0
+        while left and ((most > 0 and size_bytes <= LAST_BYTES) or (sent and sent[-1].at in gaps.glued)):
             number, task = left[0]
             if number > most > 0:
                 rest, left[0] = most, (number - most, task)
@@ -286,10 +274,10 @@ class _Run:
             left.popleft()
             pairs += [number, task.at]
             sent.append(task)
+            size_bytes += task.size_bytes
             most -= number + 1
         arguments = (self._kept.queue, self._kept.left_s, self._last_one(sent), rest)
-        come = (self._upto(names[2], step), ARRIVALS, step)
-        answer = self._lock.run(_BETWEEN, [*names, *self._names()], *come, *arguments, *pairs)
+        answer = aside.run(_BETWEEN, self._names(), *arguments, *pairs)
         if answer == "gone":
             return "moved"  # workers have taken all that went back
         self._count(int(answer[1]), sent, gaps)
@@ -301,9 +289,6 @@ class _Run:
             self._last = f"{sent[-1].digest} {sent[-1].run}"
         return self._last
 
-    def _upto(self, info: str, step: int) -> bytes:
-        return bytes(raw(self._client, "HGET", info, f"next:{step}") or b"")
-
     def _names(self) -> list[str]:
         keys, kept = self._keys, self._kept
         places = keys.trash(kept.trash_id, f"{PLACES}{kept.queue}")
@@ -313,6 +298,18 @@ class _Run:
         self.sides.update(gaps.sides[task.at] for task in sent[:number])
         if number:
             self._on_step(number)
+
+
+def steps_of(tasks: Sequence[Task]) -> list[list[Task]]:
+    """In their order, so many together as one step puts back: by their number, and by their bytes."""
+    steps, size_bytes = [list[Task]()], 0
+    for task in tasks:
+        size_bytes += task.size_bytes
+        if steps[-1] and (len(steps[-1]) == MOST_AT_ONCE or size_bytes > LAST_BYTES):
+            steps.append([])
+            size_bytes = task.size_bytes
+        steps[-1].append(task)
+    return steps
 
 
 def left_to_remember_s(info: Mapping[str, str], least_s: int) -> int:

@@ -6,24 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from opsdash import lua
 from opsdash.errors import LOOK_AGAIN, Refused
-from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues import scan
-from opsdash.services.queues.lock import locked
-from opsdash.services.queues.old_places import NEIGHBOURS
+from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear
+from opsdash.services.queues.take_out import TakeOut, Target, is_near
 from opsdash.services.queues.task_message import Wanted, meant_id, texts_of
 
 SLACK = (2, 50, 500)
 """Messages that may be pushed between the look and the step, in the first try and those after it."""
 TASK = "task_id"
 """Field of a trash entry's info: it is of one task, which goes back to its own place."""
-
-_REMOVE = lua.load(__name__, "remove_task", **bounded_reads.MARKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +43,9 @@ class Removed:
 def remove(
     broker: Broker, queue: str, task_id: str, *, by: str, keep_s: int, trash_id: str, others: Iterable[str] = ()
 ) -> Removed:
-    """Takes one task out of its queue, in one step, while workers go on taking others.
+    """Takes one task out of its queue while workers go on taking others.
 
-    Cost: one search of the queue, and one LREM, which passes over the messages between this one and the nearer end,
-    some 50 ms in the middle of 1,000,000.
+    Cost: one search of the queue, and one step, or several: see `take_out`.
 
     Args:
         keep_s: The undo window; 0 deletes it.
@@ -60,51 +55,61 @@ def remove(
     Raises:
         Refused: It does not wait there any more, or another operation has the queue lock. Nothing was changed.
     """
-    keys, lists = broker.keys, broker.lists(queue)
-    at = datetime.now(UTC)
-    info = ["queue", queue, "by", by, "at", at.isoformat(), TASK, task_id]
+    keys, at = broker.keys, datetime.now(UTC)
     with locked(broker, queue, by=by, what="remove task") as lock:
         SelectiveClear(broker).prepare(lock, queue)
         scope = Scope.of(broker, queue, others)
         before = scope.count()
         for slack in SLACK:
-            step, hit = _waiting(broker, queue, task_id)
-            info_key, trash, where = (keys.trash(trash_id, part) for part in ("info", str(step), f"{PLACES}{queue}"))
-            answer, *places = lock.run(
-                _REMOVE,
-                [lists[step], info_key, keys.trash_index, trash, keys.expires, where],
-                *(hit.message, hit.index, slack, NEIGHBOURS, keep_s, int(at.timestamp()), trash_id, step),
-                *info,
-            )
-            if answer == "known":
+            step, hit = _waiting(lock, queue, task_id)
+            if broker.client.exists(keys.trash(trash_id, "info")):
                 return Removed(queue=queue, priority=step, trash_id=trash_id)
-            if answer == "removed":
-                place, length = map(int, places)
+            one = TakeOut(
+                lock=lock,
+                queue=queue,
+                step=step,
+                texts=texts_of(Wanted(task_id, whole=True)),
+                meant=lambda raw, message=hit.message: raw == message,  # type: ignore[misc] # a default binds it
+                target=Target(
+                    id=trash_id,
+                    by=by,
+                    tasks=keys.trash(trash_id, str(step)),
+                    places=keys.trash(trash_id, f"{PLACES}{queue}"),
+                    counter=f"step:{step}",
+                    expires="expires_ms",
+                    fields={"queue": queue, "by": by, "at": at.isoformat(), TASK: task_id, "newer": 0},
+                    until_s=int(at.timestamp()) + keep_s,
+                    keep_s=keep_s,
+                ),
+            )
+            if is_near(hit.index, hit.lengths[list(broker.lists(queue)).index(step)]):
+                one.at([hit], slack)
+            else:
+                one.between(hit.message)
+            if one.taken.number:
                 return Removed(
                     queue=queue,
                     priority=step,
-                    position=length - place,
-                    waiting=length,
+                    position=one.taken.place,
+                    waiting=one.taken.waiting,
                     trash_id=trash_id if keep_s else None,
                     receipt=scope.since(before),
                 )
     raise Refused(f"Tasks arrive too fast in {queue}: {task_id} could not be taken out.", hint=LOOK_AGAIN, retry=True)
 
 
-def _waiting(broker: Broker, queue: str, task_id: str) -> tuple[int, scan.Hit]:
+def _waiting(lock: QueueLock, queue: str, task_id: str) -> tuple[int, scan.Hit]:
     """The step and place of a waiting task; of several the one that runs first.
 
     Raises:
         Refused: It does not wait there.
     """
-    wanted, lists = Wanted(task_id, whole=True), broker.lists(queue)
+    wanted, lists = Wanted(task_id, whole=True), lock.broker.lists(queue)
     for step, key in lists.items():
-        hits = [
-            hit
-            for window in scan.find(broker, key, tuple(lists.values()), texts_of(wanted))
-            for hit in window.hits
-            if meant_id(hit.message, wanted)
-        ]
+        hits = list[scan.Hit]()
+        for window in scan.find(lock.broker, key, tuple(lists.values()), texts_of(wanted)):
+            hits += [hit for hit in window.hits if meant_id(hit.message, wanted)]
+            lock.keep()
         if hits:
             return step, hits[-1]
     raise Refused(f"Task {task_id} does not wait in queue {queue} any more.", hint=LOOK_AGAIN, field="task_id")

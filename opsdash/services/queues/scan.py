@@ -69,13 +69,13 @@ class Window:
 class WindowSize:
     """How many messages the next window has: as many as weigh ``WINDOW_BYTES``, going by the last one."""
 
-    def __init__(self) -> None:
-        self.messages = FIRST
+    def __init__(self, most_bytes: int = WINDOW_BYTES) -> None:
+        self.messages, self._most_bytes = FIRST, most_bytes
 
     def learn(self, looked_at: int, size_bytes: int) -> None:
         """From what the last one had."""
         if looked_at:
-            fits = WINDOW_BYTES * looked_at // max(1, size_bytes)
+            fits = self._most_bytes * looked_at // max(1, size_bytes)
             self.messages = max(1, min(2 * self.messages, fits, LARGEST_WINDOW))
 
 
@@ -165,14 +165,20 @@ def holding(broker: Broker, key: str, texts: Sequence[str]) -> Iterator[Window]:
         size.learn(window.looked_at, size_bytes)
 
 
-def holding_step(broker: Broker, key: str, texts: Sequence[str], start: int, messages: int) -> tuple[Window, int]:
+def holding_step(
+    broker: Broker, key: str, texts: Sequence[str], start: int, messages: int, *, first: bytes = b"", within: int = 0
+) -> tuple[Window, int]:
     """One step of `holding`, and the bytes it went through: for those that take messages out meanwhile.
+
+    Args:
+        first: A message, or its mark, among the first ``within``: places count from it; where it is not, nothing is
+            looked at.
 
     Raises:
         Unavailable: Redis did not answer.
     """
     with broker.reading():
-        reply = _raw(broker, _TEXTS, [key], start, messages, bounded_reads.MOST_BYTES, *texts)
+        reply = _raw(broker, _TEXTS, [key], start, messages, bounded_reads.MOST_BYTES, first, within, *texts)
     looked_at, size_bytes, length, *found = reply
     if size_bytes < 0:
         return Window(start=start, looked_at=0, length=None), 0

@@ -28,10 +28,12 @@ MOST_BEGUN = 1_000
 """Interrupted clears that are read."""
 ARRIVALS = 20_000
 """Messages that may come between two steps."""
+STEP_BYTES = 1_000_000
+"""Of messages that one step gives back."""
 
 _TAKE = lua.load(__name__, "selective_clear_take", **bounded_reads.MARKS)
 _TAKE_ALL = lua.load(__name__, "selective_clear_take_all", **bounded_reads.MARKS)
-_GIVE_BACK = lua.load(__name__, "selective_clear_give_back", **bounded_reads.MARKS)
+_GIVE_BACK = lua.load(__name__, "selective_clear_give_back", MOST=STEP_BYTES, **bounded_reads.MARKS)
 BEGIN = lua.load(__name__, "selective_clear_begin")
 _END = lua.load(__name__, "selective_clear_end")
 

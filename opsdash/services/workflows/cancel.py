@@ -1,7 +1,7 @@
 """Cancels what is left of a workflow: what waits goes to the trash, what workers have is revoked.
 
-Each step is whole by itself and can be done twice. So an act that dies leaves each task in its queue, in the trash or
-revoked, and is run again for the rest.
+Each step is whole by itself and can be done twice. So an act that dies leaves each task in its queue, set aside for it,
+in the trash or revoked, and is run again for the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from opsdash.errors import Refused, Uncertain
 from opsdash.services.broker.client import Broker
+from opsdash.services.queues.lock import locked
 from opsdash.services.queues.remove_tasks import MOST_QUEUES, Bin, take
+from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.task_message import written
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workflows.links import links_of
@@ -36,7 +38,8 @@ class CancelPlan:
         follow: Ids of tasks that those in workers would send: they are revoked too.
         unnamed: Tasks that those in workers would send and that get their ids then: they can't be revoked.
         behind: Tasks that are not sent, since what would send them goes to the trash, has failed, or is in the trash.
-        failed: Kept as failed. ``cleared``: in the trash already. ``held``: set aside by an interrupted operation.
+        failed: Kept as failed. ``cleared``: in the trash already. ``held``: set aside by an interrupted operation,
+            from the queues ``held_from``.
     """
 
     waiting: tuple[Sighting, ...]
@@ -48,6 +51,7 @@ class CancelPlan:
     failed: tuple[Sighting, ...]
     cleared: int
     held: int
+    held_from: tuple[str, ...]
 
     @property
     def queues(self) -> dict[str, int]:
@@ -63,7 +67,7 @@ class CancelPlan:
     @property
     def left(self) -> int:
         """Tasks that still run, or will."""
-        return len(self.waiting) + len(self.fetched) + len(self.active)
+        return len(self.waiting) + len(self.fetched) + len(self.active) + self.held
 
 
 @dataclass(slots=True)
@@ -120,6 +124,7 @@ def plan_of(seen: Seen) -> CancelPlan:
         failed=tuple(one for one in seen.sightings if one.state == "failed"),
         cleared=states["cleared"],
         held=states["held"],
+        held_from=tuple(sorted({one.queue for one in best.values() if one.state == "held"})),
     )
 
 
@@ -139,7 +144,8 @@ def cancel(
 ) -> Cancelled:
     """Does it, and looks again for what was sent meanwhile.
 
-    What waits is taken first: a task that is revoked as well would be discarded when it is restored.
+    What waits is taken first: a task that is revoked as well would be discarded when it is restored. Before, what an
+    interrupted operation has set aside goes back to its queue.
 
     Args:
         seen: The first look.
@@ -151,6 +157,11 @@ def cancel(
         Uncertain: The same, when something was.
     """
     done = Cancelled()
+    if held_from := plan_of(seen).held_from:
+        for queue in held_from:
+            with locked(reader.broker, queue, by=into.by, what="cancel workflow") as lock:
+                SelectiveClear(reader.broker).prepare(lock, queue)
+        seen = reader.look(seen.asked, before=seen)
     for turn in range(ROUNDS):
         if turn:
             seen = reader.look(seen.asked, before=seen)

@@ -35,8 +35,8 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
     if plan.cleared:
         found.append(Line("will_not", f"{count(plan.cleared, 'task')} of it stay in the trash."))
     if plan.held:
-        text = f"{count(plan.held, 'task')} are set aside by an interrupted operation: finish that first."
-        found.append(Line("warning", text))
+        text = f"{count(plan.held, 'task')} set aside by an interrupted operation: back to the queue, and taken out."
+        found.append(Line("will", text))
     if plan.revoked:
         text = (
             "The workers that run now remember what is revoked, by default for three hours. When all of them restart,"

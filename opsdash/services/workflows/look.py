@@ -124,7 +124,7 @@ class _Look:
         if key in self._known or not one.links.names(seen.keys):
             return
         if len(seen.sightings) >= MOST_SIGHTINGS:
-            seen.lacks(f"it has more than {MOST_SIGHTINGS:,} tasks")
+            seen.lacks(f"it has more than {MOST_SIGHTINGS:,} tasks: the others are not counted here")
             return
         self._known.add(key)
         self._bytes += len(one.raw)

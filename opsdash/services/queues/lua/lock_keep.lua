@@ -1,0 +1,3 @@
+-- KEYS: lease.
+-- include lock_guard.lua
+return 0
