@@ -2,6 +2,7 @@
 
 from opsdash.operations import plugins
 from opsdash.operations.approve import ApproveOperation
+from opsdash.operations.autoscale import Autoscale
 from opsdash.operations.cancel_workflow import CancelWorkflow
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
@@ -13,15 +14,20 @@ from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.remove_task import RemoveTask
+from opsdash.operations.resize_pool import ResizePool
+from opsdash.operations.restart_pool import RestartPool
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
+from opsdash.operations.set_time_limit import SetTimeLimit
+from opsdash.operations.shutdown_worker import ShutdownWorker
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
     "ApproveOperation",
+    "Autoscale",
     "CancelWorkflow",
     "ClearQueue",
     "ClearTasks",
@@ -33,10 +39,14 @@ __all__ = [
     "PruneAuditLog",
     "QuietWorker",
     "RemoveTask",
+    "ResizePool",
+    "RestartPool",
     "RestoreQueue",
     "ResumeProcessing",
     "RetryFailed",
     "RevokeTask",
+    "SetTimeLimit",
+    "ShutdownWorker",
     "SyncTenantConfigs",
     "WakeWorker",
 ]

@@ -16,6 +16,7 @@ from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
+from opsdash.services.workers.pools import Pools
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
@@ -55,3 +56,8 @@ class Services:
     queue_names: Callable[[], tuple[str, ...]]
     snapshot: Callable[[], Snapshot]
     carry_out: Callable[[str, Act], Effect]
+
+    @property
+    def pools(self) -> Pools:
+        """What workers answer of their pools, and commands to one worker or to all."""
+        return Pools(self.remote)

@@ -8,6 +8,7 @@ from opsdash.operation import registry
 PLACED = frozenset(
     [
         "approve",
+        "autoscale",
         "cancel_workflow",
         "clear_queue",
         "clear_tasks",
@@ -17,9 +18,13 @@ PLACED = frozenset(
         "prune_audit_log",
         "quiet_worker",
         "remove_task",
+        "resize_pool",
+        "restart_pool",
         "restore_queue",
         "resume_processing",
         "revoke_task",
+        "set_time_limit",
+        "shutdown_worker",
         "sync_tenant_configs",
         "wake_worker",
     ]

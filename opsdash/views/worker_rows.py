@@ -7,7 +7,18 @@ from datetime import datetime
 from types import MappingProxyType
 
 from opsdash.model import OtherWorker, RunningTask, WorkerStats
-from opsdash.operations import DismissWorker, QuietWorker, RevokeTask, WakeWorker
+from opsdash.operation import Operation
+from opsdash.operations import (
+    Autoscale,
+    DismissWorker,
+    QuietWorker,
+    ResizePool,
+    RestartPool,
+    RevokeTask,
+    ShutdownWorker,
+    WakeWorker,
+)
+from opsdash.services.workers.pools import RESIZABLE
 from opsdash.text import format_duration
 from opsdash.views.rows import May, Row, act, known, steady
 
@@ -75,7 +86,7 @@ def _worker_row(worker: WorkerStats, paused: bool, now: datetime | None, before:
         version=worker.version,
         build=worker.build or None,
         pause=_pause_applied(worker, paused),
-        acts=_acts(bool(worker.queues), may) if state in {"online", "quiet"} else _gone(worker, may),
+        acts=_acts(bool(worker.queues), may, worker.pool) if state in {"online", "quiet"} else _gone(worker, may),
     )
 
 
@@ -84,11 +95,19 @@ def _name(worker: WorkerStats) -> str:
     return worker.record or worker.hostname
 
 
-def _acts(takes: bool, may: May) -> list[Row] | None:
+def _acts(takes: bool, may: May, pool: str = "") -> list[Row] | None:
     """What may be done to a worker that answers. A courtesy: the service refuses what can't be."""
-    if takes:
-        return [act(QuietWorker, "Quiet", "Takes no more tasks", usual=True)] if may(QuietWorker) else None
-    return [act(WakeWorker, "Wake", "Takes tasks again", usual=True)] if may(WakeWorker) else None
+    acts: list[tuple[type[Operation], str, str]] = [
+        (QuietWorker, "Quiet", "Takes no more tasks") if takes else (WakeWorker, "Wake", "Takes tasks again")
+    ]
+    if not pool or pool in RESIZABLE:
+        acts.append((ResizePool, "Resize pool", "More or fewer slots, until it restarts"))
+        acts.append((Autoscale, "Autoscale", "Other bounds for its autoscaler"))
+    if pool in ("", "prefork"):
+        acts.append((RestartPool, "Restart pool", "New processes; running tasks finish"))
+    acts.append((ShutdownWorker, "Shut down", "It finishes its running tasks and ends"))
+    usual = (QuietWorker, WakeWorker)
+    return [act(kind, label, help_, usual=kind in usual) for kind, label, help_ in acts if may(kind)] or None
 
 
 def _gone(worker: WorkerStats, may: May) -> list[Row] | None:

@@ -7,7 +7,7 @@ from typing import Any
 import param
 from panel.viewable import Viewable
 
-from opsdash.operations import RevokeTask
+from opsdash.operations import RevokeTask, SetTimeLimit
 from opsdash.state.changes import set_changed
 from opsdash.views.components import Card, KeyedTable, RowAction
 from opsdash.views.design import button, search, stack
@@ -107,7 +107,9 @@ class WorkerHealth(View):
         find.link(self, value_input="find")
         revoke = button("Revoke Task", "close", on_click=self._dialog.asks(RevokeTask))
         revoke.disabled = not self._session.may(RevokeTask)
-        return [find, revoke, refresh] if self.actions else [find]
+        limit = button("Set Time Limit", "clock", on_click=self._dialog.asks(SetTimeLimit))
+        limit.disabled = not self._session.may(SetTimeLimit)
+        return [find, limit, revoke, refresh] if self.actions else [find]
 
     @param.depends("status.worker_rows", "status.read_at", "status.redis_error", "status.stalled_s", "find", watch=True)
     def _show(self) -> None:

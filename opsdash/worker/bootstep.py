@@ -168,6 +168,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 "paused_queues": sorted(state.queues),
                 "draining": state.draining,
                 "epoch": state.epoch,
+                **celery_private.pool_facts(consumer),
             }
         }
 

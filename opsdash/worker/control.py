@@ -32,3 +32,19 @@ def recall_eta(state: Any, **_: Any) -> dict[str, Any]:
     if not gate.closed:
         return {"error": "nothing is paused"}
     return {"recalling": recall.run_scheduled(), "unstarted": celery_private.unstarted_by_queue(state.consumer)}
+
+
+@control_command(name="opsdash_time_limit")  # type: ignore[untyped-decorator]  # Celery has no types
+def time_limit(state: Any, task_name: str = "", soft: Any = None, hard: Any = None, **_: Any) -> dict[str, Any]:
+    """Sets a task's limits in seconds for all that starts from now on; None: no limit on this task.
+
+    Celery's own ``time_limit`` says ok, and its workers keep the old limits until they connect to the broker again.
+    """
+    task = state.app.tasks.get(task_name)
+    if task is None:
+        return {"error": "unknown task"}
+    if not all(limit is None or (type(limit) in (int, float) and limit > 0) for limit in (soft, hard)):
+        return {"error": "expected seconds"}
+    task.soft_time_limit, task.time_limit = soft, hard
+    celery_private.renew_strategy(state.consumer, task)
+    return {"ok": "time limits set"}

@@ -165,6 +165,34 @@ def test_a_task_is_revoked_by_its_id_alone(served: Any, visit: Callable[..., Pag
 
 
 @pytest.mark.slow
+def test_a_pool_is_resized_from_its_row_and_a_time_limit_is_set_above_the_table(
+    served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    with worker(env={"OPSDASH_REDIS_URL": served.console.settings.redis_url}, queues=["celery"]) as running:
+        page = visit(f"{served.url}?tab=workers")
+        row = listed(page).filter(has_text=running.hostname)
+        expect(row).to_contain_text("online")
+        row.get_by_role("button", name="More").click()
+        page.get_by_role("menuitem", name="Resize pool").click()
+        dialog = page.get_by_role("dialog", name=f"Resize the pool of {running.hostname}")
+        expect(dialog).to_contain_text("Slots: expected a number from 1 to 1,000.")
+        page.get_by_label("Slots", exact=True).fill("3")
+        page.get_by_label("Type YES to confirm").focus()
+        expect(dialog).to_contain_text(f"{running.hostname}: 2 → 3 slots (prefork).")
+        shoot(page, "dialog_resize")
+        confirm(page)
+        expect(message(page, f"{running.hostname}: 2 → 3 slots.")).to_be_visible()
+        button(page, "Set Time Limit").click()
+        page.get_by_label("Name of the task").fill("sample.short")
+        page.get_by_label("Hard limit").fill("45s")
+        page.get_by_label("Type YES to confirm").focus()
+        dialog = page.get_by_role("dialog", name="Set the time limit of sample.short")
+        expect(dialog).to_contain_text("soft none, hard none → soft none, hard 45s")
+        confirm(page)
+        expect(message(page, "sample.short has the limits soft none, hard 45s")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from support import steps
 from support.failed_tasks import failed, keep
 from support.messages import message
-from support.services import Postgres, Valkey
+from support.services import Postgres, Valkey, until
 from support.steps import BOB, STEPS
 from support.workers import eventually, worker
 
@@ -40,6 +40,7 @@ from opsdash.services.audit.chain import BEFORE
 from opsdash.services.console import Console
 from opsdash.services.database.tables import audit_log, tenant_config
 from opsdash.services.failures.store import FailureStore
+from opsdash.services.workers import time_limits
 from opsdash.services.workers.unmanaged import ANSWER_S
 
 MARIA = Actor(name="maria", role=Role.ADMIN, surface="page")
@@ -153,6 +154,54 @@ def revoke_scene(console: Console) -> Scene:
     return Scene(RevokeTask(task_id=task_id), lambda later: task_id in answer(later, "revoked", host))
 
 
+def resize_scene(console: Console) -> Scene:
+    host = hand_of(console)
+
+    def done(later: Console) -> bool:
+        return answer(later, "stats", host)["opsdash"]["concurrency"] == 3
+
+    return Scene(opsdash.ResizePool(hostname=host, size=3), done)
+
+
+def autoscale_scene(console: Console) -> Scene:
+    host = hand_of(console)
+
+    def done(later: Console) -> bool:
+        return answer(later, "stats", host)["autoscaler"]["max"] == 6
+
+    return Scene(opsdash.Autoscale(hostname=host, most=6, least=2), done)
+
+
+def restart_scene(console: Console) -> Scene:
+    host = hand_of(console)
+    before = set(answer(console, "stats", host)["pool"]["processes"])
+
+    def done(later: Console) -> bool:
+        return until(lambda: not before <= set(answer(later, "stats", host)["pool"]["processes"]), timeout_s=8)
+
+    return Scene(opsdash.RestartPool(hostname=host), done)
+
+
+def shutdown_scene(console: Console) -> Scene:
+    host = hand_of(console)
+
+    def done(later: Console) -> bool:
+        return until(lambda: host not in later.get_active_workers(), timeout_s=8)
+
+    return Scene(opsdash.ShutdownWorker(hostname=host), done)
+
+
+def time_limit_scene(console: Console) -> Scene:
+    host = hand_of(console)
+
+    def done(later: Console) -> bool:
+        services = later.services
+        limits, _ = time_limits.read(services.remote, services.pools.choose(host).pools, "sample.short")
+        return limits[host].hard_s == 60
+
+    return Scene(opsdash.SetTimeLimit(task="sample.short", hard_s=60), done)
+
+
 def remove_scene(console: Console) -> Scene:
     console.broker.client.lpush("emails", message("removable"))
     return Scene(opsdash.RemoveTask(task_id="removable"), lambda later: later.get_queue_length("emails") == 0)
@@ -190,9 +239,9 @@ def hand_of(console: Console) -> str:
     return host
 
 
-def answer(console: Console, question: str, host: str) -> list[Any]:
+def answer(console: Console, question: str, host: str) -> Any:
     """What the worker itself says, once it has found its broker again."""
-    said: list[list[Any]] = []
+    said: list[Any] = []
 
     def heard() -> bool:
         with suppress(Unavailable), console.unmanaged.control() as (control, connection):
@@ -223,8 +272,14 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "retry_failed": retry_scene,
     "discard_failed": discard_scene,
     "edit_failed": edit_scene,
+    "resize_pool": resize_scene,
+    "autoscale": autoscale_scene,
+    "restart_pool": restart_scene,
+    "shutdown_worker": shutdown_scene,
+    "set_time_limit": time_limit_scene,
 }
-WITH_A_WORKER = {"quiet_worker", "wake_worker", "revoke_task"}
+PREFORK = {"resize_pool", "autoscale", "restart_pool", "set_time_limit"}
+WITH_A_WORKER = {"quiet_worker", "wake_worker", "revoke_task", "shutdown_worker", *PREFORK}
 FAULTS = ("redis", "database", "both")
 
 
@@ -243,11 +298,15 @@ def test_no_operation_is_left_out_of_the_chaos() -> None:
 @pytest.fixture(autouse=True)
 def hand(request: pytest.FixtureRequest) -> Iterator[None]:
     """A real worker, where the operation acts on one by Celery's remote control."""
-    if getattr(request.node, "callspec", None) is None or request.node.callspec.params.get("name") not in WITH_A_WORKER:
+    callspec = getattr(request.node, "callspec", None)
+    name = "" if callspec is None else callspec.params.get("name")
+    if name not in WITH_A_WORKER:
         yield
         return
-    url = request.getfixturevalue("valkey_url")
-    with worker(pool="threads", env={"OPSDASH_REDIS_URL": url}, queues=["celery", "emails"]):
+    env = {"OPSDASH_REDIS_URL": request.getfixturevalue("valkey_url"), "SAMPLE_POOL_RESTARTS": "yes"}
+    scaled = ["--autoscale=4,2"] if name == "autoscale" else []
+    pool = "prefork" if name in PREFORK else "threads"
+    with worker(pool=pool, env=env, queues=["celery", "emails"], arguments=scaled):
         yield
 
 

@@ -18,10 +18,11 @@ from support.services import Valkey, until
 from support.workers import worker
 
 from opsdash.errors import OpsdashError, Unavailable, Uncertain
-from opsdash.model import Status
+from opsdash.model import Actor, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.operations import (
     ApproveOperation,
+    Autoscale,
     CancelWorkflow,
     ClearQueue,
     ClearTasks,
@@ -33,10 +34,14 @@ from opsdash.operations import (
     PruneAuditLog,
     QuietWorker,
     RemoveTask,
+    ResizePool,
+    RestartPool,
     RestoreQueue,
     ResumeProcessing,
     RetryFailed,
     RevokeTask,
+    SetTimeLimit,
+    ShutdownWorker,
     SyncTenantConfigs,
     WakeWorker,
 )
@@ -66,7 +71,14 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "cancel_workflow": lambda _: CancelWorkflow(root="flow-1"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
 }
-BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
+POOLS: dict[str, Callable[[str], Operation]] = {
+    "resize_pool": lambda host: ResizePool(hostname=host, size=3),
+    "autoscale": lambda host: Autoscale(hostname=host, most=6, least=2),
+    "restart_pool": lambda host: RestartPool(hostname=host),
+    "shutdown_worker": lambda host: ShutdownWorker(hostname=host),
+    "set_time_limit": lambda _: SetTimeLimit(task="sample.short", hard_s=60),
+}
+BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task", *POOLS}
 ELSEWHERE = {"approve", "prune_audit_log"}
 """The one does what another one asks for, the other changes the database only."""
 
@@ -213,7 +225,9 @@ def test_what_no_worker_could_be_told_is_told_as_not_done(
     queues = ("celery", "emails")
     with worker(pool="threads", env=deployment.env) as running:
         operation: Operation = RevokeTask(task_id="some-task")
-        if name != "revoke_task":
+        if name in POOLS:
+            operation = POOLS[name](running.hostname)
+        elif name != "revoke_task":
             operation = QuietWorker(hostname=running.hostname)
         if name == "wake_worker":
             console_for(queues=queues).run(operation, actor="maria", confirm="YES")
@@ -221,7 +235,7 @@ def test_what_no_worker_could_be_told_is_told_as_not_done(
         with as_user(valkey, "-publish") as url:
             console = console_for(redis_url=url, queues=queues)
             with pytest.raises(Unavailable) as untold:
-                console.run(operation, actor="maria", confirm="YES")
+                console.run(operation, actor=Actor(name="maria", role=Role.ADMIN, surface="python"), confirm="YES")
             assert untold.value.changed == "nothing"
             assert console.get_recent_operations(1)[0].status is Status.FAILURE
 

@@ -24,4 +24,9 @@ EVERY_OPERATION = (
     opsdash.RetryFailed(ids="0123"),
     opsdash.DiscardFailed(ids="0123"),
     opsdash.EditFailed(failure_id="0123", args="[]"),
+    opsdash.ResizePool(hostname="celery@a", size=8),
+    opsdash.Autoscale(hostname="celery@a", most=8, least=2),
+    opsdash.RestartPool(hostname="celery@a"),
+    opsdash.ShutdownWorker(hostname="celery@a"),
+    opsdash.SetTimeLimit(task="shop.order", hard_s=60),
 )

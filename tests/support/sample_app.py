@@ -7,7 +7,7 @@ Environment: ``OPSDASH_REDIS_URL`` the broker (``SAMPLE_MASTER``: its name at th
 ``-I opsdash.worker.auto``), ``SAMPLE_BREAK`` breaks something on purpose (``clock``: by as many
 seconds as the file ``SAMPLE_CLOCK`` says), ``SAMPLE_EXPIRES`` has the queue ``emails`` expire after so many seconds,
 ``SAMPLE_TOPICS=yes`` adds two queues on a topic exchange, ``SAMPLE_HOOK=exists`` asks Redis before each task,
-``SAMPLE_REMOTE_CONTROL=off`` answers no remote control.
+``SAMPLE_REMOTE_CONTROL=off`` answers no remote control, ``SAMPLE_POOL_RESTARTS=yes`` lets the pool be restarted.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ if os.environ.get("SAMPLE_TOPICS") == "yes":
     app.conf.task_queues += TOPIC_QUEUES
 if os.environ.get("SAMPLE_RESULTS") == "yes":
     app.conf.result_backend = broker_url
+app.conf.worker_pool_restarts = os.environ.get("SAMPLE_POOL_RESTARTS") == "yes"
 if os.environ.get("SAMPLE_PLUGIN") != "no":
     opsdash.worker.install(app)
 

@@ -45,6 +45,7 @@ CARDS = {
     "cancel_workflow",
     "remove_task",
     "revoke_task",
+    "set_time_limit",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ QUIET_KEPT_S = 30 * 86_400
 
 CANNOT_TERMINATE = frozenset({"threads", "solo"})
 """Pools of Celery's that have no way to end a running task."""
+_EXCEPTION = re.compile(r"""\w+\((["'])(.+)\1,?\)""")
 TERMINATES = "terminate: "
 """How a worker's answer begins."""
 
@@ -75,6 +77,51 @@ class Remote:
             failed={host: why for host, why in failed.items() if host not in unable},
             unable=tuple(sorted(unable)),
             silent=tuple(sorted(expected - by_host.keys())),
+        )
+
+    def ask(self, question: str, hosts: Collection[str], *words: str) -> dict[str, Any]:
+        """What each of these workers answers to one of Celery's ``inspect`` commands; who is silent is missing.
+
+        Raises:
+            Unavailable: Workers can't be asked.
+        """
+        if not hosts:
+            return {}
+        with _as_question(), self.unmanaged.control() as (control, connection):
+            inspect = control.inspect(sorted(hosts), timeout=ANSWER_S, connection=connection)
+            return getattr(inspect, question)(*words) or {}
+
+    def tell(self, command: str, arguments: Mapping[str, Mapping[str, Any]], *, reply: bool = True) -> Answers:
+        """Sends a command to workers, each with its own arguments, and counts who has said what.
+
+        Args:
+            arguments: Hostname → arguments of the command.
+            reply: False: nobody answers this command, and nobody is silent.
+
+        Raises:
+            Unavailable: Workers can't be asked. Uncertain: The broker did not answer.
+        """
+        self._check()
+        alike: dict[str, list[str]] = {}
+        for host, own in sorted(arguments.items()):
+            alike.setdefault(json.dumps(own, sort_keys=True), []).append(host)
+        by_host: dict[str, Any] = {}
+        with _as_command("Workers"), self.unmanaged.control() as (control, connection):
+            for own_text, hosts in alike.items():
+                answers = control.broadcast(
+                    command,
+                    arguments=json.loads(own_text),
+                    destination=hosts,
+                    reply=reply,
+                    timeout=ANSWER_S,
+                    limit=len(hosts),
+                    connection=connection,
+                )
+                by_host |= {host: untrusted.mapping(said) for one in answers or () for host, said in one.items()}
+        return Answers(
+            confirmed=tuple(sorted(host for host, said in by_host.items() if "ok" in said)),
+            failed={host: _why(said) for host, said in sorted(by_host.items()) if "ok" not in said},
+            silent=tuple(sorted(arguments.keys() - by_host.keys())) if reply else (),
         )
 
     def hostnames(self) -> set[str]:
@@ -135,6 +182,12 @@ class Remote:
     def _check(self) -> None:
         with _as_question():
             self.unmanaged.askable()
+
+
+def _why(said: Mapping[str, Any]) -> str:
+    """A worker's own words why not; of an exception its text alone: ``ValueError('Autoscale not enabled')``."""
+    words = untrusted.words(str(said.get("error", dict(said))))
+    return found[2] if (found := _EXCEPTION.fullmatch(words)) else words
 
 
 def _ended(answer: Any, task_ids: Collection[str]) -> list[str]:

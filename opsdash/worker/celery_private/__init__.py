@@ -11,6 +11,7 @@ from opsdash.worker.celery_private.failures import watch_failures as watch_failu
 from opsdash.worker.celery_private.fetching import consumed_queues as consumed_queues
 from opsdash.worker.celery_private.fetching import fetch_s as fetch_s
 from opsdash.worker.celery_private.fetching import is_fetching as is_fetching
+from opsdash.worker.celery_private.fetching import renew_strategy as renew_strategy
 from opsdash.worker.celery_private.fetching import replace_queue_cycle as replace_queue_cycle
 from opsdash.worker.celery_private.fetching import update_queue_cycle as update_queue_cycle
 from opsdash.worker.celery_private.green_loop import wake_in_green_loop as wake_in_green_loop
@@ -31,6 +32,7 @@ from opsdash.worker.celery_private.workload import active as active
 from opsdash.worker.celery_private.workload import counts as counts
 from opsdash.worker.celery_private.workload import fetch_settings as fetch_settings
 from opsdash.worker.celery_private.workload import held_by_queue as held_by_queue
+from opsdash.worker.celery_private.workload import pool_facts as pool_facts
 from opsdash.worker.celery_private.workload import running as running
 from opsdash.worker.celery_private.workload import stopping as stopping
 from opsdash.worker.celery_private.workload import unstarted_by_queue as unstarted_by_queue

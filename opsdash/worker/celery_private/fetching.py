@@ -41,3 +41,8 @@ def consumed_queues(consumer: Any) -> list[str]:
         return []
     queues = list(task_consumer.queues)
     return [q.name for q in queues if q.exchange is None or q.exchange.type != "fanout"]
+
+
+def renew_strategy(consumer: Any, task: Any) -> None:
+    """Has what is fetched from now on handled by the task's present options: Celery reads some of them only once."""
+    consumer.strategies[task.name] = task.start_strategy(consumer.app, consumer)

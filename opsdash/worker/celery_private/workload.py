@@ -50,6 +50,15 @@ def fetch_settings(consumer: Any) -> dict[str, str]:
     }
 
 
+def pool_facts(consumer: Any) -> dict[str, Any]:
+    """How large the pool is now, what it runs, and whether it may be restarted: Celery's own statistics don't say."""
+    return {
+        "concurrency": consumer.pool.num_processes or 0,
+        "active": len(worker_state.active_requests),
+        "pool_restarts": bool(consumer.app.conf.worker_pool_restarts),
+    }
+
+
 def stopping(consumer: Any) -> bool:
     """The worker must stop: its event loop has ended, or is about to."""
     if worker_state.should_stop not in (None, False) or worker_state.should_terminate not in (None, False):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from opsdash.model import OtherWorker, PauseInfo, RunningTask, Snapshot, WorkerStats
+from opsdash.model import OtherWorker, PauseInfo, Role, RunningTask, Snapshot, WorkerStats
 from opsdash.state import SystemStatus
 from opsdash.views import rows, strip
 from opsdash.views.worker_rows import running_rows, worker_rows
@@ -126,13 +126,29 @@ def test_a_worker_that_takes_no_tasks_is_called_quiet_and_offered_to_be_woken(
 ) -> None:
     (row,) = listed([worker(**over)])
     assert row["state"][1] == state
-    assert [one["name"] for one in row.get("acts", ())] == ([act] if act else [])
+    assert [one["name"] for one in row.get("acts", ()) if one["usual"]] == ([act] if act else [])
     assert "acts" not in listed([worker(**over)], may=nobody)[0]
+
+
+@pytest.mark.parametrize(
+    ("pool", "menu"),
+    [
+        ("prefork", ["resize_pool", "autoscale", "restart_pool", "shutdown_worker"]),
+        ("gevent", ["resize_pool", "autoscale", "shutdown_worker"]),
+        ("threads", ["shutdown_worker"]),
+        ("solo", ["shutdown_worker"]),
+    ],
+)
+def test_the_menu_of_a_worker_has_what_its_pool_can_do_and_its_user_may(pool: str, menu: list[str]) -> None:
+    (row,) = listed([worker(pool=pool)])
+    assert [one["name"] for one in row["acts"] if not one["usual"]] == menu
+    (row,) = listed([worker(pool=pool)], may=lambda kind: kind.minimum_role is not Role.ADMIN)
+    assert [one["name"] for one in row["acts"] if not one["usual"]] == menu[:-1]
 
 
 def test_a_worker_without_the_plug_in_is_quieted_and_woken_too_but_not_woken_during_a_pause() -> None:
     others = [OtherWorker(hostname="free", queues=("celery",)), OtherWorker(hostname="told")]
-    offered = {row["called"]: [one["name"] for one in row["acts"]] for row in listed([], others)}
+    offered = {row["called"]: [one["name"] for one in row["acts"] if one["usual"]] for row in listed([], others)}
     assert offered == {"free": ["quiet_worker"], "told": ["wake_worker"]}
     during = {row["called"]: row.get("acts") for row in listed([], others, paused=True)}
     assert during["free"]

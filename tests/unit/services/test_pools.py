@@ -1,0 +1,103 @@
+"""What workers answer of their pools, whatever it is; and their words when they refuse."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opsdash.errors import Refused, Uncertain
+from opsdash.operations import chosen_workers
+from opsdash.services.workers import remote_control, time_limits
+from opsdash.services.workers.pools import Chosen, Pool, Pools
+from opsdash.services.workers.remote_control import Answers
+from opsdash.services.workers.time_limits import Limits
+
+PREFORK = {"pid": 7, "uptime": 60, "pool": {"implementation": "celery.concurrency.prefork:TaskPool"}}
+
+
+def read(answer: Any) -> Pool:
+    """A worker's answer to ``stats``, as a pool."""
+    remote: Any = SimpleNamespace(
+        ask=lambda _question, _hosts: {"a@h": answer}, unmanaged=SimpleNamespace(known=lambda: ())
+    )
+    (pool,) = Pools(remote).read(["a@h", "silent@h"])
+    return pool
+
+
+def test_a_worker_with_the_plug_in_tells_its_size_and_one_without_counts_its_processes() -> None:
+    ours = {"opsdash": {"concurrency": 5, "active": 2, "pool_restarts": True}}
+    pool = read(PREFORK | ours)
+    assert (pool.kind, pool.size, pool.active, pool.restarts, pool.fixed) == ("prefork", 5, 2, True, "")
+    stock = read({"pool": {**PREFORK["pool"], "processes": [1, 2, 3], "max-concurrency": 8}})
+    assert (stock.size, stock.has_plugin, stock.active) == (3, False, None)
+    assert read({"pool": {"implementation": "celery.concurrency.thread:TaskPool"}}).kind == "threads"
+    scaled = read(PREFORK | ours | {"autoscaler": {"max": 8, "min": 2}})
+    assert scaled.fixed == "it autoscales between 2 and 8: opsdash autoscale changes that"
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "x", [], {"pool": 3}, {"pool": {"processes": "many"}, "opsdash": []}])
+def test_an_answer_that_is_none_is_a_pool_of_which_nothing_is_known(nonsense: Any) -> None:
+    pool = read(nonsense)
+    assert (pool.size, pool.restarts, pool.autoscale) == (None, None, None)
+    assert pool.fixed == "it does not say how large its pool is"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"error": "ValueError('Autoscale not enabled')"}, "Autoscale not enabled"),
+        ({"error": 'ValueError("Can\'t shrink pool.")'}, "Can't shrink pool."),
+        ({"error": "unknown task"}, "unknown task"),
+        (
+            {"error": "AttributeError(\"'TaskPool' object has no attribute 'grow'\")"},
+            "'TaskPool' object has no attribute 'grow'",
+        ),
+        ({}, "{}"),
+        ({"error": 7}, "7"),
+    ],
+)
+def test_a_worker_that_refuses_is_quoted(said: dict[str, Any], words: str) -> None:
+    assert remote_control._why(said) == words
+
+
+def test_who_did_it_who_refused_and_who_was_silent_are_counted_apart() -> None:
+    chosen = Chosen(pools=(Pool(hostname="a"), Pool(hostname="b"), Pool(hostname="c")), silent=("d",))
+    answers = Answers(confirmed=("a",), failed={"b": "no"}, silent=("c",))
+    effect = chosen_workers.effect(answers, chosen, {"e": "it can't"}, {"a": "done"})
+    assert (effect.affected, effect.ok) == (1, False)
+    assert effect.message == (
+        "a: done. b refused: no. e: it can't. No answer from c: they may still do it. No command sent to d: no answer."
+    )
+    assert effect.details["failed"] == {"b": "no"}
+    with pytest.raises(Refused, match="b refused: no"):
+        chosen_workers.effect(Answers(confirmed=(), failed={"b": "no"}, silent=()), chosen, {}, {})
+    with pytest.raises(Uncertain, match="did not answer the command"):
+        chosen_workers.effect(Answers(confirmed=(), failed={}, silent=("c",)), chosen, {}, {})
+
+
+def test_of_many_workers_a_few_are_named_and_the_others_counted() -> None:
+    found = chosen_workers.lines("will", [f"w{number}" for number in range(200)])
+    assert [line.text for line in found[-2:]] == ["w7", "And 192 more workers."]
+    assert chosen_workers.shown(f"w{number}" for number in range(7)) == "w0, w1, w2, w3, w4 and 2 more"
+
+
+def test_limits_that_the_command_can_not_name_have_no_undo() -> None:
+    assert Limits(soft_s=30, hard_s=60.0).arguments() == {"soft_s": 30, "hard_s": 60}
+    assert Limits().arguments() == {"remove": True}
+    assert Limits(soft_s=0.5).arguments() is None
+
+
+def test_the_limits_of_a_task_are_read_from_what_workers_list() -> None:
+    pools = [Pool(hostname=name, kind=kind, restarts=True) for name, kind in (("a", "prefork"), ("b", "threads"))]
+    pools += [Pool(hostname="c", kind="prefork"), Pool(hostname="d", kind="prefork", restarts=False)]
+    told = {"a": ["t [soft_time_limit=30 time_limit=60]", "t2"], "b": ["t"], "c": ["t"], "d": 7}
+    remote: Any = SimpleNamespace(ask=lambda *_: told)
+    limits, unable = time_limits.read(remote, pools, "t")
+    assert limits == {"a": Limits(soft_s=30, hard_s=60)}
+    assert {host: why[:12] for host, why in unable.items()} == {
+        "b": "a pool of th",
+        "c": "it has no pl",
+        "d": "it does not ",
+    }
