@@ -7,7 +7,7 @@ meanwhile. A percentile is as exact as its bucket. Standard library only.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from opsdash.model import untrusted
 
 SENT = "opsdash_sent"
-"""Header of a message: when it was sent, in seconds since the epoch by the sender's clock. Celery writes no such time."""
+"""Header of a message: when it was sent, in seconds since the epoch by the sender's clock."""
 BOUNDS_S = (
     *(0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 45.0),
@@ -26,7 +26,7 @@ BOUNDS_S = (
 are among them, so that the share within an objective is exact. The last bucket, without a limit, comes after them."""
 BUCKETS = len(BOUNDS_S) + 1
 MOST_QUEUES = 200
-"""Queues that a worker, and an entry of the history, reports times of: a client that adds consumers can invent names."""
+"""Queues that a worker, and an entry of the history, has times of: a client can invent names."""
 MOST_SECONDS = 1e15
 """Above every sum of times."""
 
@@ -267,8 +267,3 @@ class Sum:
 
 def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def bounds(values: Sequence[float] = BOUNDS_S) -> tuple[str, ...]:
-    """Limits as Prometheus writes them, without the last one."""
-    return tuple(f"{value:g}" if value < 1e5 else str(value) for value in values)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
 from support.services import Valkey
 from support.workers import Records, eventually, producer, worker
 
+from opsdash.bootstrap import assemble
+from opsdash.config import parsers
 from opsdash.keys import Keys
+from opsdash.model import QueuePace
 from opsdash.model.time_in_queue import SENT, TimeInQueue, by_queue
+from opsdash.services.console import Console
+from opsdash.services.monitoring import history, pace
+from opsdash.services.monitoring.history import Series
 
 KEYS = Keys()
 POOLS = ["prefork", "threads"]
@@ -87,3 +94,40 @@ def test_the_header_of_the_sender_reaches_the_queue(valkey: Valkey, client: redi
         celery.send_task("sample.short")
     (message,) = client.lrange("celery", 0, -1)
     assert began <= json.loads(message)["headers"][SENT] <= time.time()
+
+
+def test_the_figures_outlive_a_worker_that_is_killed_and_a_console_that_is_restarted(
+    valkey: Valkey, client: redis.Redis, settings_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Series("10s", 500, 7_200)
+    monkeypatch.setattr(history, "SERIES", (short, history.COARSE))
+    monkeypatch.setattr(pace, "FINE", short)
+    monkeypatch.setattr(pace, "READ_S", 0.0)
+    env = {"OPSDASH_REDIS_URL": valkey.url}
+    settings = settings_for(redis_url=valkey.url, objectives=parsers.objectives("celery=90% within 30s over 1h"))
+    with producer(valkey.url) as celery, closing(assemble(settings)) as console:
+
+        def measured(of: Console, number: int) -> QueuePace | None:
+            snapshot = of.snapshot()
+            of.history.record(snapshot)
+            found = next(queue.pace for queue in snapshot.queues if queue.name == "celery")
+            return found if found is not None and found.recent and found.recent.tasks == number else None
+
+        measured(console, 0)
+        with worker(env=env, pool="threads", hostname="first@test") as first:
+            for _ in range(5):
+                celery.send_task("sample.short")
+            eventually(lambda: measured(console, 5), what="five tasks", timeout_s=20)
+            first.kill()
+        with worker(env=env, pool="threads", hostname="first@test"):
+            for _ in range(3):
+                celery.send_task("sample.short")
+            eventually(lambda: measured(console, 8), what="three more of the one that followed", timeout_s=20)
+        assert console.history.times.totals()["celery"].tasks == 8
+        with closing(assemble(settings)) as other:
+            eventually(lambda: measured(other, 8), what="all of them, in another console")
+            found = measured(other, 8)
+            assert found is not None
+            assert found.objective is not None
+            assert (found.objective.share, found.objective.kept) == (1.0, True)
+            assert found.waits[0].p50_s <= found.waits[0].p95_s <= found.waits[0].p99_s < 30

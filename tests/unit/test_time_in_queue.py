@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def test_the_last_bucket_has_no_upper_limit_to_guess_from() -> None:
 
 
 def test_the_limits_grow_by_two_thirds_at_most() -> None:
-    assert all(1 < high / low <= WORST for low, high in zip(BOUNDS_S, BOUNDS_S[1:], strict=False))
+    assert all(1 < high / low <= WORST for low, high in pairwise(BOUNDS_S))
 
 
 def test_a_running_sum_forgets_a_queue_whose_tasks_have_gone() -> None:

@@ -48,7 +48,7 @@ def _noting(accept: Callable[..., Any]) -> Callable[..., Any]:
         done = accept(self, pid, time_accepted)
         try:
             callbacks[self.hostname](self)
-        except KeyError:  # another worker of this process, without the plug-in
+        except KeyError:  # another worker of this process, which is unmanaged
             pass
         except Exception:  # a task must not fail for a figure; one that can't be measured is not counted
             logger.debug("opsdash: the time in queue of %s could not be measured", self, exc_info=True)
