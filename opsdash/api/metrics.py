@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -19,6 +20,7 @@ from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
 from opsdash.keys import EVERYTHING
 from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model.time_in_queue import BOUNDS_S, TimeInQueue
 from opsdash.model.verdict import State
 from opsdash.operation import registry
 from opsdash.services.console import Console
@@ -37,6 +39,8 @@ MAX_NAMES = 50
 OTHER = "other"
 """The label of everything beyond those bounds."""
 BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1_800)
+LIMITS_S = {0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 86_400}
+"""Of the buckets of times in queues: 43 for each of 200 queues would be half of all series."""
 REFRESH_S = 2.0
 """A scrape of a console whose poller hangs waits this long, then shows what there is, and how old it is."""
 MAX_FORMATS = 4
@@ -139,6 +143,7 @@ class Meter(Collector):
         # What was not read now is a gap: Prometheus would draw an old value as one of this moment.
         if snapshot.redis_age_s is not None and not snapshot.redis_error:
             yield from _of_queues(snapshot)
+            yield from _of_times(self._console.history.times.totals(), snapshot)
             yield from _of_workers(snapshot)
             yield from _of_failures(self._failures)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
@@ -228,6 +233,48 @@ def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _gauge(
         "opsdash_unacked", "Messages fetched and not acknowledged yet, of all queues.", [({}, snapshot.unacked)]
+    )
+
+
+def _of_times(totals: Mapping[str, TimeInQueue], snapshot: Snapshot) -> Iterator[Metric]:
+    """Times in queues as this console has added them up, and how the objectives are kept."""
+    family = HistogramMetricFamily(
+        "opsdash_time_in_queue_seconds",
+        "From sending, or the ETA, to the start, since this console began to look; without pauses.",
+        labels=["queue"],
+    )
+    apart = CounterMetricFamily(
+        "opsdash_time_in_queue_apart", "Tasks whose time in queue is not in the histogram.", labels=["queue", "why"]
+    )
+    for queue, times in list(totals.items())[:MAX_QUEUES]:
+        sums = list(accumulate(times.counts))
+        buckets = [(f"{limit:g}", sums[bucket]) for bucket, limit in enumerate(BOUNDS_S) if limit in LIMITS_S]
+        family.add_metric([queue], [*buckets, ("+Inf", sums[-1])], times.sum_s)
+        for why in ("paused", "clock", "unknown"):
+            apart.add_metric([queue, why], getattr(times, why))
+    yield family
+    yield apart
+    paces = [(q.name, q.pace) for q in snapshot.queues[:MAX_QUEUES] if q.pace is not None]
+    kept = [(name, pace.objective) for name, pace in paces if pace.objective is not None]
+    yield _gauge(
+        "opsdash_objective_ratio",
+        "Share of the tasks that began within the objective's time, over the objective's span.",
+        [({"queue": name}, one.share) for name, one in kept if one.share is not None],
+    )
+    yield _gauge(
+        "opsdash_objective_target_ratio",
+        "The share that the objective asks for.",
+        [({"queue": n}, o.wanted) for n, o in kept],
+    )
+    yield _gauge(
+        "opsdash_queue_falling_behind",
+        "1 while more tasks come into the queue than are started, over 5 minutes.",
+        [({"queue": name}, pace.falling_behind) for name, pace in paces if pace.falling_behind is not None],
+    )
+    yield _gauge(
+        "opsdash_queue_drained_in_seconds",
+        "Estimated time until nothing waits, while the queue shrinks.",
+        [({"queue": name}, pace.drained_in_s) for name, pace in paces if pace.drained_in_s is not None],
     )
 
 

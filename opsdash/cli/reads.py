@@ -17,7 +17,7 @@ from rich.text import Text
 import opsdash
 from opsdash.cli.output import json_option, line, print_json, print_line, print_table, screen, warn
 from opsdash.cli.strict import Command
-from opsdash.cli.summary import NO_WORKERS, in_workers, processing, queue_table, summarize
+from opsdash.cli.summary import NO_WORKERS, in_workers, pace_lines, processing, queue_table, summarize
 from opsdash.errors import OpsdashError, Unavailable
 from opsdash.model import FailureOverview, RunningTask, WorkerStats, to_plain
 from opsdash.services.pause.verdict import verdicts
@@ -126,6 +126,8 @@ def queues(*, as_json: bool) -> None:
     else:
         screen().print(queue_table(snapshot.queues))
         screen().print(in_workers(snapshot))
+        for shown in pace_lines(snapshot.queues):
+            screen().print(shown)
 
 
 @click.command(cls=Command)

@@ -12,6 +12,7 @@ from opsdash.cli.output import line, table
 from opsdash.model import FailureOverview, PauseInfo, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.operation import heading_of
 from opsdash.services.failures.failed_text import not_kept
+from opsdash.services.monitoring import pace_text
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
@@ -71,19 +72,20 @@ def processing(snapshot: Snapshot) -> str:
 def queue_table(queues: tuple[QueueStats, ...]) -> RenderableType:
     """Pending tasks of each queue."""
     return table(
-        ["Queue", "Pending Tasks", "Oldest", "By priority", "State"],
+        ["Queue", "Pending Tasks", "Oldest", "Time in queue", "By priority", "State"],
         [
             (
                 queue.name,
                 "-" if queue.error else queue.waiting,
                 "-" if queue.oldest_s is None else at_least(queue.oldest_s, unsure=queue.oldest_at_least),
+                (pace_text.wait(queue.pace.recent) if queue.pace else "") or "-",
                 ", ".join(f"{step}: {n:,}" for step, n in sorted(queue.by_priority.items())) or "-",
                 _state(queue),
             )
             for queue in queues
         ],
         empty="No queue is known.",
-        gives_way=("By priority", "Oldest"),
+        gives_way=("By priority", "Oldest", "Time in queue"),
         wraps=("State",),
     )
 
@@ -182,6 +184,24 @@ def _queues(snapshot: Snapshot) -> Iterator[RenderableType]:
         waiting = sum(queue.waiting for queue in rest)
         yield line(f"{count(len(rest), 'more queue')} with {count(waiting, 'task')}: opsdash queues")
     yield in_workers(snapshot)
+    yield from pace_lines(snapshot.queues)
+
+
+def pace_lines(queues: tuple[QueueStats, ...]) -> Iterator[RenderableType]:
+    """Objectives, and queues that fall behind or need long: those that are in trouble first, one line each."""
+    said = []
+    for queue in queues:
+        pace = queue.pace
+        if pace is None:
+            continue
+        texts = [pace_text.objective(pace.objective)] if pace.objective else []
+        texts += filter(None, [pace_text.trend(pace, queue.waiting)])
+        missed = pace.objective is not None and pace.objective.kept is False
+        if texts:
+            said.append((not missed, not pace.falling_behind, f"{queue.name}: {'; '.join(texts)}"))
+    yield from (line(text) for *_, text in sorted(said, key=lambda one: one[:2])[:MOST_QUEUES])
+    if any(queue.pace and queue.pace.recent and queue.pace.recent.unknown for queue in queues):
+        yield line(f"Some tasks don't say when they were sent: {pace_text.UNSTAMPED}")
 
 
 def _workers(snapshot: Snapshot) -> Iterator[str]:

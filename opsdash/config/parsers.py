@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from opsdash.config import broker_url, roles
 from opsdash.model import Role
+from opsdash.model.time_in_queue import BOUNDS_S, Objective
+from opsdash.text import choices, parse_duration, typed_duration
 
 MIN_SECRET_LENGTH = 16
 TASK_PLACES = frozenset({"{task_id}", "{task}", "{queue}", "{trace_id}"})
@@ -178,6 +181,37 @@ def api_tokens(value: str) -> tuple[ApiToken, ...]:
             raise ValueError(f"{name!r} repeats the name or the token of another one")
         found.append(ApiToken(name=name, role=Role[role.upper()], token=token))
     return tuple(found)
+
+
+_OBJECTIVE = re.compile(r"(\d{1,2}(?:\.\d{1,3})?) ?%\s+within\s+(\w+)\s+over\s+(\w+)")
+SHORTEST_OVER_S, LONGEST_OVER_S = 60, 86_400
+
+
+def objectives(value: str) -> tuple[tuple[str, Objective], ...]:
+    """``queue=95% within 30s over 1h``, comma-separated."""
+    found: dict[str, Objective] = {}
+    for part in filter(str.strip, value.split(",")):
+        queue, _, text = (piece.strip() for piece in part.rpartition("="))
+        promise = _OBJECTIVE.fullmatch(text)
+        if not queue or promise is None or not float(promise[1]):
+            raise ValueError(f"expected queue=95% within 30s over 1h, got {part.strip()!r}")
+        if queue in found:
+            raise ValueError(f"{queue} is named twice")
+        within_s, over_s = parse_duration(promise[2]), parse_duration(promise[3])
+        if within_s not in BOUNDS_S:
+            near = sorted(sorted(whole_bounds(), key=lambda one: abs(math.log(one / within_s)))[:4])
+            raise ValueError(
+                f"expected a time that is measured exactly, {choices(map(typed_duration, near))}; got {part!r}"
+            )
+        if not SHORTEST_OVER_S <= over_s <= LONGEST_OVER_S:
+            raise ValueError(f"expected over 1m to 24h, got {part.strip()!r}")
+        found[queue] = Objective(share=float(promise[1]) / 100, within_s=float(within_s), over_s=over_s)
+    return tuple(found.items())
+
+
+def whole_bounds() -> list[int]:
+    """The times of whole seconds that an objective may have."""
+    return [int(one) for one in BOUNDS_S if one == int(one)]
 
 
 def roles_file(value: str) -> str:

@@ -18,6 +18,7 @@ from opsdash.config import broker_url, parsers, roles
 from opsdash.config.parsers import MIN_SECRET_LENGTH, ApiToken
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
+from opsdash.model.time_in_queue import Objective
 
 PREFIX = "OPSDASH_"
 DEMO_PREFIX = "OPSDASH_DEMO_"
@@ -197,6 +198,11 @@ class Settings:
         parse=parsers.task_urls,
         doc="Where else a failed task is shown, e.g. `https://flower.example/task/{task_id}`; also `{trace_id}`, "
         "`{task}`, `{queue}`. Several with blanks between them.",
+    )
+    objectives: tuple[tuple[str, Objective], ...] = _setting(
+        default=(),
+        parse=parsers.objectives,
+        doc="How long tasks may wait, for each queue, comma-separated: `emails=95% within 30s over 1h`.",
     )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."

@@ -15,6 +15,7 @@ from opsdash.model.queue import QueueStats, TrashEntry
 from opsdash.model.serialization import to_plain
 from opsdash.model.snapshot import HistoryPoint, Snapshot
 from opsdash.model.tenant import TenantDrift
+from opsdash.model.time_in_queue import Objective, ObjectiveStatus, QueuePace, Wait
 from opsdash.model.untrusted import Unread
 from opsdash.model.worker import Build, OtherWorker, RunningTask, UnmanagedLook, WorkerStats, builds
 from opsdash.model.workflow import Workflow, WorkflowTask
@@ -39,11 +40,14 @@ __all__ = [
     "HistoryPoint",
     "Line",
     "LookedAt",
+    "Objective",
+    "ObjectiveStatus",
     "OtherWorker",
     "Part",
     "PauseInfo",
     "Preview",
     "Progress",
+    "QueuePace",
     "QueueStats",
     "Role",
     "RunningTask",
@@ -55,6 +59,7 @@ __all__ = [
     "TrashEntry",
     "UnmanagedLook",
     "Unread",
+    "Wait",
     "WorkerStats",
     "Workflow",
     "WorkflowTask",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from opsdash.model.time_in_queue import QueuePace
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
@@ -18,6 +20,7 @@ class QueueStats:
         oldest_at_least: It is at least that old: a task that runs next does not say when it was sent.
         error: Why its length can't be read (a key of another type has its name); ``waiting`` is what could be.
         consumed: Whether a worker takes tasks from it; None while that is not known.
+        pace: How long its tasks wait, and how it is worked off; None: the history has nothing of it.
     """
 
     name: str
@@ -28,6 +31,7 @@ class QueueStats:
     oldest_s: float | None = None
     oldest_at_least: bool = False
     consumed: bool | None = None
+    pace: QueuePace | None = None
 
 
 FAILED_TASKS, WORKFLOW = "failed", "workflow"

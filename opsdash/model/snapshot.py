@@ -12,6 +12,7 @@ from opsdash.model.key_layout import Disagreement
 from opsdash.model.pause import PauseInfo
 from opsdash.model.queue import QueueStats, TrashEntry
 from opsdash.model.tenant import TenantDrift
+from opsdash.model.time_in_queue import TimeInQueue
 from opsdash.model.untrusted import Unread
 from opsdash.model.worker import OtherWorker, UnmanagedLook, WorkerStats
 
@@ -30,6 +31,7 @@ class HistoryPoint:
         online: Workers that reported; None while those that did before are silent, as after an outage. ``active``:
             tasks that these ran. ``slots``: of so many.
         redis_ms: Broker round trip of the console that wrote it.
+        times: Queue → how long the tasks waited that began in it; a queue is missing where none did.
     """
 
     at: datetime
@@ -43,6 +45,7 @@ class HistoryPoint:
     slots: int | None = None
     redis_ms: float | None = None
     failed_per_s: float | None = None
+    times: Mapping[str, TimeInQueue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,7 @@ from opsdash.services.broker.client import connect
 from opsdash.services.database import engine
 from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.history import History
+from opsdash.services.monitoring.pace import Paces
 from opsdash.services.monitoring.poller import Poller
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
@@ -102,16 +103,14 @@ class Console(Reads):
             broker=self.broker, audit=self.audit, approvals=self.pending_approvals, evidence=self._evidence
         )
         self.pause = PauseFlags(self.broker)
-        self.queues = Queues(self.broker)
-        self.trash = Trash(self.broker)
+        self.queues, self.trash = Queues(self.broker), Trash(self.broker)
         self.workers = Workers(self.broker, redact=settings.redact)
         self.tenants = Tenants(source=source(settings, self.engine), broker=self.broker, secret=settings.secret)
         self.unmanaged = UnmanagedWorkers(self.broker, settings)
         self.history = History(self.broker)
         self.failed = FailedTasks(self.broker, settings.task_url)
         self.discovery = Discovery(self.broker)
-        remote = Remote(self.broker, self.unmanaged)
-        holders = TaskHolders(remote, redact=settings.redact)
+        holders = TaskHolders(remote := Remote(self.broker, self.unmanaged), redact=settings.redact)
         self.tasks = TaskSearch(self.broker, holders, self.queue_names, settings.redact, self.failed.search)
         self.finder = TaskFinder(
             self.broker, holders, self.trash, Results(settings), self.queue_names, settings.redact, self.failed.find
@@ -131,6 +130,7 @@ class Console(Reads):
             trash=self.trash,
             approvals=self.pending_approvals,
             discovery=self.discovery,
+            paces=Paces(self.history, settings.objectives),
         )
         self.services = Services(
             settings=settings,

@@ -35,6 +35,7 @@ from opsdash.operations import (
     SyncTenantConfigs,
 )
 from opsdash.operations.approve import described
+from opsdash.services.monitoring import pace_text
 from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, SystemStatus
 from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
@@ -118,10 +119,24 @@ def queue_rows(
             else None,
             oldest_at_least=queue.oldest_at_least or None,
             rate=rates.get(queue.name),
+            wait=_wait(queue),
+            wait_s=queue.pace.recent.p95_s if queue.pace and queue.pace.recent else None,
             spark=_spark(queue.name, thinned) if rank < MAX_SPARKS else None,
             acts=acts,
         )
     return rows
+
+
+def _wait(queue: QueueStats) -> list[str] | None:
+    """The time in queue, how its objective is kept, and whether it falls behind; None: nothing is known."""
+    pace = queue.pace
+    if pace is None:
+        return None
+    missed = pace.objective is not None and pace.objective.kept is False
+    met = pace.objective is not None and pace.objective.kept is True
+    tone = "bad" if missed else "warn" if pace.falling_behind else "ok" if met else "none"
+    word, said = pace_text.wait(pace.recent), pace_text.remarks(pace, queue.waiting)
+    return [tone, word or (said.pop(0) if said else ""), "; ".join(said)] if word or said else None
 
 
 def _queue_state(queue: QueueStats, status: SystemStatus, own: Any) -> list[str]:

@@ -80,6 +80,7 @@ class Gate:
     thread; ``applied`` is the last state the event loop has acted upon, so that nothing held by it starts any more.
 
     Attributes:
+        follow: Is called with each new state, before it counts, with ``lock`` held.
         show: Tells children what is paused. exempt: has them start a request nevertheless. Both for prefork only.
         started: Queue → tasks from it that were handed to the pool.
         fetches: Where the messages of the present connection come from.
@@ -97,6 +98,7 @@ class Gate:
         self.pausing = READY
         self.lock = threading.Lock()
         self.channel: Any = None
+        self.follow: Callable[[PauseState], None] | None = None
         self.show: Callable[[PauseState], None] | None = None
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
@@ -239,6 +241,8 @@ class Gate:
             self.applied = self.state
 
     def _take(self, state: PauseState) -> None:
+        if self.follow is not None:
+            self.follow(state)
         self.state = state
         self.closed = state.closed or bool(state.error)
         if self.show is not None:

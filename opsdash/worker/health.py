@@ -24,6 +24,7 @@ from opsdash.worker.identity import identify
 from opsdash.worker.report import Reporter
 from opsdash.worker.running_arguments import RunningArguments
 from opsdash.worker.running_workflows import RunningWorkflows
+from opsdash.worker.time_in_queue import QueueTimes
 
 logger = get_logger(__name__)
 
@@ -53,6 +54,12 @@ class Health:
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer, self.heed)
+        self._times = QueueTimes()
+        gate.follow = self._times.follow
+        threads = celery_private.pool_name(consumer.pool) == "threads"
+        note = self._times.note_in_turn if threads else self._times.note
+        if lost := celery_private.watch_starts(consumer.hostname, note):
+            logger.error("opsdash: times in queue are not measured; this version of Celery has no %s", lost)
         if self._uncounted:
             logger.error("opsdash: failed tasks are not counted; this version of Celery has no %s", self._uncounted)
 
@@ -124,6 +131,7 @@ class Health:
             "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
             "pausing": pausing,
             "started": json.dumps(self._gate.started_by_queue(queues)),
+            "time_in_queue": self._times.as_json(queues),
             "draining": "1" if applied.draining else "0",
             "version": opsdash.__version__,
             "build": self.build,
@@ -146,7 +154,9 @@ class Health:
         Raises:
             LINK_ERRORS: Redis doesn't take them.
         """
-        self._reporter.push(link, self._figures(self._reporter.now(link)))
+        now = self._reporter.now(link)
+        self._times.set_clock(now - time.time())
+        self._reporter.push(link, self._figures(now))
 
     def remove(self, link: Link) -> None:
         """Takes the worker off the list: it ends on purpose.

@@ -24,13 +24,15 @@ from support.workers import producer
 from opsdash.api import metrics
 from opsdash.bootstrap import assemble
 from opsdash.config.settings import Settings
-from opsdash.model import QueueStats, Snapshot, WorkerStats
+from opsdash.model import ObjectiveStatus, QueuePace, QueueStats, Snapshot, WorkerStats
+from opsdash.model.time_in_queue import BUCKETS, TimeInQueue, bucket_of
 from opsdash.operation import registry
 from opsdash.operations import PauseProcessing
 from opsdash.services.console import Console
 from opsdash.services.database import engine as database
 from opsdash.services.database import migrations
 from opsdash.services.database.tables import audit_log
+from opsdash.services.workers.reports import ReportedTimes
 
 DEPLOY = Path(__file__).parents[2] / "apps" / "deploy"
 
@@ -383,3 +385,38 @@ def test_a_snapshot_that_is_stale_is_read_anew_by_the_scrape(api: Client, consol
     text = api.get("/metrics").text
     assert console.poller.latest is not old
     assert float(re.search(r"^opsdash_snapshot_age_seconds (\S+)$", text, re.MULTILINE)[1]) < 5
+
+
+def test_times_in_queue_are_a_histogram_that_only_grows(meter: metrics.Meter):
+    times = meter._console.history.times
+    now = datetime.now(UTC)
+    looked = Snapshot(taken_at=now, redis_age_s=0.0, queues=(QueueStats(name="emails", waiting=0, pace=PACE),))
+
+    def reported(*seconds: float) -> ReportedTimes:
+        counts = [0] * BUCKETS
+        for one in seconds:
+            counts[bucket_of(one)] += 1
+        measured = TimeInQueue(tuple(counts), sum(seconds), paused=2, clock=1)
+        return ReportedTimes(process="w1", uptime_s=0.0, silent_s=0.0, by_queue={"emails": measured})
+
+    times.note([])
+    times.note([reported(0.3, 4.0, 25.0, 1e6)])
+    seen = samples_of(meter, looked)
+    name = "opsdash_time_in_queue_seconds"
+    assert [value(seen, f"{name}_bucket", queue="emails", le=le) for le in ("0.1", "0.5", "5", "30", "+Inf")] == [
+        *(0, 1, 2, 3, 4)
+    ]
+    assert (value(seen, f"{name}_count", queue="emails"), value(seen, f"{name}_sum", queue="emails")) == (4, 1000029.3)
+    apart = {why: value(seen, "opsdash_time_in_queue_apart_total", queue="emails", why=why) for why in WHY}
+    assert apart == {"paused": 2, "clock": 1, "unknown": 0}
+    assert value(seen, "opsdash_objective_ratio", queue="emails") == 0.9
+    assert value(seen, "opsdash_objective_target_ratio", queue="emails") == 0.95
+    assert value(seen, "opsdash_queue_falling_behind", queue="emails") == 1
+    times.note([])  # the worker has gone
+    assert value(samples_of(meter, looked), f"{name}_count", queue="emails") == 4
+
+
+WHY = ("paused", "clock", "unknown")
+PACE = QueuePace(
+    objective=ObjectiveStatus(wanted=0.95, within_s=30.0, over_s=3_600, share=0.9, tasks=9), falling_behind=True
+)

@@ -34,6 +34,7 @@ BENCHMARKS = {
     "fleet": "200 simulated workers: one pause, one status read",
     "stopped-children": "prefork children that hold a job while they stand still",
     "soak": "20,000 tasks, 25 pauses, kills: lost, run twice, started too late",
+    "time-in-queue": "a task accepted by the pool: plug-in, stock; a message stamped",
     "metrics": "one scrape of /metrics with 500 workers: idle, busy, reading Redis at the scrape",
     "health": "reading worker health: pushed hashes, inspect().stats()",
     "first-paint": "a first look at the page: bytes, state readable, usable; --control PATH: another build beside it",

@@ -13,9 +13,11 @@ from support.services import Valkey
 
 from opsdash.config.settings import Settings
 from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.model.time_in_queue import BUCKETS, TimeInQueue
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.monitoring import history
 from opsdash.services.monitoring.history import COARSE, FINE, History, Series
+from opsdash.services.workers.reports import ReportedTimes
 
 NOW = datetime.now(UTC)
 STEP_MS = 100
@@ -260,3 +262,24 @@ def test_what_somebody_left_in_the_historys_keys_does_not_end_it(broker: Broker,
             client.xadd(keys.history("short"), {"point": "{}"}, id=f"{2**60}-0")
     History(broker).record(snapshot(3))
     assert [point["queues"]["celery"][0] for point in points(broker)] == [3]
+
+
+def test_times_in_queue_are_recorded_once_by_bucket_and_read_back(broker: Broker) -> None:
+    console = History(broker)
+    told = lambda *counts: ReportedTimes(  # noqa: E731 - read once
+        process="w1",
+        uptime_s=100.0,
+        silent_s=0.0,
+        by_queue={"emails": TimeInQueue((*counts, *(0,) * (BUCKETS - 1)), 1.5, paused=2)},
+    )
+    next_bucket(broker)
+    console.times.note([told(5)])
+    console.record(snapshot(3))
+    next_bucket(broker)
+    console.times.note([told(9)])
+    console.record(snapshot(3))
+    next_bucket(broker)
+    console.record(snapshot(3))
+    found = [point.times for point in History(broker).read(STEP_MS * 3 / 1000)]
+    assert [one["emails"].counts[0] for one in found if one] == [4]
+    assert found[0] == {}

@@ -22,7 +22,8 @@ from opsdash.services.doctor import Finding
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 START = "<!-- Written by tests/support/cli_reference.py: change the commands, not this. -->"
 SHAPES: tuple[type, ...] = (
-    model.Snapshot, model.PauseInfo, model.QueueStats, model.WorkerStats, model.RunningTask, model.OtherWorker,
+    model.Snapshot, model.PauseInfo, model.QueueStats, model.QueuePace, model.Wait,
+    model.ObjectiveStatus, model.WorkerStats, model.RunningTask, model.OtherWorker,
     model.Disagreement, model.TrashEntry, model.Approval, model.TenantDrift, model.UnmanagedLook, Connection,
     model.AuditEntry, Message, Verification, Finding, model.Preview, model.Effect, model.Progress,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from support.errors import fails
 
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
-from opsdash.model import Role
+from opsdash.model import Objective, Role
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -217,3 +217,30 @@ def test_a_wrong_api_token_is_one_line_that_does_not_repeat_it(value: str, says:
     assert str(caught.value).startswith("OPSDASH_API_TOKENS: ")
     assert "0123456789abcdef" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_objectives_are_read_strictly() -> None:
+    read = Settings.from_env({"OPSDASH_OBJECTIVES": "emails=95% within 30s over 1h, a=b=99.5 % within 2m over 24h"})
+    assert read.objectives == (
+        ("emails", Objective(share=0.95, within_s=30.0, over_s=3_600)),
+        ("a=b", Objective(share=0.995, within_s=120.0, over_s=86_400)),
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("emails", "emails=95%", "=95% within 30s over 1h", "emails=0% within 30s over 1h"),
+        *("emails=100% within 30s over 1h", "emails=95% within 31s over 1h", "emails=95% within 30 over 1h"),
+        *("emails=95% within 30s over 5s", "emails=95% within 30s over 2d", "emails=-5% within 30s over 1h"),
+        "emails=95% within 30s over 1h,emails=90% within 10s over 1h",
+    ],
+)
+def test_an_objective_that_says_something_else_is_refused(value: str) -> None:
+    with pytest.raises(Invalid, match="OPSDASH_OBJECTIVES"):
+        Settings.from_env({"OPSDASH_OBJECTIVES": value})
+
+
+def test_of_a_time_that_is_not_measured_exactly_those_near_it_are_named() -> None:
+    with pytest.raises(Invalid, match="20s, 30s"):
+        Settings.from_env({"OPSDASH_OBJECTIVES": "emails=95% within 25s over 1h"})

@@ -10,20 +10,23 @@ from uuid import UUID, uuid4
 
 from rich.console import Console as Screen
 
-from opsdash.cli.summary import MOST_QUEUES, summarize
+from opsdash.cli.summary import MOST_QUEUES, pace_lines, summarize
 from opsdash.model import (
     Approval,
     AuditEntry,
     Disagreement,
     FailureGroup,
     FailureOverview,
+    ObjectiveStatus,
     OtherWorker,
     PauseInfo,
+    QueuePace,
     QueueStats,
     Snapshot,
     Status,
     TenantDrift,
     TrashEntry,
+    Wait,
     WorkerStats,
 )
 
@@ -233,3 +236,19 @@ def test_failed_tasks_are_counted_and_the_line_says_where_they_are_shown():
     said = "3 failed tasks kept; 9 more were counted and not kept, the last one 2026-11-25 03:00:00 UTC, shop.charge"
     assert f"{said}: opsdash failed" in shown.get()
     assert "failed" not in text(CALM)
+
+
+def test_objectives_and_queues_that_fall_behind_have_a_line_those_in_trouble_first() -> None:
+    kept = ObjectiveStatus(wanted=0.9, within_s=10.0, over_s=3_600, share=1.0, tasks=4)
+    missed = ObjectiveStatus(wanted=0.95, within_s=30.0, over_s=3_600, share=0.7, tasks=4)
+    paces = {
+        "a": QueuePace(objective=kept, drained_in_s=734.0, falling_behind=False),
+        "b": QueuePace(objective=missed, falling_behind=True),
+        "c": QueuePace(waits=(Wait(span_s=300, unknown=3),)),
+    }
+    queues = tuple(QueueStats(name=name, waiting=10, pace=pace) for name, pace in paces.items())
+    assert [str(line) for line in pace_lines(queues)] == [
+        "b: 95 % within 30s over 1h: 70 %; falling behind",
+        "a: 90 % within 10s over 1h: 100 %; drained in about 12 min",
+        "Some tasks don't say when they were sent: call opsdash.worker.install(app) where tasks are sent",
+    ]

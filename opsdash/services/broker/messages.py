@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from opsdash.model import untrusted
+from opsdash.model.time_in_queue import SENT
 
 LARGEST = 1024 * 1024
 """Bytes of a message or body that is looked into."""
@@ -22,7 +23,7 @@ UNREADABLE = "(unreadable)"
 _JSON = {"application/json", "json", "application/x-json"}
 _GREGORIAN_S = 12_219_292_800
 """From the calendar reform, where the clock of a UUID of version 1 begins, to 1970."""
-_TIME_FIELDS = ("sent_at", "timestamp", "published_at", "enqueued_at", "created_at")
+_TIME_FIELDS = (SENT, "sent_at", "timestamp", "published_at", "enqueued_at", "created_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

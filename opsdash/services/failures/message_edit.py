@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from opsdash.model.time_in_queue import SENT
+
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decoder = json.JSONDecoder()
 _JSON = {"application/json", "json", "application/x-json"}
@@ -35,6 +37,7 @@ class Change:
         times: ETA and expiry are removed.
         new_id: Its new id, which is that of its root too where it was its own root; empty: the same.
         new_tag: A new delivery tag: kombu files what workers hold by it, so two copies must not share one.
+        sent_s: Its time of sending in the header of opsdash, where it has one: it counts from now; None: the same.
         args: JSON array that replaces the positional arguments; None: the same. ``kwargs``: the same for an object.
     """
 
@@ -42,6 +45,7 @@ class Change:
     times: bool = False
     new_id: str = ""
     new_tag: bool = False
+    sent_s: float | None = None
     args: str | None = None
     kwargs: str | None = None
 
@@ -86,6 +90,8 @@ def _edited(message: bytes, change: Change) -> bytes:
     second = "task" in headers  # Celery's second protocol has there what the first has in the body
     if second:
         edits |= _task_edits(text, headers, change)
+    if change.sent_s is not None and SENT in headers:
+        edits[headers[SENT]] = f"{change.sent_s:.6f}"
     if change.new_id or change.new_tag:
         properties = _members(text, top["properties"][0]) if "properties" in top else {}
         if change.new_id and "correlation_id" in properties:

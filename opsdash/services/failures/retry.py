@@ -176,7 +176,9 @@ class Retry:
             sent.unable += 1
             return None
         twice = (failure.task_id or failure.id) in plan.looked.found
-        own = replace(change, new_id=str(uuid4()) if new_ids else "", new_tag=change.new_tag or twice)
+        own = replace(
+            change, new_id=str(uuid4()) if new_ids else "", new_tag=change.new_tag or twice, sent_s=time.time()
+        )
         try:
             return edited(message, own)
         except NotEditableError:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import HistoryPoint, QueueStats, Snapshot, WorkerStats, untrusted
+from opsdash.model import HistoryPoint, QueueStats, Snapshot, WorkerStats, time_in_queue, untrusted
+from opsdash.model.time_in_queue import NOTHING, TimeInQueue
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
+from opsdash.services.monitoring.times_in_queue import TimesInQueue
 from opsdash.text import format_duration
 
 if TYPE_CHECKING:
@@ -67,12 +69,17 @@ Started = Mapping[tuple[str, int], Mapping[str | None, int]]
 
 
 class History:
-    """Records snapshots, and reads them back as points."""
+    """Records snapshots, and reads them back as points.
+
+    Attributes:
+        times: What workers have reported of times in queues so far; who reads the reports adds to it.
+    """
 
     def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+        self._broker, self.times = broker, TimesInQueue()
         self._writer = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
-        self._since: dict[Series, tuple[int, float, Started]] = {}  # current bucket, when it began here, totals then
+        # Current bucket, when it began here, totals then, times in queues then.
+        self._since: dict[Series, tuple[int, float, Started, dict[str, TimeInQueue]]] = {}
         self._failing = False
 
     def record(self, snapshot: Snapshot) -> None:
@@ -84,11 +91,11 @@ class History:
         """
         if snapshot.redis_error or snapshot.redis_age_s is None:
             return  # nothing was read: a gap, and drawn as one
-        now_s, totals = time.monotonic(), _totals(snapshot.workers)
+        now_s, totals, times = time.monotonic(), _totals(snapshot.workers), self.times.totals()
         keys = [self._broker.keys.history_writer, *(self._key(series) for series in SERIES)]
         arguments: list[Any] = [self._writer, LEASE_MS]
         for series in SERIES:
-            arguments += [series.step_ms, series.points, self._payload(series, snapshot, totals, now_s)]
+            arguments += [series.step_ms, series.points, self._payload(series, snapshot, totals, times, now_s)]
         try:
             with self._broker.reading():
                 buckets: list[int] = self._broker.client.eval(_RECORD, len(keys), *keys, *arguments)
@@ -100,7 +107,7 @@ class History:
         self._failing = False
         for series, bucket in zip(SERIES, buckets, strict=True):
             if series not in self._since or self._since[series][0] != bucket:
-                self._since[series] = (bucket, now_s, totals)
+                self._since[series] = (bucket, now_s, totals, times)
 
     def read(self, span_s: float = FINE.span_s) -> tuple[HistoryPoint, ...]:
         """The points of the last ``span_s`` seconds, oldest first, from the finest series that goes back so far.
@@ -108,13 +115,21 @@ class History:
         Cost: one XRANGE. A missing bucket is missing: nobody looked then.
         """
         series = next((s for s in SERIES if span_s <= s.span_s), COARSE)
+        return self.read_series(series, span_s)[1]
+
+    def read_series(
+        self, series: Series, span_s: float, after: datetime | None = None
+    ) -> tuple[float, tuple[HistoryPoint, ...]]:
+        """Redis's time, and the points of one series of the last ``span_s`` seconds; only those ``after`` a time."""
         with self._broker.reading():
             seconds, micros = self._broker.client.time()
             now = seconds + micros / 1e6
             since, until = int((now - min(span_s, series.span_s)) * 1000), int(now * 1000) + series.step_ms
+            if after is not None:
+                since = max(since, int(after.timestamp() * 1000) + 1)
             key = self._key(series)
             entries = bounded_reads.points(self._broker.client, key, since, until, series.points, LARGE_POINT)
-        return tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
+        return now, tuple(p for p in (_point(entry, fields, series) for entry, fields in entries) if p is not None)
 
     def to_frame(self, span_s: float = FINE.span_s) -> pd.DataFrame:
         """The same as a typed pandas frame: a row per point and queue, with ``paused`` (its own pause, or that of all).
@@ -144,12 +159,17 @@ class History:
     def _key(self, series: Series) -> str:
         return self._broker.keys.history(series.name)
 
-    def _payload(self, series: Series, snapshot: Snapshot, totals: Started, now_s: float) -> str:
+    def _payload(
+        self, series: Series, snapshot: Snapshot, totals: Started, times: Mapping[str, TimeInQueue], now_s: float
+    ) -> str:
         rates: Mapping[str | None, float] = {}
+        waited: dict[str, list[float]] = {}
         if series in self._since:
-            _, since_s, before = self._since[series]
+            _, since_s, before, times_before = self._since[series]
             if now_s - since_s <= series.step_ms / 1000 * GAP:  # else it is no rate of this bucket's
                 rates = _rates(before, totals, now_s - since_s)
+                new = ((queue, one.since(times_before.get(queue, NOTHING))) for queue, one in times.items())
+                waited = {queue: one.to_list() for queue, one in new if one}
         online = [w for w in snapshot.workers if w.reports]
         # Nobody reports, and some did a moment ago: after an outage they are on their way back. Zero would be a guess.
         known = bool(online) or not any(w.state == "silent" for w in snapshot.workers)
@@ -165,7 +185,8 @@ class History:
             "failed": None if failed is None else round(failed, 3),
             "redis_ms": None if snapshot.redis_ms is None else round(snapshot.redis_ms, 2),
         }
-        return json.dumps(point, separators=(",", ":"))
+        text = json.dumps({**point, "times": waited} if waited else point, separators=(",", ":"))
+        return text if len(text) < LARGE_POINT else json.dumps(point, separators=(",", ":"))
 
 
 def _totals(workers: tuple[WorkerStats, ...]) -> Started:
@@ -219,6 +240,7 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             slots=untrusted.whole(raw.get("slots")),
             redis_ms=untrusted.figure(raw.get("redis_ms")),
             failed_per_s=untrusted.figure(raw.get("failed")),
+            times=time_in_queue.by_queue(raw.get("times")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
         return None

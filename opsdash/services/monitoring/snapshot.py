@@ -17,6 +17,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import ExpiryKeeper
 from opsdash.services.monitoring.database_reads import DatabaseReads
+from opsdash.services.monitoring.pace import Paces
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.lost_tasks import LeakCheck
@@ -49,8 +50,9 @@ class SnapshotReader:
         trash: Trash,
         approvals: Approvals,
         discovery: Discovery,
+        paces: Paces,
     ) -> None:
-        self._discovery = discovery
+        self._discovery, self._paces = discovery, paces
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
         self._pace, self._shrinking = Pace(), LeakCheck()
@@ -67,7 +69,7 @@ class SnapshotReader:
         """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
 
         Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
-        something is paused; three more every 10 s, for the layout and the bindings. The database's
+        something is paused; five more every 10 s, for the layout, the bindings and the history. The database's
         half: see `DatabaseReads`.
         """
         with self._lock:
@@ -93,6 +95,7 @@ class SnapshotReader:
             conflicts = self._broker.layouts.refresh().conflicts
         reports = self._workers.look()
         workers, unread = reports.workers, list(reports.unread)
+        self._paces.follow(reports.times)
         names = self._discovery.names(workers, self._unmanaged.last)
         unread += self._discovery.unread
         started = time.perf_counter()
@@ -135,6 +138,7 @@ class SnapshotReader:
                     queue,
                     paused=None in pauses or queue.name in pauses,
                     consumed=consumed(queue.name, workers, others),
+                    pace=self._paces.of(queue.name),
                 )
                 for queue in queues
             ),

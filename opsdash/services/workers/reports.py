@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opsdash import lua
 from opsdash.errors import Refused
-from opsdash.model import RunningTask, WorkerStats, untrusted
+from opsdash.model import RunningTask, WorkerStats, time_in_queue, untrusted
 from opsdash.model.signatures import an_id, unsent_as_told
+from opsdash.model.time_in_queue import TimeInQueue
 from opsdash.model.untrusted import Unread
 from opsdash.redaction import HIDDEN
 from opsdash.services import dataframes
@@ -36,6 +38,8 @@ MOST_RUNNING, MOST_CHARS = 20, 400
 """Running tasks of one worker that are shown: a worker sends no more."""
 LARGE_REPORT = 64 * 1024
 """Bytes of a report of running tasks that is not looked into: a worker sends a few kB."""
+SHORT_TIMES = 2 * 1024
+"""Characters of a report of times in queues that is remembered: that of a dozen queues."""
 LARGE_WORDS = 4 * 1024
 """Characters of a name or sentence that a worker may send."""
 STALLED_AFTER_S = 15.0
@@ -77,6 +81,7 @@ FIELDS = (
     "clients",
     "draining",
     "build",
+    "time_in_queue",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
@@ -85,14 +90,31 @@ RUNNING, ARGUMENTS, WORKFLOW = "running", "running_arguments", "running_workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedTimes:
+    """How long the tasks were in their queues that one worker has started since it began.
+
+    Attributes:
+        process: Which start of which worker.
+        uptime_s: How long it had run when it reported this. ``silent_s``: how long ago that was.
+    """
+
+    process: str
+    uptime_s: float
+    silent_s: float
+    by_queue: Mapping[str, TimeInQueue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
     """What workers report.
 
     Attributes:
+        times: How long tasks were in their queues, of each worker that measures it.
         unread: Reports that were left out, and fields that can't be read.
     """
 
     workers: tuple[WorkerStats, ...] = ()
+    times: tuple[ReportedTimes, ...] = ()
     unread: tuple[Unread, ...] = ()
 
 
@@ -130,8 +152,11 @@ class Workers:
         unread = seen.unread(REPORTS, keys.workers)
         if bad := [f"{worker.hostname} ({', '.join(worker.unread)})" for worker in stats if worker.unread]:
             unread.append(Unread(what=REPORTS, names=tuple(bad)))
+        times = (_times_of(worker, raw.get("time_in_queue")) for worker, raw in zip(stats, reports, strict=True))
         return Reports(
-            workers=tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record))), unread=tuple(unread)
+            workers=tuple(sorted(stats, key=lambda worker: (worker.hostname, worker.record))),
+            times=tuple(one for one in times if one is not None),
+            unread=tuple(unread),
         )
 
     def running(self, hostname: str) -> tuple[RunningTask, ...]:
@@ -263,6 +288,23 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
         build=report("build", _words) or "",
     )
     return replace(stats, unread=tuple(report.unread)) if report.unread else stats
+
+
+def _times_of(worker: WorkerStats, text: str | None) -> ReportedTimes | None:
+    if not text:
+        return None
+    return ReportedTimes(
+        process=f"{worker.record} {worker.instance or worker.pid}",
+        uptime_s=worker.uptime_s,
+        silent_s=worker.silent_s,
+        by_queue=_idle_times(text) if len(text) < SHORT_TIMES else time_in_queue.by_queue(untrusted.parsed(text)),
+    )
+
+
+@lru_cache(MOST_WORKERS)
+def _idle_times(text: str) -> Mapping[str, TimeInQueue]:
+    """Remembered, for idle workers report the same again and again."""
+    return time_in_queue.by_queue(untrusted.parsed(text))
 
 
 def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> tuple[RunningTask, ...]:

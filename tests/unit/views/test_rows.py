@@ -9,12 +9,15 @@ import pytest
 from opsdash.model import (
     AuditEntry,
     HistoryPoint,
+    ObjectiveStatus,
     OtherWorker,
     PauseInfo,
+    QueuePace,
     QueueStats,
     Snapshot,
     Status,
     TenantDrift,
+    Wait,
     WorkerStats,
 )
 from opsdash.state import SystemStatus
@@ -321,3 +324,22 @@ def test_a_queue_that_no_worker_takes_tasks_from_is_shown_as_such_unless_it_is_p
     assert found["asked"]["state"] == ["ok", "running", ""]
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=tuple(queues), pause=PauseInfo(queue=None)))
     assert rows.queue_rows(queues, status, [], lambda _: True)["lost"]["state"][1] == "paused"
+
+
+def test_a_queues_row_says_how_long_its_tasks_wait_and_how_the_objective_is_kept() -> None:
+    wait = Wait(span_s=300, tasks=40, p50_s=0.4, p95_s=2.3, p99_s=80.0)
+    missed = ObjectiveStatus(wanted=0.95, within_s=30.0, over_s=3_600, share=0.9, tasks=400)
+    paces = {
+        "emails": QueuePace(waits=(wait,), objective=missed, falling_behind=True),
+        "reports": QueuePace(waits=(wait,), drained_in_s=734.0, falling_behind=False),
+        "new": QueuePace(objective=ObjectiveStatus(wanted=0.95, within_s=30.0, over_s=3_600)),
+        "idle": None,
+    }
+    queues = [QueueStats(name=name, waiting=10, pace=pace) for name, pace in paces.items()]
+    found = {name: row.get("wait") for name, row in rows.queue_rows(queues, SystemStatus(), (), nobody).items()}
+    assert found == {
+        "emails": ["bad", "p95 2.3 s", "95 % within 30s over 1h: 90 %; falling behind; p50 0.4 s, p99 80 s"],
+        "reports": ["none", "p95 2.3 s", "drained in about 12 min; p50 0.4 s, p99 80 s"],
+        "new": ["none", "95 % within 30s over 1h: not known", ""],
+        "idle": None,
+    }
