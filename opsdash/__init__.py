@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opsdash.bootstrap import connect
     from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
     from opsdash.operations import (
+        AddNote,
         ApproveOperation,
         CancelWorkflow,
         ClearQueue,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "connect": "opsdash.bootstrap",
+    "AddNote": "opsdash.operations",
     "ApproveOperation": "opsdash.operations",
     "PauseProcessing": "opsdash.operations",
     "PruneAuditLog": "opsdash.operations",
@@ -83,6 +85,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AddNote",
     "ApproveOperation",
     "CancelWorkflow",
     "ClearQueue",
