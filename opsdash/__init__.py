@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opsdash.bootstrap import connect
     from opsdash.errors import Invalid, NeedsApproval, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain
     from opsdash.operations import (
+        AddNote,
         ApproveOperation,
         Autoscale,
         CancelWorkflow,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "connect": "opsdash.bootstrap",
+    "AddNote": "opsdash.operations",
     "ApproveOperation": "opsdash.operations",
     "PauseProcessing": "opsdash.operations",
     "PruneAuditLog": "opsdash.operations",
@@ -93,6 +95,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AddNote",
     "ApproveOperation",
     "Autoscale",
     "CancelWorkflow",

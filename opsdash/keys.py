@@ -148,6 +148,19 @@ class Keys:
         return f"{self.prefix}opsdash:begun:{audit_id}"
 
     @property
+    def runs(self) -> str:
+        """Sorted set with a TTL: id of a runbook's run → when it was begun, in seconds since the epoch."""
+        return f"{self.prefix}opsdash:runs"
+
+    def run(self, run_id: str) -> str:
+        """Hash with a TTL: ``run`` (JSON: its steps, each with its status) and ``token`` of its process."""
+        return f"{self.prefix}opsdash:run:{run_id}"
+
+    def run_lease(self, runbook: str) -> str:
+        """String with a TTL of seconds: JSON of who runs this runbook just now."""
+        return f"{self.prefix}opsdash:running_book:{runbook}"
+
+    @property
     def restores(self) -> str:
         """Hash: queue → how often messages were put back into it: a preview from before does not cover them."""
         return f"{self.prefix}opsdash:restores"

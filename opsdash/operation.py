@@ -78,6 +78,22 @@ def argument(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """What is known of an act of a run that is to be taken back.
+
+    Attributes:
+        user: Who did it, and ``since``: when it was begun.
+        before: What ``Operation.before`` gave then.
+        effect: The details of its effect; empty where nobody saw its end.
+    """
+
+    user: str
+    since: datetime
+    before: Mapping[str, Any]
+    effect: Mapping[str, Any]
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(argument,))
 @dataclass(frozen=True, kw_only=True)
 class Operation:
@@ -226,6 +242,20 @@ class Operation:
     def progress(self, snapshot: Snapshot) -> Progress:
         """How far the effect has come; asked of operations that ``settles``."""
         raise NotImplementedError
+
+    def standing(self, services: Services) -> str:
+        """What is so already, by someone else, and lasts as long: a run leaves it as it is, also at its end."""
+        return ""
+
+    def before(self, services: Services) -> Mapping[str, Any]:
+        """What it will change, as it is now: a run keeps it for ``take_back``."""
+        return {}
+
+    def take_back(self, services: Services, done: TakenBack) -> Operation | str:
+        """What takes back this act of a run, now; or why there is nothing to take back, in a sentence."""
+        undo = done.effect.get("undo")
+        found = recorded(undo.get("operation"), undo.get("params")) if isinstance(undo, Mapping) else None
+        return "Nothing takes it back." if found is None else found
 
     def params(self) -> dict[str, Any]:
         """The parameters as plain values."""

@@ -21,6 +21,7 @@ from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
+from opsdash.cli.run import run
 from opsdash.cli.strict import Group
 from opsdash.cli.tasks import find_task, tasks
 from opsdash.cli.user import user
@@ -118,6 +119,7 @@ def cli() -> None:
 for command in (
     *(demo, serve, db, user, doctor),
     *READS,
+    run,
     *operation_commands(),
 ):
     cli.add_command(command)

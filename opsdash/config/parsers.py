@@ -18,6 +18,8 @@ from opsdash.text import choices, parse_duration, typed_duration
 MIN_SECRET_LENGTH = 16
 TASK_PLACES = frozenset({"{task_id}", "{task}", "{queue}", "{trace_id}"})
 """What an address of a task elsewhere may have in it."""
+MAX_ADDRESS = 500
+_WEB = re.compile(r"https?://[^\s\"'<>\\{}/?#@]+(?:[/?#][^\s\"'<>\\]*)?")
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _TAKEN_HEADERS = {"host", "cookie", "authorization", "origin", "user-agent", "referer", "forwarded", "x-forwarded-for"}
 """Every browser sends these, or the client's address is in them: none can name a user."""
@@ -75,6 +77,14 @@ def task_urls(value: str) -> tuple[str, ...]:
         if not places or not TASK_PLACES.issuperset(places):
             raise ValueError(f"expected an address with {', '.join(sorted(TASK_PLACES))} in it, got {address!r}")
     return given
+
+
+def web_address(value: str) -> str:
+    """An address of the web, with a host and without a user."""
+    address = value.strip()
+    if len(address) > MAX_ADDRESS or not _WEB.fullmatch(address):
+        raise ValueError(f"expected an address that begins with https:// or http:// and a host, got {value[:200]!r}")
+    return address
 
 
 def names(value: str) -> tuple[str, ...]:

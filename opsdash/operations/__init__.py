@@ -1,6 +1,7 @@
 """The operations, one file each. Importing this package registers them all, and those of other packages."""
 
 from opsdash.operations import plugins
+from opsdash.operations.add_note import AddNote
 from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.autoscale import Autoscale
 from opsdash.operations.cancel_workflow import CancelWorkflow
@@ -26,6 +27,7 @@ from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 from opsdash.operations.wake_worker import WakeWorker
 
 __all__ = [
+    "AddNote",
     "ApproveOperation",
     "Autoscale",
     "CancelWorkflow",

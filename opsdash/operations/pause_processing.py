@@ -24,7 +24,8 @@ from opsdash.model import (
     untrusted,
 )
 from opsdash.model.preview import Kind
-from opsdash.operation import Act, Operation, argument
+from opsdash.operation import Act, Operation, TakenBack, argument
+from opsdash.operations import kept_pause
 from opsdash.operations.resume_processing import ResumeProcessing, as_it_was
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
@@ -230,6 +231,18 @@ class PauseProcessing(Operation):
             return {"message": "There is no such pause now."}
         own = info.by == entry.user and info.at is not None and info.at >= entry.timestamp
         return {"message": "Its pause is in force." if own else "A pause is in force, set by another operation."}
+
+    def standing(self, services: Services) -> str:
+        """A pause that lasts as long as this one would."""
+        return kept_pause.standing(services, self.queue, self._ttl_s(services))
+
+    def before(self, services: Services) -> Mapping[str, Any]:
+        """The pause that this one replaces."""
+        return kept_pause.before(services, self.queue)
+
+    def take_back(self, services: Services, done: TakenBack) -> Operation | str:
+        """The resume, or the earlier pause again, until its own end; nobody else's pause is lifted."""
+        return kept_pause.take_back(services, self.queue, done)
 
     def _check(self, services: Services) -> None:
         if self.queue is not None:

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from opsdash.model import to_plain
 from opsdash.redaction import HIDDEN, cleaned, masked
 from opsdash.text import safe
+
+_part_of: ContextVar[Mapping[str, Any]] = ContextVar("opsdash_part_of", default=MappingProxyType({}))
+
+
+@contextmanager
+def part_of(**facts: str) -> Iterator[None]:
+    """While this lasts, the entries that this thread begins have these facts: what they are a part of."""
+    token = _part_of.set(facts)
+    try:
+        yield
+    finally:
+        _part_of.reset(token)
+
+
+def begun_in() -> Mapping[str, Any]:
+    """The facts of ``part_of``; none outside of it."""
+    return _part_of.get()
 
 
 def public_params(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from opsdash.errors import Unavailable
 from opsdash.model import Actor, AuditEntry, DeclaredOperation, Effect, Status
 from opsdash.services.audit.log import AuditLog, DuplicateRequest
 
-INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "approval")
+INTENT = ("broker", "params", "surface", "client", "previewed", "took_s", "approval", "run", "step")
 """What an entry's details hold beside the outcome's own."""
 
 

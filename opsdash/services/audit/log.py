@@ -23,7 +23,7 @@ from opsdash.services.audit import exports, frame, query, rows
 from opsdash.services.audit import prune as audit_prune
 from opsdash.services.audit import verify as audit_verify
 from opsdash.services.audit.chain import KEY, LOST_KEY, ChainSigner
-from opsdash.services.audit.details import stored
+from opsdash.services.audit.details import begun_in, stored
 from opsdash.services.audit.outbox import Outbox
 from opsdash.services.audit.prune import Pruned
 from opsdash.services.audit.query import ALL, THIS, Filter, Page, entry_of_row
@@ -362,7 +362,8 @@ class AuditLog:
     ) -> AuditEntry:
         now = datetime.now(UTC)
         origin = {"client": actor.client} if actor.client else {}
-        kept = stored({"params": operation.logged_params(), "surface": actor.surface, **origin, **details})
+        facts = {"params": operation.logged_params(), "surface": actor.surface, **origin, **begun_in(), **details}
+        kept = stored(facts)
         return AuditEntry(
             id=uuid4(),
             timestamp=now,
