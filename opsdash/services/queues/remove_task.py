@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from opsdash.errors import LOOK_AGAIN, Refused
 from opsdash.services.broker.client import Broker
-from opsdash.services.queues import scan
+from opsdash.services.queues import scan, take_out
 from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.put_back import PLACES
 from opsdash.services.queues.receipt import Receipt, Scope
 from opsdash.services.queues.selective_clear import SelectiveClear
-from opsdash.services.queues.take_out import TakeOut, Target, is_near
+from opsdash.services.queues.take_out import FARTHER, TakeOut, Target, is_near
 from opsdash.services.queues.task_message import Wanted, meant_id, texts_of
 
 SLACK = (2, 50, 500)
@@ -82,7 +82,7 @@ def remove(
                     keep_s=keep_s,
                 ),
             )
-            if is_near(hit.index, hit.lengths[list(broker.lists(queue)).index(step)]):
+            if is_near(hit.index, hit.lengths[list(broker.lists(queue)).index(step)], FARTHER * take_out.NEAR):
                 one.at([hit], slack)
             else:
                 one.between(hit.message)

@@ -26,6 +26,8 @@ from opsdash.services.queues.selective_clear import ARRIVALS
 
 NEAR = 20_000
 """Messages between a task and an end of its list that are passed over in one step: a millisecond of Redis."""
+FARTHER = 2.5
+"""How much farther it may be where one task is meant: to reach that in small steps takes seconds."""
 STEP_BYTES = 500_000
 """Of messages that one step goes through."""
 MOST_AT_ONCE = 25
@@ -242,6 +244,6 @@ class TakeOut:
         return [*about, len(fields), *fields]
 
 
-def is_near(index: int, length: int, most: int | None = None) -> bool:
+def is_near(index: int, length: int, most: float | None = None) -> bool:
     """Whether a message at this place is near an end of its list; ``most``: how near, ``NEAR`` by default."""
     return min(index, length - index) <= (NEAR if most is None else most)
