@@ -10,13 +10,16 @@ from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.pause_processing import PauseProcessing
+from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
+from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
+from opsdash.operations.run_schedule_now import RunScheduleNow
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
 from opsdash.operations.wake_worker import WakeWorker
 
@@ -30,13 +33,16 @@ __all__ = [
     "DismissWorker",
     "EditFailed",
     "PauseProcessing",
+    "PauseSchedule",
     "PruneAuditLog",
     "QuietWorker",
     "RemoveTask",
     "RestoreQueue",
     "ResumeProcessing",
+    "ResumeSchedule",
     "RetryFailed",
     "RevokeTask",
+    "RunScheduleNow",
     "SyncTenantConfigs",
     "WakeWorker",
 ]
