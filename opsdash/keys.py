@@ -79,6 +79,25 @@ class Keys:
         return f"{self.prefix}opsdash:nudge"
 
     @property
+    def schedules(self) -> str:
+        """Hash with a TTL: name of an entry of beat → JSON of what beat reported of it."""
+        return f"{self.prefix}opsdash:schedules"
+
+    @property
+    def schedules_paused(self) -> str:
+        """Hash with a TTL: name of a paused entry → JSON ``{by, at, reason, ends}``."""
+        return f"{self.prefix}opsdash:schedules:paused"
+
+    @property
+    def schedules_asked(self) -> str:
+        """Hash with a TTL: id of a request → JSON ``{name, at}`` of an entry that beat is to run now."""
+        return f"{self.prefix}opsdash:schedules:asked"
+
+    def schedule_answer(self, request: str) -> str:
+        """String with a TTL: JSON of what came of that request."""
+        return f"{self.prefix}opsdash:schedules:answer:{request}"
+
+    @property
     def workers(self) -> str:
         """Sorted set: hostname, or ``hostname #instance`` of a namesake → time of its last report, since the epoch."""
         return f"{self.prefix}opsdash:workers"

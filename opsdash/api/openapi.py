@@ -16,6 +16,7 @@ from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
 from opsdash.api.problems import CONTENT_TYPE, Problem
 from opsdash.api.requests import AuditQuery, FailuresQuery, NoQuery, RunQuery, TasksQuery, request_of
+from opsdash.api.schedules import SchedulesRead
 from opsdash.api.schemas import (
     AuditRead,
     FailureRead,
@@ -41,11 +42,14 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("status", StatusRead, NoQuery, "Everything at once: pause, queues, workers, recent operations."),
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
     ("workers", WorkersRead, NoQuery, "The last report of each worker."),
+    ("schedules", SchedulesRead, NoQuery, "The entries of beat's schedule: last and next run, and which are paused."),
     ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
     ("failures", FailuresRead, FailuresQuery, "Failed tasks by task and error, with the tasks of one group in pages."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
 )
+MODELS = {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot", "FailureRead": "Failure", "ScheduleRead": "Schedule"}
+"""An answer → the values of the model that it is made of."""
 ERRORS = {
     401: "No token, or an unknown one.",
     403: "The token's role is too low, or the request came from a page of another site.",
@@ -240,9 +244,7 @@ def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """One component with a sentence instead of a docstring, and with its times marked as times."""
     text = inspect.cleandoc(schema.get("description", "")).partition("\n\n")[0]
     described = {**schema, "description": text} if text else dict(schema)
-    source = getattr(
-        model, {"WorkerRead": "WorkerStats", "StatusRead": "Snapshot", "FailureRead": "Failure"}.get(name, name), None
-    )
+    source = getattr(model, MODELS.get(name, name), None)
     if dataclasses.is_dataclass(source):
         hints = typing.get_type_hints(source)
         times = [field for field, hint in hints.items() if datetime in (hint, *typing.get_args(hint))]

@@ -12,6 +12,7 @@ from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
 from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
 from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.schedule import Schedule, SchedulePause
 from opsdash.model.serialization import to_plain
 from opsdash.model.snapshot import HistoryPoint, Snapshot
 from opsdash.model.tenant import TenantDrift
@@ -51,6 +52,8 @@ __all__ = [
     "QueueStats",
     "Role",
     "RunningTask",
+    "Schedule",
+    "SchedulePause",
     "Snapshot",
     "Status",
     "TaskPage",

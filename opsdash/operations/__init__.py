@@ -12,6 +12,7 @@ from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.pause_processing import PauseProcessing
+from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.remove_task import RemoveTask
@@ -19,8 +20,10 @@ from opsdash.operations.resize_pool import ResizePool
 from opsdash.operations.restart_pool import RestartPool
 from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
+from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
+from opsdash.operations.run_schedule_now import RunScheduleNow
 from opsdash.operations.set_time_limit import SetTimeLimit
 from opsdash.operations.shutdown_worker import ShutdownWorker
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
@@ -38,6 +41,7 @@ __all__ = [
     "DismissWorker",
     "EditFailed",
     "PauseProcessing",
+    "PauseSchedule",
     "PruneAuditLog",
     "QuietWorker",
     "RemoveTask",
@@ -45,8 +49,10 @@ __all__ = [
     "RestartPool",
     "RestoreQueue",
     "ResumeProcessing",
+    "ResumeSchedule",
     "RetryFailed",
     "RevokeTask",
+    "RunScheduleNow",
     "SetTimeLimit",
     "ShutdownWorker",
     "SyncTenantConfigs",

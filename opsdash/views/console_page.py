@@ -22,6 +22,7 @@ from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
+from opsdash.views.schedules import Schedules
 from opsdash.views.tasks import Tasks
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
@@ -121,6 +122,7 @@ class Console(View):
             partial(self._view, QueueTable),
             partial(self._view, Tasks),
             self._chart,
+            partial(self._view, Schedules),
             partial(self._view, ClearedTasks),
         )
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from opsdash.model.time_in_queue import SENT
 
+UID = "opsdash.sent"
+"""By which the signal's receiver is known."""
+
 
 def stamp_sent_messages() -> None:
     """From now on each task message of this process has the header ``opsdash_sent``; twice is once.
@@ -16,7 +19,7 @@ def stamp_sent_messages() -> None:
     """
     from celery.signals import before_task_publish
 
-    before_task_publish.connect(_stamp, dispatch_uid="opsdash.sent", weak=False)
+    before_task_publish.connect(_stamp, dispatch_uid=UID, weak=False)
 
 
 def _stamp(headers: Any = None, **_: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from opsdash.model.time_in_queue import SENT
 from opsdash.services.failures.message_edit import Change, NotEditableError, arguments_of, edited
 
 json_values = st.recursive(
@@ -152,3 +153,15 @@ def test_whatever_is_in_the_store_is_edited_or_refused_and_nothing_else(raw: byt
 def test_hostile_messages_cost_no_traceback(raw: bytes) -> None:
     with pytest.raises(NotEditableError):
         edited(raw, Change(retries=True, new_id="x"))
+
+
+@given(messages(), st.floats(1e9, 2e9))
+def test_the_time_of_sending_is_that_of_the_retry_where_the_message_has_one(
+    message: dict[str, Any], sent: float
+) -> None:
+    plain = json.dumps(message).encode()
+    assert edited(plain, Change(sent_s=sent)) == plain
+    stamped = {**message, "headers": {**message["headers"], SENT: 1.5}}
+    after = json.loads(edited(json.dumps(stamped).encode(), Change(sent_s=sent)))
+    assert after["headers"].pop(SENT) == pytest.approx(sent, abs=1e-5)
+    assert repr(after) == repr(json.loads(plain))  # NaN is not equal to itself

@@ -20,6 +20,8 @@ from opsdash.model import (
     QueueStats,
     Role,
     RunningTask,
+    Schedule,
+    SchedulePause,
     Snapshot,
     TrashEntry,
     WorkerStats,
@@ -28,6 +30,7 @@ from opsdash.operation import Operation, registry
 from opsdash.state import SystemStatus
 from opsdash.views import form, placement
 from opsdash.views.readings import shown
+from opsdash.views.schedules import schedule_rows
 from opsdash.views.worker_rows import running_rows
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,8 @@ def offered() -> set[str]:
     told = shown(status, (), Role.ADMIN)
     rows = [row for table in ("queue_rows", "worker_rows", "trash_rows", "approval_rows") for row in told[table]]
     rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
+    entries = (Schedule(name="runs"), Schedule(name="paused", pause=SchedulePause()))
+    rows += schedule_rows(entries, lambda _: True).values()
     acts = {act["name"] for row in rows for act in row.get("acts", ())}
     return CARDS | acts - {"peek"}
 

@@ -23,7 +23,7 @@ UNREADABLE = "(unreadable)"
 _JSON = {"application/json", "json", "application/x-json"}
 _GREGORIAN_S = 12_219_292_800
 """From the calendar reform, where the clock of a UUID of version 1 begins, to 1970."""
-_TIME_FIELDS = (SENT, "sent_at", "timestamp", "published_at", "enqueued_at", "created_at")
+_TIME_FIELDS = ("sent_at", "timestamp", "published_at", "enqueued_at", "created_at", SENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

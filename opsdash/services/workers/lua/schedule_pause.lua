@@ -1,0 +1,9 @@
+-- KEYS: paused entries. ARGV: name, JSON, seconds that it lasts, most entries. Returns 1, or 0 where too many are paused.
+-- The hash lives as long as the longest of its pauses; those that have ended stay in it until then, and count no more.
+-- include ../../../model/lua/own_key.lua
+own_key(KEYS[1], 'hash')
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if left < tonumber(ARGV[3]) * 1000 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+return 1
