@@ -14,6 +14,7 @@ import msgspec
 
 from opsdash import __version__, model
 from opsdash.api.handler import MAX_BODY_BYTES, Handler
+from opsdash.api.peers import PeersRead
 from opsdash.api.problems import CONTENT_TYPE, Problem
 from opsdash.api.requests import AuditQuery, FailuresQuery, NoQuery, RunQuery, TasksQuery, request_of
 from opsdash.api.schedules import SchedulesRead
@@ -45,6 +46,7 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("schedules", SchedulesRead, NoQuery, "The entries of beat's schedule: last and next run, and which are paused."),
     ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
     ("failures", FailuresRead, FailuresQuery, "Failed tasks by task and error, with the tasks of one group in pages."),
+    ("peers", PeersRead, NoQuery, "Other deployments, as their own consoles say."),
     ("audit", AuditRead, AuditQuery, "The audit log, newest first, filtered, in pages."),
     ("operations", OperationsRead, NoQuery, "Every operation, with the schema of its request."),
 )

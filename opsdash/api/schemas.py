@@ -58,14 +58,15 @@ class QueuesRead(Read, kw_only=True):
     unacked: int
 
 
-def _fields_of(kind: type) -> list[tuple[str, Any]]:
+def fields_of(kind: type) -> list[tuple[str, Any]]:
+    """Names and types of a record's fields."""
     hints = typing.get_type_hints(kind)
     return [(field.name, hints[field.name]) for field in dataclasses.fields(kind)]
 
 
 WorkerRead = msgspec.defstruct(
     "WorkerRead",
-    [*_fields_of(WorkerStats), ("uptime", str), ("drained", bool), ("condition", str)],
+    [*fields_of(WorkerStats), ("uptime", str), ("drained", bool), ("condition", str)],
     kw_only=True,
     namespace={
         "__doc__": "One worker, as it last reported itself; ``uptime`` is for people: ``2h 34m 12s``; ``drained``: it"
@@ -136,7 +137,7 @@ StatusRead = msgspec.defstruct(
         ("processing", Literal["RUNNING", "PAUSED"]),
         ("verdict", VerdictRead | None),
         ("queue_verdicts", dict[str, VerdictRead]),
-        *_fields_of(Snapshot),
+        *fields_of(Snapshot),
     ],
     kw_only=True,
     namespace={"__doc__": "One consistent read of everything. Stale beats blank: each half has its age and error."},
@@ -153,7 +154,7 @@ class FittingAct(msgspec.Struct, kw_only=True):
 
 FoundTaskRead = msgspec.defstruct(
     "FoundTaskRead",
-    [*_fields_of(FoundTask), ("act", FittingAct | None)],
+    [*fields_of(FoundTask), ("act", FittingAct | None)],
     kw_only=True,
     namespace={
         "__doc__": "Where a task is, and what was looked at, with how long ago (``age_s``). ``state`` is null where"
@@ -164,7 +165,7 @@ FoundTaskRead = msgspec.defstruct(
 
 WORKFLOW = "The tasks of a workflow, in the order of their tree. ``act``: what cancels the rest; null: nothing is left."
 WorkflowRead = msgspec.defstruct(
-    "WorkflowRead", [*_fields_of(Workflow), ("act", FittingAct | None)], kw_only=True, namespace={"__doc__": WORKFLOW}
+    "WorkflowRead", [*fields_of(Workflow), ("act", FittingAct | None)], kw_only=True, namespace={"__doc__": WORKFLOW}
 )
 
 
@@ -196,7 +197,7 @@ class FailureGroupRead(msgspec.Struct, kw_only=True):
 
 FailureRead = msgspec.defstruct(
     "FailureRead",
-    [*(field for field in _fields_of(Failure) if field[0] not in STORE_ONLY), ("links", list[str])],
+    [*(field for field in fields_of(Failure) if field[0] not in STORE_ONLY), ("links", list[str])],
     kw_only=True,
     namespace={
         "__doc__": "One failed task that is kept; what looks secret is hidden. ``sendable``: it can be sent again."

@@ -20,6 +20,7 @@ from opsdash.cli.failed import failed
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
+from opsdash.cli.peers import peers
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.run import run
 from opsdash.cli.schedules import schedules
@@ -120,6 +121,7 @@ def cli() -> None:
 for command in (
     *(demo, serve, db, user, doctor),
     *READS,
+    peers,
     run,
     *operation_commands(),
 ):

@@ -170,7 +170,7 @@ class ApiToken:
     token: str = dataclasses.field(repr=False)
 
 
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What an ``Authorization: Bearer`` header can carry (RFC 6750)."""
 
 
@@ -182,7 +182,7 @@ def api_tokens(value: str) -> tuple[ApiToken, ...]:
         if not name or not name.isprintable() or role.upper() not in Role.__members__:
             roles = ", ".join(known.name.lower() for known in Role)
             raise ValueError(f"expected name:role:token with role of {roles}; number {number} is none")
-        if len(token) < MIN_SECRET_LENGTH or not _BEARER.fullmatch(token):
+        if len(token) < MIN_SECRET_LENGTH or not BEARER.fullmatch(token):
             raise ValueError(
                 f"the token of {name!r} has {len(token)} characters; expected at least {MIN_SECRET_LENGTH}, of"
                 " letters, digits and -._~+/="

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
+from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats, Workflow
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
@@ -12,6 +14,7 @@ from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.verdict import verdict
+from opsdash.services.peers.peers import Peers
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
@@ -24,6 +27,7 @@ from opsdash.services.workflows.look import WorkflowReader
 class Reads:
     """The half of `Console` that changes nothing. Its services are set by the console."""
 
+    settings: Settings
     audit: AuditLog
     broker: Broker
     discovery: Discovery
@@ -44,6 +48,11 @@ class Reads:
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""
         return self._snapshots.take()
+
+    @cached_property
+    def peers(self) -> Peers:
+        """The other deployments of ``OPSDASH_PEERS``: ``ops.peers.read(wait_s=5)``."""
+        return Peers(self.settings.peers)
 
     def verdict(self, queue: str | None = None) -> Verdict | None:
         """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""

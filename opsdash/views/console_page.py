@@ -20,6 +20,7 @@ from opsdash.views.design import OpsDesign, line, stack
 from opsdash.views.failures import Failures
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
+from opsdash.views.peers import OtherDeployments
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
 from opsdash.views.schedules import Schedules
@@ -109,8 +110,10 @@ class Console(View):
             partial(self._view, QueueTable, styles={"flex": "2 1 640px", "min-width": "0"}),
             partial(self._view, TenantDrift, styles={"flex": "1 1 320px", "min-width": "0"}),
         )
+        others = [partial(self._view, OtherDeployments)] if self._session.console.settings.peers else []
         return self._add(
             stack(self._view(PendingApprovals), pair),
+            *others,
             partial(self._view, ClearedTasks),
             partial(self._view, WorkerHealth, detailed=False),
             partial(self._view, RecentOperations),

@@ -1,0 +1,1 @@
+"""Other deployments' consoles, read through their JSON APIs."""
