@@ -7,9 +7,11 @@ from collections.abc import Callable
 from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats, Workflow
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
+from opsdash.services.broker.client import Broker
 from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.find_task import TaskFinder
@@ -23,6 +25,7 @@ class Reads:
     """The half of `Console` that changes nothing. Its services are set by the console."""
 
     audit: AuditLog
+    broker: Broker
     discovery: Discovery
     failed: FailedTasks
     finder: TaskFinder
@@ -32,6 +35,11 @@ class Reads:
     workers: Workers
     workflows: WorkflowReader
     _snapshots: SnapshotReader
+
+    @property
+    def holds(self) -> Holds:
+        """Tasks that workers set aside as they come: ``look()`` tells of them, read now."""
+        return Holds(self.broker)
 
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""

@@ -12,6 +12,7 @@ from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker.client import Broker
 from opsdash.services.monitoring.history import History
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
@@ -55,3 +56,8 @@ class Services:
     queue_names: Callable[[], tuple[str, ...]]
     snapshot: Callable[[], Snapshot]
     carry_out: Callable[[str, Act], Effect]
+
+    @property
+    def holds(self) -> Holds:
+        """Tasks that workers set aside as they come."""
+        return Holds(self.broker)
