@@ -166,10 +166,14 @@ class Gate:
         if self.state.error and self.recheck is not None:  # a message has come, so the flags can be read too
             self.recheck()
         state = self.state
-        place = message_origin.of(request.message) if state.closed else None
+        place = message_origin.of(request.message)
         if place is None:
             return False
-        return state.holds(place.queue) or bool(state.rules.holds and state.rules.of(request, place.queue))
+        queue = place.queue  # as in `PauseState.holds`: while something is held each task comes by here, three times
+        if state.everything or state.draining or queue in state.queues:
+            return True
+        rules = state.rules
+        return bool(rules.holds and rules.of(request, queue))
 
     def sets_aside(self, request: Any) -> tuple[str, ...]:
         """The ids of the holds that match a request whose queue is not paused: a pause comes first."""
