@@ -98,6 +98,28 @@ class Keys:
         return f"{self.prefix}opsdash:schedules:answer:{request}"
 
     @property
+    def hold(self) -> str:
+        """Hash: id of a hold → JSON ``{kind, name, queue, by, at, …}``; ``{id}!`` → who releases it, and since when."""
+        return f"{self.prefix}opsdash:hold"
+
+    @property
+    def hold_ended(self) -> str:
+        """Hash: ``{id}:{time}`` → JSON of a hold that ended by itself, until a console has written it down."""
+        return f"{self.hold}:ended"
+
+    @property
+    def held_lists(self) -> str:
+        """Hash: ``{id}:{step}:{queue}`` → the Redis list that these held tasks came from; ``!`` in front: released."""
+        return f"{self.prefix}opsdash:held"
+
+    def held(self, hold_id: str, step: str, queue: str) -> str:
+        """List: messages that a hold has set aside, the next to run last. No TTL: they must not get lost.
+
+        ``…:order`` (list) beside it: of each message when it was fetched, and when it was set aside.
+        """
+        return f"{self.held_lists}:{queue}:{hold_id}:{step}"
+
+    @property
     def workers(self) -> str:
         """Sorted set: hostname, or ``hostname #instance`` of a namesake → time of its last report, since the epoch."""
         return f"{self.prefix}opsdash:workers"

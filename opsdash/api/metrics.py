@@ -146,6 +146,7 @@ class Meter(Collector):
             yield from _of_times(self._console.history.times.totals(), snapshot)
             yield from _of_workers(snapshot)
             yield from _of_failures(self._failures)
+            yield from _of_holds(snapshot)
             yield _gauge("opsdash_redis_seconds", "Round trip to Redis.", [({}, (snapshot.redis_ms or 0.0) / 1_000)])
             yield _gauge("opsdash_trash_tasks", "Cleared tasks that can be restored.", [({}, _trashed(snapshot))])
             if snapshot.spooled is not None:
@@ -194,6 +195,22 @@ class Metrics(Handler):
         text, kind = self.meter.text(self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", kind)
         self.finish(text)
+
+
+def _of_holds(snapshot: Snapshot) -> Iterator[Metric]:
+    """Nothing while nothing is held. There are 100 holds at most."""
+    if not snapshot.holds:
+        return
+    named = [({"kind": one.hold.kind, "name": one.hold.name, "queue": one.hold.queue}, one) for one in snapshot.holds]
+    yield _gauge("opsdash_held_tasks", "Tasks that a hold has set aside.", [(of, one.held) for of, one in named])
+    yield _gauge(
+        "opsdash_held_oldest_seconds",
+        "For how long the oldest task of a hold has been set aside.",
+        [
+            (of, max(0.0, (snapshot.taken_at - one.oldest_at).total_seconds()) if one.oldest_at else 0.0)
+            for of, one in named
+        ],
+    )
 
 
 def _of_queues(snapshot: Snapshot) -> Iterator[Metric]:

@@ -17,6 +17,7 @@ from opsdash.cli.administration import db, demo, serve
 from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
 from opsdash.cli.failed import failed
+from opsdash.cli.holds import holds
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
@@ -40,6 +41,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 
 
 READS = (status, queues, workers, schedules, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
+READS = (status, queues, workers, failed, holds, peek, find_task, workflow, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

@@ -7,6 +7,7 @@ from opsdash.model.actor import Actor, Role
 from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
 from opsdash.model.failure import Failure, FailureGroup, FailureOverview, FailurePage
 from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
+from opsdash.model.hold import HeldTasks, Hold
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
@@ -38,7 +39,9 @@ __all__ = [
     "FailurePage",
     "Figure",
     "FoundTask",
+    "HeldTasks",
     "HistoryPoint",
+    "Hold",
     "Line",
     "LookedAt",
     "Objective",

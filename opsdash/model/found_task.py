@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Literal
 
 TaskState = Literal["waiting", "reserved", "scheduled", "active", "held", "cleared", "failed", "finished"]
-"""In Celery's words; ``held``: set aside by an operation; ``cleared``: in the trash; ``failed``: kept as failed;
-``finished``: the result backend has its result."""
+"""In Celery's words; ``held``: set aside by a hold, or by an interrupted operation; ``cleared``: in the trash;
+``failed``: kept as failed; ``finished``: the result backend has its result."""
 STATES: tuple[TaskState, ...] = (
     "active",
     "reserved",
@@ -35,7 +35,7 @@ class TaskPlace:
         since: When it began to run, in UTC, by the worker's clock.
         eta: Not before this, in UTC.
         arguments: Redacted; else why they are not shown.
-        trash_id: Which clear it is in.
+        trash_id: Which clear it is in. ``hold``: which hold has set it aside: ``task shop.charge``.
         result: The status in the result backend. ``ended_at``: when that was stored, or the task failed last, in UTC.
         error: Of a failed one, the exception's type, or how it ended. ``sendable``: it can be sent again.
         chord, group, chain: It is part of such a workflow, as its message says.
@@ -56,6 +56,7 @@ class TaskPlace:
     retries: int = 0
     arguments: str = ""
     trash_id: str = ""
+    hold: str = ""
     result: str = ""
     ended_at: datetime | None = None
     error: str = ""
@@ -139,7 +140,8 @@ class TaskPage:
     """One page of a search through tasks.
 
     Attributes:
-        tasks: What matches: what runs, then what workers have fetched, then what waits, the newest of a queue first.
+        tasks: What matches: what runs, then what workers have fetched, then what waits, the newest of a queue first;
+            then what is held, and what failed.
         looked_at: Tasks that this page looked at. ``of``: how many there were, about.
         after: Where the next page begins; empty: there is none.
         problems: What could not be looked at, one sentence each.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from opsdash.model.audit import Approval, AuditEntry
+from opsdash.model.hold import HeldTasks
 from opsdash.model.key_layout import Disagreement
 from opsdash.model.pause import PauseInfo
 from opsdash.model.queue import QueueStats, TrashEntry
@@ -67,6 +68,7 @@ class Snapshot:
             oldest; None: there is none.
         trash: Clears that can be undone, the newest first.
         approvals: Acts that wait for a second person, the oldest first.
+        holds: Tasks that workers set aside as they come, and what is held of each; the oldest hold first.
         tenant_drift: Whether the tenants' database has moved on since the last sync; None while not known.
         tenants_in_use: There are tenants, there were some, or a setting says where; None while not known.
         redis_age_s: Seconds since the Redis half was read; None when it never was.
@@ -96,6 +98,7 @@ class Snapshot:
     unacked_oldest_s: float | None = None
     trash: tuple[TrashEntry, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    holds: tuple[HeldTasks, ...] = ()
     operations: tuple[AuditEntry, ...] = ()
     tenants: int | None = None
     tenant_drift: TenantDrift | None = None

@@ -41,6 +41,8 @@ class WorkerStats:
         pausing: ``ready``, or why this worker can't pause.
         draining: It takes no more tasks: ``opsdash.worker.drain`` has asked it, since it is about to be stopped.
         build: Which build it runs, as its ``OPSDASH_BUILD`` says; empty: it does not say.
+        holding: ``ready``, or why this worker can't hold tasks; empty: its plug-in is too old to.
+        holds_applied: Ids of the holds it has applied.
         unread: Fields of its report that are there and can't be read.
     """
 
@@ -76,6 +78,8 @@ class WorkerStats:
     clients: tuple[int, ...] | None = None
     draining: bool = False
     build: str = ""
+    holding: str = ""
+    holds_applied: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property

@@ -5,16 +5,19 @@ from opsdash.operations.add_note import AddNote
 from opsdash.operations.approve import ApproveOperation
 from opsdash.operations.autoscale import Autoscale
 from opsdash.operations.cancel_workflow import CancelWorkflow
+from opsdash.operations.clear_held import ClearHeld
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
 from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.edit_failed import EditFailed
+from opsdash.operations.hold_tasks import HoldTasks
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
+from opsdash.operations.release_tasks import ReleaseTasks
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.resize_pool import ResizePool
 from opsdash.operations.restart_pool import RestartPool
@@ -34,16 +37,19 @@ __all__ = [
     "ApproveOperation",
     "Autoscale",
     "CancelWorkflow",
+    "ClearHeld",
     "ClearQueue",
     "ClearTasks",
     "DeleteTrash",
     "DiscardFailed",
     "DismissWorker",
     "EditFailed",
+    "HoldTasks",
     "PauseProcessing",
     "PauseSchedule",
     "PruneAuditLog",
     "QuietWorker",
+    "ReleaseTasks",
     "RemoveTask",
     "ResizePool",
     "RestartPool",

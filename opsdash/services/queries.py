@@ -13,6 +13,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.snapshot import SnapshotReader
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.peers.peers import Peers
 from opsdash.services.queues.discovery import Discovery
@@ -44,6 +45,11 @@ class Reads:
     def schedules(self) -> Schedules:
         """The entries of beat's schedule, where beat reports them."""
         return Schedules(self.broker)
+
+    @property
+    def holds(self) -> Holds:
+        """Tasks that workers set aside as they come: ``look()`` tells of them, read now."""
+        return Holds(self.broker)
 
     def snapshot(self) -> Snapshot:
         """One consistent read of everything. Never raises for an outage: a stale half carries its age and error."""

@@ -12,6 +12,7 @@ from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker.client import Broker
 from opsdash.services.monitoring.history import History
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
@@ -61,3 +62,8 @@ class Services:
     def pools(self) -> Pools:
         """What workers answer of their pools, and commands to one worker or to all."""
         return Pools(self.remote)
+
+    @property
+    def holds(self) -> Holds:
+        """Tasks that workers set aside as they come."""
+        return Holds(self.broker)

@@ -61,6 +61,7 @@ class SystemStatus(param.Parameterized):
         doc="OtherWorker: unmanaged workers; None: they could not be asked.",
     )
     unacked = param.Integer(default=0, doc="Messages that were fetched and are not acknowledged yet.")
+    holds = param.List(default=[], allow_refs=False, doc="HeldTasks of every hold, the oldest hold first.")
     trash = param.List(default=[], allow_refs=False, doc="TrashEntry of every clear that can be undone, newest first.")
     approvals = param.List(default=[], allow_refs=False, doc="Approval: acts that wait for a second person.")
     operations = param.List(default=[], allow_refs=False, doc="AuditEntry, newest first.")
@@ -204,6 +205,7 @@ class SystemStatus(param.Parameterized):
                 others=None if snapshot.others is None else list(snapshot.others),
                 unacked=snapshot.unacked,
                 trash=list(snapshot.trash),
+                holds=list(snapshot.holds),
                 approvals=list(snapshot.approvals),
                 operations=list(snapshot.operations),
                 tenants=snapshot.tenants,

@@ -18,6 +18,7 @@ from opsdash.views.components import Masthead, Tabs
 from opsdash.views.controls import SystemState
 from opsdash.views.design import OpsDesign, line, stack
 from opsdash.views.failures import Failures
+from opsdash.views.holds import Holds
 from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.peers import OtherDeployments
@@ -123,6 +124,7 @@ class Console(View):
         return self._add(
             stack(),
             partial(self._view, QueueTable),
+            partial(self._view, Holds),
             partial(self._view, Tasks),
             self._chart,
             partial(self._view, Schedules),

@@ -43,6 +43,7 @@ class PageStatus(SystemStatus):
     worker_rows = SharedRows(default=Rows(), doc="One row per worker, what needs a look first.")
     operation_rows = SharedRows(default=Rows(), doc="The newest entries of the audit log.")
     trash_rows = SharedRows(default=Rows(), doc="Clears that can be undone, newest first.")
+    hold_rows = SharedRows(default=Rows(), doc="One row per hold, the oldest first.")
     failure_rows = SharedRows(default=Rows(), doc="One row per group of failed tasks, the one that came last first.")
     approval_rows = SharedRows(default=Rows(), doc="Acts that wait for a second person.")
     figures = SharedFigures(default=Figures(), doc="Figure -> [number, unit] as text; what is not known is not there.")
@@ -168,6 +169,7 @@ def shown(
             failures.groups, may=may, now=(read_at or LONG_AGO).replace(second=0, microsecond=0)
         ),
         "trash_rows": rows.trash_rows(status.trash, may=may(RestoreQueue)),
+        "hold_rows": rows.hold_rows(status.holds, may=may),
         "approval_rows": rows.approval_rows(status.approvals, may=may(ApproveOperation)),
         "operation_rows": rows.operation_rows(
             status.operations, rows.undos(status.operations, status.snapshot, may), here

@@ -14,6 +14,7 @@ from uuid import UUID
 from opsdash.model import (
     Approval,
     AuditEntry,
+    HeldTasks,
     HistoryPoint,
     QueueStats,
     Snapshot,
@@ -23,13 +24,16 @@ from opsdash.model import (
     times,
     untrusted,
 )
-from opsdash.operation import Operation, heading_of, recorded
+from opsdash.operation import Operation, heading_of, recorded, registry
 from opsdash.operations import (
     ApproveOperation,
+    ClearHeld,
     ClearQueue,
     ClearTasks,
     DeleteTrash,
+    HoldTasks,
     PauseProcessing,
+    ReleaseTasks,
     RestoreQueue,
     ResumeProcessing,
     SyncTenantConfigs,
@@ -224,6 +228,31 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
             acts=acts if may else None,
         )
         for entry in entries
+    }
+
+
+def hold_rows(holds: Iterable[HeldTasks], *, may: May) -> dict[str, Row]:
+    """One row per hold, by its id."""
+    acts = [
+        act(ReleaseTasks, "Release", "They are the next to run, in their order", usual=True),
+        act(HoldTasks, "Change", "Its end or its reason"),
+        act(ClearHeld, "Clear", "Move what is held to the trash"),
+    ]
+    allowed = [one for one in acts if may(registry()[one["name"]])]
+    return {
+        one.hold.id: known(
+            name=one.hold.name,
+            queue=one.hold.queue or "any",
+            count=one.held,
+            oldest=round(one.oldest_at.timestamp()) if one.oldest_at else None,
+            until=round(one.hold.expires_at.timestamp()) if one.hold.expires_at else None,
+            by=one.hold.by,
+            reason=one.hold.reason,
+            workers=f"{one.workers} of {one.of}",
+            note=f"{', '.join(one.without[:3])} can't hold {one.hold.name}, and run them." if one.without else None,
+            acts=allowed or None,
+        )
+        for one in holds
     }
 
 

@@ -12,7 +12,15 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 
 import opsdash
-from opsdash.worker import celery_private, control, drain_state, message_origin, queue_expiry, requeue
+from opsdash.worker import (
+    celery_private,
+    control,
+    drain_state,
+    hold_release,
+    message_origin,
+    queue_expiry,
+    requeue,
+)
 from opsdash.worker.connection import Link, describe_error
 from opsdash.worker.failures.ended import unreadable
 from opsdash.worker.failures.plugin import Failures
@@ -87,6 +95,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             on_change=self._request_apply,
             request_tick=self._request_tick,
             reconcile_expiries=partial(queue_expiry.reconcile, consumer),
+            release_holds=hold_release.release_ended,
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:
@@ -169,6 +178,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
                 "draining": state.draining,
                 "epoch": state.epoch,
                 **celery_private.pool_facts(consumer),
+                "holds": state.rules.ids,
             }
         }
 
@@ -216,9 +226,11 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         try:
             celery_private.update_queue_cycle(gate.channel)
             if self._waker is not None:
-                self._waker.listen(state.closed)
+                self._waker.listen(state.stops_queues)
             if state.closed:
                 self._recall.run()
+            if self._guard is not None:
+                self._guard.recall(celery_private.unstarted(gate.sets_aside) if state.rules else ())
             if state.draining:
                 self._recall.run_scheduled()
         except gate.connection_errors:

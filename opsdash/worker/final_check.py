@@ -18,7 +18,6 @@ from celery.utils.log import get_logger
 
 from opsdash.worker import celery_private
 from opsdash.worker.gate import Gate
-from opsdash.worker.requeue import copy_back
 
 logger = get_logger(__name__)
 
@@ -68,13 +67,10 @@ class LastLook:
         try:
             if not request.acknowledged:
                 return self._gate.holds(request) and give_back(request)
-            if not self._gate.pauses(request):
-                return False
-            copy_back(self._gate.channel, request)
+            return self._gate.stops(request) and self._gate.copy_back(request)
         except Exception:  # the message must not be lost, whatever went wrong
             logger.exception("opsdash could not put %s back into its queue, so it runs although paused", request)
             return False
-        return True
 
     def _looks(self, give_back: GiveBack, stop: type[BaseException]) -> Callable[[Any, int, float], None]:
         """Stands in for a request's own ``on_accepted``, which it takes as its first argument."""

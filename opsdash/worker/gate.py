@@ -17,7 +17,10 @@ from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
 from opsdash.worker import message_origin
-from opsdash.worker.requeue import PutBack, put_back
+from opsdash.worker.connection import describe_error
+from opsdash.worker.hold_rules import NONE, HoldRules
+from opsdash.worker.requeue import PutBack, copy_back, put_back
+from opsdash.worker.set_aside import Held, copy_aside, set_aside
 
 logger = get_logger(__name__)
 
@@ -37,6 +40,7 @@ class PauseState:
         error: Why the flags could not be read; tasks run then.
         suspended: The expiry of some queue is suspended: a pause keeps it so, or a worker or console must restore it.
         draining: This worker alone takes no more tasks, whatever the flags say: it is about to be stopped.
+        rules: Which tasks are set aside as they come, while all others run.
     """
 
     everything: bool = False
@@ -46,6 +50,7 @@ class PauseState:
     error: str = ""
     suspended: bool = field(default=False, compare=False)
     draining: bool = False
+    rules: HoldRules = NONE
 
     @property
     def paused(self) -> bool:
@@ -54,7 +59,12 @@ class PauseState:
 
     @property
     def closed(self) -> bool:
-        """Something is held: paused, or this worker is being drained."""
+        """Each task has to be looked at: something is paused or held, or this worker is being drained."""
+        return self.stops_queues or bool(self.rules.holds)
+
+    @property
+    def stops_queues(self) -> bool:
+        """Some queue is paused, or this worker is being drained."""
         return self.paused or self.draining
 
     @property
@@ -85,6 +95,7 @@ class Gate:
         started: Queue → tasks from it that were handed to the pool.
         fetches: Where the messages of the present connection come from.
         recheck: Reads the flags once more, while they could not be read and tasks run for that reason.
+        refused: Why Redis did not let the last held task be set aside; empty: it did.
 
     Args:
         pass_on: What Celery would have called: hands the request to the pool.
@@ -103,6 +114,7 @@ class Gate:
         self.exempt: Callable[[Any], None] | None = None
         self.recheck: Callable[[], None] | None = None
         self.started: defaultdict[str, int] = defaultdict(int)
+        self.refused = ""
         self._draining = False
         self.fetches: message_origin.Fetches | None = None
         self._pass_on = pass_on
@@ -144,11 +156,11 @@ class Gate:
             self._run(request)
 
     def holds(self, request: Any) -> bool:
-        """The request's queue is paused, and its message can be put back."""
-        return not request.acknowledged and self.pauses(request)
+        """The request must not start, and its message can be put back, or set aside."""
+        return not request.acknowledged and self.stops(request)
 
-    def pauses(self, request: Any) -> bool:
-        """The queue that the request's message came from is paused. Cost: no round trip.
+    def stops(self, request: Any) -> bool:
+        """The queue that the request's message came from is paused, or a hold matches it. Cost: no round trip.
 
         A broadcast came from none, so nothing pauses it: every worker has its own copy, and there is no list to put it
         back to.
@@ -156,15 +168,36 @@ class Gate:
         if self.state.error and self.recheck is not None:  # a message has come, so the flags can be read too
             self.recheck()
         state = self.state
-        place = message_origin.of(request.message) if state.closed else None
-        return place is not None and state.holds(place.queue)
+        place = message_origin.of(request.message)
+        if place is None:
+            return False
+        queue = place.queue  # as in `PauseState.holds`: while something is held each task comes by here, three times
+        if state.everything or state.draining or queue in state.queues:
+            return True
+        rules = state.rules
+        return bool(rules.holds and rules.of(request, queue))
+
+    def sets_aside(self, request: Any) -> tuple[str, ...]:
+        """The ids of the holds that match a request whose queue is not paused: a pause comes first."""
+        state = self.state
+        place = message_origin.of(request.message) if state.rules.holds else None
+        return () if place is None or state.holds(place.queue) else state.rules.of(request, place.queue)
 
     def put_back(self, *requests: Any) -> PutBack:
         """Returns messages to their lists, the last one to be the next one out; what Redis refuses runs.
 
+        Those that a hold matches are set aside instead.
+
         Raises:
             connection_errors: The messages stay unacknowledged, and kombu restores them.
         """
+        held = [Held(request=request, ids=ids) for request in reversed(requests) if (ids := self.sets_aside(request))]
+        if held:
+            for request in self._set_aside(held):
+                self._run(request)
+            aside = {id(one.request) for one in held}
+            requests = tuple(request for request in requests if id(request) not in aside)
+            return PutBack(aside=len(held)) + (self.put_back(*requests) if requests else PutBack())
         if (done := self._put_back(requests)) is not None:
             return done
         done = PutBack()
@@ -179,12 +212,38 @@ class Gate:
         return done
 
     def try_put_back(self, request: Any) -> bool:
-        """Returns the message to its list; False when Redis refuses that: then the caller must run the task.
+        """Returns the message to its list, or sets it aside; False when Redis refuses: then the task must run.
 
         Raises:
             connection_errors: The message stays unacknowledged, and kombu restores it.
         """
+        if ids := self.sets_aside(request):
+            return not self._set_aside([Held(request=request, ids=ids)])
         return self._put_back([request]) is not None
+
+    def copy_back(self, request: Any) -> bool:
+        """The same for an acknowledged message that has not begun: a copy of it goes back. Any thread.
+
+        Raises:
+            Exception: Whatever Redis has against it; then the task must run.
+        """
+        if ids := self.sets_aside(request):
+            return copy_aside(self.channel, Held(request=request, ids=ids))
+        copy_back(self.channel, request)
+        return True
+
+    def _set_aside(self, held: Sequence[Held]) -> list[Any]:
+        """The requests that must run: their hold is over by now, or Redis refuses them."""
+        try:
+            done, left = set_aside(self.channel, held)
+        except self.connection_errors:
+            raise
+        except Exception as error:  # no message may get lost, whatever went wrong
+            logger.exception("opsdash could not set %s aside, so it runs although held", held[0].request)
+            self.refused = describe_error(error)
+            return [one.request for one in held if not one.request.acknowledged]
+        self.refused = "Redis takes no more" if done["refused"] else ""
+        return left
 
     def _put_back(self, requests: Sequence[Any]) -> PutBack | None:
         try:
@@ -212,6 +271,11 @@ class Gate:
         self._take(state)
         if (old.everything, old.queues) != (state.everything, state.queues):
             logger.warning("opsdash: %s", state)
+        if old.rules != state.rules:
+            if state.rules.error:
+                logger.error("opsdash: holds can't be read, so nothing is held: %s", state.rules.error)
+            else:
+                logger.warning("opsdash: held as they come: %s", state.rules)
 
     def drain(self, on: bool) -> bool:
         """Holds every task, or no more than the flags say. Any thread.
@@ -247,6 +311,10 @@ class Gate:
         self.closed = state.closed or bool(state.error)
         if self.show is not None:
             self.show(state)
+
+    def holding(self) -> str:
+        """``ready``, or why this worker can't hold tasks."""
+        return self.state.rules.error or self.refused or self.health()
 
     def health(self) -> str:
         """``ready``, or why this worker can't pause."""

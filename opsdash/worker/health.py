@@ -130,6 +130,8 @@ class Health:
             "paused_queues": json.dumps(sorted(applied.queues)),
             "epoch": str(applied.epoch) if applied.epoch is not None and pausing == READY else "",
             "pausing": pausing,
+            "holding": self._gate.holding(),
+            "holds": json.dumps(applied.rules.ids),
             "started": json.dumps(self._gate.started_by_queue(queues)),
             "time_in_queue": self._times.as_json(queues),
             "draining": "1" if applied.draining else "0",

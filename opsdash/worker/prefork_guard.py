@@ -14,6 +14,7 @@ Private names: those of ``CHILD``, ``POOL`` and ``RESULTS``; ``celery_private.mi
 from __future__ import annotations
 
 import mmap
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -42,34 +43,61 @@ REGARDLESS = "opsdash_regardless"
 
 
 class SharedPause:
-    """A page of memory that the worker writes and its children read.
+    """Two pages of memory that the worker writes and its children read.
 
-    Byte 0: something is paused. Byte 1: everything is. Then the paused queues' names, after their length in 4 bytes (a
-    search of the whole page would take 25 µs): a queue added to a running worker needs no place agreed on before the
-    fork. A child that reads while the worker writes may miss a name or see one too many: the worker looks at each job
-    that comes back, and the step's other checks still apply.
+    Byte 0: something is paused or called back. Byte 1: everything is paused. Then the paused queues' names, after their
+    length in 4 bytes (a search of the whole page would take 25 µs): a queue added to a running worker needs no place
+    agreed on before the fork. A child that reads while the worker writes may miss a name or see one too many: the
+    worker looks at each job that comes back, and the step's other checks still apply. The second page has the ids of
+    tasks that are called back, since a hold matches them: which do, a child can't tell.
     """
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, SIZE)  # anonymous and shared
+        self.memory, self.called_back = mmap.mmap(-1, SIZE), mmap.mmap(-1, SIZE)  # anonymous and shared
+        self._paused = self._called = False
+        self._lock = threading.Lock()
 
     def show(self, everything: bool, queues: Iterable[str]) -> None:
-        """Tells the children what is paused. Any thread of the worker, one at a time."""
-        text = b"".join(_line(queue) for queue in queues)[: SIZE - HEAD]
-        self.memory[2 : HEAD + len(text)] = len(text).to_bytes(HEAD - 2, "big") + text
-        self.memory[1] = everything
-        self.memory[0] = everything or bool(text)
+        """Tells the children what is paused. Any thread of the worker."""
+        with self._lock:
+            self._paused = _write(self.memory, queues) or everything
+            self.memory[1] = everything
+            self.memory[0] = self._paused or self._called
 
-    def catches(self, queue: str | None) -> bool:
-        """A job from this queue is paused. In the child; called only while something is paused.
+    def call_back(self, task_ids: Iterable[str]) -> None:
+        """Tells the children which tasks are not to start. Event loop only."""
+        with self._lock:
+            self._called = _write(self.called_back, task_ids)
+            self.memory[0] = self._paused or self._called
+
+    def catches(self, queue: str | None, job: Any = None) -> bool:
+        """A job from this queue is paused, or called back. In the child; called only while something is.
 
         Args:
             queue: None for a broadcast, a pool's own errand and a task that must run although its queue is paused.
         """
         if queue is None:
             return False
-        memory = self.memory
-        return bool(memory[1]) or _line(queue) in memory[HEAD : HEAD + int.from_bytes(memory[2:HEAD], "big")]
+        return bool(self.memory[1]) or _is_in(self.memory, queue) or _is_in(self.called_back, _id_of(job))
+
+
+def _write(memory: mmap.mmap, names: Iterable[str]) -> bool:
+    """Writes names after their length; whether there are any. Those that have no room are left out."""
+    text = b"".join(_line(name) for name in names)[: SIZE - HEAD]
+    memory[2 : HEAD + len(text)] = len(text).to_bytes(HEAD - 2, "big") + text
+    return bool(text)
+
+
+def _is_in(memory: mmap.mmap, name: str) -> bool:
+    return _line(name) in memory[HEAD : HEAD + int.from_bytes(memory[2:HEAD], "big")]
+
+
+def _id_of(job: Any) -> str:
+    """The task's id in a job as a child receives it; empty where there is none."""
+    try:
+        return str(job[1][3][1])  # (TASK, (number, index, function, args, kwargs)); args: name, id, …
+    except (LookupError, TypeError, AttributeError):
+        return ""
 
 
 def _line(queue: str) -> bytes:
@@ -105,7 +133,7 @@ class GuardedWorker(asynpool.Worker):  # type: ignore[misc]  # Celery has no typ
             job = receive()
             if job:
                 queue = take_queue(job)
-                if memory[0] and shared is not None and shared.catches(queue):
+                if memory[0] and shared is not None and shared.catches(queue, job):
                     send((NOT_STARTED, (job[1][0], pipe)))
                     return None
             return job
@@ -159,6 +187,10 @@ class PreforkGuard:
 
         pool._result_handler.state_handlers[NOT_STARTED] = not_started
         self._pool.on_apply = _naming_the_queue(self._pool.on_apply)
+
+    def recall(self, requests: Iterable[Any]) -> None:
+        """Has the children give back these requests, where they have not begun. Event loop only."""
+        self.shared.call_back(request.id for request in requests)
 
     @staticmethod
     def exempt(request: Any) -> None:

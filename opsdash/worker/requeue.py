@@ -52,16 +52,22 @@ class PutBack:
             Redis had no other trace of them: a flushed or evicted hash, or a visibility timeout that ended.
         waiting: They were in their lists already: the visibility timeout, or a new connection, had put them there.
         gone: They came over a connection that was lost, and another worker has taken what kombu gave back then.
+        aside: A hold matched them: they were set aside.
     """
 
     moved: int = 0
     copied: int = 0
     waiting: int = 0
     gone: int = 0
+    aside: int = 0
 
     def __add__(self, other: PutBack) -> PutBack:
         return PutBack(
-            self.moved + other.moved, self.copied + other.copied, self.waiting + other.waiting, self.gone + other.gone
+            self.moved + other.moved,
+            self.copied + other.copied,
+            self.waiting + other.waiting,
+            self.gone + other.gone,
+            self.aside + other.aside,
         )
 
     def __str__(self) -> str:
@@ -71,6 +77,8 @@ class PutBack:
             text += f", {self.copied} of them from the copy in hand"
         if self.waiting:
             text += f"; {self.waiting} were in their queue already"
+        if self.aside:
+            text += f"; {self.aside} held"
         return f"{text}; {self.gone} had been taken by another worker since" if self.gone else text
 
 
@@ -98,15 +106,15 @@ def copy_back(channel: Any, request: Any) -> None:
     Raises:
         Exception: Whatever Redis has against it; the message is not in the list then, as far as one can tell.
     """
-    place = _place(request.message)
-    _client(channel).rpush(place.list, place.raw)
+    place = place_of(request.message)
+    client_of(channel).rpush(place.list, place.raw)
     worker_state.task_ready(request)
 
 
 def refused(channel: Any) -> str:
     """Why Redis never runs the script; empty when it does, and while it can't answer. Cost: one round trip."""
     try:
-        _client(channel).eval(SCRIPT, 2, *_unacked(channel), LOOK)
+        client_of(channel).eval(SCRIPT, 2, *unacked_keys(channel), LOOK)
     except redis.ResponseError as error:
         # Anything else passes: a master that is being elected, a server that loads its data.
         lasting = isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error).lower()
@@ -163,15 +171,15 @@ def replace_restore(channel: Any) -> None:
 
 
 def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
-    places = [_place(message) for message, _ in messages]
+    places = [place_of(message) for message, _ in messages]
     arguments = [
         argument
         for (message, current), place in zip(messages, places, strict=True)
         for argument in _arguments(message, place, current=current)
     ]
-    keys = [*_unacked(channel), *(place.list for place in places)]
+    keys = [*unacked_keys(channel), *(place.list for place in places)]
     try:
-        answers: Any = _client(channel).eval(SCRIPT, len(keys), *keys, LOOK, *arguments)
+        answers: Any = client_of(channel).eval(SCRIPT, len(keys), *keys, LOOK, *arguments)
     except (redis.ConnectionError, redis.TimeoutError, OSError):
         for message, _ in messages:
             setattr(message, UNSURE, True)
@@ -179,7 +187,8 @@ def _put_back(channel: Any, messages: list[tuple[Any, bool]]) -> PutBack:
     return PutBack(**Counter(answer.decode() for answer in answers))
 
 
-def _place(message: Any) -> message_origin.Origin:
+def place_of(message: Any) -> message_origin.Origin:
+    """Where a message came from, which must be a list."""
     place = message_origin.of(message)
     if place is None:
         raise LookupError("it came from no list")
@@ -195,7 +204,7 @@ def _chunks(items: Iterable[T], message_of: Callable[[T], Any]) -> Iterator[list
     chunk: list[T] = []
     size = 0
     for item in items:
-        length = len(_place(message_of(item)).raw)
+        length = len(place_of(message_of(item)).raw)
         if chunk and (len(chunk) == CHUNK or size + length > CHUNK_BYTES):
             yield chunk
             chunk, size = [], 0
@@ -205,12 +214,12 @@ def _chunks(items: Iterable[T], message_of: Callable[[T], Any]) -> Iterator[list
         yield chunk
 
 
-def _unacked(channel: Any) -> list[str]:
+def unacked_keys(channel: Any) -> list[str]:
     """Where kombu keeps what is not acknowledged: the hash and its index."""
     prefix = channel.global_keyprefix or ""
     return [prefix + channel.qos.unacked_key, prefix + channel.qos.unacked_index_key]
 
 
-def _client(channel: Any) -> redis.Redis:
+def client_of(channel: Any) -> redis.Redis:
     """Redis-py's own client over kombu's connections: kombu's prefixes only some commands' keys."""
     return redis.Redis(connection_pool=channel.client.connection_pool)

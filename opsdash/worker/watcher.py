@@ -17,7 +17,7 @@ from redis import Redis, ResponseError
 
 from opsdash.keys import EPOCH_DIGITS, epoch_of
 from opsdash.model.queue_expiry import AGAIN_S
-from opsdash.worker import celery_private
+from opsdash.worker import celery_private, hold_rules
 from opsdash.worker.connection import LINK_ERRORS, Link, describe_error
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
@@ -39,7 +39,7 @@ LONGEST_NUDGE = 4_096
 def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
     """What is paused now: only a flag's existence decides, and no value beside the flags can break the read.
 
-    Cost: one round trip of three commands; two while something is paused. No transaction: a full Redis refuses even
+    Cost: one round trip of four commands; two while something is paused. No transaction: a full Redis refuses even
     reads in one.
 
     Raises:
@@ -52,7 +52,8 @@ def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
         pipe.getrange(keys.pause_epoch, 0, EPOCH_DIGITS)
         pipe.exists(*flags)
         pipe.exists(keys.expires)
-        epoch, found, expires = pipe.execute(raise_on_error=False)
+        hold_rules.ask(pipe, keys)
+        epoch, found, expires, holds = pipe.execute(raise_on_error=False)
     set_ = _each(redis, flags) if _answered(found) else [0] * len(flags)
     return PauseState(
         everything=bool(set_[0]),
@@ -61,6 +62,7 @@ def read_flags(link: Link, queues: Sequence[str]) -> PauseState:
         epoch=(epoch_of(epoch) or 0) if isinstance(epoch, bytes | str) else 0,
         known=frozenset(queues),
         suspended=expires == 1,
+        rules=hold_rules.answer(holds),
     )
 
 
@@ -88,6 +90,7 @@ class FlagWatch:
         request_tick: Asks the event loop to note that it turns.
         reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
             must run again.
+        release_holds: Releases holds that have ended, by their ids.
 
     Attributes:
         turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
@@ -104,6 +107,7 @@ class FlagWatch:
         on_change: Callable[[], None],
         request_tick: Callable[[], None],
         reconcile_expiries: Callable[[Link], float] = lambda _link: AGAIN_S,
+        release_holds: Callable[[Link, Sequence[str]], None] = lambda _link, _ids: None,
     ) -> None:
         self._link = link
         self._gate = gate
@@ -111,7 +115,8 @@ class FlagWatch:
         self._queues = queues
         self._on_change = on_change
         self._request_tick = request_tick
-        self._reconcile = reconcile_expiries
+        self._reconcile, self._release = reconcile_expiries, release_holds
+        self._due: tuple[str, ...] = ()
         self._reading, self._pushing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._broken = False
@@ -184,6 +189,7 @@ class FlagWatch:
                     logger.warning("opsdash: the pause flag can be read again")
                 self._failing_since, self._unreachable = None, False
                 self._suspended = self._suspended or state.suspended
+                self._due = state.rules.due
             with self._gate.lock:
                 if self._stopped.is_set():
                     return False
@@ -246,6 +252,8 @@ class FlagWatch:
                 self._on_change()
             if (self._suspended or self._gate.state.paused) and not self._unreachable:
                 self._reconcile_expiries()
+            if self._due and not self._unreachable:
+                self._release_ended()
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
         if not self._unreachable or self._gate.state.error:
             self._report_if_due()
@@ -266,6 +274,14 @@ class FlagWatch:
             self._unsettled = self._suspended = False
             if self._gate.state.paused:
                 self._next_read = min(self._next_read, time.monotonic() + again_s)
+
+    def _release_ended(self) -> None:
+        """Holds that have ended, and that no console has released."""
+        due, self._due = self._due, ()
+        try:
+            self._release(self._link, due)
+        except LINK_ERRORS as error:
+            logger.error("opsdash: a hold that has ended can't be released yet: %s", describe_error(error))
 
     def _next_nudge(self) -> Any:
         try:
@@ -319,7 +335,7 @@ class FlagWatch:
         drained = self._draining and not self._health.busy()
         if now < self._next_report and applied is self._reported and not drained:
             return
-        self._draining = applied.closed and self._health.busy()
+        self._draining = applied.stops_queues and self._health.busy()
         self._reported, self._next_report = applied, now + POLL_S
         if self._leaving and self._health.may_leave():
             self.leave()

@@ -131,6 +131,7 @@ def test_what_takes_something_away_is_declared_as_dangerous():
     dangerous = {name for name, kind in registry().items() if kind.danger}
     assert dangerous == {
         "cancel_workflow",
+        "clear_held",
         "clear_queue",
         "clear_tasks",
         "delete_trash",

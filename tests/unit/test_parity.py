@@ -15,6 +15,8 @@ from opsdash.api.openapi import document
 from opsdash.cli import cli
 from opsdash.model import (
     Approval,
+    HeldTasks,
+    Hold,
     PauseInfo,
     Preview,
     QueueStats,
@@ -49,6 +51,7 @@ CARDS = {
     "remove_task",
     "revoke_task",
     "set_time_limit",
+    "hold_tasks",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 
@@ -71,12 +74,17 @@ def offered() -> set[str]:
                     ("gone", "silent", ("celery",)),
                 )
             ),
+            holds=(HeldTasks(hold=Hold(id="h", kind="task", name="shop.charge"), held=1),),
             trash=(TrashEntry(id="t", queue="celery", count=1),),
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
         )
     )
     told = shown(status, (), Role.ADMIN)
-    rows = [row for table in ("queue_rows", "worker_rows", "trash_rows", "approval_rows") for row in told[table]]
+    rows = [
+        row
+        for table in ("queue_rows", "worker_rows", "trash_rows", "approval_rows", "hold_rows")
+        for row in told[table]
+    ]
     rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
     entries = (Schedule(name="runs"), Schedule(name="paused", pause=SchedulePause()))
     rows += schedule_rows(entries, lambda _: True).values()

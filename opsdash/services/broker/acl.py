@@ -49,6 +49,8 @@ _WORKER = {
     "the lock of a restore": "SET K x XX; GET K; EVALSHA 0 0; SCRIPT LOAD x; SCRIPT EXISTS x",
     "remote control, events, nudges": "PUBLISH C x; SUBSCRIBE C; UNSUBSCRIBE C; PSUBSCRIBE C; PUNSUBSCRIBE C",
     "the plug-in's steps": "EVAL return 0; TIME; MGET K; GETRANGE K 0 0; CLIENT ID",
+    "holding tasks, and their way back": "LINDEX K 0; LPOP K; LMOVE K K LEFT LEFT; UNLINK K; HSETNX K x x;"
+    " HINCRBY K x 0; HSCAN K 0",
     "the plug-in's reports": "EXPIRE K 1; ZRANGE K 0 0; ZREMRANGEBYSCORE K 1 0; TYPE K; RENAME K K; HMGET K x;"
     " HGETALL K; HKEYS K",
     "suspended expiries": "PTTL K; PERSIST K",
@@ -148,6 +150,9 @@ def worker(place: Place) -> tuple[Right, ...]:
         _keys(f"{own}worker*", keys.workers, "its report"),
         _keys(f"{own}expires*", f"{place.prefix}opsdash:expires", "suspended expiries"),
         _keys(f"{own}busy:*", keys.busy("x"), "queues that the console works on"),
+        _keys(f"{own}hold*", keys.hold, "holds"),
+        _keys(f"{own}held*", keys.held_lists, "held tasks"),
+        _keys(f"{own}restores", keys.restores, "releasing held tasks"),
         _keys(f"{own}failed*", keys.failed, "failed tasks"),
         _keys(f"{own}redelivered:*", keys.redelivered("x"), "tasks that are redelivered"),
         _channel(keys.nudge, "SUBSCRIBE", "the nudge"),

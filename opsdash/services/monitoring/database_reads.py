@@ -21,6 +21,7 @@ from opsdash.services.database import time_limit
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import TimeLimit
 from opsdash.services.pause.expiry import PauseExpiry
+from opsdash.services.pause.hold_expiry import HoldExpiry
 from opsdash.services.tenants.sync import Tenants
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,16 @@ class DatabaseReads:
     """
 
     def __init__(
-        self, *, audit: AuditLog, tenants: Tenants, approvals: Approvals, reaper: Reaper, expiry: PauseExpiry
+        self,
+        *,
+        audit: AuditLog,
+        tenants: Tenants,
+        approvals: Approvals,
+        reaper: Reaper,
+        expiry: PauseExpiry,
+        hold_expiry: HoldExpiry,
     ) -> None:
+        self._hold_expiry = hold_expiry
         self._audit, self._source = audit, tenants
         self._approvals, self._reaper, self._expiry = approvals, reaper, expiry
         self._log: _Log | None = None
@@ -122,7 +131,7 @@ class DatabaseReads:
             return False
 
     def _write_pending_now(self) -> bool:
-        ended = self._expiry.write_ended()
+        ended = self._expiry.write_ended() + self._hold_expiry.write_ended()
         self._approvals.close_expired()
         self._reaper.close_dead()
         return bool(self._audit.drain() or ended)

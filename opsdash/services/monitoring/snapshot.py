@@ -20,10 +20,13 @@ from opsdash.services.monitoring.database_reads import DatabaseReads
 from opsdash.services.monitoring.pace import Paces
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
+from opsdash.services.pause.hold_expiry import HoldExpiry
+from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.lost_tasks import LeakCheck
 from opsdash.services.pause.verdict import Pace
 from opsdash.services.queues.discovery import Discovery, consumed
 from opsdash.services.queues.read import Queues
+from opsdash.services.queues.release_held import DueHolds
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.reports import HELD, MAX_AGE_S, Workers
@@ -53,13 +56,19 @@ class SnapshotReader:
         paces: Paces,
     ) -> None:
         self._discovery, self._paces = discovery, paces
+        self._holds, self._due_holds = Holds(broker), DueHolds(broker)
         self._broker, self._pause, self._queues, self._workers = broker, pause, queues, workers
         self._unmanaged, self._audit, self._trash, self._approvals = unmanaged, audit, trash, approvals
         self._pace, self._shrinking = Pace(), LeakCheck()
         self.expiry_keeper = ExpiryKeeper(broker)
         self._pause_expiry = PauseExpiry(audit, pause)
         self._database = DatabaseReads(
-            audit=audit, tenants=tenants, approvals=approvals, reaper=reaper, expiry=self._pause_expiry
+            audit=audit,
+            tenants=tenants,
+            approvals=approvals,
+            reaper=reaper,
+            expiry=self._pause_expiry,
+            hold_expiry=HoldExpiry(audit, broker),
         )
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}
@@ -68,9 +77,9 @@ class SnapshotReader:
     def take(self) -> Snapshot:
         """A snapshot now. Never raises for an outage, and waits for the database a few tenths of a second at most.
 
-        Cost: Redis three round trips (two for workers, one MULTI for flags, lengths and unacked), one more while
-        something is paused; five more every 10 s, for the layout, the bindings and the history. The database's
-        half: see `DatabaseReads`.
+        Cost: Redis three round trips (two for workers, one MULTI for flags, holds, lengths and unacked), one more while
+        something is paused, two while something is held; five more every 10 s, for the layout, the bindings and the
+        history. The database's half: see `DatabaseReads`.
         """
         with self._lock:
             redis_error, silent = "", False
@@ -107,7 +116,8 @@ class SnapshotReader:
             bounded_reads.ask_members(pipe, index, most=1, rising=True)
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
-            *replies, oldest, old, unacked = pipe.execute(raise_on_error=False)
+            self._holds.ask(pipe)
+            *replies, oldest, old, unacked, holds = pipe.execute(raise_on_error=False)
             unacked = bounded_reads.typed(unacked, None)
         if unacked is None:
             unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is not a hash",)))
@@ -115,6 +125,7 @@ class SnapshotReader:
         redis_ms = (time.perf_counter() - started) * 1000
         with self._broker.reading():
             read = self._pause.answer(flags, replies[: len(flags) + 3])
+            held_now = self._holds.answer(holds)
         queues = self._queues.answer(names, replies[len(flags) + 3 :])
         self.expiry_keeper.look(names, needed=bool(read.active) or read.suspended)
         self._pause_expiry.look(read.active, read.left, read.epoch)
@@ -125,7 +136,9 @@ class SnapshotReader:
             self._trash.look(),
             self._approvals.look(),
         )
-        unread += (*not_trash, *not_read)
+        held = self._holds.look(workers, others, held_now)
+        self._due_holds.settle(one.hold for one in held.holds if one.hold.is_over(held.now_s))
+        unread += (*not_trash, *not_read, *held.unread)
         current = found is not None and (not pauses or (found.counted and found.epoch == read.epoch))
         return {
             "epoch": read.epoch,
@@ -151,6 +164,7 @@ class SnapshotReader:
             "unacked_oldest_s": _age_of(oldest),
             "trash": trash,
             "approvals": waiting,
+            "holds": held.holds,
             "redis_ms": redis_ms,
             "unread": tuple(unread),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,6 +83,7 @@ class Source:
     Attributes:
         lists: All lists of its queue, the most urgent priority first.
         state: Of what is in it: set aside by an interrupted operation (``held``) or cleared, where it is trash.
+        hold: Which hold has set it aside.
     """
 
     queue: str
@@ -91,6 +92,7 @@ class Source:
     lists: tuple[str, ...]
     state: TaskState = "waiting"
     trash_id: str = ""
+    hold: str = ""
 
     def place(self, hit: scan.Hit) -> int:
         """Of a message: 1 is the next to run."""
@@ -138,7 +140,7 @@ class Places:
     def go_through(self, looked: Looked, sources: Sequence[Source], where: str) -> None:
         """All messages of these lists, each from its newest one on."""
         lengths = self.lengths([source.key for source in sources])
-        total, looked.messages = sum(filter(None, lengths)), 0
+        total, looked.messages = sum(filter(None, lengths)), looked.messages or 0
         for source, length in zip(sources, lengths, strict=True):
             if length is None:
                 looked.lacks(f"a key of {source.queue} is not a list")
@@ -181,7 +183,7 @@ class Places:
                 queue=source.queue,
                 trash_id=source.trash_id,
             )
-            self.add(place)
+            self.add(replace(place, hold=source.hold) if source.hold else place)
             if waits:
                 self._waiting.append((place, source.key, hit.message))
         return taken

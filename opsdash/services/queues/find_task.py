@@ -16,6 +16,7 @@ from opsdash.model import FoundTask, Progress, TaskPlace
 from opsdash.model.found_task import STATES
 from opsdash.model.found_task import Looked as Kind
 from opsdash.services.broker.client import Broker
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import scan
 from opsdash.services.queues.find_in_lists import Looked, Looks, OnProgress, Places, Source
 from opsdash.services.queues.results import UNREADABLE, Results
@@ -88,6 +89,7 @@ class TaskFinder:
         search = _Search(self, Wanted(checked_id(asked), whole), on_progress)
         search.look_at("queues", search.queues)
         search.look_at("fetched", search.fetched)
+        search.look_at("queues", search.held)
         search.look_at("workers", search.workers)
         search.places.drop_taken()
         if not search.places.found:
@@ -159,6 +161,24 @@ class _Search:
         self.places.go_through(looked, sources, count(len(names), "queue"))
         for name in dict.fromkeys([*moving, *self.places.moving(names)]):
             looked.lacks(f"an operation moves tasks of {name}, and has some of them set aside")
+
+    def held(self, looked: Looked) -> None:
+        """All that a hold has set aside. After what was fetched, which is where it comes from."""
+        holds = Holds(self._broker)
+        named = {hold.id: str(hold) for hold in holds.read().holds}
+        lists = [one for one in holds.lists(named) if not one.released] if named else []
+        sources = [
+            Source(
+                queue=one.queue,
+                step=int(one.step),
+                key=(key := self._broker.keys.held(one.hold, one.step, one.queue)),
+                lists=(key,),
+                state="held",
+                hold=named[one.hold],
+            )
+            for one in lists
+        ]
+        self.places.go_through(looked, sources, "held tasks")
 
     def trash(self, looked: Looked) -> None:
         """All that was cleared and can be restored."""

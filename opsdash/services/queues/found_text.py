@@ -16,7 +16,9 @@ def where(place: TaskPlace) -> str:
         "reserved": f"fetched by {_worker(place)}, not started",
         "scheduled": f"scheduled: {_worker(place)} has fetched it",
         "active": f"running in {_worker(place)}",
-        "held": f"set aside from queue {place.queue} by an interrupted operation (trash {place.trash_id})",
+        "held": f"held: {place.hold}, from queue {place.queue}"
+        if place.hold
+        else f"set aside from queue {place.queue} by an interrupted operation (trash {place.trash_id})",
         "cleared": f"cleared from queue {place.queue}, in trash {place.trash_id}",
         "failed": f"failed with {place.error}" if place.error else "failed",
         "finished": f"finished: {place.result}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from opsdash.errors import Invalid
 from opsdash.model import untrusted
 
-RUNNING, FETCHED, WAITING, FAILED = "running", "fetched", "waiting", "failed"
+RUNNING, FETCHED, WAITING, HELD, FAILED = "running", "fetched", "waiting", "held", "failed"
 """The stages of a search, one after the other."""
 
 
@@ -19,8 +19,8 @@ class Cursor:
     """Where a search goes on.
 
     Attributes:
-        stage: ``running``, ``fetched``, ``waiting`` or ``failed``.
-        queue: The queue and ``step`` it is at. ``at``: its place there, or the scan's cursor.
+        stage: ``running``, ``fetched``, ``waiting``, ``held`` or ``failed``.
+        queue: The queue and ``step`` it is at; of held tasks their list. ``at``: its place there, or the scan's cursor.
         seen: Digest of the message before that place; of a failed task its id.
     """
 
@@ -51,6 +51,6 @@ class Cursor:
         kinds = (str, str, int, int, str)
         if not isinstance(parts, list) or list(map(type, parts)) != list(kinds) or not 0 <= parts[3] < 2**63:
             raise Invalid("this is not where a page of tasks ended.", field="after")
-        if parts[0] not in (RUNNING, FETCHED, WAITING, FAILED):
+        if parts[0] not in (RUNNING, FETCHED, WAITING, HELD, FAILED):
             raise Invalid("this is not where a page of tasks ended.", field="after")
         return cls(stage=parts[0], queue=parts[1], step=parts[2], at=parts[3], seen=parts[4])

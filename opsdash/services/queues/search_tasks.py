@@ -18,20 +18,22 @@ from typing import Any, Literal, Protocol
 
 from opsdash.errors import Unavailable
 from opsdash.model import TaskPage, TaskPlace
+from opsdash.model.hold import HeldList
 from opsdash.redaction import masked
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import envelope, task_name
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import scan
 from opsdash.services.queues.peek import LARGE
-from opsdash.services.queues.search_cursor import FAILED, FETCHED, RUNNING, WAITING, Cursor
+from opsdash.services.queues.search_cursor import FAILED, FETCHED, HELD, RUNNING, WAITING, Cursor
 from opsdash.services.queues.search_text import may_hold, searched, words_of
 from opsdash.services.queues.task_message import entry_of, id_of, is_later, place_of
 from opsdash.services.queues.watermark import digest
 from opsdash.services.workers.task_holders import Answers, TaskHolders
 
-SearchState = Literal["active", "reserved", "scheduled", "waiting", "failed"]
-SEARCHED: tuple[SearchState, ...] = ("active", "reserved", "scheduled", "waiting", "failed")
+SearchState = Literal["active", "reserved", "scheduled", "waiting", "held", "failed"]
+SEARCHED: tuple[SearchState, ...] = ("active", "reserved", "scheduled", "waiting", "held", "failed")
 LOOK_S = 1.0
 """Of one page: then it ends where it is, and the next one begins there."""
 MOST_PAGE = 200
@@ -167,6 +169,11 @@ class _Page:
         if at.stage == WAITING:
             if "waiting" in self.query.states:
                 yield from self._queues(at)
+            at = Cursor(stage=HELD)
+            if self.held_lists:
+                yield at
+        if at.stage == HELD:
+            yield from self._held(at)
             at = Cursor(stage=FAILED)
             if self.failed_ids:
                 yield at
@@ -258,6 +265,36 @@ class _Page:
             last = window.start + len(window.messages)
             yield Cursor(stage=WAITING, queue=queue, step=step, at=last, seen=digest(window.messages[-1]))
 
+    def _held(self, at: Cursor) -> Iterator[Cursor]:
+        """What holds have set aside, each list from its newest message on."""
+        broker, fields = self.search.broker, [one.field for one, _ in self.held_lists]
+        start = fields.index(at.queue) if at.queue in fields else 0
+        for one, hold in self.held_lists[start:]:
+            here = at if one.field == at.queue else Cursor(stage=HELD)
+            key = broker.keys.held(one.hold, one.step, one.queue)
+            for window in scan.windows(broker, key, here.at, here.seen):
+                for offset, raw in enumerate(window.messages):
+                    self.looked_at += 1
+                    if (place := self._match(raw)) is None:
+                        continue
+                    self.found.append(replace(place, state="held", queue=one.queue, priority=int(one.step), hold=hold))
+                    if len(self.found) >= self.limit:
+                        last = window.start + offset + 1
+                        yield Cursor(stage=HELD, queue=one.field, at=last, seen=digest(raw))
+                if window.messages:
+                    last = window.start + len(window.messages)
+                    yield Cursor(stage=HELD, queue=one.field, at=last, seen=digest(window.messages[-1]))
+
+    @cached_property
+    def held_lists(self) -> list[tuple[HeldList, str]]:
+        """The lists of held tasks that may be meant, each with its hold."""
+        if "held" not in self.query.states:
+            return []
+        holds = Holds(self.search.broker)
+        named = {hold.id: str(hold) for hold in holds.read().holds}
+        lists = holds.lists(named) if named else []
+        return [(one, named[one.hold]) for one in lists if not one.released and self.query.queue in ("", one.queue)]
+
     def _failed(self, at: Cursor) -> Iterator[Cursor]:
         """Those that failed last first; what fails meanwhile moves the others on, so the last one seen says where."""
         ids, start = self.failed_ids, at.at
@@ -325,4 +362,5 @@ class _Page:
             total += sum(self._lengths(key for name in names for key in broker.lists(name).values()))
         if {"reserved", "scheduled"} & set(states):
             total += bounded_reads.one(broker.client, 0, "HLEN", broker.unacked)
-        return total + len(self.failed_ids)
+        keys = [broker.keys.held(one.hold, one.step, one.queue) for one, _ in self.held_lists]
+        return total + sum(self._lengths(keys)) + len(self.failed_ids)

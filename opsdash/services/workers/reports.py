@@ -82,6 +82,8 @@ FIELDS = (
     "draining",
     "build",
     "time_in_queue",
+    "holding",
+    "holds",
 )
 """Asked by name: half as many strings to read as with HGETALL, which is most of the time with 200 workers."""
 _DISMISS = lua.load(__name__, "reports_dismiss")
@@ -286,6 +288,8 @@ def _stats(record: str, listed_s: float, raw: Mapping[str, str | None], now: flo
         clients=report("clients", _ids),
         draining=report("draining", _words) == "1",
         build=report("build", _words) or "",
+        holding=report("holding", _words) or "",
+        holds_applied=report("holds", _names) or (),
     )
     return replace(stats, unread=tuple(report.unread)) if report.unread else stats
 

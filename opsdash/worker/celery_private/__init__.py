@@ -27,6 +27,7 @@ from opsdash.worker.celery_private.reserved_requests import take_rate_limited as
 from opsdash.worker.celery_private.reserved_requests import take_unwritten as take_unwritten
 from opsdash.worker.celery_private.reserved_requests import take_waiting_for_a_process as take_waiting_for_a_process
 from opsdash.worker.celery_private.reserved_requests import unschedule as unschedule
+from opsdash.worker.celery_private.reserved_requests import unstarted as unstarted
 from opsdash.worker.celery_private.started import watch_starts as watch_starts
 from opsdash.worker.celery_private.workload import accounted as accounted
 from opsdash.worker.celery_private.workload import active as active

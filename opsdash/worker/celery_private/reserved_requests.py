@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.worker import state as worker_state
 
-Predicate = Callable[[Any], bool]
+Predicate = Callable[[Any], Any]
 
 
 def forget(channel: Any, request: Any) -> None:
@@ -62,6 +62,12 @@ def release_slots(consumer: Any, number: int) -> None:
     """Prefork: gives back the slots of jobs that were taken from billiard."""
     for _ in range(number):
         consumer.controller.semaphore.release()
+
+
+def unstarted(matches: Predicate) -> list[Any]:
+    """Requests that were handed to the pool, and that are not known to have begun."""
+    begun = set(worker_state.active_requests)
+    return [request for request in tuple(worker_state.reserved_requests) if request not in begun and matches(request)]
 
 
 def take_rate_limited(consumer: Any, matches: Predicate) -> list[Any]:

@@ -1,22 +1,6 @@
 redis.call('HDEL', KEYS[1], '')
-local waiting = {}
--- What kombu keeps when it gives a message back. A tag alone may be that of all messages of a sender.
-local function identity(message)
-  local tag = string.match(message, '"delivery_tag"%s*:%s*"?([^",}%s]+)') or ''
-  local id = string.match(message, '"id"%s*:%s*"([^"]*)"') or ''
-  local body = string.match(message, '"body"%s*:%s*"([%w+/=]*)"') or ''
-  return tag .. ' ' .. id .. ' ' .. redis.sha1hex(body)
-end
-local function is_waiting(list, message)
-  if not waiting[list] then
-    local found = {}
-    for _, other in ipairs(redis.call('LRANGE', list, -tonumber(ARGV[1]), -1)) do
-      found[identity(other)] = true
-    end
-    waiting[list] = found
-  end
-  return waiting[list][identity(message)]
-end
+-- include message_identity.lua
+local function waiting(list) return seen_in(list, -tonumber(ARGV[1]), -1) end
 local answers = {}
 for i = 3, #KEYS do
   local at = (i - 3) * 3 + 1
@@ -27,7 +11,7 @@ for i = 3, #KEYS do
     redis.call('HDEL', KEYS[1], field)
     redis.call('ZREM', KEYS[2], field)
     answer = 'moved'
-  elseif is_waiting(KEYS[i], message) then
+  elseif waiting(KEYS[i])[identity(message)] then
     answer = 'waiting'
   elseif current == '1' then
     redis.call('RPUSH', KEYS[i], message)
@@ -35,7 +19,7 @@ for i = 3, #KEYS do
   else
     answer = 'gone'
   end
-  if waiting[KEYS[i]] then waiting[KEYS[i]][identity(message)] = true end
+  if looked[KEYS[i]] then looked[KEYS[i]][identity(message)] = true end
   answers[#answers + 1] = answer
 end
 return answers

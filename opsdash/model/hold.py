@@ -1,0 +1,221 @@
+"""Holds: tasks of one name that workers set aside while all others run. Standard library only: workers load this file.
+
+A hold is a field of one hash, which is all the authority there is: what sets a message aside and what ends a hold are
+scripts that look at it. While a hold is being released it goes on holding, list by list: a newer task that comes
+meanwhile goes behind those that are on their way back, so none overtakes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from opsdash import lua
+from opsdash.model import untrusted
+
+Kind = Literal["task", "tenant"]
+KINDS: tuple[Kind, ...] = ("task", "tenant")
+MOST_HOLDS = 100
+"""Holds that may be in force."""
+MOST_LISTS = 2_000
+"""Lists of held tasks that are read."""
+LONGEST_HOLD = 4_096
+"""Bytes of what is stored of one hold."""
+LONGEST_NAME = 500
+"""Characters of a held task's name, or of a tenant's id."""
+ABANDONED_S = 15.0
+"""A release that does not go on for so long is another one's to finish."""
+RELEASING = "!"
+"""After a hold's id: the field that says who releases it. Before a list's name: it was released."""
+EXPIRY = "(expiry)"
+"""Who releases a hold that has ended by itself."""
+
+READ = lua.load(__name__, "holds_read", MOST=2 * MOST_HOLDS, LONGEST=LONGEST_HOLD)
+"""KEYS: the hash. Returns Redis's time, how many fields the hash has, and then fields and values."""
+BEGIN = lua.load(__name__, "hold_release_begin")
+"""KEYS: the hash. ARGV: id, who releases it as JSON. Returns ``begun``, ``gone``, or ``again`` where it was begun."""
+JOIN = lua.load(__name__, "hold_release_join")
+"""One step of a list's way back; see the script."""
+END = lua.load(__name__, "hold_release_end")
+"""KEYS: the hash, the lists, the ended ones. ARGV: id, nudge's channel, story's field, story. Returns 1: it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One hold, as it is stored.
+
+    Attributes:
+        id: Follows from kind, name and queue: the same hold again replaces the one there is.
+        kind: ``task``: by the task's name, where ``*`` matches any text. ``tenant``: by the tenant's id.
+        queue: Only tasks of this queue; empty: of any.
+        key: Of a tenant: the header or keyword argument that names it.
+        expires_at: When it ends by itself; None: never.
+        releasing: It is being released. ``releasing_at``: when that began, or went on last.
+    """
+
+    id: str
+    kind: Kind
+    name: str
+    queue: str = ""
+    key: str = ""
+    by: str = field(default="", compare=False)
+    reason: str = field(default="", compare=False)
+    at: datetime | None = field(default=None, compare=False)
+    expires_at: datetime | None = field(default=None, compare=False)
+    releasing: bool = field(default=False, compare=False)
+    releasing_at: datetime | None = field(default=None, compare=False)
+
+    def as_json(self) -> str:
+        """As it is stored."""
+        told = {"kind": self.kind, "name": self.name, "queue": self.queue, "key": self.key}
+        told |= {"by": self.by, "reason": self.reason}
+        times = {"at": self.at, "expires_at": self.expires_at}
+        return json.dumps(told | {name: time.isoformat() for name, time in times.items() if time})
+
+    def is_over(self, now_s: float, *, since_s: float = 0.0) -> bool:
+        """It is to be released: its time ended so long ago, or who has begun with it seems to be gone.
+
+        Args:
+            now_s: Redis's time.
+        """
+        if self.releasing:
+            return self.releasing_at is None or now_s >= self.releasing_at.timestamp() + ABANDONED_S
+        return self.expires_at is not None and now_s >= self.expires_at.timestamp() + since_s
+
+    def __str__(self) -> str:
+        """For the log: ``task shop.charge of queue emails``."""
+        return f"{self.kind} {self.name}" + (f" of queue {self.queue}" if self.queue else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldsRead:
+    """One read of the holds.
+
+    Attributes:
+        holds: The oldest first. ``now_s``: Redis's time of the read.
+        unread: Fields that can't be read, by their names.
+    """
+
+    holds: tuple[Hold, ...] = ()
+    now_s: float = 0.0
+    unread: tuple[str, ...] = ()
+
+
+def hold_id(kind: Kind, name: str, queue: str = "") -> str:
+    """The id of a hold: 12 hexadecimal digits."""
+    return hashlib.sha256(json.dumps([kind, name, queue]).encode()).hexdigest()[:12]
+
+
+def parsed(reply: Sequence[Any]) -> HoldsRead:
+    """The reply to ``READ``."""
+    now, number, *parts = [_text(part) if isinstance(part, bytes) else part for part in reply]
+    texts = dict(zip(parts[::2], parts[1::2], strict=True))
+    found, unread = [], []
+    for name, text in texts.items():
+        if name.endswith(RELEASING):
+            continue
+        hold = _hold(name, text)
+        if hold is None:
+            unread.append(untrusted.words(name))
+        else:
+            who = texts.get(f"{name}{RELEASING}")
+            since = untrusted.moment(untrusted.mapping(untrusted.parsed(who)).get("at"))
+            found.append(replace(hold, releasing=who is not None, releasing_at=since))
+    if int(number) > len(texts):
+        unread.append(f"{int(number) - len(texts)} more")
+    holds = sorted(found, key=lambda hold: (hold.at.timestamp() if hold.at else 0.0, hold.id))[:MOST_HOLDS]
+    return HoldsRead(holds=tuple(holds), now_s=float(now), unread=tuple(unread))
+
+
+def field_of(hold: str, step: str, queue: str) -> str:
+    """Of one list of held tasks, in the hash of lists."""
+    return f"{hold}:{step}:{queue}"
+
+
+def lists_of(fields: Mapping[str, str], holds: Iterable[str]) -> list[HeldList]:
+    """The lists of these holds, from the hash of lists."""
+    known, found = set(holds), []
+    for name, text in fields.items():
+        hold, _, rest = name.partition(":")
+        step, _, queue = rest.partition(":")
+        if hold in known and step.isascii() and step.isdigit() and len(step) < 4 and queue:
+            found.append(
+                HeldList(
+                    hold=hold, step=step, queue=queue, list=text.removeprefix(RELEASING), released=text[:1] == RELEASING
+                )
+            )
+    return sorted(found, key=lambda one: (one.hold, one.queue, int(one.step)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldList:
+    """One list of held tasks.
+
+    Attributes:
+        list: The Redis list they came from, with the key prefix.
+        released: They have gone back, and no more are held there.
+    """
+
+    hold: str
+    step: str
+    queue: str
+    list: str
+    released: bool = False
+
+    @property
+    def field(self) -> str:
+        """In the hash of lists."""
+        return field_of(self.hold, self.step, self.queue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldTasks:
+    """A hold, and what it holds.
+
+    Attributes:
+        held: How many tasks. ``by_queue``: queue → how many.
+        oldest_at: When the oldest of them was set aside, in UTC; None: there is none, or it is not known.
+        workers: How many workers apply it, of ``of`` that report and take tasks from its queue.
+        without: Workers that don't hold: an older plug-in, or Redis refuses it; their hostnames.
+    """
+
+    hold: Hold
+    held: int = 0
+    by_queue: Mapping[str, int] = field(default_factory=dict)
+    oldest_at: datetime | None = None
+    workers: int = 0
+    of: int = 0
+    without: tuple[str, ...] = ()
+
+
+def _hold(name: str, text: Any) -> Hold | None:
+    if not isinstance(text, str) or len(name) > 40 or not name.isalnum():
+        return None
+    told = untrusted.mapping(untrusted.parsed(text, LONGEST_HOLD))
+    kind, what, queue = told.get("kind"), told.get("name"), told.get("queue", "")
+    if (
+        kind not in KINDS
+        or not isinstance(what, str)
+        or not 0 < len(what) <= LONGEST_NAME
+        or not isinstance(queue, str)
+    ):
+        return None
+    return Hold(
+        id=name,
+        kind=kind,
+        name=what,
+        queue=queue,
+        key=untrusted.words(told.get("key"), LONGEST_NAME),
+        by=untrusted.words(told.get("by"), LONGEST_HOLD),
+        reason=untrusted.words(told.get("reason"), LONGEST_HOLD),
+        at=untrusted.moment(told.get("at")),
+        expires_at=untrusted.moment(told.get("expires_at")),
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
