@@ -18,6 +18,7 @@ from opsdash.cli.audit import audit
 from opsdash.cli.doctor import doctor
 from opsdash.cli.failed import failed
 from opsdash.cli.messages import approvals, peek, trash
+from opsdash.cli.notify import notify
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.reads import queues, status, workers
@@ -116,7 +117,7 @@ def cli() -> None:
 
 
 for command in (
-    *(demo, serve, db, user, doctor),
+    *(demo, serve, db, user, doctor, notify),
     *READS,
     *operation_commands(),
 ):

@@ -8,14 +8,16 @@ import difflib
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from opsdash.config import broker_url, parsers, roles
+from opsdash.config.notify_settings import NotifySettings
 from opsdash.config.parsers import MIN_SECRET_LENGTH, ApiToken
+from opsdash.config.setting import setting as _setting
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
 
@@ -43,22 +45,8 @@ def _default_database_url() -> str:
     return f"sqlite:///{data_dir() / 'opsdash.sqlite3'}"
 
 
-def _setting(
-    *,
-    doc: str,
-    parse: Callable[[str], Any],
-    default: Any = dataclasses.MISSING,
-    factory: Any = None,
-    secret: bool = False,
-) -> Any:
-    metadata = {"doc": doc, "parse": parse}
-    if factory is not None:
-        return dataclasses.field(default_factory=factory, metadata=metadata, repr=not secret)
-    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NotifySettings):
     """Everything that can be configured: each field is the variable of its name, in capitals, after ``OPSDASH_``."""
 
     redis_url: str = _setting(

@@ -8,6 +8,7 @@ from opsdash.model.audit import DETAILS_WIDTH, Approval, AuditEntry, Status
 from opsdash.model.failure import Failure, FailureGroup, FailureOverview, FailurePage
 from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.key_layout import Disagreement
+from opsdash.model.notification import NotificationFigures
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
 from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
@@ -39,6 +40,7 @@ __all__ = [
     "HistoryPoint",
     "Line",
     "LookedAt",
+    "NotificationFigures",
     "OtherWorker",
     "Part",
     "PauseInfo",

@@ -1,0 +1,37 @@
+"""What a console that serves does all the time, with no page open too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from opsdash.services.best_effort import best_effort
+from opsdash.services.console import Console
+from opsdash.services.notify.notifier import Notifier
+
+
+@dataclass(slots=True)
+class Background:
+    """Records the history and sends notifications."""
+
+    console: Console
+    notifier: Notifier = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Built here, begun by ``start``."""
+        console = self.console
+        self.notifier = Notifier(
+            console.settings,
+            broker=console.broker,
+            audit=console.audit,
+            failed=console.failed,
+            poller=console.poller,
+        )
+
+    def start(self) -> None:
+        """Begins all of it."""
+        self.console.poller.subscribe(self.console.history.record)
+        self.notifier.start()
+
+    def close(self) -> None:
+        """Ends it; the console is closed afterwards. Raises nothing."""
+        best_effort("ending notifications", self.notifier.close)
