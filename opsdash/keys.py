@@ -163,6 +163,16 @@ class Keys:
         return f"{self.notify}:lease"
 
     @property
+    def audit_push(self) -> str:
+        """String with a TTL of a year: up to which number audit entries were pushed, with a keyed digest."""
+        return f"{self.prefix}opsdash:audit:push"
+
+    @property
+    def audit_push_lease(self) -> str:
+        """String with a TTL of seconds: the console that pushes audit entries just now."""
+        return f"{self.audit_push}:lease"
+
+    @property
     def restores(self) -> str:
         """Hash: queue → how often messages were put back into it: a preview from before does not cover them."""
         return f"{self.prefix}opsdash:restores"

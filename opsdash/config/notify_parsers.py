@@ -17,6 +17,7 @@ URGENT_KINDS = ("pause_ends", "approval", "worker", "service", "chain")
 WEBHOOK, WEBHOOK_PLAIN, WEBHOOK_INSECURE = "webhook+https", "webhook+http", "webhook+insecure"
 """Schemes of our own webhook: over TLS, to this machine only, and without TLS to any machine."""
 WEBHOOKS = {WEBHOOK: "https", WEBHOOK_PLAIN: "http", WEBHOOK_INSECURE: "http"}
+SYSLOGS = ("syslog+udp", "syslog+tcp", "syslog+tls")
 MOST_URLS = 20
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,30}://\S+")
 _KIND = re.compile(r"[a-z][a-z0-9_]{1,60}")
@@ -108,6 +109,24 @@ def web_address(value: str) -> str:
         raise ValueError("expected an address that begins with https://")
     _check_host(address, "it", plain=address.startswith("http://"))
     return address
+
+
+def audit_push(value: str) -> str:
+    """``syslog+tcp://host:port``, ``https://…`` or ``file:///path``."""
+    address = value.strip()
+    scheme = address.partition("://")[0]
+    if scheme == "file":
+        if not urlsplit(address).path.startswith("/") or urlsplit(address).netloc or address.endswith("/"):
+            raise ValueError("expected file:// and the whole path of a file, such as file:///var/log/opsdash.jsonl")
+        return address
+    if scheme in SYSLOGS:
+        _check_host(address, "it", plain=False)
+        if urlsplit(address).port is None:
+            raise ValueError(f"expected {scheme}://host:port")
+        return address
+    if scheme not in {"https", "http"}:
+        raise ValueError("expected syslog+tls://host:port, syslog+tcp://…, syslog+udp://…, https://… or file:///path")
+    return web_address(address)
 
 
 def _check_host(address: str, which: str, *, plain: bool) -> None:

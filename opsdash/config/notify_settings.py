@@ -1,4 +1,4 @@
-"""Settings of notifications."""
+"""Settings of notifications, and where finished audit entries are pushed to."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class NotifySettings:
         default=None,
         parse=parsers.secret,
         secret=True,
-        doc="Signs what is sent to `webhook+https://…`.",
+        doc="Signs what is sent to `webhook+https://…`, and to the webhook of `OPSDASH_AUDIT_PUSH`.",
     )
     heartbeat_url: str | None = setting(
         default=None,
@@ -70,4 +70,11 @@ class NotifySettings:
     )
     heartbeat_s: int = setting(
         default=300, parse=parsers.number(10, 86_400, int), doc="Seconds between two calls of it."
+    )
+    audit_push: str | None = setting(
+        default=None,
+        parse=notify_parsers.audit_push,
+        secret=True,
+        doc="Where finished audit entries go as they finish: `syslog+tls://host:port` (also `+tcp`, `+udp`),"
+        " `https://…` or `file:///path`.",
     )

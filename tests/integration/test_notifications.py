@@ -351,6 +351,9 @@ def test_the_heartbeat_is_called_while_a_console_sends(background: Callable[...,
         ("NOTIFY_HMAC_KEY", "planted"),
         ("HEARTBEAT_URL", "http://hook.example/planted-token"),
         ("HEARTBEAT_URL", "ftp://hook.example/planted-token"),
+        ("AUDIT_PUSH", "syslog+tcp://planted-token"),
+        ("AUDIT_PUSH", "gopher://hook.example/planted-token"),
+        ("AUDIT_PUSH", "file://relative/planted-token"),
     ],
 )
 def test_a_wrong_address_is_not_repeated(name: str, value: str) -> None:

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from opsdash.config.notify_parsers import DEFAULT_KINDS, WEBHOOKS
 from opsdash.model.notification import KINDS
 from opsdash.operation import registry
+from opsdash.services.audit import chain_head
 from opsdash.services.doctor.finding import Examined, Findings, error, ok, warning
 from opsdash.services.notify.store import NotificationStore
 from opsdash.services.notify.targets import INSTALL, installed, targets
+from opsdash.services.push.pusher import Pusher
+from opsdash.services.push.receivers import receiver
 
 
 def addresses(patient: Examined) -> Findings:
@@ -51,5 +54,23 @@ def sending(patient: Examined) -> Findings:
         yield warning("notifications", "No console sends them just now.", "Start opsdash serve with these settings.")
 
 
+def pushing(patient: Examined) -> Findings:
+    """Audit push: do finished entries arrive."""
+    console = patient.console
+    if (target := receiver(console.settings)) is None:
+        return
+    position = Pusher(console.settings, broker=console.broker, audit=console.audit).position()
+    behind = chain_head.head(console.audit.engine) - position.number
+    text = f"Entries up to {position.number:,} were taken by {target.label}"
+    if position.problem:
+        yield warning("audit push", f"{text}; {behind:,} wait: {position.problem}.", "It is tried again by itself.")
+    elif behind > BEHIND:
+        yield warning("audit push", f"{text}; {behind:,} wait.", "Start opsdash serve with OPSDASH_AUDIT_PUSH.")
+    else:
+        yield ok("audit push", f"{text}; {behind:,} wait.")
+
+
+BEHIND = 200
+"""Entries: what a running console pushes at once."""
 CHECKS = (addresses,)
-ON_REDIS = (sending,)
+ON_REDIS = (sending, pushing)
