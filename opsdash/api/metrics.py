@@ -146,8 +146,7 @@ class Meter(Collector):
             if snapshot.spooled is not None:
                 text = "Audit steps that wait in the outbox for the database."
                 yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
-        if snapshot.notifications is not None:
-            yield from _of_notifications(snapshot.notifications)
+            yield from _of_notifications(snapshot.notifications or NotificationFigures())
         if self._metrics.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",

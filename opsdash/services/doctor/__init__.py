@@ -35,7 +35,7 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
         if found[0].level is not Level.ERROR:  # else each of the others would say the same again
             for check in rest:
                 yield from _made(check, patient)
-    for check in (*auth.CHECKS, *notifications.CHECKS):
+    for check in (*notifications.CHECKS, *auth.CHECKS):
         yield from _made(check, patient)
 
 

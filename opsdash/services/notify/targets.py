@@ -166,12 +166,15 @@ def _service(address: str) -> Any:
         warnings.simplefilter("ignore")  # what its plugins import is not ours to mend
         import apprise
 
-        service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+        # In the thread that calls, which knows the reasons and may last: no threads of apprise's that outlive it.
+        asset = apprise.AppriseAsset(async_mode=False)
+        asset._service_timeout = 0  # else, from 2.0 on, it waits for another thread
+        service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
         if service is None:
             return None
         if address.partition("://")[0] in HOSTS:
             service.request_rate_per_sec = 0  # else 5.5 s between two mails: that is for public services
-        sender = apprise.Apprise()
+        sender = apprise.Apprise(asset=asset)
         sender.add(service)
     return sender
 

@@ -148,6 +148,19 @@ def test_a_worker_that_was_shut_down_is_not_lost():
     assert console.look(60, snapshot={"workers": ()}) == []
 
 
+def test_a_lost_worker_that_is_dismissed_and_comes_back_is_lost_again_when_it_is():
+    console = Console()
+    assert console.look(0, snapshot={"workers": (worker(silent_s=40),)}) == ["Worker w1 is lost"]
+    assert console.look(2, snapshot={"workers": ()}) == []
+    assert console.look(4, snapshot={"workers": (worker(at=after(4)),)}) == []
+
+
+def test_a_worker_that_is_silent_for_a_moment_is_not_remembered_as_lost():
+    console = Console()
+    console.look(0, snapshot={"workers": (worker(silent_s=20),)})
+    assert console.facts.alarms == {}
+
+
 def test_workers_that_were_offline_at_the_first_look_are_no_news():
     console = Console(facts=Facts())
     old = {"workers": (worker(silent_s=9_000),)}
@@ -182,9 +195,10 @@ def test_a_queue_above_its_bound_is_a_message_and_so_is_its_return():
     assert at(2, 101) == []
     assert at(13, 5_000) == ["Queue emails has 5,000 pending tasks"]
     assert at(15, 95) == []  # near the bound it may come back at once
-    assert at(17, 80) == []
-    assert at(28, 80) == ["Queue emails is back to 80 pending tasks"]
-    assert at(60, 80) == []
+    assert at(40, 95) == []
+    assert at(50, 80) == []
+    assert at(61, 80) == ["Queue emails is back to 80 pending tasks"]
+    assert at(90, 80) == []
 
 
 def test_a_queue_that_is_gone_is_below_its_bound():
@@ -204,8 +218,9 @@ def test_the_age_of_the_oldest_task_has_a_bound_too():
     at(0, 700)
     assert at(11, 711) == ["Queue emails has an oldest task of 11m 51s"]
     assert at(13, None) == []  # not known
-    at(20, None, waiting=0)
-    assert at(31, None, waiting=0) == ["Queue emails is back to 0s"]
+    assert at(40, None) == []
+    at(50, None, waiting=0)
+    assert at(61, None, waiting=0) == ["Queue emails is back to 0s"]
 
 
 def group(count: int, *, first_at: datetime = NOW, last_at: datetime = NOW) -> FailureGroup:
