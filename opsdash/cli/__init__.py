@@ -19,6 +19,7 @@ from opsdash.cli.doctor import doctor
 from opsdash.cli.failed import failed
 from opsdash.cli.holds import holds
 from opsdash.cli.messages import approvals, peek, trash
+from opsdash.cli.notify import notify
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.peers import peers
@@ -121,7 +122,7 @@ def cli() -> None:
 
 
 for command in (
-    *(demo, serve, db, user, doctor),
+    *(demo, serve, db, user, doctor, notify),
     *READS,
     peers,
     run,

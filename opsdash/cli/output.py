@@ -147,8 +147,11 @@ class _Fitting:
 
 def log_to_stderr() -> None:
     """Has what opsdash and its libraries log printed: for a server. A command prints its own sentences only."""
+    root = logging.getLogger()
+    for none in [one for one in root.handlers if isinstance(one, logging.NullHandler)]:
+        root.removeHandler(none)  # of `main`: with any handler there, basicConfig adds none
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
+    for handler in root.handlers:
         handler.addFilter(LogFilter())
 
 

@@ -286,6 +286,8 @@ def _warnings(snapshot: Snapshot) -> Iterator[str]:
         yield snapshot.tenant_drift.message
     if snapshot.spooled:
         yield outbox(snapshot.spooled)
+    if snapshot.notifications and (fault := snapshot.notifications.fault(snapshot.taken_at)):
+        yield f"{fault}: opsdash notify"
     if snapshot.database_error:
         if not _unfit(snapshot):  # else it is among the first lines
             yield snapshot.database_error

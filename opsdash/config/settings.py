@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from opsdash.config import broker_url, parsers, roles
+from opsdash.config.notify_settings import NotifySettings
 from opsdash.config.parsers import MIN_SECRET_LENGTH, ApiToken
 from opsdash.config.run_settings import RunSettings
 from opsdash.config.setting import setting as _setting
@@ -47,7 +48,7 @@ def _default_database_url() -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(RunSettings):
+class Settings(RunSettings, NotifySettings):
     """Everything that can be configured: each field is the variable of its name, in capitals, after ``OPSDASH_``."""
 
     redis_url: str = _setting(

@@ -9,6 +9,7 @@ from opsdash.model.failure import Failure, FailureGroup, FailureOverview, Failur
 from opsdash.model.found_task import FoundTask, LookedAt, TaskPage, TaskPlace
 from opsdash.model.hold import HeldTasks, Hold
 from opsdash.model.key_layout import Disagreement
+from opsdash.model.notification import NotificationFigures
 from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
 from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
@@ -44,6 +45,7 @@ __all__ = [
     "Hold",
     "Line",
     "LookedAt",
+    "NotificationFigures",
     "Objective",
     "ObjectiveStatus",
     "OtherWorker",

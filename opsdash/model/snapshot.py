@@ -10,6 +10,7 @@ from typing import Any, Self
 from opsdash.model.audit import Approval, AuditEntry
 from opsdash.model.hold import HeldTasks
 from opsdash.model.key_layout import Disagreement
+from opsdash.model.notification import NotificationFigures
 from opsdash.model.pause import PauseInfo
 from opsdash.model.queue import QueueStats, TrashEntry
 from opsdash.model.tenant import TenantDrift
@@ -80,6 +81,7 @@ class Snapshot:
         audit_head: ``number:seal`` of the newest entry in the hash chain.
         spooled: Steps of the audit log that wait in the outbox; None: unknown.
         unread: Data in Redis that is not shown: too much, or not readable.
+        notifications: How sending them goes; None: nothing was ever sent from this deployment.
         layout_conflicts: Where app, settings and workers disagree on the storage of messages: figures may be wrong.
     """
 
@@ -115,6 +117,7 @@ class Snapshot:
     spooled: int | None = 0
     layout_conflicts: tuple[Disagreement, ...] = ()
     unread: tuple[Unread, ...] = ()
+    notifications: NotificationFigures | None = None
 
     @classmethod
     def example(cls, **fields: Any) -> Self:

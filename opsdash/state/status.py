@@ -11,7 +11,7 @@ from typing import Any
 import param
 from param.parameterized import batch_call_watchers
 
-from opsdash.model import QueueStats, Snapshot, TenantDrift
+from opsdash.model import NotificationFigures, QueueStats, Snapshot, TenantDrift
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds
 from opsdash.state.changes import set_changed
@@ -83,6 +83,13 @@ class SystemStatus(param.Parameterized):
     silent = param.List(default=[], allow_refs=False, doc="Of redis, database, tenants: what did not answer at all.")
     spooled = param.Integer(
         default=0, allow_None=True, doc="Steps of the audit log that wait in Redis for the database; None: unknown."
+    )
+    notifications = param.ClassSelector(
+        class_=NotificationFigures,
+        default=None,
+        allow_None=True,
+        allow_refs=False,
+        doc="How sending notifications goes; None: nothing was ever sent.",
     )
     layout_conflicts = param.List(
         default=[], allow_refs=False, doc="Disagreement: on how messages lie in Redis; figures may be wrong."
@@ -221,6 +228,7 @@ class SystemStatus(param.Parameterized):
                 tenants_age_s=snapshot.tenants_age_s,
                 silent=list(snapshot.silent),
                 spooled=snapshot.spooled,
+                notifications=snapshot.notifications,
                 layout_conflicts=list(snapshot.layout_conflicts),
                 unread=list(snapshot.unread),
                 stalled_s=0,
@@ -290,6 +298,8 @@ class SystemStatus(param.Parameterized):
             found.append(self._outage("tenants", who, self.tenants_error, age_s, "the tenants are"))
         if self.spooled:
             found.append(f"{self.spooled} steps of the log wait in Redis for the database")
+        if self.notifications is not None and (fault := self.notifications.fault(datetime.now(UTC))):
+            found.append(fault)
         found += [one.message.rstrip(".") for one in (*self.layout_conflicts, *self.unread)]
         return tuple(found)
 

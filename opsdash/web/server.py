@@ -29,6 +29,7 @@ from opsdash.bootstrap import connect
 from opsdash.config.addresses import is_loopback
 from opsdash.config.settings import Settings
 from opsdash.errors import Invalid
+from opsdash.services.background import Background
 from opsdash.services.console import Console
 from opsdash.text import without_folders
 from opsdash.views import operations_page
@@ -166,7 +167,8 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
         options: As for ``create_server``.
     """
     server = create_server(console, **options)
-    console.poller.subscribe(console.history.record)  # a served console looks all the time, with no page open too
+    background = Background(console)
+    background.start()
     server.start()
     loop: Any = server.io_loop
     if threading.current_thread() is threading.main_thread():
@@ -181,6 +183,7 @@ def serve(console: Console, *, ready: Callable[[str], None] | None = None, **opt
         server.io_loop.start()
     finally:
         server.stop()
+        background.close()
         console.close()
 
 
@@ -197,7 +200,7 @@ def shared_console() -> Console:
     silence()
     keep_inside()
     console = connect()
-    console.poller.subscribe(console.history.record)
+    Background(console).start()
     return console
 
 

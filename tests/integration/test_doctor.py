@@ -72,7 +72,8 @@ def test_a_healthy_deployment_has_no_error(console_for, valkey: Valkey, monkeypa
     assert {finding.check for finding in found} == {
         "broker", "role", "app's broker", "rights", "worker rights",
         "version", "memory", "persistence", "layout", "priorities", "visibility timeout", "trash", "pause flags",
-        "workers", "clocks", "database", "tables", "audit spool", "audit chain", "page", "roles", "api",
+        "workers", "clocks", "database", "tables", "audit spool", "audit chain", "notifications", "page", "roles",
+        "api",
     }  # fmt: skip
     docs = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
     assert [f.check for f in found if not re.search(rf"^\| {f.check}\b", docs, re.MULTILINE)] == []

@@ -92,3 +92,12 @@ def test_settings_that_are_not_safe_to_serve_are_one_line_and_exit_code_two(serv
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors.count("\n")) == (2, 1)
     assert says in errors
+
+
+def test_what_it_logs_is_on_stderr(serve):
+    process = serve("--port", str(free_port()), OPSDASH_NOTIFY_URLS="nosuchservice://planted-token")
+    assert first_line(process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert "notifications: address 1 (nosuchservice://): apprise does not know it" in errors
+    assert "planted-token" not in errors

@@ -18,6 +18,7 @@ from opsdash.model.worker import Connection
 from opsdash.services.audit.verify import Verification
 from opsdash.services.broker.messages import Message
 from opsdash.services.doctor import Finding
+from opsdash.services.notify.trial import Tried
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 START = "<!-- Written by tests/support/cli_reference.py: change the commands, not this. -->"
@@ -26,6 +27,7 @@ SHAPES: tuple[type, ...] = (
     model.ObjectiveStatus, model.WorkerStats, model.RunningTask, model.OtherWorker,
     model.Disagreement, model.TrashEntry, model.Approval, model.TenantDrift, model.UnmanagedLook, Connection,
     model.AuditEntry, Message, Verification, Finding, model.Preview, model.Effect, model.Progress,
+    model.NotificationFigures, Tried,
 )  # fmt: skip
 """Records that ``--json`` prints, whole or in parts."""
 

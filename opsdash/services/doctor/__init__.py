@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.services.doctor import address, auth, broker, database, rights, workers
+from opsdash.services.doctor import address, auth, broker, database, notifications, rights, workers
 from opsdash.services.doctor.finding import Examined, Finding, Findings, Level, error
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def diagnose(console: Console, *, full: bool = False) -> Iterator[Finding]:
     Cost: some twenty round trips; the newest ``database.NEWEST`` entries of the audit log, with ``full`` all.
     """
     patient = Examined(console, full=full)
-    on_redis = (*address.CHECKS, *rights.CHECKS, *broker.CHECKS, *workers.CHECKS)
+    on_redis = (*address.CHECKS, *rights.CHECKS, *broker.CHECKS, *workers.CHECKS, *notifications.ON_REDIS)
     for first, rest in ((broker.reachable, on_redis), (database.reachable, database.CHECKS)):
         found = list(_made(first, patient))
         yield from found
         if found[0].level is not Level.ERROR:  # else each of the others would say the same again
             for check in rest:
                 yield from _made(check, patient)
-    for check in auth.CHECKS:
+    for check in (*notifications.CHECKS, *auth.CHECKS):
         yield from _made(check, patient)
 
 

@@ -17,6 +17,7 @@ from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import ExpiryKeeper
 from opsdash.services.monitoring.database_reads import DatabaseReads
+from opsdash.services.monitoring.notification_figures import FIELD, LARGE_FIGURES, figures_of
 from opsdash.services.monitoring.pace import Paces
 from opsdash.services.pause.expiry import PauseExpiry
 from opsdash.services.pause.flags import PauseFlags
@@ -117,7 +118,8 @@ class SnapshotReader:
             pipe.zcount(index, "-inf", _oldest_report(workers))
             pipe.hlen(self._broker.unacked)
             self._holds.ask(pipe)
-            *replies, oldest, old, unacked, holds = pipe.execute(raise_on_error=False)
+            bounded_reads.ask_field(pipe, self._broker.keys.notify, FIELD, LARGE_FIGURES)
+            *replies, oldest, old, unacked, holds, figures = pipe.execute(raise_on_error=False)
             unacked = bounded_reads.typed(unacked, None)
         if unacked is None:
             unread.append(Unread(what=HELD, names=(f"{self._broker.unacked} is not a hash",)))
@@ -166,6 +168,7 @@ class SnapshotReader:
             "approvals": waiting,
             "holds": held.holds,
             "redis_ms": redis_ms,
+            "notifications": figures_of(self._audit.signer, bounded_reads.field_of(figures)),
             "unread": tuple(unread),
         }
 

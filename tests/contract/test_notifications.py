@@ -1,0 +1,314 @@
+"""Notifications in Redis: one console sends, another takes over, and nothing that is foreign is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from unittest import mock
+from uuid import uuid4
+
+import pytest
+import redis
+from support.services import until
+
+from opsdash.config.settings import Settings
+from opsdash.model import Snapshot
+from opsdash.model.notification import NotificationFigures
+from opsdash.services.audit.chain import ChainSigner
+from opsdash.services.audit.log import AuditLog
+from opsdash.services.broker import lease as leases
+from opsdash.services.broker.client import Broker
+from opsdash.services.broker.lease import Lease
+from opsdash.services.database import engine
+from opsdash.services.failures.reading import FailedTasks
+from opsdash.services.notify import notifier as notifiers
+from opsdash.services.notify import outbox
+from opsdash.services.notify.notifier import Notifier
+from opsdash.services.notify.store import NotificationStore
+from opsdash.services.notify.targets import Ready
+from opsdash.services.notify.webhook import NotTaken
+
+PLANTED = "planted-token-1234"
+ADDRESS = f"webhook+http://127.0.0.1:9/{PLANTED}"
+SIGNER = ChainSigner(lambda: b"a-key-for-tests-and-nothing-else")
+
+
+@dataclass
+class Receiver:
+    """Takes messages, or refuses them with a reason."""
+
+    address: str = ADDRESS
+    label: str = "webhook+http://127.0.0.1"
+    problem: NotTaken | None = None
+    got: list[Ready] = field(default_factory=list)
+    attempts: int = 0
+
+    def send(self, message: Ready) -> None:
+        self.attempts += 1
+        if self.problem is not None:
+            raise self.problem
+        self.got.append(message)
+
+    @property
+    def titles(self) -> list[str]:
+        return [one.title for one in self.got]
+
+
+@dataclass
+class FakePoller:
+    """Has the snapshot that a test gives it."""
+
+    latest: Snapshot | None = None
+
+    def subscribe(self, _subscriber: Any) -> Callable[[], None]:
+        return lambda: None
+
+    def show(self, **fields: Any) -> None:
+        self.latest = Snapshot.example(**{"taken_at": datetime.now(UTC), "workers": (), "queues": (), **fields})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifiers, "RENEW_S", 0.0)
+    monkeypatch.setattr(notifiers, "AWAY_S", 0.0)
+    monkeypatch.setattr(outbox, "FIRST_RETRY_S", 0.0)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    made = Receiver()
+    monkeypatch.setattr(notifiers.targets, "targets", lambda _settings: ((made,), ()))
+    return made
+
+
+class Consoles:
+    """Consoles on one broker and one database."""
+
+    def __init__(self, broker: Broker, database_url: str) -> None:
+        self.broker = broker
+        self.audit = AuditLog(engine.connect(database_url, create=False), SIGNER)
+
+    def new(self, **settings: Any) -> tuple[Notifier, FakePoller]:
+        poller = FakePoller()
+        given = Settings.from_env({}, **{"notify_urls": (ADDRESS,), "notify_kinds": ("acts", "service"), **settings})
+        poller.show()
+        parts: Any = {"broker": self.broker, "audit": self.audit, "failed": FailedTasks(self.broker), "poller": poller}
+        return Notifier(given, **parts), poller
+
+    def act(self, user: str) -> None:
+        from opsdash.model import Status
+
+        now = datetime.now(UTC)
+        self.audit.note(
+            user=user,
+            operation="clear_queue",
+            status=Status.SUCCESS,
+            timestamp=now,
+            request_id=uuid4(),
+            details={"message": "Cleared.", "params": {"queue": "emails"}},
+        )
+
+
+@pytest.fixture
+def consoles(broker: Broker, sqlite_url: str) -> Consoles:
+    return Consoles(broker, sqlite_url)
+
+
+def look(notifier: Notifier, poller: FakePoller, **fields: Any) -> None:
+    """One look, and the end of what it sends."""
+    poller.show(**fields)
+    notifier.tick()
+    assert until(lambda: not notifier._delivery._outcomes.empty() or not notifier._delivery.under_way)
+    with mock.patch.object(notifier._delivery, "free", return_value=False):  # collects, and tries nothing again
+        notifier.tick()
+
+
+def test_of_two_consoles_one_sends(consoles: Consoles, receiver: Receiver) -> None:
+    first, second = consoles.new(), consoles.new()
+    look(*first)
+    look(*second)
+    consoles.act("maria")
+    look(*second)
+    look(*first)
+    look(*second)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+
+
+def test_another_console_sends_what_one_left_behind_and_nothing_twice(
+    consoles: Consoles, receiver: Receiver, broker: Broker
+) -> None:
+    first, second = consoles.new(), consoles.new()
+    look(*first)
+    look(*second)
+    consoles.act("ann")
+    look(*first)
+    receiver.problem = NotTaken("connection refused")
+    consoles.act("maria")
+    look(*first)
+    broker.client.delete(broker.keys.notify_lease)  # its console died, and the lease ended
+    receiver.problem = None
+    consoles.act("eve")
+    look(*second)
+    look(*second)
+    look(*second)
+    assert receiver.titles == [f"{name}: clear queue (emails): success" for name in ("ann", "maria", "eve")]
+    assert receiver.got[1].attempt == 2
+    look(*first)
+    assert len(receiver.got) == 3
+
+
+def test_a_message_is_written_down_before_it_is_sent(
+    consoles: Consoles, receiver: Receiver, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(receiver, "send", lambda _message: seen.append(broker.client.hlen(broker.keys.notify_outbox)))
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    assert seen == [1]
+    assert broker.client.hlen(broker.keys.notify_outbox) == 0
+
+
+def test_a_message_that_is_not_taken_is_tried_again_and_given_up_after_a_day(
+    consoles: Consoles, receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.problem = NotTaken("it answered 503")
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    for _ in range(3):
+        look(notifier, poller)
+    assert receiver.attempts == 3
+    figures = NotificationStore(consoles.broker, SIGNER).figures()
+    assert (figures.waiting, figures.sent, figures.given_up) == (1, 0, 0)
+    assert figures.problem == "webhook+http://127.0.0.1: it answered 503"
+    monkeypatch.setattr(outbox, "GIVEN_UP_S", 0.0)
+    look(notifier, poller)
+    figures = NotificationStore(consoles.broker, SIGNER).figures()
+    assert (figures.waiting, figures.given_up) == (0, 1)
+    assert "is given up after 4 attempts at webhook+http://127.0.0.1: it answered 503" in caplog.text
+    assert PLANTED not in caplog.text
+
+
+def test_no_address_is_in_redis(consoles: Consoles, receiver: Receiver, broker: Broker) -> None:
+    receiver.problem = NotTaken("connection refused")
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    assert broker.client.hlen(broker.keys.notify_outbox) == 1
+    everything = [
+        str(broker.client.hgetall(key) if broker.client.type(key) == "hash" else broker.client.get(key))
+        for key in broker.client.keys("*opsdash:notify*")
+    ]
+    assert everything
+    assert not [text for text in everything if PLANTED in text]
+
+
+def test_a_message_from_a_foreign_client_is_not_sent(consoles: Consoles, receiver: Receiver, broker: Broker) -> None:
+    receiver.problem = NotTaken("connection refused")
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    ((_, value),) = broker.client.hgetall(broker.keys.notify_outbox).items()
+    mac, _, text = value.partition(":")
+    record = json.loads(text)
+    record["notification"]["user"] = "mallory"
+    broker.client.hset(broker.keys.notify_outbox, "000000000000009:x", f"{mac}:{json.dumps(record)}")
+    broker.client.delete(broker.keys.notify_lease)
+    receiver.problem = None
+    other = consoles.new()
+    for _ in range(3):
+        look(*other)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+
+
+@pytest.mark.parametrize("kind", ["outbox", "known", "lease"])
+def test_a_foreign_value_in_the_way_stops_nothing(
+    consoles: Consoles, receiver: Receiver, broker: Broker, kind: str
+) -> None:
+    keys = broker.keys
+    key = {"outbox": keys.notify_outbox, "known": keys.notify, "lease": keys.notify_lease}[kind]
+    broker.client.rpush(key, "foreign")
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+
+
+def test_an_outage_of_redis_is_reported_by_the_console_that_sent_and_so_is_its_end(
+    consoles: Consoles, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opsdash.services.notify.observe.AWAY_S", 0.0)
+    (first, one), (second, two) = consoles.new(), consoles.new()
+    look(first, one)
+    look(second, two)
+    with pytest.MonkeyPatch.context() as away:
+
+        def gone(*_args: Any, **_options: Any) -> Any:
+            raise redis.ConnectionError("gone")
+
+        away.setattr(type(consoles.broker.client), "eval", gone)
+        away.setattr(type(consoles.broker.client), "pipeline", gone)
+        for console in ((first, one), (second, two)):
+            look(*console, redis_error="Redis did not answer.")
+        assert receiver.titles == ["Redis does not answer"]
+        look(first, one, redis_error="Redis did not answer.")
+    consoles.broker.client.delete(consoles.broker.keys.notify_lease)
+    look(second, two)  # the other one is first
+    look(second, two)
+    look(first, one)
+    assert receiver.titles == ["Redis does not answer", "Redis answers again"]
+
+
+def test_what_redis_has_lost_is_known_to_the_console_that_sends(
+    consoles: Consoles, receiver: Receiver, broker: Broker
+) -> None:
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    broker.client.flushall()
+    consoles.act("ann")
+    look(notifier, poller)
+    look(notifier, poller)
+    assert receiver.titles == ["maria: clear queue (emails): success", "ann: clear queue (emails): success"]
+
+
+def test_a_lease_is_one_consoles_until_it_ends(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_S", 0.2)
+    first, second = Lease(broker, "lease"), Lease(broker, "lease")
+    assert first.hold()
+    assert not second.hold()
+    assert first.hold()
+    assert (first.taken, first.held, second.held) == (1, True, False)
+    assert until(second.hold)
+    assert not first.held
+    assert not first.hold()
+    second.release()
+    assert first.hold()
+    assert first.taken == 2
+    assert first.holder() == first.who.rpartition("/")[0]
+
+
+def test_a_lease_without_an_end_is_nobodys(broker: Broker) -> None:
+    broker.client.set("lease", "foreign")
+    assert Lease(broker, "lease").hold()
+
+
+def test_figures_are_empty_where_nothing_was_ever_sent(broker: Broker) -> None:
+    assert NotificationStore(broker, SIGNER).figures() == NotificationFigures()
+
+
+def test_a_console_without_the_lease_writes_nothing(consoles: Consoles, broker: Broker) -> None:
+    store, lease = NotificationStore(broker, SIGNER), Lease(broker, broker.keys.notify_lease)
+    assert not store.save(lease, figures=NotificationFigures(sent=5))
+    assert lease.hold()
+    assert store.save(lease, figures=NotificationFigures(sent=5))
+    assert store.figures().sent == 5
