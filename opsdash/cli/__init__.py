@@ -20,6 +20,7 @@ from opsdash.cli.failed import failed
 from opsdash.cli.messages import approvals, peek, trash
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
+from opsdash.cli.rate_limits import rate_limits
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.strict import Group
 from opsdash.cli.tasks import find_task, tasks
@@ -36,7 +37,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (status, queues, workers, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
+READS = (status, queues, workers, rate_limits, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

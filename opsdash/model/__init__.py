@@ -12,6 +12,7 @@ from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
 from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
 from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.rate_limit import RateLimit
 from opsdash.model.serialization import to_plain
 from opsdash.model.snapshot import HistoryPoint, Snapshot
 from opsdash.model.tenant import TenantDrift
@@ -45,6 +46,7 @@ __all__ = [
     "Preview",
     "Progress",
     "QueueStats",
+    "RateLimit",
     "Role",
     "RunningTask",
     "Snapshot",

@@ -13,6 +13,7 @@ from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
+from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.resize_pool import ResizePool
 from opsdash.operations.restart_pool import RestartPool
@@ -20,6 +21,7 @@ from opsdash.operations.restore_queue import RestoreQueue
 from opsdash.operations.resume_processing import ResumeProcessing
 from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
+from opsdash.operations.set_rate_limit import SetRateLimit
 from opsdash.operations.set_time_limit import SetTimeLimit
 from opsdash.operations.shutdown_worker import ShutdownWorker
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
@@ -38,6 +40,7 @@ __all__ = [
     "PauseProcessing",
     "PruneAuditLog",
     "QuietWorker",
+    "RemoveRateLimit",
     "RemoveTask",
     "ResizePool",
     "RestartPool",
@@ -45,6 +48,7 @@ __all__ = [
     "ResumeProcessing",
     "RetryFailed",
     "RevokeTask",
+    "SetRateLimit",
     "SetTimeLimit",
     "ShutdownWorker",
     "SyncTenantConfigs",

@@ -88,6 +88,7 @@ class FlagWatch:
         request_tick: Asks the event loop to note that it turns.
         reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
             must run again.
+        follow: Reads what else operators have set, with each turn.
 
     Attributes:
         turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
@@ -104,6 +105,7 @@ class FlagWatch:
         on_change: Callable[[], None],
         request_tick: Callable[[], None],
         reconcile_expiries: Callable[[Link], float] = lambda _link: AGAIN_S,
+        follow: Callable[[Link], None] = lambda _link: None,
     ) -> None:
         self._link = link
         self._gate = gate
@@ -111,7 +113,7 @@ class FlagWatch:
         self._queues = queues
         self._on_change = on_change
         self._request_tick = request_tick
-        self._reconcile = reconcile_expiries
+        self._reconcile, self._follow = reconcile_expiries, follow
         self._reading, self._pushing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._broken = False
@@ -246,6 +248,11 @@ class FlagWatch:
                 self._on_change()
             if (self._suspended or self._gate.state.paused) and not self._unreachable:
                 self._reconcile_expiries()
+            if not self._unreachable:
+                try:
+                    self._follow(self._link)
+                except LINK_ERRORS:
+                    self._broken = True
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
         if not self._unreachable or self._gate.state.error:
             self._report_if_due()
