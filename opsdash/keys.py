@@ -124,6 +124,15 @@ class Keys:
         """Sorted set: hostname, or ``hostname #instance`` of a namesake → time of its last report, since the epoch."""
         return f"{self.prefix}opsdash:workers"
 
+    @property
+    def rate_limits(self) -> str:
+        """Hash with a TTL: task → JSON ``{rate, per_s, by, reason, at, until}``, its limit in all workers together."""
+        return f"{self.workers}:rate_limits"
+
+    def rate_limited(self, task: str) -> str:
+        """Sorted set with a TTL: worker that has met such a task of late → when, in seconds since the epoch."""
+        return f"{self.rate_limits}:{task}"
+
     def worker(self, hostname: str) -> str:
         """Hash, kept for a day: one worker's last report; its field ``running``: JSON of what it runs, up to 8 kB."""
         return f"{self.prefix}opsdash:worker:{hostname}"

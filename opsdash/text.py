@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -130,6 +131,28 @@ def typed_duration(seconds: int) -> str:
     """Seconds as ``parse_duration`` reads them: ``14m40s``, ``2h``."""
     parts = [part for part in format_duration(seconds).split() if part[:-1] != "0"]
     return "".join(parts) or "0s"
+
+
+def shown_rate(per_s: float) -> str:
+    """``10/s``, ``6/m``."""
+    return f"{per_s:g}/s" if per_s >= 1 else f"{per_s * 60:g}/m"
+
+
+def parse_rate(text: str) -> float:
+    """``10/s``, ``90/m`` or ``600/h`` as tasks a second; a number alone is of a second.
+
+    Raises:
+        ValueError: With a sentence for the operator.
+    """
+    number, _, unit = text.strip().lower().partition("/")
+    per = {"": 1, "s": 1, "m": 60, "h": 3_600}.get(unit)
+    try:
+        found = float(number) / per if per and len(number) <= 20 else math.nan
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= 1e6:
+        raise ValueError(f"{text[:40]!r} is not a rate; write for example 10/s, 90/m or 600/h")
+    return found
 
 
 def searched(number: int, of: int | None, *, further: bool = False) -> str:

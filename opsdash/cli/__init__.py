@@ -23,6 +23,7 @@ from opsdash.cli.notify import notify
 from opsdash.cli.operations import OperationCommand, operation_commands
 from opsdash.cli.output import CHANGES, print_json, warn
 from opsdash.cli.peers import peers
+from opsdash.cli.rate_limits import rate_limits
 from opsdash.cli.reads import queues, status, workers
 from opsdash.cli.run import run
 from opsdash.cli.schedules import schedules
@@ -43,6 +44,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 
 READS = (status, queues, workers, schedules, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
 READS = (status, queues, workers, failed, holds, peek, find_task, workflow, tasks, trash, approvals, audit)
+READS = (status, queues, workers, rate_limits, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

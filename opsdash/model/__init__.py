@@ -14,6 +14,7 @@ from opsdash.model.operation import Act, DeclaredOperation, Effect, Progress
 from opsdash.model.pause import PauseInfo
 from opsdash.model.preview import Breakdown, Figure, Line, Part, Preview
 from opsdash.model.queue import QueueStats, TrashEntry
+from opsdash.model.rate_limit import RateLimit
 from opsdash.model.schedule import Schedule, SchedulePause
 from opsdash.model.serialization import to_plain
 from opsdash.model.snapshot import HistoryPoint, Snapshot
@@ -55,6 +56,7 @@ __all__ = [
     "Progress",
     "QueuePace",
     "QueueStats",
+    "RateLimit",
     "Role",
     "RunningTask",
     "Schedule",

@@ -18,6 +18,7 @@ from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.release_tasks import ReleaseTasks
+from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.resize_pool import ResizePool
 from opsdash.operations.restart_pool import RestartPool
@@ -27,6 +28,7 @@ from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.operations.retry_failed import RetryFailed
 from opsdash.operations.revoke_task import RevokeTask
 from opsdash.operations.run_schedule_now import RunScheduleNow
+from opsdash.operations.set_rate_limit import SetRateLimit
 from opsdash.operations.set_time_limit import SetTimeLimit
 from opsdash.operations.shutdown_worker import ShutdownWorker
 from opsdash.operations.sync_tenant_configs import SyncTenantConfigs
@@ -50,6 +52,7 @@ __all__ = [
     "PruneAuditLog",
     "QuietWorker",
     "ReleaseTasks",
+    "RemoveRateLimit",
     "RemoveTask",
     "ResizePool",
     "RestartPool",
@@ -59,6 +62,7 @@ __all__ = [
     "RetryFailed",
     "RevokeTask",
     "RunScheduleNow",
+    "SetRateLimit",
     "SetTimeLimit",
     "ShutdownWorker",
     "SyncTenantConfigs",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SetTimeLimit(Operation):
-    """Tells workers with the plug-in. A task that is sent with limits of its own keeps those."""
+    """Tells workers with the plug-in. A task that is sent with its own limits keeps those."""
 
     name: ClassVar[str] = "set_time_limit"
     title: ClassVar[str] = "Set Time Limit"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from opsdash.config.settings import Settings
-from opsdash.model import AuditEntry, FoundTask, Progress, Snapshot, WorkerStats, Workflow
+from opsdash.model import AuditEntry, FoundTask, Progress, RateLimit, Snapshot, WorkerStats, Workflow
 from opsdash.model.verdict import Verdict
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker.client import Broker
@@ -19,6 +19,7 @@ from opsdash.services.peers.peers import Peers
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
+from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.schedules import Schedules
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
@@ -84,6 +85,10 @@ class Reads:
     def get_active_workers(self) -> tuple[str, ...]:
         """Hostnames of the workers that report, read now."""
         return tuple(worker.hostname for worker in self.workers.read() if worker.reports)
+
+    def rate_limits(self) -> tuple[RateLimit, ...]:
+        """Rate limits for all workers together, by task, with what each worker makes of them; read now."""
+        return RateLimits(self.broker).read()
 
     def find_task(self, task_id: str, on_progress: Callable[[Progress], None] = lambda _progress: None) -> FoundTask:
         """Where a task is: it waits, a worker has it, it was cleared, failed or finished, or it is not found.

@@ -18,6 +18,7 @@ from opsdash.services.queues.read import Queues
 from opsdash.services.queues.trash import Trash
 from opsdash.services.tenants.sync import Tenants
 from opsdash.services.workers.pools import Pools
+from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.remote_control import Remote
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.unmanaged import UnmanagedWorkers
@@ -67,3 +68,8 @@ class Services:
     def holds(self) -> Holds:
         """Tasks that workers set aside as they come."""
         return Holds(self.broker)
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """Rate limits for all workers together."""
+        return RateLimits(self.broker)

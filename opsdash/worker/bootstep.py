@@ -27,6 +27,7 @@ from opsdash.worker.failures.plugin import Failures
 from opsdash.worker.gate import READY, Gate, PauseState
 from opsdash.worker.health import Health
 from opsdash.worker.local_server import LocalServer
+from opsdash.worker.rate_limits import RateLimits
 from opsdash.worker.recall import Recall
 from opsdash.worker.waker import Waker
 from opsdash.worker.watcher import FlagWatch
@@ -71,6 +72,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
         self.health = Health(consumer, self.gate)
         self._failures.begin(self.gate, self.health.identity)
         self.health.on_ended = self._failures.note
+        self._rates = self.health.rates = RateLimits(consumer, consumer.hostname, self._soon)
         self._guard: Any = None
         try:
             self._guard = celery_private.guard(consumer)
@@ -96,6 +98,7 @@ class PauseStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no
             request_tick=self._request_tick,
             reconcile_expiries=partial(queue_expiry.reconcile, consumer),
             release_holds=hold_release.release_ended,
+            follow=self._rates.follow,
         )
         self.gate.recheck = self._watch.recheck
         if self.gate.pausing == READY:

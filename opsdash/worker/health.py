@@ -21,6 +21,7 @@ from opsdash.worker.connection import Link
 from opsdash.worker.failures.ended import Ended
 from opsdash.worker.gate import READY, Gate
 from opsdash.worker.identity import identify
+from opsdash.worker.rate_limits import RateLimits
 from opsdash.worker.report import Reporter
 from opsdash.worker.running_arguments import RunningArguments
 from opsdash.worker.running_workflows import RunningWorkflows
@@ -41,10 +42,12 @@ class Health:
 
     Attributes:
         on_ended: Is called with each task that ends without success, in the thread where it ends.
+        rates: The rate limits that it follows.
     """
 
     def __init__(self, consumer: Any, gate: Gate) -> None:
         self.on_ended: Callable[[Ended], None] | None = None
+        self.rates: RateLimits | None = None
         self._consumer = consumer
         self._gate = gate
         self._ticked = self._started = time.monotonic()
@@ -137,6 +140,7 @@ class Health:
             "draining": "1" if applied.draining else "0",
             "version": opsdash.__version__,
             "build": self.build,
+            "rate_limits": "" if self.rates is None or not self.rates.follows else json.dumps(self.rates.applied),
             **layout.describe(consumer),
         }
 

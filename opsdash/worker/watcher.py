@@ -91,6 +91,7 @@ class FlagWatch:
         reconcile_expiries: Suspends and restores the expiry of paused queues. Returns the seconds until it
             must run again.
         release_holds: Releases holds that have ended, by their ids.
+        follow: Reads what else operators have set, with each turn.
 
     Attributes:
         turned_at: When it last came round, by the monotonic clock; failed_at: when the broker last gave it no answer,
@@ -108,6 +109,7 @@ class FlagWatch:
         request_tick: Callable[[], None],
         reconcile_expiries: Callable[[Link], float] = lambda _link: AGAIN_S,
         release_holds: Callable[[Link, Sequence[str]], None] = lambda _link, _ids: None,
+        follow: Callable[[Link], None] = lambda _link: None,
     ) -> None:
         self._link = link
         self._gate = gate
@@ -117,6 +119,7 @@ class FlagWatch:
         self._request_tick = request_tick
         self._reconcile, self._release = reconcile_expiries, release_holds
         self._due: tuple[str, ...] = ()
+        self._follow = follow
         self._reading, self._pushing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._broken = False
@@ -254,6 +257,11 @@ class FlagWatch:
                 self._reconcile_expiries()
             if self._due and not self._unreachable:
                 self._release_ended()
+            if not self._unreachable:
+                try:
+                    self._follow(self._link)
+                except LINK_ERRORS:
+                    self._broken = True
         # Within the grace the flags alone are asked: a report that nobody answers would keep the next read waiting.
         if not self._unreachable or self._gate.state.error:
             self._report_if_due()

@@ -202,6 +202,19 @@ def time_limit_scene(console: Console) -> Scene:
     return Scene(opsdash.SetTimeLimit(task="sample.short", hard_s=60), done)
 
 
+def rates(console: Console) -> list[str]:
+    return [limit.rate for limit in console.rate_limits()]
+
+
+def rate_scene(console: Console) -> Scene:
+    return Scene(opsdash.SetRateLimit(task="shop.order", rate="10/s"), lambda later: rates(later) == ["10/s"])
+
+
+def remove_rate_scene(console: Console) -> Scene:
+    console.run(opsdash.SetRateLimit(task="shop.order", rate="10/s"), actor=MARIA, confirm="YES")
+    return Scene(opsdash.RemoveRateLimit(task="shop.order"), lambda later: rates(later) == [])
+
+
 def remove_scene(console: Console) -> Scene:
     console.broker.client.lpush("emails", message("removable"))
     return Scene(opsdash.RemoveTask(task_id="removable"), lambda later: later.get_queue_length("emails") == 0)
@@ -277,6 +290,8 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "restart_pool": restart_scene,
     "shutdown_worker": shutdown_scene,
     "set_time_limit": time_limit_scene,
+    "set_rate_limit": rate_scene,
+    "remove_rate_limit": remove_rate_scene,
 }
 PREFORK = {"resize_pool", "autoscale", "restart_pool", "set_time_limit"}
 WITH_A_WORKER = {"quiet_worker", "wake_worker", "revoke_task", "shutdown_worker", *PREFORK}

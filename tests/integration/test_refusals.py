@@ -36,6 +36,7 @@ from opsdash.operations import (
     PruneAuditLog,
     QuietWorker,
     ReleaseTasks,
+    RemoveRateLimit,
     RemoveTask,
     ResizePool,
     RestartPool,
@@ -43,6 +44,7 @@ from opsdash.operations import (
     ResumeProcessing,
     RetryFailed,
     RevokeTask,
+    SetRateLimit,
     SetTimeLimit,
     ShutdownWorker,
     SyncTenantConfigs,
@@ -76,6 +78,8 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "remove_task": lambda _: RemoveTask(task_id="removable"),
     "cancel_workflow": lambda _: CancelWorkflow(root="flow-1"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
+    "set_rate_limit": lambda _: SetRateLimit(task="shop.order", rate="10/s"),
+    "remove_rate_limit": lambda _: RemoveRateLimit(task="shop.charge"),
 }
 POOLS: dict[str, Callable[[str], Operation]] = {
     "resize_pool": lambda host: ResizePool(hostname=host, size=3),
@@ -106,6 +110,7 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     client.lpush("celery", "second", "third", message("removable"), message("kid", root_id="flow-1"))
     keep(console.broker, [failed("failed")])
     console.run(PauseProcessing(), actor="maria", confirm="YES")
+    console.run(SetRateLimit(task="shop.charge", rate="1/s"), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
     return str(trash)
 

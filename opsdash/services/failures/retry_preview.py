@@ -20,6 +20,8 @@ from opsdash.services.failures.selection import (
 )
 from opsdash.services.queues.discovery import consumed
 from opsdash.text import count, format_duration
+from opsdash.text import parse_rate as parse_rate
+from opsdash.text import shown_rate as shown_rate
 
 NAMED_QUEUES = 5
 LONGEST_S = 86_400
@@ -132,28 +134,6 @@ def pace(number: int, per_s: float | None) -> Line:
         return Line("note", "All at once, behind what waits. A pace, such as 10/s, spares what they call.")
     lasts = format_duration(math.ceil(max(0, number - 1) / per_s))
     return Line("note", f"At {shown_rate(per_s)}, the oldest failure first, this takes {lasts}.")
-
-
-def shown_rate(per_s: float) -> str:
-    """``10/s``, ``6/m``."""
-    return f"{per_s:g}/s" if per_s >= 1 else f"{per_s * 60:g}/m"
-
-
-def parse_rate(text: str) -> float:
-    """``10/s``, ``90/m`` or ``600/h`` as tasks a second; a number alone is of a second.
-
-    Raises:
-        ValueError: With a sentence for the operator.
-    """
-    number, _, unit = text.strip().lower().partition("/")
-    per = {"": 1, "s": 1, "m": 60, "h": 3_600}.get(unit)
-    try:
-        found = float(number) / per if per and len(number) <= 20 else math.nan
-    except ValueError:
-        found = math.nan
-    if not 0 < found <= 1e6:
-        raise ValueError(f"{text[:40]!r} is not a rate; write for example 10/s, 90/m or 600/h")
-    return found
 
 
 def by_task(plan: RetryPlan) -> Breakdown:

@@ -86,7 +86,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What became of workers that were told to shut down.
+    """What became of workers that got the command to shut down.
 
     Attributes:
         gone: They have left the list of workers. ``mute``: they were never on it, and answer no more.
@@ -151,7 +151,7 @@ class Pools:
     def resize(self, pools: Collection[Pool], size: int) -> tuple[Answers, dict[str, int | None]]:
         """Sends ``pool_grow`` or ``pool_shrink``. What workers have said, and how large each pool is afterwards.
 
-        A size is None where the worker does not say. One without the plug-in counts its processes late: it is believed.
+        A size is None where the worker does not say. An unmanaged one counts its processes late: it is believed.
 
         Raises:
             Unavailable: Workers can't be asked. Uncertain: The broker did not answer.

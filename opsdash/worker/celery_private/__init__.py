@@ -18,6 +18,12 @@ from opsdash.worker.celery_private.green_loop import wake_in_green_loop as wake_
 from opsdash.worker.celery_private.pools import children_live as children_live
 from opsdash.worker.celery_private.pools import is_green as is_green
 from opsdash.worker.celery_private.pools import pool_name as pool_name
+from opsdash.worker.celery_private.rate_limits import accepted as accepted
+from opsdash.worker.celery_private.rate_limits import celerys_own_timers as celerys_own_timers
+from opsdash.worker.celery_private.rate_limits import follows_rate_limits as follows_rate_limits
+from opsdash.worker.celery_private.rate_limits import limit_rate as limit_rate
+from opsdash.worker.celery_private.rate_limits import one_timer_per_bucket as one_timer_per_bucket
+from opsdash.worker.celery_private.rate_limits import waits_for_rate as waits_for_rate
 from opsdash.worker.celery_private.reserved_requests import Predicate as Predicate
 from opsdash.worker.celery_private.reserved_requests import forget as forget
 from opsdash.worker.celery_private.reserved_requests import newest_first as newest_first

@@ -1,0 +1,92 @@
+"""Rate limit: tasks of one name start no more often than that, in all workers together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opsdash.errors import Invalid
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
+from opsdash.operation import Act, Operation, argument
+from opsdash.operations.chosen_workers import shown
+from opsdash.operations.remove_rate_limit import RemoveRateLimit
+from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of
+from opsdash.text import count, format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from opsdash.services.services import Services
+
+
+class SetRateLimit(Operation):
+    """Keeps the limit in Redis, with an end; each worker with the plug-in follows its share of it."""
+
+    name: ClassVar[str] = "set_rate_limit"
+    title: ClassVar[str] = "Set Rate Limit"
+    help: ClassVar[str] = "Limit how often tasks of one name start, in all workers together and in those to come."
+    warning: ClassVar[str] = "Tasks over the limit wait in the workers that fetched them, and take places there."
+    layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
+
+    task: str = argument(
+        default="", positional=True, longest=LONGEST_NAME, help="The task's full name.", label="Name of the task"
+    )
+    rate: str = argument(
+        default="",
+        positional=True,
+        help="How many in all workers together: 10/s, 90/m or 600/h.",
+        label="Rate",
+        placeholder="For example 10/s",
+        suggestions={"10/s": "10/s", "1/s": "1/s", "10/m": "10/m"},
+    )
+    duration_s: int | None = argument(
+        default=None,
+        option="--for",
+        parse=parse_duration,
+        help="How long, e.g. 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
+        label="Ends after",
+        suggestions={"15 min": "15m", "1 h": "1h"},
+    )
+
+    def heading(self) -> str:
+        """Of which task, to how many."""
+        return f"Limit {self.task} to {self.rate}" if self.task and self.rate else self.title
+
+    def preview(self, services: Services) -> Preview:
+        """How many start from now on in all and in each worker, who follows no limit, and when it ends."""
+        per_s, ttl_s = self._checked(services)
+        workers = services.rate_limits.followers(services.unmanaged.known())
+        lines = limit_lines(self.task, self.rate, per_s, workers, services.rate_limits.read())
+        ends = Line("will", f"It ends after {format_duration(ttl_s)}, and holds for workers that start until then.")
+        figures = (
+            Figure(name="per_s", value=per_s, unit="tasks/s"),
+            Figure(name="workers", label="follow it", value=len(workers.following), unit="workers"),
+            Figure(name="unlimited", label="without a limit", value=len(workers.unlimited), unit="workers"),
+        )
+        return Preview(lines=(*lines, ends), figures=figures)
+
+    def execute(self, services: Services, act: Act) -> Effect:
+        """Keeps it, and has workers read it."""
+        per_s, ttl_s = self._checked(services)
+        limits = services.rate_limits
+        before = limits.set(self.task, self.rate, per_s, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
+        workers = limits.followers(services.unmanaged.known())
+        message = f"{self.task} is limited to {self.rate} for {format_duration(ttl_s)}, in"
+        message += f" {count(len(workers.following), 'worker')} and those that start."
+        message += f" Without a limit: {shown(workers.unlimited)}." if workers.unlimited else ""
+        undo: Operation = RemoveRateLimit(task=self.task)
+        if before is not None:
+            undo = SetRateLimit(task=self.task, rate=before.rate, duration_s=limits.left_s(before))
+        details = {"per_s": per_s, "ttl_s": ttl_s, "unlimited": workers.unlimited}
+        return Effect(affected=1, message=message, details=details, undo=undo, followed=bool(workers.following))
+
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
+        """The limit that holds now."""
+        now = [f"{limit.rate}, set by {limit.by}" for limit in services.rate_limits.read() if limit.task == self.task]
+        return {"message": f"The rate limit of {self.task} now: {now[0] if now else 'none'}."}
+
+    def _checked(self, services: Services) -> tuple[float, int]:
+        if not self.task:
+            raise Invalid("name a task.", field="task")
+        ttl_s = services.settings.pause_ttl_s if self.duration_s is None else self.duration_s
+        if not 1 <= ttl_s <= LONGEST_S:
+            raise Invalid(f"expected from one second to {format_duration(LONGEST_S)}.", field="duration_s")
+        return rate_of(self.rate), ttl_s
