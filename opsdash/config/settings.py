@@ -198,6 +198,11 @@ class Settings:
         doc="Where else a failed task is shown, e.g. `https://flower.example/task/{task_id}`; also `{trace_id}`, "
         "`{task}`, `{queue}`. Several with blanks between them.",
     )
+    tenant_key: str = _setting(
+        default="tenant_id",
+        parse=parsers.name,
+        doc="Header of a task, else keyword argument, that names its tenant.",
+    )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."
     )

@@ -48,6 +48,7 @@ CARDS = {
     "remove_task",
     "revoke_task",
     "hold_tasks",
+    "hold_tenant",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 
@@ -70,7 +71,10 @@ def offered() -> set[str]:
                     ("gone", "silent", ("celery",)),
                 )
             ),
-            holds=(HeldTasks(hold=Hold(id="h", kind="task", name="shop.charge"), held=1),),
+            holds=(
+                HeldTasks(hold=Hold(id="h", kind="task", name="shop.charge"), held=1),
+                HeldTasks(hold=Hold(id="t", kind="tenant", name="acme"), held=1),
+            ),
             trash=(TrashEntry(id="t", queue="celery", count=1),),
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
         )
