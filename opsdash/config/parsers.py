@@ -68,6 +68,13 @@ def text(value: str) -> str | None:
     return value.strip() or None
 
 
+def name(value: str) -> str:
+    """One word of at most 100 characters."""
+    if not value.strip() or len(value) > 100 or not value.isprintable():
+        raise ValueError(f"expected a name of at most 100 characters, got {value[:100]!r}")
+    return value.strip()
+
+
 def task_urls(value: str) -> tuple[str, ...]:
     """Web addresses with places for what a task is known by, with blanks between them."""
     for address in (given := tuple(dict.fromkeys(value.split()))):

@@ -192,6 +192,10 @@ class Settings(RunSettings, NotifySettings):
         default=(),
         parse=parsers.objectives,
         doc="How long tasks may wait, for each queue, comma-separated: `emails=95% within 30s over 1h`.",
+    tenant_key: str = _setting(
+        default="tenant_id",
+        parse=parsers.name,
+        doc="Header of a task, else keyword argument, that names its tenant.",
     )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."

@@ -105,6 +105,21 @@ class HoldsRead:
     unread: tuple[str, ...] = ()
 
 
+def tenant_in(values: Any, key: str) -> str:
+    """The tenant that headers or keyword arguments name; empty where they don't."""
+    found = values.get(key) if isinstance(values, Mapping) else None
+    if type(found) is int:
+        found = str(found)
+    return found if isinstance(found, str) and len(found) <= LONGEST_NAME else ""
+
+
+def kwargs_of(body: Any) -> Any:
+    """The keyword arguments in a message's body, of either of Celery's protocols; None for what has none."""
+    if isinstance(body, list):
+        return body[1] if len(body) > 1 else None
+    return body.get("kwargs") if isinstance(body, Mapping) else None
+
+
 def hold_id(kind: Kind, name: str, queue: str = "") -> str:
     """The id of a hold: 12 hexadecimal digits."""
     return hashlib.sha256(json.dumps([kind, name, queue]).encode()).hexdigest()[:12]

@@ -13,11 +13,13 @@ from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
 from opsdash.operations.edit_failed import EditFailed
 from opsdash.operations.hold_tasks import HoldTasks
+from opsdash.operations.hold_tenant import HoldTenant
 from opsdash.operations.pause_processing import PauseProcessing
 from opsdash.operations.pause_schedule import PauseSchedule
 from opsdash.operations.prune_audit_log import PruneAuditLog
 from opsdash.operations.quiet_worker import QuietWorker
 from opsdash.operations.release_tasks import ReleaseTasks
+from opsdash.operations.release_tenant import ReleaseTenant
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.operations.remove_task import RemoveTask
 from opsdash.operations.resize_pool import ResizePool
@@ -47,11 +49,13 @@ __all__ = [
     "DismissWorker",
     "EditFailed",
     "HoldTasks",
+    "HoldTenant",
     "PauseProcessing",
     "PauseSchedule",
     "PruneAuditLog",
     "QuietWorker",
     "ReleaseTasks",
+    "ReleaseTenant",
     "RemoveRateLimit",
     "RemoveTask",
     "ResizePool",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Breakdown, Effect, Figure, Line, Part, Preview
 from opsdash.model.hold import LONGEST_NAME, Hold
 from opsdash.operation import Act, Operation, argument
@@ -34,9 +35,14 @@ class ClearHeld(Operation):
         longest=LONGEST_NAME,
     )
     queue: str | None = argument(default=None, help="The queue that was named when they were held.")
+    tenant: str = argument(
+        default="", help="In place of a task's name: the held tenant.", label="Or of this tenant", longest=LONGEST_NAME
+    )
 
     def heading(self) -> str:
         """Which tasks."""
+        if self.tenant:
+            return f"Clear held tasks of tenant {self.tenant}"
         return f"Clear held tasks {self.task}" if self.task else self.title
 
     def preview(self, services: Services) -> Preview:
@@ -82,4 +88,8 @@ class ClearHeld(Operation):
         return in_trash(services, entry)
 
     def _hold(self, services: Services) -> Hold:
+        if self.tenant and (self.task or self.queue):
+            raise Invalid("expected no task and no queue beside it", field="tenant")
+        if self.tenant:
+            return found(services, "tenant", self.tenant)
         return found(services, "task", self.task, self.queue or "")

@@ -136,10 +136,16 @@ def again(hold: Hold) -> Operation:
     left_s = None
     if hold.expires_at is not None:
         left_s = max(1, round((hold.expires_at - datetime.now(UTC)).total_seconds()))
+    if hold.kind == "tenant":
+        from opsdash.operations.hold_tenant import HoldTenant
+
+        return HoldTenant(
+            tenant=hold.name, duration_s=left_s, without_end=left_s is None, reason=hold.reason[:LONGEST_NAME]
+        )
     return HoldTasks(
         task=hold.name,
         queue=hold.queue or None,
         duration_s=left_s,
         without_end=left_s is None,
-        reason=hold.reason[:500],
+        reason=hold.reason[:LONGEST_NAME],
     )

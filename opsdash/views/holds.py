@@ -5,7 +5,7 @@ from __future__ import annotations
 import param
 from panel.viewable import Viewable
 
-from opsdash.operations import HoldTasks
+from opsdash.operations import HoldTasks, HoldTenant
 from opsdash.state.changes import set_changed
 from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.design import button
@@ -32,10 +32,11 @@ class Holds(View):
 
     def _build(self) -> Viewable:
         begin = button("Hold tasks", "pause", on_click=self._dialog.asks(HoldTasks))
-        begin.disabled = not self._session.may(HoldTasks)
+        tenant = button("Hold a tenant", "pause", on_click=self._dialog.asks(HoldTenant))
+        begin.disabled = tenant.disabled = not self._session.may(HoldTasks)
         self._table = KeyedTable(
             title="Holds",
-            actions=[begin] if self.actions else [],
+            actions=[begin, tenant] if self.actions else [],
             columns=self.shown_columns(COLUMNS),
             empty=NOTHING,
             theme=self.param.theme,
@@ -58,5 +59,7 @@ class Holds(View):
 
     async def _act(self, action: RowAction) -> None:
         hold = next((one.hold for one in self.status.holds if one.hold.id == action.key), None)
-        if hold is not None:
+        if hold is not None and hold.kind == "tenant":
+            await self._dialog.ask(action.name, {"tenant": hold.name})
+        elif hold is not None:
             await self._dialog.ask(action.name, {"task": hold.name, **({"queue": hold.queue} if hold.queue else {})})

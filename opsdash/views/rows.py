@@ -16,6 +16,7 @@ from opsdash.model import (
     AuditEntry,
     HeldTasks,
     HistoryPoint,
+    Hold,
     QueueStats,
     Snapshot,
     Status,
@@ -24,7 +25,7 @@ from opsdash.model import (
     times,
     untrusted,
 )
-from opsdash.operation import Operation, heading_of, recorded, registry
+from opsdash.operation import Operation, heading_of, recorded
 from opsdash.operations import (
     ApproveOperation,
     ClearHeld,
@@ -32,8 +33,10 @@ from opsdash.operations import (
     ClearTasks,
     DeleteTrash,
     HoldTasks,
+    HoldTenant,
     PauseProcessing,
     ReleaseTasks,
+    ReleaseTenant,
     RestoreQueue,
     ResumeProcessing,
     SyncTenantConfigs,
@@ -233,15 +236,19 @@ def trash_rows(entries: Iterable[TrashEntry], *, may: bool) -> dict[str, Row]:
 
 def hold_rows(holds: Iterable[HeldTasks], *, may: May) -> dict[str, Row]:
     """One row per hold, by its id."""
-    acts = [
-        act(ReleaseTasks, "Release", "They are the next to run, in their order", usual=True),
-        act(HoldTasks, "Change", "Its end or its reason"),
-        act(ClearHeld, "Clear", "Move what is held to the trash"),
-    ]
-    allowed = [one for one in acts if may(registry()[one["name"]])]
+
+    def acts(hold: Hold) -> list[Row] | None:
+        tenant = hold.kind == "tenant"
+        of: tuple[tuple[type[Operation], str, str], ...] = (
+            (ReleaseTenant if tenant else ReleaseTasks, "Release", "They are the next to run, in their order"),
+            (HoldTenant if tenant else HoldTasks, "Change", "Its end or its reason"),
+            (ClearHeld, "Clear", "Move what is held to the trash"),
+        )
+        return [act(*one, usual=one[1] == "Release") for one in of if may(one[0])] or None
+
     return {
         one.hold.id: known(
-            name=one.hold.name,
+            name=one.hold.name if one.hold.kind == "task" else f"tenant {one.hold.name}",
             queue=one.hold.queue or "any",
             count=one.held,
             oldest=round(one.oldest_at.timestamp()) if one.oldest_at else None,
@@ -250,7 +257,7 @@ def hold_rows(holds: Iterable[HeldTasks], *, may: May) -> dict[str, Row]:
             reason=one.hold.reason,
             workers=f"{one.workers} of {one.of}",
             note=f"{', '.join(one.without[:3])} can't hold {one.hold.name}, and run them." if one.without else None,
-            acts=allowed or None,
+            acts=acts(one.hold),
         )
         for one in holds
     }

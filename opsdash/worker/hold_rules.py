@@ -10,6 +10,7 @@ from typing import Any
 
 from opsdash.keys import Keys
 from opsdash.model.hold import READ, Hold, parsed
+from opsdash.worker.tenant_of import tenant_of
 
 MOST_NAMES = 10_000
 """Names of tasks whose holds are remembered: a sender can invent names."""
@@ -31,13 +32,14 @@ class HoldRules:
     due: tuple[str, ...] = field(default=(), compare=False)
     _exact: dict[str, list[Hold]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _globs: list[tuple[Any, Hold]] = field(init=False, repr=False, compare=False, default_factory=list)
+    _tenants: dict[str, dict[str, Hold]] = field(init=False, repr=False, compare=False, default_factory=dict)
     _known: dict[str, tuple[Hold, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for hold in self.holds:
-            if hold.kind != "task":
-                continue
-            if set(hold.name) & set("*?["):
+            if hold.kind == "tenant":
+                self._tenants.setdefault(hold.key, {})[hold.name] = hold
+            elif set(hold.name) & set("*?["):
                 self._globs.append((re.compile(translate(hold.name)).match, hold))
             else:
                 self._exact.setdefault(hold.name, []).append(hold)
@@ -52,14 +54,23 @@ class HoldRules:
         return [hold.id for hold in self.holds]
 
     def of(self, request: Any, queue: str) -> tuple[str, ...]:
-        """The ids of the holds that match a task, the oldest first. Cost: a look into a dict; no round trip."""
+        """The ids of the holds that match a task, the oldest first. Cost: a look into a dict; no round trip.
+
+        While a tenant is held, also what `tenant_of` costs.
+        """
         name = request.name
         found = self._known.get(name)
         if found is None:
             found = self._match(name)
+        if self._tenants:
+            found = self._with_tenants(found, request.message)
         if not found:
             return ()
         return tuple(hold.id for hold in found if not hold.queue or hold.queue == queue)
+
+    def _with_tenants(self, found: tuple[Hold, ...], message: Any) -> tuple[Hold, ...]:
+        held = [of[tenant] for key, of in self._tenants.items() if (tenant := tenant_of(message, key)) in of]
+        return tuple(hold for hold in self.holds if hold in found or hold in held) if held else found
 
     def _match(self, name: str) -> tuple[Hold, ...]:
         meant = [*self._exact.get(name, ()), *(hold for matches, hold in self._globs if matches(name))]

@@ -18,7 +18,9 @@ from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.lock import locked
 from opsdash.services.queues.release_held import HeldTasksMover
 from opsdash.services.queues.results import Results
+from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.search_tasks import TaskQuery, TaskSearch
+from opsdash.services.queues.tenant_filter import TenantFilter
 from opsdash.services.queues.trash import Trash
 
 
@@ -134,3 +136,11 @@ def test_a_release_sends_no_step_that_takes_long(broker: Broker, client: redis.R
     HeldTasksMover(broker).release(hold, by="maria")
     ids = [json.loads(text)["headers"]["id"] for text in broker.client.lrange(broker.lists("celery")[0], 0, -1)[::-1]]
     assert ids == [f"h{n}" for n in range(300)] + [f"w{n}" for n in range(250)]
+
+
+def test_the_waiting_tasks_of_a_tenant_are_counted_by_header_and_argument(broker: Broker) -> None:
+    plain = json.loads(message("a"))
+    by_header = {**plain, "headers": {**plain["headers"], "tenant_id": "acme"}}
+    broker.client.lpush(broker.lists("celery")[0], json.dumps(by_header), message("b"), "no JSON")
+    assert sample_tasks(broker, "celery", TenantFilter("acme", "tenant_id")).number == 1
+    assert sample_tasks(broker, "celery", TenantFilter("acme", "customer")).number == 0

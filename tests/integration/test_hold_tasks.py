@@ -164,3 +164,19 @@ def test_priorities_come_back_as_they_were(deployment: Deployment, ops: Console)
         assert priorities == [0, 0, 0, 9, 9, 9]
         deployment.resume()
         deployment.records.wait_for(6)
+
+
+def test_one_tenants_tasks_are_held_while_others_run(deployment: Deployment, ops: Console) -> None:
+    with worker(env=deployment.env, queues=["celery"]) as running:
+        ops.run(opsdash.HoldTenant(tenant="acme"), actor="maria", confirm="YES")
+        (found,) = ops.holds.read().holds
+        eventually(lambda: found.id in deployment.health(running.hostname).get("holds", ""), what="it is applied")
+        ids = deployment.send(3, headers={"tenant_id": "acme"})
+        ids += deployment.send(3, headers={"tenant_id": "other"})
+        ids += deployment.send(3)
+        deployment.records.wait_for(6)
+        eventually(lambda: held(ops) == 3, what="those of acme are held")
+        done = ops.run(opsdash.ReleaseTenant(tenant="acme"), actor="maria", confirm="YES")
+        assert done.affected == 3
+        deployment.records.wait_for(9)
+        assert deployment.records.times_run() == each_exactly_once(ids)

@@ -32,10 +32,12 @@ from opsdash.operations import (
     DismissWorker,
     EditFailed,
     HoldTasks,
+    HoldTenant,
     PauseProcessing,
     PruneAuditLog,
     QuietWorker,
     ReleaseTasks,
+    ReleaseTenant,
     RemoveRateLimit,
     RemoveTask,
     ResizePool,
@@ -68,6 +70,8 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "clear_tasks": lambda _: ClearTasks(queue="celery", task="*"),
     "hold_tasks": lambda _: HoldTasks(task="shop.mail"),
     "release_tasks": lambda _: ReleaseTasks(task="shop.charge"),
+    "hold_tenant": lambda _: HoldTenant(tenant="acme"),
+    "release_tenant": lambda _: ReleaseTenant(tenant="umbrella"),
     "clear_held": lambda _: ClearHeld(task="shop.charge"),
     "restore_queue": lambda trash: RestoreQueue(trash_id=trash),
     "delete_trash": lambda trash: DeleteTrash(trash_id=trash),
@@ -109,6 +113,11 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     trash = console.run(ClearQueue(queue="celery"), actor="maria", confirm="YES").details["trash_id"]
     client.lpush("celery", "second", "third", message("removable"), message("kid", root_id="flow-1"))
     keep(console.broker, [failed("failed")])
+    for hold in (HoldTasks(task="shop.charge"), HoldTenant(tenant="umbrella")):
+        console.run(hold, actor="maria", confirm="YES")
+    for one in console.holds.read().holds:
+        client.hset("opsdash:held", f"{one.id}:0:emails", "emails")
+        client.lpush(f"opsdash:held:emails:{one.id}:0", message(f"held-{one.kind}"))
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     console.run(SetRateLimit(task="shop.charge", rate="1/s"), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)

@@ -12,6 +12,8 @@ EVERY_OPERATION = (
     opsdash.ClearTasks(queue="emails", task="shop.*"),
     opsdash.HoldTasks(task="shop.charge"),
     opsdash.ReleaseTasks(task="shop.charge"),
+    opsdash.HoldTenant(tenant="acme"),
+    opsdash.ReleaseTenant(tenant="acme"),
     opsdash.ClearHeld(task="shop.charge"),
     opsdash.RestoreQueue(trash_id="0123"),
     opsdash.DeleteTrash(trash_id="0123"),

@@ -358,12 +358,12 @@ def _break(what: str) -> None:
         def stand_still(sender: Any, **_: Any) -> None:
             sender.timer.call_after(1.0, time.sleep, (600,))
     elif what == "no-way-back":
-        from opsdash.worker import final_check
+        from opsdash.worker import gate
 
         def refuse(channel: Any, request: Any) -> None:
             raise redis.ResponseError("OOM on purpose")
 
-        final_check.copy_back = refuse
+        gate.copy_back = refuse
 
 
 for _what in os.environ.get("SAMPLE_BREAK", "").split(","):

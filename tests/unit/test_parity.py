@@ -52,6 +52,7 @@ CARDS = {
     "revoke_task",
     "set_time_limit",
     "hold_tasks",
+    "hold_tenant",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 
@@ -74,7 +75,10 @@ def offered() -> set[str]:
                     ("gone", "silent", ("celery",)),
                 )
             ),
-            holds=(HeldTasks(hold=Hold(id="h", kind="task", name="shop.charge"), held=1),),
+            holds=(
+                HeldTasks(hold=Hold(id="h", kind="task", name="shop.charge"), held=1),
+                HeldTasks(hold=Hold(id="t", kind="tenant", name="acme"), held=1),
+            ),
             trash=(TrashEntry(id="t", queue="celery", count=1),),
             approvals=(Approval(id="a", operation="x", title="X", params={}, by="maria", at=now, expires_at=now),),
         )

@@ -102,7 +102,8 @@ class HeldTasksMover:
             with locked(self.broker, queue, by=by, what="release") as lock:
                 SelectiveClear(self.broker).finish_broken(lock, queue)
                 if by != EXPIRY:
-                    self.broker.client.hset(keys.hold, f"{lists[0].hold}{RELEASING}", _who(by))
+                    with writes.aside():
+                        self.broker.client.eval(BEGIN, 1, keys.hold, lists[0].hold, _who(by), "1")
                 for one in lists:
                     (number,) = Holds(self.broker).lengths([one])
                     names = [keys.held(one.hold, one.step, one.queue), one.list, keys.held_lists, keys.restores]
@@ -111,6 +112,11 @@ class HeldTasksMover:
                         on_progress()
                     done.by_queue[queue] += number
                     on_progress()
+        except redis.ResponseError:
+            if undo and not writes.possible():  # Redis refuses the first step: it is as if this had not begun
+                with writes.aside():
+                    self.broker.client.hdel(keys.hold, f"{undo}{RELEASING}")
+            raise
         except Refused as error:
             if undo and not done.by_queue:
                 with writes.aside():

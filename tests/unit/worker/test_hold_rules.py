@@ -47,6 +47,43 @@ def test_a_hold_of_one_queue_leaves_the_others_alone() -> None:
     assert not rules.of(a_request("shop.mail"), "celery")
 
 
+def of_a_tenant(headers: dict[str, Any] | None, body: str, kind: str = "application/json") -> Any:
+    request = a_request("shop.mail")
+    request.message.headers, request.message.body, request.message.content_type = headers, body, kind
+    return request
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "kind", "held"),
+    [
+        ({"tenant_id": "acme"}, "[[], {}, {}]", "application/json", True),
+        ({"tenant_id": 7}, "[[], {}, {}]", "application/json", False),
+        ({}, '[[], {"tenant_id": "acme"}, {}]', "application/json", True),
+        (None, '[[], {"tenant_id": "acme"}, {}]', "application/json", True),
+        ({}, '{"kwargs": {"tenant_id": "acme"}}', "application/json", True),
+        ({"tenant_id": "other"}, '[[], {"tenant_id": "acme"}, {}]', "application/json", False),
+        ({"compression": "gzip"}, '[[], {"tenant_id": "acme"}, {}]', "application/json", False),
+        ({}, '[[], {"tenant_id": "acme"}, {}]', "application/x-python-serialize", False),
+        ({}, "no JSON", "application/json", False),
+        ({}, '[[], {"tenant_id": ["acme"]}, {}]', "application/json", False),
+        ({}, '[[], {"tenant_id": "acme", "more": "' + "x" * 300_000 + '"}, {}]', "application/json", False),
+    ],
+)
+def test_a_tenant_is_known_by_its_header_else_by_the_keyword_argument(
+    headers: dict[str, Any] | None, body: str, kind: str, held: bool
+) -> None:
+    tenant = Hold(id=hold_id("tenant", "acme"), kind="tenant", name="acme", key="tenant_id")
+    rules = HoldRules((a_hold("shop.charge"), tenant))
+    request = of_a_tenant(headers, body, kind)
+    assert rules.of(request, "celery") == ((tenant.id,) if held else ())
+    assert rules.of(request, "celery") == ((tenant.id,) if held else ()), "and as it was remembered"
+
+
+def test_a_body_is_not_read_while_no_tenant_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold_rules, "tenant_of", lambda *_: pytest.fail("it was looked into"))
+    assert HoldRules((a_hold("shop.*"),)).of(of_a_tenant({}, "[]"), "celery")
+
+
 def test_names_that_a_sender_invents_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hold_rules, "MOST_NAMES", 10)
     rules = HoldRules((a_hold("shop.*"),))
