@@ -283,7 +283,7 @@ def test_what_redis_has_lost_is_known_to_the_console_that_sends(
 
 def test_a_lease_is_one_consoles_until_it_ends(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_S", 0.2)
-    first, second = Lease(broker, "lease"), Lease(broker, "lease")
+    first, second = Lease(broker, lambda: "lease"), Lease(broker, lambda: "lease")
     assert first.hold()
     assert not second.hold()
     assert first.hold()
@@ -299,7 +299,7 @@ def test_a_lease_is_one_consoles_until_it_ends(broker: Broker, monkeypatch: pyte
 
 def test_a_lease_without_an_end_is_nobodys(broker: Broker) -> None:
     broker.client.set("lease", "foreign")
-    assert Lease(broker, "lease").hold()
+    assert Lease(broker, lambda: "lease").hold()
 
 
 def test_figures_are_empty_where_nothing_was_ever_sent(broker: Broker) -> None:
@@ -307,8 +307,18 @@ def test_figures_are_empty_where_nothing_was_ever_sent(broker: Broker) -> None:
 
 
 def test_a_console_without_the_lease_writes_nothing(consoles: Consoles, broker: Broker) -> None:
-    store, lease = NotificationStore(broker, SIGNER), Lease(broker, broker.keys.notify_lease)
+    store, lease = NotificationStore(broker, SIGNER), Lease(broker, lambda: broker.keys.notify_lease)
     assert not store.save(lease, figures=NotificationFigures(sent=5))
     assert lease.hold()
     assert store.save(lease, figures=NotificationFigures(sent=5))
     assert store.figures().sent == 5
+
+
+def test_a_lease_follows_the_key_prefix_that_a_worker_reports_later(broker: Broker) -> None:
+    keys = ["opsdash:notify:lease"]
+    lease, other = Lease(broker, lambda: keys[0]), Lease(broker, lambda: "shop:opsdash:notify:lease")
+    assert lease.hold()
+    assert other.hold()
+    keys[0] = "shop:opsdash:notify:lease"
+    assert not lease.hold()
+    assert not lease.held

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis
@@ -29,12 +30,13 @@ class Lease:
     """The right of one console to do one thing.
 
     Attributes:
-        key: Where it is kept. ``who``: this console, as the key holds it.
+        key: Gives the key: its prefix may be known later only, from the first worker. ``who``: this console, as the
+            key holds it.
         taken: How often this console got it from nobody, or from another one: what it knew from before may be old.
     """
 
     broker: Broker
-    key: str
+    key: Callable[[], str]
     who: str = field(default_factory=_who)
     taken: int = 0
     _until_s: float = float("-inf")  # monotonic
@@ -52,7 +54,7 @@ class Lease:
         """
         began = time.monotonic()
         with self.broker.reading():
-            answer = int(self.broker.client.eval(_HOLD, 1, self.key, self.who, int(LEASE_S * 1000)))
+            answer = int(self.broker.client.eval(_HOLD, 1, self.key(), self.who, int(LEASE_S * 1000)))
         if answer:
             self.taken += answer == 2
             self._until_s = began + LEASE_S
@@ -71,7 +73,7 @@ class Lease:
             Unavailable: Redis did not answer.
         """
         with self.broker.reading():
-            return bounded_reads.text(self.broker.client, self.key, 200).rpartition("/")[0]
+            return bounded_reads.text(self.broker.client, self.key(), 200).rpartition("/")[0]
 
     def release(self) -> None:
         """Gives it back, so that another console need not wait. Raises nothing: it ends by itself too."""
@@ -79,6 +81,6 @@ class Lease:
             return
         self._until_s = float("-inf")
         try:
-            self.broker.client.eval(_RELEASE, 1, self.key, self.who)
+            self.broker.client.eval(_RELEASE, 1, self.key(), self.who)
         except redis.RedisError:
             return

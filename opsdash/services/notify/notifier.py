@@ -55,7 +55,7 @@ class Notifier:
         self._settings, self._poller = settings, poller
         self._rules = Rules.of(settings)
         self._urgent = frozenset(settings.notify_urgent)
-        self._lease = Lease(broker, broker.keys.notify_lease)
+        self._lease = Lease(broker, lambda: broker.keys.notify_lease)
         self._store = NotificationStore(broker, audit.signer)
         self._looking = Looking(audit, failed)
         self._wake = threading.Event()
@@ -118,6 +118,8 @@ class Notifier:
 
     def tick(self) -> None:
         """One look, and what follows from it. Cost: one script every ``RENEW_S``; two more for each message."""
+        if self._poller.latest is None:
+            return  # nor is the key prefix known, where workers alone say it
         now = now_utc()
         self._hold()
         for outcome in self._delivery.collect():

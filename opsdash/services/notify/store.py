@@ -78,7 +78,7 @@ class NotificationStore:
         """
         with self.broker.reading():
             _, _, figures = self._known()
-        holder = Lease(self.broker, self.broker.keys.notify_lease).holder()
+        holder = Lease(self.broker, lambda: self.broker.keys.notify_lease).holder()
         return replace(figures, sender=holder)
 
     def save(
@@ -112,7 +112,7 @@ class NotificationStore:
         ]
         with writes.aside():
             answer = self.broker.client.eval(
-                _SAVE, 3, lease.key, keys.notify, keys.notify_outbox, *arguments, *gone, *pairs
+                _SAVE, 3, lease.key(), keys.notify, keys.notify_outbox, *arguments, *gone, *pairs
             )
         return bool(answer)
 

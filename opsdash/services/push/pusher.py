@@ -58,7 +58,7 @@ class Pusher:
     def __init__(self, settings: Settings, *, broker: Broker, audit: AuditLog) -> None:
         self._receiver = receiver(settings)
         self._broker, self._audit = broker, audit
-        self._lease = Lease(broker, broker.keys.audit_push_lease)
+        self._lease = Lease(broker, lambda: broker.keys.audit_push_lease)
         # Another receiver begins at its own position. Its address is a secret, so only a digest of it is kept.
         self._target = f"push to:{settings.audit_push}"
         self._state = TargetState()
@@ -99,7 +99,11 @@ class Pusher:
             Unavailable: Redis or the database did not answer.
         """
         target = self._receiver
-        if target is None or not self._lease.hold():
+        if target is None:
+            return False
+        with self._broker.reading():
+            self._broker.layouts.refresh()  # the key prefix may be known from workers alone
+        if not self._lease.hold():
             return False
         if self._position is None or self._loaded != self._lease.taken:
             self._position = self.position()
