@@ -6,6 +6,8 @@ meanwhile. A percentile is as exact as its bucket. Standard library only.
 
 from __future__ import annotations
 
+import json
+import operator
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from opsdash.model import untrusted
+from opsdash.text import as_text
 
 SENT = "opsdash_sent"
 """Header of a message: when it was sent, in seconds since the epoch by the sender's clock."""
@@ -27,8 +30,8 @@ are among them, so that the share within an objective is exact. The last bucket,
 BUCKETS = len(BOUNDS_S) + 1
 MOST_QUEUES = 200
 """Queues that a worker, and an entry of the history, has times of: a client can invent names."""
-MOST_SECONDS = 1e15
-"""Above every sum of times."""
+MOST_TASKS, MOST_SECONDS = 10**15, 1e15
+"""Above every count, and every sum of times."""
 
 
 def bucket_of(seconds: float) -> int:
@@ -69,7 +72,7 @@ class TimeInQueue:
 
     def __add__(self, other: TimeInQueue) -> TimeInQueue:
         return TimeInQueue(
-            tuple(map(sum, zip(self.counts, other.counts, strict=True))),
+            tuple(map(operator.add, self.counts, other.counts)),
             self.sum_s + other.sum_s,
             self.paused + other.paused,
             self.clock + other.clock,
@@ -78,8 +81,9 @@ class TimeInQueue:
 
     def since(self, before: TimeInQueue) -> TimeInQueue:
         """What has come to an earlier count of the same process; nothing is ever below 0."""
+        counts = tuple(map(operator.sub, self.counts, before.counts))
         return TimeInQueue(
-            tuple(max(0, now - then) for now, then in zip(self.counts, before.counts, strict=True)),
+            counts if min(counts) >= 0 else tuple(max(0, one) for one in counts),
             max(0.0, self.sum_s - before.sum_s),
             max(0, self.paused - before.paused),
             max(0, self.clock - before.clock),
@@ -118,15 +122,14 @@ class TimeInQueue:
         """What ``to_list`` made; None for anything else: anybody may write it."""
         if not isinstance(value, list) or not 4 <= len(value) <= 4 + 2 * BUCKETS or len(value) % 2:
             return None
-        total = untrusted.figure(value[0], MOST_SECONDS)
-        whole = [untrusted.whole(one) for one in value[1:]]
-        if total is None or None in whole:
+        total, *numbers = value
+        # Each worker's report has some, at each read: one look at all of them, in place of `untrusted.whole` for each.
+        if type(total) not in (float, int) or not 0 <= total < MOST_SECONDS or set(map(type, numbers)) != {int}:
             return None
-        numbers: list[int] = [one for one in whole if one is not None]
+        if min(numbers) < 0 or max(numbers) >= MOST_TASKS or max(numbers[3::2], default=0) >= BUCKETS:
+            return None
         counts = [0] * BUCKETS
         for bucket, number in zip(numbers[3::2], numbers[4::2], strict=True):
-            if bucket >= BUCKETS:
-                return None
             counts[bucket] = number
         return cls(tuple(counts), total, *numbers[:3])
 
@@ -142,7 +145,18 @@ def total(parts: Iterable[TimeInQueue]) -> TimeInQueue:
 def by_queue(value: Any) -> dict[str, TimeInQueue]:
     """Queue → its times, of a mapping as JSON carries it; what can't be read is left out."""
     found = ((name, TimeInQueue.from_list(one)) for name, one in islice(untrusted.mapping(value).items(), MOST_QUEUES))
-    return {name: one for name, one in found if one is not None and 0 < len(name) <= untrusted.LONG}
+    return {as_text(name): one for name, one in found if one is not None and 0 < len(name) <= untrusted.LONG}
+
+
+def reported(text: str) -> dict[str, TimeInQueue]:
+    """The same, of a worker's report; nothing of what is no JSON. Cost: some 10 µs for each queue.
+
+    By Python's own parser: each number is looked at here, and `untrusted.parsed` takes three times as long.
+    """
+    try:
+        return by_queue(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsdash.model import time_in_queue
-from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, NOTHING, Sum, TimeInQueue, Wait, bucket_of, by_queue, total
+from opsdash.model.time_in_queue import (
+    BOUNDS_S,
+    BUCKETS,
+    NOTHING,
+    Sum,
+    TimeInQueue,
+    Wait,
+    bucket_of,
+    by_queue,
+    reported,
+    total,
+)
 
 SECONDS = st.floats(min_value=0, max_value=80_000)
 WORST = 5 / 3 + 1e-9
@@ -76,6 +87,16 @@ def test_a_histogram_survives_json(seconds: list[float], paused: int) -> None:
 def test_what_is_no_histogram_is_none(value: Any) -> None:
     assert TimeInQueue.from_list(value) is None
     assert by_queue({"emails": value}) == {}
+    assert reported(json.dumps({"emails": value, "a": [1, 2, 0, 0]})) == {"a": TimeInQueue(sum_s=1, paused=2)}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000, '{"a": [NaN, 1, 0, 0]}', "9" * 10_000])
+def test_a_report_that_is_none_says_nothing(text: str) -> None:
+    assert reported(text) == {}
+
+
+def test_the_name_of_a_queue_is_safe_to_store() -> None:
+    assert list(reported('{"\\ud800": [1, 2, 0, 0], "\\u0000": [1, 2, 0, 0]}')) == ["\\ud800", "\\x00"]
 
 
 def test_a_mapping_is_read_by_queue_and_bounded() -> None:

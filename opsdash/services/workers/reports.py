@@ -301,14 +301,14 @@ def _times_of(worker: WorkerStats, text: str | None) -> ReportedTimes | None:
         process=f"{worker.record} {worker.instance or worker.pid}",
         uptime_s=worker.uptime_s,
         silent_s=worker.silent_s,
-        by_queue=_idle_times(text) if len(text) < SHORT_TIMES else time_in_queue.by_queue(untrusted.parsed(text)),
+        by_queue=_idle_times(text) if len(text) < SHORT_TIMES else time_in_queue.reported(text),
     )
 
 
 @lru_cache(MOST_WORKERS)
 def _idle_times(text: str) -> Mapping[str, TimeInQueue]:
     """Remembered, for idle workers report the same again and again."""
-    return time_in_queue.by_queue(untrusted.parsed(text))
+    return time_in_queue.reported(text)
 
 
 def _running(text: str | None, reported_at: datetime, arguments: list[str]) -> tuple[RunningTask, ...]:
