@@ -192,6 +192,7 @@ class Settings(RunSettings, NotifySettings):
         default=(),
         parse=parsers.objectives,
         doc="How long tasks may wait, for each queue, comma-separated: `emails=95% within 30s over 1h`.",
+    )
     tenant_key: str = _setting(
         default="tenant_id",
         parse=parsers.name,
