@@ -42,9 +42,10 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 4 unavailable, nothing changed · 5 uncertain, look · 130 interrupted."""
 
 
-READS = (status, queues, workers, schedules, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
-READS = (status, queues, workers, failed, holds, peek, find_task, workflow, tasks, trash, approvals, audit)
-READS = (status, queues, workers, rate_limits, failed, peek, find_task, workflow, tasks, trash, approvals, audit)
+READS = (
+    *(status, queues, workers, holds, rate_limits, schedules, failed),
+    *(peek, find_task, workflow, tasks, trash, approvals, audit),
+)
 WHY = "To find out why: opsdash doctor."
 MAX_ECHO = 80
 """Characters of one argument that an answer repeats."""

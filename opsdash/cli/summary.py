@@ -13,6 +13,7 @@ from opsdash.model import FailureOverview, PauseInfo, QueueStats, Snapshot, Stat
 from opsdash.operation import heading_of
 from opsdash.services.failures.failed_text import not_kept
 from opsdash.services.monitoring import pace_text
+from opsdash.services.pause import hold_text
 from opsdash.services.pause.verdict import verdict
 from opsdash.services.pause.verdict_text import describe, describe_builds, remedies
 from opsdash.text import at_least, count, format_duration
@@ -51,6 +52,7 @@ def summarize(snapshot: Snapshot, broker: str, here: str = "", failed: FailureOv
         *([line("Database:", snapshot.database_error)] if _unfit(snapshot) else []),
         line(f"{broker}{answered}"),
         *_queues(snapshot),
+        *(line(f"{text}: opsdash holds") for text in filter(None, [hold_text.held(snapshot.holds)])),
         *(line(text) for text in _workers(snapshot)),
         *(line(text) for text in _failed(failed)),
         *(line(text) for text in _waiting_for_somebody(snapshot)),

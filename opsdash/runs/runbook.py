@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -270,7 +270,7 @@ def operation(name: str, params: Mapping[str, Any], values: Mapping[str, str]) -
             given[key] = declared[key].metadata["parse"](text)
         except ValueError as error:
             raise Invalid(str(error), field=key) from error
-    try:
-        return kind(**given)
-    except TypeError as error:  # a parameter without a default was left out
-        raise Invalid(f"{name}: {str(error).rpartition(') ')[2] or error}") from error
+    missing = [key for key, one in declared.items() if one.default is MISSING and key not in given]
+    if missing:
+        raise Invalid(f"{name} needs {', '.join(missing)}.")
+    return kind(**given)

@@ -43,6 +43,7 @@ from opsdash.operations import (
 )
 from opsdash.operations.approve import described
 from opsdash.services.monitoring import pace_text
+from opsdash.services.pause import hold_text
 from opsdash.state.status import DEGRADED, PARTLY_PAUSED, PAUSED, RUNNING, SystemStatus
 from opsdash.text import choices, count
 from opsdash.views.components.sparkline import sparkline
@@ -305,13 +306,14 @@ def pause_story(status: SystemStatus) -> str:
         return f"{' '.join(parts)}."
     if status.processing_status != RUNNING:
         return "" if status.redis_error else "Reading the deployment …"
-    held = len(status.paused_queues)
-    if held:
-        said = f"{held} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
+    paused, held = len(status.paused_queues), hold_text.held(status.holds)
+    if paused:
+        said = f"{paused} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
     elif status.redis_stale:
         said = "nothing paused"  # of the workers nothing is known by now
     else:
-        return attention(status) or "Workers pick up tasks from every queue"
+        said = attention(status) or ("" if held else "Workers pick up tasks from every queue")
+    said = ". ".join(filter(None, [said, held]))
     return f"Last known: {said}" if status.redis_stale else said
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from opsdash.model import (
     AuditEntry,
+    HeldTasks,
     HistoryPoint,
+    Hold,
     ObjectiveStatus,
     OtherWorker,
     PauseInfo,
@@ -263,6 +265,20 @@ def test_a_worker_that_takes_no_tasks_is_counted_beside_those_that_do() -> None:
     assert rows.pause_story(status) == "1 of 2 workers needs attention: 1 quiet"
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=both[1:]))
     assert rows.pause_story(status) == "No worker takes tasks: new tasks wait"
+
+
+def test_the_state_says_what_is_held() -> None:
+    status = SystemStatus()
+    holds = tuple(
+        HeldTasks(hold=Hold(id=name, kind=kind, name=name), held=held)
+        for name, kind, held in (("shop.*", "task", 2), ("acme", "tenant", 310))
+    )
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), holds=holds))
+    assert rows.pause_story(status) == "Held: shop.*, tenant acme: 312 tasks"
+    own = {"emails": PauseInfo(queue="emails", by="maria", at=NOW, expires_at=None)}
+    queues = (QueueStats(name="emails", waiting=0),)
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, queues=queues, paused_queues=own, holds=holds[:1]))
+    assert rows.pause_story(status) == "1 of 1 queues paused: emails. Held: shop.*: 2 tasks"
 
 
 @pytest.mark.parametrize(
