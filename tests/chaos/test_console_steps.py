@@ -225,6 +225,27 @@ def cancel_scene(console: Console) -> Scene:
     return Scene(opsdash.CancelWorkflow(root="root-1"), lambda later: later.get_queue_length("emails") == 0)
 
 
+def hold_scene(operation: opsdash.HoldTasks | opsdash.HoldTenant) -> Scene:
+    return Scene(operation, lambda later: len(later.holds.read().holds) == 1)
+
+
+def held_scene(console: Console, hold: Any, operation: Any, left: int) -> Scene:
+    """A hold with three tasks; so many are in the queue afterwards."""
+    console.run(hold, actor=MARIA, confirm="YES")
+    (one,) = console.holds.read().holds
+    keys, client = console.broker.keys, console.broker.client
+    client.hset(keys.held_lists, f"{one.id}:0:emails", "emails")
+    client.lpush(keys.held(one.id, "0", "emails"), *(message(f"h{n}") for n in range(3)))
+
+    def done(later: Console) -> bool:
+        return sum(of.held for of in later.holds.look().holds) == 0 and later.get_queue_length("emails") == left
+
+    return Scene(operation, done)
+
+
+CHARGE, ACME = opsdash.HoldTasks(task="shop.charge"), opsdash.HoldTenant(tenant="acme")
+
+
 def kept_as_failed(console: Console) -> int:
     return FailureStore(console.broker).page().total
 
@@ -282,6 +303,11 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "revoke_task": revoke_scene,
     "remove_task": remove_scene,
     "cancel_workflow": cancel_scene,
+    "hold_tasks": lambda _: hold_scene(CHARGE),
+    "hold_tenant": lambda _: hold_scene(ACME),
+    "release_tasks": lambda console: held_scene(console, CHARGE, opsdash.ReleaseTasks(task="shop.charge"), 3),
+    "release_tenant": lambda console: held_scene(console, ACME, opsdash.ReleaseTenant(tenant="acme"), 3),
+    "clear_held": lambda console: held_scene(console, CHARGE, opsdash.ClearHeld(task="shop.charge"), 0),
     "retry_failed": retry_scene,
     "discard_failed": discard_scene,
     "edit_failed": edit_scene,
