@@ -22,6 +22,7 @@ from opsdash.views.operations_log import RecentOperations
 from opsdash.views.other_operations import OtherOperations
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
+from opsdash.views.rate_limits import RateLimits
 from opsdash.views.tasks import Tasks
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
@@ -140,7 +141,7 @@ class Console(View):
         view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
         view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
         view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
-        return view
+        return self._add(stack(view), partial(self._view, RateLimits))
 
     def _failures(self) -> Viewable:
         location = self._session.location

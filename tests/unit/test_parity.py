@@ -46,6 +46,8 @@ CARDS = {
     "remove_task",
     "revoke_task",
     "set_time_limit",
+    "set_rate_limit",
+    "remove_rate_limit",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 
