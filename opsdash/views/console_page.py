@@ -24,7 +24,11 @@ from opsdash.views.other_operations import OtherOperations
 from opsdash.views.peers import OtherDeployments
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
+<<<<<<< HEAD
 from opsdash.views.schedules import Schedules
+=======
+from opsdash.views.rate_limits import RateLimits
+>>>>>>> h-workers
 from opsdash.views.tasks import Tasks
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
@@ -147,7 +151,7 @@ class Console(View):
         view = self._view(WorkerHealth, selection=location.open_workers, find=location.workers)
         view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
         view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
-        return view
+        return self._add(stack(view), partial(self._view, RateLimits))
 
     def _failures(self) -> Viewable:
         location = self._session.location

@@ -193,6 +193,28 @@ def test_a_pool_is_resized_from_its_row_and_a_time_limit_is_set_above_the_table(
 
 
 @pytest.mark.slow
+def test_a_rate_limit_is_set_shown_and_removed_below_the_workers(
+    served: Any, visit: Callable[..., Page], shoot: Callable[..., None]
+) -> None:
+    page = visit(f"{served.url}?tab=workers")
+    table = page.get_by_role("table", name="Rate limits", exact=True)
+    expect(page.get_by_text("No task has a rate limit.")).to_be_visible()
+    button(page, "Set Rate Limit").click()
+    page.get_by_label("Name of the task").fill("shop.charge")
+    page.get_by_label("Rate", exact=True).fill("10/s")
+    page.get_by_label("Type YES to confirm").focus()
+    dialog = page.get_by_role("dialog", name="Limit shop.charge to 10/s")
+    expect(dialog).to_contain_text("At most 10/s tasks shop.charge start, in all workers together.")
+    shoot(page, "dialog_rate_limit")
+    confirm(page)
+    expect(table).to_contain_text("shop.charge")
+    expect(table).to_contain_text("none follows it")
+    button(page, "Remove shop.charge").click()
+    confirm(page)
+    expect(page.get_by_text("No task has a rate limit.")).to_be_visible()
+
+
+@pytest.mark.slow
 def test_the_log_is_pruned_from_where_it_is_read_by_an_admin_only(
     serve_page: Callable[..., Any], visit: Callable[..., Page], shoot: Callable[..., None]
 ) -> None:

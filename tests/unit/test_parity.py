@@ -53,6 +53,8 @@ CARDS = {
     "set_time_limit",
     "hold_tasks",
     "hold_tenant",
+    "set_rate_limit",
+    "remove_rate_limit",
 }
 """Buttons of cards; tests/browser clicks each of them."""
 
