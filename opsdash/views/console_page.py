@@ -24,11 +24,8 @@ from opsdash.views.other_operations import OtherOperations
 from opsdash.views.peers import OtherDeployments
 from opsdash.views.queue_charts import QueueChart
 from opsdash.views.queues import ClearedTasks, QueueTable
-<<<<<<< HEAD
-from opsdash.views.schedules import Schedules
-=======
 from opsdash.views.rate_limits import RateLimits
->>>>>>> h-workers
+from opsdash.views.schedules import Schedules
 from opsdash.views.tasks import Tasks
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
