@@ -25,7 +25,7 @@ COLUMNS = [
     {"field": "silent", "title": "Silent", "kind": "number", "priority": 3},
     {"field": "failures", "title": "Failures", "kind": "number", "priority": 2},
     {"field": "verdict", "title": "Verdict", "priority": 2},
-    {"field": "read", "title": "Read", "kind": "ago", "priority": 2},
+    {"field": "read", "title": "Read", "kind": "since", "help": "How old these figures are", "priority": 2},
 ]
 TONES = {"running": "ok", "paused": "warn", "unknown": "bad"}
 

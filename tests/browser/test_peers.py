@@ -24,6 +24,7 @@ def test_the_overview_has_a_card_of_other_deployments_with_a_link_to_each(
     expect(card.get_by_text("running")).to_be_visible()
     expect(card.get_by_text("unknown")).to_be_visible()
     expect(card.get_by_text("it can't be reached")).to_be_visible()
+    expect(card.get_by_role("row").filter(has_text="unknown")).not_to_contain_text("just now")
     link = page.get_by_role("link", name="Open eu")
     expect(link).to_have_attribute("href", f"http://127.0.0.1:{other.port}/operations")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
