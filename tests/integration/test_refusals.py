@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,13 +32,16 @@ from opsdash.operations import (
     DismissWorker,
     EditFailed,
     PauseProcessing,
+    PauseSchedule,
     PruneAuditLog,
     QuietWorker,
     RemoveTask,
     RestoreQueue,
     ResumeProcessing,
+    ResumeSchedule,
     RetryFailed,
     RevokeTask,
+    RunScheduleNow,
     SyncTenantConfigs,
     WakeWorker,
 )
@@ -64,6 +69,9 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "discard_failed": lambda _: DiscardFailed(task="*"),
     "remove_task": lambda _: RemoveTask(task_id="removable"),
     "cancel_workflow": lambda _: CancelWorkflow(root="flow-1"),
+    "pause_schedule": lambda _: PauseSchedule(schedule="nightly"),
+    "resume_schedule": lambda _: ResumeSchedule(schedule="held"),
+    "run_schedule_now": lambda _: RunScheduleNow(schedule="nightly"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
@@ -89,6 +97,9 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     keep(console.broker, [failed("failed")])
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
+    for name in ("nightly", "held"):
+        client.hset(console.broker.keys.schedules, name, json.dumps({"task": "report", "at": time.time()}))
+    console.run(PauseSchedule(schedule="held"), actor="maria", confirm="YES")
     return str(trash)
 
 
@@ -155,7 +166,7 @@ REFUSALS = {
     "full": full,
     "no such command": without_the_command,
 }
-NEEDS_ROOM = {"sync_tenant_configs"}
+NEEDS_ROOM = {"sync_tenant_configs", "run_schedule_now"}
 """What a full Redis can't do: it adds. All else takes away, moves, or is what an operator pauses with."""
 
 
