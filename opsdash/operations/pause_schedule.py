@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Snapshot, times
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, times
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.services.workers.schedules import Schedules
@@ -26,7 +26,6 @@ class PauseSchedule(Operation):
     help: ClassVar[str] = "Keep one entry of beat's schedule from sending its task."
     warning: ClassVar[str] = "Beat does not send this entry's task until someone resumes it or the pause expires."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
-    turn_on: ClassVar[str] = "Start beat with -S opsdash.beat:Scheduler."
 
     schedule: str = argument(
         default="", positional=True, help="The entry, as opsdash schedules names it.", label="Entry", longest=200
@@ -40,11 +39,6 @@ class PauseSchedule(Operation):
         placeholder="For example 90s, 10m, 2h or 1h30m",
         suggestions={"1 h": "1h", "1 day": "1d", "1 week": "7d"},
     )
-
-    @classmethod
-    def is_used(cls, snapshot: Snapshot) -> bool:  # noqa: ARG003 - the entries are in no snapshot
-        """Not known without a read: it is listed last, with how beat is to be started."""
-        return False
 
     def heading(self) -> str:
         """Which entry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Invalid, OpsdashError, Refused, explained
-from opsdash.model import Effect, Figure, Line, Preview, Snapshot, times
+from opsdash.model import Effect, Figure, Line, Preview, times
 from opsdash.model.schedule import Schedule
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.workers.schedules import Schedules
@@ -23,7 +23,6 @@ class ResumeSchedule(Operation):
     help: ClassVar[str] = "Let one entry of beat's schedule send its task again."
     warning: ClassVar[str] = "Beat sends this entry's task again when it is due next."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
-    turn_on: ClassVar[str] = "Start beat with -S opsdash.beat:Scheduler."
 
     schedule: str = argument(
         default="", positional=True, help="The entry, as opsdash schedules names it.", label="Entry", longest=200
@@ -33,11 +32,6 @@ class ResumeSchedule(Operation):
         help="If it missed runs, send its task once now.",
         label="Send its task once now for what it missed",
     )
-
-    @classmethod
-    def is_used(cls, snapshot: Snapshot) -> bool:  # noqa: ARG003 - the entries are in no snapshot
-        """Not known without a read: it is listed last, with how beat is to be started."""
-        return False
 
     def heading(self) -> str:
         """Which entry."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from opsdash.errors import Invalid, Unavailable
-from opsdash.model import Effect, Line, Preview, Snapshot, times
+from opsdash.model import Effect, Line, Preview, times
 from opsdash.model.schedule import Schedule
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.workers.schedules import NO_BEAT, Schedules
@@ -22,16 +22,10 @@ class RunScheduleNow(Operation):
     help: ClassVar[str] = "Have beat send the task of one entry now, once."
     warning: ClassVar[str] = "The task is sent once more than the schedule says, also while the entry is paused."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
-    turn_on: ClassVar[str] = "Start beat with -S opsdash.beat:Scheduler."
 
     schedule: str = argument(
         default="", positional=True, help="The entry, as opsdash schedules names it.", label="Entry", longest=200
     )
-
-    @classmethod
-    def is_used(cls, snapshot: Snapshot) -> bool:  # noqa: ARG003 - the entries are in no snapshot
-        """Not known without a read: it is listed last, with how beat is to be started."""
-        return False
 
     def heading(self) -> str:
         """Which entry."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -35,6 +37,7 @@ from opsdash.operations import (
     HoldTasks,
     HoldTenant,
     PauseProcessing,
+    PauseSchedule,
     PruneAuditLog,
     QuietWorker,
     ReleaseTasks,
@@ -45,11 +48,13 @@ from opsdash.operations import (
     RestartPool,
     RestoreQueue,
     ResumeProcessing,
+    ResumeSchedule,
     RetryFailed,
     RevokeTask,
     SetRateLimit,
     SetTimeLimit,
     ShutdownWorker,
+    RunScheduleNow,
     SyncTenantConfigs,
     WakeWorker,
 )
@@ -82,6 +87,9 @@ OPERATIONS: dict[str, Callable[[str], Operation]] = {
     "discard_failed": lambda _: DiscardFailed(task="*"),
     "remove_task": lambda _: RemoveTask(task_id="removable"),
     "cancel_workflow": lambda _: CancelWorkflow(root="flow-1"),
+    "pause_schedule": lambda _: PauseSchedule(schedule="nightly"),
+    "resume_schedule": lambda _: ResumeSchedule(schedule="held"),
+    "run_schedule_now": lambda _: RunScheduleNow(schedule="nightly"),
     "edit_failed": lambda _: EditFailed(failure_id="failed", args="[1]"),
     "set_rate_limit": lambda _: SetRateLimit(task="shop.order", rate="10/s"),
     "remove_rate_limit": lambda _: RemoveRateLimit(task="shop.charge"),
@@ -125,6 +133,9 @@ def prepared(console_for: Callable[..., Console], valkey: Valkey) -> str:
     console.run(PauseProcessing(), actor="maria", confirm="YES")
     console.run(SetRateLimit(task="shop.charge", rate="1/s"), actor="maria", confirm="YES")
     report(client, "silent@test", lasts_s=-60.0)
+    for name in ("nightly", "held"):
+        client.hset(console.broker.keys.schedules, name, json.dumps({"task": "report", "at": time.time()}))
+    console.run(PauseSchedule(schedule="held"), actor="maria", confirm="YES")
     return str(trash)
 
 
@@ -191,7 +202,7 @@ REFUSALS = {
     "full": full,
     "no such command": without_the_command,
 }
-NEEDS_ROOM = {"sync_tenant_configs"}
+NEEDS_ROOM = {"sync_tenant_configs", "run_schedule_now"}
 """What a full Redis can't do: it adds. All else takes away, moves, or is what an operator pauses with."""
 
 

@@ -61,17 +61,15 @@ def trend(pace: QueuePace, waiting: int) -> str:
 
 
 def remarks(pace: QueuePace, waiting: int) -> list[str]:
-    """All there is to say of a queue beside its wait, what matters most first."""
+    """What there is to say of a queue beside its wait, what matters most first: a row shows the first of it."""
     found = [objective(pace.objective)] if pace.objective is not None else []
     found += filter(None, [trend(pace, waiting)])
     recent = pace.recent
     if recent is not None:
-        if recent.p95_s is not None:
-            found.append(f"p50 {short(recent.p50_s or 0)}, p99 {short(recent.p99_s or 0)}")
         if recent.unknown:
             found.append(f"{recent.unknown:,} without a time: {UNSTAMPED}")
         if recent.clock:
             found.append(f"{recent.clock:,} began before they were sent: clocks differ")
-        if recent.paused:
-            found.append(f"{recent.paused:,} waited during a pause, and are not counted")
+        if recent.p95_s is not None:
+            found.append(f"p50 {short(recent.p50_s or 0)}, p99 {short(recent.p99_s or 0)}")
     return found

@@ -3,6 +3,8 @@
 -- include ../../../model/lua/own_key.lua
 own_key(KEYS[1], 'hash')
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
+-- Taken away first: then a full Redis lets the script write, and what is broken can be stopped.
+redis.call('HDEL', KEYS[1], ARGV[1])
 local left = redis.call('PTTL', KEYS[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 if left < tonumber(ARGV[3]) * 1000 then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
