@@ -51,10 +51,10 @@ from opsdash.operations import (
     ResumeSchedule,
     RetryFailed,
     RevokeTask,
+    RunScheduleNow,
     SetRateLimit,
     SetTimeLimit,
     ShutdownWorker,
-    RunScheduleNow,
     SyncTenantConfigs,
     WakeWorker,
 )
