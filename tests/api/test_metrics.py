@@ -297,6 +297,7 @@ def test_every_metric_that_is_printed_is_explained_in_the_docs(scrape, api: Clie
     console.unmanaged.look()
     monkeypatch.setattr("opsdash.services.monitoring.metrics.CHAIN_S", 0.0)
     api.run("pause_processing", confirm="YES")
+    api.run("hold_tasks", params={"task": "shop.charge"}, confirm="YES")
     assert until(lambda: ("opsdash_audit_chain_ok", ()) in scrape())
     text = api.get("/metrics").text
     printed = set(re.findall(r"^# TYPE (opsdash\w+)", text, re.MULTILINE))
