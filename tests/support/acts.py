@@ -24,4 +24,7 @@ EVERY_OPERATION = (
     opsdash.RetryFailed(ids="0123"),
     opsdash.DiscardFailed(ids="0123"),
     opsdash.EditFailed(failure_id="0123", args="[]"),
+    opsdash.PauseSchedule(schedule="nightly"),
+    opsdash.ResumeSchedule(schedule="nightly"),
+    opsdash.RunScheduleNow(schedule="nightly"),
 )
