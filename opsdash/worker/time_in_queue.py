@@ -4,7 +4,7 @@ A task's time is its start minus its sending, or minus its ETA where that is lat
 process, thread or greenlet of the pool accepts it: what it waited inside this worker counts too. Starts are read by the
 clock of Redis, which all workers share; sendings by the sender's.
 
-Cost per task: under 1 µs in the worker's main process, 1.5 µs for one with an ETA; no round trip.
+Cost per task: about 1 µs in the worker's main process, 1.5 µs for one with an ETA; no round trip.
 """
 
 from __future__ import annotations

@@ -37,4 +37,7 @@ EVERY_OPERATION = (
     opsdash.SetRateLimit(task="shop.order", rate="10/s"),
     opsdash.RemoveRateLimit(task="shop.order"),
     opsdash.SetTimeLimit(task="shop.order", hard_s=60),
+    opsdash.PauseSchedule(schedule="nightly"),
+    opsdash.ResumeSchedule(schedule="nightly"),
+    opsdash.RunScheduleNow(schedule="nightly"),
 )
