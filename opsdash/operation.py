@@ -16,7 +16,7 @@ from opsdash.model import Act as Act
 from opsdash.model import AuditEntry, DeclaredOperation, Effect, Preview, Progress, Role, Snapshot, to_plain, untrusted
 from opsdash.model.key_layout import DECIDES
 from opsdash.redaction import HIDDEN, masked
-from opsdash.text import parse_duration, shell_word, typed_duration
+from opsdash.text import LONGEST_DURATION_S, parse_duration, shell_word, typed_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -167,6 +167,7 @@ class Operation:
 
         kind: Any = type(self)
         longest = {field.name: field.metadata["longest"] for field in dataclasses.fields(kind)}
+        durations = {field.name for field in dataclasses.fields(kind) if field.metadata["parse"] is parse_duration}
         for field, hint in _hints(kind).items():
             value = getattr(self, field)
             try:
@@ -174,6 +175,8 @@ class Operation:
             except msgspec.ValidationError as error:
                 text = str(error)
                 raise Invalid(f"{text[:1].lower()}{text[1:]}.", field=field) from None
+            if field in durations and value is not None and value > LONGEST_DURATION_S:
+                raise Invalid(f"expected at most {LONGEST_DURATION_S:,} seconds, got {value:,}.", field=field)
             if not isinstance(value, str):
                 continue
             if len(value) > longest[field]:

@@ -107,6 +107,18 @@ class FailuresQuery(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     ] = 1
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Entries in a page.")] = 50
 
+    def __post_init__(self) -> None:
+        """The same for failed tasks.
+
+        Raises:
+            ValueError: Which msgspec makes a ``ValidationError``.
+        """
+        try:
+            if self.since is not UNSET:
+                times.in_utc(self.since)
+        except ValueError as error:
+            raise ValueError(f"since: {error}") from None
+
     def filter(self) -> FailureFilter:
         """As the services take it."""
         since = None if self.since is UNSET else times.in_utc(self.since)

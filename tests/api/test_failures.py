@@ -35,6 +35,7 @@ def test_a_program_reads_what_failed_by_task_and_error(api: Client) -> None:
         ("kind=killed", []),
         ("queue=emails", []),
         ("since=2099-01-01T00:00:00Z", []),
+        ("since=2999-06-01T00:00:00Z", []),
     ):
         assert [one["task"] for one in api.get(f"/api/v1/failures?{query}").json["groups"]] == tasks, query
 
@@ -54,7 +55,14 @@ def test_a_program_opens_a_group_and_a_task(api: Client) -> None:
     assert not {"message", "version", "list"} & one.keys()
     assert api.get("/api/v1/failures/nobody").problem.startswith("no-failure: ")
     assert api.get("/api/v1/failures?group=0123").problem.startswith("no-group: ")
-    for wrong in ("limit=0", "first=0", "since=yesterday", "nosuch=1"):
+    for wrong in (
+        "limit=0",
+        "first=0",
+        "since=yesterday",
+        "since=3001-01-01T00:00:00Z",
+        "since=0001-01-01T00:00:00Z",
+        "nosuch=1",
+    ):
         assert api.get(f"/api/v1/failures?{wrong}").status == 422, wrong
     retried = api.run("retry_failed", params={"ids": "a3"}, confirm="YES")
     assert retried.json["affected"] == 1

@@ -10,9 +10,11 @@ from support.errors import fails
 
 import opsdash
 from opsdash.cli import cli
+from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Status
 from opsdash.operation import Operation, argument, command_line, heading_of, parameters, registry
 from opsdash.redaction import HIDDEN
+from opsdash.text import LONGEST_DURATION_S
 
 
 def test_the_contracts_operations_are_declared():
@@ -74,6 +76,13 @@ def test_another_type_than_declared_is_refused_before_anything_is_begun(value: A
         opsdash.PauseProcessing(duration_s=value)
     with fails(opsdash.Invalid, field="reason", changed="nothing"):
         opsdash.ClearQueue(reason=5)
+
+
+def test_a_time_longer_than_a_century_is_refused_and_named():
+    with pytest.raises(Invalid) as refused:
+        opsdash.RetryFailed(task="*", since_s=10**12)
+    assert refused.value.field == "since_s"
+    assert opsdash.RetryFailed(task="*", since_s=LONGEST_DURATION_S).since_s == LONGEST_DURATION_S
 
 
 def test_any_other_text_is_taken():
