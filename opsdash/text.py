@@ -134,8 +134,9 @@ def typed_duration(seconds: int) -> str:
 
 
 def shown_rate(per_s: float) -> str:
-    """``10/s``, ``6/m``."""
-    return f"{per_s:g}/s" if per_s >= 1 else f"{per_s * 60:g}/m"
+    """``10/s``, ``6/m``, ``30/h``: in the unit that makes it one or more."""
+    each, unit = next(((s, unit) for s, unit in ((1, "s"), (60, "m")) if per_s * s >= 1), (3_600, "h"))
+    return f"{per_s * each:.3g}/{unit}" if per_s * each < 1_000 else f"{per_s * each:g}/{unit}"
 
 
 def parse_rate(text: str) -> float:

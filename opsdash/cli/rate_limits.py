@@ -9,7 +9,7 @@ import click
 from opsdash.cli.output import json_option, print_json, print_table, warn
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
-from opsdash.text import format_duration
+from opsdash.text import format_duration, shown_rate
 
 
 @click.command(cls=Command)
@@ -34,7 +34,7 @@ def rate_limits(*, as_json: bool) -> None:
                 limit.by or "-",
                 f"{limit.at:%Y-%m-%d %H:%M:%S}" if limit.at else "-",
                 format_duration((limit.expires_at - now).total_seconds()) if limit.expires_at else "-",
-                ", ".join(f"{host} {per_s:.3g}/s" for host, per_s in sorted(limit.shares.items())) or "none",
+                ", ".join(f"{host} {shown_rate(per_s)}" for host, per_s in sorted(limit.shares.items())) or "none",
                 limit.reason,
             )
             for limit in limits

@@ -126,4 +126,6 @@ class HoldTenant(Operation):
     def _check(self, services: Services) -> None:
         if not self.tenant.strip():
             raise Invalid("expected a tenant's id", field="tenant")
+        if self.tenant.strip() == "*":
+            raise Invalid("expected one tenant's id; to stop every task: opsdash pause-processing", field="tenant")
         check_duration(self, services)

@@ -43,7 +43,8 @@ class RemoveRateLimit(Operation):
         services.rate_limits.remove(self.task)
         from opsdash.operations.set_rate_limit import SetRateLimit  # each undoes the other
 
-        undo = SetRateLimit(task=self.task, rate=removed.rate, duration_s=services.rate_limits.left_s(removed))
+        left_s = services.rate_limits.left_s(removed)
+        undo = SetRateLimit(task=self.task, rate=removed.rate, duration_s=left_s, reason=removed.reason)
         details = {"rate": removed.rate, "set_by": removed.by}
         return Effect(affected=1, message=f"{self.task} has no rate limit.", details=details, undo=undo)
 
@@ -54,7 +55,7 @@ class RemoveRateLimit(Operation):
 
     def _found(self, services: Services) -> RateLimit:
         if not self.task:
-            raise Invalid("name a task.", field="task")
+            raise Invalid("expected a task's full name.", field="task")
         limits = services.rate_limits.read()
         for limit in limits:
             if limit.task == self.task:

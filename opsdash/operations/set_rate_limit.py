@@ -10,7 +10,7 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.chosen_workers import shown
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
-from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of
+from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of, written
 from opsdash.text import count, format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -43,18 +43,19 @@ class SetRateLimit(Operation):
         parse=parse_duration,
         help="How long, e.g. 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
         label="Ends after",
+        placeholder="For example 10m, 2h or 1h30m",
         suggestions={"15 min": "15m", "1 h": "1h"},
     )
 
     def heading(self) -> str:
         """Of which task, to how many."""
-        return f"Limit {self.task} to {self.rate}" if self.task and self.rate else self.title
+        return f"Limit {self.task} to {written(self.rate)}" if self.task and self.rate else self.title
 
     def preview(self, services: Services) -> Preview:
         """How many start from now on in all and in each worker, who follows no limit, and when it ends."""
         per_s, ttl_s = self._checked(services)
         workers = services.rate_limits.followers(services.unmanaged.known())
-        lines = limit_lines(self.task, self.rate, per_s, workers, services.rate_limits.read())
+        lines = limit_lines(self.task, written(self.rate), per_s, workers, services.rate_limits.read())
         ends = Line("will", f"It ends after {format_duration(ttl_s)}, and holds for workers that start until then.")
         figures = (
             Figure(name="per_s", value=per_s, unit="tasks/s"),
@@ -67,14 +68,18 @@ class SetRateLimit(Operation):
         """Keeps it, and has workers read it."""
         per_s, ttl_s = self._checked(services)
         limits = services.rate_limits
-        before = limits.set(self.task, self.rate, per_s, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
+        rate = written(self.rate)
+        before = limits.set(self.task, rate, per_s, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         workers = limits.followers(services.unmanaged.known())
-        message = f"{self.task} is limited to {self.rate} for {format_duration(ttl_s)}, in"
+        message = f"{self.task} is limited to {rate} for {format_duration(ttl_s)}, in"
         message += f" {count(len(workers.following), 'worker')} and those that start."
+        message += f" Replaced {before.rate} by {before.by or 'an unknown user'}." if before is not None else ""
         message += f" Without a limit: {shown(workers.unlimited)}." if workers.unlimited else ""
         undo: Operation = RemoveRateLimit(task=self.task)
         if before is not None:
-            undo = SetRateLimit(task=self.task, rate=before.rate, duration_s=limits.left_s(before))
+            undo = SetRateLimit(
+                task=self.task, rate=before.rate, duration_s=limits.left_s(before), reason=before.reason
+            )
         details = {"per_s": per_s, "ttl_s": ttl_s, "unlimited": workers.unlimited}
         return Effect(affected=1, message=message, details=details, undo=undo, followed=bool(workers.following))
 
@@ -85,7 +90,10 @@ class SetRateLimit(Operation):
 
     def _checked(self, services: Services) -> tuple[float, int]:
         if not self.task:
-            raise Invalid("name a task.", field="task")
+            raise Invalid("expected a task's full name.", field="task")
+        if "*" in self.task:
+            hint = "A limit is for one name. To stop many: opsdash hold-tasks."
+            raise Invalid("expected a task's full name, without *.", hint=hint, field="task")
         ttl_s = services.settings.pause_ttl_s if self.duration_s is None else self.duration_s
         if not 1 <= ttl_s <= LONGEST_S:
             raise Invalid(f"expected from one second to {format_duration(LONGEST_S)}.", field="duration_s")

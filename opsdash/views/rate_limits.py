@@ -13,6 +13,7 @@ from opsdash.operations import RemoveRateLimit, SetRateLimit
 from opsdash.operations.chosen_workers import shown
 from opsdash.services.threads import READS
 from opsdash.state.changes import set_changed
+from opsdash.text import shown_rate
 from opsdash.views.components import KeyedTable, RowAction
 from opsdash.views.design import button
 from opsdash.views.rows import Row, act, known
@@ -72,7 +73,7 @@ class RateLimits(View):
 
 def limit_row(limit: RateLimit, acts: list[Row] | None) -> Row:
     """One rate limit as a row of a table."""
-    shares = (f"{host} {per_s:.3g}/s" for host, per_s in sorted(limit.shares.items()))
+    shares = (f"{host} {shown_rate(per_s)}" for host, per_s in sorted(limit.shares.items()))
     return known(
         key=limit.task,
         called=limit.task,

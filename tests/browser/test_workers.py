@@ -204,7 +204,7 @@ def test_a_rate_limit_is_set_shown_and_removed_below_the_workers(
     page.get_by_label("Rate", exact=True).fill("10/s")
     page.get_by_label("Type YES to confirm").focus()
     dialog = page.get_by_role("dialog", name="Limit shop.charge to 10/s")
-    expect(dialog).to_contain_text("At most 10/s tasks shop.charge start, in all workers together.")
+    expect(dialog).to_contain_text("shop.charge starts at most 10/s, in all workers together.")
     shoot(page, "dialog_rate_limit")
     confirm(page)
     expect(table).to_contain_text("shop.charge")

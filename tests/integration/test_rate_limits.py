@@ -40,7 +40,7 @@ def test_all_workers_together_start_no_more_than_the_limit_and_one_that_comes_la
     with worker(pool=pool, env=deployment.env) as first:
         eventually(lambda: first.hostname in console.get_active_workers(), what="it reports")
         preview = console.preview(opsdash.SetRateLimit(task="sample.short", rate="10/s", duration_s=600))
-        assert texts(preview)[0] == "At most 10/s tasks sample.short start, in all workers together."
+        assert texts(preview)[0] == "sample.short starts at most 10/s, in all workers together."
         effect = run(
             console, opsdash.SetRateLimit(task="sample.short", rate="10/s", duration_s=600, reason="slow shop")
         )
@@ -121,11 +121,26 @@ def test_a_rate_that_can_not_be_meant_is_refused(console: Console, rate: str) ->
     assert RateLimits(console.broker).read() == ()
 
 
+def test_a_limit_is_for_one_name_and_none_for_all_that_match(console: Console) -> None:
+    with fails(Invalid, field="task") as error:
+        run(console, opsdash.SetRateLimit(task="shop.*", rate="10/s"))
+    assert "opsdash hold-tasks" in str(error.value)
+    assert RateLimits(console.broker).read() == ()
+
+
+def test_a_rate_without_a_unit_is_shown_and_kept_as_of_a_second(console: Console) -> None:
+    act = opsdash.SetRateLimit(task="t", rate="10")
+    assert act.heading() == "Limit t to 10/s"
+    assert run(console, act).message.startswith("t is limited to 10/s ")
+    assert console.rate_limits()[0].rate == "10/s"
+
+
 def test_a_limit_that_is_replaced_comes_back_by_its_undo(console: Console) -> None:
-    run(console, opsdash.SetRateLimit(task="t", rate="10/s", duration_s=600))
+    run(console, opsdash.SetRateLimit(task="t", rate="10/s", duration_s=600, reason="slow shop"))
     second = run(console, opsdash.SetRateLimit(task="t", rate="5/s", duration_s=60))
     assert isinstance(second.undo, opsdash.SetRateLimit)
-    assert (second.undo.rate, second.followed) == ("10/s", False)
+    assert (second.undo.rate, second.undo.reason, second.followed) == ("10/s", "slow shop", False)
+    assert "Replaced 10/s by maria." in second.message
     with fails(Refused, field="task") as error:
         run(console, opsdash.RemoveRateLimit(task="u"))
     assert "Tasks that have one: t." in str(error.value)

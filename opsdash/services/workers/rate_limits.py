@@ -136,12 +136,18 @@ def rate_of(text: str) -> float:
     return per_s
 
 
+def written(rate: str) -> str:
+    """A rate as it is shown and kept: with its unit, so that ``10`` is ``10/s``."""
+    text = "".join(rate.lower().split())
+    return f"{text}/s" if text and "/" not in text else text
+
+
 def limit_lines(
     task: str, rate: str, per_s: float, workers: Followers, limits: Iterable[RateLimit]
 ) -> tuple[Line, ...]:
     """What a limit does to the workers that there are."""
     following = len(workers.following)
-    lines = [Line("will", f"At most {rate} tasks {task} start, in all workers together.")]
+    lines = [Line("will", f"{task} starts at most {rate}, in all workers together.")]
     lines += [
         Line("will", f"It replaces {limit.rate}, set by {limit.by or 'an unknown user'}.")
         for limit in limits
