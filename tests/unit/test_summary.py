@@ -22,6 +22,7 @@ from opsdash.model import (
     PauseInfo,
     QueuePace,
     QueueStats,
+    RateLimit,
     Snapshot,
     Status,
     TenantDrift,
@@ -236,6 +237,15 @@ def test_failed_tasks_are_counted_and_the_line_says_where_they_are_shown():
     said = "3 failed tasks kept; 9 more were counted and not kept, the last one 2026-11-25 03:00:00 UTC, shop.charge"
     assert f"{said}: opsdash failed" in shown.get()
     assert "failed" not in text(CALM)
+
+
+def test_rate_limits_that_hold_have_a_line_since_they_make_tasks_wait() -> None:
+    limits = [RateLimit(task=f"t{n}", rate="1/m", per_s=1 / 60, until=1.0) for n in range(7)]
+    said = [str(shown) for shown in summarize(CALM, "redis", limits=limits[:1]).shown]
+    assert "Rate limits: t0 1/m: opsdash rate-limits" in said
+    said = [str(shown) for shown in summarize(CALM, "redis", limits=limits).shown]
+    assert "Rate limits: t0 1/m, t1 1/m, t2 1/m, t3 1/m, t4 1/m and 2 more: opsdash rate-limits" in said
+    assert "Rate limits" not in text(CALM)
 
 
 def test_objectives_and_queues_that_fall_behind_have_a_line_those_in_trouble_first() -> None:
