@@ -340,7 +340,7 @@ def _figure(figure: Figure) -> str:
     off = f" (± {figure.error:,})" if figure.exactness == "estimated" and figure.error else ""
     old = f", {format_duration(figure.age_s)} old" if figure.age_s is not None else ""
     value = f"{figure.value:,}" if isinstance(figure.value, int | float) else str(figure.value)
-    return f"{figure.label}: {about}{value}{f' {figure.shown_unit}' if figure.shown_unit else ''}{off}{old}"
+    return f"{figure.shown_label}: {about}{value}{f' {figure.shown_unit}' if figure.shown_unit else ''}{off}{old}"
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

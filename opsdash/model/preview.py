@@ -13,6 +13,8 @@ Exactness = Literal["exact", "estimated", "old"]
 """Of a figure: counted now, estimated from a sample, or read earlier."""
 ORDER: tuple[Kind, ...] = ("will", "warning", "will_not", "note")
 """How lines are read: each surface has them in this order, and those of one kind as the operation has them."""
+ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "entry", "slots": "slot"}
+"""What a unit is called where there is one of it."""
 Value = int | float | str | bool | tuple[Any, ...] | Mapping[str, Any] | None
 
 
@@ -73,7 +75,16 @@ class Figure:
     @property
     def shown_unit(self) -> str:
         """The unit to show beside the value; empty if the label has it."""
-        return "" if self.unit in self.label.split() else self.unit
+        return "" if self.unit in self.label.split() else self._counted(self.unit)
+
+    @property
+    def shown_label(self) -> str:
+        """The label; of one, where it has the unit."""
+        return self._counted(self.label)
+
+    def _counted(self, words: str) -> str:
+        one = ONE.get(self.unit) if self.value == 1 else None
+        return words.replace(self.unit, one) if one else words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

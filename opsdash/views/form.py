@@ -17,8 +17,6 @@ from opsdash.views.design import OpsDesign
 
 MAX_KINDS = 6
 MAX_LABEL = 32
-ONE = {"tasks": "task", "workers": "worker", "tenants": "tenant", "entries": "entry"}
-"""What a unit is called where there is one of it."""
 
 
 def asked_for(name: str, args: Mapping[str, Any]) -> Operation:
@@ -154,14 +152,11 @@ def _with_choice(line: Line, operation: Operation) -> str:
 
 def _tile(figure: Figure) -> list[str]:
     """Number, unit and what it counts, in words."""
-    value, label = figure.value, figure.label
+    value, label = figure.value, figure.shown_label
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.1f}".removesuffix(".0")
-    exact, unit = figure.exactness != "estimated", figure.shown_unit
-    if value == 1 and (one := ONE.get(figure.unit)):
-        unit, label = unit.replace(figure.unit, one), label.replace(figure.unit, one)
     return [
-        number if exact else f"≈ {number}",
-        unit,
+        f"≈ {number}" if figure.exactness == "estimated" else number,
+        figure.shown_unit,
         f"{label}, as last reported" if figure.exactness == "old" else label,
     ]
 
