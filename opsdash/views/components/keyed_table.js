@@ -69,7 +69,7 @@ export function render({model, view}) {
     const inside = () => el('td', {colspan: span()}, el('div', {}, el('span'), group()))
     tr.__under ||= el('tr', {class: 'under', onclick: tr.onclick}, inside())
     const [words, acts] = tr.__under.firstChild.firstChild.children
-    const remarks = model.columns.map((c) => c.kind === 'state' && row[c.field]?.[2])
+    const remarks = model.columns.map((c) => c.kind === 'state' && !gone.has(c.field) && row[c.field]?.[2])
     put(words, [...remarks, left(row, 3)].filter(Boolean).join(' · '))
     for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
     tr.__under.hidden = !words.textContent && !acts.childNodes.length
