@@ -105,9 +105,12 @@ class Runner:
             if code:
                 self._say(message)
             left, told = self._take_back(everything=False)
-            message = " ".join([message, *told])
+            lacks = "" if code else self._lacking()
+            if lacks:
+                self._say(lacks)
+            message = " ".join([lacks or message, *told])
             status = RunStatus.NOT_TAKEN_BACK if left else RunStatus.FAILED if code else RunStatus.DONE
-            code = code or (Uncertain.exit_code if left else self._code_of_done())
+            code = code or (Uncertain.exit_code if left or lacks else 0)
             self._close(status, message)
             outcome.update(status=Status.FAILURE if code else Status.SUCCESS, message=message, exit_code=code)
             if broken is not None:
@@ -127,12 +130,14 @@ class Runner:
             outcome.update(status=Status.FAILURE if left else Status.SUCCESS, message=message, exit_code=code)
         return Outcome(run=self._run, exit_code=code)
 
-    def _code_of_done(self) -> int:
-        """Of a run whose steps all came to their end: 5 where one is not known to have taken effect."""
+    def _lacking(self) -> str:
+        """What a run lacks whose steps all came to their end: those that failed, or may have had no effect."""
         awaited = {step.does for step in self._run.steps if step.kind == "wait_for"}
-        unsure = [s for s in self._run.steps if s.effect.get("followed") is False and s.name not in awaited]
-        failed = [step for step in self._run.steps if step.status is StepStatus.FAILED]
-        return Uncertain.exit_code if unsure or failed else 0
+        unsure = [s.name for s in self._run.steps if s.effect.get("followed") is False and s.name not in awaited]
+        failed = [step.name for step in self._run.steps if step.status is StepStatus.FAILED]
+        parts = [f"failed: {', '.join(failed)}"] if failed else []
+        parts += [f"not known to have taken effect: {', '.join(unsure)}"] if unsure else []
+        return f"Done, but {'; '.join(parts)}." if parts else ""
 
     def _steps(self) -> None:
         self._check_command()
@@ -258,9 +263,9 @@ class Runner:
             outcome.update(status=Status.FAILURE if code else Status.SUCCESS, message=message, exit_code=code)
         status = StepStatus.FAILED if code else StepStatus.DONE
         self._end(step.name, status, message, exit_code=code, pid=None, started="")
-        self._say(message)
         if code:
-            raise StepFailedError(code, message)
+            raise StepFailedError(code, message)  # who catches it says so
+        self._say(message)
         self._signals.received = 0  # it was the command's, and the command has ended as if it had not been
 
     def _started(self, name: str) -> Callable[[int, str], None]:

@@ -357,6 +357,10 @@ def test_an_incident_pauses_writes_a_file_for_its_owner_alone_and_notes_without_
     assert "payments fail" in note.details["message"]
     assert "hunter2" not in json.dumps(dict(note.details))
     assert "is there already" in shell("run", "incident", "--file", str(out), "--confirm", "YES").said
+    lacking = shell("run", "incident", "--file", str(tmp_path / "none" / "incident.json"), "--confirm", "YES")
+    assert lacking.code == 5
+    assert "Done, but failed: snapshot." in lacking.said
+    assert "Done, but failed: snapshot." in shell("run", "--status").said
 
 
 def test_a_team_s_runbook_has_steps_of_any_operation_and_nothing_secret_is_kept(
