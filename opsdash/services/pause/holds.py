@@ -11,7 +11,7 @@ from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import OtherWorker, Unread, WorkerStats, untrusted
 from opsdash.model.hold import (
-    LONGEST_NAME,
+    LONGEST_FIELD,
     MOST_HOLDS,
     MOST_LISTS,
     READ,
@@ -110,7 +110,7 @@ class Holds:
         """Where the tasks of these holds are. Cost: one round trip."""
         with self.broker.reading():
             fields = bounded_reads.some_fields(
-                self.broker.client, self.broker.keys.held_lists, MOST_LISTS, LONGEST_NAME
+                self.broker.client, self.broker.keys.held_lists, MOST_LISTS, LONGEST_FIELD
             )
         return lists_of(fields, holds)
 
