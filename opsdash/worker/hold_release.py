@@ -37,8 +37,9 @@ def release_ended(link: Link, ids: Sequence[str]) -> None:
 
 def _release(link: Link, one: str) -> bool:
     client, keys = link.redis, link.keys
-    found = islice(client.hscan_iter(keys.held_lists, match=f"{one}:*", count=1_000), hold.MOST_LISTS)
-    fields = {_text(name): _text(key) for name, key in found}
+    every = client.hscan_iter(keys.held_lists, match=f"{one}:*", count=1_000)
+    left = ((_text(name), _text(key)) for name, key in every)
+    fields = dict(islice((pair for pair in left if not pair[1].startswith(hold.RELEASING)), hold.MOST_LISTS))
     if not all(_join(link, held) for held in lists_of(fields, [one]) if not held.released):
         return False
     story = _story(link, one)

@@ -143,3 +143,13 @@ def test_a_task_whose_queue_nobody_would_find_again_runs(broker: Broker, raw: re
     done, left = set_aside(channel, [Held(request=request, ids=(hold.id,)) for request in requests])
     assert (dict(done), left) == ({"long": 1, "held": 1}, requests[:1])
     assert Holds(broker).look().holds[0].by_queue == {"celery": 1}
+
+
+def test_a_hold_with_more_lists_than_are_read_at_once_ends(
+    broker: Broker, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opsdash.services.queues.release_held.MOST_LISTS", 600, raising=False)
+    monkeypatch.setattr("opsdash.services.pause.holds.MOST_LISTS", 600)
+    hold = begin(broker)
+    raw.hset(broker.keys.held_lists, mapping={f"{hold.id}:0:q{n}": f"{broker.keys.prefix}q{n}" for n in range(1_300)})
+    assert HeldTasksMover(broker).release(hold, by="maria").ended

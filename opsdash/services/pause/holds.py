@@ -106,11 +106,15 @@ class Holds:
         wanted = hold_id(kind, name, queue)
         return next((hold for hold in self.read().holds if hold.id == wanted), None)
 
-    def lists(self, holds: Iterable[str]) -> list[HeldList]:
-        """Where the tasks of these holds are. Cost: one round trip."""
+    def lists(self, holds: Iterable[str], most: int | None = None) -> list[HeldList]:
+        """Where the tasks of these holds are. Cost: one round trip.
+
+        Args:
+            most: About how many lists are read; None: ``MOST_LISTS``.
+        """
         with self.broker.reading():
             fields = bounded_reads.some_fields(
-                self.broker.client, self.broker.keys.held_lists, MOST_LISTS, LONGEST_FIELD
+                self.broker.client, self.broker.keys.held_lists, most or MOST_LISTS, LONGEST_FIELD
             )
         return lists_of(fields, holds)
 
