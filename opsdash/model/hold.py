@@ -23,6 +23,10 @@ MOST_HOLDS = 100
 """Holds that may be in force."""
 MOST_LISTS = 2_000
 """Lists of held tasks that are read."""
+LONGEST_LIST = 900
+"""Bytes of the name of a Redis list whose tasks are held: with what else its field says, `LONGEST_FIELD`."""
+LONGEST_FIELD = 1_000
+"""Bytes of what is read of one list of held tasks."""
 LONGEST_HOLD = 4_096
 """Bytes of what is stored of one hold."""
 LONGEST_NAME = 500

@@ -112,7 +112,7 @@ def parse(text: str, where: str) -> dict[str, Runbook]:
     """
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python converts
         raise Invalid(f"{where} is not TOML: {error}", setting=SETTING) from error
     if len(tables) > MAX_RUNBOOKS:
         raise _wrong(where, f"expected at most {MAX_RUNBOOKS} runbooks, got {len(tables):,}")

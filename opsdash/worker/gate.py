@@ -16,6 +16,7 @@ from typing import Any
 from celery.utils.log import get_logger
 
 from opsdash.keys import EVERYTHING
+from opsdash.model.hold import LONGEST_LIST
 from opsdash.worker import message_origin
 from opsdash.worker.connection import describe_error
 from opsdash.worker.hold_rules import NONE, HoldRules
@@ -25,6 +26,7 @@ from opsdash.worker.set_aside import Held, copy_aside, set_aside
 logger = get_logger(__name__)
 
 READY = "ready"
+TOO_LONG = f"tasks of a queue whose name has more than {LONGEST_LIST} bytes are not held"
 MOST_COUNTED = 1_000
 """Queues whose started tasks are counted and reported: a client that can add consumers can invent names."""
 
@@ -242,7 +244,7 @@ class Gate:
             logger.exception("opsdash could not set %s aside, so it runs although held", held[0].request)
             self.refused = describe_error(error)
             return [one.request for one in held if not one.request.acknowledged]
-        self.refused = "Redis takes no more" if done["refused"] else ""
+        self.refused = TOO_LONG if done.get("long") else "Redis takes no more" if done["refused"] else ""
         return left
 
     def _put_back(self, requests: Sequence[Any]) -> PutBack | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery.utils.log import get_logger
 
-from opsdash.model import hold
+from opsdash.model import hold, untrusted
 from opsdash.model.hold import EXPIRY, HeldList, lists_of
 from opsdash.worker.connection import Link
 
@@ -37,8 +37,9 @@ def release_ended(link: Link, ids: Sequence[str]) -> None:
 
 def _release(link: Link, one: str) -> bool:
     client, keys = link.redis, link.keys
-    found = islice(client.hscan_iter(keys.held_lists, match=f"{one}:*", count=1_000), hold.MOST_LISTS)
-    fields = {_text(name): _text(key) for name, key in found}
+    every = client.hscan_iter(keys.held_lists, match=f"{one}:*", count=1_000)
+    left = ((_text(name), _text(key)) for name, key in every)
+    fields = dict(islice((pair for pair in left if not pair[1].startswith(hold.RELEASING)), hold.MOST_LISTS))
     if not all(_join(link, held) for held in lists_of(fields, [one]) if not held.released):
         return False
     story = _story(link, one)
@@ -50,16 +51,18 @@ def _release(link: Link, one: str) -> bool:
 def _join(link: Link, held: HeldList) -> bool:
     """False: another process moves this queue's messages."""
     client, keys = link.redis, link.keys
-    lease = keys.busy(held.queue)
+    lease = _bytes(keys.busy(held.queue))
     value = json.dumps(
         {"by": EXPIRY, "what": "release", "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)}
     )
     if not client.set(lease, value, px=LEASE_MS, nx=True):
         return False
-    names = (lease, keys.held(held.hold, held.step, held.queue), held.list, keys.held_lists, keys.restores)
+    names = [keys.held(held.hold, held.step, held.queue), held.list, keys.held_lists, keys.restores]
+    named = [lease, *map(_bytes, names)]
+    field, queue = _bytes(held.field), _bytes(held.queue)
     left: Any = 1
     while left > 0:
-        left = client.eval(hold.JOIN, len(names), *names, value, LEASE_MS, held.field, STEP, held.queue)
+        left = client.eval(hold.JOIN, len(named), *named, value, LEASE_MS, field, STEP, queue)
     if left == LOST:
         return False
     if client.get(lease) == value.encode():
@@ -67,14 +70,18 @@ def _join(link: Link, held: HeldList) -> bool:
     return True
 
 
-def _story(link: Link, one: str) -> str:
+def _story(link: Link, one: str) -> bytes | str:
     """What is written down of the hold when it is over; empty where a user released it."""
     text, who = (link.redis.hget(link.keys.hold, name) for name in (one, f"{one}{hold.RELEASING}"))
-    by = json.loads(who or b"{}") if len(who or b"") <= hold.LONGEST_HOLD else {}
-    if text is None or len(text) > hold.LONGEST_HOLD or not isinstance(by, dict) or by.get("by") != EXPIRY:
+    by = untrusted.mapping(untrusted.parsed(_text(who), hold.LONGEST_HOLD)).get("by")
+    if text is None or len(text) > hold.LONGEST_HOLD or by != EXPIRY:
         return ""
-    return _text(text)
+    return text
 
 
 def _text(value: Any) -> str:
     return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")

@@ -12,6 +12,7 @@ from celery.worker import state as worker_state
 
 from opsdash import lua
 from opsdash.keys import Keys
+from opsdash.model.hold import LONGEST_LIST
 from opsdash.worker import celery_private, requeue
 
 CHUNK = 200
@@ -20,9 +21,9 @@ LOOK = 5_000
 """Messages of a list that are looked through for one that Redis has no other trace of."""
 ACKNOWLEDGED, HERE, ELSEWHERE = "2", "1", "0"
 """Of a message: see the script."""
-RUNS = {"ended", "refused"}
+RUNS = {"ended", "refused", "long"}
 """Answers after which a task must run."""
-_SCRIPT = lua.load(__name__, "set_aside")
+_SCRIPT = lua.load(__name__, "set_aside", LONGEST=LONGEST_LIST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

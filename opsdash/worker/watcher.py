@@ -290,6 +290,8 @@ class FlagWatch:
             self._release(self._link, due)
         except LINK_ERRORS as error:
             logger.error("opsdash: a hold that has ended can't be released yet: %s", describe_error(error))
+        except Exception:  # a fault of ours must not keep this worker from reporting
+            logger.exception("opsdash: a hold that has ended could not be released")
 
     def _next_nudge(self) -> Any:
         try:

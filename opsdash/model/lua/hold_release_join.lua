@@ -7,9 +7,10 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local list = redis.call('HGET', KEYS[4], ARGV[3])
 if not list or string.sub(list, 1, 1) == '!' then return 0 end
-local waiting, moved, step = redis.call('LLEN', KEYS[3]), redis.call('LLEN', KEYS[2]), tonumber(ARGV[4])
+local waiting, moved, step = redis.call('LLEN', KEYS[3]), redis.pcall('LLEN', KEYS[2]), tonumber(ARGV[4])
+if type(moved) ~= 'number' then moved, step = 0, math.huge end -- a foreign value in its place: nothing is held there
 redis.call('UNLINK', KEYS[2] .. ':order')
-if moved > step or waiting == 0 then
+if moved > step or (waiting == 0 and moved > 0) then
   local ttl = redis.call('PTTL', KEYS[3])
   for _ = 1, math.min(waiting, step) do redis.call('LMOVE', KEYS[3], KEYS[2], 'RIGHT', 'LEFT') end
   if waiting > step then return waiting - step end

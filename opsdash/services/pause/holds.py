@@ -11,7 +11,7 @@ from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import OtherWorker, Unread, WorkerStats, untrusted
 from opsdash.model.hold import (
-    LONGEST_NAME,
+    LONGEST_FIELD,
     MOST_HOLDS,
     MOST_LISTS,
     READ,
@@ -106,11 +106,15 @@ class Holds:
         wanted = hold_id(kind, name, queue)
         return next((hold for hold in self.read().holds if hold.id == wanted), None)
 
-    def lists(self, holds: Iterable[str]) -> list[HeldList]:
-        """Where the tasks of these holds are. Cost: one round trip."""
+    def lists(self, holds: Iterable[str], most: int | None = None) -> list[HeldList]:
+        """Where the tasks of these holds are. Cost: one round trip.
+
+        Args:
+            most: About how many lists are read; None: ``MOST_LISTS``.
+        """
         with self.broker.reading():
             fields = bounded_reads.some_fields(
-                self.broker.client, self.broker.keys.held_lists, MOST_LISTS, LONGEST_NAME
+                self.broker.client, self.broker.keys.held_lists, most or MOST_LISTS, LONGEST_FIELD
             )
         return lists_of(fields, holds)
 

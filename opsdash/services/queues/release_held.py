@@ -16,7 +16,7 @@ import redis
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Refused, Uncertain
-from opsdash.model.hold import BEGIN, END, EXPIRY, JOIN, RELEASING, HeldList, Hold
+from opsdash.model.hold import BEGIN, END, EXPIRY, JOIN, MOST_LISTS, RELEASING, HeldList, Hold
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
 from opsdash.services.pause.holds import Holds
@@ -75,8 +75,8 @@ class HeldTasksMover:
         if begun == "gone":
             return done
         holds = Holds(self.broker)
-        for _ in range(MOST_TURNS):
-            lists = [one for one in holds.lists([hold.id]) if not one.released]
+        for turn in range(1, MOST_TURNS + 1):  # each reads further, past the lists that have gone back
+            lists = [one for one in holds.lists([hold.id], turn * MOST_LISTS) if not one.released]
             of = sum(holds.lengths(lists)) + done.total
             for queue in dict.fromkeys(one.queue for one in lists):
                 self._release_queue(

@@ -5,8 +5,9 @@
 -- holds that match, its queue, its priority step, and ``1`` (it is unacknowledged here), ``0`` (its connection was lost
 -- meanwhile) or ``2`` (it was acknowledged and has not begun: a copy is held).
 -- Answers for each: ``held``; ``copied``, there being no other trace of it; ``waiting``, where it is in its list or held
--- already; ``gone``; ``ended``: there is no such hold any more; ``refused``: Redis takes no more. Nothing of a message is
--- changed then; a script that failed half-way would leave open which of them were moved.
+-- already; ``gone``; ``ended``: there is no such hold any more; ``refused``: Redis takes no more; ``long``: nobody would find
+-- a list of such a name again. Nothing of a message is changed then; a script that failed half-way would leave open which of
+-- them were moved, so nothing that is in a list may make it fail.
 redis.call('HDEL', KEYS[1], '')
 -- include message_identity.lua
 local LOOK, WALK = tonumber(ARGV[1]), 1000
@@ -20,6 +21,9 @@ local function held_by(ids, queue, step)
     end
   end
 end
+local function fetched_at(entry)
+  return tonumber(string.match(entry, '^%S+') or '') or 0
+end
 local function hold(key, message, fetched)
   local order = key .. ':order'
   local length, known = redis.pcall('LLEN', key), redis.pcall('LLEN', order)
@@ -27,9 +31,9 @@ local function hold(key, message, fetched)
   local newer = {}
   if length == known then
     for _, other in ipairs(redis.call('LRANGE', order, 0, 0)) do
-      if tonumber(string.match(other, '^%S+')) > fetched then
+      if fetched_at(other) > fetched then
         for _, one in ipairs(redis.call('LRANGE', order, 0, WALK - 1)) do
-          if tonumber(string.match(one, '^%S+')) <= fetched then break end
+          if not (fetched_at(one) > fetched) then break end
           newer[#newer + 1] = one
         end
       end
@@ -51,7 +55,9 @@ for i = 5, #KEYS do
   local at = 2 + (i - 5) * 6
   local field, message, queue, step, state = ARGV[at + 1], ARGV[at + 2], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
   local id, answer = held_by(ARGV[at + 3], queue, step), 'ended'
-  if id then
+  if id and #KEYS[i] > LONGEST then
+    answer = 'long'
+  elseif id then
     local key = ARGV[2] .. ':' .. queue .. ':' .. id .. ':' .. step
     local unacked = state ~= '2' and redis.call('HEXISTS', KEYS[1], field) == 1
     if unacked then

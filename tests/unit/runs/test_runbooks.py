@@ -47,6 +47,7 @@ def test_values_are_filled_in_and_a_parameter_without_one_is_left_out() -> None:
     ("text", "expected"),
     [
         ("x", "is not TOML"),
+        (f"x = {'9' * 5_000}\n", "is not TOML"),
         ("[Deploy]\n", "expected a name of small letters"),
         ("x = 1\n", "x: expected help and"),
         ("[x]\n", "x: expected 1 to 50 steps"),
