@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid
-from opsdash.model import Effect, Line, Preview
+from opsdash.model import AuditEntry, Effect, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.redaction import masked
 
@@ -38,6 +39,10 @@ class AddNote(Operation):
     def execute(self, services: Services, act: Act) -> Effect:
         """The entry is all."""
         return Effect(affected=1, message=f"Noted: {self._noted()}")
+
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
+        """The entry itself."""
+        return {"message": "The note is what this entry says."}
 
     def logged_params(self) -> dict[str, Any]:
         """The note without what looks secret."""

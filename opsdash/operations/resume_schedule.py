@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opsdash.errors import Invalid, OpsdashError, Refused, explained
-from opsdash.model import Effect, Figure, Line, Preview, times
+from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, times
 from opsdash.model.schedule import Schedule
 from opsdash.operation import Act, Operation, argument
 from opsdash.services.workers.schedules import Schedules
@@ -66,6 +67,11 @@ class ResumeSchedule(Operation):
         elif self.catch_up:
             message += " It has missed nothing."
         return Effect(affected=1, message=message, details=details)
+
+    def evidence(self, services: Services, entry: AuditEntry) -> Mapping[str, Any]:
+        """Whether it is paused now."""
+        paused = any(one.name == self.schedule and one.pause for one in Schedules(services.broker).read())
+        return {"message": f"{self.schedule} is {'paused' if paused else 'not paused'} now."}
 
     def _paused(self, services: Services) -> Schedule:
         if not self.schedule:

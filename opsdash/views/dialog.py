@@ -237,7 +237,7 @@ class ConfirmationDialog(Viewer):
             about=[list(one) for one in form.about(operation, self._given, title)],
             **form.review(preview, operation),
         )
-        label = form.button_label(preview.button if preview and preview.button else operation.title)
+        label = form.button_label((preview.button or title) if preview else operation.title)
         self._confirm_button.param.update(label=visible(label), button_type="danger" if operation.danger else "primary")
 
     @param.depends("pending.armed", "pending.preview", "problem", "stale", watch=True)

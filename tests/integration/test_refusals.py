@@ -102,9 +102,6 @@ POOLS: dict[str, Callable[[str], Operation]] = {
     "set_time_limit": lambda _: SetTimeLimit(task="sample.short", hard_s=60),
 }
 BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task", *POOLS}
-ELSEWHERE = {"approve", "prune_audit_log"}
-"""The one does what another one asks for, the other changes the database only."""
-BY_REMOTE_CONTROL = {"quiet_worker", "wake_worker", "revoke_task"}
 ELSEWHERE = {"approve", "prune_audit_log", "add_note"}
 """The first does what another one asks for, the others change the database only."""
 

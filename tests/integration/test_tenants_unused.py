@@ -81,7 +81,7 @@ def test_the_command_is_listed_last_with_a_line_on_how_tenants_are_turned_on(
 ) -> None:
     shell = off_a_terminal(monkeypatch, capsys)
     everyday, further = shell("--help").out.split("Further commands:")
-    assert "tenant" not in everyday.lower()
+    assert "sync-tenant" not in everyday.lower()
     assert "sync-tenant-configs" in further
     assert TURN_ON in re.sub(r"\s+", " ", further)
 
@@ -92,7 +92,8 @@ def test_metrics_have_no_series_of_tenants_until_there_are_some(console: Console
     shown = "application/openmetrics-text"
     try:
         console.poller.refresh()
-        assert "tenant" not in meter.text(shown)[0].decode()
+        assert "sync_tenant" not in meter.text(shown)[0].decode()
+        assert "opsdash_tenants" not in meter.text(shown)[0].decode()
         add(console, "acme")
         console.poller.refresh()
         assert 'opsdash_operations_total{operation="sync_tenant_configs",status="success"} 0.0' in (

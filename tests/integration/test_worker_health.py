@@ -22,7 +22,7 @@ FIELDS = {
     "hostname", "instance", "machine", "pid_started",
     "unacked", "remote_control", "prefetch", "running_arguments", "disable_prefetch", "clients", "layout",
     "exchanges", "expires_ms", "draining", "build", "running_workflow",
-    "time_in_queue",
+    "time_in_queue", "rate_limits",
     "holding", "holds",
 }  # fmt: skip
 
