@@ -27,6 +27,8 @@ logger = get_logger(__name__)
 
 READY = "ready"
 TOO_LONG = f"tasks of a queue whose name has more than {LONGEST_LIST} bytes are not held"
+OVER = "opsdash_hold_over"
+"""Of a message whose hold is over, or that Redis does not let be set aside: the rules that still held it then."""
 MOST_COUNTED = 1_000
 """Queues whose started tasks are counted and reported: a client that can add consumers can invent names."""
 
@@ -177,13 +179,15 @@ class Gate:
         if state.everything or state.draining or queue in state.queues:
             return True
         rules = state.rules
-        return bool(rules.holds and rules.of(request, queue))
+        return bool(rules.holds and rules.of(request, queue) and getattr(request.message, OVER, None) is not rules)
 
     def sets_aside(self, request: Any) -> tuple[str, ...]:
         """The ids of the holds that match a request whose queue is not paused: a pause comes first."""
         state = self.state
         place = message_origin.of(request.message) if state.rules.holds else None
-        return () if place is None or state.holds(place.queue) else state.rules.of(request, place.queue)
+        if place is None or state.holds(place.queue) or getattr(request.message, OVER, None) is state.rules:
+            return ()
+        return state.rules.of(request, place.queue)
 
     def put_back(self, *requests: Any) -> PutBack:
         """Returns messages to their lists, the last one to be the next one out; what Redis refuses runs.
@@ -235,7 +239,17 @@ class Gate:
         return True
 
     def _set_aside(self, held: Sequence[Held]) -> list[Any]:
-        """The requests that must run: their hold is over by now, or Redis refuses them."""
+        """The requests that must run: their hold is over by now, or Redis refuses them.
+
+        They are marked: before these rules are read anew, no later look may put one behind those that came after it.
+        """
+        rules = self.state.rules
+        left = self._try_set_aside(held)
+        for request in left:
+            setattr(request.message, OVER, rules)
+        return left
+
+    def _try_set_aside(self, held: Sequence[Held]) -> list[Any]:
         try:
             done, left = set_aside(self.channel, held)
         except self.connection_errors:

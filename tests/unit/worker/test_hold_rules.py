@@ -151,6 +151,20 @@ def test_what_redis_will_not_hold_runs_rather_than_gets_lost(went: dict[str, lis
     assert passed == [held]
 
 
+def test_a_task_whose_hold_is_over_passes_the_later_looks_until_the_holds_are_read_anew(
+    went: dict[str, list[Any]],
+) -> None:
+    gate = gate_with([])
+    held = a_request("shop.charge")
+    went["left"].append(held)
+    gate.on_task_request(held)
+    assert not gate.holds(held), "a thread that sent it back to the loop would let later ones overtake it"
+    assert gate.sets_aside(held) == ()
+    with gate.lock:
+        gate.set(PauseState(epoch=1, known=frozenset({"celery"}), rules=HoldRules((a_hold("shop.*"),))))
+    assert gate.holds(held)
+
+
 def test_a_worker_that_can_not_read_the_holds_runs_everything_and_says_so() -> None:
     rules = hold_rules.answer(ValueError("no right"))
     assert (bool(rules), rules.error) == (False, "ValueError: no right")
