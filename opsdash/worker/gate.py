@@ -241,7 +241,7 @@ class Gate:
     def _set_aside(self, held: Sequence[Held]) -> list[Any]:
         """The requests that must run: their hold is over by now, or Redis refuses them.
 
-        They are marked: before these rules are read anew, no later look may put one behind those that came after it.
+        They are marked: until the rules are read again, no later look may put one behind those that came after it.
         """
         rules = self.state.rules
         left = self._try_set_aside(held)
