@@ -30,7 +30,7 @@ PeerRead = msgspec.defstruct(
 class PeersRead(msgspec.Struct, kw_only=True):
     """The other deployments of OPSDASH_PEERS, in its order."""
 
-    peers: tuple[PeerRead, ...]  # type: ignore[valid-type]
+    peers: tuple[PeerRead, ...]  # type: ignore[valid-type] # made at run time
 
 
 def peers_read(readings: tuple[PeerReading, ...]) -> PeersRead:

@@ -24,7 +24,7 @@ ScheduleRead = msgspec.defstruct(
 class SchedulesRead(msgspec.Struct, kw_only=True):
     """The entries of beat's schedule that were reported within a day, by name."""
 
-    schedules: tuple[ScheduleRead, ...]  # type: ignore[valid-type]
+    schedules: tuple[ScheduleRead, ...]  # type: ignore[valid-type] # made at run time
 
 
 class Schedules(Handler):

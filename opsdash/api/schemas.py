@@ -82,7 +82,7 @@ class WorkersRead(Read, kw_only=True):
     ``builds``: how many workers run which build, the one started first in front; empty where none names its build.
     """
 
-    workers: tuple[WorkerRead, ...]  # type: ignore[valid-type]
+    workers: tuple[WorkerRead, ...]  # type: ignore[valid-type] # made at run time
     builds: tuple[Build, ...]
     others: tuple[OtherWorker, ...] | None
 
@@ -90,7 +90,7 @@ class WorkersRead(Read, kw_only=True):
 class WorkerDetailRead(Read, kw_only=True):
     """One worker and what it runs, the longest-running first; ``more``: how many tasks besides those."""
 
-    worker: WorkerRead  # type: ignore[valid-type]
+    worker: WorkerRead  # type: ignore[valid-type] # made at run time
     running: tuple[RunningTask, ...]
     more: int
 
@@ -216,7 +216,7 @@ class FailuresRead(msgspec.Struct, kw_only=True):
     total: int
     not_kept: int
     groups: list[FailureGroupRead]
-    entries: list[FailureRead] | None  # type: ignore[valid-type]
+    entries: list[FailureRead] | None  # type: ignore[valid-type] # made at run time
     problems: list[str]
 
 

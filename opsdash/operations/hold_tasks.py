@@ -10,6 +10,7 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, OtherWorker, Preview
 from opsdash.model.hold import LONGEST_NAME, HeldTasks, Hold, Kind, hold_id
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.ends_after import ends_after
 from opsdash.operations.pause_processing import MAX_TTL_S
 from opsdash.operations.release_tasks import ReleaseTasks, again
 from opsdash.services.broker.messages import UNREADABLE
@@ -17,7 +18,7 @@ from opsdash.services.pause.holds import applies, can_not, free
 from opsdash.services.queues.held import silent_lines
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.task_filter import TaskFilter
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -46,15 +47,7 @@ class HoldTasks(Operation):
         longest=LONGEST_NAME,
     )
     queue: str | None = argument(default=None, help="Only tasks of this queue.", label="Only tasks of this queue")
-    duration_s: int | None = argument(
-        default=None,
-        option="--for",
-        parse=parse_duration,
-        help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends after",
-        placeholder="For example 90s, 10m, 2h or 1h30m",
-        suggestions={"15 min": "15m", "1 h": "1h", "4 h": "4h"},
-    )
+    duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
     without_end: bool = argument(
         default=False,
         help="Until someone releases them, in place of a duration.",

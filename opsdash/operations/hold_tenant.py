@@ -10,11 +10,12 @@ from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, Progress, S
 from opsdash.model.hold import LONGEST_NAME, Hold, hold_id
 from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.ends_after import ends_after
 from opsdash.operations.hold_tasks import about_workers, applied, begin, check_duration, duration, worker_figures
 from opsdash.operations.release_tenant import ReleaseTenant
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.tenant_filter import TenantFilter
-from opsdash.text import format_duration, parse_duration
+from opsdash.text import format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -36,15 +37,7 @@ class HoldTenant(Operation):
         label="The tenant's id",
         longest=LONGEST_NAME,
     )
-    duration_s: int | None = argument(
-        default=None,
-        option="--for",
-        parse=parse_duration,
-        help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends after",
-        placeholder="For example 90s, 10m, 2h or 1h30m",
-        suggestions={"15 min": "15m", "1 h": "1h", "4 h": "4h"},
-    )
+    duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
     without_end: bool = argument(
         default=False,
         help="Until someone releases them, in place of a duration.",

@@ -26,6 +26,7 @@ from opsdash.model import (
 from opsdash.model.preview import Kind
 from opsdash.operation import Act, Operation, TakenBack, argument
 from opsdash.operations import kept_pause
+from opsdash.operations.ends_after import ends_after
 from opsdash.operations.resume_processing import ResumeProcessing, as_it_was
 from opsdash.services.broker import connected_clients
 from opsdash.services.pause.verdict import verdict
@@ -34,7 +35,7 @@ from opsdash.services.queues.clear_preview import expire_by, expiring
 from opsdash.services.queues.held import figure, silent_lines, total, unstarted
 from opsdash.services.queues.known_products import Noticing
 from opsdash.services.queues.sampling import Matches, TaskSample, sample_tasks
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -60,15 +61,7 @@ class PauseProcessing(Operation):
     settles: ClassVar[bool] = True
 
     queue: str | None = argument(default=None, help="Pause this queue only.")
-    duration_s: int | None = argument(
-        default=None,
-        option="--for",
-        parse=parse_duration,
-        help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends after",
-        placeholder="For example 90s, 10m, 2h or 1h30m",
-        suggestions={"15 min": "15m", "30 min": "30m", "1 h": "1h"},
-    )
+    duration_s: int | None = ends_after({"15 min": "15m", "30 min": "30m", "1 h": "1h"})
     without_end: bool = argument(
         default=False,
         help="Until someone resumes, in place of a duration.",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview, times
 from opsdash.operation import Act, Operation, argument
+from opsdash.operations.ends_after import ends_after
 from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.services.workers.schedules import Schedules
-from opsdash.text import format_duration, parse_duration, typed_duration
+from opsdash.text import format_duration, typed_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -30,15 +31,7 @@ class PauseSchedule(Operation):
     schedule: str = argument(
         default="", positional=True, help="The entry, as opsdash schedules names it.", label="Entry", longest=200
     )
-    duration_s: int | None = argument(
-        default=None,
-        option="--for",
-        parse=parse_duration,
-        help="How long, e.g. 90s, 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends after",
-        placeholder="For example 90s, 10m, 2h or 1h30m",
-        suggestions={"1 h": "1h", "1 day": "1d", "1 week": "7d"},
-    )
+    duration_s: int | None = ends_after({"1 h": "1h", "1 day": "1d", "1 week": "7d"})
 
     def heading(self) -> str:
         """Which entry."""

@@ -9,9 +9,10 @@ from opsdash.errors import Invalid
 from opsdash.model import AuditEntry, Effect, Figure, Line, Preview
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.chosen_workers import shown
+from opsdash.operations.ends_after import ends_after
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
 from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of, written
-from opsdash.text import count, format_duration, parse_duration
+from opsdash.text import count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -37,15 +38,7 @@ class SetRateLimit(Operation):
         placeholder="For example 10/s",
         suggestions={"10/s": "10/s", "1/s": "1/s", "10/m": "10/m"},
     )
-    duration_s: int | None = argument(
-        default=None,
-        option="--for",
-        parse=parse_duration,
-        help="How long, e.g. 10m, 2h; default: OPSDASH_PAUSE_TTL_S.",
-        label="Ends after",
-        placeholder="For example 10m, 2h or 1h30m",
-        suggestions={"15 min": "15m", "1 h": "1h"},
-    )
+    duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h"})
 
     def heading(self) -> str:
         """Of which task, to how many."""

@@ -330,7 +330,7 @@ class Runner:
                 if not error.retry or time.monotonic() >= deadline:
                     raise
                 self._say(f"{step.name} is not taken back yet: {explained(error)}")
-            time.sleep(1.0)
+            time.sleep(1.0)  # what is in its way may be gone by then
 
     def _take_back_now(self, step: StepState, operation: Operation) -> tuple[str, bool]:
         self._store.save(self._run)  # not where another process has the run
@@ -370,7 +370,7 @@ class Runner:
             except OpsdashError as error:
                 audit.finish(entry, Status(error.status), {"message": str(error), "error": type(error).__name__})
                 raise
-            except BaseException as error:
+            except BaseException as error:  # a signal or a bug: the entry must not stay open
                 audit.finish(entry, Status.UNKNOWN, {"message": f"Broken off: {type(error).__name__}"})
                 raise
             status = outcome.pop("status")

@@ -87,7 +87,7 @@ class Pusher:
                 more = self.push()
             except OpsdashError as error:
                 log.info("audit entries are pushed later: %s", error.explanation)
-            except Exception:
+            except Exception:  # a bug, or an odd receiver: the thread stays, and tries again
                 log.exception("pushing audit entries failed")
             if not more:
                 self._end.wait(EVERY_S)
