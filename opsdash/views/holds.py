@@ -15,7 +15,7 @@ COLUMNS = [
     {"field": "name", "title": "Held", "priority": 1},
     {"field": "queue", "title": "Queue", "priority": 3},
     {"field": "count", "title": "Tasks", "kind": "number", "priority": 1},
-    {"field": "oldest", "title": "Oldest", "kind": "ago", "priority": 2, "help": "When it was set aside"},
+    {"field": "oldest", "title": "Oldest", "kind": "since", "priority": 2, "help": "How long ago it was set aside"},
     {"field": "until", "title": "Ends (UTC)", "kind": "time", "priority": 2},
     {"field": "by", "title": "By", "priority": 3},
     {"field": "reason", "title": "Reason", "priority": 4},
