@@ -15,6 +15,7 @@ from support.tenants import add, change, execute, preview, remove, stored, sync,
 import opsdash
 from opsdash.errors import Refused
 from opsdash.model import Progress, Status
+from opsdash.services.broker import bounded_reads
 from opsdash.services.console import Console
 
 SECRET = "planted-0123456789"
@@ -221,3 +222,17 @@ def test_a_killed_syncs_lock_ends_by_itself(console: Console, monkeypatch: pytes
 
     assert not freed()
     assert until(freed, timeout_s=5)
+
+
+def test_a_lock_that_ends_before_its_holder_is_read_refuses_nobody(console: Console, monkeypatch: pytest.MonkeyPatch):
+    add(console, "a")
+    dead = console.tenants.index.lock(by="dead")
+    dead.__enter__()  # and nobody leaves it
+    read = bounded_reads.text
+
+    def ended(client: Any, key: str, *rest: Any) -> str:
+        client.delete(key)
+        return read(client, key, *rest)
+
+    monkeypatch.setattr(bounded_reads, "text", ended)
+    assert sync(console).ok

@@ -196,11 +196,15 @@ class TenantIndex:
         """
         value = json.dumps({"by": by, "at": datetime.now(UTC).isoformat(), "token": secrets.token_hex(8)})
         key, client = self.broker.keys.tenants_busy, self.broker.client
-        with writes.aside():
-            writes.drop_nobodys(client, key)
-            taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))  # refused where Redis is full: a sync adds
-        if not taken:
-            raise _busy(bounded_reads.text(self.broker.client, key))
+        for last_try in (False, True):
+            with writes.aside():
+                writes.drop_nobodys(client, key)
+                taken = client.set(key, value, nx=True, px=int(LEASE_S * 1000))  # refused where Redis is full
+            if taken:
+                break
+            holder = bounded_reads.text(client, key)
+            if holder or last_try:  # empty: it ended between the two commands
+                raise _busy(holder)
         try:
             yield QueueLock(self.broker, key, value)
         finally:
