@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,12 +47,6 @@ class QuietHours:
         if self.begin <= self.end:
             return self.begin <= local < self.end
         return local >= self.begin or local < self.end
-
-    def end_after(self, moment: datetime) -> datetime:
-        """When those of this moment end, in UTC."""
-        local = moment.astimezone(ZoneInfo(self.zone))
-        end = local.replace(hour=self.end.hour, minute=self.end.minute, second=0, microsecond=0)
-        return (end if end > local else end + timedelta(days=1)).astimezone(UTC)
 
 
 def notify_urls(value: str) -> tuple[str, ...]:
