@@ -110,7 +110,8 @@ def audit_push(value: str) -> str:
     address = value.strip()
     scheme = address.partition("://")[0]
     if scheme == "file":
-        if not urlsplit(address).path.startswith("/") or urlsplit(address).netloc or address.endswith("/"):
+        parts = urlsplit(address)
+        if not parts.path.startswith("/") or parts.netloc or parts.query or parts.fragment or address.endswith("/"):
             raise ValueError("expected file:// and the whole path of a file, such as file:///var/log/opsdash.jsonl")
         return address
     if scheme in SYSLOGS:
@@ -129,6 +130,8 @@ def _check_host(address: str, which: str, *, plain: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
+    if host and parts.username is not None:
+        raise ValueError(f"no user and password are sent, so none are expected; {which} has one")
     if not host:
         raise ValueError(f"expected a host and a port that is a number; {which} has none")
     if plain and not is_loopback(host):

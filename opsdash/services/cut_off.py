@@ -12,7 +12,7 @@ _AGAIN_S = 0.5
 
 @contextlib.contextmanager
 def cut_off_after(limit_s: float, find: Callable[[], socket.socket | None]) -> Iterator[Callable[[], bool]]:
-    """Ends the connection when the time is over: whoever waits for it then gets an error, or what looks like an end.
+    """Ends the connection when the time is over: what waits for it then gets an error, or what looks like an end.
 
     Args:
         find: The socket; None: there is none yet, or it is closed.

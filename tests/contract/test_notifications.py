@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+import sqlalchemy as sa
 from support.services import until
 
 from opsdash.config.settings import Settings
@@ -279,6 +280,28 @@ def test_what_redis_has_lost_is_known_to_the_console_that_sends(
     look(notifier, poller)
     look(notifier, poller)
     assert receiver.titles == ["maria: clear queue (emails): success", "ann: clear queue (emails): success"]
+
+
+def test_after_the_log_was_restored_from_a_backup_what_is_done_is_sent_again(
+    consoles: Consoles, receiver: Receiver
+) -> None:
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    for _ in range(3):
+        consoles.act("maria")
+    look(notifier, poller, audit_head="3:x")
+    look(notifier, poller, audit_head="2:x")  # a snapshot that is older than the look before
+    with consoles.audit.engine.begin() as connection:
+        for trigger in connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars():
+            connection.execute(sa.text(f"DROP TRIGGER {trigger}"))
+        connection.execute(sa.text("DELETE FROM audit_log WHERE seq > 1"))
+        connection.execute(sa.text("UPDATE audit_head SET seq = 1"))
+    look(notifier, poller, audit_head="1:x")
+    receiver.got.clear()
+    consoles.act("ann")
+    look(notifier, poller, audit_head="2:x")
+    look(notifier, poller, audit_head="2:x")
+    assert receiver.titles == ["ann: clear queue (emails): success"]
 
 
 def test_messages_that_redis_has_lost_are_sent_by_the_console_that_still_has_them(

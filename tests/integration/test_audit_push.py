@@ -168,6 +168,13 @@ def test_a_webhook_gets_signed_batches(pushing, monkeypatch: pytest.MonkeyPatch)
     assert all("X-Opsdash-Signature" in one.headers for one in server.got)
 
 
+def test_the_doctor_says_that_a_webhook_is_not_signed(pushing) -> None:
+    for key, expected in ((None, ["Entries are pushed without a signature"]), ("a-key-for-the-webhook", [])):
+        console, _ = pushing("http://127.0.0.1:9/planted", notify_hmac_key=key)
+        said = [one.message for one in diagnose(console) if one.check == "audit push"]
+        assert [text.partition(":")[0] for text in said if "signature" in text] == expected
+
+
 def test_a_file_gets_a_line_for_each_entry_also_after_a_crash_in_a_line(pushing, tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text('{"seq": 0}\n{"seq": 1, "cut o')
