@@ -45,7 +45,8 @@ class TimeInQueue:
 
     Attributes:
         counts: Tasks by bucket. ``sum_s``: their times together.
-        paused: Tasks that waited while their queue was paused: counted apart, since that time is nobody's fault.
+        paused: Tasks that waited while their queue was paused, or were held: counted apart, since that time is nobody's
+            fault.
         clock: Tasks that began before they were sent: the clocks of sender and worker differ.
         unknown: Tasks that don't say when they were sent.
     """
@@ -180,8 +181,9 @@ class Wait:
     Attributes:
         tasks: How many they are. ``p50_s``, ``p95_s``, ``p99_s``: within which half, 95 % and 99 % of them began;
             None: none did.
-        paused: Others that waited while their queue was paused. ``clock``: that began before they were sent, by
-            their senders' clocks. ``unknown``: that don't say when they were sent. All are left out of the times.
+        paused: Others that waited while their queue was paused, or were held. ``clock``: that began before they were
+            sent, by their senders' clocks. ``unknown``: that don't say when they were sent. All are left out of the
+            times.
     """
 
     span_s: int

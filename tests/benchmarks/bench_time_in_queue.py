@@ -8,7 +8,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker.request import Request
 
 from opsdash.model.time_in_queue import SENT
@@ -19,6 +21,7 @@ from opsdash.worker.time_in_queue import QueueTimes
 
 HOST = "bench@host"
 TASKS = 200_000
+ZONE = ZoneInfo("Europe/Berlin")
 
 
 def measure(*, quick: bool) -> tuple[dict[str, list[float]], dict[str, tuple[str, str]], str]:
@@ -59,8 +62,10 @@ def requests(*, eta: bool = False) -> list[Any]:
         sent = now - n * 0.06
         request = Request.__new__(Request)
         request._hostname, request._eventer, request._task = HOST, None, task
-        request._eta = datetime.fromtimestamp(sent, UTC) + timedelta(seconds=0.01) if eta else None
-        request._message = SimpleNamespace(headers={SENT: sent, "id": "x", "task": "y"}, opsdash_origin=place)
+        due = (datetime.fromtimestamp(sent, UTC) + timedelta(seconds=0.01)).isoformat() if eta else None
+        request._eta = maybe_make_aware(maybe_iso8601(due), ZONE) if due else None  # as Celery has it
+        headers = {SENT: sent, "id": "x", "task": "y", "eta": due}
+        request._message = SimpleNamespace(headers=headers, opsdash_origin=place)
         request.id, request.name = str(n), "emails.send"
         made.append(request)
     return made

@@ -17,6 +17,7 @@ from opsdash.config import parsers
 from opsdash.keys import Keys
 from opsdash.model import QueuePace
 from opsdash.model.time_in_queue import SENT, TimeInQueue, by_queue
+from opsdash.operations import HoldTasks, ReleaseTasks
 from opsdash.services.console import Console
 from opsdash.services.monitoring import history, pace
 from opsdash.services.monitoring.history import Series
@@ -131,3 +132,21 @@ def test_the_figures_outlive_a_worker_that_is_killed_and_a_console_that_is_resta
             assert found.objective is not None
             assert (found.objective.share, found.objective.kept) == (1.0, True)
             assert found.waits[0].p50_s <= found.waits[0].p95_s <= found.waits[0].p99_s < 30
+
+
+def test_tasks_that_were_held_are_counted_apart(valkey: Valkey, client: redis.Redis, settings_for) -> None:
+    settings = settings_for(redis_url=valkey.url)
+    with (
+        producer(valkey.url) as celery,
+        closing(assemble(settings)) as console,
+        worker(env={"OPSDASH_REDIS_URL": valkey.url}, pool="threads") as running,
+    ):
+        eventually(console.get_active_workers, what="the worker reports")
+        console.run(HoldTasks(task="sample.short"), actor="maria", confirm="YES")
+        for _ in range(3):
+            celery.send_task("sample.short")
+        eventually(lambda: [one.held for one in console.snapshot().holds] == [3], what="all are set aside")
+        console.run(ReleaseTasks(task="sample.short"), actor="maria", confirm="YES")
+        eventually(lambda: reported(client, running.hostname).paused == 3, what="they ran")
+        celery.send_task("sample.short")
+        eventually(lambda: reported(client, running.hostname).tasks == 1, what="one after the hold")
