@@ -12,7 +12,7 @@ from opsdash.config import parsers
 from opsdash.config.addresses import is_loopback
 
 ACTS = "acts"
-DEFAULT_KINDS = (ACTS, "pause_ends", "approval", "worker", "service", "backlog", "age", "failures", "chain")
+DEFAULT_KINDS = (ACTS, "pause_ends", "approval", "worker", "service", "backlog", "age", "failures", "chain", "push")
 URGENT_KINDS = ("pause_ends", "approval", "worker", "service", "chain")
 WEBHOOK, WEBHOOK_PLAIN, WEBHOOK_INSECURE = "webhook+https", "webhook+http", "webhook+insecure"
 """Schemes of our own webhook: over TLS, to this machine only, and without TLS to any machine."""

@@ -24,7 +24,7 @@ class NotifySettings:
         default=DEFAULT_KINDS,
         parse=notify_parsers.kinds,
         doc="Of what: `acts` (or single operations, e.g. `clear_queue`), `pause_ends`, `approval`, `worker`, `service`,"
-        " `backlog`, `age`, `failures`, `chain`.",
+        " `backlog`, `age`, `failures`, `chain`, `push`.",
     )
     notify_urgent: tuple[str, ...] = setting(
         default=URGENT_KINDS, parse=notify_parsers.kinds, doc="Kinds that are also sent in quiet hours."

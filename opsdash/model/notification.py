@@ -162,6 +162,21 @@ class ChainBroken(Notification):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PushStopped(Notification):
+    """Finished audit entries wait, and the receiver of ``OPSDASH_AUDIT_PUSH`` takes none; ``recovered``: it does again.
+
+    Attributes:
+        waiting: How many entries. ``problem``: why the last attempt failed; empty: there was none, or it did not.
+    """
+
+    kind: ClassVar[str] = "push"
+    waiting: int
+    since: datetime
+    problem: str = ""
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TestNotification(Notification):
     """Sent by ``opsdash notify test``."""
 
@@ -182,6 +197,7 @@ KINDS: Mapping[str, type[Notification]] = {
         OldestHigh,
         FailuresNew,
         ChainBroken,
+        PushStopped,
         TestNotification,
     )
 }

@@ -25,6 +25,7 @@ from opsdash.services.broker.client import Broker
 from opsdash.services.broker.lease import Lease
 from opsdash.services.database import engine
 from opsdash.services.failures.reading import FailedTasks
+from opsdash.services.monitoring.notification_figures import closed
 from opsdash.services.notify import notifier as notifiers
 from opsdash.services.notify import outbox
 from opsdash.services.notify.notifier import Notifier
@@ -302,6 +303,22 @@ def test_after_the_log_was_restored_from_a_backup_what_is_done_is_sent_again(
     look(notifier, poller, audit_head="2:x")
     look(notifier, poller, audit_head="2:x")
     assert receiver.titles == ["ann: clear queue (emails): success"]
+
+
+def test_how_far_the_audit_log_is_pushed_is_looked_at(
+    consoles: Consoles, receiver: Receiver, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opsdash.services.notify.observe.NOT_PUSHED_S", 0.0)
+    monkeypatch.setattr("opsdash.services.notify.looking.PUSH_S", 0.0)
+    notifier, poller = consoles.new(notify_kinds=("push",), audit_push="http://127.0.0.1:9/planted")
+    record = {"number": 3, "at": "2026-01-01T00:00:00+00:00", "problem": "it answered 500"}
+    broker.client.set(broker.keys.audit_push, closed(SIGNER, record))
+    look(notifier, poller, audit_head="5:x")
+    broker.client.set(broker.keys.audit_push, "x:foreign")
+    look(notifier, poller, audit_head="6:x")
+    broker.client.set(broker.keys.audit_push, closed(SIGNER, {**record, "number": 6}))
+    look(notifier, poller, audit_head="6:x")
+    assert receiver.titles == ["The audit log is not pushed: 2 entries wait", "The audit log is pushed again"]
 
 
 def test_messages_that_redis_has_lost_are_sent_by_the_console_that_still_has_them(

@@ -7,18 +7,21 @@ import time
 from datetime import datetime
 
 from opsdash.errors import OpsdashError
-from opsdash.model import AuditEntry, FailureGroup, Snapshot
+from opsdash.model import AuditEntry, FailureGroup, Snapshot, untrusted
 from opsdash.services.audit import chain_head
 from opsdash.services.audit.log import AuditLog
+from opsdash.services.broker import bounded_reads
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import TimeLimit
 from opsdash.services.failures.reading import FailedTasks
 from opsdash.services.monitoring.failure_figures import FailureFigures
-from opsdash.services.notify.observe import Seen
+from opsdash.services.monitoring.notification_figures import opened
+from opsdash.services.notify.observe import Seen, Unpushed
 
 log = logging.getLogger(__name__)
 
-FAILURES_S, CHAIN_S = 10.0, 60.0
+FAILURES_S, CHAIN_S, PUSH_S = 10.0, 60.0, 10.0
+LARGE = 2_000
 CHAIN_ENTRIES = 500
 """Entries that are checked each time: about 10 ms."""
 ENTRIES = 200
@@ -28,11 +31,11 @@ ENTRIES = 200
 class Looking:
     """Reads it. Never raises for an outage: what was not read is not in the look."""
 
-    def __init__(self, audit: AuditLog, failed: FailedTasks) -> None:
-        self._audit = audit
+    def __init__(self, audit: AuditLog, failed: FailedTasks, *, pushes: bool = False) -> None:
+        self._audit, self._broker, self._pushes = audit, failed.broker, pushes
         self._failures = FailureFigures(failed)
         self._limit = TimeLimit(f"The database at {short_label(audit.engine.url)}")
-        self._failures_s = self._chain_s = float("-inf")  # monotonic
+        self._failures_s = self._chain_s = self._push_s = float("-inf")  # monotonic
 
     def look(self, snapshot: Snapshot, number: int | None, now: datetime) -> Seen:
         """One look.
@@ -48,6 +51,7 @@ class Looking:
             number=upto,
             failures=self._groups(snapshot),
             chain=self._problems(snapshot),
+            unpushed=self._unpushed(snapshot),
         )
 
     def _entries(self, snapshot: Snapshot, number: int | None) -> tuple[tuple[AuditEntry, ...], int | None]:
@@ -76,6 +80,26 @@ class Looking:
         self._failures_s = now_s
         self._failures.take(snapshot)
         return self._failures.groups if self._failures.known else None
+
+    def _unpushed(self, snapshot: Snapshot) -> Unpushed | None:
+        newest, now_s = snapshot.audit_head.partition(":")[0], time.monotonic()
+        away = snapshot.redis_error or snapshot.database_error or not newest.isdigit()
+        if not self._pushes or away or now_s - self._push_s < PUSH_S:
+            return None
+        self._push_s = now_s
+        try:
+            with self._broker.reading():
+                text = bounded_reads.text(self._broker.client, self._broker.keys.audit_push, LARGE)
+        except OpsdashError as error:
+            log.info("how far the audit log is pushed is looked at later: %s", error)
+            return None
+        position = opened(self._audit.signer, text)
+        number = untrusted.whole(position.get("number")) or 0
+        return Unpushed(
+            waiting=max(0, int(newest) - number),
+            taken_at=untrusted.moment(position.get("at")),
+            problem=untrusted.words(position.get("problem")),
+        )
 
     def _problems(self, snapshot: Snapshot) -> tuple[str, ...] | None:
         now_s = time.monotonic()

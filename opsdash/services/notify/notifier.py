@@ -59,7 +59,7 @@ class Notifier:
         self._urgent = frozenset(settings.notify_urgent)
         self._lease = Lease(broker, lambda: broker.keys.notify_lease)
         self._store = NotificationStore(broker, audit.signer)
-        self._looking = Looking(audit, failed)
+        self._looking = Looking(audit, failed, pushes=settings.audit_push is not None)
         self._wake = threading.Event()
         self._delivery = Delivery(self._wake.set)
         found, self.problems = targets.targets(settings)

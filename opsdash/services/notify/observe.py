@@ -21,6 +21,7 @@ from opsdash.model.notification import (
     OldestHigh,
     OperationEnded,
     PauseEnds,
+    PushStopped,
     ServiceLost,
     WorkerLost,
 )
@@ -48,6 +49,8 @@ NO_FAILURE_S = 900.0
 """A failure that did not come for so long has ended."""
 MOST_TEXT, MOST_PARAMS = 1_000, 4_000
 """Characters of a reason or a result, and of parameters as JSON."""
+PUSHED_S, NOT_PUSHED_S = 300.0, 60.0
+"""Entries that wait are news when none was taken for the first, and that lasts for the second: one may be new."""
 ENDED = {Status.SUCCESS, Status.FAILURE, Status.UNKNOWN}
 
 
@@ -74,6 +77,19 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unpushed:
+    """Finished audit entries that wait for the receiver.
+
+    Attributes:
+        waiting: How many. ``taken_at``: when it took one last; None: never. ``problem``: why the last attempt failed.
+    """
+
+    waiting: int
+    taken_at: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """One look.
 
@@ -82,6 +98,7 @@ class Seen:
             which one was looked; None: the log was not read.
         failures: Groups of failed tasks; None: not read.
         chain: What is wrong with the newest entries of the hash chain; None: not checked.
+        unpushed: None: nothing is pushed, or it was not read.
     """
 
     now: datetime
@@ -90,6 +107,7 @@ class Seen:
     number: int | None = None
     failures: tuple[FailureGroup, ...] | None = None
     chain: tuple[str, ...] | None = None
+    unpushed: Unpushed | None = None
 
 
 def observe(facts: Facts, seen: Seen, rules: Rules) -> tuple[Facts, tuple[Notification, ...]]:
@@ -98,7 +116,7 @@ def observe(facts: Facts, seen: Seen, rules: Rules) -> tuple[Facts, tuple[Notifi
     found = [*look.services(), *look.operations()]
     if not seen.snapshot.redis_error and seen.snapshot.redis_age_s is not None:
         found += [*look.pauses(), *look.approvals(), *look.workers(), *look.queues()]
-    found += [*look.failed(), *look.chain()]
+    found += [*look.failed(), *look.chain(), *look.push()]
     return look.facts(), tuple(one for one in found if _wanted(one, rules))
 
 
@@ -294,6 +312,19 @@ class _Look:
             bool(problems),
             partial(ChainBroken, at=self._now, problems=problems[:5]),
             0.0,
+            0.0,
+        )
+
+    def push(self) -> Iterator[Notification]:
+        """The receiver of finished audit entries."""
+        if (seen := self._seen.unpushed) is None:
+            return
+        late = seen.taken_at is None or self._now - seen.taken_at > timedelta(seconds=PUSHED_S)
+        yield from self._alarm(
+            "push",
+            seen.waiting > 0 and late,
+            partial(PushStopped, at=self._now, waiting=seen.waiting, problem=masked(seen.problem)),
+            NOT_PUSHED_S,
             0.0,
         )
 

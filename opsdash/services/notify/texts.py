@@ -17,6 +17,7 @@ from opsdash.model.notification import (
     OldestHigh,
     OperationEnded,
     PauseEnds,
+    PushStopped,
     ServiceLost,
     TestNotification,
     WorkerLost,
@@ -154,6 +155,19 @@ def _chain_lines(one: ChainBroken) -> list[str]:
     return [*one.problems, "To see all of it: opsdash audit verify"]
 
 
+def _push(one: PushStopped) -> str:
+    if one.recovered:
+        return "The audit log is pushed again"
+    wait = "1 entry waits" if one.waiting == 1 else f"{one.waiting:,} entries wait"
+    return f"The audit log is not pushed: {wait}"
+
+
+def _push_lines(one: PushStopped) -> list[str]:
+    if one.recovered:
+        return [f"It was not since {_utc(one.since)}."]
+    return [one.problem and f"The last attempt failed: {one.problem}.", "opsdash doctor says which receiver that is."]
+
+
 def _test(one: TestNotification) -> str:
     return f"A test of opsdash's notifications, sent by {one.by}"
 
@@ -172,6 +186,7 @@ _TITLES: dict[type[Notification], Callable[[Any], str]] = {
     OldestHigh: _oldest,
     FailuresNew: _failures,
     ChainBroken: _chain,
+    PushStopped: _push,
     TestNotification: _test,
 }
 _BODIES: dict[type[Notification], Callable[[Any], list[str]]] = {
@@ -184,6 +199,7 @@ _BODIES: dict[type[Notification], Callable[[Any], list[str]]] = {
     OldestHigh: _oldest_lines,
     FailuresNew: _failures_lines,
     ChainBroken: _chain_lines,
+    PushStopped: _push_lines,
     TestNotification: _test_lines,
 }
 

@@ -21,7 +21,7 @@ from opsdash.model import (
 from opsdash.model.notification import KINDS, Notification, from_record, to_record
 from opsdash.services.notify import texts
 from opsdash.services.notify.facts import Facts, read
-from opsdash.services.notify.observe import Rules, Seen, observe
+from opsdash.services.notify.observe import Rules, Seen, Unpushed, observe
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 ALL = Rules(kinds=frozenset(KINDS), backlog=100, oldest_s=600, failures=10)
@@ -251,6 +251,26 @@ def test_a_burst_of_a_new_failure_is_one_message_and_so_is_its_end():
 def test_a_failure_that_is_known_for_long_is_no_message():
     old = group(5_000, first_at=NOW - timedelta(hours=3))
     assert Console().look(0, failures=(old,)) == []
+
+
+def test_an_audit_log_that_is_not_pushed_is_a_message_and_so_is_its_end():
+    console = Console()
+    refused = Unpushed(waiting=7, taken_at=after(-290), problem="Connection refused")
+    assert console.look(0, unpushed=refused) == []
+    assert console.look(20, unpushed=refused) == []
+    assert console.look(30) == [], "not read"
+    assert console.look(81, unpushed=refused) == ["The audit log is not pushed: 7 entries wait"]
+    assert "The last attempt failed: Connection refused." in texts.body(console.found[0], "id")
+    assert console.look(90, unpushed=refused) == []
+    assert console.look(100, unpushed=Unpushed(waiting=2, taken_at=after(99))) == ["The audit log is pushed again"]
+
+
+def test_an_entry_that_was_just_finished_after_a_quiet_hour_is_not_late():
+    console = Console()
+    for seconds in range(0, 600, 10):  # each time a new one, which is taken by the next look
+        late = seconds % 20 == 0
+        unpushed = Unpushed(waiting=int(late), taken_at=after(-3_600 if late else seconds))
+        assert console.look(seconds, unpushed=unpushed) == []
 
 
 def test_a_broken_chain_is_a_message_and_so_is_its_repair():
