@@ -16,7 +16,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, MOST_QUEUES, SENT, TimeInQueue
+from opsdash.keys import SENT
+from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, MOST_QUEUES, TimeInQueue
 from opsdash.worker.gate import PauseState
 
 EARLY_S = 0.1

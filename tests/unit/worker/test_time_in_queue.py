@@ -13,7 +13,8 @@ from celery import Celery, chain
 from celery.signals import before_task_publish
 
 import opsdash.worker
-from opsdash.model.time_in_queue import MOST_QUEUES, SENT, TimeInQueue, bucket_of, by_queue
+from opsdash.keys import SENT
+from opsdash.model.time_in_queue import MOST_QUEUES, TimeInQueue, bucket_of, by_queue
 from opsdash.worker.gate import PauseState
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.sent_time import _stamp
