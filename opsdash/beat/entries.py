@@ -1,4 +1,4 @@
-"""What is told of an entry of a scheduler: of Celery's own, or of one that has its entries in a table.
+"""What is reported of an entry of a scheduler: of Celery's own, or of one that has its entries in a table.
 
 django-celery-beat's scheduler loads a part of its table: neither what is disabled nor what is due in some
 hours. And an entry that it has loaded keeps the last run of that time; the row of it has the latest.

@@ -134,7 +134,12 @@ def test_a_pause_ends_by_itself(
         client.delete("celery")
         eventually(lambda: client.llen("celery"), what="it is sent again")
         assert entry(console, "often").pause is None
-        eventually(lambda: not client.exists(KEYS.schedules_paused), what="nothing is left of it")
+        console.snapshot()
+        (expired, paused) = console.get_recent_operations(2)
+        assert (expired.user, expired.operation, expired.status) == ("(expiry)", "resume_schedule", Status.SUCCESS)
+        assert expired.details["message"] == "The pause of schedule often by maria expired."
+        assert paused.operation == "pause_schedule"
+        assert not client.exists(KEYS.schedules_paused)
 
 
 def report(client: redis.Redis, name: str, **fields: object) -> None:
