@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.beat import PersistentScheduler
 from celery.utils.log import get_logger
@@ -25,7 +25,24 @@ __all__ = ["Scheduler", "Schedules"]
 logger = get_logger(__name__)
 
 
-class Schedules:
+if TYPE_CHECKING:
+
+    class _BeatScheduler:
+        """What `Schedules` uses of the class that it goes before; Celery has no types."""
+
+        schedule: dict[str, Any]
+        producer: Any
+
+        def __init__(self, app: Any, *args: Any, lazy: bool, **options: Any) -> None: ...
+        def tick(self, *args: Any, **options: Any) -> Any: ...
+        def apply_entry(self, entry: Any, producer: Any) -> Any: ...
+        def apply_async(self, entry: Any, producer: Any, advance: bool, **options: Any) -> Any: ...
+        def reserve(self, entry: Any) -> Any: ...
+else:
+    _BeatScheduler = object
+
+
+class Schedules(_BeatScheduler):
     """Goes before a class of beat's schedulers. Reports its entries, and holds those that are paused.
 
     A paused entry comes due as ever, and is not sent: what it missed is not caught up when it is resumed. Whatever goes
@@ -42,14 +59,14 @@ class Schedules:
             self._opsdash = Control(app)
         elif not lazy:
             logger.warning("opsdash: beat's entries can't be paused: opsdash needs Redis as the broker")
-        super().__init__(app, *args, lazy=lazy, **options)  # type: ignore[call-arg]
+        super().__init__(app, *args, lazy=lazy, **options)
 
     def tick(self, *args: Any, **options: Any) -> Any:
         """Reads what is paused before anything is sent; then as the scheduler does, and again within a second."""
         if self._opsdash is None:
-            return super().tick(*args, **options)  # type: ignore[misc]
+            return super().tick(*args, **options)
         self._opsdash_guarded(self._opsdash_follow, self._opsdash)
-        wait_s = super().tick(*args, **options)  # type: ignore[misc]
+        wait_s = super().tick(*args, **options)
         self._opsdash_guarded(self._opsdash_report, self._opsdash)
         return min(wait_s, READ_S) if wait_s is not None else READ_S
 
@@ -57,15 +74,15 @@ class Schedules:
         """A due entry: sent, unless it is paused."""
         if self._opsdash_holds(entry):
             return None
-        return super().apply_entry(entry, producer=producer)  # type: ignore[misc]
+        return super().apply_entry(entry, producer=producer)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """As above, for schedulers that send by this alone."""
         if self._opsdash_holds(entry):
             if advance:
-                self.reserve(entry)  # type: ignore[attr-defined]
+                self.reserve(entry)
             return None
-        return super().apply_async(entry, producer=producer, advance=advance, **options)  # type: ignore[misc]
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
 
     def _opsdash_holds(self, entry: Any) -> bool:
         control = self._opsdash
@@ -86,7 +103,7 @@ class Schedules:
 
     def _opsdash_follow(self, control: Control) -> None:
         for request, name in control.follow():
-            entry = self.schedule.get(name)  # type: ignore[attr-defined]
+            entry = self.schedule.get(name)
             if entry is not None and control.claim(request):
                 control.answer(request, **self._opsdash_run(entry))
 
@@ -94,7 +111,7 @@ class Schedules:
         """Sends an entry's task now, whether it is paused or not; its schedule stays as it was."""
         logger.info("opsdash: sending %s now, as asked for (%s)", entry.name, entry.task)
         try:
-            sent = super().apply_async(entry, producer=self.producer, advance=False)  # type: ignore[misc, attr-defined]
+            sent = super().apply_async(entry, producer=self.producer, advance=False)
         except Exception as error:  # the broker's or the entry's: who asked is answered, and beat goes on
             logger.exception("opsdash: %s could not be sent", entry.name)
             return {"error": words(f"{type(error).__name__}: {error}")}
@@ -103,7 +120,7 @@ class Schedules:
     def _opsdash_report(self, control: Control) -> None:
         if not control.report_is_due:
             return
-        entries = islice(list(self.schedule.values()), MOST_SCHEDULES)  # type: ignore[attr-defined]
+        entries = islice(list(self.schedule.values()), MOST_SCHEDULES)
         control.report([self._opsdash_entry(entry, control) for entry in entries if len(entry.name) <= LONGEST_NAME])
 
     def _opsdash_entry(self, entry: Any, control: Control) -> dict[str, Any]:
@@ -131,7 +148,7 @@ class Schedules:
             return None
 
 
-class Scheduler(Schedules, PersistentScheduler):  # type: ignore[misc]  # Celery has no types
+class Scheduler(Schedules, PersistentScheduler):  # type: ignore[misc] # Celery has no types
     """Celery's own persistent scheduler, with what `Schedules` adds."""
 
 
