@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.beat import PersistentScheduler
 from celery.utils.log import get_logger
@@ -24,7 +24,26 @@ __all__ = ["Scheduler", "Schedules"]
 logger = get_logger(__name__)
 
 
-class Schedules:
+if TYPE_CHECKING:
+
+    class _BeatScheduler:
+        """What `Schedules` uses of the class that it goes before; Celery has no types."""
+
+        app: Any
+        schedule: dict[str, Any]
+        producer: Any
+        Entry: Any
+
+        def __init__(self, app: Any, *args: Any, lazy: bool, **options: Any) -> None: ...
+        def tick(self, *args: Any, **options: Any) -> Any: ...
+        def apply_entry(self, entry: Any, producer: Any) -> Any: ...
+        def apply_async(self, entry: Any, producer: Any, advance: bool, **options: Any) -> Any: ...
+        def reserve(self, entry: Any) -> Any: ...
+else:
+    _BeatScheduler = object
+
+
+class Schedules(_BeatScheduler):
     """Goes before a class of beat's schedulers. Reports its entries, and holds those that are paused.
 
     A paused entry comes due as ever, and is not sent: what it missed is not caught up when it is resumed. Whatever goes
@@ -42,14 +61,14 @@ class Schedules:
             self._opsdash = Control(app)
         elif not lazy:
             logger.warning("opsdash: beat's entries can't be paused: opsdash needs Redis as the broker")
-        super().__init__(app, *args, lazy=lazy, **options)  # type: ignore[call-arg]
+        super().__init__(app, *args, lazy=lazy, **options)
 
     def tick(self, *args: Any, **options: Any) -> Any:
         """Reads what is paused before anything is sent; then as the scheduler does, and again within a second."""
         if self._opsdash is None:
-            return super().tick(*args, **options)  # type: ignore[misc]
+            return super().tick(*args, **options)
         self._opsdash_guarded(self._opsdash_follow, self._opsdash)
-        wait_s = super().tick(*args, **options)  # type: ignore[misc]
+        wait_s = super().tick(*args, **options)
         self._opsdash_guarded(self._opsdash_report, self._opsdash)
         return min(wait_s, READ_S) if wait_s is not None else READ_S
 
@@ -57,15 +76,15 @@ class Schedules:
         """A due entry: sent, unless it is paused."""
         if self._opsdash_holds(entry):
             return None
-        return super().apply_entry(entry, producer=producer)  # type: ignore[misc]
+        return super().apply_entry(entry, producer=producer)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """As above, for schedulers that send by this alone."""
         if self._opsdash_holds(entry):
             if advance:
-                self.reserve(entry)  # type: ignore[attr-defined]
+                self.reserve(entry)
             return None
-        return super().apply_async(entry, producer=producer, advance=advance, **options)  # type: ignore[misc]
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
 
     def _opsdash_holds(self, entry: Any) -> bool:
         control = self._opsdash
@@ -92,16 +111,16 @@ class Schedules:
 
     def _opsdash_find(self, name: str) -> Any:
         """An entry, be it loaded or not; None: it is none of this scheduler's."""
-        entry = self.schedule.get(name)  # type: ignore[attr-defined]
+        entry = self.schedule.get(name)
         if entry is not None or (row := self._opsdash_rows.find(name)) is None:
             return entry
-        return self.Entry(row, app=self.app)  # type: ignore[attr-defined]
+        return self.Entry(row, app=self.app)
 
     def _opsdash_run(self, entry: Any) -> dict[str, str]:
         """Sends an entry's task now, whether it is paused or not; its schedule stays as it was."""
         logger.info("opsdash: sending %s now, as asked for (%s)", entry.name, entry.task)
         try:
-            sent = super().apply_async(entry, producer=self.producer, advance=False)  # type: ignore[misc, attr-defined]
+            sent = super().apply_async(entry, producer=self.producer, advance=False)
         except Exception as error:  # the broker's or the entry's: who asked is answered, and beat goes on
             logger.exception("opsdash: %s could not be sent", entry.name)
             return {"error": words(f"{type(error).__name__}: {error}")}
@@ -110,7 +129,7 @@ class Schedules:
     def _opsdash_report(self, control: Control) -> None:
         if not control.report_is_due:
             return
-        loaded = {entry.name: entry for entry in self.schedule.values()}  # type: ignore[attr-defined]
+        loaded = {entry.name: entry for entry in self.schedule.values()}
         found = {**loaded, **{name: row for name, row in self._opsdash_rows.read().items() if name not in loaded}}
         told = (self._opsdash_told(one, control) for one in found.values() if len(one.name) <= LONGEST_NAME)
         control.report(islice(told, MOST_SCHEDULES))
@@ -133,5 +152,5 @@ class Schedules:
         }
 
 
-class Scheduler(Schedules, PersistentScheduler):  # type: ignore[misc]  # Celery has no types
+class Scheduler(Schedules, PersistentScheduler):  # type: ignore[misc] # Celery has no types
     """Celery's own persistent scheduler, with what `Schedules` adds."""
