@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -47,12 +47,6 @@ class QuietHours:
         if self.begin <= self.end:
             return self.begin <= local < self.end
         return local >= self.begin or local < self.end
-
-    def end_after(self, moment: datetime) -> datetime:
-        """When those of this moment end, in UTC."""
-        local = moment.astimezone(ZoneInfo(self.zone))
-        end = local.replace(hour=self.end.hour, minute=self.end.minute, second=0, microsecond=0)
-        return (end if end > local else end + timedelta(days=1)).astimezone(UTC)
 
 
 def notify_urls(value: str) -> tuple[str, ...]:
@@ -116,7 +110,8 @@ def audit_push(value: str) -> str:
     address = value.strip()
     scheme = address.partition("://")[0]
     if scheme == "file":
-        if not urlsplit(address).path.startswith("/") or urlsplit(address).netloc or address.endswith("/"):
+        parts = urlsplit(address)
+        if not parts.path.startswith("/") or parts.netloc or parts.query or parts.fragment or address.endswith("/"):
             raise ValueError("expected file:// and the whole path of a file, such as file:///var/log/opsdash.jsonl")
         return address
     if scheme in SYSLOGS:
@@ -135,6 +130,8 @@ def _check_host(address: str, which: str, *, plain: bool) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
+    if host and parts.username is not None:
+        raise ValueError(f"no user and password are sent, so none are expected; {which} has one")
     if not host:
         raise ValueError(f"expected a host and a port that is a number; {which} has none")
     if plain and not is_loopback(host):

@@ -204,8 +204,8 @@ def from_json(text: str) -> RunState | None:
     found = untrusted.mapping(untrusted.parsed(text, LARGEST))
     at = untrusted.moment(found.get("at"))
     steps = found.get("steps")
-    if at is None or found.get("status") not in set(RunStatus) or not isinstance(steps, list):
-        return None
+    if at is None or found.get("status") not in list(RunStatus) or not isinstance(steps, list):
+        return None  # a list: what can't be hashed is in no set, and raises
     read = tuple(_steps(steps[:MAX_STEPS]))
     if len(read) != len(steps) or len({step.name for step in read}) != len(read):
         return None
@@ -228,7 +228,7 @@ def _steps(values: list[Any]) -> Iterator[StepState]:
     for value in values:
         step = untrusted.mapping(value)
         name, kind, status = untrusted.words(step.get("name")), step.get("kind"), step.get("status")
-        if not name or kind not in get_args(Kind) or status not in set(StepStatus):
+        if not name or kind not in get_args(Kind) or status not in list(StepStatus):
             return
         exit_code = step.get("exit_code")
         yield StepState(

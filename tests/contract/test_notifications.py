@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import pytest
 import redis
+import sqlalchemy as sa
 from support.services import until
 
 from opsdash.config.settings import Settings
 from opsdash.model import Snapshot
-from opsdash.model.notification import NotificationFigures
+from opsdash.model.notification import NotificationFigures, OperationEnded
 from opsdash.services.audit.chain import ChainSigner
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import lease as leases
@@ -279,6 +280,121 @@ def test_what_redis_has_lost_is_known_to_the_console_that_sends(
     look(notifier, poller)
     look(notifier, poller)
     assert receiver.titles == ["maria: clear queue (emails): success", "ann: clear queue (emails): success"]
+
+
+def test_after_the_log_was_restored_from_a_backup_what_is_done_is_sent_again(
+    consoles: Consoles, receiver: Receiver
+) -> None:
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    for _ in range(3):
+        consoles.act("maria")
+    look(notifier, poller, audit_head="3:x")
+    look(notifier, poller, audit_head="2:x")  # a snapshot that is older than the look before
+    with consoles.audit.engine.begin() as connection:
+        for trigger in connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars():
+            connection.execute(sa.text(f"DROP TRIGGER {trigger}"))
+        connection.execute(sa.text("DELETE FROM audit_log WHERE seq > 1"))
+        connection.execute(sa.text("UPDATE audit_head SET seq = 1"))
+    look(notifier, poller, audit_head="1:x")
+    receiver.got.clear()
+    consoles.act("ann")
+    look(notifier, poller, audit_head="2:x")
+    look(notifier, poller, audit_head="2:x")
+    assert receiver.titles == ["ann: clear queue (emails): success"]
+
+
+def test_messages_that_redis_has_lost_are_sent_by_the_console_that_still_has_them(
+    consoles: Consoles, receiver: Receiver, broker: Broker
+) -> None:
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    receiver.problem = NotTaken("connection refused")
+    consoles.act("maria")
+    look(notifier, poller)
+    broker.client.flushall()
+    look(notifier, poller)
+    assert broker.client.hlen(broker.keys.notify_outbox) == 1
+    receiver.problem = None
+    look(notifier, poller)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+
+
+def test_what_no_console_has_written_into_the_outbox_is_removed_and_a_copy_is_not_sent_again(
+    consoles: Consoles, receiver: Receiver, broker: Broker
+) -> None:
+    outbox_key = broker.keys.notify_outbox
+    receiver.problem = NotTaken("connection refused")
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    consoles.act("maria")
+    look(notifier, poller)
+    ((_, value),) = broker.client.hgetall(outbox_key).items()
+    foreign = {f"x{number}": "foreign" for number in range(120)}
+    broker.client.hset(outbox_key, mapping={**foreign, "copy": value, "large": "x" * 100_000})
+    broker.client.delete(broker.keys.notify_lease)
+    receiver.problem = None
+    for _ in range(3):
+        look(*consoles.new())
+        broker.client.delete(broker.keys.notify_lease)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+    assert broker.client.hlen(outbox_key) == 0
+
+
+def test_an_outbox_of_many_large_messages_is_taken_over(consoles: Consoles, receiver: Receiver, broker: Broker) -> None:
+    store, lease = NotificationStore(broker, SIGNER), Lease(broker, lambda: broker.keys.notify_lease)
+    assert lease.hold()
+    now = datetime.now(UTC)
+    large = OperationEnded(
+        at=now, audit_id="a", number=1, user="maria", operation="clear_queue", status="success", message="ü" * 3_000
+    )
+    new = outbox.Waiting().add([large] * 250, ["one"], now)  # 4 MB and more
+    assert store.save(lease, put=new)
+    assert len(store.load().messages) == 250
+
+
+def test_a_message_that_can_not_be_put_into_words_is_not_in_the_way_of_others(
+    consoles: Consoles, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notifier, poller = consoles.new()
+    look(notifier, poller)
+    told = notifiers.targets.ready
+
+    def broken(notification: Any, *args: Any, **options: Any) -> Ready:
+        if notification.user == "eve":
+            raise TypeError("a bug")
+        return told(notification, *args, **options)
+
+    monkeypatch.setattr(notifiers.targets, "ready", broken)
+    consoles.act("eve")
+    consoles.act("maria")
+    look(notifier, poller)
+    look(notifier, poller)
+    assert receiver.titles == ["maria: clear queue (emails): success"]
+
+
+def test_the_heartbeat_stops_where_nobody_looks_or_nothing_can_arrive(
+    consoles: Consoles, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notifier, poller = consoles.new(heartbeat_url="http://127.0.0.1:9/beat")
+    beats: list[int] = []
+    monkeypatch.setattr(notifier._heartbeat, "beat", lambda: beats.append(1))
+    look(notifier, poller)
+    assert beats
+    beats.clear()
+    notifier._looked_s -= 61  # as if the snapshot had stood still for so long
+    notifier.tick()
+    assert not beats
+    monkeypatch.setattr(notifier._delivery, "failing_s", lambda _target: 901.0)
+    look(notifier, poller)
+    assert not beats
+    monkeypatch.setattr(notifier._delivery, "failing_s", lambda _target: 0.0)
+    notifier.problems = ("address 1 (slack://): apprise is not installed",)
+    look(notifier, poller)
+    assert not beats
+    notifier.problems = ()
+    look(notifier, poller)
+    assert beats
 
 
 def test_a_lease_is_one_consoles_until_it_ends(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

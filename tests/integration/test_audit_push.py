@@ -7,24 +7,26 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 from support.receivers import SyslogServer, Webhook, listening
 from support.services import Valkey, until
 from support.tls import certificates
 
 from opsdash.api.metrics import Meter
-from opsdash.model import Status
+from opsdash.model import AuditEntry, Status
 from opsdash.services.console import Console
 from opsdash.services.doctor import diagnose
 from opsdash.services.notify import outbox
 from opsdash.services.push import pusher as pushers
 from opsdash.services.push.pusher import Pusher
+from opsdash.services.push.receivers import JsonLines
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +169,13 @@ def test_a_webhook_gets_signed_batches(pushing, monkeypatch: pytest.MonkeyPatch)
     assert all("X-Opsdash-Signature" in one.headers for one in server.got)
 
 
+def test_the_doctor_says_that_a_webhook_is_not_signed(pushing) -> None:
+    for key, expected in ((None, ["Entries are pushed without a signature"]), ("a-key-for-the-webhook", [])):
+        console, _ = pushing("http://127.0.0.1:9/planted", notify_hmac_key=key)
+        said = [one.message for one in diagnose(console) if one.check == "audit push"]
+        assert [text.partition(":")[0] for text in said if "signature" in text] == expected
+
+
 def test_a_file_gets_a_line_for_each_entry_also_after_a_crash_in_a_line(pushing, tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text('{"seq": 0}\n{"seq": 1, "cut o')
@@ -190,6 +199,82 @@ def test_another_console_goes_on_where_one_ended(pushing, sqlite_url: str) -> No
         push_all(second)
         push_all(first)
     assert numbers(server.got) == [1, 2, 3, 4]
+
+
+def test_two_consoles_and_a_receiver_that_is_slower_than_a_lease_get_on(
+    pushing, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"file://{tmp_path / 'audit.jsonl'}"
+    console, first = pushing(address, database_url=sqlite_url)
+    _, second = pushing(address, database_url=sqlite_url)
+    act(console, 2)
+    lease, took = console.broker.keys.audit_push_lease, JsonLines.take
+
+    def slow(receiver: JsonLines, entries: Sequence[AuditEntry]) -> None:
+        took(receiver, entries)
+        console.broker.client.delete(lease)  # as after 10 s …
+        assert other._lease.hold()  # … the other one has it
+
+    monkeypatch.setattr(JsonLines, "take", slow)
+    other = second
+    first.push()
+    assert second.position().number == 2, "what was taken was taken"
+    act(console, 1)
+    other = first
+    second.push()
+    numbers = [json.loads(line)["seq"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert numbers == [1, 2, 3]
+    assert first.position().number == 3
+
+
+@pytest.mark.parametrize("what", ["restored", "rewritten"])
+def test_a_log_that_is_not_as_it_was_pushed_is_pushed_again(
+    pushing, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    console, pusher = pushing(f"file://{tmp_path / 'audit.jsonl'}")
+    act(console, 3)
+    push_all(pusher)
+    change = {
+        "restored": ["DELETE FROM audit_log WHERE seq > 2", "UPDATE audit_head SET seq = 2"],
+        "rewritten": ["UPDATE audit_log SET seal = 'other' WHERE seq = 3"],
+    }
+    with console.audit.engine.begin() as connection:
+        for trigger in connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars():
+            connection.execute(sa.text(f"DROP TRIGGER {trigger}"))
+        for step in change[what]:
+            connection.execute(sa.text(step))
+    push_all(pusher)
+    numbers = [json.loads(line)["seq"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert numbers == [1, 2, 3, *range(1, 3 if what == "restored" else 4)]
+    assert "entry 3 of the audit log, which was pushed, is" in caplog.text
+    push_all(pusher)
+    assert len((tmp_path / "audit.jsonl").read_text().splitlines()) == len(numbers), "and that once"
+
+
+def test_entries_that_were_pruned_are_not_pushed_again(pushing, tmp_path: Path) -> None:
+    console, pusher = pushing(f"file://{tmp_path / 'audit.jsonl'}")
+    act(console, 3)
+    push_all(pusher)
+    with console.audit.engine.begin() as connection:
+        for trigger in connection.execute(sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars():
+            connection.execute(sa.text(f"DROP TRIGGER {trigger}"))
+        connection.execute(sa.text("DELETE FROM audit_log"))
+    push_all(pusher)
+    act(console, 1)
+    push_all(pusher)
+    assert [json.loads(line)["seq"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
+
+
+def test_after_a_rotation_of_the_file_the_next_entry_is_in_the_new_one(pushing, tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    console, pusher = pushing(f"file://{path}")
+    act(console, 2)
+    push_all(pusher)
+    path.rename(tmp_path / "audit.jsonl.1")
+    act(console, 2)
+    push_all(pusher)
+    parts = [(tmp_path / name).read_text().splitlines() for name in ("audit.jsonl.1", "audit.jsonl")]
+    assert [[json.loads(line)["seq"] for line in lines] for lines in parts] == [[1, 2], [3, 4]]
 
 
 def test_a_position_that_opsdash_has_not_written_skips_nothing(pushing, tmp_path: Path) -> None:

@@ -354,6 +354,9 @@ def test_the_heartbeat_is_called_while_a_console_sends(background: Callable[...,
         ("AUDIT_PUSH", "syslog+tcp://planted-token"),
         ("AUDIT_PUSH", "gopher://hook.example/planted-token"),
         ("AUDIT_PUSH", "file://relative/planted-token"),
+        ("AUDIT_PUSH", "file:///var/log/audit#planted-token"),
+        ("AUDIT_PUSH", "https://user:planted-token@hook.example/"),
+        ("NOTIFY_URLS", "webhook+https://user:planted-token@hook.example/"),
     ],
 )
 def test_a_wrong_address_is_not_repeated(name: str, value: str) -> None:

@@ -12,7 +12,7 @@ from opsdash.services.doctor.finding import Examined, Findings, error, ok, warni
 from opsdash.services.notify.store import NotificationStore
 from opsdash.services.notify.targets import INSTALL, installed, targets
 from opsdash.services.push.pusher import Pusher
-from opsdash.services.push.receivers import receiver
+from opsdash.services.push.receivers import Webhook, receiver
 
 
 def addresses(patient: Examined) -> Findings:
@@ -59,6 +59,9 @@ def pushing(patient: Examined) -> Findings:
     console = patient.console
     if (target := receiver(console.settings)) is None:
         return
+    if isinstance(target, Webhook) and not console.settings.notify_hmac_key:
+        text = "Entries are pushed without a signature: any client can send some in opsdash's name."
+        yield warning("audit push", text, "Set OPSDASH_NOTIFY_HMAC_KEY, and have the receiver check it.")
     position = Pusher(console.settings, broker=console.broker, audit=console.audit).position()
     behind = chain_head.head(console.audit.engine) - position.number
     text = f"Entries up to {position.number:,} were taken by {target.label}"

@@ -37,6 +37,7 @@ class Delivery:
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._under_way: set[str] = set()
         self._states: dict[str, TargetState] = {}
+        self._begun_s: dict[str, float] = {}  # monotonic
 
     @property
     def under_way(self) -> int:
@@ -51,12 +52,26 @@ class Delivery:
         """Whether its last attempt failed."""
         return self._state(target).failures > 0
 
+    def failing_s(self, target: str) -> float:
+        """From the first to the last of its failures in a row, or how long an attempt lasts; 0: it takes messages.
+
+        By attempts, not until now: in quiet hours there may be none.
+        """
+        state = self._state(target)
+        failed_s = state.failed_s - state.since_s if state.failures else 0.0
+        return max(failed_s, time.monotonic() - self._begun_s[target] if target in self._under_way else 0.0)
+
     def begin(self, target: Target, message: Message, ready: Ready) -> None:
         """Sends it, in a thread that nobody waits for."""
         self._under_way.add(message.target)
-        threading.Thread(
+        self._begun_s[message.target] = time.monotonic()
+        sending = threading.Thread(
             target=self._send, args=(target, message, ready), name="opsdash-notification", daemon=True
-        ).start()
+        )
+        try:
+            sending.start()
+        except RuntimeError:  # the system has no thread left: else the address would be busy for ever
+            self._outcomes.put(Outcome(message=message, problem="no thread could be started"))
 
     def collect(self) -> list[Outcome]:
         """Attempts that have ended since the last time."""

@@ -22,14 +22,19 @@ class Heartbeat:
     def __init__(self, settings: Settings) -> None:
         self._address, self._every_s = settings.heartbeat_url, settings.heartbeat_s
         self._next_s = float("-inf")  # monotonic
-        self._failing = False
+        self._failing = self._calling = False
 
     def beat(self) -> None:
-        """All is well. Costs nothing: the call is made in a thread that nobody waits for."""
-        if self._address is None or time.monotonic() < self._next_s:
+        """All is well. Costs nothing: the call is made in a thread that nobody waits for, one at a time."""
+        if self._address is None or self._calling or time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + self._every_s
-        threading.Thread(target=self._call, args=(self._address,), name="opsdash-heartbeat", daemon=True).start()
+        calling = threading.Thread(target=self._call, args=(self._address,), name="opsdash-heartbeat", daemon=True)
+        self._calling = True
+        try:
+            calling.start()
+        except RuntimeError:  # the system has no thread left
+            self._calling = False
 
     def _call(self, address: str) -> None:
         try:
@@ -41,3 +46,5 @@ class Heartbeat:
             self._next_s = time.monotonic() + min(AGAIN_S, self._every_s)
         else:
             self._failing = False
+        finally:
+            self._calling = False

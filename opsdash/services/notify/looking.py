@@ -52,12 +52,16 @@ class Looking:
 
     def _entries(self, snapshot: Snapshot, number: int | None) -> tuple[tuple[AuditEntry, ...], int | None]:
         newest = snapshot.audit_head.partition(":")[0]
-        if snapshot.database_error or (number is not None and newest.isdigit() and int(newest) <= number):
+        known = int(newest) if newest.isdigit() else None
+        if snapshot.database_error or (number is not None and known == number):
             return (), None
         engine = self._audit.engine
         try:
             if number is None:
                 return (), self._limit.run(lambda: chain_head.head(engine))
+            if known is not None and known < number:  # the snapshot is older than the last look, or the log is another
+                now_at = self._limit.run(lambda: chain_head.head(engine))
+                return (), now_at if now_at < number else None  # what is there now is old news, and its numbers too
             found = self._limit.run(lambda: chain_head.finished_after(engine, number, ENTRIES))
         except OpsdashError as error:
             log.info("finished operations are looked at later: %s", error)

@@ -43,6 +43,8 @@ ENDING_S = 5.0
 """At its end a console waits so long for what is on its way: a message that was taken must leave the outbox."""
 STUCK_S = 900.0
 """An address that did not take a message for so long stops the heartbeat."""
+UNSEEN_S = 60.0
+"""And so does a console that has not looked for so long."""
 REDIS = "service:redis"
 
 
@@ -67,11 +69,12 @@ class Notifier:
         self._waiting = Waiting()
         self._figures = NotificationFigures()
         self._unsaved: set[str] = set()  # messages that Redis has not taken yet
-        self._taken: dict[str, Message] = {}  # messages that were sent, and are in Redis yet
+        self._taken: set[str] = set()  # fields of messages that were sent, and are in Redis yet
         self._outage: Alarm | None = None
         self._sends = False
         self._loaded = 0
         self._looked_at: datetime | None = None
+        self._looked_s = float("-inf")  # monotonic
         self._renewed_s = self._figures_s = float("-inf")  # monotonic
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -128,9 +131,10 @@ class Notifier:
         if snapshot is not None and snapshot.taken_at != self._looked_at:
             self._looked_at = snapshot.taken_at
             self._look(snapshot, now)
+            self._looked_s = time.monotonic()
         if not self._ending:
             self._send(now)
-        if self._may_send and not self._is_stuck(now):
+        if self._may_send and self._is_well(now):
             self._heartbeat.beat()
 
     def _hold(self) -> None:
@@ -150,8 +154,11 @@ class Notifier:
     def _load(self) -> None:
         """After this console got the lease: what is known in Redis, unless it has written that itself."""
         left = self._store.load()
+        if self._loaded and left.facts is None:  # Redis has lost all, but this console had it
+            self._unsaved |= self._waiting.messages.keys()
         own = [message for name, message in self._waiting.messages.items() if name in self._unsaved]
         messages = [message for message in left.messages if message.field not in self._taken]
+        self._taken.update(left.foreign)
         self._waiting.load([*messages, *own])
         self._figures = left.figures if left.figures.sent >= self._figures.sent else self._figures
         if left.facts is not None and left.writer != self._lease.who:
@@ -185,14 +192,14 @@ class Notifier:
         self._figures = replace(
             self._figures, waiting=len(self._waiting.messages), oldest_s=self._waiting.oldest_s(now_utc())
         )
-        taken = dict(self._taken)
+        taken = set(self._taken)
         try:
             done = self._store.save(
                 self._lease,
                 facts=facts,
                 figures=self._figures,
                 put=[*unsaved, *put],
-                remove=taken.values(),
+                remove=taken,
             )
         except redis.RedisError as error:
             log.debug("notifications are not written down yet: %s", type(error).__name__)
@@ -202,8 +209,7 @@ class Notifier:
             return
         self._figures_s = time.monotonic()
         self._unsaved.clear()
-        for name in taken:
-            self._taken.pop(name, None)
+        self._taken -= taken
 
     def _send(self, now: datetime) -> None:
         for target_id, target in self._targets.items():
@@ -224,12 +230,17 @@ class Notifier:
                 self._write(put=[message])
             if not self._may_send and message.field not in self._unsaved:
                 continue  # another console has it now
-            ready = targets.ready(
-                message.notification,
-                message.id,
-                attempt=message.attempts,
-                environment=self._settings.environment,
-            )
+            try:
+                ready = targets.ready(
+                    message.notification,
+                    message.id,
+                    attempt=message.attempts,
+                    environment=self._settings.environment,
+                )
+            except Exception:  # a bug: it must not be in the way of all the others for ever
+                log.exception("a notification can't be put into words")
+                self._give_up(message, "it can't be put into words", now)
+                continue
             self._delivery.begin(target, message, ready)
 
     @property
@@ -253,9 +264,8 @@ class Notifier:
 
     def _remove(self, message: Message) -> None:
         self._waiting.messages.pop(message.field, None)
-        if message.field in self._unsaved:
-            self._unsaved.discard(message.field)
-        self._taken[message.field] = message
+        self._unsaved.discard(message.field)
+        self._taken.add(message.field)
 
     def _give_up(self, message: Message, why: str, now: datetime) -> None:
         target = self._targets.get(message.target)
@@ -278,10 +288,18 @@ class Notifier:
             if message.target not in self._targets and outbox.is_given_up(message, now, refused=False)
         ]
 
-    def _is_stuck(self, now: datetime) -> bool:
-        """An address has failed for so long that silence must be noticed."""
-        return any(
+    def _is_well(self, now: datetime) -> bool:
+        """What happens is looked at, and arrives; else silence must be noticed."""
+        if self.problems or time.monotonic() - self._looked_s > UNSEEN_S:
+            return False
+        if any(self._delivery.failing_s(target) > STUCK_S for target in self._targets):
+            return False
+        quiet = self._settings.notify_quiet
+        silent = quiet is not None and quiet.within(now)
+        return not any(  # another console may have begun with it
             (now - message.created_at).total_seconds() > STUCK_S
             for message in self._waiting.messages.values()
-            if message.attempts and self._delivery.failing(message.target)
+            if message.attempts
+            and self._delivery.failing(message.target)
+            and outbox.is_due(message, silent=silent, urgent=self._urgent)
         )

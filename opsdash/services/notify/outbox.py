@@ -76,9 +76,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
-    """How one address did lately: failures in a row, and when it is tried next (seconds, monotonic)."""
+    """How one address did lately. Times in seconds, monotonic.
+
+    Attributes:
+        failures: In a row. ``since_s``, ``failed_s``: when the first and the last of them were. ``next_s``: when it is
+            tried again.
+    """
 
     failures: int = 0
+    since_s: float = 0.0
+    failed_s: float = 0.0
     next_s: float = float("-inf")
 
 
@@ -136,7 +143,7 @@ class Waiting:
         own = [
             message
             for message in self.messages.values()
-            if message.target == target and (not silent or is_urgent(message.notification, urgent)) and among(message)
+            if message.target == target and is_due(message, silent=silent, urgent=urgent) and among(message)
         ]
         return min(own, key=lambda message: (message.attempts // STEPS_ASIDE, message.number), default=None)
 
@@ -144,6 +151,11 @@ class Waiting:
         """For how long the oldest waits; None: none does."""
         oldest = min((message.created_at for message in self.messages.values()), default=None)
         return None if oldest is None else max(0.0, (now - oldest).total_seconds())
+
+
+def is_due(message: Message, *, silent: bool, urgent: frozenset[str]) -> bool:
+    """Whether it is sent now. ``silent``: these are quiet hours."""
+    return not silent or is_urgent(message.notification, urgent)
 
 
 def is_urgent(notification: Notification, urgent: frozenset[str]) -> bool:
@@ -166,7 +178,12 @@ def is_given_up(message: Message, now: datetime, *, refused: bool) -> bool:
 def after_failure(state: TargetState, now_s: float, jitter: Callable[[], float] = random.random) -> TargetState:
     """Twice as long as the last time, up to a bound, and a random part of it: many senders must not come at once."""
     wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(state.failures, 20))
-    return TargetState(failures=state.failures + 1, next_s=now_s + wait_s * (0.5 + jitter()))
+    return TargetState(
+        failures=state.failures + 1,
+        since_s=state.since_s if state.failures else now_s,
+        failed_s=now_s,
+        next_s=now_s + wait_s * (0.5 + jitter()),
+    )
 
 
 def now_utc() -> datetime:

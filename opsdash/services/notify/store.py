@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import redis
+
 from opsdash import lua
 from opsdash.model import to_plain, untrusted
 from opsdash.model.notification import NotificationFigures
@@ -22,6 +24,8 @@ from opsdash.services.notify.outbox import MOST_MESSAGES, Message
 log = logging.getLogger(__name__)
 
 KEPT_MS = 7 * 86_400 * 1_000
+AT_ONCE, MOST_FIELDS = 50, 10 * MOST_MESSAGES
+"""Messages that one round trip brings, 3 MB at most; and fields of an outbox that are read."""
 _SAVE = lua.load(__name__, "save")
 _KNOWN = "known"
 
@@ -32,12 +36,14 @@ class Left:
 
     Attributes:
         writer: The console that wrote the facts. ``facts``: None where there are none, or they can't be read.
+        foreign: Fields of the outbox that no console of this deployment has written there.
     """
 
     writer: str
     facts: Facts | None
     figures: NotificationFigures
     messages: tuple[Message, ...]
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class NotificationStore:
     signer: ChainSigner
 
     def load(self) -> Left:
-        """What the console that sent last has left. Cost: two round trips.
+        """What the console that sent last has left. Cost: two round trips, and one for each ``AT_ONCE`` messages.
 
         Raises:
             Unavailable: Redis did not answer.
@@ -59,16 +65,39 @@ class NotificationStore:
         keys = self.broker.keys
         with self.broker.reading():
             writer, facts, figures = self._known()
-            (fields,) = bounded_reads.hashes(
-                self.broker.client,
-                [keys.notify_outbox],
-                most_fields=2 * MOST_MESSAGES,
-                most=bounded_reads.MOST_BYTES,
-            )
-        if fields is None:
-            log.error("the outbox of notifications, %s, can't be read, and is started again", keys.notify_outbox)
-        found = [one for text in (fields or {}).values() if (one := Message.of(opened(self.signer, text))) is not None]
-        return Left(writer=writer, facts=facts, figures=figures, messages=tuple(found))
+            fields = self._outbox()
+        messages, foreign = [], []
+        for name, text in fields.items():
+            record = opened(self.signer, text)
+            message = Message.of(record)
+            if message is not None and message.field == name:
+                messages.append(message)
+            elif not record or message is not None:  # else it is one of another version
+                foreign.append(name)
+        if foreign:
+            log.warning("%d fields of %s are not opsdash's, and are removed", len(foreign), keys.notify_outbox)
+        return Left(writer=writer, facts=facts, figures=figures, messages=tuple(messages), foreign=tuple(foreign))
+
+    def _outbox(self) -> dict[str, str]:
+        client, key = self.broker.client, self.broker.keys.notify_outbox
+        try:
+            cursor, found = bounded_reads.scan_names(client, key, 0, AT_ONCE)
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):  # a script has it in the middle
+                raise
+            return {}  # it is started again, with what is written next
+        names = set(found)
+        while cursor and len(names) < MOST_FIELDS:
+            cursor, found = bounded_reads.scan_names(client, key, cursor, AT_ONCE)
+            names.update(found)
+        if cursor:
+            log.error("%s has more than %d fields: some are not read", key, MOST_FIELDS)
+        fields: dict[str, str] = {}
+        ordered = sorted(names)
+        for start in range(0, len(ordered), AT_ONCE):
+            (part,) = bounded_reads.fields(client, [key], ordered[start : start + AT_ONCE])
+            fields |= {name: text or "" for name, text in part.items()}
+        return fields
 
     def figures(self) -> NotificationFigures:
         """How sending goes, as its console said last. Cost: two round trips.
@@ -88,9 +117,12 @@ class NotificationStore:
         facts: Facts | None = None,
         figures: NotificationFigures | None = None,
         put: Iterable[Message] = (),
-        remove: Iterable[Message] = (),
+        remove: Iterable[str] = (),
     ) -> bool:
         """Writes all of it at once, if the lease is this console's; whether it is. Cost: one script.
+
+        Args:
+            remove: Fields of the outbox.
 
         Raises:
             redis.RedisError: Redis did not take it.
@@ -102,7 +134,7 @@ class NotificationStore:
         if figures is not None:
             known[FIELD] = closed(self.signer, to_plain(figures))
         pairs = [part for one in put for part in (one.field, closed(self.signer, one.record()))]
-        gone = [one.field for one in remove]
+        gone = list(remove)
         arguments: list[Any] = [
             lease.who,
             KEPT_MS,

@@ -180,6 +180,7 @@ def _service(address: str) -> Any:
 
         # In the thread that calls, which knows the reasons and may last: no threads of apprise's that outlive it.
         asset = apprise.AppriseAsset(async_mode=False)
+        asset.http_redirects = False  # what is for one receiver, and its token, goes to no other one
         asset._service_timeout = 0  # else, from 2.0 on, it waits for another thread
         service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
         if service is None:

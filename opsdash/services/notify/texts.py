@@ -193,6 +193,6 @@ def _utc(moment: datetime) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """On one line, without what looks secret."""
-    line = masked(" ".join(text.split()))
+    """On one line, without what looks secret, nor what is no sign: some services refuse it, or follow it."""
+    line = masked("".join(char if char.isprintable() else "?" for char in " ".join(text.split())))
     return line if len(line) <= most else f"{line[: most - 1]}…"

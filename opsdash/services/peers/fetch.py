@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import socket
 import ssl
-import threading
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 from opsdash.config.peers import Peer
+from opsdash.services.cut_off import cut_off_after
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of an answer; the status of 200 workers and 50 queues has about 0.2 MB."""
@@ -20,7 +18,6 @@ STEP_S = 4.0
 """For connecting, and for each piece of an answer."""
 TOTAL_S = 10.0
 """For a whole answer, however it drips."""
-_DEEP = 60
 
 
 class NoAnswerError(Exception):
@@ -41,19 +38,17 @@ def fetch(peer: Peer, path: str) -> Any:
     else:
         connection = http.client.HTTPConnection(host, port, timeout=STEP_S)
     deadline = time.monotonic() + TOTAL_S
-    watch = threading.Timer(TOTAL_S, _cut, [connection])  # headers may drip, too
-    watch.daemon = True
-    watch.start()
     try:
-        connection.request(
-            "GET",
-            f"{parts.path}{path}",
-            headers={"Authorization": f"Bearer {peer.token}", "Accept": "application/json", "Connection": "close"},
-        )
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise NoAnswerError(_refusal(answer.status))
-        body = _body(answer, deadline)
+        with cut_off_after(TOTAL_S, lambda: connection.sock):  # headers may drip, too
+            connection.request(
+                "GET",
+                f"{parts.path}{path}",
+                headers={"Authorization": f"Bearer {peer.token}", "Accept": "application/json", "Connection": "close"},
+            )
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise NoAnswerError(_refusal(answer.status))
+            body = _body(answer, deadline)
     except ssl.SSLCertVerificationError as error:
         raise NoAnswerError("its certificate can't be verified") from error
     except TimeoutError as error:
@@ -62,7 +57,6 @@ def fetch(peer: Peer, path: str) -> Any:
         late = time.monotonic() >= deadline
         raise NoAnswerError("it did not answer in time" if late else "it can't be reached") from error
     finally:
-        watch.cancel()
         connection.close()
     return _parsed(body)
 
@@ -95,10 +89,3 @@ def _refusal(status: int) -> str:
     if 300 <= status < 400:
         return "it redirects to another address"
     return f"it answers with status {status}"
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    sock = connection.sock
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)

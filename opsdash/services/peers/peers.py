@@ -72,7 +72,11 @@ class _Reader:
     def _run(self) -> None:
         while True:
             began_s = time.monotonic()
-            self._attempt()
+            try:
+                self._attempt()
+            except Exception:  # whatever an answer holds, it must not end the thread
+                log.exception("reading %s failed", self._peer.name)
+                self.latest = replace(self.latest, error="it can't be read; the log says why")
             self.tried.set()
             time.sleep(max(0.1, began_s + EVERY_S - time.monotonic()))
             with self._lock:
@@ -86,13 +90,9 @@ class _Reader:
         except NoAnswerError as error:
             self.latest = replace(self.latest, error=str(error))
             return
-        except Exception:  # a hostile answer must not end the thread
-            log.exception("reading %s failed", self._peer.name)
-            self.latest = replace(self.latest, error="it can't be read; the log says why")
-            return
         try:
             failures = fetch.fetch(self._peer, FAILURES)
-        except Exception as error:  # noqa: BLE001 - an older version has none, and all else is known
+        except NoAnswerError as error:  # an older version has none, and all else is known
             log.debug("no failures of %s: %s", self._peer.name, error)
             failures = None
         self.latest = reading_of(self.latest, status, failures)

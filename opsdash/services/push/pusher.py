@@ -1,7 +1,7 @@
 """Pushes finished entries in the order of their numbers, from where the last push ended: at least once, without gaps.
 
 The position is in Redis, with a keyed digest. Where it is lost, all entries are pushed again: a receiver knows them by
-their numbers.
+their numbers. So are they where the log no longer has the entry that was pushed last as it was.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ import redis
 
 from opsdash.config.settings import Settings
 from opsdash.errors import OpsdashError
-from opsdash.model import untrusted
+from opsdash.model import AuditEntry, untrusted
 from opsdash.services.audit import chain_head
 from opsdash.services.audit.log import AuditLog
 from opsdash.services.broker import bounded_reads, writes
@@ -43,11 +43,12 @@ class PushPosition:
     """How far entries were pushed.
 
     Attributes:
-        number: Of the last one that was taken; 0: none was. ``at``: when, in UTC.
+        number: Of the last one that was taken; 0: none was. ``at``: when, in UTC. ``seal``: its HMAC.
         problem: Why the last attempt failed; empty: it did not.
     """
 
     number: int = 0
+    seal: str = ""
     at: datetime | None = None
     problem: str = ""
 
@@ -93,7 +94,7 @@ class Pusher:
                 self._end.wait(EVERY_S)
 
     def push(self) -> bool:
-        """One batch; whether there may be more. Cost: one script, and a range of ``ix_audit_log_seq``.
+        """One batch; whether there may be more. Cost: two round trips, and a range of ``ix_audit_log_seq``.
 
         Raises:
             Unavailable: Redis or the database did not answer.
@@ -110,7 +111,7 @@ class Pusher:
             self._loaded = self._lease.taken
         if time.monotonic() < self._state.next_s:
             return False
-        entries = chain_head.finished_after(self._audit.engine, self._position.number, BATCH)
+        entries = self._entries(self._position)
         if not entries:
             return False
         try:
@@ -119,14 +120,46 @@ class Pusher:
             self._failed(target, str(error))
             return False
         self._state = TargetState()
-        if not self._lease.hold():
-            return False  # it took so long that another console has it, which may have pushed the same
-        number = entries[-1].seq or 0
-        if self._loaded != self._lease.taken:
-            self._loaded = self._lease.taken
-            number = max(number, self.position().number)
-        self._save(PushPosition(number=number, at=datetime.now(UTC)))
+        self._taken(entries[-1])
         return len(entries) == BATCH
+
+    def _entries(self, position: PushPosition) -> tuple[AuditEntry, ...]:
+        """Those that are next."""
+        number = position.number
+        found = chain_head.finished_after(self._audit.engine, max(0, number - 1), BATCH + 1)
+        next_ones = tuple(one for one in found if (one.seq or 0) > number)[:BATCH]
+        if not number:
+            return next_ones
+        last = found[0] if found and found[0].seq == number else None
+        if last is None:
+            kept = bool(next_ones) or int(self._audit.head().partition(":")[0] or 0) >= number  # it was pruned
+        else:
+            kept = position.seal in {"", last.seal}
+        if kept:
+            return next_ones
+        what = "is another one now" if last else "is not there, nor any after it"
+        log.error(
+            "entry %d of the audit log, which was pushed, %s: the log was changed, or restored from a backup; all"
+            " entries are pushed again",
+            number,
+            what,
+        )
+        self._save(PushPosition())
+        return chain_head.finished_after(self._audit.engine, 0, BATCH)
+
+    def _taken(self, last: AuditEntry) -> None:
+        position = PushPosition(number=last.seq or 0, seal=last.seal or "", at=datetime.now(UTC))
+        self._position = position
+        held = self._lease.hold()
+        if not held or self._loaded != self._lease.taken:
+            # It took so long that another console has the lease, or had it. Written down anyway: else two
+            # consoles would push the same for ever to a receiver that is slower than a lease.
+            found = self.position()
+            self._loaded = self._lease.taken if held else 0
+            if found.number >= position.number:
+                self._position = found
+                return
+        self._save(position)
 
     def position(self) -> PushPosition:
         """How far they were pushed; by what is in Redis. Cost: one GETRANGE.
@@ -141,6 +174,7 @@ class Pusher:
             return PushPosition()
         return PushPosition(
             number=untrusted.whole(raw.get("number")) or 0,
+            seal=untrusted.words(raw.get("seal")),
             at=untrusted.moment(raw.get("at")),
             problem=untrusted.words(raw.get("problem")),
         )
@@ -158,13 +192,14 @@ class Pusher:
         if position.problem != problem:
             log.warning("audit entries after %d were not taken by %s: %s", position.number, target.label, problem)
         self._state = after_failure(self._state, time.monotonic())
-        self._save(PushPosition(number=position.number, at=position.at, problem=problem))
+        self._save(replace(position, problem=problem))
 
     def _save(self, position: PushPosition) -> None:
         self._position = position
         record = {
             "target": self._audit.signer.mac(self._target),
             "number": position.number,
+            "seal": position.seal,
             "at": position.at.isoformat() if position.at else None,
             "problem": position.problem,
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +15,14 @@ from urllib.parse import unquote, urlsplit
 from opsdash.config.notify_parsers import SYSLOGS
 from opsdash.config.settings import Settings
 from opsdash.model import AuditEntry
+from opsdash.services.cut_off import cut_off_after
 from opsdash.services.notify import webhook
 from opsdash.services.notify.webhook import NotTaken
 from opsdash.services.push import formats
 
-TIMEOUT_S = 10.0
+TIMEOUT_S, TOTAL_S = 10.0, 30.0
+"""For each step, and for all of it, however it drips."""
+NOT_CLOSED = "it does not close the connection when it has read to its end, so nobody knows what it has"
 
 
 class Receiver(Protocol):
@@ -60,8 +64,8 @@ class Syslog:
             raise NotTaken("its certificate is not trusted here") from None
         except TimeoutError:
             raise NotTaken(f"no answer within {TIMEOUT_S:g} s") from None
-        except OSError as error:
-            raise NotTaken(error.strerror or type(error).__name__) from error
+        except (OSError, UnicodeError) as error:  # the latter is of a host's name
+            raise NotTaken(getattr(error, "strerror", "") or type(error).__name__) from error
 
     def _datagrams(self, entries: Sequence[AuditEntry]) -> None:
         kind, _, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_DGRAM)[0]
@@ -73,24 +77,45 @@ class Syslog:
     def _stream(self, entries: Sequence[AuditEntry]) -> None:
         messages = [formats.syslog(entry) for entry in entries]
         text = b"".join(b"%d %b" % (len(message), message) for message in messages)
-        with socket.create_connection((self.host, self.port), TIMEOUT_S) as plain:
+        used: list[socket.socket] = []
+        with (
+            cut_off_after(TOTAL_S, lambda: used[-1] if used else None) as is_late,
+            socket.create_connection((self.host, self.port), TIMEOUT_S) as plain,
+        ):
+            used.append(plain)
             if self.scheme == "syslog+tcp":
                 plain.sendall(text)
                 plain.shutdown(socket.SHUT_WR)
-                _wait_for_end(plain)
-                return
-            with ssl.create_default_context().wrap_socket(plain, server_hostname=self.host) as secured:
-                secured.sendall(text)
-                try:
-                    secured.unwrap()
-                except ssl.SSLEOFError:  # it has closed the connection in answer, without a word
-                    return
+                _end(lambda: _read_to_end(plain), is_late)
+            else:
+                context = ssl.create_default_context()
+                with context.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False) as secured:
+                    used.append(secured)
+                    secured.do_handshake()
+                    secured.sendall(text)
+                    _end(lambda: _unwrap(secured), is_late)
 
 
-def _wait_for_end(connection: socket.socket) -> None:
+def _end(wait: Callable[[], None], is_late: Callable[[], bool]) -> None:
     # What is only in the kernel's buffers would be lost with the receiver: it then resets the connection.
+    try:
+        wait()
+    except OSError as error:
+        if is_late() or isinstance(error, TimeoutError):
+            raise NotTaken(NOT_CLOSED) from None
+        raise
+    if is_late():  # what was cut off looks like an end
+        raise NotTaken(NOT_CLOSED)
+
+
+def _read_to_end(connection: socket.socket) -> None:
     while connection.recv(1_000):
         pass
+
+
+def _unwrap(connection: ssl.SSLSocket) -> None:
+    with contextlib.suppress(ssl.SSLEOFError):  # it has closed the connection in answer, without a word
+        connection.unwrap()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from opsdash.config import notify_parsers
 from opsdash.model.notification import OperationEnded, ServiceLost
 from opsdash.services.notify.outbox import (
@@ -54,8 +56,10 @@ def test_in_quiet_hours_only_what_is_urgent_is_sent():
     assert waiting.next_of("slack", NOW, urgent=URGENT, quiet=quiet) == away
     named = frozenset({"clear_queue"})
     assert waiting.next_of("slack", NOW, urgent=named, quiet=quiet) == act
-    assert quiet.end_after(NOW) == datetime(2026, 11, 29, 6, tzinfo=UTC)
-    assert waiting.next_of("slack", quiet.end_after(NOW), urgent=URGENT, quiet=quiet) == act
+    del waiting.messages[away.field]
+    morning = datetime(2026, 11, 29, 6, tzinfo=UTC)
+    assert waiting.next_of("slack", morning - timedelta(seconds=1), urgent=URGENT, quiet=quiet) is None
+    assert waiting.next_of("slack", morning, urgent=URGENT, quiet=quiet) == act
 
 
 def test_quiet_hours_are_by_the_clock_of_their_zone():
@@ -64,6 +68,23 @@ def test_quiet_hours_are_by_the_clock_of_their_zone():
     assert quiet.within(datetime(2026, 11, 28, 15, tzinfo=UTC))
     assert not quiet.within(datetime(2026, 11, 28, 13, 30, tzinfo=UTC))
     assert str(quiet) == "09:00-17:00 America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("moment", "silent"),
+    [
+        ("2026-03-29T00:59:59+00:00", True),  # 1:59:59
+        ("2026-03-29T01:00:00+00:00", False),  # 3:00: there is no 2:30 in this night
+        ("2026-10-25T00:29:59+00:00", True),  # 2:29:59
+        ("2026-10-25T00:30:00+00:00", False),  # 2:30 …
+        ("2026-10-25T01:00:00+00:00", True),  # … 2:00 again …
+        ("2026-10-25T01:30:00+00:00", False),  # … and 2:30 again
+    ],
+)
+def test_quiet_hours_end_also_in_the_nights_when_clocks_change(moment: str, silent: bool) -> None:
+    quiet = notify_parsers.quiet_hours("22:00-02:30 Europe/Berlin")
+    assert quiet is not None
+    assert quiet.within(datetime.fromisoformat(moment)) is silent
 
 
 def test_an_address_that_fails_is_tried_later_and_later_up_to_a_bound():

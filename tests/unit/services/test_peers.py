@@ -205,3 +205,23 @@ def test_a_dead_console_delays_nobody_and_its_last_figures_stay() -> None:
     reader._attempt()
     assert reader.latest.waiting == 7
     assert reader.latest.error == "it can't be reached"
+
+
+def test_a_bug_in_reading_an_answer_does_not_end_the_thread_of_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opsdash.services.peers.peers.EVERY_S", 0.0)
+    monkeypatch.setattr(fetch, "fetch", lambda _peer, _path: STATUS)
+    answers = iter([TypeError("a bug")])
+
+    def broken_once(before: PeerReading, status: Any, failures: Any) -> PeerReading:
+        for error in answers:
+            raise error
+        return reading_of(before, status, failures)
+
+    monkeypatch.setattr("opsdash.services.peers.peers.reading_of", broken_once)
+    many = Peers([Peer(name="x", url="http://127.0.0.1:9", token=TOKEN)])
+    (found,) = many.read(wait_s=5)
+    assert found.error == "it can't be read; the log says why"
+    deadline = time.monotonic() + 5
+    while many.read()[0].waiting != 7 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (many.read()[0].waiting, many.read()[0].error) == (7, "")
