@@ -19,6 +19,7 @@ from opsdash.model.schedule import Schedule, SchedulePause
 from opsdash.model.serialization import to_plain
 from opsdash.model.snapshot import HistoryPoint, Snapshot
 from opsdash.model.tenant import TenantDrift
+from opsdash.model.tenant_tasks import LookedThrough, TenantsRead, TenantTasks
 from opsdash.model.time_in_queue import Objective, ObjectiveStatus, QueuePace, Wait
 from opsdash.model.untrusted import Unread
 from opsdash.model.worker import Build, OtherWorker, RunningTask, UnmanagedLook, WorkerStats, builds
@@ -46,6 +47,7 @@ __all__ = [
     "Hold",
     "Line",
     "LookedAt",
+    "LookedThrough",
     "NotificationFigures",
     "Objective",
     "ObjectiveStatus",
@@ -66,6 +68,8 @@ __all__ = [
     "TaskPage",
     "TaskPlace",
     "TenantDrift",
+    "TenantTasks",
+    "TenantsRead",
     "TrashEntry",
     "UnmanagedLook",
     "Unread",
