@@ -19,7 +19,7 @@ from opsdash.views.rows import May, Row, act, known
 from opsdash.views.view import View
 
 EVERY_S = 15.0
-"""While somebody looks, it is read again so often, once for all pages of a console."""
+"""While someone looks, it is read again so often, once for all pages of a console."""
 TAB = "tenants"
 COLUMNS = [
     {"field": "name", "title": "Tenant", "priority": 1},
@@ -33,7 +33,7 @@ COLUMNS = [
 
 
 class TasksByTenant(View):
-    """Waiting, running, failed and held tasks of each tenant. It is read only while somebody looks at it."""
+    """Waiting, running, failed and held tasks of each tenant. It is read only while someone looks at it."""
 
     _table: KeyedTable | None = None
 

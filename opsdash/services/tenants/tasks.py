@@ -1,4 +1,4 @@
-"""The tasks of each tenant: what waits, runs, failed and is held. Read when somebody asks, once for all who do.
+"""The tasks of each tenant: what waits, runs, failed and is held. Read when someone asks, once for all who do.
 
 A task's tenant is in its message, so messages are looked through: all of them where they are few, else a sample.
 """
