@@ -69,8 +69,8 @@ class Window:
 class WindowSize:
     """How many messages the next window has: as many as weigh ``WINDOW_BYTES``, going by the last one."""
 
-    def __init__(self, most_bytes: int = WINDOW_BYTES, first: int = FIRST) -> None:
-        self.messages, self._most_bytes = first, most_bytes
+    def __init__(self, most_bytes: int = WINDOW_BYTES, first: int | None = None) -> None:
+        self.messages, self._most_bytes = FIRST if first is None else first, most_bytes
 
     def learn(self, looked_at: int, size_bytes: int) -> None:
         """From what the last one had."""
