@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from opsdash.model.serialization import to_plain
     from opsdash.model.snapshot import HistoryPoint, Snapshot
     from opsdash.model.tenant import TenantDrift
+    from opsdash.model.tenant_tasks import LookedThrough, TenantsRead, TenantTasks
     from opsdash.model.time_in_queue import Objective, ObjectiveStatus, QueuePace, Wait
     from opsdash.model.untrusted import Unread
     from opsdash.model.worker import Build, OtherWorker, RunningTask, UnmanagedLook, WorkerStats, builds
@@ -48,6 +49,7 @@ _HOMES = {
     "serialization": "to_plain",
     "snapshot": "HistoryPoint Snapshot",
     "tenant": "TenantDrift",
+    "tenant_tasks": "LookedThrough TenantTasks TenantsRead",
     "time_in_queue": "Objective ObjectiveStatus QueuePace Wait",
     "untrusted": "Unread",
     "worker": "Build OtherWorker RunningTask UnmanagedLook WorkerStats builds",
@@ -77,6 +79,7 @@ __all__ = [
     "Hold",
     "Line",
     "LookedAt",
+    "LookedThrough",
     "NotificationFigures",
     "Objective",
     "ObjectiveStatus",
@@ -97,6 +100,8 @@ __all__ = [
     "TaskPage",
     "TaskPlace",
     "TenantDrift",
+    "TenantTasks",
+    "TenantsRead",
     "TrashEntry",
     "UnmanagedLook",
     "Unread",

@@ -10,6 +10,7 @@ Cost per task: about 1 µs in the worker's main process, 1.5 µs for one with an
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from bisect import bisect_left
@@ -19,11 +20,14 @@ from typing import Any
 from opsdash.keys import SENT
 from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, MOST_QUEUES, TimeInQueue
 from opsdash.worker.gate import PauseState
+from opsdash.worker.hold_rules import HoldRules
 
 EARLY_S = 0.1
 """A task that seems to begin by no more than this before it was sent began at once: clocks are no better."""
 LATE_S = 1e8
 """Three years: a task that seems to be older carries something else in the header."""
+MOST_ENDED = 20
+"""Holds that have ended and whose tasks are known by; the last ones."""
 
 NO_TIME = (KeyError, TypeError, ValueError, OverflowError, IndexError)
 """What comes of a header that is missing, or of a foreign shape."""
@@ -47,9 +51,9 @@ class _Times:
 class QueueTimes:
     """The histograms of one worker, from its start on.
 
-    A task that waited while its queue was paused is counted apart. To take the pause's time off instead would need each
-    pause since it was sent; and what had to wait for the tasks before it, which the pause held up, would still count
-    in full. As far as this worker knows: it knows the pauses that it has seen.
+    A task that waited while its queue was paused, or that a hold has held, is counted apart. To take the pause's time
+    off instead would need each pause since it was sent; and what had to wait for the tasks before it, which the pause
+    held up, would still count in full. As far as this worker knows: it knows the pauses and holds that it has seen.
     """
 
     def __init__(self) -> None:
@@ -59,6 +63,8 @@ class QueueTimes:
         self._all_resumed = 0.0  # when the pause of all queues ended last, by Redis's clock; 0: never
         self._resumed: dict[str, float] = {}
         self._paused = PauseState()
+        self._holds: tuple[tuple[float, HoldRules], ...] = ()  # when each ended, by Redis's clock; inf: not yet
+        self._held_until = 0.0  # when the last one did
 
     def set_clock(self, ahead_s: float) -> None:
         """Redis's clock is ahead of this machine's by so many seconds."""
@@ -77,6 +83,16 @@ class QueueTimes:
                 times.resumed = now
         while len(self._resumed) > MOST_QUEUES:
             del self._resumed[next(iter(self._resumed))]
+        self._follow_holds(before.rules, state.rules, now)
+
+    def _follow_holds(self, before: HoldRules, rules: HoldRules, now: float) -> None:
+        """Tasks of a hold that has ended run now; those of one that is released run while it is still there."""
+        ended = tuple(hold for hold in before.holds if hold.id not in rules.ids)
+        over = [one for one in self._holds if one[0] < math.inf]
+        if ended:
+            over = [(now, HoldRules(ended)), *over][:MOST_ENDED]
+        self._holds = ((math.inf, rules), *over) if rules else tuple(over)
+        self._held_until = self._holds[0][0] if self._holds else 0.0
 
     def note_in_turn(self, request: Any) -> None:
         """As ``note``, where several threads of the pool start tasks at once."""
@@ -101,17 +117,22 @@ class QueueTimes:
         except NO_TIME:
             times.unknown += 1
             return
-        if 0 < waited_s < LATE_S and sent >= times.resumed:
+        held = sent < self._held_until and self._was_held(request, queue, sent)
+        if 0 < waited_s < LATE_S and sent >= times.resumed and not held:
             times.counts[bisect_left(BOUNDS_S, waited_s)] += 1
             times.sum_s += waited_s
         elif waited_s < -EARLY_S:
             times.clock += 1
         elif not waited_s < LATE_S:  # NaN, a float too, is neither
             times.unknown += 1
-        elif sent < times.resumed:
+        elif sent < times.resumed or held:
             times.paused += 1
         else:
             times.counts[0] += 1
+
+    def _was_held(self, request: Any, queue: str, sent: float) -> bool:
+        """It is of a hold that ended after it was sent, or is being released. Cost: a look into a dict for each."""
+        return any(sent < until and rules.of(request, queue) for until, rules in self._holds)
 
     def _begin(self, queue: str) -> _Times | None:
         if len(self._queues) >= MOST_QUEUES:

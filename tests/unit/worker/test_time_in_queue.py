@@ -14,11 +14,13 @@ from celery.signals import before_task_publish
 
 import opsdash.worker
 from opsdash.keys import SENT
+from opsdash.model.hold import Hold
 from opsdash.model.time_in_queue import MOST_QUEUES, TimeInQueue, bucket_of, by_queue
 from opsdash.worker.gate import PauseState
+from opsdash.worker.hold_rules import HoldRules
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.sent_time import _stamp
-from opsdash.worker.time_in_queue import QueueTimes
+from opsdash.worker.time_in_queue import MOST_ENDED, QueueTimes
 
 NOW = 1_800_000_000.0
 OPEN, PAUSED = PauseState(), PauseState(everything=True)
@@ -112,6 +114,37 @@ def test_what_waited_while_its_queue_was_paused_is_counted_apart(times: QueueTim
     times.note(request(NOW + 60.5, start=NOW + 61))  # sent after the pause
     assert (seen(times).tasks, seen(times).paused) == (2, 2)
     assert (seen(times, "reports").tasks, seen(times, "reports").paused) == (1, 0)
+
+
+def named(name: str, sent: float, start: float) -> Any:
+    one = request(sent, start=start)
+    one.name = name
+    return one
+
+
+def test_what_a_hold_has_held_is_counted_apart_and_what_came_after_it_or_has_another_name_is_not(
+    times: QueueTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = Hold(id="h", kind="task", name="shop.*")
+    times.follow(PauseState(rules=HoldRules((hold,))))
+    times.note(named("shop.charge", NOW - 5, NOW))  # it is being released
+    times.note(named("mail", NOW - 5, NOW))
+    assert (seen(times).tasks, seen(times).paused) == (1, 1)
+    monkeypatch.setattr(time, "time", lambda: NOW + 60)
+    times.follow(OPEN)
+    times.note(named("shop.charge", NOW + 30, NOW + 61))
+    times.note(named("mail", NOW + 30, NOW + 61))
+    times.note(named("shop.charge", NOW + 60.5, NOW + 61))  # sent after the hold
+    assert (seen(times).tasks, seen(times).paused) == (3, 2)
+
+
+def test_of_the_holds_that_have_ended_only_the_last_ones_are_known(times: QueueTimes) -> None:
+    for n in range(MOST_ENDED * 2):
+        times.follow(PauseState(rules=HoldRules((Hold(id=str(n), kind="task", name=f"task{n}"),))))
+        times.follow(OPEN)
+    times.note(named("task0", NOW - 5, NOW))
+    times.note(named(f"task{MOST_ENDED * 2 - 1}", NOW - 5, NOW))
+    assert (seen(times).tasks, seen(times).paused) == (1, 1)
 
 
 def test_a_pause_of_everything_counts_for_queues_that_had_no_task_before_it_too(times: QueueTimes, monkeypatch) -> None:
