@@ -12,6 +12,8 @@ PAUSE = "system:pause_processing"
 PAUSE_VALUE = "true"
 EVERYTHING = "*"
 """Field of the pause hash for all queues; every other field is a queue's name."""
+SENT = "opsdash_sent"
+"""Header of a message: when it was sent, in seconds since the epoch by the sender's clock."""
 EPOCH_DIGITS = 13
 """Digits of the largest epoch that is taken for one. Redis counts on and Lua writes such numbers without rounding."""
 

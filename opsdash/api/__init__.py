@@ -19,6 +19,7 @@ from opsdash.api.operations import Run
 from opsdash.api.peers import Peers
 from opsdash.api.reads import LOOKS, Audit, Look, OneTask, OneWorker, OneWorkflow, Operations, Tasks, View
 from opsdash.api.schedules import Schedules
+from opsdash.api.tenants import Tenants
 from opsdash.capacity import Capacity
 from opsdash.services.console import Console
 
@@ -35,6 +36,7 @@ def routes(console: Console) -> list[tuple[str, Any, dict[str, Any]]]:
         *((f"{V1}/{name}", Look, {**own, "view": view}) for name, view in views.items()),
         (rf"{V1}/workers/([^/]+)", OneWorker, own),
         (f"{V1}/schedules", Schedules, own),
+        (f"{V1}/tenants", Tenants, own),
         (f"{V1}/tasks", Tasks, own),
         (rf"{V1}/tasks/([^/]+)", OneTask, own),
         (rf"{V1}/workflows/([^/]+)", OneWorkflow, own),

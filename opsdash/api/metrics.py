@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from opsdash import __version__
 from opsdash.api.handler import Handler
 from opsdash.api.reads import FRESH_S
+from opsdash.api.sent_metrics import of_notifications, of_push
 from opsdash.keys import EVERYTHING
 from opsdash.model import NotificationFigures, QueueStats, Snapshot, Status, WorkerStats
 from opsdash.model.time_in_queue import BOUNDS_S, TimeInQueue
@@ -27,6 +28,7 @@ from opsdash.services.console import Console
 from opsdash.services.monitoring.failure_figures import FailureFigures
 from opsdash.services.monitoring.metrics import MetricsReader
 from opsdash.services.pause.verdict import verdict
+from opsdash.services.push.pusher import Pusher
 from opsdash.services.threads import PROBES
 
 CONDITIONS = ("online", "quiet", "draining", "drained", "stalled", "silent", "offline")
@@ -58,7 +60,9 @@ class Meter(Collector):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._metrics = MetricsReader(console.audit, self._count)
+        pusher = Pusher(console.settings, broker=console.broker, audit=console.audit)
+        behind = pusher.behind if console.settings.audit_push else None
+        self._metrics = MetricsReader(console.audit, self._count, behind)
         self._failures = FailureFigures(console.failed)
         self._following = False
         self._lock = threading.Lock()
@@ -152,7 +156,8 @@ class Meter(Collector):
             if snapshot.spooled is not None:
                 text = "Audit steps that wait in the outbox for the database."
                 yield _gauge("opsdash_audit_spool_length", text, [({}, snapshot.spooled)])
-            yield from _of_notifications(snapshot.notifications or NotificationFigures())
+            yield from of_notifications(snapshot.notifications or NotificationFigures())
+        yield of_push(self._metrics.unpushed)
         if self._metrics.chain_ok is not None:
             yield _gauge(
                 "opsdash_audit_chain_ok",
@@ -361,19 +366,6 @@ def _of_failures(figures: FailureFigures) -> Iterator[Metric]:
     yield _gauge("opsdash_failures_kept", "Failed tasks that are kept.", [({}, figures.kept)])
     yield _gauge("opsdash_failures_not_kept", "Failures that were counted and not kept.", [({}, figures.not_kept)])
     yield _gauge("opsdash_failures_bytes", "Bytes of Redis that kept tasks take.", [({}, figures.size_bytes)])
-
-
-def _of_notifications(figures: NotificationFigures) -> Iterator[Metric]:
-    """By the console that sends them, whichever that is."""
-    text = "Messages to be sent: one for each notification and address."
-    yield _gauge("opsdash_notifications_waiting", text, [({}, figures.waiting)])
-    for name, text, number in (
-        ("sent", "Notifications that were taken.", figures.sent),
-        ("given_up", "Notifications that were not taken within a day.", figures.given_up),
-    ):
-        family = CounterMetricFamily(f"opsdash_notifications_{name}", text)
-        family.add_sample(f"opsdash_notifications_{name}_total", {}, number)
-        yield family
 
 
 def _sum(workers: list[WorkerStats], field: str) -> int:

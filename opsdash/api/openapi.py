@@ -32,7 +32,7 @@ from opsdash.api.schemas import (
     WorkersRead,
     WorkflowRead,
 )
-from opsdash.model import Preview, TaskPage
+from opsdash.model import Preview, TaskPage, TenantsRead
 from opsdash.operation import registry
 
 V1 = "/api/v1"
@@ -44,6 +44,7 @@ READS: tuple[tuple[str, type, type, str], ...] = (
     ("queues", QueuesRead, NoQuery, "Pending tasks of each queue, by priority."),
     ("workers", WorkersRead, NoQuery, "The last report of each worker."),
     ("schedules", SchedulesRead, NoQuery, "The entries of beat's schedule: last and next run, and which are paused."),
+    ("tenants", TenantsRead, NoQuery, "Tasks of each tenant: waiting, running, failed and held; estimates say so."),
     ("tasks", TaskPage, TasksQuery, "Tasks by name and argument text: running, fetched and waiting, in pages."),
     ("failures", FailuresRead, FailuresQuery, "Failed tasks by task and error, with the tasks of one group in pages."),
     ("peers", PeersRead, NoQuery, "Other deployments, as their own consoles say."),

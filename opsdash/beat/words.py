@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from celery.schedules import crontab, schedule
+from celery.utils.time import maybe_make_aware
 
 from opsdash.model.untrusted import words
 from opsdash.text import in_words
@@ -13,9 +15,17 @@ CRONTAB = ("_orig_minute", "_orig_hour", "_orig_day_of_month", "_orig_month_of_y
 
 
 def in_short(kind: Any) -> str:
-    """``every 30 seconds``, ``crontab 0 4 * * *``, as a crontab has them; else its own words."""
+    """``every 30 seconds``, ``crontab 0 4 * * *``, as a crontab has them; else its own words.
+
+    django-celery-beat's crontabs name their time zone: ``crontab 0 4 * * * Europe/Berlin``.
+    """
     if isinstance(kind, crontab):
-        return words(f"crontab {' '.join(str(getattr(kind, field, '?')) for field in CRONTAB)}")
+        zone = None if type(kind) is crontab else vars(kind).get("tz")  # Celery's own has the app's there
+        parts = [str(getattr(kind, field, "?")) for field in CRONTAB] + ([str(zone)] if zone else [])
+        return words(f"crontab {' '.join(parts)}")
+    at = getattr(kind, "clocked_time", None)
+    if isinstance(at, datetime):
+        return words(f"once at {maybe_make_aware(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
     every = getattr(kind, "run_every", None)
     if isinstance(kind, schedule) and every is not None:
         seconds = every.total_seconds()

@@ -29,6 +29,7 @@ from opsdash.cli.run import run
 from opsdash.cli.schedules import schedules
 from opsdash.cli.strict import Group
 from opsdash.cli.tasks import find_task, tasks
+from opsdash.cli.tenants import tenants
 from opsdash.cli.user import user
 from opsdash.cli.workflow import workflow
 from opsdash.errors import OpsdashError, Unavailable, Uncertain, sentences
@@ -43,7 +44,7 @@ Exit codes: 0 done · 1 bug · 2 usage or configuration · 3 refused, nothing ch
 
 
 READS = (
-    *(status, queues, workers, holds, rate_limits, schedules, failed),
+    *(status, queues, workers, holds, tenants, rate_limits, schedules, failed),
     *(peek, find_task, workflow, tasks, trash, approvals, audit),
 )
 WHY = "To find out why: opsdash doctor."

@@ -59,7 +59,7 @@ def summarize(
         *([line("Database:", snapshot.database_error)] if _unfit(snapshot) else []),
         line(f"{broker}{answered}"),
         *_queues(snapshot),
-        *(line(f"{text}: opsdash holds") for text in filter(None, [hold_text.held(snapshot.holds)])),
+        *(line(f"{text}: opsdash holds") for text in filter(None, [hold_text.held(snapshot.holds, snapshot.taken_at)])),
         *(line(text) for text in _limited(limits)),
         *(line(text) for text in _workers(snapshot)),
         *(line(text) for text in _failed(failed)),

@@ -21,6 +21,7 @@ from opsdash.config.run_settings import RunSettings
 from opsdash.config.setting import setting as _setting
 from opsdash.errors import Invalid
 from opsdash.model import Actor, Role
+from opsdash.model.hold import TENANT_KEY
 from opsdash.model.time_in_queue import Objective
 
 PREFIX = "OPSDASH_"
@@ -194,9 +195,10 @@ class Settings(RunSettings, NotifySettings):
         doc="How long tasks may wait, for each queue, comma-separated: `emails=95% within 30s over 1h`.",
     )
     tenant_key: str = _setting(
-        default="tenant_id",
+        default=TENANT_KEY,
         parse=parsers.name,
-        doc="Header of a task, else keyword argument, that names its tenant.",
+        doc="Header of a task, else keyword argument, that names its tenant. Also in the workers' environment, so that "
+        "they report whose tasks run.",
     )
     environment: str | None = _setting(
         default=None, parse=parsers.text, doc="Name shown in the header, e.g. `production`."

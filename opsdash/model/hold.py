@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -31,6 +31,8 @@ LONGEST_HOLD = 4_096
 """Bytes of what is stored of one hold."""
 LONGEST_NAME = 500
 """Characters of a held task's name, or of a tenant's id."""
+TENANT_KEY = "tenant_id"
+"""Header, else keyword argument, that names a task's tenant, where ``OPSDASH_TENANT_KEY`` does not say another."""
 ABANDONED_S = 15.0
 """A release that does not go on for so long is another one's to finish."""
 RELEASING = "!"
@@ -107,6 +109,17 @@ class HoldsRead:
     holds: tuple[Hold, ...] = ()
     now_s: float = 0.0
     unread: tuple[str, ...] = ()
+
+
+def tenant_by(headers: Any, key: str, kwargs: Callable[[], Any]) -> str:
+    """The tenant of a task: by the header of that name, else by the keyword argument; empty where neither says it.
+
+    The one rule, for workers and consoles.
+
+    Args:
+        kwargs: Reads the keyword arguments; called only where no header says it.
+    """
+    return tenant_in(headers, key) or tenant_in(kwargs(), key)
 
 
 def tenant_in(values: Any, key: str) -> str:

@@ -25,7 +25,7 @@ class HistoryPoint:
 
     Attributes:
         at: When the bucket began, in UTC, by Redis's clock. ``step``: how long it lasts.
-        waiting: Queue → waiting messages.
+        waiting: Queue → waiting messages. ``held``: queue → tasks that holds have set aside, where there are some.
         started_per_s: Queue → tasks started per second; a queue is missing where that is not known.
         failed_per_s: Tasks that failed per second, of all workers; None where that is not known.
         oldest_s: Queue → age of its oldest task, at least; a queue is missing where that is not known.
@@ -48,6 +48,7 @@ class HistoryPoint:
     redis_ms: float | None = None
     failed_per_s: float | None = None
     times: Mapping[str, TimeInQueue] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,6 @@ from typing import Any
 from opsdash.model import untrusted
 from opsdash.text import as_text
 
-SENT = "opsdash_sent"
-"""Header of a message: when it was sent, in seconds since the epoch by the sender's clock."""
 BOUNDS_S = (
     *(0.01, 0.015, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 45.0),

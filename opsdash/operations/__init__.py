@@ -8,6 +8,7 @@ from opsdash.operations.cancel_workflow import CancelWorkflow
 from opsdash.operations.clear_held import ClearHeld
 from opsdash.operations.clear_queue import ClearQueue
 from opsdash.operations.clear_tasks import ClearTasks
+from opsdash.operations.clear_tenant import ClearTenant
 from opsdash.operations.delete_trash import DeleteTrash
 from opsdash.operations.discard_failed import DiscardFailed
 from opsdash.operations.dismiss_worker import DismissWorker
@@ -44,6 +45,7 @@ __all__ = [
     "ClearHeld",
     "ClearQueue",
     "ClearTasks",
+    "ClearTenant",
     "DeleteTrash",
     "DiscardFailed",
     "DismissWorker",

@@ -71,15 +71,16 @@ class ClearHeld(Operation):
         keep_s = services.settings.undo_window_s
         hold = self._hold(services)
         cleared = HeldTasksMover(services.broker).clear(hold, by=act.actor.name, keep_s=keep_s, act=act.audit_id.hex)
-        total = sum(number for _, number in cleared.values())
+        total = cleared.total
         message = f"Cleared {count(total, 'held task')} of {hold}." if total else f"Nothing of {hold} is held."
-        kept = [trash_id for trash_id, _ in cleared.values()] if keep_s else []
+        kept = [trash_id for trash_id, _ in cleared.by_queue.values()] if keep_s else []
         if len(kept) > 1:
             message += " To restore: " + ", ".join(f"opsdash restore-queue {one}" for one in kept[:5]) + "."
+        details = {"by_queue": {queue: number for queue, (_, number) in cleared.by_queue.items()}, "trash_ids": kept}
         return Effect(
             affected=total,
-            message=message,
-            details={"by_queue": {queue: number for queue, (_, number) in cleared.items()}, "trash_ids": kept},
+            message=message + cleared.remark,
+            details={**details, **({"foreign": cleared.foreign} if cleared.foreign else {})},
             **undo(kept[0] if len(kept) == 1 else None, keep_s),
         )
 

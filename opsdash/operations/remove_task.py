@@ -1,4 +1,4 @@
-"""Remove: one waiting task, named by its id, goes to the trash; its undo puts it back to its own place."""
+"""Remove: one waiting or held task, named by its id, goes to the trash; its undo puts it back to its own place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opsdash.operations.revoke_task import RevokeTask
 from opsdash.services.queues.find_task import checked_id
 from opsdash.services.queues.found_text import looked_at_line, missing, where
 from opsdash.services.queues.receipt import receipt_details
-from opsdash.services.queues.remove_task import remove
+from opsdash.services.queues.remove_task import remove, remove_held
 from opsdash.services.queues.trash import span
 from opsdash.text import count
 
@@ -28,8 +28,8 @@ class RemoveTask(Operation):
 
     name: ClassVar[str] = "remove_task"
     title: ClassVar[str] = "Remove Task"
-    help: ClassVar[str] = "Remove one pending task, by its id."
-    warning: ClassVar[str] = "This task is taken out of its queue and will not run."
+    help: ClassVar[str] = "Remove one pending or held task, by its id."
+    warning: ClassVar[str] = "This task is taken out of its queue, or of what a hold holds, and will not run."
     danger: ClassVar[bool] = True
 
     task_id: str = argument(
@@ -52,7 +52,8 @@ class RemoveTask(Operation):
         also = [other for other in found.places if other is not place]
         lines += (Line("will_not", f"It is also {where(other)}: that is left alone.") for other in also)
         if keep_s:
-            lines.append(Line("note", f"Undo for {span(keep_s)}. {PLACE}"))
+            again = " While the hold lasts it is held again, at its place." if place.hold else ""
+            lines.append(Line("note", f"Undo for {span(keep_s)}.{again} {PLACE}"))
         else:
             lines.append(Line("warning", "It is deleted: no undo window is set."))
         lines.append(Line("note", f"Looked at: {looked_at_line(found)}."))
@@ -70,27 +71,25 @@ class RemoveTask(Operation):
         """In one step, or in several deep in a long list; where a worker has taken it by then, nothing is changed."""
         _, place = self._find(services)
         keep_s = services.settings.undo_window_s
-        done = remove(
-            services.broker,
-            place.queue,
-            self.task_id,
-            by=act.actor.name,
-            keep_s=keep_s,
-            trash_id=act.audit_id.hex,
-            others=services.queue_names(),
-        )
+        given: dict[str, Any] = {"by": act.actor.name, "keep_s": keep_s, "trash_id": act.audit_id.hex}
+        if place.hold:
+            done = remove_held(services.broker, place.queue, self.task_id, **given)
+        else:
+            others = services.queue_names()
+            done = remove(services.broker, place.queue, self.task_id, others=others, **given)
         details = {
             "queue": done.queue,
             "task": place.name,
             "position": done.position,
             "priority": done.priority,
             "trash_id": done.trash_id,
+            **({"hold": place.hold} if place.hold else {}),
             **receipt_details(done.receipt),
         }
         at = f", place {done.position:,} of {done.waiting:,}" if done.waiting else ""
         return Effect(
             affected=1,
-            message=f"Removed {self.task_id} from {done.queue}{at}.",
+            message=f"Removed {self.task_id} from {'what is held of ' if place.hold else ''}{done.queue}{at}.",
             details=details,
             **undo(done.trash_id, keep_s),
         )
@@ -100,13 +99,13 @@ class RemoveTask(Operation):
         return in_trash(services, entry)
 
     def _find(self, services: Services) -> tuple[FoundTask, TaskPlace]:
-        """Where it waits.
+        """Where it waits or is held.
 
         Raises:
             Refused: It does not; with where it is, and what can be done there.
         """
         found = services.finder.find(checked_id(self.task_id), whole=True)
-        waits = [place for place in found.places if place.state == "waiting"]
+        waits = [place for place in found.places if place.state == "waiting" or place.hold]
         if waits:
             services.queues.check_lists(waits[0].queue)
             services.queues.check_restores(waits[0].queue)
@@ -136,7 +135,7 @@ def _workflow(place: TaskPlace) -> list[str]:
 
 def act_on(place: TaskPlace) -> Operation | None:
     """The operation that fits a task where it is, on every surface; None: nothing can be done with it there."""
-    if place.state == "waiting":
+    if place.state == "waiting" or place.hold:
         return RemoveTask(task_id=place.id)
     if place.state in {"reserved", "scheduled"}:
         return RevokeTask(task_id=place.id)

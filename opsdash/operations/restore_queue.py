@@ -27,6 +27,7 @@ WHERE = {
     "behind": "it runs right before the newer task that waited next to it",
     "before": "it runs right after the older task that waited next to it",
     "alone": "nothing else waits there",
+    "held": "the hold that held it holds it again, at its place",
     "next": "it runs next, since none of the tasks around it waits any more",
 }
 """Where a removed task went back to."""

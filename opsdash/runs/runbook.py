@@ -24,9 +24,21 @@ GIVEN = "given"
 DEFAULT_WAIT_S = 600
 LONGEST_WAIT_S = 86_400
 MAX_BYTES, MAX_RUNBOOKS, MAX_STEPS, MAX_TEXT = 256 * 1024, 100, 50, 1_000
+MAX_DOTS = 10
+"""In one key, such as ``a.b.c``: Python's parser takes memory by the square of them."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VALUE = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 _WEB = re.compile(r"https?://[^\s\"'<>\\]+")
+_TOML = re.compile(
+    r"""
+    \"{3}(?:[^\\]|\\.)*?(?:\"{3}|\Z) | '{3}.*?(?:'{3}|\Z)  # texts of several lines
+    | "(?:[^"\\\n]|\\[^\n])*+"? | '[^'\n]*+'?            # texts
+    | \#[^\n]*+                                          # comments
+    | [.=,\n{}\[\]]
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Texts and comments of a TOML file as a whole, and the marks between its keys."""
 _OPTIONAL = {"name": str, "params": dict, "take_back": bool, "go_on": bool, "only_with": str, "timeout": str}
 
 
@@ -110,6 +122,8 @@ def parse(text: str, where: str) -> dict[str, Runbook]:
     Raises:
         Invalid: With file, runbook, step, and what is expected there.
     """
+    if _deep(text):
+        raise _wrong(where, f"expected at most {MAX_DOTS} dots in a key")
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also a number of more digits than Python converts
@@ -117,6 +131,19 @@ def parse(text: str, where: str) -> dict[str, Runbook]:
     if len(tables) > MAX_RUNBOOKS:
         raise _wrong(where, f"expected at most {MAX_RUNBOOKS} runbooks, got {len(tables):,}")
     return {name: _runbook(name, table, where) for name, table in tables.items()}
+
+
+def _deep(text: str) -> bool:
+    """Whether a key has more than ``MAX_DOTS`` dots. Cost: by the length of the text."""
+    dots = 0
+    for mark in _TOML.finditer(text):
+        if mark[0] == ".":
+            dots += 1
+            if dots > MAX_DOTS:
+                return True
+        elif mark[0] in "=,\n{}[]":
+            dots = 0
+    return False
 
 
 def _wrong(where: str, what: str) -> Invalid:

@@ -53,6 +53,7 @@ HISTORY_TYPES = {
     "started_per_s": "Float64",
     "oldest_s": "Float64",
     "paused": "boolean",
+    "held": "Int64",
 }
 TRASH_TYPES = {
     "id": "string",
@@ -137,7 +138,7 @@ def of_history(points: Iterable[HistoryPoint]) -> pd.DataFrame:
 
     def rows() -> Iterable[dict[str, Any]]:
         for point in points:
-            names = {*point.waiting, *point.started_per_s, *point.oldest_s, *(point.paused - {"*"})}
+            names = {*point.waiting, *point.held, *point.started_per_s, *point.oldest_s, *(point.paused - {"*"})}
             for name in sorted(names):
                 yield {
                     "at": point.at,
@@ -147,6 +148,7 @@ def of_history(points: Iterable[HistoryPoint]) -> pd.DataFrame:
                     "started_per_s": point.started_per_s.get(name),
                     "oldest_s": point.oldest_s.get(name),
                     "paused": not point.paused.isdisjoint({"*", name}),
+                    "held": point.held.get(name, 0),
                 }
 
     return _frame(rows(), HISTORY_TYPES)

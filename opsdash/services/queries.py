@@ -19,6 +19,7 @@ from opsdash.services.peers.peers import Peers
 from opsdash.services.queues.discovery import Discovery
 from opsdash.services.queues.find_task import TaskFinder
 from opsdash.services.queues.read import Queues
+from opsdash.services.tenants.tasks import TenantLook
 from opsdash.services.workers.rate_limits import RateLimits
 from opsdash.services.workers.reports import Workers
 from opsdash.services.workers.schedules import Schedules
@@ -60,6 +61,12 @@ class Reads:
     def peers(self) -> Peers:
         """The other deployments of ``OPSDASH_PEERS``: ``ops.peers.read(wait_s=5)``."""
         return Peers(self.settings.peers)
+
+    @cached_property
+    def tenant_tasks(self) -> TenantLook:
+        """How many tasks each tenant has: ``ops.tenant_tasks.read()``."""
+        names = (self.queue_names, self.settings.tenant_key)
+        return TenantLook(self.broker, self.workers, self.failed.store, *names)
 
     def verdict(self, queue: str | None = None) -> Verdict | None:
         """What is known of the pause of everything, or of one queue, looked at now; None when there is none."""

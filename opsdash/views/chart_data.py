@@ -85,7 +85,7 @@ def columns(
     rows = with_gaps(points)
     acts = _nearest(operations, points)
     made: Columns = {"at": [], "hit": [], "when": [], "acts": []}
-    made |= {f"{name}{i}": [] for i in range(len(queues)) for name in ("w", "r", "W", "R", "p")}
+    made |= {f"{name}{i}": [] for i in range(len(queues)) for name in ("w", "r", "W", "R", "p", "h")}
     for row in rows:
         point = row if isinstance(row, HistoryPoint) else None
         made["at"].append(ms(row if isinstance(row, datetime) else row.at))
@@ -93,8 +93,10 @@ def columns(
         made["when"].append("" if point is None else f"{point.at:%Y-%m-%d %H:%M:%S} UTC")
         made["acts"].append("" if point is None else _acts_said(acts.get(point.at, ())))
         for i, queue in enumerate(queues):
-            held = point is not None and bool(point.paused & {ALL, queue})
-            made[f"p{i}"].append("paused" if held else "")
+            paused = point is not None and bool(point.paused & {ALL, queue})
+            held = point.held.get(queue, 0) if point is not None else 0
+            made[f"p{i}"].append(", ".join(["paused"] * paused + [f"{held:,} held"] * bool(held)))
+            made[f"h{i}"].append(held or NOTHING)
             for measure in MEASURES:
                 value = NOTHING if point is None else measure.of(point, queue)
                 drawn = max(value, measure.least) if log and value == value else value

@@ -39,6 +39,8 @@ _FONT = (
 )
 """As components/base.css has it: a tooltip of Bokeh's is outside of the card."""
 _HEIGHT = 196
+HELD: dict[str, Any] = {"line_width": 2, "line_dash": "dashed", "line_alpha": 0.8}
+"""The line of held tasks, in the colour of their queue."""
 _LANE = 0.05
 """Of the height of a figure: what a band of one queue's pause takes."""
 
@@ -158,6 +160,8 @@ class Charts:
         lines = [["line", name, hue] for name, hue in zip(self.queues, self._look.hues, strict=False)]
         several = len(self.queues) > 1
         own = [["lane", "one queue paused, in its colour", ""]] if several else []
+        held = any(value == value for i in range(len(self.queues)) for value in self._columns[f"h{i}"])
+        own += [["line", "held (dashed)", self._look.hues[0]]] if held else []
         return [*lines, ["act", "an operation", ""], ["held", "all queues paused" if several else "paused", ""], *own]
 
     def _figure(self, measure: Measure) -> Plot:
@@ -230,6 +234,11 @@ class Charts:
             _draw(plot, self._points, Line(x="at", y=f"{measure.field}{i}", line_width=2, line_color=look.hues[i]))
             for i in range(len(self.queues))
         ]
+        if measure is WAITING:  # what is held, where something is
+            lines += [
+                _draw(plot, self._points, Line(x="at", y=f"h{i}", line_color=look.hues[i], **HELD))
+                for i in range(len(self.queues))
+            ]
         values.renderers = lines
 
     def drawing(

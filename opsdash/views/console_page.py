@@ -10,6 +10,7 @@ import panel as pn
 import param
 from panel.viewable import Viewable
 
+from opsdash.model.hold import TENANT_KEY
 from opsdash.operations import PauseProcessing
 from opsdash.state.location import TABS
 from opsdash.views import address, rows, shortcuts
@@ -27,6 +28,7 @@ from opsdash.views.queues import ClearedTasks, QueueTable
 from opsdash.views.rate_limits import RateLimits
 from opsdash.views.schedules import Schedules
 from opsdash.views.tasks import Tasks
+from opsdash.views.tenant_tasks import TasksByTenant
 from opsdash.views.tenants import TenantDrift
 from opsdash.views.view import View
 from opsdash.views.workers import WorkerHealth
@@ -76,7 +78,7 @@ class Console(View):
             "overview": self._overview,
             "queues": self._queues,
             "workers": self._workers,
-            "tenants": partial(self._view, TenantDrift, detailed=True),
+            "tenants": self._tenants,
             "operations": self._operations,
             "failures": self._failures,
         }
@@ -91,10 +93,13 @@ class Console(View):
             self._session.one_by_one([partial(self._dialog.prepare, PauseProcessing())])
         return self._tabs
 
-    @param.depends("status.tenants_card", watch=True)
+    @param.depends("status.tenants_card", "status.holds", watch=True)
     def _offer_tabs(self) -> None:
         if self._tabs is not None:
-            self._tabs.hidden = [] if self.status.tenants_card.get("shown") else [TITLES["tenants"]]
+            named = self._session.console.settings.tenant_key != TENANT_KEY
+            held = any(one.hold.kind == "tenant" for one in self.status.holds)
+            shown = self.status.tenants_card.get("shown") or named or held
+            self._tabs.hidden = [] if shown else [TITLES["tenants"]]
 
     @param.depends("status.failures_card", watch=True)
     def _count_failures(self) -> None:
@@ -149,6 +154,9 @@ class Console(View):
         view.param.watch(lambda event: setattr(location, "workers", event.new), "find")
         view.param.watch(lambda event: setattr(location, "open_workers", event.new), "selection")
         return self._add(stack(view), partial(self._view, RateLimits))
+
+    def _tenants(self) -> Viewable:
+        return self._add(stack(), partial(self._view, TasksByTenant), partial(self._view, TenantDrift, detailed=True))
 
     def _failures(self) -> Viewable:
         location = self._session.location

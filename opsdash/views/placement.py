@@ -13,6 +13,7 @@ PLACED = frozenset(
         "clear_held",
         "clear_queue",
         "clear_tasks",
+        "clear_tenant",
         "delete_trash",
         "dismiss_worker",
         "hold_tasks",

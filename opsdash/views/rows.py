@@ -306,7 +306,7 @@ def pause_story(status: SystemStatus) -> str:
         return f"{' '.join(parts)}."
     if status.processing_status != RUNNING:
         return "" if status.redis_error else "Reading the deployment …"
-    paused, held = len(status.paused_queues), hold_text.held(status.holds)
+    paused, held = len(status.paused_queues), hold_text.held(status.holds, status.updated_at)
     if paused:
         said = f"{paused} of {len(status.queues)} queues paused: {choices(sorted(status.paused_queues))}"
     elif status.redis_stale:

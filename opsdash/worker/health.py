@@ -24,6 +24,7 @@ from opsdash.worker.identity import identify
 from opsdash.worker.rate_limits import RateLimits
 from opsdash.worker.report import Reporter
 from opsdash.worker.running_arguments import RunningArguments
+from opsdash.worker.running_tenants import RunningTenants
 from opsdash.worker.running_workflows import RunningWorkflows
 from opsdash.worker.time_in_queue import QueueTimes
 
@@ -53,7 +54,7 @@ class Health:
         self._ticked = self._started = time.monotonic()
         self.identity = identify()
         self.build = build()
-        self._arguments, self._workflows = RunningArguments(), RunningWorkflows()
+        self._arguments, self._workflows, self._tenants = RunningArguments(), RunningWorkflows(), RunningTenants()
         self._reporter = Reporter(consumer.hostname, self.identity)
         self._failed, self._counting = 0, threading.Lock()
         self._uncounted = celery_private.watch_failures(consumer, self.heed)
@@ -117,6 +118,7 @@ class Health:
             "running": running_json(running),
             "running_arguments": self._arguments.as_json(running),
             "running_workflow": self._workflows.as_json(running),
+            "running_tenants": self._tenants.as_json(running),
             "running_by_queue": json.dumps(self._running_by_queue()),
             "held_by_queue": ""
             if (reserved := celery_private.held_by_queue(consumer)) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from opsdash.model.time_in_queue import SENT
+from opsdash.keys import SENT
 
 UID = "opsdash.sent"
 """By which the signal's receiver is known."""

@@ -19,16 +19,17 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
-from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, MOST_QUEUES, SENT, TimeInQueue
-from opsdash.worker.gate import OVER, PauseState
+from opsdash.keys import SENT
+from opsdash.model.time_in_queue import BOUNDS_S, BUCKETS, MOST_QUEUES, TimeInQueue
+from opsdash.worker.gate import PauseState
 from opsdash.worker.hold_rules import HoldRules
 
-MOST_ENDED = 20
-"""Holds that have ended and are remembered."""
 EARLY_S = 0.1
 """A task that seems to begin by no more than this before it was sent began at once: clocks are no better."""
 LATE_S = 1e8
 """Three years: a task that seems to be older carries something else in the header."""
+MOST_ENDED = 20
+"""Holds that have ended and whose tasks are known by; the last ones."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _parsed = datetime.fromisoformat
@@ -55,9 +56,9 @@ class _Times:
 class QueueTimes:
     """The histograms of one worker, from its start on.
 
-    A task that waited while its queue was paused, or that was held, is counted apart. To take that time off instead
-    would need each pause since it was sent; and what had to wait for the tasks before it, which the pause held up,
-    would still count in full. As far as this worker knows: it knows the pauses and holds that it has seen.
+    A task that waited while its queue was paused, or that a hold has held, is counted apart. To take the pause's time
+    off instead would need each pause since it was sent; and what had to wait for the tasks before it, which the pause
+    held up, would still count in full. As far as this worker knows: it knows the pauses and holds that it has seen.
     """
 
     def __init__(self) -> None:
@@ -67,8 +68,8 @@ class QueueTimes:
         self._all_resumed = 0.0  # when the pause of all queues ended last, by Redis's clock; 0: never
         self._resumed: dict[str, float] = {}
         self._paused = PauseState()
-        self._held_until = 0.0  # when a hold ended last
-        self._ended: tuple[tuple[HoldRules, frozenset[str], float], ...] = ()  # rules, those that ended, when
+        self._holds: tuple[tuple[float, HoldRules], ...] = ()  # when each ended, by Redis's clock; inf: not yet
+        self._held_until = 0.0  # when the last one did
 
     def set_clock(self, ahead_s: float) -> None:
         """Redis's clock is ahead of this machine's by so many seconds."""
@@ -87,21 +88,22 @@ class QueueTimes:
                 times.resumed = now
         while len(self._resumed) > MOST_QUEUES:
             del self._resumed[next(iter(self._resumed))]
-        if gone := frozenset(before.rules.ids).difference(state.rules.ids):
-            self._ended = (*self._ended, (before.rules, gone, now))[-MOST_ENDED:]
-            self._held_until = now
+        self._follow_holds(before.rules, state.rules, now)
         for times in list(self._queues.values()):
-            self._open(times)
+            times.open_since = max(times.resumed, self._held_until)
 
-    def _open(self, times: _Times) -> None:
-        """Which tasks need no look at holds: none while something is held."""
-        times.open_since = inf if self._paused.rules.holds else max(times.resumed, self._held_until)
+    def _follow_holds(self, before: HoldRules, rules: HoldRules, now: float) -> None:
+        """Tasks of a hold that has ended run now; those of one that is released run while it is still there."""
+        ended = tuple(hold for hold in before.holds if hold.id not in rules.ids)
+        over = [one for one in self._holds if one[0] < inf]
+        if ended:
+            over = [(now, HoldRules(ended)), *over][:MOST_ENDED]
+        self._holds = ((inf, rules), *over) if rules else tuple(over)
+        self._held_until = self._holds[0][0] if self._holds else 0.0
 
-    def _was_held(self, request: Any, message: Any, queue: str, sent: float) -> bool:
-        """It was sent before the end of a hold that matches it, or runs since its hold is over by now."""
-        return hasattr(message, OVER) or any(
-            sent < at and not ids.isdisjoint(rules.of(request, queue)) for rules, ids, at in self._ended
-        )
+    def _was_held(self, request: Any, queue: str, sent: float) -> bool:
+        """It is of a hold that ended after it was sent, or is being released. Cost: a look into a dict for each."""
+        return any(sent < until and rules.of(request, queue) for until, rules in self._holds)
 
     def note_in_turn(self, request: Any, message: Any) -> None:
         """As ``note``, where several threads of the pool start tasks at once."""
@@ -142,7 +144,7 @@ class QueueTimes:
             times.clock += 1
         elif not waited_s < LATE_S:  # NaN, a float too, is neither
             times.unknown += 1
-        elif sent < times.resumed or self._was_held(request, message, queue, sent):
+        elif sent < times.resumed or self._was_held(request, queue, sent):
             times.paused += 1
         else:
             times.counts[bisect_left(BOUNDS_S, waited_s)] += 1
@@ -153,7 +155,7 @@ class QueueTimes:
             return None
         resumed = max(self._all_resumed, self._resumed.get(queue, 0.0))
         times = _Times(resumed)
-        self._open(times)
+        times.open_since = max(resumed, self._held_until)
         return self._queues.setdefault(queue, times)
 
     def as_json(self, consumed: Sequence[str]) -> str:

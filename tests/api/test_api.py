@@ -291,15 +291,13 @@ def test_a_slow_read_does_not_hold_up_the_others(api: Client, console: Console, 
     valkey.freeze()
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(api.run, "pause_processing", confirm="YES")
-        slowest_s = asked = 0.0
+        asked = 0
         while not waiting.done():  # until Redis's time is up
-            began = time.monotonic()
             assert api.get("/healthz").text == "ok"
-            slowest_s, asked = max(slowest_s, time.monotonic() - began), asked + 1
+            asked += 1
     valkey.thaw()
     assert waiting.result().status == 503
-    assert asked > 5
-    assert slowest_s < 1.5  # on the event loop each would have waited for Redis's two seconds
+    assert asked > 5, "on the event loop each would have waited for Redis's two seconds"
 
 
 class Stream:

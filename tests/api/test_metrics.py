@@ -317,6 +317,8 @@ def test_the_alerts_that_an_operator_was_promised_are_there_and_say_what_to_do()
         "OpsdashWorkerLost",
         "OpsdashAuditSpoolNotEmpty",
         "OpsdashAuditChainBroken",
+        "OpsdashAuditPushWaits",
+        "OpsdashNotificationsGivenUp",
     } <= rules.keys()
     for rule in rules.values():
         assert rule.keys() <= {"alert", "expr", "for", "labels", "annotations"}

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from celery.worker.request import Request
 
-from opsdash.model.time_in_queue import SENT
+from opsdash.keys import SENT
 from opsdash.worker.celery_private import started
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.sent_time import _stamp

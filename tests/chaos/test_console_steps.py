@@ -88,6 +88,11 @@ def clear_tasks_scene(console: Console) -> Scene:
     return Scene(opsdash.ClearTasks(queue="emails", task="shop.*"), cleared)
 
 
+def clear_tenant_scene(console: Console) -> Scene:
+    console.broker.client.lpush("emails", *(message(f"t{n}", tenant_id="acme") for n in range(3)))
+    return Scene(opsdash.ClearTenant(tenant="acme"), cleared)
+
+
 def restore_scene(console: Console) -> Scene:
     operation = opsdash.RestoreQueue(trash_id=trash_of(console))
     return Scene(operation, lambda later: later.get_queue_length("emails") == 3)
@@ -306,6 +311,7 @@ SCENES: dict[str, Callable[[Console], Scene]] = {
     "resume_processing": resume_scene,
     "clear_queue": clear_scene,
     "clear_tasks": clear_tasks_scene,
+    "clear_tenant": clear_tenant_scene,
     "restore_queue": restore_scene,
     "delete_trash": delete_scene,
     "dismiss_worker": dismiss_scene,

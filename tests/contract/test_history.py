@@ -12,7 +12,7 @@ import redis
 from support.services import Valkey
 
 from opsdash.config.settings import Settings
-from opsdash.model import PauseInfo, QueueStats, Snapshot, WorkerStats
+from opsdash.model import HeldTasks, Hold, PauseInfo, QueueStats, Snapshot, WorkerStats
 from opsdash.model.time_in_queue import BUCKETS, TimeInQueue
 from opsdash.services.broker.client import Broker, connect
 from opsdash.services.monitoring import history
@@ -246,6 +246,21 @@ def test_a_point_of_an_older_opsdash_says_nothing_of_failures_and_is_read(broker
         broker.client.xadd(broker.keys.history("short"), {"point": f'{{"queues": {{"c": [1, 2]}}{more}}}'})
     found = History(broker).read(STEP_MS * 3 / 1000)
     assert [(point.waiting, point.failed_per_s) for point in found] == [({"c": 1}, None)] * 3
+
+
+def test_held_tasks_are_recorded_by_queue_and_come_in_as_others_do(broker: Broker) -> None:
+    recorded = History(broker)
+
+    def held(**by_queue: int) -> HeldTasks:
+        hold = Hold(id=str(by_queue), kind="task", name="x")
+        return HeldTasks(hold=hold, held=sum(by_queue.values()), by_queue=by_queue)
+
+    recorded.record(snapshot(holds=(held(celery=5, emails=2), held(celery=3))))
+    next_bucket(broker)
+    recorded.record(snapshot())
+    first, second = History(broker).read(0.3)
+    assert (first.held, second.held) == ({"celery": 8, "emails": 2}, {})
+    assert "held" not in points(broker)[1]
 
 
 @pytest.mark.parametrize("where", ["writer", "writer for a year", "writer is a list", "series is text", "far future"])

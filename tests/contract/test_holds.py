@@ -110,11 +110,25 @@ def test_what_is_cleared_of_each_queue_has_its_own_trash_and_goes_back(broker: B
     put_aside(broker, hold, "a", "b")
     put_aside(broker, hold, "c", queue="emails")
     cleared = HeldTasksMover(broker).clear(hold, by="maria", keep_s=60, act="0" * 32)
-    assert {queue: number for queue, (_, number) in cleared.items()} == {"celery": 2, "emails": 1}
-    assert Holds(broker).look().holds[0].held == 0
-    for trash_id, _ in cleared.values():
+    assert {queue: number for queue, (_, number) in cleared.by_queue.items()} == {"celery": 2, "emails": 1}
+    assert (cleared.total, cleared.foreign, Holds(broker).look().holds[0].held) == (3, [], 0)
+    for trash_id, _ in cleared.by_queue.values():
         Trash(broker).restore(trash_id, by="maria")
     assert (broker.client.llen("" + broker.lists("celery")[0]), broker.client.llen(broker.lists("emails")[0])) == (2, 1)
+
+
+def test_what_is_no_list_stays_and_is_named_and_the_rest_is_cleared(broker: Broker) -> None:
+    hold = begin(broker)
+    put_aside(broker, hold, "a", "b")
+    put_aside(broker, hold, "c", step="6")
+    put_aside(broker, hold, "d", queue="emails")
+    foreign = broker.keys.held(hold.id, "0", "celery")
+    broker.client.set(foreign, "another one's")
+    cleared = HeldTasksMover(broker).clear(hold, by="maria", keep_s=60, act="0" * 32)
+    assert {queue: number for queue, (_, number) in cleared.by_queue.items()} == {"celery": 1, "emails": 1}
+    assert (cleared.foreign, broker.client.get(foreign)) == ([foreign], "another one's")
+    assert foreign in cleared.remark
+    assert HeldTasksMover(broker).clear(hold, by="maria", keep_s=0, act="1" * 32).foreign == [foreign]
 
 
 def test_a_release_that_died_is_finished_by_another_console(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

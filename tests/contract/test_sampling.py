@@ -109,6 +109,30 @@ def test_when_time_is_short_fewer_are_looked_at_and_the_error_says_so(
     assert "estimated from 400 of them; of others, which were not seen, up to " in hasty.sentences()[0]
 
 
+def test_a_step_walks_to_its_place_in_a_long_list_once_and_not_for_each_message(
+    broker: Broker, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["client"] != "valkey":
+        pytest.skip("only a server counts its commands")
+    broker.client.lpush(broker.lists("emails")[0], *[message("charge")] * (MANY * 2))
+    broker.client.config_resetstat()
+    sample_tasks(broker, "emails")
+    broker.client.ltrim(broker.lists("emails")[0], 0, MANY - 1)
+    sample_tasks(broker, "emails")
+    calls = broker.client.info("commandstats")
+    assert "cmdstat_lindex" not in calls
+    assert calls["cmdstat_lrange"]["calls"] < 60
+
+
+def test_large_messages_are_read_a_few_at_a_time(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = list[int]()
+    window = sampling.scan.window
+    monkeypatch.setattr(sampling.scan, "window", lambda *given: steps.append(given[3]) or window(*given))
+    broker.client.lpush(broker.lists("emails")[0], *[message("charge", body="x" * 20_000)] * 60)
+    assert sample_tasks(broker, "emails").looked_at == 60
+    assert max(steps) <= 20, "a quarter of a megabyte, and the first step"
+
+
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 END = NOW + timedelta(hours=1)
 

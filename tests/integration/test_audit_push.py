@@ -19,6 +19,7 @@ from support.receivers import SyslogServer, Webhook, listening
 from support.services import Valkey, until
 from support.tls import certificates
 
+from opsdash.api.metrics import Meter
 from opsdash.model import AuditEntry, Status
 from opsdash.services.console import Console
 from opsdash.services.doctor import diagnose
@@ -296,3 +297,21 @@ def test_it_runs_by_itself_and_an_outage_of_redis_leaves_no_gap(pushing, valkey:
         assert until(lambda: {*numbers(server.got)} == {1, 2, 3, 4, 5})
     arrived = numbers(server.got)
     assert arrived == sorted(arrived) or arrived[3:6] == [1, 2, 3], "from the beginning where Redis lost the position"
+
+
+def test_how_many_entries_wait_is_a_metric(pushing, tmp_path: Path, monkeypatch, valkey: Valkey) -> None:
+    monkeypatch.setattr("opsdash.services.monitoring.metrics.READ_S", 0.0)
+    console, pusher = pushing(f"file://{tmp_path / 'audit.jsonl'}")
+    meter = Meter(console)
+
+    def waiting() -> list[str]:
+        console.poller.latest = console.snapshot()
+        meter._take(console.poller.latest)
+        return re.findall("^opsdash_audit_push_waiting (.+)$", meter.text("")[0].decode(), re.MULTILINE)
+
+    act(console, 3)
+    assert waiting() == ["3.0"]
+    push_all(pusher)
+    assert waiting() == ["0.0"]
+    valkey.kill()
+    assert waiting() == []  # not known is a gap

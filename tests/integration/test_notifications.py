@@ -302,8 +302,8 @@ def test_the_test_says_of_each_address_whether_it_took_a_message(
     answer = json.loads(failed.out)
     assert answer["taken"] == 1
     assert [(one["address"], one["taken"], one["reason"]) for one in answer["addresses"]] == [
-        ("webhook+http://127.0.0.1", False, "it answered 403"),
-        ("mailto://127.0.0.1", True, ""),
+        (f"webhook+http://127.0.0.1:{webhook.port}", False, "it answered 403"),
+        (f"mailto://127.0.0.1:{mail.port}", True, ""),
     ]
 
 

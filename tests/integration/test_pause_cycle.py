@@ -232,8 +232,13 @@ def test_a_worker_whose_broker_refuses_scripts_works_and_says_that_it_can_not_be
 def test_a_worker_says_once_that_the_plug_in_is_active(deployment: Deployment) -> None:
     with worker(env=deployment.env, pool="threads", queues=["celery", "emails"]) as running:
         running.wait_for_log("is active: this worker can be paused (pool threads, queues celery, emails)")
-        deployment.redis.client_kill_filter(_type="normal", skipme=True)
-        running.wait_for_log("Connection to broker lost")
+        running.wait_for_log(" ready.")
+
+        def cut() -> bool:  # of a connection that is not used yet the worker makes another one, and says nothing
+            deployment.redis.client_kill_filter(_type="normal", skipme=True)
+            return "Connection to broker lost" in running.log
+
+        eventually(cut, timeout_s=20, what="the worker has lost its connection")
         deployment.send(1)
         deployment.records.wait_for(1)
         assert running.log.count("is active") == 1

@@ -19,7 +19,7 @@ from support.topology_app import TOLD, Topology, make_app
 from support.workers import GREEN, Worker, eventually, worker
 
 import opsdash
-from opsdash.model.time_in_queue import SENT
+from opsdash.keys import SENT
 from opsdash.services.console import Console
 
 POOLS = ("prefork", "threads")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -15,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from support.beats import beat
 from support.cli import Result
-from support.services import LEASH, Valkey, until
-from support.workers import PATH, PYTHON, eventually
+from support.services import Valkey, until
+from support.workers import eventually
 
 from opsdash.errors import Refused, Unavailable
 from opsdash.keys import Keys
@@ -27,47 +23,6 @@ from opsdash.services.console import Console
 from opsdash.services.workers import schedules
 
 KEYS = Keys()
-
-
-class Beat:
-    """A running ``celery beat``."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process, self._log = process, log
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-
-@contextlib.contextmanager
-def beat(server: Valkey, folder: Path) -> Iterator[Beat]:
-    """Gone at the end, whatever happens."""
-    log = folder / "beat.log"
-    command = [PYTHON, "-m", "celery", "-A", "support.beat_app:app", "beat", "-S", "opsdash.beat:Scheduler"]
-    command += ["-l", "INFO", "-s", str(folder / "schedule"), "--pidfile="]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL)), "self", *command],
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(PATH), "OPSDASH_REDIS_URL": server.url},
-            start_new_session=True,
-        )
-    running = Beat(process, log)
-    try:
-        yield running
-    except BaseException as error:
-        error.add_note(f"--- log of beat ---\n{running.log[-6_000:]}")
-        raise
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
 
 
 @pytest.fixture
@@ -179,7 +134,12 @@ def test_a_pause_ends_by_itself(
         client.delete("celery")
         eventually(lambda: client.llen("celery"), what="it is sent again")
         assert entry(console, "often").pause is None
-        eventually(lambda: not client.exists(KEYS.schedules_paused), what="nothing is left of it")
+        console.snapshot()
+        (expired, paused) = console.get_recent_operations(2)
+        assert (expired.user, expired.operation, expired.status) == ("(expiry)", "resume_schedule", Status.SUCCESS)
+        assert expired.details["message"] == "The pause of schedule often by maria expired."
+        assert paused.operation == "pause_schedule"
+        assert not client.exists(KEYS.schedules_paused)
 
 
 def report(client: redis.Redis, name: str, **fields: object) -> None:

@@ -14,9 +14,9 @@ from support.workers import Records, eventually, producer, worker
 
 from opsdash.bootstrap import assemble
 from opsdash.config import parsers
-from opsdash.keys import Keys
+from opsdash.keys import SENT, Keys
 from opsdash.model import QueuePace
-from opsdash.model.time_in_queue import SENT, TimeInQueue, by_queue
+from opsdash.model.time_in_queue import TimeInQueue, by_queue
 from opsdash.operations import HoldTasks, ReleaseTasks
 from opsdash.services.console import Console
 from opsdash.services.monitoring import history, pace

@@ -206,15 +206,14 @@ def test_a_solo_worker_that_runs_a_long_task_lives(stage: Stage):
         assert alive.verdict(facts(running), 1.0) == (True, "runs a task in its event loop")
 
 
-def test_neither_command_loads_celery_or_redis_and_each_costs_less_than_its_share():
+def test_neither_command_loads_celery_or_redis():
     for command in ("drain", "alive"):
         script = (
-            f"import resource, sys, opsdash.worker.{command} as it\n"
+            f"import sys, opsdash.worker.{command} as it\n"
             "from contextlib import suppress\n"
             "it.local_client.SOCKETS = '/dev/null'\n"
             "code = it.main([])\n"
-            "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-            "print(code, used.ru_utime + used.ru_stime, *sys.modules)\n"
+            "print(code, *sys.modules)\n"
         )
         ended = subprocess.run(
             [sys.executable, "-c", script],
@@ -223,10 +222,9 @@ def test_neither_command_loads_celery_or_redis_and_each_costs_less_than_its_shar
             check=True,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(PATH)},
         )
-        code, used_s, *modules = ended.stdout.split()
+        code, *modules = ended.stdout.split()
         assert code == "5"
         assert not {"celery", "kombu", "redis", "asyncio", "logging"} & set(modules)
-        assert float(used_s) < 0.2, "processor, the interpreter's start included"
 
 
 @pytest.mark.slow

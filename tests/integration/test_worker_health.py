@@ -21,7 +21,7 @@ FIELDS = {
     "started", "failed", "load", "running", "running_by_queue", "held_by_queue",
     "hostname", "instance", "machine", "pid_started",
     "unacked", "remote_control", "prefetch", "running_arguments", "disable_prefetch", "clients", "layout",
-    "exchanges", "expires_ms", "draining", "build", "running_workflow",
+    "exchanges", "expires_ms", "draining", "build", "running_workflow", "running_tenants",
     "time_in_queue", "rate_limits",
     "holding", "holds",
 }  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opsdash.model.time_in_queue import SENT
+from opsdash.keys import SENT
 from opsdash.services.failures.message_edit import Change, NotEditableError, arguments_of, edited
 
 json_values = st.recursive(

@@ -27,7 +27,7 @@ SHAPES: tuple[type, ...] = (
     model.ObjectiveStatus, model.WorkerStats, model.RunningTask, model.OtherWorker,
     model.Disagreement, model.TrashEntry, model.Approval, model.TenantDrift, model.UnmanagedLook, Connection,
     model.AuditEntry, Message, Verification, Finding, model.Preview, model.Effect, model.Progress,
-    model.NotificationFigures, Tried,
+    model.NotificationFigures, Tried, model.TenantsRead, model.TenantTasks, model.LookedThrough, model.Hold,
 )  # fmt: skip
 """Records that ``--json`` prints, whole or in parts."""
 

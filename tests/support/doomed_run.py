@@ -44,6 +44,7 @@ def live(job: dict[str, Any]) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup)
     if job["signal"]:
         doom(job["step"], job["status"], job["signal"])
     sys.argv = ["opsdash", *job["args"]]

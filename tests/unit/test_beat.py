@@ -14,7 +14,7 @@ from celery import beat as celery_beat
 from celery.schedules import BaseSchedule, crontab, schedule
 
 import opsdash.beat
-from opsdash.beat import control
+from opsdash.beat import control, entries
 from opsdash.beat.words import in_short
 from opsdash.keys import Keys
 
@@ -206,6 +206,124 @@ def test_on_another_broker_beat_runs_as_ever(caplog: pytest.LogCaptureFixture) -
     assert "can't be paused" in caplog.text
 
 
+class Row:
+    """One of django-celery-beat's, as it was read."""
+
+    name, task, enabled, one_off, total_run_count = "nightly", "task.nightly", True, False, 0
+    last_run_at = expires = start_time = None
+    date_changed = LATE
+
+    def __init__(self, **values: Any) -> None:
+        self.schedule = schedule(7_200.0)
+        vars(self).update(values)
+
+    def save(self) -> None:
+        raise AssertionError("a report writes nothing")
+
+
+class Loaded:
+    """An entry that was made of a row, with the last run of then."""
+
+    def __init__(self, model: Row, app: Any = None) -> None:
+        self.name, self.task, self.model, self.schedule, self.app = model.name, model.task, model, model.schedule, app
+        self.last_run_at, self.total_run_count = model.last_run_at, model.total_run_count
+
+    def is_due(self) -> Any:
+        raise AssertionError("it may save its row")
+
+
+class Table:
+    """A manager of rows that can be asked as Django's are."""
+
+    def __init__(self, *rows: Row) -> None:
+        self.rows, self.gone = list(rows), False
+
+    def select_related(self, *_: str) -> Table:
+        return self
+
+    def order_by(self, *_: str) -> list[Row]:
+        if self.gone:
+            raise RuntimeError("the database is away")
+        return self.rows
+
+    def filter(self, name: str) -> Table:
+        return Table(*(row for row in self.rows if row.name == name))
+
+    def first(self) -> Row | None:
+        return next(iter(self.rows), None)
+
+
+@pytest.fixture
+def table(scheduler: Scheduler) -> Table:
+    found = Table()
+    scheduler._opsdash_rows = entries.Rows(type("Model", (), {"_default_manager": found}))
+    scheduler.Entry = Loaded
+    return found
+
+
+def test_a_row_that_is_not_loaded_is_reported_paused_and_run_now(client, scheduler: Scheduler, table: Table) -> None:
+    table.rows = [Row(), Row(name="off", enabled=False)]
+    pause(client, "nightly")
+    scheduler.tick()
+    found = told(client, scheduler, "nightly")
+    assert (found["paused"], found["missed"], found["enabled"], found["last"]) == (True, 0, True, None)
+    assert datetime.fromisoformat(found["next"]) - datetime.now(UTC) < timedelta(hours=1)
+    off = told(client, scheduler, "off")
+    assert (off["enabled"], off["next"], off["schedule"]) == (False, None, "every 2 hours")
+    client.hset(KEYS.schedules_asked, "r1", json.dumps({"name": "off", "at": float(client.time()[0])}))
+    scheduler._opsdash_follow(scheduler._opsdash)
+    assert scheduler.sent[-1] == "off"
+    table.gone = True
+    assert told(client, scheduler, "off")["enabled"] is False, "what was read last stays while the database is away"
+    table.gone, table.rows = False, []
+    told(client, scheduler, "often")
+    assert sorted(client.hkeys(KEYS.schedules)) == [b"often", b"other"]
+
+
+def test_a_loaded_entry_has_the_times_of_its_row_which_is_newer() -> None:
+    row = Row(last_run_at=LATE - timedelta(days=1), total_run_count=1)
+    entry = Loaded(row)
+    row.last_run_at, row.total_run_count = LATE, 2
+    row.date_changed = LATE - timedelta(days=2)
+    assert entries.last_run(entry) == LATE.isoformat(timespec="seconds")
+    assert datetime.fromisoformat(entries.next_run(entry)) > datetime.now(UTC) + timedelta(minutes=50)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"enabled": False},
+        {"expires": LATE},
+        {"one_off": True, "total_run_count": 1, "last_run_at": LATE},
+        {"schedule": None},
+    ],
+)
+def test_what_does_not_come_again_has_no_next_run(values: dict[str, Any]) -> None:
+    assert entries.next_run(Row(**values)) is None
+
+
+def test_what_has_a_start_is_not_due_before_it_and_a_change_is_no_run() -> None:
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    assert entries.next_run(Row(start_time=start)) == start.isoformat()
+    assert entries.last_run(Row(last_run_at=LATE, total_run_count=3)) is None, "it was enabled again then"
+
+
+class Crontab(crontab):  # type: ignore[misc]
+    """As django-celery-beat's: in a zone of its own."""
+
+    tz: Any = None
+
+    def __init__(self, *args: str, tz: str) -> None:
+        self.tz = tz
+        super().__init__(*args)
+
+
+class Clocked(BaseSchedule):  # type: ignore[misc]
+    """As django-celery-beat's."""
+
+    clocked_time = datetime(2026, 12, 24, 18, tzinfo=UTC)
+
+
 class Tides(BaseSchedule):  # type: ignore[misc]
     """Anybody's own kind."""
 
@@ -213,14 +331,21 @@ class Tides(BaseSchedule):  # type: ignore[misc]
         return "at high tide"
 
 
+ASKED = crontab("0", "5")
+assert ASKED.tz, "it keeps the app's zone then"
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
+        (ASKED, "crontab 0 5 * * *"),
         (schedule(30.0), "every 30 seconds"),
         (schedule(3_600.0), "every 1 hour"),
         (schedule(90.0), "every 90 seconds"),
         (schedule(0.5), "every 0.5 seconds"),
         (crontab("*/5", "4", day_of_week="mon"), "crontab */5 4 * * mon"),
+        (Crontab("0", "4", tz="Europe/Berlin"), "crontab 0 4 * * * Europe/Berlin"),
+        (Clocked(), "once at 2026-12-24 18:00:00 UTC"),
         (Tides(), "at high tide"),
     ],
 )

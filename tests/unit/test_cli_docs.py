@@ -46,7 +46,7 @@ def test_the_help_and_completion_load_no_database_no_page_and_no_celery():
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["cle"], {"clear-held", "clear-queue", "clear-tasks"}),
+        (["cle"], {"clear-held", "clear-queue", "clear-tasks", "clear-tenant"}),
         (["pause-processing", "--rea"], {"--reason"}),
         (["audit", "--status", "suc"], {"success"}),
         (["audit", "ver"], {"verify"}),

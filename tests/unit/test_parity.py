@@ -25,6 +25,8 @@ from opsdash.model import (
     Schedule,
     SchedulePause,
     Snapshot,
+    TenantsRead,
+    TenantTasks,
     TrashEntry,
     WorkerStats,
 )
@@ -33,6 +35,7 @@ from opsdash.state import SystemStatus
 from opsdash.views import form, placement
 from opsdash.views.readings import shown
 from opsdash.views.schedules import schedule_rows
+from opsdash.views.tenant_tasks import tenant_rows
 from opsdash.views.worker_rows import running_rows
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +97,7 @@ def offered() -> set[str]:
     rows += running_rows([RunningTask(task_id="1", name="x", queue="celery")], may=lambda _: True).values()
     entries = (Schedule(name="runs"), Schedule(name="paused", pause=SchedulePause()))
     rows += schedule_rows(entries, lambda _: True).values()
+    rows += tenant_rows(TenantsRead(tenants=(TenantTasks(tenant="acme"),)), (), lambda _: True).values()
     acts = {act["name"] for row in rows for act in row.get("acts", ())}
     return CARDS | acts - {"peek"}
 

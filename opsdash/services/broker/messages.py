@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from opsdash.keys import SENT
 from opsdash.model import untrusted
-from opsdash.model.time_in_queue import SENT
 
 LARGEST = 1024 * 1024
 """Bytes of a message or body that is looked into."""

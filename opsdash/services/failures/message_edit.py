@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from opsdash.model.time_in_queue import SENT
+from opsdash.keys import SENT
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decoder = json.JSONDecoder()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ from opsdash.services.audit.reaper import Reaper
 from opsdash.services.database import time_limit
 from opsdash.services.database.engine import short_label
 from opsdash.services.database.time_limit import TimeLimit
+from opsdash.services.pause.ended import Ended
 from opsdash.services.pause.expiry import PauseExpiry
-from opsdash.services.pause.hold_expiry import HoldExpiry
 from opsdash.services.tenants.sync import Tenants
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ class DatabaseReads:
         approvals: Approvals,
         reaper: Reaper,
         expiry: PauseExpiry,
-        hold_expiry: HoldExpiry,
+        ended: Iterable[Ended],
     ) -> None:
-        self._hold_expiry = hold_expiry
+        self._ended = tuple(ended)
         self._audit, self._source = audit, tenants
         self._approvals, self._reaper, self._expiry = approvals, reaper, expiry
         self._log: _Log | None = None
@@ -131,7 +131,7 @@ class DatabaseReads:
             return False
 
     def _write_pending_now(self) -> bool:
-        ended = self._expiry.write_ended() + self._hold_expiry.write_ended()
+        ended = self._expiry.write_ended() + sum(one.write_ended() for one in self._ended)
         self._approvals.close_expired()
         self._reaper.close_dead()
         return bool(self._audit.drain() or ended)

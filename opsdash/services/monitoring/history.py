@@ -13,14 +13,15 @@ import secrets
 import socket
 import time
 import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Unavailable
-from opsdash.model import HistoryPoint, QueueStats, Snapshot, WorkerStats, time_in_queue, untrusted
+from opsdash.model import HeldTasks, HistoryPoint, QueueStats, Snapshot, WorkerStats, time_in_queue, untrusted
 from opsdash.model.time_in_queue import NOTHING, TimeInQueue
 from opsdash.services import dataframes
 from opsdash.services.broker import bounded_reads
@@ -154,7 +155,8 @@ class History:
         if elapsed_s <= 0:
             return None
         started = sum(p.started_per_s[queue] for p in known[1:]) / (len(known) - 1)
-        return max(0.0, started + (known[-1].waiting[queue] - known[0].waiting[queue]) / elapsed_s)
+        there = [point.waiting[queue] + point.held.get(queue, 0) for point in (known[0], known[-1])]
+        return max(0.0, started + (there[1] - there[0]) / elapsed_s)
 
     def _key(self, series: Series) -> str:
         return self._broker.keys.history(series.name)
@@ -175,9 +177,11 @@ class History:
         known = bool(online) or not any(w.state == "silent" for w in snapshot.workers)
         queues = [q for q in snapshot.queues[:MAX_QUEUES] if not q.error]
         failed = rates.get(FAILED)
+        held = held_by_queue(snapshot.holds)
         point = {
             "queues": {q.name: [q.waiting, _rate_of(q, rates)] for q in queues},
             "oldest": {q.name: round(q.oldest_s, 1) for q in queues if q.oldest_s is not None},
+            **({"held": {q.name: held[q.name] for q in queues if held[q.name]}} if held else {}),
             "paused": sorted([*snapshot.paused_queues, *(["*"] if snapshot.pause else [])]),
             "online": len(online) if known else None,
             "active": sum(w.active for w in online) if known else None,
@@ -187,6 +191,14 @@ class History:
         }
         text = json.dumps({**point, "times": waited} if waited else point, separators=(",", ":"))
         return text if len(text) < LARGE_POINT else json.dumps(point, separators=(",", ":"))
+
+
+def held_by_queue(holds: Iterable[HeldTasks]) -> Counter[str]:
+    """Queue → tasks that are set aside, by whichever hold."""
+    found = Counter[str]()
+    for one in holds:
+        found.update(one.by_queue)
+    return found
 
 
 def _totals(workers: tuple[WorkerStats, ...]) -> Started:
@@ -241,6 +253,7 @@ def _point(entry: str, fields: Mapping[str, str], series: Series) -> HistoryPoin
             redis_ms=untrusted.figure(raw.get("redis_ms")),
             failed_per_s=untrusted.figure(raw.get("failed")),
             times=time_in_queue.by_queue(raw.get("times")),
+            held=untrusted.counts(raw.get("held")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
         return None

@@ -29,12 +29,19 @@ class MetricsReader:
     Attributes:
         chain_ok: Whether the newest entries are valid; None while not known.
         unkeyed_through: Entries up to this number have no key; None while not known.
+        unpushed: Finished entries that their receiver has not taken yet; None without one, or while not known.
+
+    Args:
+        behind: Counts those; None: there is no receiver.
     """
 
-    def __init__(self, audit: AuditLog, count: Callable[[str, str, float | None], None]) -> None:
+    def __init__(
+        self, audit: AuditLog, count: Callable[[str, str, float | None], None], behind: Callable[[], int] | None = None
+    ) -> None:
         self.chain_ok: bool | None = None
         self.unkeyed_through: int | None = None
-        self._audit, self._count = audit, count
+        self.unpushed: int | None = None
+        self._audit, self._count, self._behind = audit, count, behind
         self._time_limit = TimeLimit(f"The database at {short_label(audit.engine.url)}")
         self._counted: int | None = None  # the number of the last entry that was counted
         self._read_s = self._checked_s = float("-inf")  # monotonic
@@ -53,6 +60,11 @@ class MetricsReader:
             if due:
                 self._read_s = now
 
+    def _read_push(self) -> None:
+        self.unpushed = None
+        if self._behind is not None:
+            self.unpushed = self._behind()
+
     def _read_log(self, newest: int, now: float, *, due: bool) -> None:
         if self._counted is None:
             self._counted = chain_head.head(self._audit.engine)
@@ -62,6 +74,8 @@ class MetricsReader:
             _, found = chain_head.problems(self._audit.engine, self._audit.signer, CHAIN_ENTRIES)
             self.unkeyed_through = chain_head.unkeyed_through(self._audit.engine, self._audit.signer)
             self.chain_ok, self._checked_s = not found, now
+        if due:
+            self._read_push()
 
     def _count_operations(self) -> None:
         own = (None, self._audit.here())  # other brokers on the same database have their own metrics

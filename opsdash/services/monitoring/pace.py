@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import pairwise
 
 from opsdash.errors import OpsdashError
 from opsdash.model import HistoryPoint
@@ -146,16 +147,21 @@ class Paces:
 def trend(points: Iterable[HistoryPoint], queue: str) -> tuple[float | None, float | None, float | None, bool | None]:
     """Tasks that came in and were started per second, the time until nothing waits, and whether it falls behind.
 
-    None where that is not known: too few points, no worker to tell, a pause in between; the time also where the queue
+    Tasks that are held have come in, and neither wait nor were started. None where that is not known: too few points,
+    no worker to tell, a pause in between, or held tasks that went back or were cleared; the time also where the queue
     does not shrink.
     """
     known = [p for p in points if queue in p.waiting and queue in p.started_per_s]
     if len(known) < FEWEST_POINTS or any(not p.paused.isdisjoint({"*", queue}) for p in known):
         return None, None, None, None
+    held = [p.held.get(queue, 0) for p in known]
+    if any(now < before for before, now in pairwise(held)):
+        return None, None, None, None
     at = [p.at.timestamp() for p in known]
     slope = statistics.linear_regression(at, [p.waiting[queue] for p in known]).slope
+    set_aside = statistics.linear_regression(at, held).slope if held[-1] else 0.0
     started = statistics.fmean(p.started_per_s[queue] for p in known)
-    arriving, waiting = max(0.0, started + slope), known[-1].waiting[queue]
+    arriving, waiting = max(0.0, started + slope + set_aside), known[-1].waiting[queue]
     grown = slope * (at[-1] - at[0])
     behind = bool(waiting) and grown >= GROWTH and grown >= GROWTH_SHARE * arriving * (at[-1] - at[0])
     drained_in_s = 0.0 if not waiting else waiting / -slope if slope < 0 and started > 0 else None

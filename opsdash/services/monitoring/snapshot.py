@@ -24,6 +24,7 @@ from opsdash.services.pause.flags import PauseFlags
 from opsdash.services.pause.hold_expiry import HoldExpiry
 from opsdash.services.pause.holds import Holds
 from opsdash.services.pause.lost_tasks import LeakCheck
+from opsdash.services.pause.schedule_expiry import ScheduleExpiry
 from opsdash.services.pause.verdict import Pace
 from opsdash.services.queues.discovery import Discovery, consumed
 from opsdash.services.queues.read import Queues
@@ -69,7 +70,7 @@ class SnapshotReader:
             approvals=approvals,
             reaper=reaper,
             expiry=self._pause_expiry,
-            hold_expiry=HoldExpiry(audit, broker),
+            ended=(HoldExpiry(audit, broker), ScheduleExpiry(audit, broker)),
         )
         self._lock = threading.Lock()
         self._redis: dict[str, Any] = {}

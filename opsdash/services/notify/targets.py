@@ -64,7 +64,7 @@ class Target(Protocol):
 
     @property
     def label(self) -> str:
-        """What is shown of it: scheme and host at most."""
+        """What is shown of it: scheme, host and port at most."""
 
     def send(self, message: Ready) -> None:
         """Sends it now.
@@ -135,27 +135,39 @@ def installed() -> bool:
 
 
 def label(address: str) -> str:
-    """Scheme, and the host where that can be no token."""
-    scheme = address.partition("://")[0]
-    if scheme not in HOSTS:
-        return f"{scheme}://"
+    """Scheme, and host and port where they can be no token."""
+    return f"{address.partition('://')[0]}://{':'.join(_host_and_port(address))}"
+
+
+def _host_and_port(address: str) -> list[str]:
+    """What may be shown of what is behind the scheme: nothing, a host, or a host and its port."""
+    if address.partition("://")[0] not in HOSTS:
+        return []
     try:
-        host = urlsplit(address).hostname
+        parts = urlsplit(address)
+        host = parts.hostname or ""
     except ValueError:
-        host = None
-    return f"{scheme}://{host or ''}"
+        return []
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        port = parts.port
+    except ValueError:
+        return [shown]
+    # An @ behind it: this may be the beginning of a password that was not quoted.
+    behind = (parts.path, parts.query.partition("=")[0], parts.fragment)
+    return [shown] if port is None or any("@" in part for part in behind) else [shown, str(port)]
 
 
 def scrubbed(text: str, address: str) -> str:
-    """A reason without any part of the address but its scheme and a host that may be shown, and without secrets."""
+    """A reason without any part of the address but scheme, host and port that may be shown, and without secrets."""
     rest = address.partition("://")[2]
-    kept = label(address).partition("://")[2]
+    kept = {*(shown := _host_and_port(address)), ":".join(shown)}
     parts = {rest}
     for separator in "/?&=:@#,+":
         parts = {piece for part in parts for piece in (part, *part.split(separator))}
     parts |= {unquote(part) for part in parts}
     for part in sorted(parts, key=len, reverse=True):
-        if len(part) >= _IN_ADDRESS and part.lower() != kept:
+        if len(part) >= _IN_ADDRESS and part.lower() not in kept:
             text = text.replace(part, HIDDEN)
     line = masked(" ".join(text.split()))
     return line if len(line) <= REASON else f"{line[: REASON - 1]}…"

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import ClassVar
 from uuid import NAMESPACE_URL, uuid5
 
-from opsdash.errors import OpsdashError
 from opsdash.model import Status, untrusted
 from opsdash.model.hold import EXPIRY, LONGEST_HOLD, MOST_HOLDS
-from opsdash.services.audit.log import AuditLog
-from opsdash.services.broker import bounded_reads, writes
-from opsdash.services.broker.client import Broker
-
-log = logging.getLogger(__name__)
+from opsdash.services.broker import bounded_reads
+from opsdash.services.pause.ended import Ended
 
 
-@dataclass(slots=True)
-class HoldExpiry:
+class HoldExpiry(Ended):
     """Writes down what workers or consoles have released when its time was over."""
 
-    audit: AuditLog
-    broker: Broker
-    _failing: bool = False
+    what: ClassVar[str] = "a hold"
 
-    def write_ended(self) -> int:
-        """Audits what ended; never raises for an outage: what is owed is tried again. Cost: one round trip.
+    def _find(self) -> Mapping[str, str]:
+        return bounded_reads.some_fields(self.broker.client, self.broker.keys.hold_ended, MOST_HOLDS, LONGEST_HOLD)
 
-        Returns:
-            How many entries that made.
-        """
-        written = 0
-        try:
-            with self.broker.reading():
-                ended = bounded_reads.some_fields(
-                    self.broker.client, self.broker.keys.hold_ended, MOST_HOLDS, LONGEST_HOLD
-                )
-            for name, text in ended.items():
-                written += self._write(name, text)
-                with self.broker.reading(), writes.aside():
-                    self.broker.client.hdel(self.broker.keys.hold_ended, name)
-        except OpsdashError as error:
-            if not self._failing:
-                log.warning("a hold that ended is not audited yet: %s", error)
-            self._failing = True
-        else:
-            self._failing = False
-        return written
+    def _forget(self, name: str, text: str) -> None:
+        self.broker.client.hdel(self.broker.keys.hold_ended, name)
 
     def _write(self, name: str, text: str) -> bool:
         told = untrusted.mapping(untrusted.parsed(text, LONGEST_HOLD))

@@ -11,7 +11,7 @@ from opsdash.model import untrusted
 NEIGHBOURS = 5
 """On either side that are remembered: as long as one of them waits, its place is known."""
 
-Side = Literal["behind", "before", "next", "alone"]
+Side = Literal["behind", "before", "next", "alone", "held"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

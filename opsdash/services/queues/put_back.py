@@ -18,6 +18,7 @@ from functools import partial
 from opsdash import lua
 from opsdash.errors import Refused
 from opsdash.model import untrusted
+from opsdash.model.hold import field_of
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.queue_expiry import suspend
@@ -43,6 +44,7 @@ TRIES = 5
 """Turns without a task that goes back, since workers are faster, before the tasks run next."""
 
 _READ = lua.load(__name__, "put_back_read")
+_HELD = lua.load(__name__, "put_back_held")
 _NEAR = lua.load(__name__, "put_back_near")
 _LAST = lua.load(__name__, "put_back_last")
 _LOOK = lua.load(__name__, "put_back_look")
@@ -72,7 +74,7 @@ class Kept:
 
 
 def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambda _number: None) -> Counter[Side]:
-    """Puts all of them back; run again after an interruption, it goes on.
+    """Puts all of them back; run again after an interruption, it goes on. Those of a hold that lasts are held again.
 
     Cost: a step for those among the last thousand messages. For others each newer message is read once and moved
     twice, in steps of some 4 ms; 20,000 tasks share that.
@@ -87,6 +89,7 @@ def put_back(lock: QueueLock, kept: Kept, on_step: Callable[[int], None] = lambd
         Refused: The trash is gone, or deleted in part.
     """
     run = _Run(lock, kept, on_step)
+    run.held()
     while tasks := run.read(MOST_AT_ONCE):
         before = run.sides.total()
         if not run.among_last(steps_of(tasks)[0]):
@@ -123,30 +126,62 @@ class _Run:
         self.sides = Counter[Side]()
         self.tries = 0
 
+    def held(self) -> None:
+        """Those that a hold has held go back among its tasks, while it lasts, the oldest first; a step each."""
+        keys, kept, found, passed = self._keys, self._kept, list[tuple[int, str, str, str]](), 0
+        while places := self._places(passed, READ):
+            for at, place, _, _ in places:
+                hold, _, times = place.split("|")[4].partition(" ") if place.count("|") == 4 else ("", "", "")
+                step = place.partition("|")[0]
+                if times and hold.isalnum() and step.isdigit():
+                    found.append((at, hold, step, times))
+            passed += len(places)
+        info, tasks, where, restores = self._names()
+        for at, hold, step, times in found:
+            field, key = field_of(hold, step, kept.queue), keys.held(hold, step, kept.queue)
+            names = [info, tasks, where, restores, keys.hold, keys.held_lists, key, f"{key}:order"]
+            answer, number = self._lock.run(_HELD, names, kept.queue, kept.left_s, at, hold, field, times)
+            if answer == "done" and number:
+                self.sides["held"] += number
+                self._on_step(number)
+            elif answer not in {"over", "done"}:
+                raise Refused(why_not(kept.trash_id, answer))
+
+    def _places(self, passed: int, most: int) -> list[tuple[int, str, str, int]]:
+        """Of some of the last tasks of the trash: place in its list, place in the queue, digest, and bytes.
+
+        Raises:
+            Refused: Some are gone.
+        """
+        kept = self._kept
+        with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
+            pipe.eval(_READ, 2, kept.tasks, self._names()[2], passed, most, LONGEST_PLACE, LAST_BYTES)
+            ((tasks, places, *read),) = pipe.execute()
+        if tasks != places:
+            raise Refused(why_not(kept.trash_id, "short"))
+        each = zip(read[::3], read[1::3], read[2::3], strict=True)
+        return [(tasks - n, place, digest, int(size)) for n, (place, digest, size) in enumerate(each, passed + 1)]
+
     def read(self, most: int) -> list[Task]:
         """The last tasks of the trash that go to one list, the oldest first; those that are back are passed over.
 
         Raises:
             Refused: Some are gone.
         """
-        kept, found, passed = self._kept, list[Task](), 0
+        found, passed = list[Task](), 0
         while len(found) < most:
-            with self._lock.broker.reading(), self._client.pipeline(transaction=False) as pipe:
-                pipe.eval(_READ, 2, kept.tasks, self._names()[2], passed, min(READ, most), LONGEST_PLACE, LAST_BYTES)
-                ((tasks, places, *read),) = pipe.execute()
-            if tasks != places:
-                raise Refused(why_not(kept.trash_id, "short"))
-            for n, (place, digest, size) in enumerate(zip(read[::3], read[1::3], read[2::3], strict=True), passed + 1):
+            read = self._places(passed, min(READ, most))
+            for at, place, digest, size in read:
                 if not place:
                     continue
-                task = task_of(tasks - n, place, digest, int(size))
+                task = task_of(at, place, digest, size)
                 step = nearest_step(task.step, self._lists)
                 if not found:
                     self._go_to(step)
                 if step != self._list[0] or len(found) == most:
                     return found
                 found.append(task)
-            passed += len(read) // 3
+            passed += len(read)
             if not read:
                 break
         return found

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +16,7 @@ import redis
 
 from opsdash import lua
 from opsdash.errors import OpsdashError, Refused, Uncertain
+from opsdash.model import untrusted
 from opsdash.model.hold import BEGIN, END, EXPIRY, JOIN, MOST_LISTS, RELEASING, HeldList, Hold
 from opsdash.services.broker import writes
 from opsdash.services.broker.client import Broker
@@ -46,6 +47,32 @@ class Released:
     def total(self) -> int:
         """Tasks that went back."""
         return self.by_queue.total()
+
+
+@dataclass(slots=True, kw_only=True)
+class ClearedHeld:
+    """What a clear of held tasks has done.
+
+    Attributes:
+        by_queue: Queue → trash id, and how many tasks.
+        foreign: Keys in the place of held lists that are none: nothing is held there, and they stay as they are.
+    """
+
+    by_queue: dict[str, tuple[str, int]] = field(default_factory=dict)
+    foreign: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Tasks that were cleared."""
+        return sum(number for _, number in self.by_queue.values())
+
+    @property
+    def remark(self) -> str:
+        """What was left as it is; empty: nothing."""
+        if not self.foreign:
+            return ""
+        what = "Another program's key is" if len(self.foreign) == 1 else "Other programs' keys are"
+        return f" {what} in the place of a list, and stays: {', '.join(map(untrusted.words, self.foreign[:5]))}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +154,32 @@ class HeldTasksMover:
                 hint="opsdash holds shows what is left.",
             ) from error
 
-    def clear(self, hold: Hold, *, by: str, keep_s: int, act: str) -> Mapping[str, tuple[str, int]]:
+    def clear(self, hold: Hold, *, by: str, keep_s: int, act: str, queue: str = "") -> ClearedHeld:
         """Moves what a hold holds to the trash, a queue at a time; the hold goes on.
 
         Args:
             act: Hexadecimal digits of an id: names the trash of the first queue, those of others follow from it.
-
-        Returns:
-            Queue → trash id, and how many tasks.
+            queue: Only what is held of this one.
 
         Raises:
             Refused: Another operation moves a queue's tasks, or the hold is being released.
         """
-        found: dict[str, tuple[str, int]] = {}
-        lists = [one for one in Holds(self.broker).lists([hold.id]) if not one.released]
-        for number, queue in enumerate(dict.fromkeys(one.queue for one in lists)):
-            trash_id = act if not number else uuid5(UUID(hex=act), queue).hex
-            with locked(self.broker, queue, by=by, what="clear held tasks") as lock:
-                total = self._clear(lock, hold, [one for one in lists if one.queue == queue], trash_id, by, keep_s)
+        done = ClearedHeld()
+        lists = [one for one in Holds(self.broker).lists([hold.id]) if not one.released and queue in ("", one.queue)]
+        for number, name in enumerate(dict.fromkeys(one.queue for one in lists)):
+            trash_id = act if not number else uuid5(UUID(hex=act), name).hex
+            with locked(self.broker, name, by=by, what="clear held tasks") as lock:
+                of = [one for one in lists if one.queue == name]
+                total, *foreign = self._clear(lock, hold, of, trash_id, by, keep_s)
             if total:
-                found[queue] = (trash_id, total)
-        return found
+                done.by_queue[name] = (trash_id, total)
+            done.foreign += [self.broker.keys.held(of[at].hold, of[at].step, of[at].queue) for at in foreign]
+        return done
 
-    def _clear(self, lock: QueueLock, hold: Hold, lists: list[HeldList], trash_id: str, by: str, keep_s: int) -> int:
+    def _clear(
+        self, lock: QueueLock, hold: Hold, lists: list[HeldList], trash_id: str, by: str, keep_s: int
+    ) -> list[int]:
+        """How many went, and which of the lists are none."""
         keys = self.broker.keys
         pairs = [
             name for one in lists for name in (keys.held(one.hold, one.step, one.queue), keys.trash(trash_id, one.step))
@@ -171,7 +201,7 @@ class HeldTasksMover:
         )
         if answer == -2:
             raise Refused(f"The hold of {hold} is being released just now.", hint="Try again when that is done.")
-        return int(answer)
+        return [int(part) for part in answer]
 
 
 def _tell(on_progress: Callable[[int, int], None], done: Released, of: int) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from opsdash.errors import LOOK_AGAIN, Refused
+from opsdash.model.hold import HeldList
 from opsdash.services.broker.client import Broker
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import scan, take_out
 from opsdash.services.queues.lock import QueueLock, locked
 from opsdash.services.queues.put_back import PLACES
@@ -96,6 +98,58 @@ def remove(
                     receipt=scope.since(before),
                 )
     raise Refused(f"Tasks arrive too fast in {queue}: {task_id} could not be taken out.", hint=LOOK_AGAIN, retry=True)
+
+
+def remove_held(broker: Broker, queue: str, task_id: str, *, by: str, keep_s: int, trash_id: str) -> Removed:
+    """Takes one held task out of its hold's list of a queue; the hold goes on. As `remove`.
+
+    Raises:
+        Refused: It is not held there any more, or another operation has the queue lock. Nothing was changed.
+    """
+    keys, at, texts = broker.keys, datetime.now(UTC), texts_of(Wanted(task_id, whole=True))
+
+    def meant(raw: bytes) -> bool:
+        return bool(meant_id(raw, Wanted(task_id, whole=True)))
+
+    with locked(broker, queue, by=by, what="remove task") as lock:
+        if broker.client.exists(keys.trash(trash_id, "info")):
+            return Removed(queue=queue, priority=0, trash_id=trash_id)
+        for one in of_queue(broker, queue):
+            out = TakeOut(
+                lock=lock,
+                queue=queue,
+                step=int(one.step),
+                texts=texts,
+                meant=meant,
+                target=Target(
+                    id=trash_id,
+                    by=by,
+                    tasks=keys.trash(trash_id, one.step),
+                    places=keys.trash(trash_id, f"{PLACES}{queue}"),
+                    counter=f"step:{one.step}",
+                    expires="expires_ms",
+                    fields={"queue": queue, "by": by, "at": at.isoformat(), TASK: task_id, "newer": 0},
+                    until_s=int(at.timestamp()) + keep_s,
+                    keep_s=keep_s,
+                ),
+                held=one,
+            )
+            if (taken := out.all()).number:
+                return Removed(
+                    queue=queue,
+                    priority=int(one.step),
+                    position=taken.place,
+                    waiting=taken.waiting,
+                    trash_id=trash_id if keep_s else None,
+                )
+    raise Refused(f"Task {task_id} is not held from queue {queue} any more.", hint=LOOK_AGAIN, field="task_id")
+
+
+def of_queue(broker: Broker, queue: str) -> list[HeldList]:
+    """The lists of held tasks of a queue, of whichever hold."""
+    holds = Holds(broker)
+    names = [hold.id for hold in holds.read().holds]
+    return [one for one in holds.lists(names) if one.queue == queue and not one.released] if names else []
 
 
 def _waiting(lock: QueueLock, queue: str, task_id: str) -> tuple[int, scan.Hit]:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opsdash.model import untrusted
+from opsdash.model.hold import HeldList
 from opsdash.model.queue import WORKFLOW
 from opsdash.services.broker.client import Broker
 from opsdash.services.queues.lock import locked
 from opsdash.services.queues.put_back import PLACES
+from opsdash.services.queues.remove_task import of_queue
 from opsdash.services.queues.selective_clear import SelectiveClear
 from opsdash.services.queues.take_out import TakeOut, Target
 
@@ -60,7 +62,9 @@ def take(
     on_step: Callable[[int], None] = lambda _number: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Takes the messages that are meant out of a queue; the others keep their order. How many it took.
+    """Takes the messages that are meant out of a queue, and out of what holds have set aside of it. How many it took.
+
+    The others keep their order.
 
     Cost: one search of the queue, and as `TakeOut.all`.
 
@@ -87,11 +91,13 @@ def take(
     number = 0
     with locked(broker, queue, by=into.by, what="cancel workflow") as lock:
         SelectiveClear(broker).prepare(lock, queue)
-        for step in broker.lists(queue):
+        places: list[tuple[int, HeldList | None]] = [(step, None) for step in broker.lists(queue)]
+        for step, held in [*places, *((int(one.step), one) for one in of_queue(broker, queue))]:
             one = TakeOut(
                 lock=lock,
                 queue=queue,
                 step=step,
+                held=held,
                 texts=texts,
                 meant=meant,
                 target=target,

@@ -7,12 +7,13 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.broker.messages import age_s, envelope, task_name
+from opsdash.services.queues import scan
 
 COUNTED = 10_000
 """Up to so many messages each is looked at."""
@@ -20,6 +21,8 @@ FEWEST, BLOCKS, BLOCK = 8, 20, 50
 """Above that, so many blocks of neighbours, one at a random place of each equal part of the queue."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of messages that are each looked at."""
+STEP_BYTES, FIRST_STEP = 250_000, 10
+"""Of messages that are read at once, about, and the messages of the first step, whose size nobody knows."""
 LOOK_S = 0.025
 """After so long no further block is read: LRANGE walks a list from its nearer end, 2 ms to the middle of a million."""
 CONFIDENT = 2.4
@@ -29,6 +32,7 @@ UNSEEN = 3.0
 
 
 Matches = Callable[[bytes], bool]
+NameOf = Callable[[bytes], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,33 @@ def sample_tasks(
 ) -> TaskSample:
     """Looks through a queue's lists, or those of several queues as if they were one.
 
-    Cost: one round trip for lengths; one for the messages, at most ``COUNTED`` of them, or one each for
-    ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``.
+    Cost: one round trip for lengths; one for each ``STEP_BYTES`` of at most ``COUNTED`` messages, or one each for
+    ``FEWEST`` to ``BLOCKS`` blocks, for ``LOOK_S``. Each is some 2 ms of Redis.
 
     Args:
         matches: Only messages that it accepts are counted.
     """
     names = [queues] if isinstance(queues, str) else queues
     lists = [key for queue in names for key in broker.lists(queue).values()]
+    return sample_lists(broker, lists, _task_of, matches, chance)
+
+
+def _task_of(raw: bytes) -> str:
+    return task_name(envelope(raw))
+
+
+def sample_lists(
+    broker: Broker,
+    lists: Sequence[str],
+    name_of: NameOf,
+    matches: Matches | None = None,
+    chance: random.Random | None = None,
+) -> TaskSample:
+    """As `sample_tasks`, of any lists of messages as if they were one.
+
+    Args:
+        name_of: What ``by_task`` counts by.
+    """
     with broker.reading(), broker.client.pipeline(transaction=False) as pipe:
         for key in lists:
             pipe.llen(key)
@@ -94,7 +117,7 @@ def sample_tasks(
         blocks = _some(broker, lists, lengths, chance or random.Random())  # noqa: S311 - a sample, no secret
     sizes = [len(block) for block in blocks]
     meant = blocks if matches is None else [[text for text in block if matches(text)] for block in blocks]
-    named = [Counter(task_name(envelope(text)) for text in block) for block in meant]
+    named = [Counter(map(name_of, block)) for block in meant]
     ages = map(age_s, (text for block in meant for text in block))
     found = TaskSample(
         looked_at=sum(sizes),
@@ -120,37 +143,48 @@ def sample_tasks(
     )
 
 
-def _all(broker: Broker, lists: list[str], lengths: list[int]) -> list[list[bytes]] | None:
+def _all(broker: Broker, lists: Sequence[str], lengths: list[int]) -> list[list[bytes]] | None:
     """Every message; None where they are too large together to be looked at one and all."""
-    blocks, size = list[list[bytes]](), 0
-    with broker.reading():
-        for key, length in zip(lists, lengths, strict=True):
-            at = 0
-            while at < length and (block := bounded_reads.messages(broker.client, key, at, length - at)):
-                blocks.append(block)
-                at += len(block)
-                size += sum(map(bounded_reads.size_of, block))
-                if size > MOST_BYTES and at < length:
-                    return None
+    blocks, total, size = list[list[bytes]](), 0, scan.WindowSize(STEP_BYTES, FIRST_STEP)
+    for key, length in zip(lists, lengths, strict=True):
+        at = 0
+        while at < length and (block := _block(broker, key, at, min(size.messages, length - at), size)):
+            blocks.append(block)
+            at += len(block)
+            total += sum(map(bounded_reads.size_of, block))
+            if total > MOST_BYTES and at < length:
+                return None
     return blocks
 
 
-def _some(broker: Broker, lists: list[str], lengths: list[int], chance: random.Random) -> list[list[bytes]]:
+def _some(broker: Broker, lists: Sequence[str], lengths: list[int], chance: random.Random) -> list[list[bytes]]:
     """Blocks over all lists, each message as likely as any other; as many as there is time for, in any order."""
     total, until, blocks = sum(lengths), time.perf_counter() + LOOK_S, list[list[bytes]]()
-    with broker.reading():
-        for part in chance.sample(range(BLOCKS), BLOCKS):
-            at = int((part + chance.random()) * total / BLOCKS)
-            for key, length in zip(lists, lengths, strict=True):
-                if at < length:
-                    start = max(0, min(at, length - BLOCK))
-                    if block := bounded_reads.messages(broker.client, key, start, BLOCK):
-                        blocks.append(block)
-                    break
-                at -= length
-            if len(blocks) >= FEWEST and time.perf_counter() > until:
+    size = scan.WindowSize(STEP_BYTES, FIRST_STEP)
+    for part in chance.sample(range(BLOCKS), BLOCKS):
+        at = int((part + chance.random()) * total / BLOCKS)
+        for key, length in zip(lists, lengths, strict=True):
+            if at < length:
+                if block := _block(broker, key, max(0, min(at, length - BLOCK)), BLOCK, size):
+                    blocks.append(block)
                 break
+            at -= length
+        if len(blocks) >= FEWEST and time.perf_counter() > until:
+            break
     return blocks
+
+
+def _block(broker: Broker, key: str, start: int, number: int, size: scan.WindowSize) -> list[bytes]:
+    """Neighbours, in steps: one place is walked to once for all of a step, and not for each message."""
+    found: list[bytes] = []
+    while len(found) < number:
+        step = min(size.messages, number - len(found))
+        messages, size_bytes = scan.window(broker, key, start + len(found), step)
+        if not messages:
+            break
+        size.learn(len(messages), size_bytes)
+        found += messages
+    return found
 
 
 def _estimate(blocks: list[Counter[str]], sizes: list[int], total: int) -> tuple[Counter[str], dict[str, int]]:

@@ -69,8 +69,8 @@ class Window:
 class WindowSize:
     """How many messages the next window has: as many as weigh ``WINDOW_BYTES``, going by the last one."""
 
-    def __init__(self, most_bytes: int = WINDOW_BYTES) -> None:
-        self.messages, self._most_bytes = FIRST, most_bytes
+    def __init__(self, most_bytes: int = WINDOW_BYTES, first: int | None = None) -> None:
+        self.messages, self._most_bytes = FIRST if first is None else first, most_bytes
 
     def learn(self, looked_at: int, size_bytes: int) -> None:
         """From what the last one had."""
@@ -145,6 +145,19 @@ def windows(broker: Broker, key: str, start: int = 0, seen: str = "") -> Iterato
             return
         size.learn(looked_at, size_bytes)
         start, seen = first + looked_at, digest(messages[-1])
+
+
+def window(broker: Broker, key: str, start: int, number: int) -> tuple[list[bytes], int]:
+    """Messages from a place on, and their bytes; fewer where they are too many together. Nothing of what is no list.
+
+    Cost: one round trip, which walks to the place once: `WindowSize` says how many messages are a few milliseconds.
+
+    Raises:
+        Unavailable: Redis did not answer.
+    """
+    with broker.reading():
+        _, size_bytes, _, *found = _raw(broker, _MESSAGES, [key], start, number, bounded_reads.MOST_BYTES)
+    return list(map(bytes, found)), max(0, int(size_bytes))
 
 
 def holding(broker: Broker, key: str, texts: Sequence[str]) -> Iterator[Window]:

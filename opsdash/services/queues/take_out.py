@@ -17,6 +17,7 @@ from typing import Any
 
 from opsdash import lua
 from opsdash.errors import LOOK_AGAIN, Refused
+from opsdash.model.hold import HeldList
 from opsdash.services.broker import bounded_reads
 from opsdash.services.queues import scan
 from opsdash.services.queues.aside import Aside
@@ -84,6 +85,8 @@ class TakeOut:
         meant: Called with each of them, or its mark.
         on_step: Called after each step with how many it took.
         cancelled: Called between two steps; true stops there.
+        held: Held tasks of the queue, in place of those that wait in it. Nobody takes from its end meanwhile, so
+            nothing of it is set aside; a step that takes one from the middle of 200,000 needs some 5 ms.
     """
 
     lock: QueueLock
@@ -95,6 +98,7 @@ class TakeOut:
     on_step: Callable[[int], None] = lambda _number: None
     cancelled: Callable[[], bool] = lambda: False
     taken: Taken = field(default_factory=Taken)
+    held: HeldList | None = None
     _run: str = ""
 
     def all(self) -> Taken:
@@ -107,9 +111,11 @@ class TakeOut:
             Refused: Messages come too fast, or the trash was restored meanwhile. What was taken can be restored.
         """
         self._run = secrets.token_hex(4)
-        if deepest := self._deepest():
+        if self.held is None and (deepest := self._deepest()):
             self.between(deepest)
-        self._near(to_end=bool(deepest))
+            self._near(to_end=True)
+        else:
+            self._near(to_end=False)
         return self.taken
 
     def _deepest(self) -> bytes:
@@ -131,7 +137,7 @@ class TakeOut:
         """Those near the ends, the newest first; ``to_end``: only those that run next."""
         size, start, tries = scan.WindowSize(STEP_BYTES), 0, 0
         while not self.cancelled():
-            if to_end or start > NEAR:
+            if to_end or (self.held is None and start > NEAR):
                 length: Any = self.lock.broker.client.llen(self._key)
                 start = max(start, length - NEAR)
             window, size_bytes = self._look(start, size.messages)
@@ -166,7 +172,8 @@ class TakeOut:
         first = hits[0].index
         pairs = [part for hit in hits for part in (hit.index - first, hit.message)]
         arguments = (first, slack, self.step, hits[-1].index - first, *self._arguments(), *pairs)
-        answer = self.lock.run(_NEAR, [self._key, *self._keys()], *arguments)
+        times = [f"{self._key}:order"] if self.held is not None else []
+        answer = self.lock.run(_NEAR, [self._key, *times, *self._keys()], *arguments)
         if answer[0] == "moved":
             return None
         self._count(answer)
@@ -223,6 +230,8 @@ class TakeOut:
 
     @property
     def _key(self) -> str:
+        if (one := self.held) is not None:
+            return self.lock.broker.keys.held(one.hold, one.step, one.queue)
         return self.lock.broker.lists(self.queue)[self.step]
 
     def _keys(self) -> list[str]:

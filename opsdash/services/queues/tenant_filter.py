@@ -1,10 +1,10 @@
-"""Which waiting messages are of a tenant."""
+"""Which messages are of a tenant, and of which one a message is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opsdash.model.hold import kwargs_of, tenant_in
+from opsdash.model.hold import kwargs_of, tenant_by
 from opsdash.services.broker.messages import decoded, envelope, headers_of
 
 
@@ -16,9 +16,14 @@ class TenantFilter:
     key: str
 
     def __call__(self, raw: bytes) -> bool:
-        """Whether a message is meant. Cost: its JSON is read, and its body's where no header says it."""
-        message = envelope(raw)
-        if message is None:
-            return False
-        found = tenant_in(headers_of(message), self.key) or tenant_in(kwargs_of(decoded(message)), self.key)
-        return found == self.tenant
+        """Whether a message is meant; see `tenant_of`."""
+        return tenant_of(raw, self.key) == self.tenant
+
+
+def tenant_of(raw: bytes, key: str) -> str:
+    """The tenant that a message is of; empty where it names none, or can't be read.
+
+    Cost: its JSON is read, and its body's where no header says it.
+    """
+    message = envelope(raw)
+    return "" if message is None else tenant_by(headers_of(message), key, lambda: kwargs_of(decoded(message)))

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +25,10 @@ ANSWER_S, AGAIN_S = 8.0, 0.1
 ASKED_TTL_S = 60
 NO_BEAT = "No beat reports its entries: start it with -S opsdash.beat:Scheduler."
 
-_PAUSE = lua.load(__name__, "schedule_pause")
+KEPT_S = 7 * 86_400
+"""A pause that has ended is kept so long for the audit log, where no console looks."""
+
+_PAUSE, _FORGET = lua.load(__name__, "schedule_pause"), lua.load(__name__, "schedule_forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class Schedules:
             entries = bounded_reads.some_fields(client, keys.schedules, MOST_SCHEDULES, LARGE)
             paused = bounded_reads.some_fields(client, keys.schedules_paused, MOST_SCHEDULES, LARGE)
         now = seconds + micros / 1e6
-        pauses = {name: one for name, text in paused.items() if (one := _pause(text, now)) is not None}
+        at = untrusted.instant(now)
+        read = {name: read_pause(text) for name, text in paused.items()}
+        pauses = {name: one for name, one in read.items() if one is not None and not _has_ended(one, at)}
         found = [_entry(name, text, now, pauses.get(name)) for name, text in entries.items()]
         found += [
             Schedule(name=untrusted.words(name), silent=True, pause=pause)
@@ -79,14 +85,27 @@ class Schedules:
         at = seconds + micros / 1e6
         text = json.dumps({"by": by, "at": at, "reason": reason, "ends": at + ttl_s})
         key = self.broker.keys.schedules_paused
-        if not self.broker.client.eval(_PAUSE, 1, key, name, text, ttl_s, MOST_SCHEDULES):
+        if not self.broker.client.eval(_PAUSE, 1, key, name, text, ttl_s + KEPT_S, MOST_SCHEDULES):
             raise Refused(f"{MOST_SCHEDULES} entries are paused already.")
-        found = _pause(text, at)
-        return found if found is not None else SchedulePause(by=by)
+        return read_pause(text) or SchedulePause(by=by)
 
     def resume(self, name: str) -> bool:
         """Ends the pause of an entry; whether there was one."""
         return bool(self.broker.client.hdel(self.broker.keys.schedules_paused, name))
+
+    def ended(self) -> Mapping[str, str]:
+        """Pauses whose time is over, as they are stored, by the entry's name. Cost: one round trip, or two."""
+        client, keys = self.broker.client, self.broker.keys
+        stored = bounded_reads.some_fields(client, keys.schedules_paused, MOST_SCHEDULES, LARGE)
+        if not stored:
+            return {}
+        now = untrusted.instant(client.time()[0])
+        found = {name: read_pause(text) for name, text in stored.items()}
+        return {name: stored[name] for name, one in found.items() if one and _has_ended(one, now)}
+
+    def forget(self, name: str, text: str) -> None:
+        """Takes away a pause that is still stored like this."""
+        self.broker.client.eval(_FORGET, 1, self.broker.keys.schedules_paused, name, text)
 
     def run_now(self, name: str) -> str:
         """Has beat send an entry's task once, and waits for its answer.
@@ -125,11 +144,11 @@ class Schedules:
         return found if isinstance(found, Mapping) else None
 
 
-def _pause(text: str, now: float) -> SchedulePause | None:
-    """One that lasts; None for what has ended, or is no pause of ours."""
+def read_pause(text: str) -> SchedulePause | None:
+    """A pause as it is stored, be it over or not; None for what is none of ours."""
     told = untrusted.mapping(untrusted.parsed(text))
     ends = untrusted.figure(told.get("ends"))
-    if ends is None or ends <= now:
+    if ends is None:
         return None
     return SchedulePause(
         by=untrusted.words(told.get("by")),
@@ -137,6 +156,10 @@ def _pause(text: str, now: float) -> SchedulePause | None:
         reason=untrusted.words(told.get("reason"), 1_000),
         expires_at=untrusted.instant(ends),
     )
+
+
+def _has_ended(pause: SchedulePause, now: datetime | None) -> bool:
+    return pause.expires_at is not None and now is not None and pause.expires_at <= now
 
 
 def _entry(name: str, text: str, now: float, pause: SchedulePause | None) -> Schedule:

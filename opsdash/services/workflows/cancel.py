@@ -34,7 +34,7 @@ class CancelPlan:
     """What there is of a workflow to cancel.
 
     Attributes:
-        waiting: In the queues. ``fetched``: in workers, not running; ``active``: running.
+        waiting: In the queues, or held by a hold. ``fetched``: in workers, not running; ``active``: running.
         follow: Ids of tasks that those in workers would send: they are revoked too.
         unnamed: Tasks that those in workers would send and that get their ids then: they can't be revoked.
         behind: Tasks that are not sent, since what would send them goes to the trash, has failed, or is in the trash.
@@ -98,7 +98,7 @@ class Cancelled:
 def plan_of(seen: Seen) -> CancelPlan:
     """Of everything that was seen: a task in two places counts in each that has to be changed."""
     best = seen.best()
-    waiting = tuple(one for one in seen.sightings if one.state == "waiting")
+    waiting = tuple(one for one in seen.sightings if one.state == "waiting" or one.hold)
     in_trash_soon = {one.id for one in waiting}
     carriers: dict[str, list[Sighting]] = {}
     unnamed = behind = 0
@@ -114,6 +114,7 @@ def plan_of(seen: Seen) -> CancelPlan:
                 behind += 1
     follow = [task_id for task_id, of in carriers.items() if all(_in_worker(one, in_trash_soon) for one in of)]
     states = Counter(one.state for one in best.values())
+    aside = [one for one in best.values() if one.state == "held" and not one.hold]
     return CancelPlan(
         waiting=waiting,
         fetched=tuple(one for one in best.values() if one.state in ("reserved", "scheduled")),
@@ -123,8 +124,8 @@ def plan_of(seen: Seen) -> CancelPlan:
         behind=behind + len(carriers) - len(follow),
         failed=tuple(one for one in seen.sightings if one.state == "failed"),
         cleared=states["cleared"],
-        held=states["held"],
-        held_from=tuple(sorted({one.queue for one in best.values() if one.state == "held"})),
+        held=len(aside),
+        held_from=tuple(sorted({one.queue for one in aside})),
     )
 
 
@@ -231,7 +232,8 @@ def _revoke(remote: Remote, ids: Sequence[str], running: Sequence[str], done: Ca
 def by_state(plan: CancelPlan) -> Mapping[str, int]:
     """State → tasks, of those that are left or failed."""
     numbers = {
-        "waiting": len(plan.waiting),
+        "waiting": sum(not one.hold for one in plan.waiting),
+        "held": sum(bool(one.hold) for one in plan.waiting),
         "reserved": sum(one.state == "reserved" for one in plan.fetched),
         "scheduled": sum(one.state == "scheduled" for one in plan.fetched),
         "active": len(plan.active),

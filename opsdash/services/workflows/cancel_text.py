@@ -49,6 +49,8 @@ def lines(plan: CancelPlan, *, terminate: bool, discard: bool, keep_s: int, pool
 def _waiting(plan: CancelPlan, keep_s: int) -> list[Line]:
     number, queues = count(len(plan.waiting), "waiting task"), _queues(plan.queues)
     found = [Line("will", f"{number} taken out: {queues}.", repeats=("by_queue",))]
+    if held := sum(bool(one.hold) for one in plan.waiting):
+        found.append(Line("note", f"{held:,} of these {'is' if held == 1 else 'are'} held: the hold stays."))
     if (others := len(plan.queues) - MOST_QUEUES) > 0:
         text = f"From {MOST_QUEUES} queues at once, those with the most of them: run it again for the other {others}."
         found.append(Line("warning", text))

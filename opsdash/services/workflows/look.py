@@ -17,6 +17,7 @@ from opsdash.model import Failure, Progress, Workflow
 from opsdash.services.broker import bounded_reads
 from opsdash.services.broker.client import Broker
 from opsdash.services.failures.store import FailureStore
+from opsdash.services.pause.holds import Holds
 from opsdash.services.queues import scan
 from opsdash.services.queues.find_in_lists import Looked, Looks, OnProgress
 from opsdash.services.queues.find_task import checked_id
@@ -112,6 +113,7 @@ class _Look:
     def _round(self, texts: Sequence[str], *, deep: bool = False) -> None:
         self._looks.at("queues", lambda looked: self._queues(looked, texts))
         self._looks.at("fetched", lambda looked: self._fetched(looked, texts))
+        self._looks.at("queues", lambda looked: self._set_aside(looked, texts))
         self._looks.at("trash", lambda looked: self._trash(looked, texts))
         self._looks.at("failed", lambda looked: self._failed(looked, deep))
         for task in self._running:
@@ -145,6 +147,18 @@ class _Look:
                     if links := self._links(raw):
                         one = Sighting(links=links, state="waiting", queue=queue, step=step, index=at, raw=raw)
                         self._add(key, digest(raw), one)
+
+    def _set_aside(self, looked: Looked, texts: Sequence[str]) -> None:
+        """What holds have set aside: after what was fetched, which is where it comes from."""
+        holds = Holds(self._broker)
+        named = {hold.id: str(hold) for hold in holds.read().holds}
+        for one in holds.lists(named) if named else []:
+            key = self._broker.keys.held(one.hold, one.step, one.queue)
+            for at, raw in [] if one.released else self._list(looked, one.queue, key, texts, "held tasks"):
+                if links := self._links(raw):
+                    step, hold = int(one.step), named[one.hold]
+                    seen = Sighting(links=links, state="held", queue=one.queue, step=step, index=at, hold=hold, raw=raw)
+                    self._add(key, digest(raw), seen)
 
     def _links(self, raw: bytes) -> Links | None:
         links = links_of(raw)

@@ -21,6 +21,7 @@ class Sighting:
     Attributes:
         raw: Its message, or the mark of a large one; empty where it is not at hand, or there is none.
         step: The priority step of its list. ``index``: its place there, from the newest message on.
+        hold: The hold that has set it aside; empty: none, or an interrupted operation has.
         failure_id: Of a failed one, the id that it is kept by.
         linked: It says what it belongs to; of a running task an unmanaged worker does not.
     """
@@ -34,6 +35,7 @@ class Sighting:
     worker: str = ""
     raw: bytes = b""
     trash_id: str = ""
+    hold: str = ""
     error: str = ""
     failure_id: str = ""
     arguments: str = ""

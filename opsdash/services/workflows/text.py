@@ -35,7 +35,9 @@ def state_of(task: WorkflowTask) -> str:
         "reserved": f"fetched by {task.worker or 'an unknown worker'}, not started",
         "scheduled": f"scheduled: {task.worker or 'a worker'} has fetched it",
         "waiting": f"waiting in {task.queue}",
-        "held": f"set aside from {task.queue} by an interrupted operation",
+        "held": f"set aside from {task.queue} by an interrupted operation"
+        if task.trash_id
+        else f"held, from {task.queue}",
         "cleared": f"cleared from {task.queue}, in trash {task.trash_id}",
         "failed": f"failed with {task.error}" if task.error else "failed",
         "not_sent": "not sent yet",

@@ -74,7 +74,7 @@ export const RIGHT = new Set(['number', 'rate', 'decimal', 'bytes', 'since', 'le
 export const said = (column, row, now) => {
   const value = row[column.field]
   if (value == null) return column.kind === 'ago' ? 'just now' : '–'
-  return (row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
+  return (row[column.about] ? '~' : row[column.least] ? '≥ ' : '') + (SAID[column.kind] || String)(value, now, row[column.of])
 }
 
 // A small line, as `sparkline` of Python gives it: its path, the one of the area below it, and what it says.

@@ -43,7 +43,8 @@ class KeyedTable(Headed):
     * ``priority``: 1 always stays; of 2 (the default), 3 and 4 the highest number goes first where it is narrow. What
       has gone is said below the first cell, up to 3, else in its title; an open row has all of it.
     * ``pin``: stays in sight while the others scroll. ``rank``: the field to sort by. ``least``: the field that says
-      that the value is at least so much. ``help``: what the title means. ``whole``: is never broken.
+      that the value is at least so much; ``about``: that it is an estimate. ``help``: what the title means. ``whole``:
+      is never broken.
 
     ``acts`` are ``[name, label, help]``, or dicts with ``name``, ``label``, ``help``, ``usual``, ``danger`` and
     ``copies``: the usual ones are buttons, the rest is in the row's menu. One that ``copies`` a field of its row puts

@@ -10,6 +10,7 @@ import opsdash.operations  # noqa: F401 - runbooks name operations
 from opsdash.errors import Invalid
 from opsdash.runs.runbook import MAX_BYTES, load, operation, parse
 
+DOTS = "a.b.c." * 5
 STEP = '[[x.steps]]\nname = "a"\n'
 
 
@@ -48,6 +49,9 @@ def test_values_are_filled_in_and_a_parameter_without_one_is_left_out() -> None:
     [
         ("x", "is not TOML"),
         (f"x = {'9' * 5_000}\n", "is not TOML"),
+        (f"{'a.' * 130_000}a = 1\n", "expected at most 10 dots in a key"),
+        (f"[{'a . ' * 11}a]\n", "expected at most 10 dots in a key"),
+        ("x = {" + '"b.c".' * 11 + "a = 1}\n", "expected at most 10 dots in a key"),
         ("[Deploy]\n", "expected a name of small letters"),
         ("x = 1\n", "x: expected help and"),
         ("[x]\n", "x: expected 1 to 50 steps"),
@@ -93,6 +97,20 @@ def test_a_mistake_is_one_line_with_file_and_step_and_what_is_expected(text: str
     assert said.startswith("OPSDASH_RUNBOOKS: team.toml")
     assert expected in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "text", [f'"{DOTS}"', f'"a\\"{DOTS}"', f"'{DOTS}'", f'"""\n{DOTS}"""', f"'''\n{DOTS}'''", f'"x" # {DOTS}']
+)
+def test_dots_in_texts_and_comments_are_not_those_of_a_key(text: str) -> None:
+    found = parse(f'[x]\nhelp = {text}\n{STEP}link = "https://x.example"\n', "team.toml")
+    assert found["x"].steps
+
+
+@pytest.mark.parametrize("text", ['"\\"' * 80_000, '"""' + '\\"' * 120_000, "'" * 250_001, '"' * 250_001, '"""\\'])
+def test_texts_without_an_end_are_looked_through_in_no_time(text: str) -> None:
+    with pytest.raises(Invalid):
+        parse(text, "team.toml")
 
 
 def test_a_file_that_cannot_be_read_or_is_too_large_is_one_line(tmp_path: Path) -> None:

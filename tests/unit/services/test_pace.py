@@ -115,6 +115,18 @@ def test_a_steady_queue_neither_falls_behind_nor_drains() -> None:
     assert trend([point(n, 100) for n in range(30)], "emails") == (1.0, 1.0, None, False)
 
 
+def test_held_tasks_have_come_in_and_are_no_queue_that_shrinks_or_falls_behind() -> None:
+    grows = [point(n, 100, held={"emails": 20 * n}) for n in range(30)]
+    assert trend(grows, "emails") == (3.0, 1.0, None, False)
+    others = [point(n, 100, held={"celery": 20 * n}) for n in range(30)]
+    assert trend(others, "emails") == (1.0, 1.0, None, False)
+
+
+def test_when_held_tasks_go_back_nothing_is_said_for_a_while() -> None:
+    back = [point(n, 100 + 500 * (n > 20), held={"emails": 0 if n > 20 else 500}) for n in range(30)]
+    assert trend(back, "emails") == (None, None, None, None)
+
+
 def test_nothing_is_started_so_there_is_no_estimate() -> None:
     points = [point(n, 100 - n, started=0.0) for n in range(30)]  # it was cleared
     assert trend(points, "emails")[2] is None

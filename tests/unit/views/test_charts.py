@@ -167,6 +167,17 @@ def test_one_tooltip_says_of_both_figures_what_was_and_who_did_what() -> None:
     assert first.overlay is second.overlay, "it is in both at once"
 
 
+def test_what_is_held_is_a_line_of_its_own_where_something_is_and_the_tooltip_says_how_many() -> None:
+    charts = Charts(["celery", "emails"], dark=False)
+    show(charts, [point(0), point(1)])
+    assert not any("held" in words for _, words, _ in charts.legend)
+    show(charts, [point(0), point(1, held={"emails": 312}, paused=frozenset({"emails"}))])
+    assert charts._points.data["h1"][1] == 312
+    assert all(value != value for value in [*charts._points.data["h0"], charts._points.data["h1"][0]])
+    assert charts._points.data["p1"] == ["", "paused, 312 held"]
+    assert [words for _, words, _ in charts.legend].count("held (dashed)") == 1
+
+
 def test_on_a_logarithmic_axis_zero_is_drawn_where_the_axis_begins_and_is_still_called_zero() -> None:
     charts = Charts(["celery"], dark=False, log=True)
     show(charts, [point(0), point(1)])

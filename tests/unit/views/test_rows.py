@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -273,6 +274,9 @@ def test_the_state_says_what_is_held() -> None:
         HeldTasks(hold=Hold(id=name, kind=kind, name=name), held=held)
         for name, kind, held in (("shop.*", "task", 2), ("acme", "tenant", 310))
     )
+    old = replace(holds[1], oldest_at=NOW - timedelta(minutes=14))
+    status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), holds=(holds[0], old)))
+    assert rows.pause_story(status) == "Held: shop.*, tenant acme: 312 tasks, oldest 14 minutes"
     status.update(Snapshot(taken_at=NOW, redis_age_s=0, workers=(worker("a"),), holds=holds))
     assert rows.pause_story(status) == "Held: shop.*, tenant acme: 312 tasks"
     own = {"emails": PauseInfo(queue="emails", by="maria", at=NOW, expires_at=None)}

@@ -14,9 +14,10 @@ from celery import Celery, chain
 from celery.signals import before_task_publish
 
 import opsdash.worker
+from opsdash.keys import SENT
 from opsdash.model.hold import Hold
-from opsdash.model.time_in_queue import MOST_QUEUES, SENT, TimeInQueue, bucket_of, by_queue
-from opsdash.worker.gate import OVER, PauseState
+from opsdash.model.time_in_queue import MOST_QUEUES, TimeInQueue, bucket_of, by_queue
+from opsdash.worker.gate import PauseState
 from opsdash.worker.hold_rules import HoldRules
 from opsdash.worker.message_origin import Origin
 from opsdash.worker.sent_time import _stamp
@@ -154,6 +155,37 @@ def test_what_waited_while_its_queue_was_paused_is_counted_apart(times: QueueTim
     assert (seen(times, "reports").tasks, seen(times, "reports").paused) == (1, 0)
 
 
+def named(name: str, sent: float, start: float) -> Any:
+    one = request(sent, start=start)
+    one.name = name
+    return one
+
+
+def test_what_a_hold_has_held_is_counted_apart_and_what_came_after_it_or_has_another_name_is_not(
+    times: QueueTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = Hold(id="h", kind="task", name="shop.*")
+    times.follow(PauseState(rules=HoldRules((hold,))))
+    note(times, named("shop.charge", NOW - 5, NOW))  # it is being released
+    note(times, named("mail", NOW - 5, NOW))
+    assert (seen(times).tasks, seen(times).paused) == (1, 1)
+    monkeypatch.setattr(time, "time", lambda: NOW + 60)
+    times.follow(OPEN)
+    note(times, named("shop.charge", NOW + 30, NOW + 61))
+    note(times, named("mail", NOW + 30, NOW + 61))
+    note(times, named("shop.charge", NOW + 60.5, NOW + 61))  # sent after the hold
+    assert (seen(times).tasks, seen(times).paused) == (3, 2)
+
+
+def test_of_the_holds_that_have_ended_only_the_last_ones_are_known(times: QueueTimes) -> None:
+    for n in range(MOST_ENDED * 2):
+        times.follow(PauseState(rules=HoldRules((Hold(id=str(n), kind="task", name=f"task{n}"),))))
+        times.follow(OPEN)
+    note(times, named("task0", NOW - 5, NOW))
+    note(times, named(f"task{MOST_ENDED * 2 - 1}", NOW - 5, NOW))
+    assert (seen(times).tasks, seen(times).paused) == (1, 1)
+
+
 def test_a_pause_of_everything_counts_for_queues_that_had_no_task_before_it_too(times: QueueTimes, monkeypatch) -> None:
     note(times, request(NOW - 5))
     times.follow(PAUSED)
@@ -162,45 +194,6 @@ def test_a_pause_of_everything_counts_for_queues_that_had_no_task_before_it_too(
     for queue in ("emails", "reports"):
         note(times, request(NOW + 30, start=NOW + 61, queue=queue))
         assert seen(times, queue).paused == 1
-
-
-def held(*holds: Hold) -> PauseState:
-    return PauseState(rules=HoldRules(holds))
-
-
-def named(one: Any, name: str) -> Any:
-    one.name = name
-    return one
-
-
-def test_a_task_that_was_held_is_counted_apart_and_others_of_its_queue_are_not(times: QueueTimes, monkeypatch) -> None:
-    times.follow(
-        held(Hold(id="a", kind="task", name="mail.*"), Hold(id="b", kind="task", name="mail.*", queue="other"))
-    )
-    note(times, named(request(NOW - 5), "report"))
-    monkeypatch.setattr(time, "time", lambda: NOW + 60)
-    times.follow(OPEN)
-    note(times, named(request(NOW - 5, start=NOW + 61), "mail.send"))
-    note(times, named(request(NOW - 5, start=NOW + 61), "report"))
-    note(times, named(request(NOW + 60.5, start=NOW + 61), "mail.send"))  # sent after the hold
-    assert (seen(times).tasks, seen(times).paused) == (3, 1)
-    note(times, named(request(NOW - 5, start=NOW + 61, queue="third"), "mail.send"))
-    assert seen(times, "third").paused == 1
-
-
-def test_a_task_whose_hold_is_over_before_the_worker_knows_it_is_counted_apart(times: QueueTimes) -> None:
-    times.follow(held(Hold(id="a", kind="task", name="mail.*")))
-    released = named(request(NOW - 50), "mail.send")
-    setattr(released.message, OVER, object())
-    note(times, released)
-    assert (seen(times).tasks, seen(times).paused) == (0, 1)
-
-
-def test_holds_that_end_are_not_remembered_without_a_bound(times: QueueTimes) -> None:
-    for number in range(100):
-        times.follow(held(Hold(id=str(number), kind="task", name=f"t{number}")))
-    times.follow(OPEN)
-    assert len(times._ended) == MOST_ENDED
 
 
 def test_draining_a_worker_is_no_pause_of_its_queues(times: QueueTimes) -> None:

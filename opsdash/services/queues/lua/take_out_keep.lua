@@ -2,7 +2,7 @@
 -- info, trash index, tasks, places, suspended expiries. ARGV[5]: step, ARGV[7]: neighbours to remember, seconds to keep them
 -- (0: not at all), when that ends, trash id, run, field that counts them too, field of the expiry, how many of the next are
 -- fields and values of the info; then pairs of a message's place and the message, the newest first.
--- Who includes it calls put for each message that it has taken out, and returns what done returns: what was done, how
+-- Who includes it calls put for each message that it has taken out, with the hold and the times of a held one, and returns what done returns: what was done, how
 -- many, and of the last one its place (1 is the next to run) and how many waited.
 local info, index, tasks, places, noted = unpack(KEYS, #KEYS - 4)
 local near, keep, named_from = tonumber(ARGV[7]), tonumber(ARGV[8]), 15 + ARGV[14]
@@ -20,14 +20,14 @@ local function digest(message)
   digests[message] = digests[message] or redis.sha1hex(message)
   return digests[message]
 end
-local function put(message, newer, older)
+local function put(message, newer, older, held)
   number, bytes = number + 1, bytes + #message
   if keep == 0 then return end
   for _, side in ipairs({newer, older}) do
     for i, one in ipairs(side) do side[i] = digest(one) end
   end
   redis.call('RPUSH', tasks, message)
-  redis.call('RPUSH', places, table.concat({ARGV[5], table.concat(newer, ' '), table.concat(older, ' '), ARGV[11]}, '|'))
+  redis.call('RPUSH', places, table.concat({ARGV[5], table.concat(newer, ' '), table.concat(older, ' '), ARGV[11], held or nil}, '|'))
 end
 local function done(place, waiting)
   if keep > 0 and number > 0 then

@@ -1,4 +1,5 @@
--- Some messages near an end of a list go to a trash in one step. KEYS: lease, list, then those of take_out_keep.lua.
+-- Some messages near an end of a list go to a trash in one step. KEYS: lease, list, of a list of held ones that of their times,
+-- then those of take_out_keep.lua.
 -- ARGV[3]: place of the first of them, how many may have been pushed since, step, how far the last one is from the
 -- first one, then as take_out_keep.lua: their places count from the first one. A task goes back from the last one on, so its
 -- newer neighbours are those that stay, its older ones all. What is elsewhere by now stays.
@@ -26,13 +27,19 @@ for i = 1, #window do
   if not meant[i] then stays[#stays + 1] = window[i] end
 end
 local length, gone = redis.call('LLEN', KEYS[2]), 'opsdash:removed:' .. ARGV[10]
+local times = #KEYS > 7 and redis.pcall('LLEN', KEYS[3]) == length and KEYS[3]
+local hold = times and string.match(times, ':(%w+):%d+:order$')
 for _, at in ipairs(taken) do
   local newer, older = {}, {}
   for i = behind[at], math.max(1, behind[at] - near + 1), -1 do newer[#newer + 1] = stays[i] end
   for i = at + 1, math.min(#window, at + near) do older[#older + 1] = window[i] end
-  put(window[at], newer, older)
+  local time = times and redis.call('LINDEX', times, low + at - 1)
+  put(window[at], newer, older, time and string.match(time, '^[%d.]+ [%d.]+$') and hold .. ' ' .. time)
   redis.call('LSET', KEYS[2], low + at - 1, gone)
+  if times then redis.call('LSET', times, low + at - 1, gone) end
 end
 local last = low + taken[#taken] - 1
-redis.call('LREM', KEYS[2], (low + taken[1]) * 2 < length and #taken or -#taken, gone)
+local way = (low + taken[1]) * 2 < length and #taken or -#taken
+redis.call('LREM', KEYS[2], way, gone)
+if times then redis.call('LREM', times, way, gone) end
 return done(length - last, length)

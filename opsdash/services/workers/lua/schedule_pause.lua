@@ -1,5 +1,5 @@
--- KEYS: paused entries. ARGV: name, JSON, seconds that it lasts, most entries. Returns 1, or 0 where too many are paused.
--- The hash lives as long as the longest of its pauses; those that have ended stay in it until then, and count no more.
+-- KEYS: paused entries. ARGV: name, JSON, seconds that it is kept, most entries. Returns 1, or 0 where too many are paused.
+-- A pause that has ended stays in the hash until a console has written its end down.
 -- include ../../../model/lua/own_key.lua
 own_key(KEYS[1], 'hash')
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
