@@ -66,6 +66,14 @@ def in_words(seconds: float) -> str:
     return count(max(0, int(seconds)), "second")
 
 
+def chosen_time(seconds: int) -> str:
+    """A duration that someone chose, in the largest unit that says it exactly: ``24 hours``, ``90 minutes``."""
+    for unit, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds % unit == 0 and seconds > unit:
+            return count(seconds // unit, noun)
+    return "24 hours" if seconds == 86_400 else count(seconds, "second")
+
+
 def format_size(size_bytes: int | None) -> str | None:
     """Bytes as an operator reads them: ``512 B``, ``6.3 kB``, ``1.2 GB``; None stays None."""
     if size_bytes is None:

@@ -29,7 +29,7 @@ def trash(*, as_json: bool) -> None:
         print_json(entries)
         return
     print_table(
-        ["Trash", "Queue", "Tasks", "Size", "Cleared by", "At (UTC)", "Time left"],
+        ["Trash", "Queue", "Tasks", "Size", "Cleared by", "At (UTC)", "Undo ends in"],
         [
             (
                 entry.id,
@@ -44,7 +44,7 @@ def trash(*, as_json: bool) -> None:
         ],
         empty=UNREAD_TRASH if unread else NO_TRASH,
         gives_way=("Size", "At (UTC)", "Cleared by"),
-        wraps=("Time left",),
+        wraps=("Undo ends in",),
     )
 
 
@@ -61,7 +61,7 @@ def approvals(*, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     print_table(
-        ["Approval", "What", "Asked by", "At (UTC)", "Time left"],
+        ["Approval", "What", "Asked by", "At (UTC)", "Ends in"],
         [
             (
                 one.id,

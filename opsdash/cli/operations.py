@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,7 @@ from opsdash.cli.progress import Bar, stopping
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import UNCHANGED, Command
 from opsdash.cli.summary import outbox
-from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Uncertain, sentences
+from opsdash.errors import Invalid, OpsdashError, PhraseMissing, Refused, Unavailable, Uncertain, sentences
 from opsdash.model import Effect, Figure, Line, Preview, Progress, Status, to_plain, usernames
 from opsdash.operation import CONFIRMATION, Operation, command_line, parameters, registry, spelled, undo_of
 from opsdash.services.best_effort import best_effort
@@ -113,7 +113,9 @@ def _callback(kind: type[Operation]) -> Callable[..., None]:
                         cancelled=cancelled,
                     )
             except Refused as error:
-                if confirm is None:
+                if error.field == "confirm" and reviewed is None:
+                    _check(console, operation)
+                if error.field == "confirm" and confirm is None:
                     raise _advised(error, f"pass --confirm {CONFIRMATION}") from None
                 if phrase is None and isinstance(error, PhraseMissing):
                     raise _advised(error, f"add --phrase {shell_word(error.expected)}") from None
@@ -186,6 +188,16 @@ def _own_rules(kind: type[Operation]) -> Iterator[None]:
 def _advised(error: Refused, do: str) -> Refused:
     """The same, with what a script has to add."""
     return Refused(error.message, hint=sentences(error.hint, f"Without a terminal to ask on, {do}."), field=error.field)
+
+
+def _check(console: Console, operation: Operation) -> None:
+    """What is wrong with the arguments comes before what is wrong with the confirmation.
+
+    Raises:
+        Refused, Invalid: By a rule of the operation.
+    """
+    with suppress(Unavailable, Uncertain):
+        console.preview(operation)
 
 
 def _wait(console: Console, operation: Operation, timeout_s: int) -> Progress:
@@ -276,8 +288,8 @@ def _in_one(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]
 
 
 def _called(field: dataclasses.Field[Any]) -> str:
-    """A parameter's name on the command line."""
-    return field.name if field.metadata["positional"] else spelled(field)
+    """A parameter's name as the command's usage has it."""
+    return field.name.upper() if field.metadata["positional"] else spelled(field)
 
 
 def _common_options() -> list[click.Parameter]:

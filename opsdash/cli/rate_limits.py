@@ -26,7 +26,7 @@ def rate_limits(*, as_json: bool) -> None:
         return
     now = datetime.now(UTC)
     print_table(
-        ["Task", "Rate", "Set by", "At (UTC)", "Time left", "Workers", "Reason"],
+        ["Task", "Rate", "Set by", "At (UTC)", "Ends in", "Workers", "Reason"],
         [
             (
                 limit.task,

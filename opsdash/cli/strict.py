@@ -43,6 +43,8 @@ class _Strict(click.Command):
             return click.UsageError(
                 self._said(f"No such option {error.option_name!r}. Did you mean --confirm YES?"), ctx
             )
+        if name == "all" and (written := _all(ctx, self.get_params(ctx))):
+            return click.UsageError(self._said(f"No such option '--all'. For all of them write {written}."), ctx)
         return error
 
     def _refuse_repeated(self, ctx: click.Context, given: list[click.Parameter]) -> None:
@@ -72,6 +74,16 @@ class _Strict(click.Command):
 
     def _said(self, text: str) -> str:
         return f"{text} {UNCHANGED}" if self.changes else text
+
+
+def _all(ctx: click.Context, params: list[click.Parameter]) -> str:
+    """How a command is given everything: by the word for any number of workers, or by a name that matches any."""
+    several = [one.name for one in params if isinstance(one, click.Argument) and one.nargs == -1]
+    if "hostname" in several:
+        return f"{ctx.command_path} all"
+    if several and any("--task" in one.opts for one in params):
+        return f"{ctx.command_path} --task '*'"
+    return ""
 
 
 class Command(_Strict):

@@ -10,6 +10,7 @@ from opsdash.cli.output import json_option, print_json, print_line, print_table,
 from opsdash.cli.progress import Bar
 from opsdash.cli.reads import connected
 from opsdash.cli.strict import Command
+from opsdash.errors import Refused, Uncertain
 from opsdash.model import FoundTask, Progress, TaskPlace, to_plain
 from opsdash.operation import command_line
 from opsdash.operations.remove_task import act_on
@@ -25,12 +26,21 @@ def find_task(*, task_id: str, as_json: bool) -> None:
     """Where a task is: waiting, in a worker, cleared, failed or finished.
 
     ID: The task's id, or 8 characters or more of its beginning.
+
+    Exit code 3: there is no such task; 5: it was not found, and not everything could be looked at.
     """
     with connected() as console, Bar() as bar:
         found = console.find_task(task_id, bar.show)
     if as_json:
         print_json(as_plain(found))
-        return
+    else:
+        _print_found(found)
+    if not found.places:
+        there_is_none = found.complete and not found.result
+        click.get_current_context().exit(Refused.exit_code if there_is_none else Uncertain.exit_code)
+
+
+def _print_found(found: FoundTask) -> None:
     print_line(summary(found))
     if len(found.ids) > 1 or len(found.places) > 1:
         _print_places(found.places)

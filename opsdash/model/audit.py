@@ -14,7 +14,19 @@ DETAILS_WIDTH = 50
 """Characters of an audit entry's summary that a table shows; the full JSON is one click away."""
 
 
-TARGETS = ("queue", "hostname", "task_id", "trash_id", "approval_id", "root", "failure_id", "group", "task")
+TARGETS = (
+    "queue",
+    "hostname",
+    "task_id",
+    "trash_id",
+    "approval_id",
+    "root",
+    "failure_id",
+    "group",
+    "task",
+    "tenant",
+    "schedule",
+)
 """Parameters that name what an operation is done to, the plainest first."""
 ALL_QUEUES = "all queues"
 

@@ -27,10 +27,20 @@ class Autoscale(ChosenWorkers, Operation):
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     most: int | None = argument(
-        default=None, option="--max", parse=whole_number, help="Most slots, up to 1,000.", label="Most slots"
+        default=None,
+        option="--max",
+        parse=whole_number,
+        help="Most slots, up to 1,000.",
+        label="Most slots",
+        placeholder="For example 8",
     )
     least: int | None = argument(
-        default=None, option="--min", parse=whole_number, help="Least slots, from 1.", label="Least slots"
+        default=None,
+        option="--min",
+        parse=whole_number,
+        help="Least slots, from 1.",
+        label="Least slots",
+        placeholder="For example 2",
     )
 
     def heading(self) -> str:

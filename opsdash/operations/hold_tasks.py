@@ -12,13 +12,14 @@ from opsdash.model.preview import Exactness
 from opsdash.operation import Act, Operation, argument
 from opsdash.operations.ends_after import ends_after
 from opsdash.operations.pause_processing import MAX_TTL_S
-from opsdash.operations.release_tasks import ReleaseTasks, again
+from opsdash.operations.release_tasks import ReleaseTasks, again, tasks_of
 from opsdash.services.broker.messages import UNREADABLE
 from opsdash.services.pause.holds import applies, can_not, free
 from opsdash.services.queues.held import silent_lines
+from opsdash.services.queues.known_tasks import unknown_task
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.task_filter import TaskFilter
-from opsdash.text import count, format_duration
+from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -46,7 +47,12 @@ class HoldTasks(Operation):
         placeholder="For example shop.charge or shop.*",
         longest=LONGEST_NAME,
     )
-    queue: str | None = argument(default=None, help="Only tasks of this queue.", label="Only tasks of this queue")
+    queue: str | None = argument(
+        default=None,
+        help="Only tasks of this queue.",
+        label="Only tasks of this queue",
+        placeholder="Empty: of any queue",
+    )
     duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
     without_end: bool = argument(
         default=False,
@@ -76,8 +82,14 @@ class HoldTasks(Operation):
         waiting = f"{about} of the tasks that wait now {'matches' if about == '1' else 'match'}"
         if not matching.counted:
             waiting += f", estimated from {matching.looked_at:,} of them"
+        aside = f"{waiting}: each is set aside when a worker receives it, in order."
+        if not matching.number:
+            seen = "" if matching.counted else f" of the {matching.looked_at:,} looked at"
+            aside = (
+                f"No waiting task{seen} matches. Those that come are set aside when a worker receives them, in order."
+            )
         lines = [
-            Line("will", f"{waiting}: each is set aside when a worker receives it, in order."),
+            Line("will", aside),
             *(Line("note", text) for text in matching.sentences()),
             *about_workers(hold, workers, others),
             Line(
@@ -85,9 +97,11 @@ class HoldTasks(Operation):
             ),
             Line("warning", "It has no end: it stays until someone releases it.")
             if ttl_s is None
-            else Line("will", f"It ends by itself after {format_duration(ttl_s)}, and the tasks run then."),
+            else Line("will", f"It ends by itself after {chosen_time(ttl_s)}, and the tasks run then."),
         ]
-        if before is not None:
+        if before is None:
+            lines += unknown_task(services.remote, self.task, matching)
+        else:
             lines.append(
                 Line("warning", f"They are held already, by {before.by or 'somebody'}. This replaces the end.")
             )
@@ -143,7 +157,7 @@ class HoldTasks(Operation):
 
     def _check(self, services: Services) -> None:
         if not self.task.strip("*?"):
-            raise Invalid("expected a task's name; to stop every task: opsdash pause-processing", field="task")
+            raise Invalid("expected a task's name.", hint="To stop every task: Pause Processing.", field="task")
         if self.queue is not None:
             services.queues.check(self.queue, services.queue_names())
         check_duration(self, services)
@@ -165,9 +179,7 @@ def begin(
     before = services.holds.find(kind, name, queue)
     hold = services.holds.set(kind, name, queue, key=key, by=act.actor.name, reason=reason, ttl_s=ttl_s)
     until = f"until {hold.expires_at:%Y-%m-%d %H:%M:%S} UTC" if hold.expires_at else "without an end"
-    message = f"Tasks {hold.name}{f' of queue {queue}' if queue else ''} are held {until}."
-    if kind == "tenant":
-        message = f"Tasks of {hold} are held {until}."
+    message = f"{tasks_of(hold)} are held {until}."
     if before is not None:
         message += f" Replaced the hold by {before.by or 'somebody'}."
     workers = services.workers.read()
@@ -211,7 +223,9 @@ def about_workers(hold: Hold, workers: Iterable[WorkerStats], others: Iterable[O
     meant = [worker for worker in known if applies(worker, hold)]
     able = [worker for worker in meant if worker.holding == "ready"]
     lines = [
-        Line("will", f"{count(len(able), 'worker')} {'holds' if len(able) == 1 else 'hold'} them.")
+        Line(
+            "will", f"{count(len(able), 'worker')} {'holds' if len(able) == 1 else 'hold'} them.", repeats=("workers",)
+        )
         if able
         else Line("warning", "No worker that can hold tasks reports to opsdash. One that starts later holds them.")
     ]

@@ -15,7 +15,7 @@ from opsdash.operations.hold_tasks import about_workers, applied, begin, check_d
 from opsdash.operations.release_tenant import ReleaseTenant
 from opsdash.services.queues.sampling import sample_tasks
 from opsdash.services.queues.tenant_filter import TenantFilter
-from opsdash.text import format_duration
+from opsdash.text import chosen_time
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -35,6 +35,7 @@ class HoldTenant(Operation):
         positional=True,
         help="The tenant's id, as its tasks carry it in OPSDASH_TENANT_KEY.",
         label="The tenant's id",
+        placeholder="For example acme",
         longest=LONGEST_NAME,
     )
     duration_s: int | None = ends_after({"15 min": "15m", "1 h": "1h", "4 h": "4h"})
@@ -69,7 +70,7 @@ class HoldTenant(Operation):
             Line("note", f"A task is of a tenant by its header {key}, else by its keyword argument {key}."),
             Line("warning", "It has no end: it stays until someone releases it.")
             if ttl_s is None
-            else Line("will", f"It ends by itself after {format_duration(ttl_s)}, and the tasks run then."),
+            else Line("will", f"It ends by itself after {chosen_time(ttl_s)}, and the tasks run then."),
         ]
         before = services.holds.find("tenant", self.tenant)
         if before is not None:

@@ -35,7 +35,7 @@ from opsdash.services.queues.clear_preview import expire_by, expiring
 from opsdash.services.queues.held import figure, silent_lines, total, unstarted
 from opsdash.services.queues.known_products import Noticing
 from opsdash.services.queues.sampling import Matches, TaskSample, sample_tasks
-from opsdash.text import count, format_duration
+from opsdash.text import chosen_time, count, format_duration
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -110,7 +110,7 @@ class PauseProcessing(Operation):
             *(Line("warning", product.paused) for product in noticing.found),
             Line("warning", "It has no end: it stays until someone resumes.")
             if ttl_s is None
-            else Line("will", f"It ends after {_span(ttl_s)}{_at_the_latest(self.duration_s)}."),
+            else Line("will", f"It ends after {chosen_time(ttl_s)}{_at_the_latest(self.duration_s)}."),
         ]
         if (before := pauses.get(self.queue)) is not None:
             lines.append(Line("warning", f"There is already a pause {_pause_details(before)}. This replaces it."))
@@ -159,7 +159,7 @@ class PauseProcessing(Operation):
         info = services.pause.pause(self.queue, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         what = "everything" if self.queue is None else f"queue {self.queue}"
         sent, result = self._cancel(services) if self.cancel_consumer else ({}, "")
-        until = "without an end." if ttl_s is None else f"until {_moment(info.expires_at)} ({_span(ttl_s)})."
+        until = "without an end." if ttl_s is None else f"until {_moment(info.expires_at)} ({chosen_time(ttl_s)})."
         followed, done = True, f"Paused {what} {until}"
         if not self._reported(services):
             followed = _nobody_is_there(services)
@@ -245,7 +245,9 @@ class PauseProcessing(Operation):
         ttl_s = self._ttl_s(services)
         if ttl_s is not None and not 1 <= ttl_s <= MAX_TTL_S:
             field, setting = ("", "OPSDASH_PAUSE_TTL_S") if self.duration_s is None else ("duration_s", "")
-            raise Invalid(f"expected one second to {_span(MAX_TTL_S)}, got {ttl_s:,} s", field=field, setting=setting)
+            raise Invalid(
+                f"expected one second to {chosen_time(MAX_TTL_S)}, got {ttl_s:,} s", field=field, setting=setting
+            )
 
     def _ttl_s(self, services: Services) -> int | None:
         if self.without_end:
@@ -353,10 +355,3 @@ def _moment(when: datetime | None) -> str:
 
 def _at_the_latest(asked_s: int | None) -> str:
     return ", if nobody resumes it before" if asked_s is None else ""
-
-
-def _span(seconds: int) -> str:
-    for unit, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds % unit == 0 and seconds > unit:
-            return count(seconds // unit, noun)
-    return "24 hours" if seconds == 86_400 else count(seconds, "second")

@@ -11,7 +11,7 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.ends_after import ends_after
 from opsdash.operations.resume_schedule import ResumeSchedule
 from opsdash.services.workers.schedules import Schedules
-from opsdash.text import format_duration, typed_duration
+from opsdash.text import chosen_time
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -43,7 +43,7 @@ class PauseSchedule(Operation):
         due = f", next at {times.clock(entry.next_run_at)}" if entry.next_run_at else ""
         lines = [
             Line("will", f"{entry.task or self.schedule} is not sent any more ({entry.schedule or 'not known'}{due})."),
-            Line("will", f"It ends after {format_duration(ttl_s)}; what it missed by then is not caught up."),
+            Line("will", f"It ends after {chosen_time(ttl_s)}; what it missed by then is not caught up."),
             Line("will_not", "What was sent already, and what others send, still runs."),
         ]
         if entry.pause is not None:
@@ -62,7 +62,7 @@ class PauseSchedule(Operation):
         until = f" until {times.clock(pause.expires_at)}" if pause.expires_at else ""
         return Effect(
             affected=1,
-            message=f"Paused schedule {self.schedule}{until} ({typed_duration(ttl_s)}).",
+            message=f"Paused schedule {self.schedule}{until} ({chosen_time(ttl_s)}).",
             details={"expires_at": pause.expires_at},
             undo=ResumeSchedule(schedule=self.schedule),
         )

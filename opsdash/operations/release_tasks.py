@@ -72,6 +72,11 @@ def found(services: Services, kind: Kind, name: str, queue: str = "") -> Hold:
     raise Refused(f"There is no hold of {kind} {name!r}{where}.", hint=hint, field=kind)
 
 
+def tasks_of(hold: Hold) -> str:
+    """``Tasks shop.charge of queue emails``, ``Tasks of tenant acme``."""
+    return f"Tasks {str(hold).removeprefix('task ')}" if hold.kind == "task" else f"Tasks of {hold}"
+
+
 def held_by(services: Services, hold: Hold) -> HeldTasks:
     """What it holds."""
     look = services.holds.look()
@@ -108,7 +113,8 @@ def release(services: Services, act: Act, hold: Hold) -> Effect:
         act.on_progress(Progress(done=False, message=f"{at:,} of {of:,} back in their queues", at=min(at, of), of=of))
 
     done = HeldTasksMover(services.broker).release(hold, by=act.actor.name, on_progress=on_progress)
-    message = f"Released {hold}: {count(done.total, 'task')} back in front."
+    next_ones = f"{count(done.total, 'task')} {'is' if done.total == 1 else 'are'} next to run"
+    message = f"{tasks_of(hold)} are released: {next_ones if done.total else 'none was held'}."
     if not done.ended:
         message += " More were held meanwhile; they are released by themselves."
     return Effect(

@@ -28,7 +28,11 @@ class ResizePool(ChosenWorkers, Operation):
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
     size: int | None = argument(
-        default=None, parse=chosen_workers.whole_number, help="Slots from now on, from 1 to 1,000.", label="Slots"
+        default=None,
+        parse=chosen_workers.whole_number,
+        help="Slots from now on, from 1 to 1,000.",
+        label="Slots",
+        placeholder="For example 8",
     )
 
     def heading(self) -> str:

@@ -87,7 +87,7 @@ class RestoreQueue(Operation):
             for old, new in moved
         ]
         left = (
-            f"Time left for the undo: {time_left(entry)}."
+            f"The undo ends in {time_left(entry)}."
             if entry.state == "kept"
             else f"It was interrupted: this continues where it stopped.{_aside(entry)}"
         )
@@ -196,7 +196,7 @@ def _failed_preview(entry: TrashEntry) -> Preview:
         lines=(
             Line("will", back),
             Line("will_not", stays),
-            Line("note", f"Time left for the undo: {time_left(entry)}."),
+            Line("note", f"The undo ends in {time_left(entry)}."),
         ),
         figures=(Figure(name="count", label="failed tasks", value=entry.count, unit="tasks"),),
     )
@@ -208,7 +208,7 @@ def _preview_of_task(entry: TrashEntry) -> Preview:
     lines = (
         Line("will", f"Task {entry.task_id} goes back to its place in queue {entry.queue}{cleared}."),
         Line("note", PLACE),
-        Line("note", f"Time left for the undo: {time_left(entry)}."),
+        Line("note", f"The undo ends in {time_left(entry)}."),
     )
     figures = (
         Figure(name="count", label="removed task", value=entry.count, unit="tasks"),
@@ -229,7 +229,7 @@ def _preview_of_workflow(entry: TrashEntry, queues: Mapping[str, int]) -> Previe
         Line("will", back),
         Line("note", PLACE),
         Line("will_not", "What was revoked with them stays revoked."),
-        Line("note", f"Time left for the undo: {time_left(entry)}."),
+        Line("note", f"The undo ends in {time_left(entry)}."),
     )
     figures = (
         Figure(name="count", label="removed tasks", value=entry.count, unit="tasks"),

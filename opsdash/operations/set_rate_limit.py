@@ -11,8 +11,11 @@ from opsdash.operation import Act, Operation, argument
 from opsdash.operations.chosen_workers import shown
 from opsdash.operations.ends_after import ends_after
 from opsdash.operations.remove_rate_limit import RemoveRateLimit
+from opsdash.services.queues.known_tasks import unknown_task
+from opsdash.services.queues.sampling import sample_tasks
+from opsdash.services.queues.task_filter import TaskFilter
 from opsdash.services.workers.rate_limits import LONGEST_NAME, LONGEST_S, limit_lines, rate_of, written
-from opsdash.text import count, format_duration
+from opsdash.text import chosen_time, count
 
 if TYPE_CHECKING:
     from opsdash.services.services import Services
@@ -28,7 +31,12 @@ class SetRateLimit(Operation):
     layout: ClassVar[tuple[str, ...]] = ("prefix", "db")
 
     task: str = argument(
-        default="", positional=True, longest=LONGEST_NAME, help="The task's full name.", label="Name of the task"
+        default="",
+        positional=True,
+        longest=LONGEST_NAME,
+        help="The task's full name.",
+        label="Name of the task",
+        placeholder="For example shop.charge",
     )
     rate: str = argument(
         default="",
@@ -48,8 +56,12 @@ class SetRateLimit(Operation):
         """How many start from now on in all and in each worker, who follows no limit, and when it ends."""
         per_s, ttl_s = self._checked(services)
         workers = services.rate_limits.followers(services.unmanaged.known())
-        lines = limit_lines(self.task, written(self.rate), per_s, workers, services.rate_limits.read())
-        ends = Line("will", f"It ends after {format_duration(ttl_s)}, and holds for workers that start until then.")
+        limits = services.rate_limits.read()
+        lines = list(limit_lines(self.task, written(self.rate), per_s, workers, limits))
+        if all(limit.task != self.task for limit in limits):
+            waiting = sample_tasks(services.broker, services.queue_names(), TaskFilter(task=self.task))
+            lines += unknown_task(services.remote, self.task, waiting)
+        ends = Line("will", f"It ends after {chosen_time(ttl_s)}, and holds for workers that start until then.")
         figures = (
             Figure(name="per_s", value=per_s, unit="tasks/s"),
             Figure(name="workers", label="follow it", value=len(workers.following), unit="workers"),
@@ -64,7 +76,7 @@ class SetRateLimit(Operation):
         rate = written(self.rate)
         before = limits.set(self.task, rate, per_s, by=act.actor.name, reason=self.reason, ttl_s=ttl_s)
         workers = limits.followers(services.unmanaged.known())
-        message = f"{self.task} is limited to {rate} for {format_duration(ttl_s)}, in"
+        message = f"{self.task} is limited to {rate} for {chosen_time(ttl_s)}, in"
         message += f" {count(len(workers.following), 'worker')} and those that start."
         message += f" Replaced {before.rate} by {before.by or 'an unknown user'}." if before is not None else ""
         message += f" Without a limit: {shown(workers.unlimited)}." if workers.unlimited else ""
@@ -85,9 +97,9 @@ class SetRateLimit(Operation):
         if not self.task:
             raise Invalid("expected a task's full name.", field="task")
         if "*" in self.task:
-            hint = "A limit is for one name. To stop many: opsdash hold-tasks."
+            hint = "A limit is for one name. To stop many: Hold Tasks."
             raise Invalid("expected a task's full name, without *.", hint=hint, field="task")
         ttl_s = services.settings.pause_ttl_s if self.duration_s is None else self.duration_s
         if not 1 <= ttl_s <= LONGEST_S:
-            raise Invalid(f"expected from one second to {format_duration(LONGEST_S)}.", field="duration_s")
+            raise Invalid(f"expected from one second to {chosen_time(LONGEST_S)}.", field="duration_s")
         return rate_of(self.rate), ttl_s

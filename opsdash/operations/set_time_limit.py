@@ -26,16 +26,37 @@ class SetTimeLimit(Operation):
     warning: ClassVar[str] = "At the soft limit the task gets an exception; at the hard one its process is killed."
     layout: ClassVar[tuple[str, ...]] = ("prefix", "separator", "db")
 
-    task: str = argument(default="", positional=True, help="The task's full name.", label="Name of the task")
+    task: str = argument(
+        default="",
+        positional=True,
+        help="The task's full name.",
+        label="Name of the task",
+        placeholder="For example shop.charge",
+    )
     soft_s: int | None = argument(
-        default=None, option="--soft", parse=parse_duration, help="E.g. 30s. Without it: none.", label="Soft limit"
+        default=None,
+        option="--soft",
+        parse=parse_duration,
+        help="E.g. 30s. Without it: none.",
+        label="Soft limit",
+        placeholder="For example 30s; empty: none",
     )
     hard_s: int | None = argument(
-        default=None, option="--hard", parse=parse_duration, help="E.g. 45s. Without it: none.", label="Hard limit"
+        default=None,
+        option="--hard",
+        parse=parse_duration,
+        help="E.g. 45s. Without it: none.",
+        label="Hard limit",
+        placeholder="For example 45s; empty: none",
     )
     remove: bool = argument(default=False, help="Take both limits away.", label="Take both limits away")
     hostname: str = argument(
-        default="", option="--worker", longest=chosen_workers.MOST_NAMES, help="In this worker only.", label="Worker"
+        default="",
+        option="--worker",
+        longest=chosen_workers.MOST_NAMES,
+        help="In this worker only.",
+        label="Worker",
+        placeholder="Empty: all workers",
     )
 
     def heading(self) -> str:

@@ -42,6 +42,7 @@ class ConfirmationDialog(Viewer):
         class_=PendingConfirmation, allow_None=False, constant=True, allow_refs=False
     )
     problem = param.String(default="", doc="Why what is filled in can't be taken.")
+    missing = param.String(default="", doc="What is still to be filled in; said once YES is typed.")
     stale = param.Boolean(default=False, doc="What is filled in has changed since the preview was read.")
     ready = param.Boolean(default=False, doc="Confirm can be pressed: YES is typed, and the preview is of now.")
     theme: param.Selector[str] = param.Selector(default="auto", objects=["auto", "light", "dark"], allow_refs=True)
@@ -108,7 +109,7 @@ class ConfirmationDialog(Viewer):
             try:
                 operation = form.asked_for(name, args)
                 filled = form.filled(operation, half or {})
-                preview, problem = await self._look(filled, args)
+                preview, problem, missing = await self._look(filled, args)
             except OpsdashError as error:
                 (tell or partial(self._session.say, tone="bad"))(str(error))
                 return
@@ -117,7 +118,7 @@ class ConfirmationDialog(Viewer):
         with pn.io.hold():
             self._given = dict(args)
             self._reviewed = form.without_reason(filled)
-            self.param.update(problem=problem, stale=False)
+            self.param.update(problem=problem, missing=missing, stale=False)
             self.pending.request(operation, preview)
             self._make_fields(operation, preview, half or {})
             self._cancel.label, self._confirm_button.visible = "Cancel", True
@@ -136,7 +137,7 @@ class ConfirmationDialog(Viewer):
         """Shows something with nothing to confirm; what was pending is not any more."""
         self._close()
         with pn.io.hold():
-            self.param.update(problem="", stale=False)
+            self.param.update(problem="", missing="", stale=False)
             self._dialog.param.update(
                 title=title, about=[list(one) for one in about], warning="", danger=False, **form.review(None)
             )
@@ -152,14 +153,19 @@ class ConfirmationDialog(Viewer):
         if isinstance(found.get("name"), str) and isinstance(args, dict) and isinstance(values, dict):
             await self.ask(found["name"], args, values)
 
-    async def _look(self, operation: Operation, known: Collection[str] = ()) -> tuple[Preview | None, str]:
-        """The preview; or, where fields must be filled in before there can be one, what is missing."""
+    async def _look(self, operation: Operation, known: Collection[str] = ()) -> tuple[Preview | None, str, str]:
+        """The preview; or what is wrong with what is filled in; or what is still to be filled in."""
         try:
-            return await self._session.preview(operation), ""
+            return await self._session.preview(operation), "", ""
         except Invalid as error:
-            if error.setting or all(field["name"] == "reason" for field in form.fields(operation, None, known)):
+            if (
+                error.setting
+                or error.field in known
+                or all(field["name"] == "reason" for field in form.fields(operation, None, known))
+            ):
                 raise  # nothing that could be filled in mends it, nor does a reason
-            return None, form.in_words(operation, error)
+            text = form.in_words(operation, error)
+            return (None, "", text) if form.is_empty(operation, error.field) else (None, text, "")
 
     def _make_fields(self, operation: Operation, preview: Preview | None, half: Mapping[str, Any]) -> None:
         asked = {field["name"]: field for field in form.fields(operation, preview, self._given)}
@@ -244,12 +250,12 @@ class ConfirmationDialog(Viewer):
     def _derive_ready(self) -> None:
         self.ready = self.pending.armed and self.pending.preview is not None and not self.problem and not self.stale
 
-    @param.depends("pending.typed", "problem", watch=True)
+    @param.depends("pending.typed", "problem", "missing", watch=True)
     def _derive_shown_problem(self) -> None:
         typed = self.pending.typed
         nearly = typed != CONFIRMATION and typed.strip().upper() == CONFIRMATION
         hint = f"Type {CONFIRMATION} in capital letters, without blanks." if nearly else ""
-        self._dialog.problem = self.problem or hint
+        self._dialog.problem = self.problem or hint or (self.missing if typed else "")
 
     @property
     def _values(self) -> dict[str, Any]:
@@ -262,7 +268,7 @@ class ConfirmationDialog(Viewer):
         if operation is None:
             return
         self._keep()
-        preview, filled = None, None
+        preview, filled, missing = None, None, ""
         try:
             filled = form.filled(operation, values)
             if form.without_reason(filled) == self._reviewed and not self.stale and not self.problem:
@@ -274,7 +280,7 @@ class ConfirmationDialog(Viewer):
             async with self._session.turn("fill") as mine:
                 if not mine:
                     return
-                preview, problem = await self._look(filled)
+                preview, problem, missing = await self._look(filled)
         except Invalid as error:
             problem = form.in_words(operation, error)
         except OpsdashError as error:
@@ -284,7 +290,7 @@ class ConfirmationDialog(Viewer):
         with pn.io.hold():
             self._reviewed = form.without_reason(filled) if filled is not None else None
             self.pending.preview = preview
-            self.param.update(problem=problem, stale=False)
+            self.param.update(problem=problem, missing=missing, stale=False)
             self._review()
 
     def _keep(self) -> None:

@@ -98,6 +98,12 @@ def in_words(operation: Operation, error: Invalid) -> str:
     return sentences(error.fault_of(label), error.hint)
 
 
+def is_empty(operation: Operation, name: str) -> bool:
+    """Nothing is filled in for this field; without a name: for none but the reason."""
+    names = [name] if name else [field.name for field in _asked(operation) if field.name != "reason"]
+    return all(getattr(operation, one, "") in ("", None, False) for one in names)
+
+
 def filled(operation: Operation, values: Mapping[str, Any]) -> Operation:
     """The operation with what was filled in; an empty field keeps what the operation has.
 
@@ -210,7 +216,7 @@ def chips(suggestions: Mapping[str, str], field: pn.widgets.TextInput) -> pn.wid
         options=dict(suggestions),
         value=None,
         css_classes=["chips"],
-        margin=(-8, 0, 0, 0),
+        margin=(-4, 0, 0, 0),
         sizing_mode="stretch_width",
         design=OpsDesign,
     )

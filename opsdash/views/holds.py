@@ -16,9 +16,9 @@ COLUMNS = [
     {"field": "queue", "title": "Queue", "priority": 3},
     {"field": "count", "title": "Tasks", "kind": "number", "priority": 1},
     {"field": "oldest", "title": "Oldest", "kind": "since", "priority": 2, "help": "How long ago it was set aside"},
-    {"field": "until", "title": "Ends (UTC)", "kind": "time", "priority": 2},
+    {"field": "until", "title": "Ends in", "kind": "left", "priority": 2},
     {"field": "by", "title": "By", "priority": 3},
-    {"field": "reason", "title": "Reason", "priority": 4},
+    {"field": "reason", "title": "Reason", "priority": 3},
     {"field": "workers", "title": "Workers", "priority": 3, "help": "That hold them, of those that may run them"},
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]
@@ -31,8 +31,8 @@ class Holds(View):
     _table: KeyedTable | None = None
 
     def _build(self) -> Viewable:
-        begin = button("Hold tasks", "pause", on_click=self._dialog.asks(HoldTasks))
-        tenant = button("Hold a tenant", "pause", on_click=self._dialog.asks(HoldTenant))
+        begin = button("Hold Tasks", "pause", on_click=self._dialog.asks(HoldTasks))
+        tenant = button("Hold Tenant", "pause", on_click=self._dialog.asks(HoldTenant))
         begin.disabled = tenant.disabled = not self._session.may(HoldTasks)
         self._table = KeyedTable(
             title="Holds",

@@ -25,7 +25,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"field": "by", "title": "Set by", "priority": 3},
     {"field": "until", "title": "Ends in", "kind": "left", "priority": 2},
     {"field": "workers", "title": "Share of each worker", "priority": 3},
-    {"field": "reason", "title": "Reason", "priority": 4},
+    {"field": "reason", "title": "Reason", "priority": 3},
     {"field": "acts", "title": "", "kind": "acts", "pin": True, "priority": 1},
 ]
 

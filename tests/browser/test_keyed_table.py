@@ -301,6 +301,17 @@ def test_columns_give_way_and_no_text_is_cut(page: Page, width: int, shoot: Any)
     shoot(page, f"kit_table_{width}")
 
 
+def test_on_a_phone_what_there_is_no_room_for_is_below_and_a_button_is_there_once(page: Page) -> None:
+    page.set_viewport_size({"width": 540, "height": 900})  # room for all but some columns
+    expect(page.locator("tr.under").filter(has_text="by maria, until 14:00 UTC: the provider")).to_be_visible()
+    there = page.locator("button[aria-label='Pause emails']")  # those that are hidden, too
+    expect(there).to_have_count(1)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    expect(page.locator("tr.under")).to_have_count(0)
+    expect(row(page, "emails").get_by_role("button", name="Pause emails")).to_be_visible()
+    expect(there).to_have_count(1)
+
+
 def test_a_table_that_is_given_half_a_row_hides_columns_and_gets_them_back(page: Page) -> None:
     page.set_viewport_size({"width": 620, "height": 900})
     expect(page.get_by_role("columnheader", name="Last 15 min")).to_have_count(0)

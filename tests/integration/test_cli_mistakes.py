@@ -19,7 +19,7 @@ from support.workers import producer
 from opsdash.cli import main
 from opsdash.demo import producer as demo
 from opsdash.demo.tasks import KINDS
-from opsdash.model import Status
+from opsdash.model import Status, usernames
 from opsdash.services.console import Console
 
 
@@ -266,3 +266,60 @@ def test_entries_of_an_operation_that_is_no_longer_installed_are_still_found(ops
     with console.engine.begin() as connection:
         connection.execute(sa.text("UPDATE audit_log SET operation = 'burn_down'"))
     assert "Burn Down" in opsdash("audit", "--operation", "burn_down").out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["hold-tasks", "*"], "TASK: expected a task's name."),
+        (["hold-tasks", "x", "--queue", "emials"], "Queue 'emials' is not known."),
+        (["hold-tasks", "x", "--for", "2h", "--without-end"], "--without-end: expected no duration beside it."),
+        (["set-rate-limit", "x", "5x"], "RATE: '5x' is not a rate"),
+        (["set-rate-limit", "x*", "5/s"], "TASK: expected a task's full name, without *."),
+        (["retry-failed"], "For all: --task '*'."),
+        (["restart-pool"], "HOSTNAME: name a worker, or all."),
+        (["resize-pool", "nobody@h", "4"], "--size: expected a number from 1 to 1,000."),
+        (["autoscale", "all", "--max", "2", "--min", "3"], "--min: expected at most 2"),
+        (["shutdown-worker", "nobody@h"], "There is no worker"),
+        (["clear-tasks", "emails"], "Nothing was changed."),
+    ],
+)
+def test_what_is_wrong_with_the_arguments_comes_before_the_confirmation_and_is_named_as_it_is_typed(
+    opsdash, console: Console, args: list[str], says: str
+):
+    result = opsdash(*args)
+    assert (result.code, result.err.count("\n"), result.out) == (3, 1, "")
+    assert says in result.err
+    assert "confirm" not in result.err
+    entry = console.get_recent_operations()[0]
+    assert (entry.status, entry.operation) == (Status.REFUSED, args[0].replace("-", "_")), "the attempt is audited"
+
+
+def test_a_user_without_the_role_is_not_told_to_confirm(opsdash, console: Console, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(usernames, "os_user", lambda: "eve")
+    monkeypatch.setenv("OPSDASH_VIEWERS", "eve")
+    result = opsdash("clear-queue", "nosuch")
+    assert (result.code, "needs operator" in result.err, "--confirm" in result.err) == (3, True, False)
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (["retry-failed", "--all"], "write opsdash retry-failed --task '*'."),
+        (["discard-failed", "--all"], "write opsdash discard-failed --task '*'."),
+        (["restart-pool", "--all"], "write opsdash restart-pool all."),
+        (["quiet-worker", "--all"], "No such option '--all'."),
+        (["clear-tasks", "emails", "--all"], "No such option '--all'."),
+    ],
+)
+def test_who_means_all_is_told_how_that_is_written(opsdash, args: list[str], hint: str):
+    result = opsdash(*args)
+    assert result.code == 2
+    assert hint in result.err
+
+
+def test_a_task_that_is_nowhere_is_not_exit_code_zero(opsdash, console: Console):
+    for args in ((), ("--json",)):
+        result = opsdash("find-task", "0123-nowhere", *args)
+        assert result.code in (3, 5), "5: where not everything could be looked at"
+        assert "0123-nowhere" in result.out

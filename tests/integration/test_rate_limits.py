@@ -44,7 +44,7 @@ def test_all_workers_together_start_no_more_than_the_limit_and_one_that_comes_la
         effect = run(
             console, opsdash.SetRateLimit(task="sample.short", rate="10/s", duration_s=600, reason="slow shop")
         )
-        assert effect.message == "sample.short is limited to 10/s for 10m 0s, in 1 worker and those that start."
+        assert effect.message == "sample.short is limited to 10/s for 10 minutes, in 1 worker and those that start."
         assert effect.undo == opsdash.RemoveRateLimit(task="sample.short")
         eventually(lambda: shares(console) == {first.hostname: 10.0}, what="it follows the limit")
         ids = deployment.send(200)
@@ -99,6 +99,11 @@ def test_a_worker_without_the_plug_in_is_named_and_a_limit_of_nobody_says_so(
         eventually(lambda: w.hostname in console.get_active_workers(), what="it reports")
         console.unmanaged.look()
         assert any(f"no plug-in that follows one: {bare.hostname}" in text for text in texts(console.preview(act)))
+        for mistyped in (opsdash.SetRateLimit(task="sample.shrot", rate="1/s"), opsdash.HoldTasks(task="sample.shrot")):
+            told = texts(console.preview(mistyped))
+            assert any("registers a task named sample.shrot, and none waits. Did you mean" in text for text in told), (
+                told
+            )
         assert run(console, act).message.endswith(f"Without a limit: {bare.hostname}.")
         eventually(lambda: shares(console) == {w.hostname: 10.0}, what="it follows the limit")
         listed = cli("rate-limits")
@@ -124,7 +129,7 @@ def test_a_rate_that_can_not_be_meant_is_refused(console: Console, rate: str) ->
 def test_a_limit_is_for_one_name_and_none_for_all_that_match(console: Console) -> None:
     with fails(Invalid, field="task") as error:
         run(console, opsdash.SetRateLimit(task="shop.*", rate="10/s"))
-    assert "opsdash hold-tasks" in str(error.value)
+    assert "To stop many: Hold Tasks." in str(error.value)
     assert RateLimits(console.broker).read() == ()
 
 

@@ -123,7 +123,14 @@ def test_the_page_names_what_is_filled_in_by_its_label_and_says_else_that_nothin
     dialog = ConfirmationDialog(cast(Session, session))
     asyncio.run(dialog.ask("clear_tasks", {}))
     if name == "argument":
-        assert (said, dialog.problem) == ([], f"Sent longer ago than: {error.message}")
+        shown = f"Sent longer ago than: {error.message}"
+        assert (said, dialog._dialog.problem, dialog.ready) == ([], "", False)  # nobody has typed anything yet
+        dialog.pending.typed = "YES"
+        assert (dialog._dialog.problem, dialog.ready) == (shown, False)
+        asyncio.run(dialog.ask("clear_tasks", {}, {"older_than_s": "5m"}))  # filled in: it is wrong, not missing
+        assert (dialog._dialog.problem, dialog.ready) == (shown, False)
+        asyncio.run(dialog.ask("clear_tasks", {error.field: "5m"}))  # no field asks for it
+        assert said == [str(error)]
     else:
         assert (said, dialog._dialog.open) == ([str(error)], False)
 

@@ -31,7 +31,7 @@ class HoldExpiry(Ended):
         what = untrusted.words(told.get("name"), LONGEST_HOLD)
         queue, by = untrusted.words(told.get("queue"), LONGEST_HOLD), untrusted.words(told.get("by"))
         at, ended_at = untrusted.moment(told.get("at")), untrusted.moment(ended) or datetime.now(UTC)
-        of = f" of queue {queue}" if queue else ""
+        which = f"of tenant {what}" if kind == "tenant" else what + (f" of queue {queue}" if queue else "")
         return self.audit.note(
             user=EXPIRY,
             operation=f"release_{kind}" + ("s" if kind == "task" else ""),
@@ -40,7 +40,7 @@ class HoldExpiry(Ended):
             # The same for every console that sees it, and another one's on another broker.
             request_id=uuid5(NAMESPACE_URL, f"opsdash:hold-end:{name}:{at or ''}:{self.audit.here()}"),
             details={
-                "message": f"The hold of {kind} {what}{of} by {by or 'somebody'} expired. Its tasks are back in front.",
+                "message": f"The hold of tasks {which} by {by or 'somebody'} expired. They are the next to run.",
                 "params": {kind: what, "queue": queue or None} if kind == "task" else {kind: what},
                 "surface": "system",
                 "hold": hold,

@@ -126,7 +126,7 @@ def rate_of(text: str) -> float:
         Invalid: It is none, or one that can't be meant.
     """
     if text.strip().lower() == "none":
-        raise Invalid("expected a rate.", hint="To end a limit: opsdash remove-rate-limit NAME", field="rate")
+        raise Invalid("expected a rate.", hint="To end a limit: Remove Rate Limit.", field="rate")
     try:
         per_s = parse_rate(text)
     except ValueError as error:

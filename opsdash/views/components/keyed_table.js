@@ -33,7 +33,8 @@ export function render({model, view}) {
 
   // One cell, if what it says has changed: of lists, whether they are others.
   const paint = (td, column, row, first) => {
-    const value = row[column.field] ?? null, kind = column.kind || 'text', custom = CELLS[kind] && value !== null
+    const kind = column.kind || 'text', value = (narrow && td.dataset.kind === 'acts' ? null : row[column.field]) ?? null
+    const custom = CELLS[kind] && value !== null
     const mark = STILL.has(kind) || custom ? value : said(column, row, now()), title = first ? left(row, 4) : ''
     const about = kind === 'acts' ? call(row) : row[column.of]
     if (td.__mark === mark && td.__title === title && td.__about === about) return
@@ -63,8 +64,7 @@ export function render({model, view}) {
   }
   // Where it is narrow, a row has a second line of its whole width: remarks, what has gone, and its acts.
   const under = (tr, row) => {
-    if (!narrow && tr.__under) tr.__under = tr.__under.remove()
-    if (!narrow) return
+    if (!narrow) return void (tr.__under = tr.__under?.remove())
     const group = () => el('div', {class: 'acts', role: 'group', 'aria-label': 'Actions'})
     const inside = () => el('td', {colspan: span()}, el('div', {}, el('span'), group()))
     tr.__under ||= el('tr', {class: 'under', onclick: tr.onclick}, inside())
@@ -74,6 +74,7 @@ export function render({model, view}) {
     for (const column of model.columns) if (column.kind === 'acts') paint(acts, column, row)
     tr.__under.hidden = !words.textContent && !acts.childNodes.length
   }
+  const fill = (tr) => model.columns.forEach((column, i) => paint(tr.cells[i + lead()], column, tr.__row, i === 0))
   const toggle = (key) => { model.expanded = [...new Set(model.expanded).symmetricDifference(new Set([key]))] }
   const made = (key) => {
     const radio = () => el('input', {type: 'radio', name: group, onchange: () => { model.selected = key }})
@@ -146,16 +147,15 @@ export function render({model, view}) {
   const drop = (key, tr) => { for (const node of [tr, tr.__under, tr.__detail]) node?.remove(); live.delete(key) }
   const draw = () => {
     const keys = ordered(), [seen, before, after, from] = sight(keys), wanted = new Set(seen), open = new Set(model.expanded)
-    const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null
+    const root = wrap.getRootNode(), held = body.contains(root.activeElement) ? root.activeElement : null, order = []
     wrap.classList.toggle('windowed', windowed())
     wrap.classList.toggle('frozen', model.frozen)
     for (const [key, tr] of live) if (!wanted.has(key)) drop(key, tr)
-    const {columns} = model, order = []
     seen.forEach((key, i) => {
       const tr = live.get(key) || made(key), row = known.get(key)
       live.set(key, tr)
       tr.__row = row
-      columns.forEach((column, j) => paint(tr.cells[j + lead()], column, row, j === 0))
+      fill(tr)
       tr.ariaRowIndex = windowed() ? from + i + 2 : null
       if (model.selectable) {
         const radio = tr.cells[0].firstChild
@@ -189,7 +189,7 @@ export function render({model, view}) {
     table.hidden = !keys.length
     put(none, keys.length ? '' : model.empty)
   }
-  // Which columns there is room for: the highest priority goes first, from the right; then acts and remarks go below.
+  // Which columns there is room for: the highest priority goes first, from the right. On a phone acts and what goes are below.
   const fit = () => {
     const room = wrap.clientWidth
     if (!room || !known.size) return
@@ -197,8 +197,8 @@ export function render({model, view}) {
     const cells = (i) => `tr:not(.detail, .space, .under) > :nth-child(${i + lead() + 1})`
     const hide = (i) => { style.textContent += `${cells(i)} { display: none }` }
     const measure = (below) => {
-      narrow = below
-      wrap.classList.toggle('narrow', narrow)
+      narrow = wrap.classList.toggle('narrow', below)
+      for (const tr of live.values()) fill(tr)
       if (narrow) model.columns.forEach(({kind}, i) => kind === 'acts' && hide(i))
       table.classList.add('measured')
       const all = [table.offsetWidth, ...[...head.cells].slice(lead()).map((cell) => cell.offsetWidth)]
@@ -208,7 +208,7 @@ export function render({model, view}) {
     gone = new Set()
     style.textContent = ''
     let [need, ...widths] = measure(false)
-    if (room < 560 && going.reduce((sum, [, i]) => sum - widths[i], need) > room) [need, ...widths] = measure(true)
+    if (room < 560 && need > room) [need, ...widths] = measure(true)
     for (const [, i] of going.sort(([p, i], [q, j]) => q - p || j - i)) {
       if (need <= room) break
       need -= widths[i]

@@ -36,6 +36,8 @@ def test_target_and_reason_are_fields_of_their_own() -> None:
     assert (row["act"], row["target"], row["why"]) == ("Clear Queue", "emails", "stuck")
     assert entry("quiet_worker", params={"hostname": "celery@a"}).target == "celery@a"
     assert entry("pause_processing", params={"queue": None}).target == "all queues"
+    assert entry("hold_tenant", params={"tenant": "acme"}).target == "acme"
+    assert entry("pause_schedule", params={"schedule": "nightly"}).target == "nightly"
     filtered = {"ids": "", "task": "shop.*", "queue": "", "group": ""}
     assert entry("retry_failed", params=filtered).target == "shop.*", "a filter that is not given is not all queues"
     assert entry("discard_failed", params={**filtered, "group": "b9cc8edd11a2897f"}).target == "b9cc8edd11a2897f"
