@@ -27,7 +27,7 @@ _CONSOLE = {
     "queues, and clearing them": "LLEN K; LINDEX K 0; LRANGE K 0 0; LPOS K x; LMOVE K K LEFT LEFT; LPOP K; LPUSH K x;"
     " RPUSH K x; RENAME K K; UNLINK K",
     "one task out of its queue": "LREM K 0 x; RPOP K",
-    "a workflow out of its queues; removed tasks back": "LSET K 0 x",
+    "a workflow out of its queues; removed tasks back": "LSET K 0 x; LINSERT K BEFORE x x",
     "workers, trash, approvals": "ZADD K XX 0 x; ZREM K x; ZRANGE K 0 0; ZRANGEBYSCORE K 0 0; ZCOUNT K 0 0;"
     " ZSCORE K x; ZREMRANGEBYSCORE K 1 0",
     "the charts' history, the audit outbox": "XADD K NOMKSTREAM * x x; XDEL K 0-1; XLEN K; XRANGE K 0 0;"
